@@ -1,0 +1,1 @@
+"""The rules. Pure: values in, values out; no I/O, no clock, no randomness, no environment."""

@@ -1,0 +1,109 @@
+"""One exception tree, each error with its exit code.
+
+LlmfailError
+├── UsageError               2   the command or the call is wrong
+│   └── SettingsError        2   the configuration is wrong; lists every problem
+├── StoreError                   a store cannot do its work; never reaches a caller of ``ask``
+├── WireError                    no whole HTTP reply arrived; the engine turns it into an outcome
+├── MalformedReply               a reply is not what its wire format promises; likewise
+└── AskError                     no answer; carries the receipt
+    ├── Unavailable          3   every target failed or is unavailable
+    ├── OverBudget           4   a budget or --max-cost refused the call
+    ├── RequestRefused       5   the request itself was refused, and would be everywhere
+    ├── CredentialsMissing   6   only credentials stood in the way
+    ├── DeadlinePassed       7   the deadline passed
+    └── IncompleteAnswer     8   only a part of the answer arrived
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+if TYPE_CHECKING:
+    from llmfail.core.receipt import Receipt
+
+
+class LlmfailError(Exception):
+    """The root. The text is complete: what happened, to whom, what to do next."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class UsageError(LlmfailError):
+    exit_code = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with a configuration. ``path`` is dotted (``features.vpr.primary``), ``line`` is
+    counted from 1 and None when the value came from the environment.
+    """
+
+    path: str
+    message: str
+    file: str | None = None
+    line: int | None = None
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}" if self.line else (self.file or "environment")
+        return f"{place}: {self.path or '(top level)'}: {self.message}"
+
+
+class SettingsError(UsageError):
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(map(str, problems)))
+
+
+class StoreError(LlmfailError):
+    """The store cannot be opened, read or written now. The text says which file or host, and why."""
+
+
+WireCause = Literal["resolve", "route", "refused", "reset", "tls", "timeout", "cut", "other"]
+
+
+class WireError(LlmfailError):
+    """No whole reply. ``cause``: name resolution, no route, refused, reset or closed before a reply, TLS,
+    out of time, cut in the middle of the body, anything else.
+    """
+
+    def __init__(self, cause: WireCause, text: str) -> None:
+        self.cause: WireCause = cause
+        super().__init__(text)
+
+
+class MalformedReply(LlmfailError):  # noqa: N818 - the outcome is called malformed
+    """A 2xx reply whose body is not an answer in its wire format."""
+
+
+class AskError(LlmfailError):
+    """No answer. ``receipt`` holds the trail, and ``retry_at`` where a time is known."""
+
+    def __init__(self, receipt: Receipt) -> None:
+        self.receipt = receipt
+        super().__init__(receipt.error.message if receipt.error else "no answer")
+
+
+class Unavailable(AskError):  # noqa: N818 - named for what it says
+    exit_code = 3
+
+
+class OverBudget(AskError):  # noqa: N818
+    exit_code = 4
+
+
+class RequestRefused(AskError):  # noqa: N818
+    exit_code = 5
+
+
+class CredentialsMissing(AskError):  # noqa: N818
+    exit_code = 6
+
+
+class DeadlinePassed(AskError):  # noqa: N818
+    exit_code = 7
+
+
+class IncompleteAnswer(AskError):  # noqa: N818
+    exit_code = 8

@@ -1,0 +1,156 @@
+"""The frozen values that everybody passes around.
+
+Nothing here decides anything. Money is an integer of pico-dollars (1e-12 USD), because prices per
+million tokens with up to six decimals are whole numbers of pico-dollars per token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self
+
+Api = Literal["anthropic", "openai", "gemini", "vertex"]
+Role = Literal["user", "assistant"]
+FinishReason = Literal["stop", "length", "content_filter", "refusal", "tool_calls", "other"]
+
+
+class Secret:
+    """A key. Shows itself only when asked by name; never in repr, str, formatting or JSON."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret(…)"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Target:
+    """A model at a provider, written ``provider/model``; the model may contain slashes."""
+
+    provider: str
+    model: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """``openai/gpt-6.1-terra`` -> Target. Raises ValueError when either side is missing."""
+        provider, slash, model = text.partition("/")
+        if not (provider and slash and model):
+            raise ValueError(f"a target is written provider/model, got {text!r}")
+        return cls(provider, model)
+
+    def __str__(self) -> str:
+        return f"{self.provider}/{self.model}"
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file that goes with a message: an image (``image/…``) or text (any other media type)."""
+
+    name: str
+    media_type: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    role: Role
+    text: str
+    attachments: tuple[Attachment, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What goes to a model, whichever it is. Sampling parameters are sent only when they are set."""
+
+    messages: tuple[Message, ...]
+    system: str | None = None
+    max_tokens: int = 2000
+    temperature: float | None = None
+    stop: tuple[str, ...] = ()
+    schema: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where and how one target is reached. ``key`` is None for a server that wants none."""
+
+    api: Api
+    base_url: str
+    model: str
+    key: Secret | None
+    api_version: str | None = None
+    project: str | None = None
+    location: str | None = None
+    quirks: frozenset[str] = frozenset()
+    """Parameters that this target refused before: left out, or sent under their other name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One HTTP request. Its headers carry the key, so they stay out of the repr."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False, default=b"")
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One whole HTTP reply. Header names are lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one call. ``input_tokens`` is the whole input, cached reads and cache writes are parts
+    of it; ``reasoning_tokens`` is a part of ``output_tokens``, which is what is billed as output.
+    """
+
+    input_tokens: int = 0
+    cached_input_tokens: int = 0
+    cache_write_tokens: int = 0
+    output_tokens: int = 0
+    reasoning_tokens: int = 0
+    estimated: bool = False
+    reported_cost: int | None = None
+    """What the provider itself says the call cost, in pico-dollars; it wins over any price table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A decoded answer. ``detail`` explains a refusal or a block; ``billed`` is False for a refusal
+    that the provider does not charge for.
+    """
+
+    text: str
+    finish_reason: FinishReason
+    usage: Usage | None = None
+    model: str | None = None
+    detail: str = ""
+    billed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """One vector per input text, in the order of the inputs."""
+
+    vectors: tuple[tuple[float, ...], ...]
+    usage: Usage | None = None
+    model: str | None = None

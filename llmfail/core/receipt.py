@@ -1,0 +1,156 @@
+"""The record of one ask, and the only bookkeeping of it: the JSON receipt, the log, ``plan`` and the
+tests read these values.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, Literal
+
+from llmfail.core.model import Embedding, FinishReason, Target, Usage
+
+Source = Literal["model", "cache", "stale_cache", "template", "rules", "command", "text", "none"]
+PICO = Decimal(10) ** 12
+
+
+class Skip(StrEnum):
+    """Why a target was not called."""
+
+    CIRCUIT_OPEN = "circuit_open"
+    PROBING = "probing"
+    HELD = "held"
+    NO_KEY = "no_key"
+    DISABLED = "disabled"
+    OVER_BUDGET = "over_budget"
+    UNKNOWN_PRICE = "unknown_price"
+    RATE_LIMITED_HERE = "rate_limited_here"
+    TOO_SMALL = "too_small"
+    TOO_EXPENSIVE = "too_expensive"
+    DEADLINE = "deadline"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the trail: a call, or why there was none. ``cost`` is in pico-dollars, None when the
+    price is unknown; ``retry_after`` in seconds.
+    """
+
+    target: Target
+    action: Literal["called", "skipped"]
+    outcome: str
+    status: int | None = None
+    latency_ms: int | None = None
+    cost: int | None = 0
+    retry_after: float | None = None
+    note: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        shown: dict[str, Any] = {
+            "target": str(self.target),
+            "action": self.action,
+            "outcome": self.outcome,
+            "status": self.status,
+            "latency_ms": self.latency_ms,
+            "cost_usd": usd(self.cost),
+            "retry_after": self.retry_after,
+        }
+        return {**shown, "note": self.note} if self.note else shown
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why there is no answer. ``code`` is the exit code."""
+
+    code: int
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Everything about one ask. ``retry_at`` is in epoch seconds; ``cost`` in pico-dollars."""
+
+    id: str
+    feature: str
+    trail: tuple[Entry, ...] = ()
+    answer: str | None = None
+    source: Source = "none"
+    tier: int = 5
+    target: Target | None = None
+    response_model: str | None = None
+    finish_reason: FinishReason | None = None
+    usage: Usage | None = None
+    cost: int | None = 0
+    latency_ms: int = 0
+    ref: str | int | None = None
+    queued: str | None = None
+    retry_at: float | None = None
+    error: Failure | None = None
+    embedding: Embedding | None = None
+    warnings: tuple[str, ...] = ()
+    """For people, on standard error; not part of the JSON."""
+
+    @property
+    def ok(self) -> bool:
+        return self.error is None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "ok": self.ok,
+            "answer": self.answer,
+            "source": self.source,
+            "tier": self.tier,
+            "feature": self.feature,
+            "target": str(self.target) if self.target else None,
+            "provider": self.target.provider if self.target else None,
+            "model": self.target.model if self.target else None,
+            "response_model": self.response_model,
+            "finish_reason": self.finish_reason,
+            "usage": _usage(self.usage),
+            "cost_usd": usd(self.cost),
+            "latency_ms": self.latency_ms,
+            "ref": self.ref,
+            "queued": self.queued,
+            "retry_at": iso(self.retry_at),
+            "error": _failure(self.error),
+            "trail": [entry.to_json() for entry in self.trail],
+        }
+
+
+def usd(pico: int | None) -> str | None:
+    """Pico-dollars as a plain decimal string, without trailing zeros: ``0.000212``, ``0``."""
+    if pico is None:
+        return None
+    text = f"{Decimal(pico) / PICO:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def iso(moment: float | None) -> str | None:
+    """Epoch seconds as ISO 8601 in UTC, whole seconds rounded up: never before the moment itself."""
+    if moment is None:
+        return None
+    whole = -int(-moment // 1)
+    return datetime.fromtimestamp(whole, UTC).isoformat().replace("+00:00", "Z")
+
+
+def _usage(usage: Usage | None) -> dict[str, Any] | None:
+    if usage is None:
+        return None
+    return {
+        "input_tokens": usage.input_tokens,
+        "cached_input_tokens": usage.cached_input_tokens,
+        "cache_write_tokens": usage.cache_write_tokens,
+        "output_tokens": usage.output_tokens,
+        "reasoning_tokens": usage.reasoning_tokens,
+        "estimated": usage.estimated,
+    }
+
+
+def _failure(failure: Failure | None) -> dict[str, Any] | None:
+    if failure is None:
+        return None
+    return {"code": failure.code, "kind": failure.kind, "message": failure.message}

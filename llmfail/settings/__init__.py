@@ -1,0 +1,1 @@
+"""YAML and environment -> validated, frozen Settings."""
