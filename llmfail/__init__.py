@@ -1,3 +1,56 @@
 """Fallback chains, circuit breakers that outlive the process, and honest exit codes for LLM calls."""
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from llmfail.client import AsyncClient, Client
+    from llmfail.core.errors import (
+        AskError,
+        CredentialsMissing,
+        DeadlinePassed,
+        IncompleteAnswer,
+        LlmfailError,
+        OverBudget,
+        RequestRefused,
+        SettingsError,
+        Unavailable,
+        UsageError,
+    )
+    from llmfail.core.model import Attachment, Message, Target
+    from llmfail.core.receipt import Receipt
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "AskError",
+    "AsyncClient",
+    "Attachment",
+    "Client",
+    "CredentialsMissing",
+    "DeadlinePassed",
+    "IncompleteAnswer",
+    "LlmfailError",
+    "Message",
+    "OverBudget",
+    "Receipt",
+    "RequestRefused",
+    "SettingsError",
+    "Target",
+    "Unavailable",
+    "UsageError",
+]
+
+_HOMES = ("llmfail.client", "llmfail.core.errors", "llmfail.core.model", "llmfail.core.receipt")
+
+
+def __getattr__(name: str) -> object:
+    """The public names, imported when they are first used: the package itself costs nothing."""
+    if name in __all__:
+        for home in _HOMES:
+            found = getattr(import_module(home), name, None)
+            if found is not None:
+                return found
+    raise AttributeError(f"module 'llmfail' has no attribute {name!r}")

@@ -1,1 +1,54 @@
-"""The command line. No rules here."""
+"""The command line: one small file per command. No rules here."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
+
+from llmfail.core.errors import LlmfailError
+
+
+class Interrupted(BaseException):
+    """A signal asks to stop. Calls under way are settled on the way out."""
+
+    def __init__(self, number: int) -> None:
+        self.exit_code = 128 + number
+        super().__init__()
+
+
+def main() -> NoReturn:
+    """Run the command of sys.argv and exit with its code."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """The exit code of one command line; whatever goes wrong is told on standard error."""
+    from llmfail.cli.output import say  # noqa: PLC0415 - start-up: a signal may come while this imports
+
+    try:
+        from llmfail.cli.app import app_for  # noqa: PLC0415 - as above
+
+        app_for(arguments)(arguments, prog_name="llmfail")
+    except SystemExit as exit_:
+        return exit_.code if isinstance(exit_.code, int) else 0
+    except Interrupted as interrupted:
+        return interrupted.exit_code
+    except LlmfailError as error:
+        for line in str(error).splitlines():
+            say(line)
+        return error.exit_code
+    except Exception as error:
+        # A bug is told in one line as well; whoever wants to see it asks with -vv.
+        if "-vv" in arguments:
+            raise
+        say(f"a bug in llmfail, please report it: {type(error).__name__}: {error} (-vv shows more)")
+        return 1
+    return 0
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
+    raise Interrupted(number)

@@ -93,7 +93,6 @@ class Outcome:
 
 
 _PASSING = Consequence(Effect.FAILURE, Move.NEXT, again=True, passing=True)
-_REQUEST = Consequence(Effect.NEUTRAL, Move.STOP)
 
 CONSEQUENCES: dict[Kind, Consequence] = {
     Kind.OK: Consequence(Effect.SUCCESS, Move.DONE),
@@ -111,7 +110,7 @@ CONSEQUENCES: dict[Kind, Consequence] = {
     Kind.CONTEXT_OVERFLOW: Consequence(Effect.NEUTRAL, Move.LARGER),
     Kind.CONTENT_BLOCKED: Consequence(Effect.NEUTRAL, Move.CHOICE),
     Kind.REFUSAL: Consequence(Effect.NEUTRAL, Move.CHOICE),
-    Kind.BAD_REQUEST: _REQUEST,
+    Kind.BAD_REQUEST: Consequence(Effect.NEUTRAL, Move.STOP),
     Kind.REJECTED_ANSWER: Consequence(Effect.NEUTRAL, Move.NEXT),
-    Kind.CANCELLED: _REQUEST,
+    Kind.CANCELLED: Consequence(Effect.NEUTRAL, Move.NEXT),
 }

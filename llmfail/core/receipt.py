@@ -46,6 +46,8 @@ class Entry:
     cost: int | None = 0
     retry_after: float | None = None
     note: str = ""
+    cause: str | None = None
+    """What disabled a target that was skipped; told in the note, not in the JSON."""
 
     def to_json(self) -> dict[str, Any]:
         shown: dict[str, Any] = {

@@ -1,1 +1,61 @@
-"""Wire formats, sans-I/O: a Request becomes an HTTP call, an HTTP reply becomes an answer."""
+"""Wire formats, sans-I/O: a Request becomes an HTTP call, an HTTP reply becomes an answer.
+
+A wire format is a module with the functions of ``WireFormat``; only the one that is asked for is imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol, assert_never
+
+from llmfail.core.model import Api, Call, Completion, Embedding, Endpoint, Request
+from llmfail.core.payload import Payload
+
+if TYPE_CHECKING:
+    from llmfail.providers.stream import Stream
+
+
+class WireFormat(Protocol):
+    """``payload`` is what ``core.payload.parse`` made of the body of a reply that is no error."""
+
+    def encode(self, request: Request, endpoint: Endpoint, *, stream: bool = False) -> Call:
+        """Raises UsageError for what no provider could be sent: an attachment that is not text."""
+        ...
+
+    def decode(self, payload: Payload) -> Completion:
+        """Raises MalformedReply."""
+        ...
+
+    def encode_embedding(self, texts: Sequence[str], endpoint: Endpoint) -> Call:
+        """Raises UsageError where the provider has no embeddings."""
+        ...
+
+    def decode_embedding(self, payload: Payload) -> Embedding:
+        """Raises MalformedReply."""
+        ...
+
+    def events(self) -> Stream:
+        """A decoder for the body of one reply to a call with ``stream=True``."""
+        ...
+
+
+def wire_format(api: Api) -> WireFormat:
+    match api:
+        case "anthropic":
+            from llmfail.providers import anthropic  # noqa: PLC0415 - start-up
+
+            return anthropic
+        case "openai":
+            from llmfail.providers import openai  # noqa: PLC0415 - start-up
+
+            return openai
+        case "gemini":
+            from llmfail.providers import gemini  # noqa: PLC0415 - start-up
+
+            return gemini
+        case "vertex":
+            from llmfail.providers import vertex  # noqa: PLC0415 - start-up
+
+            return vertex
+        case _:
+            assert_never(api)

@@ -1,1 +1,33 @@
 """What outlives the process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from llmfail.core.errors import UsageError
+from llmfail.store.base import Store
+
+
+def open_store(
+    url: str, state_dir: Path, timeout: float, warn: Callable[[str], None] = lambda _text: None
+) -> Store:
+    """The store that ``store:`` names. Nothing is touched before the first verb. ``timeout`` is in seconds;
+    ``warn`` hears of what a person should know although the work goes on.
+    """
+    import time  # noqa: PLC0415 - start-up, as below
+
+    scheme = url.partition(":")[0]
+    match scheme:
+        case "disk" if url == scheme:
+            from llmfail.store.disk import Disk  # noqa: PLC0415
+
+            return Disk(state_dir, timeout, time.time, warn)
+        case "memory" if url == scheme:
+            from llmfail.store.memory import Memory  # noqa: PLC0415
+
+            return Memory(time.time)
+        case "redis" | "rediss":
+            raise UsageError("store: redis is not supported yet; use disk (shared on one host) or memory")
+        case _:
+            raise UsageError(f"store: must be disk, memory or redis://host:port/db, not {scheme!r}")

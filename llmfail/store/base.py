@@ -3,41 +3,38 @@
 Values are JSON text; what they mean is ``core.record``'s business. An ``update`` is atomic over all its
 keys, in this process and in every other: its function gets the values of the named keys (None where there
 is none) and the store's clock (epoch seconds), and returns what to write and a result. The function must be
-pure: a store may run it more than once. It may write keys that it did not read. A store never keeps its
-lock across anything slow.
+pure: a store may run it more than once, and it must not use the store. It may write keys that it did not
+read. When it raises, nothing is written. A value with an ``expires_at`` is gone from that moment on; when
+its space is used again is the store's business. A store never keeps its lock across anything slow.
+
+Keys and values are any text that UTF-8 can encode.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, Protocol, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
+
+from llmfail.core.record import Values, Writes
 
 R = TypeVar("R")
-Values = Mapping[str, str | None]
-
-
-class Write(NamedTuple):
-    """A value to keep, until ``expires_at`` (epoch seconds) or for ever."""
-
-    text: str
-    expires_at: float | None = None
-
-
-Writes = Mapping[str, Write | None]
-"""What to write, per key; None deletes."""
 Change = Callable[[Values, float], tuple[Writes, R]]
 
 
 class Store(Protocol):
     """Every verb raises StoreError when the store cannot do its work within its timeout."""
 
-    name: str
-    """``disk``, ``memory`` or ``redis``: what ``status`` shows."""
+    @property
+    def name(self) -> str:
+        """``disk``, ``memory`` or ``redis``: what ``status`` shows."""
+        ...
 
     def read(self, keys: Sequence[str]) -> tuple[Values, float]:
         """The values of the keys, as one consistent snapshot, and the store's clock."""
         ...
 
-    def update(self, keys: Sequence[str], change: Change[R]) -> R: ...
+    def update(self, keys: Sequence[str], change: Change[R]) -> R:
+        """Run the change on the values of the keys and keep what it writes: all of it or nothing."""
+        ...
 
     def close(self) -> None: ...

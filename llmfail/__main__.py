@@ -1,0 +1,5 @@
+"""``python -m llmfail``."""
+
+from llmfail.cli import main
+
+main()

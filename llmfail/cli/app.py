@@ -1,0 +1,92 @@
+"""The tree of commands, and the options that all of them share.
+
+A command's module is imported only when the command line names it, so that ``ask`` does not pay for the
+tables of ``status`` nor ``--help`` for the engine.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from llmfail import __version__
+from llmfail.cli.options import Globals, state_dir_from
+
+COMMANDS = {
+    "ask": "Answer one prompt through the fallback chain of a feature.",
+    "plan": "Show what ask would do now, and why.",
+    "status": "Show circuits, rates, latencies and alerts.",
+    "reset": "Close circuits and re-enable credentials.",
+    "trip": "Hold a provider or target open.",
+    "probe": "Ask providers or targets something tiny now.",
+    "cost-estimate": "Show what a feature costs per request and per month.",
+    "log": "Show the last requests and what happened to them.",
+    "drill": "Play outages on your own configuration.",
+    "config": "Write, check and show the configuration.",
+}
+GROUPS = frozenset({"config"})
+"""Commands with commands of their own."""
+
+
+def app_for(arguments: Sequence[str]) -> typer.Typer:
+    """The command line for these arguments: whole in its help, loaded where it may be needed."""
+    app = typer.Typer(
+        name="llmfail",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(llmfail)
+    for name, line in COMMANDS.items():
+        if name not in arguments:
+            app.command(name, help=line)(_not_called)
+            continue
+        module = import_module(f"llmfail.cli.{name.replace('-', '_')}")
+        if name in GROUPS:
+            app.add_typer(module.app, name=name, help=line)
+        else:
+            app.command(name, short_help=line)(module.command)
+    return app
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        typer.echo(f"llmfail {__version__}")
+        raise typer.Exit
+
+
+def llmfail(
+    ctx: typer.Context,
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE", help="The configuration to use.")
+    ] = None,
+    state_dir: Annotated[
+        Path | None, typer.Option("--state-dir", metavar="DIR", help="Where circuits and counters live.")
+    ] = None,
+    verbose: Annotated[
+        int, typer.Option("--verbose", "-v", count=True, help="Say more; twice: with tracebacks.")
+    ] = 0,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Ask language models through fallback chains that notice outages and remember them.
+
+    Examples:
+
+      llmfail ask "Say hello" --drill anthropic=503
+
+      git diff | llmfail ask "Write a commit message"
+    """
+    ctx.obj = Globals(config, state_dir_from(state_dir, os.environ), verbose, quiet)
+
+
+def _not_called() -> None:
+    """Stands for a command whose module this command line does not need."""

@@ -1,0 +1,24 @@
+"""The client that a command works with, from the options that all commands share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from llmfail.cli.options import Globals
+from llmfail.cli.output import say
+from llmfail.client import Client
+from llmfail.settings import load
+from llmfail.settings.settings import Settings
+
+
+def settings_of(options: Globals) -> Settings:
+    return load(options.config, os.environ, Path.cwd(), options.state_dir)
+
+
+def client_of(options: Globals) -> Client:
+    return Client(
+        settings=settings_of(options),
+        state_dir=options.state_dir,
+        warn=lambda text: say(f"warning: {text}", quiet=options.quiet),
+    )

@@ -1,0 +1,116 @@
+"""``llmfail plan``: what ask would do now, and why. Nothing is sent, nothing is recorded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from llmfail.cli.client import client_of
+from llmfail.cli.options import Globals
+from llmfail.cli.output import emit_json
+from llmfail.cli.prompt import prompt_of
+from llmfail.core.ask import DEFAULT_FEATURE
+from llmfail.core.preview import Preview, Step
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+
+def command(
+    ctx: typer.Context,
+    prompt: Annotated[
+        str | None, typer.Argument(help="The prompt; '-' reads standard input.", show_default=False)
+    ] = None,
+    feature: Annotated[
+        str, typer.Option("-f", "--feature", metavar="NAME", help="What the answer would be for.")
+    ] = DEFAULT_FEATURE,
+    model: Annotated[
+        list[str] | None,
+        typer.Option("-m", "--model", metavar="TARGET", help="Instead of the chain; repeatable."),
+    ] = None,
+    system: Annotated[
+        str | None, typer.Option("-s", "--system", metavar="TEXT", help="System prompt.")
+    ] = None,
+    max_tokens: Annotated[int | None, typer.Option("--max-tokens", metavar="N", min=1)] = None,
+    no_fallback: Annotated[bool, typer.Option("--no-fallback", help="The first target only.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the plan as one line of JSON.")] = False,
+) -> None:
+    """Show what ask would do now, and why: whom it would call in which order, whom it would skip, what a call
+    may cost. Nothing is sent, nothing is recorded.
+
+    The prompt is that of ask: the argument, standard input when it is piped, or both. Without one, the costs
+    are those of the answer alone. Exits 0 also when nobody would be called; `llmfail status --check` has an
+    exit code for that.
+
+    Examples:
+
+      llmfail plan
+
+      llmfail plan -f vpr "Write my profile" --max-tokens 500
+
+      git diff | llmfail plan -m openai/gpt-6.1-terra -m anthropic/claude-sonnet-5-5 --json
+    """
+    options: Globals = ctx.obj
+    text = prompt_of(prompt)
+    with client_of(options) as client:
+        preview = client.plan(
+            text or "",
+            feature=feature,
+            model=model or (),
+            system=system,
+            max_tokens=max_tokens,
+            fallback=not no_fallback,
+        )
+    if as_json:
+        emit_json(preview.to_json())
+    else:
+        _show(preview, prompted=text is not None)
+
+
+def _show(preview: Preview, *, prompted: bool) -> None:
+    from llmfail.cli.tables import console, show  # noqa: PLC0415 - start-up
+
+    screen = console()
+    show(screen, _summary(preview), _drawn(screen, preview.steps), *_footnotes(preview, prompted=prompted))
+
+
+def _summary(preview: Preview) -> str:
+    first, *rest = [step.target for step in preview.steps if step.decision == "call"] or [None]
+    if first is None:
+        return f"{preview.feature}: nobody would be called"
+    return f"{preview.feature}: {first} would be asked first" + (f", {len(rest)} more behind it" if rest else "")
+
+
+def _footnotes(preview: Preview, *, prompted: bool) -> list[str]:
+    degrade = [f"when nobody answers: {', '.join(preview.degrade)}"] if preview.degrade else []
+    return degrade if prompted else [*degrade, "without a prompt: the costs are those of the answer alone"]
+
+
+def _drawn(screen: Console, steps: tuple[Step, ...]) -> Table:
+    from rich.text import Text  # noqa: PLC0415 - start-up
+
+    from llmfail.cli.tables import rough_usd, table  # noqa: PLC0415 - start-up
+
+    drawn = table(screen)
+    drawn.add_column("target", overflow="fold")
+    drawn.add_column("decision", no_wrap=True)
+    drawn.add_column("about", justify="right", no_wrap=True)
+    drawn.add_column("at most", justify="right", no_wrap=True)
+    drawn.add_column("why", overflow="fold")
+    for step in steps:
+        style = "green" if step.decision == "call" else "yellow"
+        drawn.add_row(
+            Text(str(step.target)),
+            Text(step.decision, style),
+            rough_usd(step.estimated_cost),
+            rough_usd(step.max_cost),
+            Text(_why(step)),
+            style=None if step.decision == "call" else "dim",
+        )
+    return drawn
+
+
+def _why(step: Step) -> str:
+    return ": ".join(part for part in (step.reason, step.note) if part)

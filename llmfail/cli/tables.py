@@ -1,0 +1,110 @@
+"""What the commands that report draw with: where to, how wide, and how figures look to people.
+
+On a terminal a table fits the screen. Anywhere else it is plain text as wide as it needs to be, a row per
+line and no name cut, for grep and awk; figures to compute with are in ``--json``. Rich is imported only when
+something is drawn.
+"""
+
+from __future__ import annotations
+
+import sys
+from decimal import Decimal
+from math import ceil
+from typing import TYPE_CHECKING
+
+from llmfail.cli.output import emit
+from llmfail.core.receipt import PICO
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.table import Table
+
+WIDE = 150
+"""Columns from which every row gets everything it has on one line."""
+ROOMY = 100
+"""Columns from which columns stand two apart."""
+ENDLESS = 2000
+"""Columns of an output that is no screen."""
+CENT = Decimal("0.01")
+STYLES = {
+    "closed": "green",
+    "open": "red",
+    "half open": "yellow",
+    "held open": "magenta",
+    "disabled": "red",
+    "healthy": "green",
+    "degraded": "yellow",
+    "unhealthy": "red",
+    "critical": "red",
+    "warning": "yellow",
+}
+
+
+def console() -> Console:
+    """Standard output: the screen as it is, or something without end to the right."""
+    from rich.console import Console  # noqa: PLC0415 - start-up
+
+    width = None if sys.stdout.isatty() else ENDLESS
+    return Console(width=width, markup=False, highlight=False, emoji=False, soft_wrap=False)
+
+
+def show(screen: Console, *parts: RenderableType) -> None:
+    """Draw one below the other. A pipe that closes ends the program as it ends other Unix tools."""
+    if sys.stdout.isatty():
+        screen.print(*parts, sep="\n")
+        return
+    with screen.capture() as captured:
+        screen.print(*parts, sep="\n")
+    emit("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+
+def table(screen: Console) -> Table:
+    """An empty table in the style of all of them."""
+    from rich.box import SIMPLE_HEAD  # noqa: PLC0415 - start-up
+    from rich.table import Table  # noqa: PLC0415 - start-up
+
+    box = None if screen.width == ENDLESS else SIMPLE_HEAD
+    gap = 1 if screen.width < ROOMY else 2
+    return Table(box=box, pad_edge=False, header_style="bold", padding=(0, gap, 0, 0))
+
+
+def span(seconds: float) -> str:
+    """A wait as ``58s``, ``1m58s``, ``2h05m`` or ``3d04h``; rounded up, so that it is never too early."""
+    whole = max(ceil(seconds), 0)
+    for size, unit, part, smaller in ((86400, "d", 3600, "h"), (3600, "h", 60, "m"), (60, "m", 1, "s")):
+        if whole >= size:
+            return f"{whole // size}{unit}{whole % size // part:02}{smaller}"
+    return f"{whole}s"
+
+
+def milliseconds(latency_ms: float | None) -> str:
+    """A latency as ``40ms``, ``1.2s`` or ``118s``."""
+    if latency_ms is None:
+        return "-"
+    if latency_ms < 1000:
+        return f"{latency_ms:.0f}ms"
+    return f"{latency_ms / 1000:.1f}s" if latency_ms < 100_000 else f"{latency_ms / 1000:.0f}s"
+
+
+def percent(share: float | None) -> str:
+    """A share with as few digits as tell it: ``100%``, ``58.3%``; all and nothing only when it is so."""
+    return "-" if share is None else f"{share * 100:.1f}".removesuffix(".0") + "%"
+
+
+def exact_usd(pico: int | None) -> str:
+    """Every digit down to a nano-dollar, and cents at least: ``$0.00175``, ``$21.00``."""
+    if pico is None:
+        return "unknown"
+    digits = f"{Decimal(pico) / PICO:,.9f}"
+    cents, rest = digits[:-7], digits[-7:].rstrip("0")
+    return f"${cents}{rest}"
+
+
+def rough_usd(pico: int | None) -> str:
+    """To the cent, below a dollar to a hundredth of a cent: ``$3.25``, ``$0.0042``, ``<$0.0001``."""
+    if pico is None:
+        return "unknown"
+    amount = Decimal(pico) / PICO
+    if amount == 0 or amount >= 1:
+        return f"${amount:,.2f}"
+    return f"${amount:.4f}" if amount >= Decimal("0.0001") else "<$0.0001"

@@ -1,0 +1,264 @@
+"""The Python API: a blocking client, and its twin for asyncio over the same engine.
+
+    from llmfail import Client
+
+    with Client() as llm:
+        print(llm.ask("Say hello", feature="vpr").answer)
+
+``ask`` and ``embed`` return a Receipt, or raise the AskError that fits, which carries the receipt.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
+
+from llmfail.core.ask import Ask, question
+from llmfail.core.errors import (
+    AskError,
+    CredentialsMissing,
+    DeadlinePassed,
+    IncompleteAnswer,
+    OverBudget,
+    RequestRefused,
+    Unavailable,
+    UsageError,
+)
+from llmfail.core.model import Attachment, Call, Message, Reply, Target
+from llmfail.core.overview import Status
+from llmfail.core.preview import Preview
+from llmfail.core.receipt import Receipt
+from llmfail.engine import book, ports
+from llmfail.engine.engine import Engine
+from llmfail.engine.operator import Operator
+from llmfail.settings import load
+from llmfail.settings.settings import Settings
+from llmfail.settings.state import state_directory
+from llmfail.store import open_store
+from llmfail.store.guarded import Guarded
+from llmfail.store.memory import Memory
+
+if TYPE_CHECKING:
+    from llmfail.wire.aio import AsyncWire
+    from llmfail.wire.blocking import Wire
+
+_ERRORS: dict[int, type[AskError]] = {
+    error.exit_code: error
+    for error in (
+        Unavailable,
+        OverBudget,
+        RequestRefused,
+        CredentialsMissing,
+        DeadlinePassed,
+        IncompleteAnswer,
+    )
+}
+
+
+class Options(TypedDict, total=False):
+    """What may be said of a question besides itself; the default is what the feature says."""
+
+    feature: str
+    model: str | Sequence[str]
+    """A target, or several in the order in which they are tried, instead of the feature's chain."""
+    attachments: Sequence[Attachment]
+    system: str | None
+    schema: Mapping[str, Any] | None
+    max_tokens: int | None
+    temperature: float | None
+    stop: tuple[str, ...]
+    timeout: float | None
+    deadline: float | None
+    fallback: bool
+    ref: str | int | None
+
+
+def ask_of(prompt: str | Sequence[Message], **options: Unpack[Options]) -> Ask:
+    """An Ask from what a caller writes. Raises UsageError for a target that is none."""
+    model = options.get("model", ())
+    attachments = options.get("attachments", ())
+    messages = question(prompt, *attachments) if isinstance(prompt, str) else tuple(prompt)
+    try:
+        targets = tuple(map(Target.parse, [model] if isinstance(model, str) else model))
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    rest: dict[str, Any] = {key: options[key] for key in options.keys() - {"model", "attachments"}}  # type: ignore[literal-required]
+    return Ask(messages, targets=targets, **rest)
+
+
+def checked(receipt: Receipt) -> Receipt:
+    """The receipt, or the error that it tells of."""
+    if receipt.error is None:
+        return receipt
+    raise _ERRORS[receipt.error.code](receipt)
+
+
+class Client:
+    """Asks through the fallback chains of a configuration, each call blocking its own thread.
+
+    ``config`` and ``state_dir`` default to what the command line uses. ``warn`` hears what a person should
+    know while the work goes on, such as a store that is down; without it, ``warnings.warn``.
+    """
+
+    def __init__(
+        self,
+        config: str | os.PathLike[str] | None = None,
+        *,
+        state_dir: str | os.PathLike[str] | None = None,
+        settings: Settings | None = None,
+        warn: Callable[[str], None] | None = None,
+    ) -> None:
+        self.settings, self._store = _open(config, state_dir, settings, warn or _warn)
+        self._wire: Wire | None = None
+        self._ports = ports.blocking(self._send, self._store)
+        self._engine = Engine(self.settings, self._ports)
+        self._operator = Operator(self.settings, self._ports)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._wire is not None:
+            self._wire.close()
+        self._store.close()
+
+    def ask(self, prompt: str | Sequence[Message], **options: Unpack[Options]) -> Receipt:
+        """The receipt of an answer. Raises the AskError that fits when there is none."""
+        return checked(self.receipt(ask_of(prompt, **options)))
+
+    def receipt(self, ask: Ask) -> Receipt:
+        """The receipt, with or without an answer; raises only UsageError."""
+        return ports.drive(self._engine.ask(ask))
+
+    def embed(self, *texts: str, **options: Unpack[Options]) -> Receipt:
+        """One vector per text, in ``receipt.embedding.vectors``."""
+        return checked(ports.drive(self._engine.embed(_texts_of(texts, options))))
+
+    def plan(self, prompt: str, **options: Unpack[Options]) -> Preview:
+        """What ``ask`` would do now; nothing is sent, nothing is recorded."""
+        return ports.drive(self._engine.plan(ask_of(prompt, **options)))
+
+    def status(self) -> Status:
+        """Circuits, rates, latencies and alerts over the last 24 hours."""
+        return ports.drive(self._operator.status(self._store.name))
+
+    def stats(self) -> dict[str, Any]:
+        """The figures of ``status`` about all asks: rates, average and 95th percentile latency."""
+        routing: dict[str, Any] = self.status().to_json()["routing"]
+        return routing
+
+    def reset(self, name: str | None = None) -> tuple[Target, ...]:
+        """Close circuits and re-enable credentials: of a provider, a target, or all."""
+        return ports.drive(self._operator.reset(name))
+
+    def trip(self, name: str, seconds: float | None = None) -> tuple[Target, ...]:
+        """Hold a provider or target open, for so long or until ``reset``."""
+        return ports.drive(self._operator.trip(name, seconds))
+
+    def probed(self, name: str | None = None) -> tuple[Target, ...]:
+        """Whom a probe of this name would ask; None: one target of each provider that has a key."""
+        return self._operator.probed(name)
+
+    def probe(self, target: Target) -> Receipt:
+        """Ask this target something tiny, and record how it did."""
+        return ports.drive(self._engine.probe(target))
+
+    def log(self, most: int = 20) -> list[dict[str, Any]]:
+        """The last receipts, the newest first, each with its moment ``at``."""
+        return ports.drive(book.recent(self._ports, most))
+
+    def _send(self, call: Call, timeout: float) -> Reply:
+        if self._wire is None:
+            from llmfail.wire.blocking import Wire  # noqa: PLC0415 - start-up: httpx takes 95 ms
+
+            self._wire = Wire()
+        return self._wire.send(call, timeout)
+
+
+class AsyncClient:
+    """The same for asyncio: any number of calls at once. Use it within one event loop."""
+
+    def __init__(
+        self,
+        config: str | os.PathLike[str] | None = None,
+        *,
+        state_dir: str | os.PathLike[str] | None = None,
+        settings: Settings | None = None,
+        warn: Callable[[str], None] | None = None,
+    ) -> None:
+        self.settings, self._store = _open(config, state_dir, settings, warn or _warn)
+        self._wire: AsyncWire | None = None
+        self._ports = ports.aio(self._send, self._store)
+        self._engine = Engine(self.settings, self._ports)
+        self._operator = Operator(self.settings, self._ports)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_exc_info: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        if self._wire is not None:
+            await self._wire.close()
+        self._store.close()
+
+    async def ask(self, prompt: str | Sequence[Message], **options: Unpack[Options]) -> Receipt:
+        """As ``Client.ask``."""
+        return checked(await self._engine.ask(ask_of(prompt, **options)))
+
+    async def embed(self, *texts: str, **options: Unpack[Options]) -> Receipt:
+        """As ``Client.embed``."""
+        return checked(await self._engine.embed(_texts_of(texts, options)))
+
+    async def status(self) -> Status:
+        """As ``Client.status``."""
+        return await self._operator.status(self._store.name)
+
+    async def stats(self) -> dict[str, Any]:
+        """As ``Client.stats``."""
+        routing: dict[str, Any] = (await self.status()).to_json()["routing"]
+        return routing
+
+    async def reset(self, name: str | None = None) -> tuple[Target, ...]:
+        """As ``Client.reset``."""
+        return await self._operator.reset(name)
+
+    async def trip(self, name: str, seconds: float | None = None) -> tuple[Target, ...]:
+        """As ``Client.trip``."""
+        return await self._operator.trip(name, seconds)
+
+    async def _send(self, call: Call, timeout: float) -> Reply:  # noqa: ASYNC109 - covers the whole call
+        if self._wire is None:
+            from llmfail.wire.aio import AsyncWire  # noqa: PLC0415 - start-up: httpx takes 95 ms
+
+            self._wire = AsyncWire()
+        return await self._wire.send(call, timeout)
+
+
+def _open(
+    config: str | os.PathLike[str] | None,
+    state_dir: str | os.PathLike[str] | None,
+    settings: Settings | None,
+    warn: Callable[[str], None],
+) -> tuple[Settings, Guarded]:
+    directory = state_directory(None if state_dir is None else Path(state_dir), os.environ)
+    if settings is None:
+        settings = load(None if config is None else Path(config), os.environ, Path.cwd(), directory)
+    store = open_store(settings.store, directory, settings.store_timeout, warn)
+    return settings, Guarded(store, Memory(time.time), warn)
+
+
+def _texts_of(texts: Sequence[str], options: Options) -> Ask:
+    return ask_of([Message("user", text) for text in texts], **options)
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, RuntimeWarning, stacklevel=2)

@@ -1,0 +1,38 @@
+"""What a caller asks for, before any target is chosen. None means: as the feature has it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from llmfail.core.model import Attachment, Message, Target
+
+DEFAULT_FEATURE = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One question. ``targets`` replaces the feature's chain; durations are in seconds."""
+
+    messages: tuple[Message, ...]
+    feature: str = DEFAULT_FEATURE
+    targets: tuple[Target, ...] = ()
+    system: str | None = None
+    schema: Mapping[str, Any] | None = None
+    max_tokens: int | None = None
+    temperature: float | None = None
+    stop: tuple[str, ...] = ()
+    timeout: float | None = None
+    deadline: float | None = None
+    fallback: bool = True
+    ref: str | int | None = None
+
+    @property
+    def prompt(self) -> str:
+        return "\n\n".join(message.text for message in self.messages)
+
+
+def question(prompt: str, *attachments: Attachment) -> tuple[Message, ...]:
+    """One prompt as the messages of an Ask."""
+    return (Message("user", prompt, attachments),)

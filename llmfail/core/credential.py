@@ -1,0 +1,97 @@
+"""What is known to be wrong with one credential, or with one credential for one model.
+
+A record belongs to one key (its identity is a part of the record's name), so a changed key starts clean.
+``auth`` holds until the key changes or somebody resets it; ``quota`` until the provider's reset; the others
+let one trial an hour through, in the whole fleet, because people pay their bills and pull their models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from typing import NamedTuple
+
+from llmfail.core.model import Secret
+from llmfail.core.outcome import Kind, Outcome, Scope
+
+TRIAL_EVERY = 3600.0
+"""Seconds between two trials of a credential that may have been mended."""
+QUOTA_WITHOUT_DATE = 3600.0
+WHOLE = ""
+"""The scope of a block that covers every model."""
+
+
+class Block(NamedTuple):
+    """Why calls are held back. ``until``: when the next one may go; None: never by itself."""
+
+    kind: Kind
+    until: float | None
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """Blocks per scope: ``WHOLE`` or a model."""
+
+    blocks: Mapping[str, Block] = field(default_factory=dict)
+
+
+def identity(base_url: str, key: Secret | None) -> str:
+    """A name for a key at an address, from which neither can be told."""
+    secret = key.reveal() if key else ""
+    return sha256(f"{base_url}\0{secret}".encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def admit(credential: Credential, model: str, now: float) -> tuple[Credential, Block | None]:
+    """The block that holds this call back, or None; a trial that is let through is noted in the record."""
+    block = _block(credential, model, now)
+    if block is not None:
+        return credential, block
+    kept = {scope: _after(scope, model, found, now) for scope, found in credential.blocks.items()}
+    blocks = {scope: found for scope, found in kept.items() if found is not None}
+    return (credential, None) if blocks == credential.blocks else (replace(credential, blocks=blocks), None)
+
+
+def settle(credential: Credential, model: str, outcome: Outcome, now: float) -> Credential:
+    """An answer proves the credential good; an outcome that disables adds a block."""
+    scope = outcome.consequence.disables
+    if scope is not None:
+        where = WHOLE if scope is Scope.CREDENTIAL else model
+        block = Block(outcome.kind, _until(outcome, now), outcome.note)
+        return replace(credential, blocks={**credential.blocks, where: block})
+    if outcome.kind is Kind.OK and credential.blocks.keys() & {WHOLE, model}:
+        rest = {key: block for key, block in credential.blocks.items() if key not in (WHOLE, model)}
+        return replace(credential, blocks=rest)
+    return credential
+
+
+def blocked(credential: Credential, model: str, now: float) -> Block | None:
+    """What ``admit`` would say, without asking for a trial."""
+    return _block(credential, model, now)
+
+
+def _block(credential: Credential, model: str, now: float) -> Block | None:
+    for scope in (WHOLE, model):
+        block = credential.blocks.get(scope)
+        if block is not None and (block.until is None or now < block.until):
+            return block
+    return None
+
+
+def _after(scope: str, model: str, block: Block, now: float) -> Block | None:
+    """What is left of a block once a call has passed it."""
+    if scope not in (WHOLE, model):
+        return block
+    return None if block.kind is Kind.QUOTA else block._replace(until=now + TRIAL_EVERY)
+
+
+def _until(outcome: Outcome, now: float) -> float | None:
+    match outcome.kind:
+        case Kind.AUTH:
+            return None
+        case Kind.QUOTA:
+            wait = outcome.retry_after if outcome.retry_after is not None else QUOTA_WITHOUT_DATE
+            return outcome.until if outcome.until is not None else now + wait
+        case _:
+            return now + TRIAL_EVERY

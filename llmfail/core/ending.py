@@ -1,0 +1,51 @@
+"""Why an ask has no answer: the exit code and the sentence, read off the trail."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from llmfail.core.outcome import Kind
+from llmfail.core.receipt import Entry, Failure, Skip, iso
+
+CREDENTIALS = frozenset({Skip.NO_KEY, Skip.DISABLED, Kind.AUTH, Kind.BILLING, Kind.PERMISSION})
+BUDGETS = frozenset({Skip.OVER_BUDGET, Skip.UNKNOWN_PRICE, Skip.TOO_EXPENSIVE})
+SIZES = frozenset({Skip.TOO_SMALL, Kind.CONTEXT_OVERFLOW})
+REQUESTS = frozenset({Kind.BAD_REQUEST, Kind.CONTENT_BLOCKED, Kind.REFUSAL})
+
+
+def failure(
+    trail: Sequence[Entry], *, deadline_passed: bool, own_network: bool, retry_at: float | None
+) -> Failure:
+    """The most telling reason wins: the request, the deadline, our network, then what every target has in
+    common: credentials, money, size; else whatever it was.
+    """
+    if trail and trail[-1].action == "called" and trail[-1].outcome in REQUESTS:
+        return _refused(trail[-1])
+    last = {entry.target: entry for entry in trail}
+    story = "; ".join(map(_tell, last.values())) or "no target"
+    if deadline_passed:
+        return Failure(7, "deadline", f"the deadline passed before anybody answered: {story}")
+    if own_network:
+        return Failure(3, "network", f"no provider can be reached from here, check the network: {story}")
+    return _common(frozenset(entry.cause or entry.outcome for entry in last.values()), story, retry_at)
+
+
+def _common(reasons: frozenset[str], story: str, retry_at: float | None) -> Failure:
+    if reasons <= CREDENTIALS:
+        return Failure(6, "credentials", f"no usable credential: {story}")
+    if reasons <= CREDENTIALS | BUDGETS:
+        return Failure(4, "over_budget", f"the budget does not allow this call: {story}")
+    if reasons <= CREDENTIALS | SIZES:
+        return Failure(5, "too_large", f"too large for every target: {story}")
+    when = f"; try again at {iso(retry_at)}" if retry_at is not None else ""
+    return Failure(3, "unavailable", f"no target could answer: {story}{when}")
+
+
+def _refused(entry: Entry) -> Failure:
+    note = f": {entry.note}" if entry.note else ""
+    return Failure(5, entry.outcome, f"{entry.target} refused the request ({entry.outcome}){note}")
+
+
+def _tell(entry: Entry) -> str:
+    note = f" ({entry.note})" if entry.note else ""
+    return f"{entry.target} {entry.outcome}{note}"

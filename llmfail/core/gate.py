@@ -1,0 +1,231 @@
+"""The gate of one target: credential and circuit, one admission, one settlement.
+
+Both are pure changes for a store's ``update``, so each is one atomic step over everything it decides on.
+Budgets and rate limits belong here as well: further keys, read and written in the same two steps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from llmfail.core import breaker, codec
+from llmfail.core import credential as credentials
+from llmfail.core.breaker import Lease, Rules, State, Ticket, Verdict
+from llmfail.core.credential import Block
+from llmfail.core.model import Target
+from llmfail.core.outcome import Kind, Outcome
+from llmfail.core.receipt import Skip, iso
+from llmfail.core.record import Values, Write, Writes, ours
+from llmfail.core.stats import HOUR, KEPT_HOURS, count_call, hour_of
+
+QUIRK_MEMORY = 30 * 24 * 3600.0
+TARGETS = "targets"
+"""The record that names every target that was ever called."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What admission to one target rests on. ``identity`` names the credential, see ``credential``."""
+
+    target: Target
+    identity: str
+    rules: Rules
+
+    @property
+    def circuit_key(self) -> str:
+        return f"circuit/{self.target}"
+
+    @property
+    def credential_key(self) -> str:
+        return f"credential/{self.target.provider}/{self.identity}"
+
+    @property
+    def quirks_key(self) -> str:
+        return f"quirks/{self.target}"
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return (self.circuit_key, self.credential_key, self.quirks_key)
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """One call may go. ``at`` is the store's clock; ``quirks`` are the parameters to leave out."""
+
+    ticket: Ticket
+    at: float
+    quirks: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """No call, and nothing to give back."""
+
+    reason: Skip
+    retry_at: float | None
+    note: str
+    cause: Kind | None = None
+    """What disabled it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What became of an admitted call. ``quirks`` are parameters without which it succeeded."""
+
+    outcome: Outcome
+    latency_ms: int
+    cost: int | None
+    fallback: bool
+    quirks: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A gate as a reader should see it. ``retry_at`` is None when it admits now or never by itself."""
+
+    state: str
+    failures: int
+    retry_at: float | None
+    refusal: Refused | None
+
+
+def tally_key(target: Target, hour: int) -> str:
+    return f"tally/{target}/{hour}"
+
+
+def admit(
+    gate: Gate, lease_id: str, lease_for: float, values: Values, now: float
+) -> tuple[Writes, Admitted | Refused]:
+    """Ask for a call. A trial would hold its place under ``lease_id`` for ``lease_for`` seconds."""
+    circuit = codec.load_circuit(values[gate.circuit_key])
+    credential = codec.load_credential(values[gate.credential_key])
+    credential_after, block = credentials.admit(credential, gate.target.model, now)
+    if block is not None:
+        return {}, _blocked(block)
+    circuit_after, answer = breaker.admit(circuit, now, gate.rules, Lease(lease_id, now + lease_for))
+    writes: dict[str, Write | None] = {}
+    if circuit_after != circuit:
+        writes[gate.circuit_key] = _circuit_write(circuit_after, gate.rules)
+    if isinstance(answer, breaker.Refusal):
+        return ours(writes, values), _refused(answer)
+    if credential_after != credential:
+        writes[gate.credential_key] = Write(codec.dump_credential(credential_after))
+    quirks = codec.load_names(values[gate.quirks_key])
+    return ours(writes, values), Admitted(answer, now, quirks)
+
+
+def settle_keys(gate: Gate, admitted: Admitted) -> tuple[str, ...]:
+    return (*gate.keys, tally_key(gate.target, hour_of(admitted.at)), TARGETS)
+
+
+def settle(
+    gate: Gate, admitted: Admitted, settlement: Settlement, values: Values, now: float
+) -> tuple[Writes, None]:
+    """Tell what became of it: circuit, credential, quirk and counters, each written only when it changed."""
+    writes = {
+        **_settle_circuit(gate, admitted.ticket, settlement.outcome, values, now),
+        **_settle_credential(gate, settlement.outcome, values, now),
+        **_learn(gate, settlement.quirks, values, now),
+        **_count(gate, admitted, settlement, values),
+    }
+    return ours(writes, values), None
+
+
+def look(gate: Gate, values: Values, now: float) -> Look:
+    """The same decision as ``admit``, without asking for a place; writes nothing."""
+    circuit = codec.load_circuit(values[gate.circuit_key])
+    view = breaker.view(circuit, now)
+    block = credentials.blocked(codec.load_credential(values[gate.credential_key]), gate.target.model, now)
+    if block is not None:
+        return Look("disabled", view.failures, block.until, _blocked(block))
+    _, answer = breaker.admit(circuit, now, gate.rules, Lease("", now))
+    if isinstance(answer, breaker.Refusal):
+        return Look(view.state, view.failures, answer.retry_at, _refused(answer))
+    return Look(view.state, view.failures, None, None)
+
+
+def reset(gate: Gate, values: Values, now: float) -> tuple[Writes, bool]:
+    """Close the circuit and forget blocks and quirks of this target; whether anything changed."""
+    circuit = codec.load_circuit(values[gate.circuit_key])
+    writes: dict[str, Write | None] = {
+        gate.circuit_key: _circuit_write(breaker.reset(circuit, now), gate.rules)
+    }
+    writes |= {key: None for key in (gate.credential_key, gate.quirks_key) if values[key] is not None}
+    changed = breaker.view(circuit, now).state is not State.CLOSED or circuit.failures > 0 or len(writes) > 1
+    return ours(writes, values), changed
+
+
+def trip(gate: Gate, seconds: float | None, values: Values, now: float) -> tuple[Writes, None]:
+    """Hold the circuit open for so long, or (None) until it is reset."""
+    until = float("inf") if seconds is None else now + seconds
+    held = breaker.hold(codec.load_circuit(values[gate.circuit_key]), now, until)
+    return ours({gate.circuit_key: _circuit_write(held, gate.rules)}, values), None
+
+
+_REASONS = {
+    "circuit_open": "its circuit is open",
+    "probing": "its circuit is being tried by others",
+    "held": "held open by the operator",
+}
+
+
+def _refused(refusal: breaker.Refusal) -> Refused:
+    until = f" until {iso(refusal.retry_at)}" if refusal.retry_at is not None else ""
+    return Refused(Skip(refusal.reason), refusal.retry_at, _REASONS[refusal.reason] + until)
+
+
+def _blocked(block: Block) -> Refused:
+    note = f"{block.kind}: {block.note}" if block.note else str(block.kind)
+    return Refused(Skip.DISABLED, block.until, note, block.kind)
+
+
+def _settle_circuit(
+    gate: Gate, ticket: Ticket, outcome: Outcome, values: Values, now: float
+) -> dict[str, Write]:
+    circuit = codec.load_circuit(values[gate.circuit_key])
+    verdict = Verdict(
+        effect=outcome.consequence.effect,
+        rate_limited=outcome.kind is Kind.RATE_LIMITED,
+        retry_after=outcome.retry_after,
+    )
+    after = breaker.settle(circuit, ticket, verdict, now, gate.rules)
+    return {} if after == circuit else {gate.circuit_key: _circuit_write(after, gate.rules)}
+
+
+def _settle_credential(gate: Gate, outcome: Outcome, values: Values, now: float) -> dict[str, Write]:
+    credential = codec.load_credential(values[gate.credential_key])
+    after = credentials.settle(credential, gate.target.model, outcome, now)
+    return {} if after == credential else {gate.credential_key: Write(codec.dump_credential(after))}
+
+
+def _learn(gate: Gate, quirks: frozenset[str], values: Values, now: float) -> dict[str, Write]:
+    known = codec.load_names(values[gate.quirks_key])
+    if quirks <= known:
+        return {}
+    return {gate.quirks_key: Write(codec.dump_names(known | quirks), now + QUIRK_MEMORY)}
+
+
+def _count(gate: Gate, admitted: Admitted, settlement: Settlement, values: Values) -> dict[str, Write]:
+    outcome = settlement.outcome
+    if outcome.kind is Kind.CANCELLED:
+        return {}
+    hour = hour_of(admitted.at)
+    key = tally_key(gate.target, hour)
+    ok = outcome.kind is Kind.OK
+    tally = count_call(
+        codec.load_tally(values[key]),
+        ok=ok,
+        fallback=ok and settlement.fallback,
+        latency_ms=settlement.latency_ms,
+        cost=settlement.cost,
+        error=None if ok else f"{outcome.kind}: {outcome.note}".rstrip(": "),
+    )
+    writes = {key: Write(codec.dump_tally(tally), float((hour + KEPT_HOURS) * HOUR))}
+    known = codec.load_names(values[TARGETS])
+    if str(gate.target) not in known:
+        writes[TARGETS] = Write(codec.dump_names(known | {str(gate.target)}))
+    return writes
+
+
+def _circuit_write(circuit: breaker.Circuit, rules: Rules) -> Write:
+    return Write(codec.dump_circuit(circuit), breaker.expires_at(circuit, rules))

@@ -1,0 +1,119 @@
+"""Which targets, in which order, and why one is left out before it is even asked for a place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from llmfail.core.model import Request, Target
+from llmfail.core.pricing import Price
+from llmfail.core.receipt import Skip
+from llmfail.core.tokens import least
+
+Order = Literal["listed", "cost", "quality", "latency", "round_robin", "weighted"]
+Priority = Literal["strategic", "template", "validation"]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A target that could answer, with what is known about it. ``timeout`` in seconds; ``latency_ms`` is
+    its recent median; ``missing_key`` says what to do about a missing key.
+    """
+
+    target: Target
+    timeout: float
+    note: str = ""
+    weight: float = 1.0
+    quality: float | None = None
+    price: Price | None = None
+    context: int | None = None
+    max_output: int | None = None
+    latency_ms: float | None = None
+    missing_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Chance:
+    """What an order may depend on besides the candidates: numbers in [0, 1), and the turn of a rotation."""
+
+    draws: Sequence[float] = field(default_factory=tuple)
+    turn: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """Why a candidate is not asked."""
+
+    reason: Skip
+    note: str
+
+
+def arrange(candidates: Sequence[Candidate], order: Order, chance: Chance) -> tuple[Candidate, ...]:
+    """The candidates in the order in which they are tried. Every order is stable."""
+    match order:
+        case "listed":
+            return tuple(candidates)
+        case "cost":
+            return tuple(sorted(candidates, key=_cheapness))
+        case "quality":
+            return tuple(sorted(candidates, key=_quality))
+        case "latency":
+            return tuple(sorted(candidates, key=lambda candidate: candidate.latency_ms or 0.0))
+        case "round_robin":
+            first = chance.turn % len(candidates) if candidates else 0
+            return (*candidates[first:], *candidates[:first])
+        case "weighted":
+            return _weighted(candidates, chance.draws)
+
+
+def order_of(priority: Priority) -> Order:
+    """How a feature without a list of its own orders every usable target."""
+    return "quality" if priority == "strategic" else "cost"
+
+
+def obstacle(candidate: Candidate, request: Request, overflowed: int | None) -> Obstacle | None:
+    """What stands in the way without asking anybody. ``overflowed`` is the largest context, in tokens,
+    that this request has already overflowed.
+    """
+    if candidate.missing_key is not None:
+        return Obstacle(Skip.NO_KEY, candidate.missing_key)
+    if candidate.max_output is not None and request.max_tokens > candidate.max_output:
+        note = f"max_tokens {request.max_tokens} is above its max_output {candidate.max_output}"
+        return Obstacle(Skip.TOO_SMALL, note)
+    if candidate.context is None:
+        return None
+    needed = max(least(request), 0 if overflowed is None else overflowed + 1)
+    if needed > candidate.context:
+        return Obstacle(Skip.TOO_SMALL, f"its context of {candidate.context} tokens is too small")
+    return None
+
+
+def share(left: float, timeouts: Sequence[float]) -> float:
+    """How long the first of these may take, so that each of the others keeps a fair share of what is left:
+    all it wants when there is time for everybody, else at least an equal part.
+    """
+    first, *rest = timeouts
+    return min(first, max(left / len(timeouts), left - sum(rest)))
+
+
+def _cheapness(candidate: Candidate) -> float:
+    """Output weighs half of input tokens, as in the usual request of 2,000 and 1,000 tokens."""
+    price = candidate.price
+    return float("inf") if price is None else 2 * price.input + price.output
+
+
+def _quality(candidate: Candidate) -> tuple[float, float]:
+    """Best first; the unrated come after the rated, the dearer first."""
+    rated = float("inf") if candidate.quality is None else -candidate.quality
+    dear = 0.0 if candidate.price is None else -_cheapness(candidate)
+    return rated, dear
+
+
+def _weighted(candidates: Sequence[Candidate], draws: Sequence[float]) -> tuple[Candidate, ...]:
+    """A random order, each place won with a chance by weight (Efraimidis and Spirakis, 2006)."""
+    keyed = [
+        (draw ** (1 / candidate.weight) if candidate.weight > 0 else -1.0, -place, candidate)
+        for place, (candidate, draw) in enumerate(zip(candidates, draws, strict=True))
+    ]
+    return tuple(candidate for _, _, candidate in sorted(keyed, key=lambda key: key[:2], reverse=True))

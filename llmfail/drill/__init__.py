@@ -1,0 +1,9 @@
+"""The fire drill: your own configuration against a simulator on loopback, with faults you choose.
+
+``rehearsal`` is the stage for one ask; ``storyboard`` plays a whole outage per feature. Neither needs keys,
+spends money, or leaves anything behind.
+"""
+
+from llmfail.drill.rehearsal import Stage, rehearsal
+
+__all__ = ["Stage", "rehearsal"]

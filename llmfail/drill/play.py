@@ -1,0 +1,190 @@
+"""One scene under way: a feature, the faults of the moment, and time that only moves when it is moved.
+
+Every scene starts with a store of its own, so it can be played alone. Nobody waits in here: a pause between
+two attempts takes no time at all, and a call that hangs is cut after a blink while the clock moves on by the
+whole timeout that it would have had.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from llmfail.core import gate as gates
+from llmfail.core.ask import Ask, question
+from llmfail.core.breaker import Rules, State
+from llmfail.core.errors import WireError
+from llmfail.core.gate import Look
+from llmfail.core.model import Call, Reply, Target
+from llmfail.core.receipt import Receipt
+from llmfail.drill.rehearsal import apis_of, on_loopback
+from llmfail.engine import ports
+from llmfail.engine.chain import gate_of, job_of
+from llmfail.engine.engine import Engine
+from llmfail.settings.settings import Settings
+from llmfail.settings.types import Feature
+from llmfail.simulator import Simulator, parse
+from llmfail.store.memory import Memory
+
+if TYPE_CHECKING:
+    from llmfail.wire.blocking import Wire
+
+PROMPT = "This is a fire drill. Say hello."
+BLINK = 0.05
+"""Seconds that a hanging call really takes."""
+PATIENCE = 30.0
+"""Seconds that any other call may really take, however busy the machine is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Theatre:
+    """What all scenes share. ``settings`` are the user's, with the simulator for every provider."""
+
+    settings: Settings
+    simulator: Simulator
+    wire: Wire
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """Who plays in the scenes of one feature. ``outage`` are the providers that go down with the primary's:
+    itself and whoever is at the same address.
+    """
+
+    feature: Feature
+    chain: tuple[Target, ...]
+    outage: frozenset[str]
+    rules: Rules
+
+    @property
+    def primary(self) -> Target:
+        return self.chain[0]
+
+    @property
+    def alone(self) -> bool:
+        """Whether the primary has no fallback at all."""
+        return len(self.chain) == 1
+
+    @property
+    def together(self) -> bool:
+        """Whether every fallback goes down with the primary."""
+        return not self.alone and all(target.provider in self.outage for target in self.chain)
+
+
+class Clock:
+    def __init__(self, now: float) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+    def move(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@contextmanager
+def theatre(settings: Settings) -> Iterator[Theatre]:
+    from llmfail.wire.blocking import Wire  # noqa: PLC0415 - start-up: httpx takes 95 ms
+
+    wire = Wire()
+    try:
+        with Simulator(apis=apis_of(settings)) as simulator:
+            yield Theatre(on_loopback(settings, simulator), simulator, wire)
+    finally:
+        wire.close()
+
+
+class Play:
+    """A scene's own store, clock and engine."""
+
+    def __init__(self, house: Theatre, cast: Cast) -> None:
+        self.cast = cast
+        self.clock = Clock(time.time())
+        self._house = house
+        self._hanging: tuple[str, ...] = ()
+        self._store = Memory(self.clock)
+        self._engine = Engine(house.settings, self._ports())
+        self.strike("none")
+        self.count_anew()
+
+    def strike(self, fault: str, providers: Iterable[str] = ("all",)) -> None:
+        """From now on this fault, and no other, at these providers."""
+        faults = "none" if fault == "none" else ",".join(f"{name}={fault}" for name in providers)
+        self._hanging = self._base_urls(providers) if fault == "hang" else ()
+        self._house.simulator.set_faults(parse(faults))
+
+    def ask(self) -> Receipt:
+        """Ask the feature. The chain is named, so that an order by chance does not change the cast."""
+        targets = () if self.cast.alone else self.cast.chain
+        ask = Ask(question(PROMPT), feature=self.cast.feature.name, targets=targets)
+        return ports.drive(self._engine.ask(ask))
+
+    def look(self, target: Target) -> Look:
+        gate = gate_of(self._house.settings, target)
+        values, now = self._store.read(gate.keys)
+        return gates.look(gate, values, now)
+
+    def is_open(self, target: Target) -> bool:
+        return self.look(target).state == State.OPEN
+
+    def rules(self, target: Target) -> Rules:
+        return self._house.settings.breaker_rules(target)
+
+    def count_anew(self) -> None:
+        self._counted = self._house.simulator.count()
+
+    @property
+    def requests(self) -> Counter[Target]:
+        """What has arrived at the simulator since ``count_anew``."""
+        seen = self._house.simulator.requests[self._counted :]
+        return Counter(Target(one.provider, one.model) for one in seen)
+
+    def _base_urls(self, providers: Iterable[str]) -> tuple[str, ...]:
+        return tuple(f"{self._house.simulator.base_url(name)}/" for name in providers)
+
+    def _ports(self) -> ports.Ports:
+        return replace(
+            ports.blocking(self._send, self._store),
+            sleep=_no_time,
+            monotonic=self.clock,
+            wall=self.clock,
+            draw=lambda: 0.5,
+        )
+
+    def _send(self, call: Call, timeout: float) -> Reply:
+        hangs = call.url.startswith(self._hanging)
+        try:
+            return self._house.wire.send(call, BLINK if hangs else PATIENCE)
+        except WireError as error:
+            if error.cause == "timeout":
+                self.clock.move(timeout)
+            raise
+
+
+def cast_of(settings: Settings, house: Theatre, feature: Feature) -> Cast | None:
+    """None for a feature whose chain is empty. ``settings`` are the user's own, with the real addresses."""
+    ask = Ask(question(PROMPT), feature=feature.name)
+    idle = ports.blocking(house.wire.send, Memory(time.time))
+    job = ports.drive(job_of(house.settings, ask, replace(idle, draw=lambda: 0.5)))
+    if not job.candidates:
+        return None
+    chain = tuple(candidate.target for candidate in job.candidates)
+    return Cast(feature, chain, _at_the_same_address(settings, chain[0]), settings.breaker_rules(chain[0]))
+
+
+def _at_the_same_address(settings: Settings, target: Target) -> frozenset[str]:
+    from urllib.parse import urlsplit  # noqa: PLC0415 - start-up
+
+    addresses = {
+        name: urlsplit(provider.base_url).netloc if provider.base_url else provider.api
+        for name, provider in settings.providers.items()
+    }
+    return frozenset(name for name in addresses if addresses[name] == addresses[target.provider])
+
+
+async def _no_time(_seconds: float) -> None:
+    """Waiting, in a drill."""

@@ -1,0 +1,67 @@
+"""What is kept of every ask: the counters of the hour, and a ring of the last receipts."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from llmfail.core import codec
+from llmfail.core.receipt import Receipt, Skip, iso
+from llmfail.core.record import Values, Write, Writes, dump, load, ours
+from llmfail.core.stats import HOUR, KEPT_HOURS, count_ask, hour_of
+from llmfail.engine.ports import Ports
+
+LOG = "log"
+LOG_LENGTH = 2000
+LOG_KEPT = 30 * 24 * 3600.0
+
+
+def routing_key(hour: int) -> str:
+    return f"routing/{hour}"
+
+
+async def enter(ports: Ports, receipt: Receipt, prompt: str | None) -> None:
+    """Count an ask and keep its receipt; the answer is not kept, the prompt only when it is given."""
+    hour = hour_of(ports.wall())
+    entry = {"at": iso(ports.wall()), **receipt.to_json(), "prompt": prompt}
+    if prompt is None:
+        del entry["answer"], entry["prompt"]
+    await ports.keeper.update([routing_key(hour), LOG], partial(_enter, receipt, entry, hour))
+
+
+async def recent(ports: Ports, most: int) -> list[dict[str, Any]]:
+    """The last receipts, the newest first."""
+    values, _ = await ports.keeper.read([LOG])
+    following = _following(values)
+    numbers = range(following - 1, max(following - 1 - min(most, LOG_LENGTH), -1), -1)
+    keys = [_slot(number) for number in numbers]
+    values, _ = await ports.keeper.read(keys)
+    found = (load(values[key], lambda fields: fields) for key in keys)
+    return [{key: fields[key] for key in fields if key != "v"} for fields in found if fields is not None]
+
+
+def _enter(
+    receipt: Receipt, entry: dict[str, Any], hour: int, values: Values, now: float
+) -> tuple[Writes, None]:
+    routing = count_ask(
+        codec.load_routing(values[routing_key(hour)]),
+        tier=receipt.tier,
+        ok=receipt.ok,
+        met_open=any(line.outcome == Skip.CIRCUIT_OPEN for line in receipt.trail),
+        latency_ms=receipt.latency_ms,
+    )
+    number = _following(values)
+    writes = {
+        routing_key(hour): Write(codec.dump_routing(routing), float((hour + KEPT_HOURS) * HOUR)),
+        LOG: Write(dump({"next": number + 1})),
+        _slot(number): Write(dump(entry), now + LOG_KEPT),
+    }
+    return ours(writes, values), None
+
+
+def _following(values: Values) -> int:
+    return load(values[LOG], lambda fields: int(fields["next"])) or 0
+
+
+def _slot(number: int) -> str:
+    return f"log/{number % LOG_LENGTH}"

@@ -1,0 +1,161 @@
+"""Settings and an Ask -> what is to be done: the request, the candidates in order, the limits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+
+from llmfail.core import codec
+from llmfail.core.ask import Ask
+from llmfail.core.gate import tally_key
+from llmfail.core.model import Request, Target
+from llmfail.core.plan import Candidate, Chance, arrange, order_of
+from llmfail.core.record import Values, Write, Writes, dump, load
+from llmfail.core.stats import hour_of, percentile, sum_tallies
+from llmfail.engine.ports import Ports
+from llmfail.engine.route import Routes
+from llmfail.settings.settings import Settings
+from llmfail.settings.types import Defaults, Fallback, Feature
+
+LATENCY_HOURS = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Everything about one ask that is decided before the first call. Durations in seconds."""
+
+    feature: str
+    request: Request
+    candidates: tuple[Candidate, ...]
+    rounds: int
+    target_retries: int
+    stop_on_refusal: bool
+    deadline: float
+    fair_deadline: float
+    """The deadline of the configuration: a target that had its share of this is to blame for a timeout."""
+
+
+async def job_of(settings: Settings, routes: Routes, ask: Ask, ports: Ports) -> Job:
+    """Raises UsageError for a feature or provider that is not configured."""
+    feature = settings.feature(ask.feature)
+    candidates = _candidates(settings, routes, feature, ask)
+    arranged = await _arranged(feature, ask, candidates, ports)
+    numbers = settings.resolved(feature)
+    return Job(
+        feature=feature.name,
+        request=request_of(feature, numbers, ask),
+        candidates=arranged if ask.fallback else arranged[:1],
+        rounds=numbers.retries,
+        target_retries=numbers.target_retries,
+        stop_on_refusal=feature.on_refusal == "stop",
+        deadline=numbers.deadline if ask.deadline is None else ask.deadline,
+        fair_deadline=numbers.deadline,
+    )
+
+
+def request_of(feature: Feature, numbers: Defaults, ask: Ask) -> Request:
+    return Request(
+        messages=ask.messages,
+        system=feature.system if ask.system is None else ask.system,
+        max_tokens=numbers.max_tokens if ask.max_tokens is None else ask.max_tokens,
+        temperature=numbers.temperature if ask.temperature is None else ask.temperature,
+        stop=ask.stop,
+        schema=ask.schema,
+    )
+
+
+def targets_of(settings: Settings, feature: Feature) -> tuple[Fallback, ...]:
+    """The chain of a feature as it is written; without a primary, every target the configuration names."""
+    if feature.primary is None:
+        return tuple(Fallback(target=target) for target in settings.targets())
+    return (Fallback(target=feature.primary), *(feature.fallbacks or _of_provider(settings, feature.primary)))
+
+
+def first_target(settings: Settings, provider: str) -> Target | None:
+    """What a provider's bare name stands for: the first of its models that the configuration names."""
+    return next((target for target in settings.targets() if target.provider == provider), None)
+
+
+def _candidate(
+    settings: Settings, routes: Routes, feature: Feature, entry: Fallback, timeout: float | None
+) -> Candidate:
+    model = settings.model(entry.target)
+    route = routes[entry.target]
+    return Candidate(
+        target=entry.target,
+        timeout=settings.timeout(feature, entry.target) if timeout is None else timeout,
+        note=entry.note,
+        weight=entry.weight,
+        quality=model.quality,
+        price=route.price,
+        context=model.context,
+        max_output=model.max_output,
+        missing_key=route.missing_key,
+    )
+
+
+def _candidates(settings: Settings, routes: Routes, feature: Feature, ask: Ask) -> tuple[Candidate, ...]:
+    chain = _asked_for(settings, ask) or targets_of(settings, feature)
+    made = tuple(_candidate(settings, routes, feature, entry, ask.timeout) for entry in chain)
+    if ask.targets or feature.primary is not None:
+        return made
+    room = settings.resolved(feature).max_tokens if ask.max_tokens is None else ask.max_tokens
+    return tuple(one for one in made if one.max_output is None or one.max_output >= room)
+
+
+def _asked_for(settings: Settings, ask: Ask) -> tuple[Fallback, ...]:
+    """The targets that the caller named; a single one keeps the fallbacks of its provider."""
+    if len(ask.targets) == 1:
+        return (Fallback(target=ask.targets[0]), *_of_provider(settings, ask.targets[0]))
+    return tuple(Fallback(target=target) for target in ask.targets)
+
+
+def _of_provider(settings: Settings, target: Target) -> tuple[Fallback, ...]:
+    """The fallbacks of a target's provider: targets, or providers that stand for their first target."""
+    named = settings.provider_of(target).fallbacks
+    firsts = (name if isinstance(name, Target) else first_target(settings, name) for name in named)
+    return tuple(Fallback(target=found) for found in firsts if found is not None and found != target)
+
+
+async def _arranged(
+    feature: Feature, ask: Ask, candidates: tuple[Candidate, ...], ports: Ports
+) -> tuple[Candidate, ...]:
+    order = feature.order or ("listed" if feature.primary is not None else order_of(feature.priority))
+    if ask.targets or len(candidates) < 2:
+        return candidates
+    match order:
+        case "latency":
+            candidates = await _with_latency(candidates, ports)
+            return arrange(candidates, order, Chance())
+        case "round_robin":
+            turn = await ports.keeper.update(*_turn(feature.name))
+            return arrange(candidates, order, Chance(turn=turn))
+        case "weighted":
+            return arrange(candidates, order, Chance(draws=[ports.draw() for _ in candidates]))
+        case _:
+            return arrange(candidates, order, Chance())
+
+
+async def _with_latency(candidates: tuple[Candidate, ...], ports: Ports) -> tuple[Candidate, ...]:
+    """The median latency of the last day; a target without one is tried first, so that it gets one."""
+    hour = hour_of(ports.wall())
+    hours = range(hour - LATENCY_HOURS, hour + 1)
+    keys = {one.target: [tally_key(one.target, at) for at in hours] for one in candidates}
+    values, _ = await ports.keeper.read([key for found in keys.values() for key in found])
+    return tuple(replace(one, latency_ms=_median(values, keys[one.target])) for one in candidates)
+
+
+def _median(values: Values, keys: list[str]) -> float | None:
+    tally = sum_tallies(codec.load_tally(values[key]) for key in keys if values[key] is not None)
+    return percentile(tally.latencies, 0.5)
+
+
+def _turn(feature: str) -> tuple[list[str], partial[tuple[Writes, int]]]:
+    key = f"turn/{feature}"
+    return [key], partial(_next_turn, key)
+
+
+def _next_turn(key: str, values: Mapping[str, str | None], now: float) -> tuple[Writes, int]:
+    turn = load(values[key], lambda fields: int(fields["turn"])) or 0
+    return {key: Write(dump({"turn": turn + 1}), now + 30 * 24 * 3600)}, turn

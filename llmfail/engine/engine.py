@@ -1,0 +1,142 @@
+"""The engine's face: ask, embed, plan. Each returns a value; only a wrong call raises."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from llmfail.core import gate as gates
+from llmfail.core import plan
+from llmfail.core.ask import Ask, question
+from llmfail.core.ending import failure
+from llmfail.core.model import Completion, Embedding, Target
+from llmfail.core.plan import Candidate
+from llmfail.core.preview import Preview, step_of
+from llmfail.core.receipt import Receipt
+from llmfail.engine import book
+from llmfail.engine.chain import Job, job_of
+from llmfail.engine.exchange import Exchange, completion, embedding
+from llmfail.engine.ports import Ports
+from llmfail.engine.route import Routes
+from llmfail.engine.walk import Found, Walk
+from llmfail.settings.settings import Settings
+from llmfail.settings.types import Fixed
+from llmfail.settings.types import Step as DegradeStep
+
+RETRYABLE = frozenset({3, 6, 7})
+"""Exit codes after which asking again later may help."""
+PROBE = "Reply with the single word: OK"
+PROBE_TOKENS = 64
+
+
+class Engine:
+    """Asks through fallback chains. Holds no state of its own: settings and ports are all it knows."""
+
+    def __init__(self, settings: Settings, ports: Ports) -> None:
+        self.settings = settings
+        self.ports = ports
+        self._routes = Routes(settings)
+
+    async def ask(self, ask: Ask) -> Receipt:
+        """Raises UsageError for what is not configured; everything else is in the receipt."""
+        job = await job_of(self.settings, self._routes, ask, self.ports)
+        return await self._walk(job, ask, completion(job.request))
+
+    async def embed(self, ask: Ask) -> Receipt:
+        """One vector per message of the ask."""
+        job = await job_of(self.settings, self._routes, ask, self.ports)
+        if not self.settings.feature(ask.feature).allow_other_models:
+            job = replace(job, candidates=_same_model(job.candidates))
+        return await self._walk(job, ask, embedding(tuple(message.text for message in ask.messages)))
+
+    async def plan(self, ask: Ask) -> Preview:
+        """What ``ask`` would do now; nothing is sent, nothing is recorded."""
+        job = await job_of(self.settings, self._routes, ask, self.ports)
+        gates_of = [self._routes[candidate.target].gate for candidate in job.candidates]
+        values, now = await self.ports.keeper.read([key for gate in gates_of for key in gate.keys])
+        steps = []
+        for candidate, gate in zip(job.candidates, gates_of, strict=True):
+            obstacle = plan.obstacle(candidate, job.request, None)
+            refusal = gates.look(gate, values, now).refusal
+            found = obstacle or refusal
+            reason, note = (found.reason, found.note) if found else (None, "")
+            steps.append(step_of(candidate, job.request, reason, note))
+        degrade = tuple(map(_step_name, self.settings.feature(ask.feature).degrade))
+        return Preview(job.feature, tuple(steps), degrade)
+
+    async def probe(self, target: Target) -> Receipt:
+        """Ask one target something tiny; what it says of the target is recorded, the ask itself is not."""
+        ask = Ask(question(PROBE), targets=(target,), max_tokens=PROBE_TOKENS, fallback=False)
+        job = replace(await job_of(self.settings, self._routes, ask, self.ports), rounds=0)
+        return await self._receipt(job, ask, completion(job.request))
+
+    async def _walk(self, job: Job, ask: Ask, exchange: Exchange) -> Receipt:
+        receipt = await self._receipt(job, ask, exchange)
+        await book.enter(self.ports, receipt, ask.prompt if self.settings.privacy.log_prompts else None)
+        return receipt
+
+    async def _receipt(self, job: Job, ask: Ask, exchange: Exchange) -> Receipt:
+        started = self.ports.monotonic()
+        walk = Walk(self._routes, self.ports, job, exchange)
+        found = await walk.run()
+        latency_ms = round((self.ports.monotonic() - started) * 1000)
+        blank = Receipt(
+            id=self.ports.new_id(),
+            feature=job.feature,
+            trail=tuple(walk.trail),
+            cost=sum(entry.cost or 0 for entry in walk.trail),
+            latency_ms=latency_ms,
+            ref=ask.ref,
+        )
+        return _failed(blank, walk) if found is None else _answered(blank, job, found)
+
+
+def _answered(blank: Receipt, job: Job, found: Found) -> Receipt:
+    answer = found.answer
+    receipt = replace(
+        blank,
+        source="model",
+        tier=_tier(job, found.candidate),
+        target=found.candidate.target,
+        response_model=answer.model,
+        usage=answer.usage,
+        cost=None if found.cost is None else blank.cost,
+    )
+    if isinstance(answer, Embedding):
+        return replace(receipt, embedding=answer)
+    return replace(
+        receipt, answer=answer.text, finish_reason=answer.finish_reason, warnings=_warnings(job, answer)
+    )
+
+
+def _failed(blank: Receipt, walk: Walk) -> Receipt:
+    error = failure(
+        walk.trail,
+        deadline_passed=walk.deadline_passed,
+        own_network=walk.own_network,
+        retry_at=walk.retry_at,
+    )
+    return replace(blank, error=error, retry_at=walk.retry_at if error.code in RETRYABLE else None)
+
+
+def _step_name(step: DegradeStep) -> str:
+    """As the configuration writes it."""
+    return "text" if isinstance(step, Fixed) else type(step).__name__.lower()
+
+
+def _tier(job: Job, candidate: Candidate) -> int:
+    primary = job.candidates[0].target
+    if candidate.target == primary:
+        return 0
+    return 1 if candidate.target.provider == primary.provider else 2
+
+
+def _warnings(job: Job, answer: Completion) -> tuple[str, ...]:
+    if answer.finish_reason != "length":
+        return ()
+    return (f"the answer was cut at max_tokens ({job.request.max_tokens})",)
+
+
+def _same_model(candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+    """Vectors of two models do not mix; a model may have a vendor's prefix at one provider only."""
+    name = candidates[0].target.model.rpartition("/")[2]
+    return tuple(one for one in candidates if one.target.model.rpartition("/")[2] == name)

@@ -1,0 +1,89 @@
+"""One question in the words of one provider: the call that asks it, and what its reply says.
+
+Whatever a provider sends back, the key that was sent to it goes no further than this module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from llmfail.core import classify
+from llmfail.core.errors import MalformedReply, WireError
+from llmfail.core.model import Call, Completion, Embedding, Endpoint, Reply, Request, Secret
+from llmfail.core.outcome import Kind, Outcome
+from llmfail.core.payload import parse
+from llmfail.providers import WireFormat, wire_format
+
+UNSENT = frozenset({"resolve", "route", "refused", "tls"})
+"""Causes after which the question cannot have arrived."""
+
+Answer = Completion | Embedding
+SHORTEST_SECRET = 4
+"""A shorter key is a placeholder, and its letters may stand in any text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a reply says; ``answer`` is there whenever one could be decoded, good or not."""
+
+    outcome: Outcome
+    answer: Answer | None = None
+    status: int | None = None
+    free: bool = False
+    """The provider cannot have charged for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """How a question is put and its answer decoded, in any wire format."""
+
+    encode: Callable[[WireFormat, Endpoint], Call]
+    decode: Callable[[WireFormat, object], Answer]
+
+
+def completion(request: Request) -> Exchange:
+    return Exchange(
+        lambda fmt, endpoint: fmt.encode(request, endpoint), lambda fmt, payload: fmt.decode(payload)
+    )
+
+
+def embedding(texts: tuple[str, ...]) -> Exchange:
+    return Exchange(
+        lambda fmt, endpoint: fmt.encode_embedding(texts, endpoint),
+        lambda fmt, payload: fmt.decode_embedding(payload),
+    )
+
+
+def read(exchange: Exchange, endpoint: Endpoint, reply: Reply, now: float) -> Reading:
+    """What a reply says. Healthy or not, it is parsed once."""
+    payload = parse(reply.body)
+    outcome = classify.of_reply(reply, payload, now, endpoint.key)
+    answer: Answer | None = None
+    if outcome is None:
+        try:
+            answer = _without_key(exchange.decode(wire_format(endpoint.api), payload), endpoint.key)
+        except MalformedReply as error:
+            outcome = classify.of_failure(error, endpoint.key)
+        else:
+            outcome = classify.of_completion(answer) if isinstance(answer, Completion) else Outcome(Kind.OK)
+    free = answer is None and outcome.kind is not Kind.MALFORMED
+    return Reading(outcome, answer, reply.status, free)
+
+
+def unanswered(error: WireError, key: Secret | None) -> Reading:
+    """No whole reply came; what was sent may have been worked on, and charged."""
+    return Reading(classify.of_failure(error, key), free=error.cause in UNSENT)
+
+
+def _without_key(answer: Answer, key: Secret | None) -> Answer:
+    if key is None or len(key.reveal()) < SHORTEST_SECRET:
+        return answer
+    model = answer.model and _hidden(answer.model, key)
+    if isinstance(answer, Embedding):
+        return replace(answer, model=model)
+    return replace(answer, text=_hidden(answer.text, key), model=model, detail=_hidden(answer.detail, key))
+
+
+def _hidden(text: str, key: Secret) -> str:
+    return text.replace(key.reveal(), "[key]")

@@ -1,0 +1,129 @@
+"""What an operator sees and does: status, reset, trip, and whom a probe asks."""
+
+from __future__ import annotations
+
+import difflib
+import time
+from collections.abc import Iterable, Sequence
+from functools import partial
+
+from llmfail.core import codec
+from llmfail.core import gate as gates
+from llmfail.core.errors import UsageError
+from llmfail.core.model import Target
+from llmfail.core.overview import Status, TargetStatus, status_of
+from llmfail.core.record import Values
+from llmfail.core.stats import Thresholds, alerts, hour_of, sum_routings, sum_tallies
+from llmfail.engine.book import routing_key
+from llmfail.engine.chain import first_target, targets_of
+from llmfail.engine.ports import Ports
+from llmfail.engine.route import Routes
+from llmfail.settings.settings import Settings
+
+SHOWN_HOURS = 24
+
+
+class Operator:
+    """Works on the records that the engine decides by."""
+
+    def __init__(self, settings: Settings, ports: Ports) -> None:
+        self._settings = settings
+        self._routes = Routes(settings)
+        self._ports = ports
+
+    async def status(self, store: str) -> Status:
+        """Everything about the last 24 hours; ``store`` is the name of the store in use."""
+        targets = await self._targets()
+        wall = self._ports.wall()
+        hours = range(hour_of(wall) - SHOWN_HOURS, hour_of(wall) + 1)
+        keys = [key for target in targets for key in self._keys(target, hours)]
+        values, now = await self._ports.keeper.read([*keys, *map(routing_key, hours)])
+        routing = sum_routings(codec.load_routing(values[routing_key(hour)]) for hour in hours)
+        shown = [self._target(target, hours, wall, values, now) for target in targets]
+        features = {
+            name: [entry.target for entry in targets_of(self._settings, feature)]
+            for name, feature in self._settings.features.items()
+        }
+        return status_of(shown, features, routing, alerts(routing, self._thresholds()), store)
+
+    async def reset(self, name: str | None) -> tuple[Target, ...]:
+        """Close the circuits and re-enable the credentials of a provider, a target, or (None) all; returns
+        those of which there was anything to reset. Raises UsageError for an unknown name.
+        """
+        changed = []
+        for target in await self._named(name):
+            gate = self._routes[target].gate
+            if await self._ports.keeper.update(gate.keys, partial(gates.reset, gate)):
+                changed.append(target)
+        return tuple(changed)
+
+    async def trip(self, name: str, seconds: float | None) -> tuple[Target, ...]:
+        """Hold a provider's targets or one target open for so long, or (None) until ``reset``."""
+        targets = await self._named(name)
+        for target in targets:
+            gate = self._routes[target].gate
+            await self._ports.keeper.update(gate.keys, partial(gates.trip, gate, seconds))
+        return targets
+
+    def probed(self, name: str | None) -> tuple[Target, ...]:
+        """Whom ``probe`` asks: the target, the provider's targets, or one of each provider with a key."""
+        if name is not None:
+            return self._matching(self._settings.targets(), name)
+        ready = [name for name, provider in self._settings.providers.items() if provider.missing_key is None]
+        firsts = (first_target(self._settings, provider) for provider in ready)
+        return tuple(target for target in firsts if target is not None)
+
+    async def _named(self, name: str | None) -> tuple[Target, ...]:
+        targets = await self._targets()
+        return targets if name is None else self._matching(targets, name)
+
+    async def _targets(self) -> tuple[Target, ...]:
+        """What the configuration names, and what was called although it does not name it."""
+        values, _ = await self._ports.keeper.read([gates.TARGETS])
+        named = self._settings.targets()
+        called = (Target.parse(name) for name in sorted(codec.load_names(values[gates.TARGETS])))
+        others = (one for one in called if one not in named and one.provider in self._settings.providers)
+        return (*named, *others)
+
+    def _matching(self, targets: Sequence[Target], name: str) -> tuple[Target, ...]:
+        found = tuple(target for target in targets if name in (target.provider, str(target)))
+        if found:
+            return found
+        provider, _, model = name.partition("/")
+        if provider not in self._settings.providers:
+            raise UsageError(f"no provider or target is called {name!r}{self._meant(targets, name)}")
+        if not model:
+            raise UsageError(f"no target of {name} is configured; name one as {name}/MODEL")
+        return (Target(provider, model),)
+
+    def _meant(self, targets: Iterable[Target], name: str) -> str:
+        names = [*self._settings.providers, *map(str, targets)]
+        near = difflib.get_close_matches(name, names, 1)
+        return f"; did you mean {near[0]}?" if near else f"; there are {', '.join(self._settings.providers)}"
+
+    def _keys(self, target: Target, hours: range) -> list[str]:
+        return [*self._routes[target].gate.keys, *(gates.tally_key(target, hour) for hour in hours)]
+
+    def _target(self, target: Target, hours: range, wall: float, values: Values, now: float) -> TargetStatus:
+        route = self._routes[target]
+        tallies = {hour: codec.load_tally(values[gates.tally_key(target, hour)]) for hour in hours}
+        today = sum_tallies(tally for hour, tally in tallies.items() if hour >= hour_of(_midnight(wall)))
+        return TargetStatus(
+            target=target,
+            look=gates.look(route.gate, values, now),
+            failure_threshold=route.gate.rules.failure_threshold,
+            tally=sum_tallies(tallies.values()),
+            spent_today=None if today.unpriced and not today.cost else today.cost,
+            missing_key=route.missing_key,
+        )
+
+    def _thresholds(self) -> Thresholds:
+        limits = self._settings.alerts
+        return Thresholds(
+            limits.circuit_open_rate, limits.fallback_rate, limits.latency_p95, limits.error_rate
+        )
+
+
+def _midnight(wall: float) -> float:
+    """The start of the local day."""
+    return time.mktime((*time.localtime(wall)[:3], 0, 0, 0, 0, 0, -1))

@@ -1,0 +1,267 @@
+"""One ask on its way along its chain: admit, send, settle, and on to wherever the outcome leads.
+
+A call that was admitted is settled whatever happens, Ctrl-C included. Only name resolution and routing
+failures wait until the end of the walk, because they may turn out to be our own network's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import count
+
+from llmfail.core import gate as gates
+from llmfail.core import plan, retry
+from llmfail.core.errors import LlmfailError, WireError
+from llmfail.core.gate import Admitted, Gate, Refused, Settlement
+from llmfail.core.model import Endpoint
+from llmfail.core.outcome import CONSEQUENCES, Kind, Outcome
+from llmfail.core.plan import Candidate
+from llmfail.core.pricing import charge
+from llmfail.core.receipt import Entry, Skip
+from llmfail.engine.chain import Job
+from llmfail.engine.exchange import Answer, Exchange, Reading, read, unanswered
+from llmfail.engine.ports import Ports
+from llmfail.engine.route import Routes
+from llmfail.providers import wire_format
+
+LEASE_MARGIN = 30.0
+"""Seconds that a trial's place outlives its timeout."""
+NO_GOOGLE_CREDENTIALS = "no Google credentials; run: gcloud auth application-default login"
+WALKABLE = frozenset({Skip.CIRCUIT_OPEN, Skip.PROBING, Skip.RATE_LIMITED_HERE})
+"""Skips that may have passed by the next round."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The answer, and whose it is."""
+
+    candidate: Candidate
+    answer: Answer
+    cost: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Admission:
+    """An admitted call; it is settled once."""
+
+    gate: Gate
+    admitted: Admitted
+    host: str
+
+
+class Walk:
+    """One ask under way. Run it once, then read ``trail``, ``deadline_passed``, ``own_network``."""
+
+    def __init__(self, routes: Routes, ports: Ports, job: Job, exchange: Exchange) -> None:
+        self._routes = routes
+        self._ports = ports
+        self._job = job
+        self._exchange = exchange
+        self._ends_at = ports.monotonic() + job.deadline
+        self._stopped = False
+        self._overflowed: int | None = None
+        self._pending: list[tuple[_Admission, Settlement]] = []
+        self._outcomes: list[Outcome] = []
+        self.trail: list[Entry] = []
+        self.retry_at: float | None = None
+        self.deadline_passed = False
+        self.own_network = False
+
+    async def run(self) -> Found | None:
+        neutral = True
+        try:
+            found = await self._rounds()
+            neutral = self.own_network = found is None and self._is_own_network()
+        finally:
+            await self._settle_pending(neutral=neutral)
+        return found
+
+    async def _rounds(self) -> Found | None:
+        candidates: Sequence[Candidate] = self._job.candidates
+        for made in count(1):
+            self._outcomes = []
+            found = await self._round(candidates)
+            if found is not None or self._stopped or self.deadline_passed:
+                return found
+            wait = retry.next_round(self._outcomes, made, self._job.rounds, self._ports.draw())
+            if wait is None or wait >= self._left():
+                return None
+            await self._ports.sleep(wait)
+            candidates = [one for one in candidates if self._may_help(one)]
+        return None
+
+    async def _round(self, candidates: Sequence[Candidate]) -> Found | None:
+        for place, candidate in enumerate(candidates):
+            obstacle = plan.obstacle(candidate, self._job.request, self._overflowed)
+            if obstacle is None and self._left() <= 0:
+                self.deadline_passed = True
+                obstacle = plan.Obstacle(Skip.DEADLINE, "no time was left")
+            if obstacle is not None:
+                self.trail.append(Entry(candidate.target, "skipped", obstacle.reason, note=obstacle.note))
+                continue
+            found = await self._target(candidate, candidates[place + 1 :])
+            if found is not None or self._stopped:
+                return found
+        self.deadline_passed = self.deadline_passed or self._left() <= 0
+        return None
+
+    async def _target(self, candidate: Candidate, later: Sequence[Candidate]) -> Found | None:
+        """One target, with its retries."""
+        endpoint = await self._endpoint(candidate)
+        if endpoint is None:
+            return None
+        dropped: frozenset[str] = frozenset()
+        for made in count(1):
+            result = await self._attempt(candidate, endpoint, dropped, self._limit(candidate, later))
+            if result is None or isinstance(result, Found):
+                return result
+            tries = retry.Tries(made, self._job.target_retries, dropped, self._job.stop_on_refusal)
+            step = retry.after(result, self._job.request, tries, self._ports.draw())
+            match step:
+                case retry.Again(wait, quirk) if wait < self._left():
+                    dropped |= {quirk} if quirk else set()
+                    await self._ports.sleep(wait)
+                case retry.Stop():
+                    self._stopped = True
+                    return None
+                case _:
+                    return None
+        return None
+
+    async def _endpoint(self, candidate: Candidate) -> Endpoint | None:
+        """Where to call, with the key; None, and a line in the trail, when no key could be had."""
+        route = self._routes[candidate.target]
+        if not route.google:
+            return route.endpoint
+        try:
+            token = await self._ports.google_token()
+            note = NO_GOOGLE_CREDENTIALS
+        except LlmfailError as error:
+            token, note = None, str(error)
+        if token is None:
+            self.trail.append(Entry(candidate.target, "skipped", Skip.NO_KEY, note=note))
+            return None
+        return replace(route.endpoint, key=token)
+
+    async def _attempt(
+        self, candidate: Candidate, endpoint: Endpoint, dropped: frozenset[str], limit: float
+    ) -> Found | Outcome | None:
+        """One admitted call, settled; None when it was not admitted."""
+        gate = self._routes[candidate.target].gate
+        admission = partial(gates.admit, gate, self._ports.new_id(), limit + LEASE_MARGIN)
+        admitted = await self._ports.keeper.update(gate.keys, admission)
+        if isinstance(admitted, Refused):
+            self._refused(candidate, admitted)
+            return None
+        started = self._ports.monotonic()
+        reading = Reading(Outcome(Kind.CANCELLED), free=False)
+        try:
+            shaped = replace(endpoint, quirks=admitted.quirks | dropped)
+            reading = await self._call(candidate, shaped, limit)
+        finally:
+            latency_ms = round((self._ports.monotonic() - started) * 1000)
+            settlement = self._settlement(candidate, reading, latency_ms, dropped)
+            await self._settle(_Admission(gate, admitted, endpoint.base_url), settlement)
+        self._called(candidate, reading, settlement)
+        if reading.outcome.kind is Kind.OK and reading.answer is not None:
+            return Found(candidate, reading.answer, settlement.cost)
+        return reading.outcome
+
+    async def _call(self, candidate: Candidate, endpoint: Endpoint, limit: float) -> Reading:
+        call = self._exchange.encode(wire_format(endpoint.api), endpoint)
+        try:
+            reply = await self._ports.send(call, limit)
+        except WireError as error:
+            return self._blamed(unanswered(error, endpoint.key), candidate, limit)
+        return read(self._exchange, endpoint, reply, self._ports.wall())
+
+    def _blamed(self, reading: Reading, candidate: Candidate, limit: float) -> Reading:
+        """A target that had less than its fair share of time is not to blame for running out of it."""
+        fair = min(candidate.timeout, self._job.fair_deadline / len(self._job.candidates))
+        if reading.outcome.kind is not Kind.TIMEOUT or limit >= fair * 0.999:
+            return reading
+        note = f"no answer in the {limit:.3g} s that the deadline left"
+        return replace(reading, outcome=Outcome(Kind.CANCELLED, note))
+
+    def _settlement(
+        self, candidate: Candidate, reading: Reading, latency_ms: int, dropped: frozenset[str]
+    ) -> Settlement:
+        cost = 0 if reading.free else None
+        if reading.answer is not None:
+            cost = charge(reading.answer, candidate.price)
+        return Settlement(
+            outcome=reading.outcome,
+            latency_ms=latency_ms,
+            cost=cost,
+            fallback=candidate.target != self._job.candidates[0].target,
+            quirks=dropped if reading.outcome.kind is Kind.OK else frozenset(),
+        )
+
+    async def _settle(self, admission: _Admission, settlement: Settlement) -> None:
+        if settlement.outcome.unreachable:
+            self._pending.append((admission, settlement))
+            return
+        gate, admitted = admission.gate, admission.admitted
+        change = partial(gates.settle, gate, admitted, settlement)
+        await self._ports.keeper.update(gates.settle_keys(gate, admitted), change)
+
+    async def _settle_pending(self, *, neutral: bool) -> None:
+        for admission, settlement in self._pending:
+            kind = Kind.CANCELLED if neutral else settlement.outcome.kind
+            outcome = replace(settlement.outcome, kind=kind, unreachable=False)
+            await self._settle(admission, replace(settlement, outcome=outcome))
+        self._pending = []
+
+    def _is_own_network(self) -> bool:
+        """At least two hosts were tried, and not one could even be found."""
+        called = [entry for entry in self.trail if entry.action == "called"]
+        hosts = {admission.host for admission, _ in self._pending}
+        return len(hosts) >= 2 and len(called) == len(self._pending)
+
+    def _limit(self, candidate: Candidate, later: Sequence[Candidate]) -> float:
+        open_later = [one for one in later if plan.obstacle(one, self._job.request, self._overflowed) is None]
+        return plan.share(self._left(), [candidate.timeout, *(one.timeout for one in open_later)])
+
+    def _left(self) -> float:
+        return self._ends_at - self._ports.monotonic()
+
+    def _may_help(self, candidate: Candidate) -> bool:
+        """Whether what stood in the way of this target, called or skipped, may have passed."""
+        last = next(entry for entry in reversed(self.trail) if entry.target == candidate.target)
+        if last.action == "skipped":
+            return last.outcome in WALKABLE
+        return CONSEQUENCES[Kind(last.outcome)].passing
+
+    def _refused(self, candidate: Candidate, refused: Refused) -> None:
+        self._note_retry_at(refused.retry_at)
+        self.trail.append(
+            Entry(candidate.target, "skipped", refused.reason, note=refused.note, cause=refused.cause)
+        )
+
+    def _called(self, candidate: Candidate, reading: Reading, settlement: Settlement) -> None:
+        outcome = reading.outcome
+        self._outcomes.append(outcome)
+        if outcome.kind is Kind.CONTEXT_OVERFLOW and candidate.context is not None:
+            self._overflowed = max(self._overflowed or 0, candidate.context)
+        if outcome.kind is not Kind.OK:
+            wait = outcome.retry_after
+            self._note_retry_at(outcome.until if wait is None else self._ports.wall() + wait)
+        self.trail.append(
+            Entry(
+                target=candidate.target,
+                action="called",
+                outcome=outcome.kind,
+                status=reading.status,
+                latency_ms=settlement.latency_ms,
+                cost=settlement.cost,
+                retry_after=outcome.retry_after,
+                note=outcome.note or candidate.note,
+            )
+        )
+
+    def _note_retry_at(self, moment: float | None) -> None:
+        """The earliest moment at which anybody may answer again."""
+        if moment is not None:
+            self.retry_at = moment if self.retry_at is None else min(self.retry_at, moment)

@@ -1,0 +1,168 @@
+"""Anthropic Messages.
+
+``max_tokens`` is required there, so it is never left out. The whole input is what ``usage`` calls input plus
+what was read from and written to the cache. A refusal before any output shows up in the usage, but is not
+billed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from llmfail.core.errors import MalformedReply, UsageError
+from llmfail.core.model import Call, Completion, Embedding, Endpoint, FinishReason, Message, Request, Usage
+from llmfail.core.payload import Payload
+from llmfail.providers.content import base64, images, post, prose
+from llmfail.providers.reading import count, document, mapping, mappings, text
+
+if TYPE_CHECKING:
+    from llmfail.providers.stream import Stream
+
+VERSION = "2023-06-01"
+_FINISHES: dict[str, FinishReason] = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "refusal": "refusal",
+}
+
+
+def encode(request: Request, endpoint: Endpoint, *, stream: bool = False) -> Call:
+    headers = {"anthropic-version": endpoint.api_version or VERSION}
+    if endpoint.key:
+        headers["x-api-key"] = endpoint.key.reveal()
+    document = {"model": endpoint.model, **body(request, endpoint, stream=stream)}
+    return post(f"{endpoint.base_url.rstrip('/')}/v1/messages", headers, document)
+
+
+def body(request: Request, endpoint: Endpoint, *, stream: bool) -> dict[str, Any]:
+    """The body without its model, which Vertex has in the URL."""
+    quirks = endpoint.quirks
+    written: dict[str, Any] = {"max_tokens": request.max_tokens}
+    if request.system:
+        written["system"] = request.system
+    written["messages"] = [_message(message) for message in request.messages]
+    if request.temperature is not None and "temperature" not in quirks:
+        written["temperature"] = request.temperature
+    if request.stop and "stop" not in quirks:
+        written["stop_sequences"] = list(request.stop)
+    if request.schema is not None and "schema" not in quirks:
+        written["output_config"] = {"format": {"type": "json_schema", "schema": request.schema}}
+    if stream:
+        written["stream"] = True
+    return written
+
+
+def decode(payload: Payload) -> Completion:
+    message = document(payload)
+    content = message.get("content")
+    if not isinstance(content, list):
+        raise MalformedReply("the answer has no content")
+    finish = _FINISHES.get(text(message.get("stop_reason")), "other")
+    return Completion(
+        text="".join(text(block.get("text")) for block in mappings(content) if block.get("type") == "text"),
+        finish_reason=finish,
+        usage=_usage(mapping(message.get("usage"))),
+        model=text(message.get("model")) or None,
+        detail=_detail(message, finish),
+        billed=finish != "refusal" or bool(content),
+    )
+
+
+def encode_embedding(texts: Sequence[str], endpoint: Endpoint) -> Call:  # noqa: ARG001 - the port's signature
+    raise UsageError(f"{endpoint.model}: Anthropic has no embeddings; use another provider for this feature")
+
+
+def decode_embedding(payload: Payload) -> Embedding:  # noqa: ARG001 - the port's signature
+    raise MalformedReply("Anthropic has no embeddings")
+
+
+def events() -> Stream:
+    from llmfail.providers.stream import Stream  # noqa: PLC0415 - start-up
+
+    return Stream(MessageFold(), decode)
+
+
+class MessageFold:
+    """The named events of one message; in its usage the last number that is not null wins."""
+
+    def __init__(self) -> None:
+        self.ended = self.marked = False
+        self._text: list[str] = []
+        self._output = False
+        self._head: dict[str, Any] = {}
+        self._usage: dict[str, Any] = {}
+
+    def add(self, event: dict[str, Any]) -> str:
+        match event.get("type"):
+            case "message_start":
+                start = mapping(event.get("message"))
+                self._head |= {"model": start.get("model")}
+                self._count(start)
+            case "content_block_start":
+                self._output = True
+                return self._say(mapping(event.get("content_block")))
+            case "content_block_delta":
+                return self._say(mapping(event.get("delta")))
+            case "message_delta":
+                self._head |= {k: v for k, v in mapping(event.get("delta")).items() if v is not None}
+                self._count(event)
+            case "message_stop":
+                self.ended = self.marked = True
+        return ""
+
+    def message(self) -> dict[str, Any]:
+        blocks = [{"type": "text", "text": "".join(self._text)}] if self._output else []
+        return {"type": "message", **self._head, "content": blocks, "usage": self._usage}
+
+    def _say(self, block: Mapping[str, Any]) -> str:
+        if block.get("type") not in {"text", "text_delta"}:
+            return ""
+        said = text(block.get("text"))
+        self._output = True
+        self._text.append(said)
+        return said
+
+    def _count(self, event: Mapping[str, Any]) -> None:
+        self._usage |= {k: v for k, v in mapping(event.get("usage")).items() if v is not None}
+
+
+def _message(message: Message) -> dict[str, Any]:
+    said = prose(message)
+    blocks: list[dict[str, Any]] = [
+        {
+            "type": "image",
+            "source": {"type": "base64", "media_type": image.media_type, "data": base64(image)},
+        }
+        for image in images(message)
+    ]
+    if not blocks:
+        return {"role": message.role, "content": said}
+    return {"role": message.role, "content": [*blocks, *([{"type": "text", "text": said}] if said else [])]}
+
+
+def _usage(usage: Mapping[str, Any]) -> Usage | None:
+    if not usage:
+        return None
+    read = count(usage, "cache_read_input_tokens")
+    written = count(usage, "cache_creation_input_tokens")
+    output = count(usage, "output_tokens")
+    thought = count(mapping(usage.get("output_tokens_details")), "thinking_tokens")
+    return Usage(
+        input_tokens=count(usage, "input_tokens") + read + written,
+        cached_input_tokens=read,
+        cache_write_tokens=written,
+        output_tokens=output,
+        reasoning_tokens=min(thought, output),
+    )
+
+
+def _detail(message: Mapping[str, Any], finish: FinishReason) -> str:
+    """Why it refused, or its own word for an end that is not one of ours."""
+    if finish == "refusal":
+        why = mapping(message.get("stop_details"))
+        return ": ".join(filter(None, (text(why.get("category")), text(why.get("explanation")))))
+    return text(message.get("stop_reason")) if finish == "other" else ""

@@ -1,0 +1,51 @@
+"""What the wire formats share when they write a call: the body as JSON, text files inside the prompt, images
+in base64.
+"""
+
+from __future__ import annotations
+
+import json
+from binascii import b2a_base64
+from collections.abc import Mapping
+from typing import Any
+
+from llmfail.core.errors import UsageError
+from llmfail.core.model import Attachment, Call, Message
+
+
+def post(url: str, headers: Mapping[str, str], body: Mapping[str, Any]) -> Call:
+    """The keys stand in the order in which they were written. Halves of surrogate pairs, which UTF-8 has no
+    form for, become question marks: a prompt with a broken character is still a prompt.
+    """
+    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return Call("POST", url, {**headers, "content-type": "application/json"}, text.encode("utf-8", "replace"))
+
+
+def prose(message: Message) -> str:
+    """The text of a message, its text files before it, each in a ``<file>`` element."""
+    files = (_file(attachment) for attachment in message.attachments if not is_image(attachment))
+    return "\n\n".join([*files, *([message.text] if message.text else [])])
+
+
+def images(message: Message) -> tuple[Attachment, ...]:
+    return tuple(filter(is_image, message.attachments))
+
+
+def is_image(attachment: Attachment) -> bool:
+    return attachment.media_type.startswith("image/")
+
+
+def base64(attachment: Attachment) -> str:
+    return b2a_base64(attachment.data, newline=False).decode("ascii")
+
+
+def _file(attachment: Attachment) -> str:
+    try:
+        content = attachment.data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"attachment {attachment.name}: byte {error.start} is not UTF-8 text; attach images or text files"
+        ) from None
+    name = attachment.name.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
+    closing = "" if content.endswith("\n") else "\n"
+    return f'<file name="{name}">\n{content}{closing}</file>'

@@ -1,0 +1,183 @@
+"""OpenAI Chat Completions, and every endpoint that speaks it.
+
+Where those differ, the host decides (``_NEW_CAP``, ``_USAGE_UNASKED``), then what the target refused
+before (``quirks``). A schema is sent without ``strict``: strict mode takes only some schemas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from llmfail.core.errors import MalformedReply
+from llmfail.core.model import Call, Completion, Embedding, Endpoint, FinishReason, Message, Request, Usage
+from llmfail.core.payload import Payload
+from llmfail.core.receipt import PICO
+from llmfail.providers.content import base64, images, post, prose
+from llmfail.providers.reading import count, document, mapping, mappings, text, vector
+
+if TYPE_CHECKING:
+    from llmfail.providers.stream import Stream
+
+_CAPS = ("max_tokens", "max_completion_tokens")
+_NEW_CAP = frozenset({"api.openai.com", "api.groq.com"})
+_USAGE_UNASKED = frozenset({"api.mistral.ai", "api.together.ai", "api.together.xyz", "api.ai21.com"})
+"""They refuse the field, or send the usage unasked."""
+_HIGHEST_COST = 1000
+"""In dollars. Below it a double holds every pico-dollar of the JSON text."""
+_FINISHES: dict[str, FinishReason] = {
+    "stop": "stop",
+    "length": "length",
+    "model_length": "length",
+    "content_filter": "content_filter",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+}
+
+
+def encode(request: Request, endpoint: Endpoint, *, stream: bool = False) -> Call:
+    host = urlsplit(endpoint.base_url).hostname or ""
+    quirks = endpoint.quirks
+    body: dict[str, Any] = {"model": endpoint.model, "messages": _messages(request)}
+    body[_CAPS[(host in _NEW_CAP) != ("max_tokens" in quirks)]] = request.max_tokens
+    if request.temperature is not None and "temperature" not in quirks:
+        body["temperature"] = request.temperature
+    if request.stop and "stop" not in quirks:
+        body["stop"] = list(request.stop)
+    if request.schema is not None and "schema" not in quirks:
+        format_ = {"name": "answer", "schema": request.schema}
+        body["response_format"] = {"type": "json_schema", "json_schema": format_}
+    if stream:
+        body["stream"] = True
+        if host not in _USAGE_UNASKED and "stream_options" not in quirks:
+            body["stream_options"] = {"include_usage": True}
+    return post(f"{endpoint.base_url.rstrip('/')}/chat/completions", _headers(endpoint), body)
+
+
+def decode(payload: Payload) -> Completion:
+    reply = document(payload)
+    choice = next(mappings(reply.get("choices")), None)
+    if choice is None:
+        raise MalformedReply("the answer has no choices")
+    message = choice.get("message")
+    if not isinstance(message, dict):
+        raise MalformedReply("the answer has no message")
+    refusal = text(message.get("refusal"))
+    said = text(choice.get("finish_reason"))
+    finish: FinishReason = "refusal" if refusal or said == "refusal" else _FINISHES.get(said, "other")
+    return Completion(
+        text=_content(message.get("content")),
+        finish_reason=finish,
+        usage=_usage(mapping(reply.get("usage"))),
+        model=text(reply.get("model")) or None,
+        detail=refusal or (said if finish == "other" else ""),
+    )
+
+
+def encode_embedding(texts: Sequence[str], endpoint: Endpoint) -> Call:
+    body = {"model": endpoint.model, "input": list(texts), "encoding_format": "float"}
+    return post(f"{endpoint.base_url.rstrip('/')}/embeddings", _headers(endpoint), body)
+
+
+def decode_embedding(payload: Payload) -> Embedding:
+    reply = document(payload)
+    rows = sorted(mappings(reply.get("data")), key=lambda row: count(row, "index"))
+    if not rows:
+        raise MalformedReply("the answer has no embedding")
+    vectors = tuple(vector(row.get("embedding")) for row in rows)
+    return Embedding(vectors, _usage(mapping(reply.get("usage"))), text(reply.get("model")) or None)
+
+
+def events() -> Stream:
+    from llmfail.providers.stream import Stream  # noqa: PLC0415 - start-up
+
+    return Stream(ChunkFold(), decode)
+
+
+class ChunkFold:
+    """The chunks of one answer. The usage may come with the last text, after it, or never; the last wins."""
+
+    def __init__(self) -> None:
+        self.ended = self.marked = False
+        self._text: list[str] = []
+        self._refusal: list[str] = []
+        self._finish = ""
+        self._model = ""
+        self._usage: Mapping[str, Any] = {}
+
+    def add(self, event: dict[str, Any]) -> str:
+        self._model = text(event.get("model")) or self._model
+        self._usage = (
+            mapping(event.get("usage")) or mapping(mapping(event.get("x_groq")).get("usage")) or self._usage
+        )
+        choice: Mapping[str, Any] = next(mappings(event.get("choices")), {})
+        delta = mapping(choice.get("delta"))
+        self._finish = text(choice.get("finish_reason")) or self._finish
+        self.ended = bool(self._finish)
+        self._refusal.append(text(delta.get("refusal")))
+        said = _content(delta.get("content"))
+        self._text.append(said)
+        return said
+
+    def message(self) -> dict[str, Any]:
+        message = {"content": "".join(self._text), "refusal": "".join(self._refusal)}
+        choice = {"message": message, "finish_reason": self._finish}
+        return {"choices": [choice], "model": self._model, "usage": self._usage}
+
+
+def _headers(endpoint: Endpoint) -> dict[str, str]:
+    return {"authorization": f"Bearer {endpoint.key.reveal()}"} if endpoint.key else {}
+
+
+def _messages(request: Request) -> list[dict[str, Any]]:
+    system = [{"role": "system", "content": request.system}] if request.system else []
+    return [*system, *map(_message, request.messages)]
+
+
+def _message(message: Message) -> dict[str, Any]:
+    said = prose(message)
+    parts: list[dict[str, Any]] = [
+        {"type": "image_url", "image_url": {"url": f"data:{image.media_type};base64,{base64(image)}"}}
+        for image in images(message)
+    ]
+    if not parts:
+        return {"role": message.role, "content": said}
+    return {"role": message.role, "content": [*parts, *([{"type": "text", "text": said}] if said else [])]}
+
+
+def _content(content: object) -> str:
+    """A string, or a list of chunks of which only the text is the answer (Mistral)."""
+    if isinstance(content, list):
+        return "".join(text(part.get("text")) for part in mappings(content) if part.get("type") == "text")
+    return text(content)
+
+
+def _usage(usage: Mapping[str, Any]) -> Usage | None:
+    if not usage:
+        return None
+    details = mapping(usage.get("prompt_tokens_details"))
+    prompt = count(usage, "prompt_tokens")
+    output = count(usage, "completion_tokens")
+    reasoning = count(mapping(usage.get("completion_tokens_details")), "reasoning_tokens")
+    if reasoning and count(usage, "total_tokens") == prompt + output + reasoning:
+        output += reasoning  # xAI counts reasoning beside the completion; its own total gives it away.
+    return Usage(
+        input_tokens=prompt,
+        cached_input_tokens=count(details, "cached_tokens") or count(usage, "prompt_cache_hit_tokens"),
+        cache_write_tokens=count(details, "cache_write_tokens"),
+        output_tokens=output,
+        reasoning_tokens=min(reasoning, output),
+        reported_cost=_cost(usage.get("cost")),
+    )
+
+
+def _cost(dollars: object) -> int | None:
+    """OpenRouter's own bill, in pico-dollars."""
+    if isinstance(dollars, bool) or not isinstance(dollars, int | float):
+        return None
+    if not isfinite(dollars) or not 0 <= dollars <= _HIGHEST_COST:
+        return None
+    return int((Decimal(repr(dollars)) * PICO).to_integral_value())

@@ -1,0 +1,104 @@
+"""Vertex AI: Gemini, and Claude by the name of the model.
+
+The key of an endpoint is an OAuth2 token here (``llmfail.tokens``). An answer tells by its shape which of the
+two wrote it: what Claude sends has a ``type``, what Gemini sends never does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from llmfail.core.errors import MalformedReply, UsageError
+from llmfail.core.model import Call, Completion, Embedding, Endpoint, Request, Usage
+from llmfail.core.payload import Payload
+from llmfail.providers import anthropic, gemini
+from llmfail.providers.content import post
+from llmfail.providers.reading import count, document, mapping, mappings, vector
+
+if TYPE_CHECKING:
+    from llmfail.providers.stream import Fold, Stream
+
+VERSION = "v1"
+CLAUDE_VERSION = "vertex-2023-10-16"
+_HOSTS = {
+    "global": "https://aiplatform.googleapis.com",
+    "us": "https://aiplatform.us.rep.googleapis.com",
+    "eu": "https://aiplatform.eu.rep.googleapis.com",
+}
+
+
+def encode(request: Request, endpoint: Endpoint, *, stream: bool = False) -> Call:
+    if not endpoint.model.startswith("claude"):
+        url = _url(endpoint, "google", gemini.method(stream=stream))
+        return post(url, _headers(endpoint), gemini.body(request, endpoint))
+    url = _url(endpoint, "anthropic", "streamRawPredict" if stream else "rawPredict")
+    body = {"anthropic_version": CLAUDE_VERSION, **anthropic.body(request, endpoint, stream=stream)}
+    return post(url, _headers(endpoint), body)
+
+
+def decode(payload: Payload) -> Completion:
+    return anthropic.decode(payload) if _of_claude(document(payload)) else gemini.decode(payload)
+
+
+def encode_embedding(texts: Sequence[str], endpoint: Endpoint) -> Call:
+    instances = [{"content": one} for one in texts]
+    return post(_url(endpoint, "google", "predict"), _headers(endpoint), {"instances": instances})
+
+
+def decode_embedding(payload: Payload) -> Embedding:
+    rows = [mapping(row.get("embeddings")) for row in mappings(document(payload).get("predictions"))]
+    if not rows:
+        raise MalformedReply("the answer has no embedding")
+    tokens = [count(mapping(row.get("statistics")), "token_count") for row in rows]
+    usage = Usage(input_tokens=sum(tokens)) if any(tokens) else None
+    return Embedding(tuple(vector(row.get("values")) for row in rows), usage)
+
+
+def events() -> Stream:
+    from llmfail.providers.stream import Stream  # noqa: PLC0415 - start-up
+
+    return Stream(EitherFold(), decode)
+
+
+class EitherFold:
+    """Folds as the first event says."""
+
+    def __init__(self) -> None:
+        self._fold: Fold | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self._fold is not None and self._fold.ended
+
+    @property
+    def marked(self) -> bool:
+        return self._fold is not None and self._fold.marked
+
+    def add(self, event: dict[str, Any]) -> str:
+        if self._fold is None:
+            self._fold = anthropic.MessageFold() if _of_claude(event) else gemini.CandidateFold()
+        return self._fold.add(event)
+
+    def message(self) -> dict[str, Any]:
+        return (self._fold or gemini.CandidateFold()).message()
+
+
+def _of_claude(document: dict[str, Any]) -> bool:
+    return "type" in document
+
+
+def _url(endpoint: Endpoint, publisher: str, verb: str) -> str:
+    if not endpoint.project:
+        raise UsageError("vertex: no project; set `project` of the provider, or GOOGLE_CLOUD_PROJECT")
+    location = endpoint.location or "global"
+    host = _HOSTS.get(location, f"https://{location}-aiplatform.googleapis.com")
+    base = (endpoint.base_url or host).rstrip("/")
+    place = f"projects/{quote(endpoint.project)}/locations/{quote(location)}"
+    model = quote(endpoint.model, safe="@:")
+    return f"{base}/{endpoint.api_version or VERSION}/{place}/publishers/{publisher}/models/{model}:{verb}"
+
+
+def _headers(endpoint: Endpoint) -> dict[str, str]:
+    return {"authorization": f"Bearer {endpoint.key.reveal()}"} if endpoint.key else {}

@@ -1,0 +1,71 @@
+"""The parsed tree of a configuration, remembered as JSON: reading that is far cheaper than importing yaml.
+
+An entry holds the text it was made from and is good for exactly that text, so there is no clock to trust. It
+is only a shortcut: whatever goes wrong here is silent, and no state directory is made for it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import zlib
+from pathlib import Path
+from typing import Final
+
+from llmfail import __version__
+
+_HARMLESS: Final = re.compile(r"\s*(?:none|\$\{[A-Za-z_][A-Za-z0-9_]*(?::-)?\})?\s*")
+"""A key that is no secret: nothing, ``none``, or a bare reference to the environment."""
+
+
+def recall(state_dir: Path, path: Path, text: str) -> object:
+    """The tree of this very text; None when it is not known."""
+    try:
+        entry = json.loads(_place(state_dir, path).read_bytes())
+        same = entry["version"] == __version__ and entry["path"] == str(path) and entry["text"] == text
+        return entry["tree"] if same else None
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return None
+
+
+def remember(state_dir: Path, path: Path, text: str, tree: object) -> None:
+    """Keep the tree of a valid configuration, unless a secret stands in it."""
+    if _holds_secret(tree) or not state_dir.is_dir():
+        return
+    entry = {"version": __version__, "path": str(path), "text": text, "tree": tree}
+    try:
+        write_private(_place(state_dir, path), json.dumps(entry))
+    except (OSError, ValueError):
+        return
+
+
+def write_private(path: Path, text: str) -> None:
+    """Atomically, for the user's eyes only."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def _place(state_dir: Path, path: Path) -> Path:
+    return state_dir / f"settings-{zlib.crc32(str(path).encode()):08x}.json"
+
+
+def _holds_secret(tree: object) -> bool:
+    """Whether any key is written out. What is not even of the right form is not kept either."""
+    if not isinstance(tree, dict) or "://" in str(tree.get("store")):
+        return True
+    providers = tree.get("providers") or {}
+    entries = list(providers.values()) if isinstance(providers, dict) else [providers]
+    return any(
+        not isinstance(entry, dict) or not _HARMLESS.fullmatch(str(entry.get(key) or ""))
+        for entry in entries
+        for key in ("api_key", "token")
+    )

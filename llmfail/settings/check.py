@@ -1,0 +1,183 @@
+"""What the parts of a configuration have to do with each other: names that must exist, chains that make
+sense, patterns that compile, files that are there.
+
+Works on values that were read, possibly with parts left out, and on ``Known``: the names as the file has
+them, so that one broken provider does not make every chain through it wrong too.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from llmfail.core.model import Target
+from llmfail.settings.plain import Place
+from llmfail.settings.read import unknown
+from llmfail.settings.settings import Settings
+from llmfail.settings.types import Expect, Feature, Provider, Rules, Template
+
+Found = Iterator[tuple[Place, str]]
+LARGEST_SCHEMA = 1_000_000
+_PARAMETERS = re.compile(r"\$\$|\$[A-Za-z_][A-Za-z0-9_]*|\$\{[A-Za-z_][A-Za-z0-9_]*\}")
+
+
+class Known(NamedTuple):
+    """The names that a file gives."""
+
+    providers: tuple[str, ...]
+    features: tuple[str, ...]
+    templates: tuple[str, ...]
+    rules: tuple[str, ...]
+
+
+def known(tree: object) -> Known:
+    def names(section: str) -> tuple[str, ...]:
+        found = tree.get(section) if isinstance(tree, dict) else None
+        return tuple(found) if isinstance(found, dict) else ()
+
+    return Known(names("providers"), names("features"), names("templates"), names("rules"))
+
+
+def check(settings: Settings, names: Known, directory: Path) -> Found:
+    """Every problem, with its place. ``directory`` is what file names are relative to."""
+    for name, provider in settings.providers.items():
+        yield from _provider(("providers", name), provider, names)
+    for target in settings.models:
+        yield from _target(("models", str(target)), target, names)
+    for name, feature in settings.features.items():
+        yield from _feature(("features", name), feature, names, directory)
+    yield from _aliases(settings.features, names)
+    for name, text in settings.templates.items():
+        yield from _template(("templates", name), text)
+    for name, patterns in settings.rules.items():
+        for kind, pattern in patterns.items():
+            yield from _pattern(("rules", name, kind), pattern)
+    yield from _budgets(settings)
+    if settings.timezone:
+        yield from _timezone(("timezone",), settings.timezone)
+
+
+def _provider(at: Place, provider: Provider, names: Known) -> Found:
+    if provider.name in {"all", "none"}:
+        yield at, f"a provider cannot be called {provider.name}: the command line has its own meaning for it"
+    if provider.api != "vertex":
+        for key in ("token", "project", "location"):
+            if getattr(provider, key) is not None:
+                yield (*at, key), f"belongs to api: vertex only, and this is {provider.api}"
+    if provider.token is not None and provider.api_key is not None:
+        yield (*at, "token"), "set either token or api_key, not both"
+    for index, fallback in enumerate(provider.fallbacks):
+        place = (*at, "fallbacks", index)
+        if isinstance(fallback, Target):
+            yield from _target(place, fallback, names)
+        elif fallback == provider.name:
+            yield place, "a provider cannot be its own fallback"
+        elif fallback not in names.providers:
+            yield place, f"{fallback!r}: {unknown('provider', fallback, names.providers)}"
+
+
+def _target(at: Place, target: Target, names: Known) -> Found:
+    if target.provider not in names.providers:
+        reason = unknown("provider", target.provider, names.providers)
+        yield at, f"{str(target)!r}: {reason}"
+
+
+def _feature(at: Place, feature: Feature, names: Known, directory: Path) -> Found:
+    yield from _chain(at, feature, names)
+    if feature.template is not None and feature.template not in names.templates:
+        yield (
+            (*at, "template"),
+            f"{feature.template!r}: {unknown('template', feature.template, names.templates)}",
+        )
+    for index, step in enumerate(feature.degrade):
+        place = (*at, "degrade", index)
+        if isinstance(step, Template) and step.template not in names.templates:
+            yield place, f"{step.template!r}: {unknown('template', step.template, names.templates)}"
+        if isinstance(step, Rules) and step.rules not in names.rules:
+            yield place, f"{step.rules!r}: {unknown('set of rules', step.rules, names.rules)}"
+    if feature.expect is not None:
+        yield from _expect((*at, "expect"), feature.expect, directory)
+
+
+def _chain(at: Place, feature: Feature, names: Known) -> Found:
+    if feature.primary is None:
+        if feature.fallbacks:
+            yield (*at, "fallbacks"), "there is no primary; without both, every usable target may answer"
+        return
+    yield from _target((*at, "primary"), feature.primary, names)
+    seen = {feature.primary: "is the primary itself"}
+    for index, fallback in enumerate(feature.fallbacks):
+        place = (*at, "fallbacks", index)
+        yield from _target(place, fallback.target, names)
+        if fallback.target in seen:
+            yield place, f"{fallback.target} {seen[fallback.target]}"
+        seen.setdefault(fallback.target, "is listed twice")
+
+
+def _aliases(features: Mapping[str, Feature], names: Known) -> Found:
+    owner = dict.fromkeys(names.features, "the name of a feature")
+    for name, feature in features.items():
+        for index, alias in enumerate(feature.aliases):
+            if alias in owner:
+                yield ("features", name, "aliases", index), f"{alias!r} is already {owner[alias]}"
+            owner.setdefault(alias, f"an alias of {name}")
+
+
+def _expect(at: Place, expect: Expect, directory: Path) -> Found:
+    if expect.regex is not None:
+        yield from _pattern((*at, "regex"), expect.regex)
+    if expect.schema is None:
+        return
+    problem = _schema_problem(directory / expect.schema)
+    if problem:
+        yield (*at, "schema"), f"{expect.schema!r} {problem}"
+
+
+def _schema_problem(path: Path) -> str | None:
+    try:
+        if not path.is_file():
+            return "is not there (file names are relative to the configuration)"
+        if path.stat().st_size > LARGEST_SCHEMA:
+            return "is too large for a JSON Schema"
+        schema = json.loads(path.read_bytes())
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    except (ValueError, RecursionError):
+        return "is not JSON"
+    return None if isinstance(schema, dict) else "is not a JSON Schema: that is an object"
+
+
+def _template(at: Place, text: str) -> Found:
+    rest = _PARAMETERS.sub("", text)
+    if "$" in rest:
+        after = rest[rest.index("$") + 1 :][:1]
+        yield at, f"'$' before {after!r} names no parameter; write $$ for a dollar sign"
+
+
+def _pattern(at: Place, pattern: str) -> Found:
+    try:
+        re.compile(pattern)
+    except (re.error, RecursionError, OverflowError) as error:
+        yield at, f"is not a regular expression: {error}"
+
+
+def _budgets(settings: Settings) -> Found:
+    names = Counter(budget.name for budget in settings.budgets)
+    for index, budget in enumerate(settings.budgets):
+        if names[budget.name] > 1:
+            yield ("budgets", index, "name"), f"{names[budget.name]} budgets are called {budget.name!r}"
+        if budget.timezone:
+            yield from _timezone(("budgets", index, "timezone"), budget.timezone)
+
+
+def _timezone(at: Place, name: str) -> Found:
+    from zoneinfo import ZoneInfo  # noqa: PLC0415 - start-up: rarely set
+
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError, LookupError):
+        yield at, f"{name!r} is no time zone such as Europe/Berlin or UTC"

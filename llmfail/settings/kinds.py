@@ -1,0 +1,256 @@
+"""The kinds of scalar a configuration holds: how each is written, read, and described to an editor.
+
+A kind is an annotation (``Annotated[float, …]``), so the dataclasses of ``types`` are the one source for the
+reader, the overrides and the JSON Schema. Nothing here knows where a value stands.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Annotated, Final
+
+from llmfail.core.model import Secret, Target
+
+YEARS: Final = 10 * 365 * 86400.0
+"""No duration is longer, in seconds."""
+UNITS: Final = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+SIZES: Final = {"": 1, "B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "TB": 1000**4}
+SIZES_BINARY: Final = {"KIB": 1024, "MIB": 1024**2, "GIB": 1024**3, "TIB": 1024**4}
+
+TRUE: Final = frozenset({"true", "yes", "on"})
+FALSE: Final = frozenset({"false", "no", "off"})
+
+
+class Scalar:
+    """How one kind is read. ``parse`` raises ValueError; where its text starts with ``expected``, the reader
+    adds what it got. ``schema`` is the kind's JSON Schema. A ``text`` kind takes what the environment holds
+    as it stands, any other by its YAML type. A ``secret`` is never shown, and
+    a ``free`` text, which may hold anything, only as it was written.
+    """
+
+    __slots__ = ("free", "parse", "schema", "secret", "text")
+
+    def __init__(
+        self,
+        parse: Callable[[object], object],
+        schema: Mapping[str, object],
+        *,
+        text: bool = False,
+        secret: bool = False,
+        free: bool = False,
+    ) -> None:
+        self.parse = parse
+        self.schema = schema
+        self.text = text
+        self.secret = secret
+        self.free = free
+
+
+class Shorthand:
+    """Marks a dataclass that may be written as the bare value of its first field."""
+
+
+class Derived:
+    """Marks a field that no file sets: it follows from the others."""
+
+
+DERIVED: Final = Derived()
+SHORTHAND: Final = Shorthand()
+
+
+def _number(value: object, wanted: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"expected {wanted}")  # noqa: TRY004 - whatever is wrong is a ValueError
+    return value
+
+
+def real(low: float, high: float, *, wanted: str | None = None) -> Scalar:
+    """A number from ``low`` to ``high``."""
+    says = wanted or f"a number from {low:g} to {high:g}"
+
+    def parse(value: object) -> float:
+        number = _number(value, says)
+        if not low <= number <= high:
+            raise ValueError(f"expected {says}")
+        return float(number)
+
+    return Scalar(parse, {"type": "number", "minimum": low, "maximum": high})
+
+
+def whole(low: int, high: int = 1_000_000_000) -> Scalar:
+    """A whole number; ``1e3`` and ``1000.0`` are whole too."""
+    says = f"a whole number from {low} to {high}"
+
+    def parse(value: object) -> int:
+        number = _number(value, says)
+        if not low <= number <= high or number != int(number):
+            raise ValueError(f"expected {says}")
+        return int(number)
+
+    return Scalar(parse, {"type": "integer", "minimum": low, "maximum": high})
+
+
+def duration(*, zero: bool = False) -> Scalar:
+    """Seconds, or a number with its unit."""
+    says = f"a duration such as 30, 30s, 10m, 2h or 7d, {'at least' if zero else 'above'} 0"
+
+    def parse(value: object) -> float:
+        seconds = _with_unit(value, UNITS, says)
+        if not (0 <= seconds <= YEARS if zero else 0 < seconds <= YEARS):
+            raise ValueError(f"expected {says}")
+        return float(seconds)
+
+    number = {"type": "number", "minimum": 0, "maximum": YEARS}
+    text = {"type": "string", "pattern": r"^[0-9]*\.?[0-9]+ *[smhd]?$"}
+    return Scalar(parse, {"anyOf": [number, text]})
+
+
+def _with_unit(value: object, units: Mapping[str, float], says: str) -> float:
+    if not isinstance(value, str):
+        return _number(value, says)
+    found = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,15})?|\.[0-9]{1,15}) *([A-Za-z]*)", value.strip())
+    if not found or found[2] not in units:
+        raise ValueError(f"expected {says}")
+    return float(found[1]) * units[found[2]]
+
+
+def _size(value: object) -> int:
+    says = "a size such as 500MB or 2GiB"
+    size = _with_unit(value.upper() if isinstance(value, str) else value, SIZES | SIZES_BINARY, says)
+    if not 1 <= size <= 10**15:
+        raise ValueError(f"expected {says}")
+    return int(size)
+
+
+def money(places: int, high: int) -> Scalar:
+    """US dollars, exactly as written, with at most so many decimals."""
+    says = f"an amount in USD from 0 to {high}, with at most {places} decimals"
+
+    def parse(value: object) -> Decimal:
+        number = _number(value, says)
+        if not 0 <= number <= high:
+            raise ValueError(f"expected {says}")
+        amount = Decimal(repr(number))
+        if amount != round(amount, places):
+            raise ValueError(f"expected {says}")
+        return amount
+
+    return Scalar(parse, {"type": "number", "minimum": 0, "maximum": high})
+
+
+def _boolean(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in TRUE | FALSE:
+        return value.lower() in TRUE
+    raise ValueError("expected true or false")
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("expected text (a number in quotes)")  # noqa: TRY004
+    return str(value)
+
+
+def matching(pattern: str, says: str) -> Scalar:
+    """Text that is a full match of the pattern."""
+    compiled = re.compile(pattern)
+
+    def parse(value: object) -> str:
+        text = _text(value)
+        if not compiled.fullmatch(text):
+            raise ValueError(f"expected {says}")
+        return text
+
+    return Scalar(parse, {"type": "string", "pattern": f"^(?:{pattern})$"}, text=True)
+
+
+_HOST = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,252})|\[[0-9A-Fa-f:.]{2,45}\]"
+_URL = re.compile(rf"(https?)://({_HOST})(?::([0-9]{{1,5}}))?((?:/[A-Za-z0-9._~%:@+-]*)*)", re.IGNORECASE)
+
+
+def url_parts(text: str) -> tuple[str, str, str | None, str] | None:
+    """Scheme, host (both in lower case), port and path of a plain http(s) URL; None for anything else.
+
+    Conservative on purpose: whatever two parsers could read differently is no base URL.
+    """
+    found = _URL.fullmatch(text)
+    if not found or (found[3] and not 0 < int(found[3]) < 65536):
+        return None
+    return found[1].lower(), found[2].lower(), found[3], found[4]
+
+
+def _url(value: object) -> str:
+    text = _text(value).strip()
+    if "@" in text.partition("://")[2].partition("/")[0]:
+        raise ValueError("expected a URL without credentials in it; api_key is the place for a key")
+    if "?" in text or "#" in text:
+        raise ValueError("expected a URL without ? and #: paths are added to it")
+    if url_parts(text) is None:
+        raise ValueError("expected http(s)://host[:port][/path]")
+    return text.rstrip("/")
+
+
+def _store(value: object) -> str:
+    text = _text(value)
+    if text in {"disk", "memory"} or re.fullmatch(r"rediss?://\S+", text):
+        return text
+    raise ValueError("expected disk, memory or redis://host:port/db")
+
+
+def _target(value: object) -> Target:
+    text = _text(value)
+    if not re.fullmatch(rf"{_NAME}/[^\s/][!-~]*", text):
+        raise ValueError("expected a target, written provider/model")
+    return Target.parse(text)
+
+
+def _reference(value: object) -> Target | str:
+    return _target(value) if isinstance(value, str) and "/" in value else _text(value)
+
+
+def _key(value: object) -> Secret | None:
+    """A key without the white space around it; None for an empty one and for ``none``."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise ValueError("a key is text: put it in quotes")  # noqa: TRY004 - every bad value is a ValueError
+    text = value.strip()
+    if not re.fullmatch(r"[!-~]*", text):
+        raise ValueError("the key has characters that no key has (only visible ASCII can be sent)")
+    return Secret(str(text)) if text not in {"", "none"} else None
+
+
+def _hedge(value: object) -> float | str:
+    if value == "p95":
+        return "p95"
+    return float(_with_unit(value, UNITS, "p95 or a duration such as 2s"))
+
+
+_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
+
+Flag = Annotated[bool, Scalar(_boolean, {"type": "boolean"})]
+Text = Annotated[str, Scalar(_text, {"type": "string"}, text=True, free=True)]
+Name = Annotated[str, matching(_NAME, "a name of letters, digits, _ . and -")]
+Seconds = Annotated[float, duration()]
+Wait = Annotated[float, duration(zero=True)]
+Share = Annotated[float, real(0, 1)]
+Quality = Annotated[float, real(0, 100)]
+Weight = Annotated[float, real(0, 1_000_000)]
+Temperature = Annotated[float, real(0, 2)]
+Growth = Annotated[float, real(1, 100)]
+Count = Annotated[int, whole(1)]
+Times = Annotated[int, whole(0, 100)]
+Usd = Annotated[Decimal, money(9, 1_000_000_000)]
+PerMillion = Annotated[Decimal, money(6, 1_000_000)]
+Bytes = Annotated[int, Scalar(_size, {"type": ["integer", "string"]})]
+Url = Annotated[str, Scalar(_url, {"type": "string", "pattern": r"^(https?://|\$\{)[^?#]+$"}, text=True)]
+StoreUrl = Annotated[str, Scalar(_store, {"type": "string"}, text=True, secret=True)]
+Key = Annotated[Secret, Scalar(_key, {"type": "string"}, text=True, secret=True)]
+TargetName = Annotated[Target, Scalar(_target, {"type": "string", "pattern": "/"}, text=True)]
+Reference = Annotated[Target | str, Scalar(_reference, {"type": "string"}, text=True)]
+Hedge = Annotated[float | str, Scalar(_hedge, {"type": ["number", "string"]})]
+UrlPart = Annotated[str, matching(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}", "letters, digits, . _ : and -")]
+Location = Annotated[str, matching(r"[a-z0-9]+(?:-[a-z0-9]+){0,5}", "a location such as global or us-east5")]

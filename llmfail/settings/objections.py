@@ -1,0 +1,168 @@
+"""What a configuration that merely lay in the current directory would do that needs trust.
+
+A repository that somebody cloned must not run a command, get a key, or read a file elsewhere. The file is
+judged as it is written. What LLMFAIL_ variables add is the user's own, except that a key from there may only
+go to a vendor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from llmfail.settings.environment import references
+from llmfail.settings.find import Origin, Source
+from llmfail.settings.kinds import url_parts
+from llmfail.settings.plain import Finding, Place
+from llmfail.settings.types import BASE_URLS
+
+OWNERS: Final[Mapping[str, str]] = {
+    "AI21_API_KEY": "api.ai21.com",
+    "ANTHROPIC_API_KEY": "api.anthropic.com",
+    "DEEPSEEK_API_KEY": "api.deepseek.com",
+    "GEMINI_API_KEY": "generativelanguage.googleapis.com",
+    "GOOGLE_API_KEY": "generativelanguage.googleapis.com",
+    "GROQ_API_KEY": "api.groq.com",
+    "MISTRAL_API_KEY": "api.mistral.ai",
+    "OPENAI_API_KEY": "api.openai.com",
+    "OPENROUTER_API_KEY": "openrouter.ai",
+    "TOGETHER_API_KEY": "api.together.ai",
+    "XAI_API_KEY": "api.x.ai",
+}
+"""Which host may get the value of which variable."""
+PROJECT: Final = "GOOGLE_CLOUD_PROJECT"
+VERTEX: Final = frozenset(
+    {"aiplatform.googleapis.com", "aiplatform.us.rep.googleapis.com", "aiplatform.eu.rep.googleapis.com"}
+)
+"""Google's hosts for Vertex, apart from the regional ones."""
+
+
+def objections(source: Source, tree: object, overridden: Collection[Place]) -> tuple[Finding, ...]:
+    """What the file would do that needs trust; nothing for a file that somebody chose."""
+    if source.origin is not Origin.DIRECTORY or not isinstance(tree, dict):
+        return ()
+    return (
+        *_references(tree),
+        *_commands(tree),
+        *_files(tree, source.path.parent),
+        *_credentials(tree, overridden),
+    )
+
+
+def host_of(provider: Mapping[str, object]) -> str | None:
+    """The host that gets a provider's credential, None for anything but https on its usual port."""
+    written = provider.get("base_url") or BASE_URLS.get(str(provider.get("api")))
+    if written is None and provider.get("api") == "vertex":
+        return "aiplatform.googleapis.com"
+    parts = url_parts(str(written))
+    if parts is None or parts[0] != "https" or parts[2] not in {None, "443"}:
+        return None
+    return parts[1]
+
+
+def is_vertex(host: str | None) -> bool:
+    """Google's hosts for Vertex: global, regional (``…-aiplatform``) and multi-regional (``….rep``)."""
+    if host in VERTEX:
+        return True
+    region = (host or "").removesuffix("-aiplatform.googleapis.com")
+    return region != host and region.replace("-", "").isalnum()
+
+
+def _references(tree: Mapping[str, object]) -> Iterator[Finding]:
+    for place, text in _texts(tree, ()):
+        for variable in references(text):
+            if not _may_read(tree, place, variable):
+                yield place, f"would use the environment variable {variable} {_where(tree, place)}"
+
+
+def _texts(tree: object, at: Place) -> Iterator[tuple[Place, str]]:
+    if isinstance(tree, str):
+        yield at, tree
+    children = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    for key, child in children:
+        yield from _texts(child, (*at, key))
+
+
+def _may_read(tree: Mapping[str, object], place: Place, variable: str) -> bool:
+    match place:
+        case ("providers", name, "api_key"):
+            host = host_of(_providers(tree)[name])
+            return host is not None and OWNERS.get(variable) == host
+        case ("providers", name, "project"):
+            provider = _providers(tree)[name]
+            return variable == PROJECT and provider.get("api") == "vertex" and is_vertex(host_of(provider))
+        case _:
+            return False
+
+
+def _where(tree: Mapping[str, object], place: Place) -> str:
+    match place:
+        case ("providers", name, "api_key" | "token"):
+            return f"at {_shown_host(_providers(tree)[name])}"
+        case _:
+            return "where it does not belong"
+
+
+def _shown_host(provider: Mapping[str, object]) -> str:
+    parts = url_parts(str(provider.get("base_url") or ""))
+    return host_of(provider) or (f"{parts[0]}://{parts[1]}" if parts else "a host that is not its owner's")
+
+
+def _providers(tree: Mapping[str, object]) -> dict[str | int, dict[str, object]]:
+    found = tree.get("providers")
+    entries = found.items() if isinstance(found, dict) else ()
+    return {name: entry for name, entry in entries if isinstance(entry, dict)}
+
+
+def _steps(tree: Mapping[str, object]) -> Iterator[tuple[Place, Mapping[str, object]]]:
+    for name, feature in _features(tree):
+        steps = feature.get("degrade")
+        for index, step in enumerate(steps if isinstance(steps, list) else ()):
+            if isinstance(step, dict):
+                yield ("features", name, "degrade", index), step
+
+
+def _features(tree: Mapping[str, object]) -> Iterator[tuple[str, Mapping[str, object]]]:
+    found = tree.get("features")
+    for name, feature in found.items() if isinstance(found, dict) else ():
+        if isinstance(feature, dict):
+            yield name, feature
+
+
+def _commands(tree: Mapping[str, object]) -> Iterator[Finding]:
+    for place, step in _steps(tree):
+        if "command" in step:
+            yield place, "would run a command"
+
+
+def _files(tree: Mapping[str, object], directory: Path) -> Iterator[Finding]:
+    """A schema goes to the provider, so a schema elsewhere would be a way to send any JSON file."""
+    for name, feature in _features(tree):
+        expect = feature.get("expect")
+        schema = expect.get("schema") if isinstance(expect, dict) else None
+        if isinstance(schema, str) and not _is_inside(directory / schema, directory):
+            yield ("features", name, "expect", "schema"), "would read a file outside its directory"
+
+
+def _is_inside(path: Path, directory: Path) -> bool:
+    try:
+        return path.resolve().is_relative_to(directory.resolve())
+    except (OSError, ValueError, RuntimeError):
+        return False
+
+
+def _credentials(tree: Mapping[str, object], overridden: Collection[Place]) -> Iterator[Finding]:
+    """Credentials that are not in the file, but would go where the file says."""
+    vendors = frozenset(OWNERS.values())
+    for name, provider in _providers(tree).items():
+        here: Place = ("providers", name)
+        if (*here, "base_url") in overridden:
+            continue
+        host = host_of(provider)
+        if provider.get("api") == "vertex" and not is_vertex(host):
+            yield (*here, "base_url"), f"would send a Google token to {_shown_host(provider)}"
+        elif not is_vertex(host) and host not in vendors:
+            for key in ("api_key", "token"):
+                if (*here, key) in overridden:
+                    yield (*here, key), f"would send a key of yours to {_shown_host(provider)}"

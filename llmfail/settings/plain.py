@@ -1,0 +1,81 @@
+"""The plain values of a configuration before they have a kind: scalars, places, and how both are shown.
+
+Scalars mean what YAML 1.2's core schema says, wherever they come from: a file, or the environment.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, Self
+
+Place = tuple[str | int, ...]
+"""Where a value stands: the keys and list positions that lead to it."""
+Finding = tuple[Place, str]
+"""Something to say about a place."""
+
+NULL: Final = frozenset({"", "~", "null", "Null", "NULL"})
+BOOLEAN: Final = frozenset({"true", "True", "TRUE", "false", "False", "FALSE"})
+"""``yes`` and ``on`` are text, which a boolean setting understands."""
+INTEGER: Final = re.compile(r"[-+]?[0-9]{1,40}|0x[0-9a-fA-F]{1,16}|0o[0-7]{1,20}")
+FLOAT: Final = re.compile(
+    r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]{1,4})?|[-+]?\.inf|\.nan", re.IGNORECASE
+)
+_KEY_LIKE = re.compile(r"\b(?:sk-|pk-|gsk_|xai-|AIza|ya29\.|AKIA|gh[a-z]_|eyJ)\S*|://[^/\s]*@")
+_SHOWN = 60
+
+
+class Given(str):
+    """Text out of the environment. Its type is what its place wants, and it is never shown."""
+
+    __slots__ = ("variable",)
+    variable: str
+
+    def __new__(cls, text: str, variable: str) -> Self:
+        given = super().__new__(cls, text)
+        given.variable = variable
+        return given
+
+
+def scalar(text: str) -> bool | float | str | None:
+    """What a plain scalar means."""
+    if text in NULL:
+        return None
+    if text in BOOLEAN:
+        return text.lower() == "true"
+    if INTEGER.fullmatch(text):
+        return int(text, 0 if text[:2] in {"0x", "0o"} else 10)
+    if FLOAT.fullmatch(text):
+        return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
+    return text
+
+
+def got(value: object) -> str:
+    """``got …``, short, on one line, and never a key."""
+    match value:
+        case None:
+            shown = "nothing"
+        case dict():
+            shown = "a mapping"
+        case list():
+            shown = "a list"
+        case Given():
+            shown = f"what {value.variable} holds"
+        case str():
+            text = _KEY_LIKE.sub("…", value)
+            shown = repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")
+        case bool():
+            shown = str(value).lower()
+        case _:
+            shown = str(value)
+    return f"got {shown}"
+
+
+def dotted(place: Place) -> str:
+    """``features.vpr.fallbacks[1]``; a key that a terminal could not show is escaped."""
+    return "".join(map(_part, place)).removeprefix(".")
+
+
+def _part(key: str | int) -> str:
+    if isinstance(key, int):
+        return f"[{key}]"
+    return f".{key if key.isprintable() else repr(key)}"

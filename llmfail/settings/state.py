@@ -1,0 +1,18 @@
+"""Where circuits, counters and the parsed configuration are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+VARIABLE = "LLMFAIL_STATE_DIR"
+
+
+def state_directory(option: Path | None, environ: Mapping[str, str]) -> Path:
+    """The option, else LLMFAIL_STATE_DIR, else the user's state directory of this platform."""
+    named = option or environ.get(VARIABLE)
+    if named:
+        return Path(named).expanduser().absolute()
+    import platformdirs  # noqa: PLC0415 - start-up
+
+    return Path(platformdirs.user_state_dir("llmfail", appauthor=False))

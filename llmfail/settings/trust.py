@@ -1,0 +1,58 @@
+"""The user's consent to a configuration that was found in the current directory.
+
+Remembered by path and content, in the state directory: any change of the file needs it again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from llmfail.core.errors import UsageError
+from llmfail.settings.cache import write_private
+from llmfail.settings.find import Source
+from llmfail.settings.plain import Finding, dotted
+
+_FILE: Final = "trusted.json"
+
+
+def require(source: Source, text: str, found: Sequence[Finding], state_dir: Path) -> None:
+    """Raises UsageError when there are objections and the user has not accepted this very file."""
+    if not found or is_trusted(source.path, text, state_dir):
+        return
+    place, message = found[0]
+    more = f" (and {len(found) - 1} more: `llmfail config check`)" if len(found) > 1 else ""
+    raise UsageError(
+        f"{source.path} was {source.origin} and {message}, at {dotted(place)}{more}\n"
+        "If that is what you want, `llmfail config trust` accepts the file as it is now."
+    )
+
+
+def is_trusted(path: Path, text: str, state_dir: Path) -> bool:
+    return _accepted(state_dir).get(str(path.resolve())) == _fingerprint(text)
+
+
+def accept(path: Path, text: str, state_dir: Path) -> None:
+    """Remember consent. Raises UsageError when it cannot be kept."""
+    accepted = {**_accepted(state_dir), str(path.resolve()): _fingerprint(text)}
+    try:
+        write_private(state_dir / _FILE, json.dumps(accepted, indent=1))
+    except OSError as error:
+        raise UsageError(f"cannot write {state_dir / _FILE}: {error.strerror}") from None
+
+
+def _accepted(state_dir: Path) -> dict[str, str]:
+    """Fingerprints by path. A damaged file is no consent."""
+    try:
+        accepted = json.loads((state_dir / _FILE).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return accepted if isinstance(accepted, dict) else {}
+
+
+def _fingerprint(text: str) -> str:
+    from hashlib import sha256  # noqa: PLC0415 - start-up: only where consent is needed
+
+    return sha256(text.encode()).hexdigest()

@@ -1,0 +1,351 @@
+"""The configuration as values: frozen dataclasses whose names and fields are the keys of llmfail.yaml.
+
+Durations are float seconds, money is Decimal US dollars (prices per million tokens). None means "not set
+here": the methods of ``Settings`` say what holds then. The annotations are what the reader, the overrides and
+the JSON Schema go by, so they are evaluated here, unlike elsewhere.
+"""
+
+from collections.abc import Mapping
+from dataclasses import field
+from decimal import Decimal
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from llmfail.core.model import Api
+from llmfail.settings.environment import variable_of
+from llmfail.settings.kinds import (
+    DERIVED,
+    SHORTHAND,
+    Bytes,
+    Count,
+    Flag,
+    Growth,
+    Hedge,
+    Key,
+    Location,
+    Name,
+    PerMillion,
+    Quality,
+    Reference,
+    Seconds,
+    Share,
+    TargetName,
+    Temperature,
+    Text,
+    Times,
+    Url,
+    UrlPart,
+    Usd,
+    Wait,
+    Weight,
+)
+from llmfail.settings.record import record
+
+Priority = Literal["strategic", "template", "validation"]
+Order = Literal["listed", "cost", "quality", "latency", "round_robin", "weighted"]
+BASE_URLS = {
+    "anthropic": "https://api.anthropic.com",
+    "openai": "https://api.openai.com/v1",
+    "gemini": "https://generativelanguage.googleapis.com",
+}
+"""Where a wire format is spoken by its vendor; vertex derives its host from the location."""
+
+
+class Credential(StrEnum):
+    """Where a provider's credential comes from."""
+
+    KEY = "key"
+    """``api_key`` or ``token``, without which the provider is skipped."""
+    NONE = "none"
+    """The server wants none."""
+    GOOGLE = "google"
+    """Found when it is needed: gcloud, application default credentials, or the metadata server."""
+
+
+@record
+class Defaults:
+    """What holds for a feature that does not say otherwise."""
+
+    max_tokens: Count = 2000
+    timeout: Seconds = 60.0
+    first_token_timeout: Seconds = 30.0
+    stall_timeout: Seconds = 30.0
+    deadline: Seconds = 120.0
+    retries: Times = 1
+    target_retries: Times = 0
+    temperature: Temperature | None = None
+
+
+@record
+class Limits:
+    """What a provider or target takes per minute; ``burst`` is how many requests may come at once."""
+
+    requests_per_minute: Count | None = None
+    tokens_per_minute: Count | None = None
+    burst: Count | None = None
+
+
+@record
+class BreakerPatch:
+    """The breaker rules that one place sets; what they mean stands at ``core.breaker.Rules``."""
+
+    failure_threshold: Count | None = None
+    failure_rate: Share | None = None
+    volume_threshold: Count | None = None
+    window: Seconds | None = None
+    recovery_timeout: Wait | None = None
+    rate_limit_timeout: Wait | None = None
+    backoff: Growth | None = None
+    max_recovery_timeout: Wait | None = None
+    half_open_limit: Count | None = None
+    success_threshold: Count | None = None
+    enabled: Flag | None = None
+
+
+@record
+class Provider:
+    """A place where models are served. ``key_variable`` is the environment variable of its key."""
+
+    api: Api
+    base_url: Url | None = None
+    api_key: Key | None = None
+    token: Key | None = None
+    api_version: UrlPart | None = None
+    project: UrlPart | None = None
+    location: Location | None = None
+    timeout: Seconds | None = None
+    limits: Limits = field(default_factory=Limits)
+    breaker: BreakerPatch = field(default_factory=BreakerPatch)
+    fallbacks: tuple[Reference, ...] = ()
+    name: Annotated[str, DERIVED] = ""
+    key_variable: Annotated[str | None, DERIVED] = None
+    credential: Annotated[Credential, DERIVED] = Credential.KEY
+
+    @staticmethod
+    def derive(name: str, written: Mapping[str, object]) -> dict[str, object]:
+        """What follows from the entry as written; its own values win."""
+        api, key = written.get("api"), written.get("api_key", written.get("token"))
+        credential = Credential.KEY
+        if key == "none":
+            credential = Credential.NONE
+        elif api == "vertex" and not key:
+            credential = Credential.GOOGLE
+        vertex = {"location": "global"} if api == "vertex" else {}
+        return {
+            "name": name,
+            "key_variable": variable_of(key),
+            "credential": credential,
+            "base_url": BASE_URLS.get(str(api)),
+            **vertex,
+        }
+
+    @property
+    def needs_key(self) -> bool:
+        return self.credential is Credential.KEY
+
+    @property
+    def missing_key(self) -> str | None:
+        """What to do before this provider can be asked; None when nothing is missing."""
+        if self.needs_key and self.api_key is None and self.token is None:
+            return f"set {self.key_variable or f'api_key of provider {self.name}'}"
+        if self.api == "vertex" and self.project is None and self.api_key is None:
+            return f"set project of provider {self.name} (GOOGLE_CLOUD_PROJECT)"
+        return None
+
+
+@record
+class Price:
+    """US dollars per million tokens."""
+
+    input: PerMillion
+    output: PerMillion
+    cached_input: PerMillion | None = None
+    cache_write: PerMillion | None = None
+
+
+@record
+class Model:
+    """What is known about one target, and what is set for it alone. ``quality`` orders, best first."""
+
+    context: Count | None = None
+    max_output: Count | None = None
+    quality: Quality | None = None
+    price: Price | None = None
+    timeout: Seconds | None = None
+    limits: Limits = field(default_factory=Limits)
+    breaker: BreakerPatch = field(default_factory=BreakerPatch)
+
+
+@record
+class Fallback:
+    """One target of a chain after the first."""
+
+    target: TargetName
+    note: Text = ""
+    weight: Weight = 1.0
+
+
+@record
+class Cached:
+    """Degrade: a stored answer to the same request."""
+
+
+@record
+class Queue:
+    """Degrade: keep the request for later."""
+
+
+@record
+class Simplified:
+    """How a prompt is made smaller. ``keep_chars`` counts characters, None keeps all."""
+
+    keep_chars: Count | None = None
+    max_tokens: Count | None = None
+    prefix: Text = ""
+
+
+@record
+class Simplify:
+    """Degrade: a smaller prompt through the chain once more."""
+
+    simplify: Simplified
+
+
+@record
+class Template:
+    """Degrade: a text with parameters, by the name of the template."""
+
+    template: Name
+
+
+@record
+class Rules:
+    """Degrade: what regular expressions find, by the name of the set; texts to answer with instead."""
+
+    rules: Name
+    on_match: Text | None = None
+    on_none: Text | None = None
+
+
+@record
+class Command:
+    """Degrade: what a program makes of the prompt; an argv, never a shell."""
+
+    command: tuple[Text, ...]
+    timeout: Seconds = 10.0
+
+
+@record
+class Fixed:
+    """Degrade: always the same text."""
+
+    text: Text
+
+
+Step = Cached | Simplify | Template | Rules | Command | Fixed | Queue
+
+
+@record
+class Expect:
+    """What an answer must be. ``schema`` is a file, relative to the configuration."""
+
+    schema: Text | None = None
+    regex: Text | None = None
+    json: Flag = False
+    nonempty: Flag = True
+    complete: Flag = False
+
+
+@record
+class FeatureCache:
+    """Where a feature's answers are cached otherwise than ``cache`` says."""
+
+    enabled: Flag | None = None
+    ttl: Wait | None = None
+    stale: Wait | None = None
+
+
+@record
+class Feature:
+    """One use of models: its chain, its limits, and what is left when the chain is down."""
+
+    aliases: tuple[Name, ...] = ()
+    priority: Priority = "strategic"
+    order: Order | None = None
+    primary: TargetName | None = None
+    fallbacks: tuple[Annotated[Fallback, SHORTHAND], ...] = ()
+    degrade: tuple[Step, ...] = ()
+    timeout: Seconds | None = None
+    deadline: Seconds | None = None
+    retries: Times | None = None
+    target_retries: Times | None = None
+    max_tokens: Count | None = None
+    temperature: Temperature | None = None
+    first_token_timeout: Seconds | None = None
+    stall_timeout: Seconds | None = None
+    system: Text | None = None
+    template: Name | None = None
+    expect: Expect | None = None
+    cache: FeatureCache = field(default_factory=FeatureCache)
+    on_refusal: Literal["next", "stop"] = "stop"
+    hedge: Hedge | None = None
+    allow_other_models: Flag = False
+    name: Annotated[str, DERIVED] = ""
+
+    @staticmethod
+    def derive(name: str, _written: Mapping[str, object]) -> dict[str, object]:
+        return {"name": name}
+
+    @property
+    def chain(self) -> tuple[Fallback, ...]:
+        """The primary and its fallbacks; empty when every usable target may answer."""
+        return () if self.primary is None else (Fallback(target=self.primary), *self.fallbacks)
+
+
+@record
+class Budget:
+    """A limit in USD per period, for everything or for each user, feature, provider or target."""
+
+    name: Name
+    limit: Usd
+    per: Literal["day", "week", "month", "total"]
+    each: Literal["user", "feature", "provider", "target"] | None = None
+    alert_at: Share | None = None
+    downgrade_at: Share | None = None
+    timezone: Text | None = None
+
+
+@record
+class Cache:
+    """Stored answers: fresh for ``ttl``, good for hard times up to ``stale``; ``max_size`` in bytes."""
+
+    enabled: Flag = True
+    ttl: Wait = 3600.0
+    stale: Wait = 7 * 86400.0
+    max_size: Bytes = 500_000_000
+
+
+@record
+class QueueLimits:
+    """The requests kept for later."""
+
+    max_items: Count = 10_000
+    max_age: Seconds = 7 * 86400.0
+
+
+@record
+class Alerts:
+    """Thresholds of ``status``; ``latency_p95`` in seconds, ``cost_per_day`` in USD."""
+
+    circuit_open_rate: Share = 0.05
+    fallback_rate: Share = 0.20
+    latency_p95: Seconds = 30.0
+    error_rate: Share = 0.01
+    cost_per_day: Usd = Decimal(2000)
+
+
+@record
+class Privacy:
+    """What may be kept of what people ask."""
+
+    log_prompts: Flag = False

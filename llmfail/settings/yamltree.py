@@ -1,0 +1,145 @@
+"""YAML text -> a plain tree of dict, list and scalars, with the line of every path.
+
+The only module that imports yaml, so it is imported only when there is text to parse. Scalars follow YAML
+1.2's core schema, keys are always text, and the tree is bounded: neither a bomb of aliases nor deep nesting
+nor an alias to itself gets further than this module.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Final
+
+import yaml
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from llmfail.settings.plain import Place, scalar
+
+try:
+    from yaml import CBaseLoader as _Base
+except ImportError:  # pragma: no cover - PyYAML without libyaml
+    from yaml import BaseLoader as _Base  # type: ignore[assignment]
+
+NODES: Final = 20_000
+DEPTH: Final = 40
+PLAIN: Final = "!plain"
+TEXT: Final = "tag:yaml.org,2002:str"
+SCALARS: Final = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "bool", "null")) | {PLAIN}
+
+
+class Unreadable(ValueError):  # noqa: N818 - named for what it says
+    """No tree can be had from the text at all. ``line`` is counted from 1."""
+
+    def __init__(self, message: str, line: int | None = None) -> None:
+        self.line = line
+        super().__init__(message)
+
+
+class _Loader(_Base):
+    """Tells plain scalars from quoted ones, which is all that is needed to type them ourselves."""
+
+
+_Loader.add_implicit_resolver(PLAIN, re.compile("", re.DOTALL), None)
+
+
+@dataclass(slots=True)
+class Document:
+    """What a text says. ``problems`` are those that keep nothing else from being read."""
+
+    tree: object = None
+    lines: dict[Place, int] = field(default_factory=dict)
+    problems: list[tuple[Place, str]] = field(default_factory=list)
+    nodes: int = 0
+
+
+def parse(text: str) -> Document:
+    """Raises Unreadable, with one line for people."""
+    document = Document()
+    try:
+        node = yaml.compose(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise _unreadable(error) from None
+    except RecursionError:
+        raise Unreadable("is nested too deeply") from None
+    if node is not None:
+        document.tree = _walk(document, node, ())
+    return document
+
+
+def _unreadable(error: yaml.YAMLError) -> Unreadable:
+    problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "is not YAML"
+    if "single document" in str(getattr(error, "context", "")):
+        problem = "holds several documents; a configuration is one"
+    mark = getattr(error, "problem_mark", None)
+    return Unreadable(f"is not valid YAML: {problem}", mark.line + 1 if mark else None)
+
+
+def _walk(document: Document, node: Node, at: Place) -> object:
+    document.nodes += 1
+    if document.nodes > NODES:
+        raise Unreadable(f"grows beyond {NODES:,} values by its aliases", node.start_mark.line + 1)
+    if len(at) > DEPTH:
+        raise Unreadable(f"is nested more than {DEPTH} levels deep", node.start_mark.line + 1)
+    document.lines.setdefault(at, node.start_mark.line + 1)
+    match node:
+        case MappingNode():
+            return _mapping(document, node, at)
+        case SequenceNode():
+            return [_walk(document, item, (*at, index)) for index, item in enumerate(node.value)]
+        case _:
+            return _scalar(document, node, at)
+
+
+def _scalar(document: Document, node: Node, at: Place) -> object:
+    text = str(node.value)
+    if node.tag in SCALARS:
+        return scalar(text)
+    if node.tag != TEXT:
+        document.problems.append((at, f"the tag {node.tag!r} means nothing here"))
+    return text
+
+
+def _mapping(document: Document, node: Node, at: Place) -> dict[str, object]:
+    """Merge keys first, so that what is written out wins over what is merged."""
+    merged: dict[str, object] = {}
+    own: dict[str, object] = {}
+    for key, value in node.value:
+        if _is_merge(key):
+            merged = _merged(document, value, at) | merged
+    for key, value in node.value:
+        if not _is_merge(key):
+            _entry(document, own, key, value, at)
+    return merged | own
+
+
+def _entry(document: Document, own: dict[str, object], key: Node, value: Node, at: Place) -> None:
+    line = key.start_mark.line + 1
+    if not isinstance(key, ScalarNode):
+        document.lines[(*at, "?")] = line
+        document.problems.append(((*at, "?"), "a key is plain text, not a list or a mapping"))
+        return
+    name = str(key.value)
+    place = (*at, name)
+    if name in own:
+        first = document.lines[place]
+        document.lines[place] = line
+        document.problems.append((place, f"is already set on line {first}"))
+        return
+    document.lines[place] = line
+    own[name] = _walk(document, value, place)
+
+
+def _is_merge(key: Node) -> bool:
+    return key.tag == PLAIN and key.value == "<<"
+
+
+def _merged(document: Document, node: Node, at: Place) -> dict[str, object]:
+    sources = node.value if isinstance(node, SequenceNode) else [node]
+    merged: dict[str, object] = {}
+    for source in sources:
+        if isinstance(source, MappingNode):
+            merged = _mapping(document, source, at) | merged
+        else:
+            document.problems.append((at, "<< merges mappings only"))
+    return merged

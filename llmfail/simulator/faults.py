@@ -1,0 +1,153 @@
+"""The grammar of ``--drill``: which provider or target breaks, how, and how often.
+
+``anthropic=503,openai=hangx2`` is a mapping from names to faults. The most specific name alone decides: a
+target over its provider over ``all``. A fault with ``xN`` hits the first N calls that its name gets and is
+over then; under ``all`` every provider has its own N.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from llmfail.core.errors import UsageError
+
+ALL = "all"
+LONGEST_DELAY_MS = 3_600_000
+GRAMMAR = (
+    "write NAME=FAULT joined by commas, or none; NAME is a provider, a target or all; FAULT is an HTTP "
+    "status from 400 to 599 (503, or 429:30 with Retry-After), quota, billing, auth, hang, cut, garbage, "
+    "empty, refuse, none or slow:MS (at most an hour), each optionally xN for the first N calls only"
+)
+
+
+class FaultKind(StrEnum):
+    HEALTHY = "none"
+    STATUS = "status"
+    SLOW = "slow"
+    QUOTA = "quota"
+    BILLING = "billing"
+    AUTH = "auth"
+    HANG = "hang"
+    CUT = "cut"
+    GARBAGE = "garbage"
+    EMPTY = "empty"
+    REFUSE = "refuse"
+
+
+WORDS = tuple(kind.value for kind in FaultKind if kind not in {FaultKind.STATUS, FaultKind.SLOW})
+
+_FAULT = re.compile(
+    r"(?:(?P<status>[45][0-9]{2})(?::(?P<retry_after>[0-9]{1,9}(?:\.[0-9]{1,6})?))?"
+    r"|slow:(?P<delay_ms>[0-9]{1,9})"
+    rf"|(?P<word>{'|'.join(WORDS)}))"
+    r"(?:x(?P<times>[1-9][0-9]{0,8}))?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One way to break. ``status`` and ``retry_after`` (seconds) belong to STATUS, ``delay`` (seconds) to
+    SLOW; ``times`` is None when it never ends.
+    """
+
+    kind: FaultKind
+    status: int = 0
+    retry_after: float | None = None
+    delay: float = 0.0
+    times: int | None = None
+
+    def __str__(self) -> str:
+        """As it is written: ``429:30x2``."""
+        text = self.kind.value
+        if self.kind is FaultKind.STATUS:
+            text = (
+                str(self.status) if self.retry_after is None else f"{self.status}:{plain(self.retry_after)}"
+            )
+        elif self.kind is FaultKind.SLOW:
+            text = f"slow:{round(self.delay * 1000)}"
+        return text if self.times is None else f"{text}x{self.times}"
+
+
+HEALTHY = Fault(FaultKind.HEALTHY)
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """Every fault by its name. Empty is a healthy day."""
+
+    rules: Mapping[str, Fault] = field(default_factory=dict)
+
+    def rule(self, provider: str, model: str) -> tuple[str, Fault]:
+        """The fault for a call, and the key under which its calls are counted."""
+        for name in (f"{provider}/{model}", provider):
+            if name in self.rules:
+                return name, self.rules[name]
+        return f"{ALL}:{provider}", self.rules.get(ALL, HEALTHY)
+
+    def refuses(self, provider: str) -> bool:
+        """Whether no call to the provider gets through at all, so that nobody has to listen for it."""
+        fault = self.rules.get(provider, self.rules.get(ALL, HEALTHY))
+        some_target = any(name.startswith(f"{provider}/") for name in self.rules)
+        return fault.kind is FaultKind.REFUSE and fault.times is None and not some_target
+
+    def __str__(self) -> str:
+        return ",".join(f"{name}={fault}" for name, fault in self.rules.items()) or FaultKind.HEALTHY.value
+
+
+def parse(text: str) -> Faults:
+    """``anthropic=503,openai=hangx2`` -> Faults; ``none`` -> a healthy day. Raises UsageError."""
+    if text.strip() == FaultKind.HEALTHY.value:
+        return Faults()
+    rules: dict[str, Fault] = {}
+    for part in text.split(","):
+        name, fault = _parse_part(part.strip())
+        if name in rules:
+            raise UsageError(f"drill: {name} is named twice; give it one fault")
+        rules[name] = fault
+    return Faults(rules)
+
+
+def check_names(faults: Faults, known: Collection[str]) -> None:
+    """Raises UsageError for the first name that is neither ``all`` nor a known provider or target."""
+    for name in faults.rules:
+        if name != ALL and name not in known:
+            raise UsageError(
+                f"drill: no provider or target is called {name}{_suggestion(name, known)}; "
+                f"use a name of your configuration, or all"
+            )
+
+
+def plain(number: float) -> str:
+    """30.0 -> ``30``, 0.5 -> ``0.5``; never an exponent."""
+    return f"{number:.6f}".rstrip("0").rstrip(".")
+
+
+def _parse_part(part: str) -> tuple[str, Fault]:
+    name, _, written = (side.strip() for side in part.partition("="))
+    match = _FAULT.fullmatch(written)
+    if not name or not match:
+        raise UsageError(f"drill: cannot read {part!r}{_suggestion(written, WORDS)}; {GRAMMAR}")
+    fault = _fault(match)
+    if fault.delay * 1000 > LONGEST_DELAY_MS or (fault.kind is FaultKind.HEALTHY and fault.times):
+        raise UsageError(f"drill: cannot read {part!r}; {GRAMMAR}")
+    return name, fault
+
+
+def _fault(match: re.Match[str]) -> Fault:
+    times = int(match["times"]) if match["times"] else None
+    if match["status"]:
+        retry_after = float(match["retry_after"]) if match["retry_after"] else None
+        return Fault(FaultKind.STATUS, status=int(match["status"]), retry_after=retry_after, times=times)
+    if match["delay_ms"]:
+        return Fault(FaultKind.SLOW, delay=int(match["delay_ms"]) / 1000, times=times)
+    return Fault(FaultKind(match["word"]), times=times)
+
+
+def _suggestion(name: str, known: Collection[str]) -> str:
+    from difflib import get_close_matches  # noqa: PLC0415 - start-up
+
+    nearest = get_close_matches(name, known, n=1)
+    return f" (did you mean {nearest[0]}?)" if nearest else ""

@@ -1,0 +1,153 @@
+"""Anthropic Messages: answers, events, token counts and errors. Also what Claude on Vertex says."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from llmfail.core.model import Reply
+from llmfail.simulator.faults import Fault, FaultKind
+from llmfail.simulator.formats.prose import event, hint_header, json_reply, pieces, tokens, within
+from llmfail.simulator.http1 import Streamed
+from llmfail.simulator.seen import Seen
+
+_TYPES = {
+    400: ("invalid_request_error", "messages: at least one message is required"),
+    401: ("authentication_error", "invalid x-api-key"),
+    402: ("billing_error", "There's an issue with your billing or payment information."),
+    403: ("permission_error", "Your API key does not have permission to use the specified resource."),
+    409: ("conflict_error", "The request conflicts with the current state of the resource."),
+    413: ("request_too_large", "Request exceeds the maximum size"),
+    429: (
+        "rate_limit_error",
+        "This request would exceed your organization's rate limit of 50 requests per minute.",
+    ),
+    500: ("api_error", "Internal server error"),
+    503: ("api_error", "Service temporarily unavailable"),
+    504: ("timeout_error", "Request timed out"),
+    529: ("overloaded_error", "Overloaded"),
+}
+_NO_CREDIT = (
+    "Your credit balance is too low to access the Anthropic API. "
+    "Please go to Plans & Billing to upgrade or purchase credits."
+)
+
+
+def answer(seen: Seen, text: str) -> Reply | Streamed:
+    if seen.route.operation == "count":
+        return json_reply(200, _headers(seen), {"input_tokens": tokens(seen.whole_input)})
+    said, is_cut = within(text, seen.max_tokens)
+    stop_reason = "max_tokens" if is_cut else "end_turn"
+    if seen.route.stream:
+        return Streamed(
+            {
+                "content-type": "text/event-stream; charset=utf-8",
+                "cache-control": "no-cache",
+                **_headers(seen),
+            },
+            _events(seen, said, stop_reason),
+        )
+    message = _message(seen) | {
+        "content": [{"type": "text", "text": said}],
+        "stop_reason": stop_reason,
+        "usage": _usage(seen, tokens(said)),
+    }
+    return json_reply(200, _headers(seen), message)
+
+
+def error(seen: Seen, fault: Fault) -> Reply:
+    status, kind, message, details = _said(seen, fault)
+    body: dict[str, Any] = {"type": kind, "message": message}
+    if details:
+        body["details"] = details
+    document = {"type": "error", "error": body, "request_id": _request_id(seen)}
+    # The limits' reset times are hints as well: an error names a wait only where its fault does.
+    return json_reply(status, {"request-id": _request_id(seen), **hint_header(fault)}, document)
+
+
+def _said(seen: Seen, fault: Fault) -> tuple[int, str, str, dict[str, str]]:
+    match fault.kind:
+        case FaultKind.QUOTA:
+            message = (
+                "This request would exceed your organization's monthly spend limit. "
+                f"You will regain access on {_next_month()} at 00:00 UTC."
+            )
+            return 429, "rate_limit_error", message, {"error_code": "enforced_spend_limit_reached"}
+        case FaultKind.BILLING:
+            return 400, "invalid_request_error", _NO_CREDIT, {}
+        case FaultKind.AUTH:
+            return 401, *_TYPES[401], {}
+        case _ if fault.status == 404:
+            return 404, "not_found_error", f"model: {seen.model}", {}
+        case _:
+            other = "invalid_request_error" if fault.status < 500 else "api_error"
+            kind, message = _TYPES.get(fault.status, (other, f"HTTP status {fault.status}"))
+            return fault.status, kind, message, {}
+
+
+def _events(seen: Seen, text: str, stop_reason: str) -> tuple[bytes, ...]:
+    start = _message(seen) | {"content": [], "stop_reason": None, "usage": _usage(seen, 1)}
+    deltas = (
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": piece}}
+        for piece in pieces(text)
+    )
+    told: tuple[dict[str, Any], ...] = (
+        {"type": "message_start", "message": start},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+        {"type": "ping"},
+        *deltas,
+        {"type": "content_block_stop", "index": 0},
+        {
+            "type": "message_delta",
+            "delta": {"stop_reason": stop_reason, "stop_sequence": None},
+            "usage": {"output_tokens": tokens(text)},
+        },
+        {"type": "message_stop"},
+    )
+    return tuple(event(document, document["type"]) for document in told)
+
+
+def _message(seen: Seen) -> dict[str, Any]:
+    return {
+        "id": f"msg_01{seen.number:022d}",
+        "type": "message",
+        "role": "assistant",
+        "model": seen.model,
+        "stop_sequence": None,
+        "stop_details": None,
+    }
+
+
+def _usage(seen: Seen, output_tokens: int) -> dict[str, Any]:
+    return {
+        "input_tokens": tokens(seen.whole_input),
+        "cache_creation_input_tokens": 0,
+        "cache_read_input_tokens": 0,
+        "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0},
+        "output_tokens": output_tokens,
+        "output_tokens_details": {"thinking_tokens": 0},
+        "server_tool_use": {"web_search_requests": 0},
+        "service_tier": "standard",
+        "speed": "standard",
+        "inference_geo": "global",
+    }
+
+
+def _headers(seen: Seen) -> dict[str, str]:
+    resets_at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    limits = {"requests": 50, "tokens": 480_000, "input-tokens": 400_000, "output-tokens": 80_000}
+    headers = {"request-id": _request_id(seen), "anthropic-workspace-id": "wrkspc_simulated"}
+    for name, limit in limits.items():
+        headers[f"anthropic-ratelimit-{name}-limit"] = str(limit)
+        headers[f"anthropic-ratelimit-{name}-remaining"] = str(limit - 1)
+        headers[f"anthropic-ratelimit-{name}-reset"] = resets_at
+    return headers
+
+
+def _request_id(seen: Seen) -> str:
+    return f"req_011{seen.number:021d}"
+
+
+def _next_month() -> str:
+    this_month = datetime.now(UTC).replace(day=1)
+    return (this_month + timedelta(days=32)).strftime("%Y-%m-01")

@@ -1,0 +1,59 @@
+"""Text as the formats need it: how many tokens it counts, cut at a limit, in pieces for a stream."""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+from llmfail.core.model import Reply
+from llmfail.simulator.faults import Fault, plain
+
+BYTES_PER_TOKEN = 4
+DIMENSIONS = 8
+"""Of a simulated vector, when the request names no number."""
+
+
+def tokens(text: str) -> int:
+    return -(-len(text.encode("utf-8", "surrogatepass")) // BYTES_PER_TOKEN)
+
+
+def within(text: str, max_tokens: int | None) -> tuple[str, bool]:
+    """The text as far as the limit goes, and whether it had to be cut."""
+    if max_tokens is None or tokens(text) <= max_tokens:
+        return text, False
+    kept = text.encode("utf-8", "surrogatepass")[: max(0, max_tokens) * BYTES_PER_TOKEN]
+    return kept.decode("utf-8", "ignore"), True
+
+
+def pieces(text: str) -> list[str]:
+    """The text word by word, nothing lost."""
+    return re.findall(r"\s*\S+|\s+$", text)
+
+
+def vector(text: str, dimensions: int | None) -> list[float]:
+    """The same numbers for the same text, between -1 and 1."""
+    return [
+        round(zlib.crc32(f"{index} {text}".encode("utf-8", "surrogatepass")) / 2**31 - 1, 6)
+        for index in range(dimensions or DIMENSIONS)
+    ]
+
+
+def hint_header(fault: Fault) -> dict[str, str]:
+    return {} if fault.retry_after is None else {"retry-after": plain(fault.retry_after)}
+
+
+def json_reply(status: int, headers: Mapping[str, str], document: object) -> Reply:
+    return Reply(status, {"content-type": "application/json", **headers}, compact(document))
+
+
+def compact(document: object) -> bytes:
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+def event(document: Mapping[str, Any], name: str | None = None) -> bytes:
+    """One server-sent event."""
+    head = b"event: %b\n" % name.encode() if name else b""
+    return head + b"data: " + compact(document) + b"\n\n"

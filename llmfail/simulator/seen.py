@@ -1,0 +1,175 @@
+"""A request as the simulator saw it: who was asked, for what, in which wire format.
+
+The provider is the first segment of the path; the rest of the path tells the format, so one server plays
+every provider. What a client sends may be anything: what is not understood counts as empty.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from urllib.parse import unquote
+
+from llmfail.core.model import Api
+
+Operation = Literal["generate", "embed", "count", "unknown"]
+Format = Literal["anthropic", "openai", "gemini"]
+
+_GOOGLE: Mapping[str, Operation] = {
+    "generateContent": "generate",
+    "streamGenerateContent": "generate",
+    "rawPredict": "generate",
+    "streamRawPredict": "generate",
+    "embedContent": "embed",
+    "batchEmbedContents": "embed",
+    "predict": "embed",
+    "countTokens": "count",
+}
+_ROUTES: tuple[tuple[re.Pattern[str], Api, Format, Operation | None], ...] = (
+    (re.compile(r"/v1/messages"), "anthropic", "anthropic", "generate"),
+    (re.compile(r"/v1/messages/count_tokens"), "anthropic", "anthropic", "count"),
+    (re.compile(r"(?:/v1)?/chat/completions"), "openai", "openai", "generate"),
+    (re.compile(r"(?:/v1)?/embeddings"), "openai", "openai", "embed"),
+    (re.compile(r"/v1(?:beta)?/models/(?P<model>[^:]+):(?P<verb>\w+)"), "gemini", "gemini", None),
+    (
+        re.compile(
+            r"/v1(?:beta1)?(?:/projects/[^/]+/locations/[^/]+)?/publishers/google/models/(?P<model>[^:]+):(?P<verb>\w+)"
+        ),
+        "vertex",
+        "gemini",
+        None,
+    ),
+    (
+        re.compile(
+            r"/v1(?:beta1)?/projects/[^/]+/locations/[^/]+/publishers/anthropic/models/(?P<model>[^:]+):(?P<verb>\w+)"
+        ),
+        "vertex",
+        "anthropic",
+        None,
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """``api`` is the vendor whose errors these are, ``format`` the shape of request and answer: Claude on
+    Vertex is asked and answers in Anthropic's format. ``sse`` is False where Google streams one JSON array.
+    """
+
+    api: Api
+    format: Format
+    operation: Operation
+    model: str = ""
+    stream: bool = False
+    sse: bool = True
+    batch: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One request, numbered from 1 by arrival. Header names are lower case. It carries whatever key the
+    client sent, so headers and body stay out of the repr.
+    """
+
+    number: int
+    provider: str
+    model: str
+    method: str
+    path: str
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+    document: Mapping[str, Any] = field(repr=False)
+    """The body as JSON; empty when it is not a JSON object."""
+    route: Route = field(repr=False)
+
+    @property
+    def target(self) -> str:
+        return f"{self.provider}/{self.model}"
+
+    @property
+    def prompt(self) -> str:
+        """The text of the last message."""
+        turns = self.document.get("messages") or self.document.get("contents")
+        return text_of(turns[-1]) if isinstance(turns, list) else ""
+
+    @property
+    def whole_input(self) -> str:
+        """Everything that is read: the system text and all messages."""
+        return text_of(
+            [self.document.get(key) for key in ("system", "systemInstruction", "messages", "contents")]
+        )
+
+    @property
+    def max_tokens(self) -> int | None:
+        config = self.document.get("generationConfig")
+        google = config.get("maxOutputTokens") if isinstance(config, Mapping) else None
+        found = self.document.get("max_completion_tokens") or self.document.get("max_tokens") or google
+        return found if isinstance(found, int) else None
+
+    @property
+    def texts_to_embed(self) -> list[str]:
+        document = self.document
+        items = (
+            document.get("input")
+            or document.get("instances")
+            or document.get("requests")
+            or document.get("content")
+        )
+        return [text_of(item) for item in items] if isinstance(items, list) else [text_of(items)]
+
+
+def read_document(body: bytes) -> Mapping[str, Any]:
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def route(path: str, document: Mapping[str, Any], api: Api) -> Route:
+    """The route of a path without its provider; ``api`` is what the provider speaks, should it be none."""
+    bare, _, query = path.partition("?")
+    for pattern, its_api, its_format, operation in _ROUTES:
+        if match := pattern.fullmatch(bare):
+            if operation is None:
+                return _google_route(match, its_api, its_format, query)
+            model = document.get("model")
+            return Route(
+                its_api,
+                its_format,
+                operation,
+                model=model if isinstance(model, str) else "",
+                stream=document.get("stream") is True,
+            )
+    return Route(api, "gemini" if api == "vertex" else api, "unknown")
+
+
+def text_of(value: object) -> str:
+    """All the text in a message, a list of parts, or whatever else was sent in their place."""
+    match value:
+        case str():
+            return value
+        case list():
+            return "\n".join(filter(None, map(text_of, value)))
+        case {"text": str(text)}:
+            return text
+        case {"content": inner} | {"parts": inner}:
+            return text_of(inner)
+        case _:
+            return ""
+
+
+def _google_route(match: re.Match[str], api: Api, its_format: Format, query: str) -> Route:
+    verb = match["verb"]
+    return Route(
+        api,
+        its_format,
+        _GOOGLE.get(verb, "unknown"),
+        model=unquote(match["model"]),
+        stream=verb.startswith("stream"),
+        sse=its_format == "anthropic" or "alt=sse" in query,
+        batch=verb == "batchEmbedContents",
+    )

@@ -1,0 +1,57 @@
+"""The store of one process: tests, ``store: memory``, and what is left when the real one is down."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+from llmfail.core.record import Values, Write
+from llmfail.store.base import Change, R
+
+SWEEP_AT = 1000
+"""So many rows may pile up before the first search for expired ones."""
+
+
+class Memory:
+    """A dictionary under a lock. What has expired is swept whenever the dictionary has doubled."""
+
+    name = "memory"
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._rows: dict[str, Write] = {}
+        self._sweep_at = SWEEP_AT
+        self._lock = threading.Lock()
+
+    def read(self, keys: Sequence[str]) -> tuple[Values, float]:
+        with self._lock:
+            now = self._clock()
+            return self._values(keys, now), now
+
+    def update(self, keys: Sequence[str], change: Change[R]) -> R:
+        with self._lock:
+            now = self._clock()
+            writes, result = change(self._values(keys, now), now)
+            for key, write in writes.items():
+                if write is None:
+                    self._rows.pop(key, None)
+                else:
+                    self._rows[key] = write
+            if len(self._rows) > self._sweep_at:
+                self._sweep(now)
+            return result
+
+    def close(self) -> None:
+        """Nothing to give back; what was written stays readable."""
+
+    def _values(self, keys: Sequence[str], now: float) -> dict[str, str | None]:
+        rows = ((key, self._rows.get(key)) for key in keys)
+        return {key: row.text if row and _is_live(row, now) else None for key, row in rows}
+
+    def _sweep(self, now: float) -> None:
+        self._rows = {key: row for key, row in self._rows.items() if _is_live(row, now)}
+        self._sweep_at = max(SWEEP_AT, 2 * len(self._rows))
+
+
+def _is_live(row: Write, now: float) -> bool:
+    return row.expires_at is None or row.expires_at > now

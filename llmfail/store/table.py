@@ -1,0 +1,107 @@
+"""The one table of the state file: keys, texts, and when they end.
+
+Raises what SQLite raises. A transaction that fails is left open for the caller to roll back.
+"""
+
+from __future__ import annotations
+
+import functools
+import sqlite3
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from llmfail.core.errors import StoreError
+from llmfail.core.record import Values, Writes
+from llmfail.store.base import Change, R
+from llmfail.store.database import connect
+
+SCHEMA = 1
+"""The ``user_version`` of the file. A higher one was written by a newer llmfail and is left alone."""
+STATEMENTS = (
+    "CREATE TABLE IF NOT EXISTS state (key TEXT PRIMARY KEY, value TEXT, expires_at REAL) WITHOUT ROWID",
+    "CREATE INDEX IF NOT EXISTS expiry ON state (expires_at) WHERE expires_at IS NOT NULL",
+    f"PRAGMA user_version = {SCHEMA}",
+)
+# The cast makes text of whatever a tampered row holds: what it means is for the reader of the record.
+SELECT = (
+    "SELECT key, CAST(value AS TEXT) FROM state WHERE key IN ({}) AND (expires_at IS NULL OR expires_at > ?)"
+)
+UPSERT = (
+    "INSERT INTO state VALUES (?, ?, ?)"
+    " ON CONFLICT (key) DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at"
+)
+DELETE = "DELETE FROM state WHERE key = ?"
+EXPIRE = "DELETE FROM state WHERE key IN (SELECT key FROM state WHERE expires_at <= ? LIMIT 8)"
+CHUNK = 500
+"""Keys per query: an old SQLite takes at most 999 parameters."""
+
+
+def open_table(path: Path) -> sqlite3.Connection:
+    connection = connect(path)
+    try:
+        if _schema(connection, path) < SCHEMA:
+            _set_up(connection)
+        connection.execute("PRAGMA synchronous = NORMAL")
+    except BaseException:
+        connection.close()
+        raise
+    # A damaged text is for the reader of the record, who takes it for a fresh one.
+    connection.text_factory = functools.partial(str, encoding="utf-8", errors="replace")
+    return connection
+
+
+def _schema(connection: sqlite3.Connection, path: Path) -> int:
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > SCHEMA:
+        raise StoreError(
+            f"{path} was written by a newer llmfail; upgrade, or name another directory with --state-dir"
+        )
+    return version
+
+
+def _set_up(connection: sqlite3.Connection) -> None:
+    """Any number of processes may do this at once: each statement is harmless the second time."""
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("BEGIN IMMEDIATE")
+    for statement in STATEMENTS:
+        connection.execute(statement)
+    connection.execute("COMMIT")
+
+
+def read(
+    connection: sqlite3.Connection, keys: Sequence[str], clock: Callable[[], float]
+) -> tuple[Values, float]:
+    connection.execute("BEGIN")
+    now = clock()
+    values = _select(connection, keys, now)
+    connection.execute("COMMIT")
+    return values, now
+
+
+def update(
+    connection: sqlite3.Connection, keys: Sequence[str], change: Change[R], clock: Callable[[], float]
+) -> R:
+    connection.execute("BEGIN IMMEDIATE")
+    now = clock()
+    writes, result = change(_select(connection, keys, now), now)
+    if writes:
+        _write(connection, writes, now)
+    connection.execute("COMMIT")
+    return result
+
+
+def _select(connection: sqlite3.Connection, keys: Sequence[str], now: float) -> Values:
+    values: dict[str, str | None] = dict.fromkeys(keys)
+    for start in range(0, len(keys), CHUNK):
+        chunk = keys[start : start + CHUNK]
+        values.update(connection.execute(SELECT.format(",".join("?" * len(chunk))), (*chunk, now)))
+    return values
+
+
+def _write(connection: sqlite3.Connection, writes: Writes, now: float) -> None:
+    """Keep, delete, and drop a few of those that have expired, since the file is being written anyway."""
+    kept = [(key, write.text, write.expires_at) for key, write in writes.items() if write is not None]
+    gone = [(key,) for key, write in writes.items() if write is None]
+    connection.execute(EXPIRE, (now,))
+    connection.executemany(UPSERT, kept)
+    connection.executemany(DELETE, gone)

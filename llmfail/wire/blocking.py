@@ -1,0 +1,201 @@
+"""The wire for one call at a time per thread: blocking httpx whose every socket operation ends in time.
+
+httpx limits each read, not the whole reply, so a server that sends a byte now and then could hold a caller
+for ever. Here the network backend under httpx's pool cuts every operation to what is left of the call.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import httpcore
+import httpx
+
+from llmfail.core.model import Call, Reply
+from llmfail.wire.failures import (
+    CONNECT_LIMIT,
+    MOST_BYTES,
+    PROXIES,
+    OutOfTimeError,
+    body_errors,
+    headers_of,
+    reply_of,
+    too_long,
+    wire_errors,
+)
+
+SocketOption = tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
+
+
+class Wire:
+    """Connections of this process. May be used by several threads; each call blocks its own."""
+
+    def __init__(self) -> None:
+        self._limit = _Limit()
+        self._clients: dict[bool, httpx.Client] = {}
+
+    def send(self, call: Call, timeout: float) -> Reply:
+        """The whole reply. Raises WireError; ``timeout`` in seconds covers everything."""
+        self._limit.start(timeout)
+        with wire_errors(call):
+            client = self._client(secure=call.url.startswith("https:") or _proxied())
+            request = client.build_request(
+                call.method, call.url, headers=headers_of(call), content=call.body, timeout=None
+            )
+            reply = client.send(request, stream=True)
+            try:
+                with body_errors(call):
+                    body = self._body(call, reply)
+            finally:
+                reply.close()
+        return reply_of(reply, body)
+
+    def close(self) -> None:
+        for client in self._clients.values():
+            client.close()
+        self._clients.clear()
+
+    def _body(self, call: Call, reply: httpx.Response) -> bytes:
+        parts: list[bytes] = []
+        size = 0
+        for part in reply.iter_bytes():
+            size += len(part)
+            if size > MOST_BYTES:
+                raise too_long(call)
+            parts.append(part)
+        return b"".join(parts)
+
+    def _client(self, *, secure: bool) -> httpx.Client:
+        """One client for TLS and one without, because certificates take 30 ms to load."""
+        if secure not in self._clients:
+            trust = httpx.create_ssl_context() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            client = httpx.Client(verify=trust, follow_redirects=False)
+            for transport in (client._transport, *client._mounts.values()):  # noqa: SLF001 - no public way
+                if isinstance(transport, httpx.HTTPTransport):
+                    transport._pool._network_backend = _Backend(self._limit)  # noqa: SLF001
+            self._clients[secure] = client
+        return self._clients[secure]
+
+
+class _Limit(threading.local):
+    """When the call of this thread must be over."""
+
+    ends_at = 0.0
+
+    def start(self, timeout: float) -> None:
+        self.ends_at = time.monotonic() + timeout
+
+    def left(self) -> float:
+        """Seconds left; raises OutOfTimeError when there are none."""
+        left = self.ends_at - time.monotonic()
+        if left <= 0:
+            raise OutOfTimeError
+        return left
+
+    def cut(self, timeout: float | None) -> float:
+        """A timeout, cut to what is left."""
+        left = self.left()
+        return left if timeout is None else min(timeout, left)
+
+
+class _Backend(httpcore.NetworkBackend):
+    """Opens connections within the limit, and hands out streams that keep to it."""
+
+    def __init__(self, limit: _Limit) -> None:
+        self._limit = limit
+        self._inner = httpcore.SyncBackend()
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[SocketOption] | None = None,
+    ) -> httpcore.NetworkStream:
+        addresses = _resolve(host, port, self._limit.cut(timeout))
+        last: Exception | None = None
+        for address in addresses:
+            wait = min(CONNECT_LIMIT, self._limit.cut(timeout))
+            try:
+                stream = self._inner.connect_tcp(address, port, wait, local_address, socket_options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                last = error
+            else:
+                return _Stream(stream, self._limit)
+        raise last or socket.gaierror(f"no address for {host}")
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+class _Stream(httpcore.NetworkStream):
+    def __init__(self, inner: httpcore.NetworkStream, limit: _Limit) -> None:
+        self._inner = inner
+        self._limit = limit
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._inner.read(max_bytes, self._limit.cut(timeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._inner.write(buffer, self._limit.cut(timeout))
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        secured = self._inner.start_tls(ssl_context, server_hostname, self._limit.cut(timeout))
+        return _Stream(secured, self._limit)
+
+    def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - httpcore's own signature
+        return self._inner.get_extra_info(info)
+
+
+def _proxied() -> bool:
+    return any(os.environ.get(name) or os.environ.get(name.upper()) for name in PROXIES)
+
+
+def _resolve(host: str, port: int, timeout: float) -> list[str]:
+    """The addresses of a host. The system's resolver knows no limit, so it works in a thread of its own."""
+    if _is_address(host):
+        return [host]
+    found: list[str] = []
+    failures: list[OSError] = []
+
+    def look_up() -> None:
+        try:
+            infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            found.extend(dict.fromkeys(str(info[4][0]) for info in infos))
+        except (OSError, UnicodeError) as error:
+            failures.append(error if isinstance(error, OSError) else socket.gaierror(str(error)))
+
+    _within(look_up, timeout)
+    if failures:
+        raise failures[0]
+    if not found:
+        raise OutOfTimeError
+    return found
+
+
+def _within(work: Callable[[], None], timeout: float) -> None:
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(timeout)
+
+
+def _is_address(host: str) -> bool:
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            socket.inet_pton(family, host)
+        except (OSError, UnicodeError):
+            continue
+        return True
+    return False

@@ -1,0 +1,99 @@
+"""What httpx raises, as WireErrors; and what both wires share."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+
+from llmfail import __version__
+from llmfail.core.errors import WireCause, WireError
+from llmfail.core.model import Call, Reply
+
+MOST_BYTES = 64 * 1024 * 1024
+"""A longer reply is not an answer."""
+CONNECT_LIMIT = 10.0
+"""Seconds; a host that takes longer to accept a connection is as good as down."""
+PROXIES = ("http_proxy", "https_proxy", "all_proxy")
+
+_CAUSES: dict[type[BaseException], WireCause] = {
+    socket.gaierror: "resolve",
+    ssl.SSLError: "tls",
+    ConnectionRefusedError: "refused",
+    ConnectionResetError: "reset",
+    BrokenPipeError: "reset",
+}
+_NO_ROUTE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL})
+
+
+class OutOfTimeError(Exception):
+    """The limit of this call has passed."""
+
+
+@contextmanager
+def wire_errors(call: Call) -> Iterator[None]:
+    """Turn whatever goes wrong on the way into a WireError that names the host, never the headers."""
+    try:
+        yield
+    except (OutOfTimeError, TimeoutError, httpx.TimeoutException) as error:
+        raise WireError("timeout", f"no answer from {_host(call)} in time") from error
+    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError) as error:
+        raise WireError(cause_of(error), f"{_host(call)}: {_text(error)}") from error
+
+
+@contextmanager
+def body_errors(call: Call) -> Iterator[None]:
+    """The same once the head of the reply is here: a connection that ends now cuts the body."""
+    try:
+        yield
+    except (httpx.RemoteProtocolError, httpx.ReadError, httpx.DecodingError) as error:
+        raise WireError("cut", f"{_host(call)}: the reply broke off in the middle") from error
+
+
+def cause_of(error: BaseException) -> WireCause:
+    """The cause behind an exception, from the operating system's own error where there is one."""
+    for found in _chain(error):
+        for kind, cause in _CAUSES.items():
+            if isinstance(found, kind):
+                return cause
+        if isinstance(found, OSError) and found.errno in _NO_ROUTE:
+            return "route"
+    return "reset" if isinstance(error, httpx.NetworkError | httpx.RemoteProtocolError) else "other"
+
+
+def reply_of(reply: httpx.Response, body: bytes) -> Reply:
+    """A reply of httpx as ours. Its own view of the headers costs more than everything else here."""
+    headers = {name.decode("latin-1").lower(): text.decode("latin-1") for name, text in reply.headers.raw}
+    return Reply(reply.status_code, headers, body)
+
+
+def headers_of(call: Call) -> dict[str, str]:
+    return {"user-agent": f"llmfail/{__version__}", "accept": "*/*", **call.headers}
+
+
+def too_long(call: Call) -> WireError:
+    return WireError("other", f"{_host(call)}: the reply is longer than {MOST_BYTES >> 20} MiB")
+
+
+def _host(call: Call) -> str:
+    try:
+        return httpx.URL(call.url).netloc.decode("ascii")
+    except httpx.InvalidURL:
+        return "the provider's address"
+
+
+def _text(error: BaseException) -> str:
+    """One line. A protocol error of our own side may quote a header, so it is not quoted."""
+    if isinstance(error, httpx.LocalProtocolError | ValueError) and not isinstance(error, ssl.SSLError):
+        return f"the request could not be sent ({type(error).__name__})"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

@@ -1,0 +1,34 @@
+"""Every test starts on a machine without keys, configuration, proxies or earlier state."""
+
+import os
+import re
+
+import pytest
+
+from llmfail.simulator import Simulator
+
+OUTSIDE = re.compile(
+    r".*_(API_KEY|PROXY|TOKEN)|(LLMFAIL|ANTHROPIC|OPENAI|GOOGLE|GEMINI|VERTEX|CLOUDSDK|OLLAMA|XDG)_.*|TZ|COLUMNS",
+    re.IGNORECASE,
+)
+
+
+@pytest.fixture(autouse=True)
+def hermetic(monkeypatch, tmp_path):
+    """Nothing of the outside environment reaches a test or a process that it starts."""
+    for name in os.environ:
+        if OUTSIDE.fullmatch(name):
+            monkeypatch.delenv(name)
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("LLMFAIL_STATE_DIR", str(tmp_path / "state"))
+    for kind in ("CONFIG", "STATE", "CACHE", "DATA"):
+        monkeypatch.setenv(f"XDG_{kind}_HOME", str(home / kind.lower()))
+
+
+@pytest.fixture
+def simulator():
+    """Every provider on loopback, healthy until ``set_faults``."""
+    with Simulator() as running:
+        yield running

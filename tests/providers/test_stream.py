@@ -1,0 +1,285 @@
+"""A streamed answer as events, however its bytes are cut."""
+
+import json
+from itertools import pairwise
+
+import pytest
+from documents import DOCUMENTS
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from llmfail.core.errors import MalformedReply
+from llmfail.core.model import Completion, Usage
+from llmfail.providers import wire_format
+from llmfail.providers.stream import Broken, Finished, StreamError, TextDelta
+
+APIS = ["anthropic", "openai", "gemini", "vertex"]
+
+
+def sse(*documents, end="\n"):
+    return "".join(f"data: {json.dumps(document)}{end}{end}" for document in documents).encode()
+
+
+def named(*documents):
+    return "".join(f"event: {d['type']}\ndata: {json.dumps(d)}\n\n" for d in documents).encode()
+
+
+def play(api, *pieces):
+    """The events of a body, texts joined, because cuts may fall anywhere."""
+    stream = wire_format(api).events()
+    events = [event for piece in pieces for event in stream.feed(piece)] + stream.end()
+    assert stream.end() == []
+    texts = "".join(event.text for event in events if isinstance(event, TextDelta))
+    rest = [event for event in events if not isinstance(event, TextDelta)]
+    assert len(rest) == 1
+    assert events[-1] == rest[0]
+    last = str(rest[0].error) if isinstance(rest[0], Broken) else rest[0]
+    return texts, last
+
+
+def chunk(content=None, finish=None, **more):
+    choice = {"index": 0, "delta": {"content": content}, "finish_reason": finish}
+    return {"id": "c", "model": "gpt-x", "choices": [choice], **more}
+
+
+START = {
+    "type": "message_start",
+    "message": {
+        "model": "claude-x",
+        "content": [],
+        "stop_reason": None,
+        "usage": {"input_tokens": 10, "cache_read_input_tokens": 5, "output_tokens": 1},
+    },
+}
+BLOCK = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
+STOP = {"type": "message_stop"}
+
+
+def delta(text):
+    return {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}}
+
+
+def closing(reason, **usage):
+    return {"type": "message_delta", "delta": {"stop_reason": reason, "stop_sequence": None}, "usage": usage}
+
+
+THOUGHT = {"type": "content_block_delta", "index": 0, "delta": {"type": "thinking_delta", "thinking": "hm"}}
+CLAUDE = named(
+    START,
+    BLOCK,
+    {"type": "ping"},
+    THOUGHT,
+    delta("Grüß "),
+    delta("dich 😀"),
+    {"type": "content_block_stop", "index": 0},
+    {"type": "something_new", "data": 1},
+    closing("end_turn", output_tokens=7, cache_read_input_tokens=None),
+    STOP,
+)
+DONE = b"data: [DONE]\n\n"
+CHAT = (
+    b": OPENROUTER PROCESSING\n\n"
+    + sse(chunk(""), chunk("Grüß "), {"choices": [], "usage": None}, chunk("dich 😀"), chunk(None, "stop"))
+    + sse({"choices": [], "model": "gpt-x", "usage": {"prompt_tokens": 10, "completion_tokens": 7}})
+    + DONE
+)
+GEMINI = sse(
+    {"candidates": [{"content": {"parts": [{"text": "hm", "thought": True}]}}]},
+    {"candidates": [{"content": {"parts": [{"text": "Grüß "}]}}], "usageMetadata": {"promptTokenCount": 1}},
+    {
+        "candidates": [{"content": {"parts": [{"text": "dich 😀"}]}, "finishReason": "STOP"}],
+        "usageMetadata": {"promptTokenCount": 10, "candidatesTokenCount": 4, "thoughtsTokenCount": 3},
+        "modelVersion": "gemini-x",
+    },
+    end="\r\n",
+)
+WHOLE = {
+    "anthropic": (CLAUDE, Completion("Grüß dich 😀", "stop", Usage(15, 5, 0, 7), "claude-x")),
+    "openai": (CHAT, Completion("Grüß dich 😀", "stop", Usage(10, output_tokens=7), "gpt-x")),
+    "gemini": (GEMINI, Completion("Grüß dich 😀", "stop", Usage(10, 0, 0, 7, 3), "gemini-x")),
+}
+BODIES = [(api, *WHOLE[api]) for api in WHOLE] + [
+    ("vertex", *WHOLE["anthropic"]),
+    ("vertex", *WHOLE["gemini"]),
+]
+
+
+@pytest.mark.parametrize(("api", "raw", "completion"), BODIES)
+def test_a_whole_stream_ends_in_its_completion(api, raw, completion):
+    assert play(api, raw) == ("Grüß dich 😀", Finished(completion))
+
+
+@pytest.mark.parametrize(("api", "raw", "completion"), BODIES)
+def test_a_stream_says_the_same_byte_by_byte(api, raw, completion):
+    pieces = [raw[i : i + 1] for i in range(len(raw))]
+    assert play(api, *pieces) == ("Grüß dich 😀", Finished(completion))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda raw: raw.replace(b"\n", b"\r\n"),
+        lambda raw: raw.replace(b"data: ", b"data:"),
+        lambda raw: raw.replace(b"data: ", b": keep-alive\n\nid: 7\nretry: 10\ndata: "),
+        lambda raw: b"\n\n\n" + raw,
+        lambda raw: b"\xef\xbb\xbf" + raw,
+        lambda raw: raw.removesuffix(b"\n\n") + b"\n",
+        lambda raw: raw.removesuffix(b"\n\n"),
+    ],
+    ids=["CRLF", "no blank", "comments", "blank lines first", "BOM", "last blank line missing", "no newline"],
+)
+@pytest.mark.parametrize("api", ["anthropic", "openai"])
+def test_the_parser_is_tolerant(api, change):
+    raw, completion = WHOLE[api]
+    assert play(api, change(raw)) == ("Grüß dich 😀", Finished(completion))
+
+
+@pytest.mark.parametrize(("api", "raw"), [("anthropic", CLAUDE), ("openai", CHAT)])
+def test_after_its_mark_a_stream_is_over_although_the_body_goes_on(api, raw):
+    stream = wire_format(api).events()
+    assert isinstance(stream.feed(raw)[-1], Finished)
+    assert stream.feed(sse({"error": {"message": "late"}})) == []
+    assert stream.end() == []
+
+
+@pytest.mark.parametrize(("api", "raw", "completion"), BODIES)
+def test_a_stream_cut_before_its_end_mark_is_broken_and_keeps_what_it_had(api, raw, completion):
+    half = raw[: raw.index(b"dich")]
+    stream = wire_format(api).events()
+    texts = "".join(event.text for event in stream.feed(half))
+    assert texts == "Grüß "
+    (last,) = stream.end()
+    assert isinstance(last, Broken)
+    assert isinstance(last.error, MalformedReply)
+    assert stream.completion.text == "Grüß "
+    assert stream.completion.finish_reason == "other"
+
+
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize(
+    ("raw", "why"),
+    [
+        (b"", "the stream ended without its end mark"),
+        (b"\n\n", "the stream ended without its end mark"),
+        (b": keep-alive\n\n", "the stream ended without its end mark"),
+        (b"<html>\n<p>\n", "the stream ended without its end mark"),
+        (b"data: {\n\n", "an event of the stream is a body that is not JSON"),
+        (b"data:\n\n", "an event of the stream is an empty body"),
+        (b"{}", "the answer has no"),
+        (b'{"choices', "the answer is a body that is not JSON"),
+    ],
+)
+def test_what_is_no_stream_is_broken(api, raw, why):
+    texts, last = play(api, raw)
+    assert texts == ""
+    assert last.startswith(why)
+
+
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}},
+        {"error": {"code": 502, "message": "gone"}, "choices": [{"delta": {}, "finish_reason": "error"}]},
+        {"choices": [{"error": {"code": 502, "message": "gone"}}]},
+        {"error": "gone"},
+    ],
+)
+def test_an_error_inside_a_200_ends_the_stream(api, error):
+    assert play(api, sse(error) + DONE) == ("", StreamError(error))
+    assert play(api, json.dumps(error).encode()) == ("", StreamError(error))
+
+
+@pytest.mark.parametrize(
+    ("api", "document", "completion"),
+    [
+        (
+            "openai",
+            {"choices": [{"message": {"content": "Hello"}, "finish_reason": "stop"}]},
+            Completion("Hello", "stop"),
+        ),
+        (
+            "anthropic",
+            {"type": "message", "content": [{"type": "text", "text": "Hello"}], "stop_reason": "end_turn"},
+            Completion("Hello", "stop"),
+        ),
+        (
+            "gemini",
+            {"candidates": [{"content": {"parts": [{"text": "Hello"}]}, "finishReason": "STOP"}]},
+            Completion("Hello", "stop"),
+        ),
+    ],
+)
+def test_a_plain_json_body_where_a_stream_was_asked_for_is_an_answer(api, document, completion):
+    raw = json.dumps(document, indent=1).encode()
+    assert play(api, b"\n", raw[:20], raw[20:]) == ("Hello", Finished(completion))
+
+
+def test_a_compatible_server_that_forgets_its_mark_has_ended_with_its_finish_reason():
+    completion = Completion("Hello", "length", model="gpt-x")
+    assert play("openai", sse(chunk("Hello"), chunk(None, "length"))) == ("Hello", Finished(completion))
+
+
+def test_the_last_usage_of_a_compatible_server_wins_wherever_it_stands():
+    first = chunk("Hel", usage={"prompt_tokens": 1, "completion_tokens": 1})
+    last = chunk("lo", "stop", x_groq={"usage": {"prompt_tokens": 3, "completion_tokens": 2}})
+    _, finished = play("openai", sse(first, last) + DONE)
+    assert finished.completion.usage == Usage(3, output_tokens=2)
+    assert finished.completion.text == "Hello"
+
+
+def test_a_streamed_refusal_of_a_compatible_server_has_its_words_in_the_detail():
+    refusal = {"choices": [{"delta": {"refusal": "I can't"}, "finish_reason": "stop"}]}
+    assert play("openai", sse(refusal) + DONE) == ("", Finished(Completion("", "refusal", detail="I can't")))
+
+
+def test_a_refusal_of_claude_is_billed_only_when_something_came_before_it():
+    details = {
+        "type": "message_delta",
+        "delta": {"stop_reason": "refusal", "stop_details": {"category": "bio"}},
+    }
+    _, before = play("anthropic", named(START, details, STOP))
+    assert (before.completion.billed, before.completion.detail) == (False, "bio")
+    text, after = play("anthropic", named(START, BLOCK, delta("Well"), details, STOP))
+    assert (text, after.completion.billed) == ("Well", True)
+
+
+@pytest.mark.parametrize("api", ["gemini", "vertex"])
+def test_a_blocked_prompt_ends_the_stream_of_gemini(api):
+    blocked = {"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": {"promptTokenCount": 4}}
+    completion = Completion("", "content_filter", Usage(4), detail="the prompt was blocked: SAFETY")
+    assert play(api, sse(blocked)) == ("", Finished(completion))
+
+
+LINES = st.sampled_from(
+    [
+        b"",
+        b"data: [DONE]",
+        b"data: {",
+        b": comment",
+        b"event: ping",
+        b"data",
+        b"\r",
+        b'data: {"error": "x"}',
+        b"data: 1",
+        sse(delta("ü")).strip(),
+        sse(STOP).strip(),
+        sse(chunk("😀", "stop")).strip(),
+        sse(json.loads('{"candidates": [{"content": {"parts": [{"text": "a"}]}}]}')).strip(),
+    ]
+)
+RAW = st.binary(max_size=60) | st.lists(LINES, max_size=12).map(b"\n".join)
+
+
+@given(st.sampled_from(APIS), RAW, st.lists(st.integers(0, 400), max_size=6))
+@example("openai", CHAT, [40, 41, 200])
+@example("anthropic", CLAUDE, [1, 300, 301])
+def test_the_events_are_the_same_however_the_bytes_are_cut(api, raw, cuts):
+    places = sorted({0, len(raw), *(cut for cut in cuts if cut < len(raw))})
+    pieces = [raw[a:b] for a, b in pairwise(places)]
+    assert play(api, *pieces) == play(api, raw)
+
+
+@given(st.sampled_from(APIS), st.lists(DOCUMENTS, max_size=5))
+def test_no_event_breaks_a_stream(api, documents):
+    play(api, sse(*documents))

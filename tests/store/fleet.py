@@ -1,0 +1,73 @@
+"""Many real processes that begin at the same moment, and one that has fewer rights than we have."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+WORKER = Path(__file__).with_name("worker.py")
+
+
+def start(count, job, directory, *arguments):
+    """Workers that are ready and wait for ``go``."""
+    command = [sys.executable, str(WORKER), job, str(directory), *map(str, arguments)]
+    workers = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(count)
+    ]
+    for worker in workers:
+        assert worker.stdout.readline() == "ready\n"
+    return workers
+
+
+def go(workers):
+    for worker in workers:
+        worker.stdin.write("go\n")
+        worker.stdin.flush()
+
+
+def reports(workers):
+    return [json.loads(worker.communicate()[0]) for worker in workers]
+
+
+def end(worker):
+    with worker:
+        worker.stdout.read()
+
+
+def run(count, job, directory, *arguments):
+    workers = start(count, job, directory, *arguments)
+    go(workers)
+    return reports(workers)
+
+
+def in_child(work, meanwhile=lambda: None):
+    """The text that ``work`` returns in a forked child of ours, while we do something else."""
+    end, other = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            text = work()
+        except BaseException as error:  # noqa: BLE001 - the parent's assertion shows it
+            text = f"raised {error!r}"
+        os.write(other, text.encode())
+        os._exit(0)
+    os.close(other)
+    meanwhile()
+    with os.fdopen(end) as pipe:
+        text = pipe.read()
+    os.waitpid(child, 0)
+    return text
+
+
+def as_nobody(work):
+    """The same, without the rights of root, if we have them."""
+
+    def powerless():
+        if os.geteuid() == 0:
+            os.setgid(65534)
+            os.setuid(65534)
+        return work()
+
+    return in_child(powerless)

@@ -1,0 +1,50 @@
+"""One of many processes in the tests of the store: says ready, waits for a line, works, reports as JSON."""
+
+import json
+import sys
+from pathlib import Path
+
+from llmfail.core.errors import StoreError
+from llmfail.core.record import Write
+from llmfail.store.disk import Disk
+
+
+def increment(*keys):
+    def change(values, now):
+        return {key: Write(str(int(values[key] or 0) + 1)) for key in keys}, None
+
+    return change
+
+
+def say(text):
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def count(disk, times):
+    for _ in range(int(times)):
+        disk.update(["a", "b"], increment("a", "b"))
+
+
+def count_for_ever(disk):
+    while True:
+        disk.update(["a", "b"], increment("a", "b"))
+        say("+")
+
+
+def main(job, directory, *arguments):
+    warnings = []
+    disk = Disk(Path(directory), timeout=30, warn=warnings.append)
+    say("ready")
+    sys.stdin.readline()
+    error = None
+    try:
+        {"count": count, "count_for_ever": count_for_ever}[job](disk, *arguments)
+    except StoreError as failed:
+        error = str(failed)
+    disk.close()
+    say(json.dumps({"error": error, "warnings": warnings}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
