@@ -91,10 +91,10 @@ def _footnotes(preview: Preview, *, prompted: bool) -> list[str]:
 def _drawn(screen: Console, steps: tuple[Step, ...]) -> Table:
     from rich.text import Text  # noqa: PLC0415 - start-up
 
-    from llmfail.cli.tables import rough_usd, table  # noqa: PLC0415 - start-up
+    from llmfail.cli.tables import add_names, rough_usd, table  # noqa: PLC0415 - start-up
 
     drawn = table(screen)
-    drawn.add_column("target", overflow="fold")
+    add_names(drawn, "target", [step.target for step in steps])
     drawn.add_column("decision", no_wrap=True)
     drawn.add_column("about", justify="right", no_wrap=True)
     drawn.add_column("at most", justify="right", no_wrap=True)

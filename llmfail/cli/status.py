@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -14,10 +13,7 @@ from llmfail.cli.options import Globals
 from llmfail.cli.output import emit, emit_json
 from llmfail.client import Client
 from llmfail.core.errors import UsageError
-from llmfail.core.overview import Health, Status, TargetStatus
-
-if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+from llmfail.core.overview import Health, Status
 
 EXIT_CODES: dict[Health, int] = {"healthy": 0, "degraded": 1, "unhealthy": 2}
 EVERY = 2.0
@@ -36,7 +32,7 @@ def command(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the status as one line of JSON.")] = False,
 ) -> None:
-    """Show circuits, rates, latencies, spending and alerts: of today's targets, over the last 24 hours.
+    """Show circuits, rates, latencies, spending and alerts, over the last 24 hours.
 
     Healthy: every circuit is closed and no alert is critical. Degraded: something is wrong, but a model can
     still answer every feature. Unhealthy: some feature has no model left. Targets without a key are counted,
@@ -48,7 +44,7 @@ def command(
 
       llmfail status --watch 5
 
-      llmfail -q status --check || notify-send "language models are down"
+      llmfail -q status --check || notify-send "language models are not well"
 
       llmfail status --json | jq '.providers[] | select(.state != "closed")'
     """
@@ -61,8 +57,7 @@ def command(
     if as_json:
         emit_json(status.to_json())
     elif check:
-        if status.health != "healthy" or not options.quiet:
-            emit(_verdict(status, time.time()))
+        _check(status, quiet=options.quiet)
     else:
         _show(status, verbose=options.verbose > 0)
     if check:
@@ -76,7 +71,7 @@ def _every(seconds: float | None, *, watch: bool, alone: bool) -> float | None:
             raise UsageError("SECONDS goes with --watch: llmfail status --watch 5")
         return None
     if not alone:
-        raise UsageError("--watch draws on a terminal; without it, --json and --check work in any loop")
+        raise UsageError("--watch draws on a terminal; --json and --check look once, put them in a loop")
     if not sys.stdout.isatty():
         raise UsageError("--watch needs a terminal; for other programs there is llmfail status --json")
     if seconds is not None and not 0.1 <= seconds <= 86400:
@@ -88,100 +83,26 @@ def _watch(client: Client, every: float, *, verbose: bool) -> None:
     """Until Ctrl-C, which leaves the last picture on the screen."""
     from rich.live import Live  # noqa: PLC0415 - start-up
 
+    from llmfail.cli.picture import picture  # noqa: PLC0415 - start-up
     from llmfail.cli.tables import console  # noqa: PLC0415 - start-up
 
     screen = console()
     with Live(console=screen, auto_refresh=False) as live:
         while True:
-            live.update(_picture(screen, client.status(), verbose=verbose), refresh=True)
+            live.update(picture(screen, client.status(), time.time(), verbose=verbose), refresh=True)
             time.sleep(every)
 
 
+def _check(status: Status, *, quiet: bool) -> None:
+    from llmfail.cli.picture import verdict  # noqa: PLC0415 - start-up
+
+    if status.health != "healthy" or not quiet:
+        emit(verdict(status, time.time()))
+
+
 def _show(status: Status, *, verbose: bool) -> None:
+    from llmfail.cli.picture import picture  # noqa: PLC0415 - start-up
     from llmfail.cli.tables import console, show  # noqa: PLC0415 - start-up
 
     screen = console()
-    show(screen, _picture(screen, status, verbose=verbose))
-
-
-def _picture(screen: Console, status: Status, *, verbose: bool) -> RenderableType:
-    """Everything as one drawing: the verdict, the targets, what is hidden, the totals, the alerts."""
-    from rich.console import Group  # noqa: PLC0415 - start-up
-    from rich.text import Text  # noqa: PLC0415 - start-up
-
-    from llmfail.cli.tables import STYLES  # noqa: PLC0415 - start-up
-
-    now = time.time()
-    hidden = [] if verbose else [one for one in status.targets if _is_idle(one)]
-    shown = [one for one in status.targets if one not in hidden]
-    parts: list[RenderableType] = [Text(_verdict(status, now), f"bold {STYLES[status.health]}")]
-    if shown:
-        parts.append(_drawn(screen, shown, now))
-    parts += [Text(line, "dim") for line in (*_hidden(hidden), *_totals(status))]
-    parts += [Text(f"{alert.level}: {alert.message}", STYLES[alert.level]) for alert in status.alerts]
-    return Group(*parts)
-
-
-def _is_idle(one: TargetStatus) -> bool:
-    return one.missing_key is not None and one.tally.calls == 0
-
-
-def _verdict(status: Status, now: float) -> str:
-    """The health in one line, with the reasons."""
-    reasons = "; ".join(_reasons(status, now))
-    return f"{status.health}: {reasons}" if reasons else str(status.health)
-
-
-def _reasons(status: Status, now: float) -> Iterator[str]:
-    if status.health == "healthy":
-        return
-    if status.without_target:
-        yield f"no usable target for {', '.join(status.without_target)}"
-    for one in status.targets:
-        if one.state != "closed" and not one.missing_key:
-            yield f"{one.target} is {_words(one.state)}{_ending(one, now)}"
-    for alert in status.alerts:
-        if alert.level == "critical":
-            yield alert.message
-
-
-def _ending(one: TargetStatus, now: float) -> str:
-    from llmfail.cli.tables import span  # noqa: PLC0415 - start-up
-
-    at = one.look.retry_at
-    return "" if at is None else f" for {span(at - now)}"
-
-
-def _words(state: str) -> str:
-    return {"half_open": "half open", "forced_open": "held open"}.get(state, state)
-
-
-def _hidden(targets: list[TargetStatus]) -> Iterator[str]:
-    if targets:
-        providers = ", ".join(dict.fromkeys(one.target.provider for one in targets))
-        plural = "target" if len(targets) == 1 else "targets"
-        yield f"{len(targets)} {plural} without a key ({providers}); llmfail -v status lists them"
-
-
-def _totals(status: Status) -> Iterator[str]:
-    from llmfail.cli.tables import milliseconds, percent  # noqa: PLC0415 - start-up
-
-    routing = status.to_json()["routing"]
-    asked = routing["total_requests"]
-    if not asked:
-        yield f"nothing was asked in the last 24 hours; store: {status.store}"
-        return
-    shares = f"{percent(routing['fallback_rate'])} by fallbacks, {percent(routing['degraded_rate'])} degraded"
-    yield (
-        f"{asked} asked in the last 24 hours: {shares}, {percent(routing['error_rate'])} without an answer; "
-        f"{milliseconds(routing['avg_latency_ms'])} on average, 95% within "
-        f"{milliseconds(routing['p95_latency_ms'])}; store: {status.store}"
-    )
-
-
-def _drawn(screen: Console, targets: list[TargetStatus], now: float) -> RenderableType:
-    from llmfail.cli.statustable import one_line_each, two_lines_each  # noqa: PLC0415 - start-up
-    from llmfail.cli.tables import WIDE  # noqa: PLC0415 - start-up
-
-    draw = one_line_each if screen.width >= WIDE else two_lines_each
-    return draw(screen, targets, now)
+    show(screen, picture(screen, status, time.time(), verbose=verbose))

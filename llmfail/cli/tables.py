@@ -8,6 +8,7 @@ something is drawn.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from decimal import Decimal
 from math import ceil
 from typing import TYPE_CHECKING
@@ -19,13 +20,14 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
 
-WIDE = 150
-"""Columns from which every row gets everything it has on one line."""
-ROOMY = 100
-"""Columns from which columns stand two apart."""
+WIDE = 160
+"""Columns from which a row has everything."""
+ROOMY = 110
+"""Columns from which there is room for more than the most important, and for gaps."""
 ENDLESS = 2000
 """Columns of an output that is no screen."""
-CENT = Decimal("0.01")
+UNFOLDED = 31
+"""Characters of a target that stay on one line, whatever the screen."""
 STYLES = {
     "closed": "green",
     "open": "red",
@@ -63,9 +65,16 @@ def table(screen: Console) -> Table:
     from rich.box import SIMPLE_HEAD  # noqa: PLC0415 - start-up
     from rich.table import Table  # noqa: PLC0415 - start-up
 
-    box = None if screen.width == ENDLESS else SIMPLE_HEAD
-    gap = 1 if screen.width < ROOMY else 2
-    return Table(box=box, pad_edge=False, header_style="bold", padding=(0, gap, 0, 0))
+    if screen.width == ENDLESS:
+        return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    gap = 0 if screen.width < ROOMY else 1
+    return Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, gap, 0, 0))
+
+
+def add_names(drawn: Table, heading: str, names: Iterable[object]) -> None:
+    """A column of targets: on a narrow screen the others give way first, and nothing is cut."""
+    longest = max((len(str(name)) for name in names), default=0)
+    drawn.add_column(heading, overflow="fold", min_width=min(longest, UNFOLDED))
 
 
 def span(seconds: float) -> str:

@@ -23,7 +23,7 @@ from llmfail.core.model import Call, Reply, Target
 from llmfail.core.receipt import Receipt
 from llmfail.drill.rehearsal import apis_of, on_loopback
 from llmfail.engine import ports
-from llmfail.engine.chain import gate_of, job_of
+from llmfail.engine.chain import gate_of
 from llmfail.engine.engine import Engine
 from llmfail.settings.settings import Settings
 from llmfail.settings.types import Feature
@@ -52,12 +52,12 @@ class Theatre:
 @dataclass(frozen=True, slots=True)
 class Cast:
     """Who plays in the scenes of one feature. ``outage`` are the providers that go down with the primary's:
-    itself and whoever is at the same address.
+    itself, and whoever is at the same address. ``rules`` are those of the primary's circuit.
     """
 
     feature: Feature
     chain: tuple[Target, ...]
-    outage: frozenset[str]
+    outage: tuple[str, ...]
     rules: Rules
 
     @property
@@ -74,8 +74,14 @@ class Cast:
         """Whether every fallback goes down with the primary."""
         return not self.alone and all(target.provider in self.outage for target in self.chain)
 
+    @property
+    def address(self) -> str:
+        return self.outage[0] if len(self.outage) == 1 else f"the same address ({', '.join(self.outage)})"
+
 
 class Clock:
+    """The time of one scene, in epoch seconds."""
+
     def __init__(self, now: float) -> None:
         self.now = now
 
@@ -88,6 +94,7 @@ class Clock:
 
 @contextmanager
 def theatre(settings: Settings) -> Iterator[Theatre]:
+    """The simulator, open for as many scenes as there are."""
     from llmfail.wire.blocking import Wire  # noqa: PLC0415 - start-up: httpx takes 95 ms
 
     wire = Wire()
@@ -99,13 +106,12 @@ def theatre(settings: Settings) -> Iterator[Theatre]:
 
 
 class Play:
-    """A scene's own store, clock and engine."""
+    """A scene's own store, clock and engine. It begins on a healthy day."""
 
     def __init__(self, house: Theatre, cast: Cast) -> None:
         self.cast = cast
         self.clock = Clock(time.time())
         self._house = house
-        self._hanging: tuple[str, ...] = ()
         self._store = Memory(self.clock)
         self._engine = Engine(house.settings, self._ports())
         self.strike("none")
@@ -114,8 +120,8 @@ class Play:
     def strike(self, fault: str, providers: Iterable[str] = ("all",)) -> None:
         """From now on this fault, and no other, at these providers."""
         faults = "none" if fault == "none" else ",".join(f"{name}={fault}" for name in providers)
-        self._hanging = self._base_urls(providers) if fault == "hang" else ()
         self._house.simulator.set_faults(parse(faults))
+        self._hanging = tuple(map(self._house.simulator.base_url, providers)) if fault == "hang" else ()
 
     def ask(self) -> Receipt:
         """Ask the feature. The chain is named, so that an order by chance does not change the cast."""
@@ -131,8 +137,18 @@ class Play:
     def is_open(self, target: Target) -> bool:
         return self.look(target).state == State.OPEN
 
+    def until_retry(self, target: Target) -> float:
+        """Seconds until the target may be asked again; 0 when it may be asked now."""
+        retry_at = self.look(target).retry_at
+        return 0.0 if retry_at is None else retry_at - self.clock.now
+
     def rules(self, target: Target) -> Rules:
         return self._house.settings.breaker_rules(target)
+
+    def is_guarded(self, target: Target) -> bool:
+        """Whether the target has a circuit that can keep calls away from it."""
+        rules = self.rules(target)
+        return rules.enabled and rules.recovery_timeout > 0
 
     def count_anew(self) -> None:
         self._counted = self._house.simulator.count()
@@ -143,8 +159,9 @@ class Play:
         seen = self._house.simulator.requests[self._counted :]
         return Counter(Target(one.provider, one.model) for one in seen)
 
-    def _base_urls(self, providers: Iterable[str]) -> tuple[str, ...]:
-        return tuple(f"{self._house.simulator.base_url(name)}/" for name in providers)
+    def count(self, provider: str) -> int:
+        """How many of them went to a provider."""
+        return sum(sent for target, sent in self.requests.items() if target.provider == provider)
 
     def _ports(self) -> ports.Ports:
         return replace(
@@ -152,7 +169,7 @@ class Play:
             sleep=_no_time,
             monotonic=self.clock,
             wall=self.clock,
-            draw=lambda: 0.5,
+            draw=even,
         )
 
     def _send(self, call: Call, timeout: float) -> Reply:
@@ -165,25 +182,9 @@ class Play:
             raise
 
 
-def cast_of(settings: Settings, house: Theatre, feature: Feature) -> Cast | None:
-    """None for a feature whose chain is empty. ``settings`` are the user's own, with the real addresses."""
-    ask = Ask(question(PROMPT), feature=feature.name)
-    idle = ports.blocking(house.wire.send, Memory(time.time))
-    job = ports.drive(job_of(house.settings, ask, replace(idle, draw=lambda: 0.5)))
-    if not job.candidates:
-        return None
-    chain = tuple(candidate.target for candidate in job.candidates)
-    return Cast(feature, chain, _at_the_same_address(settings, chain[0]), settings.breaker_rules(chain[0]))
-
-
-def _at_the_same_address(settings: Settings, target: Target) -> frozenset[str]:
-    from urllib.parse import urlsplit  # noqa: PLC0415 - start-up
-
-    addresses = {
-        name: urlsplit(provider.base_url).netloc if provider.base_url else provider.api
-        for name, provider in settings.providers.items()
-    }
-    return frozenset(name for name in addresses if addresses[name] == addresses[target.provider])
+def even() -> float:
+    """What chance draws in a drill: always the middle, so that every drill is the same."""
+    return 0.5
 
 
 async def _no_time(_seconds: float) -> None:

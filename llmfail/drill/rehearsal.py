@@ -59,12 +59,6 @@ def on_loopback(settings: Settings, simulator: Simulator) -> Settings:
     )
 
 
-def missing_keys(settings: Settings, providers: set[str]) -> tuple[str, ...]:
-    """What these providers lack, and the simulator does not ask for."""
-    found = (settings.providers[name].missing_key for name in settings.providers if name in providers)
-    return tuple(dict.fromkeys(what.removeprefix("set ") for what in found if what is not None))
-
-
 def _simulated(provider: Provider, base_url: str) -> Provider:
     return replace(
         provider,

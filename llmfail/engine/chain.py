@@ -8,6 +8,7 @@ from functools import partial
 
 from llmfail.core import codec
 from llmfail.core.ask import Ask
+from llmfail.core.errors import UsageError
 from llmfail.core.gate import tally_key
 from llmfail.core.model import Request, Target
 from llmfail.core.plan import Candidate, Chance, arrange, order_of
@@ -40,6 +41,10 @@ async def job_of(settings: Settings, routes: Routes, ask: Ask, ports: Ports) -> 
     """Raises UsageError for a feature or provider that is not configured."""
     feature = settings.feature(ask.feature)
     candidates = _candidates(settings, routes, feature, ask)
+    if not candidates:
+        raise UsageError(
+            f"feature {feature.name} has no target: give it a primary, or models with room for its max_tokens"
+        )
     arranged = await _arranged(feature, ask, candidates, ports)
     numbers = settings.resolved(feature)
     return Job(

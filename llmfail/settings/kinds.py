@@ -25,12 +25,14 @@ FALSE: Final = frozenset({"false", "no", "off"})
 
 class Scalar:
     """How one kind is read. ``parse`` raises ValueError; where its text starts with ``expected``, the reader
-    adds what it got. ``schema`` is the kind's JSON Schema. A ``text`` kind takes what the environment holds
-    as it stands, any other by its YAML type. A ``secret`` is never shown, and
-    a ``free`` text, which may hold anything, only as it was written.
+    adds what it got. ``schema`` is the kind's JSON Schema.
+
+    A ``text`` kind takes what the environment holds as it stands, any other by its YAML type. A ``secret`` is
+    never shown, a ``free`` text, which may hold anything, only as it was written. For an ``optional`` kind an
+    unset variable means that there is none.
     """
 
-    __slots__ = ("free", "parse", "schema", "secret", "text")
+    __slots__ = ("free", "optional", "parse", "schema", "secret", "text")
 
     def __init__(
         self,
@@ -40,12 +42,14 @@ class Scalar:
         text: bool = False,
         secret: bool = False,
         free: bool = False,
+        optional: bool = False,
     ) -> None:
         self.parse = parse
         self.schema = schema
         self.text = text
         self.secret = secret
         self.free = free
+        self.optional = optional
 
 
 class Shorthand:
@@ -185,9 +189,9 @@ def url_parts(text: str) -> tuple[str, str, str | None, str] | None:
 def _url(value: object) -> str:
     text = _text(value).strip()
     if "@" in text.partition("://")[2].partition("/")[0]:
-        raise ValueError("expected a URL without credentials in it; api_key is the place for a key")
+        raise ValueError("a URL without credentials is expected here; api_key is the place for a key")
     if "?" in text or "#" in text:
-        raise ValueError("expected a URL without ? and #: paths are added to it")
+        raise ValueError("a URL without ? and # is expected here: paths are added to it")
     if url_parts(text) is None:
         raise ValueError("expected http(s)://host[:port][/path]")
     return text.rstrip("/")
@@ -248,7 +252,7 @@ PerMillion = Annotated[Decimal, money(6, 1_000_000)]
 Bytes = Annotated[int, Scalar(_size, {"type": ["integer", "string"]})]
 Url = Annotated[str, Scalar(_url, {"type": "string", "pattern": r"^(https?://|\$\{)[^?#]+$"}, text=True)]
 StoreUrl = Annotated[str, Scalar(_store, {"type": "string"}, text=True, secret=True)]
-Key = Annotated[Secret, Scalar(_key, {"type": "string"}, text=True, secret=True)]
+Key = Annotated[Secret, Scalar(_key, {"type": "string"}, text=True, secret=True, optional=True)]
 TargetName = Annotated[Target, Scalar(_target, {"type": "string", "pattern": "/"}, text=True)]
 Reference = Annotated[Target | str, Scalar(_reference, {"type": "string"}, text=True)]
 Hedge = Annotated[float | str, Scalar(_hedge, {"type": ["number", "string"]})]

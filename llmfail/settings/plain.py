@@ -20,7 +20,7 @@ INTEGER: Final = re.compile(r"[-+]?[0-9]{1,40}|0x[0-9a-fA-F]{1,16}|0o[0-7]{1,20}
 FLOAT: Final = re.compile(
     r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]{1,4})?|[-+]?\.inf|\.nan", re.IGNORECASE
 )
-_KEY_LIKE = re.compile(r"\b(?:sk-|pk-|gsk_|xai-|AIza|ya29\.|AKIA|gh[a-z]_|eyJ)\S*|://[^/\s]*@")
+_KEY_LIKE = re.compile(r"\b(?:sk-|pk-|gsk_|xai-|AIza|ya29\.|AKIA|gh[a-z]_|eyJ)\S*")
 _SHOWN = 60
 
 

@@ -59,7 +59,7 @@ def _maybe(maybe: Maybe, value: object, at: Place, notes: Notes) -> object:
     kind = maybe.shape
     if not isinstance(kind, Scalar):
         return None if _is_nothing(value) else read(kind, value, at, notes)
-    found = _expanded(value, at, notes, is_key=kind.secret)
+    found = _expanded(value, at, notes, optional=kind.optional)
     return None if _is_nothing(found) else _fitting(kind, found, at, notes)
 
 
@@ -68,7 +68,7 @@ def _is_nothing(value: object) -> bool:
 
 
 def _scalar(kind: Scalar, value: object, at: Place, notes: Notes) -> object:
-    return _fitting(kind, _expanded(value, at, notes, is_key=kind.secret), at, notes)
+    return _fitting(kind, _expanded(value, at, notes, optional=kind.optional), at, notes)
 
 
 def _fitting(kind: Scalar, found: object, at: Place, notes: Notes) -> object:
@@ -86,7 +86,7 @@ def _message(error: ValueError, kind: Scalar, found: object) -> str:
     return f"{text}, {got(found)}" if text.startswith("expected") and not kind.secret else text
 
 
-def _expanded(value: object, at: Place, notes: Notes, *, is_key: bool = False) -> object:
+def _expanded(value: object, at: Place, notes: Notes, *, optional: bool = False) -> object:
     """The value with its references replaced; an unset variable is no key, and a problem elsewhere."""
     if isinstance(value, Given) or not isinstance(value, str) or "${" not in value:
         return value
@@ -94,7 +94,7 @@ def _expanded(value: object, at: Place, notes: Notes, *, is_key: bool = False) -
     try:
         return environment.expand(value, notes.environ)
     except environment.Unset as unset:
-        if is_key:
+        if optional:
             return ""
         return notes.wrong(at, f"the environment variable {unset} is not set (${{{unset}:-}} allows that)")
     except ValueError as error:

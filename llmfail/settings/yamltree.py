@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import yaml
+from yaml.events import CollectionEndEvent, CollectionStartEvent, Event, NodeEvent
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from llmfail.settings.plain import Place, scalar
@@ -37,7 +38,7 @@ class Unreadable(ValueError):  # noqa: N818 - named for what it says
 
 
 class _Loader(_Base):
-    """Tells plain scalars from quoted ones, which is all that is needed to type them ourselves."""
+    """Tells plain scalars from quoted ones, which is all that is needed to type them."""
 
 
 _Loader.add_implicit_resolver(PLAIN, re.compile("", re.DOTALL), None)
@@ -57,14 +58,30 @@ def parse(text: str) -> Document:
     """Raises Unreadable, with one line for people."""
     document = Document()
     try:
+        _survey(text)
         node = yaml.compose(text, Loader=_Loader)
     except yaml.YAMLError as error:
         raise _unreadable(error) from None
-    except RecursionError:
-        raise Unreadable("is nested too deeply") from None
     if node is not None:
         document.tree = _walk(document, node, ())
     return document
+
+
+def _survey(text: str) -> None:
+    """Refuse what is too deep or too much before it is composed: libyaml's composer recurses on the C stack,
+    and a file of brackets would end the process.
+    """
+    depth = values = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, CollectionEndEvent):
+            depth -= 1
+        values += isinstance(event, NodeEvent)
+        if depth > DEPTH:
+            raise Unreadable(f"is nested more than {DEPTH} levels deep", _line(event))
+        if values > NODES:
+            raise Unreadable(f"has more than {NODES:,} values", _line(event))
 
 
 def _unreadable(error: yaml.YAMLError) -> Unreadable:
@@ -76,12 +93,8 @@ def _unreadable(error: yaml.YAMLError) -> Unreadable:
 
 
 def _walk(document: Document, node: Node, at: Place) -> object:
-    document.nodes += 1
-    if document.nodes > NODES:
-        raise Unreadable(f"grows beyond {NODES:,} values by its aliases", node.start_mark.line + 1)
-    if len(at) > DEPTH:
-        raise Unreadable(f"is nested more than {DEPTH} levels deep", node.start_mark.line + 1)
-    document.lines.setdefault(at, node.start_mark.line + 1)
+    _enter(document, node, len(at))
+    document.lines.setdefault(at, _line(node))
     match node:
         case MappingNode():
             return _mapping(document, node, at)
@@ -89,6 +102,19 @@ def _walk(document: Document, node: Node, at: Place) -> object:
             return [_walk(document, item, (*at, index)) for index, item in enumerate(node.value)]
         case _:
             return _scalar(document, node, at)
+
+
+def _enter(document: Document, node: Node, depth: int) -> None:
+    """Aliases make a small text large: an alias is walked each time, and may lead to itself."""
+    document.nodes += 1
+    if document.nodes > NODES:
+        raise Unreadable(f"grows beyond {NODES:,} values by its aliases", _line(node))
+    if depth > DEPTH:
+        raise Unreadable(f"is nested more than {DEPTH} levels deep", _line(node))
+
+
+def _line(of: Node | Event) -> int:
+    return of.start_mark.line + 1 if of.start_mark else 1
 
 
 def _scalar(document: Document, node: Node, at: Place) -> object:
@@ -100,13 +126,13 @@ def _scalar(document: Document, node: Node, at: Place) -> object:
     return text
 
 
-def _mapping(document: Document, node: Node, at: Place) -> dict[str, object]:
-    """Merge keys first, so that what is written out wins over what is merged."""
+def _mapping(document: Document, node: Node, at: Place, depth: int = 0) -> dict[str, object]:
+    """Merge keys first, so that what is written out wins over what is merged. ``depth`` counts merges."""
     merged: dict[str, object] = {}
     own: dict[str, object] = {}
     for key, value in node.value:
         if _is_merge(key):
-            merged = _merged(document, value, at) | merged
+            merged = _merged(document, value, at, depth) | merged
     for key, value in node.value:
         if not _is_merge(key):
             _entry(document, own, key, value, at)
@@ -114,7 +140,7 @@ def _mapping(document: Document, node: Node, at: Place) -> dict[str, object]:
 
 
 def _entry(document: Document, own: dict[str, object], key: Node, value: Node, at: Place) -> None:
-    line = key.start_mark.line + 1
+    line = _line(key)
     if not isinstance(key, ScalarNode):
         document.lines[(*at, "?")] = line
         document.problems.append(((*at, "?"), "a key is plain text, not a list or a mapping"))
@@ -134,12 +160,13 @@ def _is_merge(key: Node) -> bool:
     return key.tag == PLAIN and key.value == "<<"
 
 
-def _merged(document: Document, node: Node, at: Place) -> dict[str, object]:
+def _merged(document: Document, node: Node, at: Place, depth: int) -> dict[str, object]:
     sources = node.value if isinstance(node, SequenceNode) else [node]
     merged: dict[str, object] = {}
     for source in sources:
         if isinstance(source, MappingNode):
-            merged = _mapping(document, source, at) | merged
+            _enter(document, source, depth)
+            merged = _mapping(document, source, at, depth + 1) | merged
         else:
             document.problems.append((at, "<< merges mappings only"))
     return merged

@@ -272,6 +272,11 @@ def test_the_body_is_compact_and_always_the_same(api):
             "http://h/v1/messages",
             {"x-api-key": "k", "anthropic-version": "2026-10-21"},
         ),
+        (
+            endpoint("anthropic", key=None),
+            "https://api.anthropic.com/v1/messages",
+            {"anthropic-version": "2023-06-01"},
+        ),
         (endpoint("openai"), "https://api.openai.com/v1/chat/completions", {"authorization": "Bearer k"}),
         (
             endpoint("openai", key=None, base_url="http://localhost:11434/v1/"),

