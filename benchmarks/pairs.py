@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -15,11 +16,12 @@ version: 1
 defaults: {{retries: 0, timeout: {timeout}, deadline: 60s}}
 breaker: {{failure_threshold: {threshold}, recovery_timeout: 10m}}
 providers:
-  anthropic: {{api: anthropic, base_url: "{anthropic}", api_key: "${{BENCH_KEY:-benchmark-key}}"}}
-  openai: {{api: openai, base_url: "{openai}", api_key: "${{BENCH_KEY:-benchmark-key}}"}}
+  anthropic: {{api: anthropic, base_url: "{anthropic}", api_key: "${{BENCH_KEY}}"}}
+  openai: {{api: openai, base_url: "{openai}", api_key: "${{BENCH_KEY}}"}}
 features:
   default: {{primary: anthropic/claude-sonnet-5-5, fallbacks: [openai/gpt-6.1-terra]}}
 """
+os.environ["BENCH_KEY"] = "benchmark-key"
 QUESTION = {
     "model": "claude-sonnet-5-5",
     "max_tokens": 2000,

@@ -29,12 +29,9 @@ from llmfail.core.errors import (
     UsageError,
 )
 from llmfail.core.model import Attachment, Call, Message, Reply, Target
-from llmfail.core.overview import Status
-from llmfail.core.preview import Preview
 from llmfail.core.receipt import Receipt
 from llmfail.engine import book, ports
 from llmfail.engine.engine import Engine
-from llmfail.engine.operator import Operator
 from llmfail.settings import load
 from llmfail.settings.settings import Settings
 from llmfail.settings.state import state_directory
@@ -43,6 +40,9 @@ from llmfail.store.guarded import Guarded
 from llmfail.store.memory import Memory
 
 if TYPE_CHECKING:
+    from llmfail.core.overview import Status
+    from llmfail.core.preview import Preview
+    from llmfail.engine.operator import Operator
     from llmfail.wire.aio import AsyncWire
     from llmfail.wire.blocking import Wire
 
@@ -116,7 +116,6 @@ class Client:
         self._wire: Wire | None = None
         self._ports = ports.blocking(self._send, self._store)
         self._engine = Engine(self.settings, self._ports)
-        self._operator = Operator(self.settings, self._ports)
 
     def __enter__(self) -> Self:
         return self
@@ -147,7 +146,7 @@ class Client:
 
     def status(self) -> Status:
         """Circuits, rates, latencies and alerts over the last 24 hours."""
-        return ports.drive(self._operator.status(self._store.name))
+        return ports.drive(_operator(self.settings, self._ports).status(self._store.name))
 
     def stats(self) -> dict[str, Any]:
         """The figures of ``status`` about all asks: rates, average and 95th percentile latency."""
@@ -156,15 +155,15 @@ class Client:
 
     def reset(self, name: str | None = None) -> tuple[Target, ...]:
         """Close circuits and re-enable credentials: of a provider, a target, or all."""
-        return ports.drive(self._operator.reset(name))
+        return ports.drive(_operator(self.settings, self._ports).reset(name))
 
     def trip(self, name: str, seconds: float | None = None) -> tuple[Target, ...]:
         """Hold a provider or target open, for so long or until ``reset``."""
-        return ports.drive(self._operator.trip(name, seconds))
+        return ports.drive(_operator(self.settings, self._ports).trip(name, seconds))
 
     def probed(self, name: str | None = None) -> tuple[Target, ...]:
         """Whom a probe of this name would ask; None: one target of each provider that has a key."""
-        return self._operator.probed(name)
+        return _operator(self.settings, self._ports).probed(name)
 
     def probe(self, target: Target) -> Receipt:
         """Ask this target something tiny, and record how it did."""
@@ -197,7 +196,6 @@ class AsyncClient:
         self._wire: AsyncWire | None = None
         self._ports = ports.aio(self._send, self._store)
         self._engine = Engine(self.settings, self._ports)
-        self._operator = Operator(self.settings, self._ports)
 
     async def __aenter__(self) -> Self:
         return self
@@ -220,7 +218,7 @@ class AsyncClient:
 
     async def status(self) -> Status:
         """As ``Client.status``."""
-        return await self._operator.status(self._store.name)
+        return await _operator(self.settings, self._ports).status(self._store.name)
 
     async def stats(self) -> dict[str, Any]:
         """As ``Client.stats``."""
@@ -229,11 +227,11 @@ class AsyncClient:
 
     async def reset(self, name: str | None = None) -> tuple[Target, ...]:
         """As ``Client.reset``."""
-        return await self._operator.reset(name)
+        return await _operator(self.settings, self._ports).reset(name)
 
     async def trip(self, name: str, seconds: float | None = None) -> tuple[Target, ...]:
         """As ``Client.trip``."""
-        return await self._operator.trip(name, seconds)
+        return await _operator(self.settings, self._ports).trip(name, seconds)
 
     async def _send(self, call: Call, timeout: float) -> Reply:  # noqa: ASYNC109 - covers the whole call
         if self._wire is None:
@@ -254,6 +252,12 @@ def _open(
         settings = load(None if config is None else Path(config), os.environ, Path.cwd(), directory)
     store = open_store(settings.store, directory, settings.store_timeout, warn)
     return settings, Guarded(store, Memory(time.time), warn)
+
+
+def _operator(settings: Settings, used: ports.Ports) -> Operator:
+    from llmfail.engine.operator import Operator  # noqa: PLC0415 - start-up: an ask needs none
+
+    return Operator(settings, used)
 
 
 def _texts_of(texts: Sequence[str], options: Options) -> Ask:

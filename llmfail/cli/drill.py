@@ -41,8 +41,8 @@ def command(
     """Play outages on your own configuration, against a simulator on this machine.
 
     Needs no keys, asks no provider, records nothing. The scenes: healthy, primary-down, circuit-opens,
-    fallback-serves, recovery, rate-limit, hang, bad-key, everything-down. Exits 1 when a feature had no answer
-    that its configuration promises. With -v before the command, every scene tells what it showed.
+    fallback-serves, recovery, rate-limit, hang, bad-key, everything-down. Exits 1 when a feature had no
+    answer that its configuration promises. With -v before the command, every scene tells what it showed.
 
     Examples:
 
@@ -70,7 +70,11 @@ def command(
     else:
         if not live:
             _tell_table(_grid([one.name for one in features], names, scenes), names)
-        _tell(found, missing, options)
+        emit("")
+        for verdict in found:
+            _tell(verdict, verbose=options.verbose > 0, live=live)
+        if missing:
+            say(f"played as if these were set: {', '.join(missing)}", quiet=options.quiet)
     if not all(verdict.ok for verdict in found):
         raise typer.Exit(1)
 
@@ -123,15 +127,22 @@ def _tell_table(grid: Grid, names: Sequence[str]) -> None:
         emit("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-def _tell(found: Sequence[Verdict], missing: Sequence[str], options: Globals) -> None:
-    emit("")
-    for verdict in found:
-        emit(f"{verdict.feature}: {verdict.text}")
-        for scene in verdict.scenes:
-            if options.verbose or not scene.ok:
-                emit(f"  {_mark(scene):4} {scene.name}: expected: {scene.expected}; saw: {scene.saw}")
-    if missing:
-        say(f"played as if these were set: {', '.join(missing)}", quiet=options.quiet)
+def _tell(verdict: Verdict, *, verbose: bool, live: bool) -> None:
+    """A paragraph: the verdict, and the scenes that need a word. Folded only where a person reads it."""
+    told = [scene for scene in verdict.scenes if verbose or not scene.ok]
+    lines = [f"  {_mark(one):4} {one.name}: expected: {one.expected}; saw: {one.saw}" for one in told]
+    for line in (f"{verdict.feature}: {verdict.text}", *lines):
+        emit(_folded(line) if live else line)
+
+
+def _folded(line: str) -> str:
+    import shutil  # noqa: PLC0415 - start-up: only a terminal needs it
+    import textwrap  # noqa: PLC0415 - as above
+
+    width = shutil.get_terminal_size().columns
+    return textwrap.fill(
+        line, width, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+    )
 
 
 def _tell_json(found: Sequence[Verdict], missing: Sequence[str]) -> None:

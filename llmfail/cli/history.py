@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from llmfail.cli.output import printable
-from llmfail.cli.tables import ROOMY, add_names, exact_usd, milliseconds, rough_usd, span, table
+from llmfail.cli.tables import ROOMY, add_names, exact_usd, milliseconds, rough_usd, sections, span, table
 from llmfail.core.note import one_line
 from llmfail.core.receipt import PICO
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.table import Table
 
 SHORTEST = 10
 """Characters of an id that tell its millisecond; as a rule they tell the request."""
@@ -49,22 +51,25 @@ def listed(screen: Console, found: Sequence[Mapping[str, Any]]) -> Table:
     return drawn
 
 
-def told(screen: Console, entry: Mapping[str, Any]) -> Iterator[RenderableType]:
+def told(screen: Console, entry: Mapping[str, Any]) -> RenderableType:
     """What came of one request, its trail, and its texts where they were kept."""
-    yield Text.assemble((entry["id"], "bold cyan"), f"  {_time(entry['at'], whole=True)}  {entry['feature']}")
-    yield Text(_sum(entry), "green" if entry["ok"] else "red")
+    head = Text.assemble(
+        (entry["id"], "bold cyan"), f"  {_time(entry['at'], whole=True)}  {entry['feature']}"
+    )
+    result = [Text(_sum(entry), "green" if entry["ok"] else "red")]
     if entry["retry_at"]:
-        yield f"worth another try from {_time(entry['retry_at'], whole=True)}"
-    yield _trail(screen, entry["trail"])
-    for name in ("prompt", "answer"):
-        if entry.get(name):
-            yield Text.assemble((f"{name}: ", "bold"), printable(entry[name]))
+        result.append(Text(f"worth another try from {_time(entry['retry_at'], whole=True)}"))
+    kept = [name for name in ("prompt", "answer") if entry.get(name)]
+    texts = [Text.assemble((f"{name}: ", "bold"), printable(entry[name])) for name in kept]
+    return sections(screen, [head, *result], [_trail(screen, entry["trail"])], texts)
 
 
 def _sum(entry: Mapping[str, Any]) -> str:
     took, cost = milliseconds(entry["latency_ms"]), exact_usd(_pico(entry["cost_usd"]))
     if entry["error"]:
-        return f"no answer (exit {entry['error']['code']}): {one_line(entry['error']['message'], longest=2000)}"
+        return (
+            f"no answer (exit {entry['error']['code']}): {one_line(entry['error']['message'], longest=2000)}"
+        )
     usage = entry["usage"]
     tokens = f", {usage['input_tokens']:,} + {usage['output_tokens']:,} tokens" if usage else ""
     who = entry["target"] or entry["source"]
@@ -129,4 +134,3 @@ def _time(text: str, *, whole: bool) -> str:
 
 def _pico(text: str | None) -> int | None:
     return None if text is None else int(Decimal(text) * PICO)
-

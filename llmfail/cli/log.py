@@ -74,7 +74,9 @@ def _one(client: Client, beginning: str) -> Logged:
         return found[0]
     if not found:
         raise UsageError(f"no request is called {beginning}; `llmfail log` shows their ids")
-    raise UsageError(f"{len(found)} requests begin with {beginning}; say more of the id, such as {found[0]['id']}")
+    raise UsageError(
+        f"{len(found)} requests begin with {beginning}; say more of the id, such as {found[0]['id']}"
+    )
 
 
 def _show_all(found: Sequence[Logged]) -> None:
@@ -90,4 +92,4 @@ def _show_one(entry: Logged) -> None:
     from llmfail.cli.tables import console, show  # noqa: PLC0415 - start-up
 
     screen = console()
-    show(screen, *told(screen, entry))
+    show(screen, told(screen, entry))

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import IO, Any
 
 from llmfail.core.errors import UsageError
@@ -52,6 +51,8 @@ def output_file(path: Path | None) -> Iterator[Any]:
     if path is None:
         yield emit
         return
+    from tempfile import NamedTemporaryFile  # noqa: PLC0415 - start-up: most answers go to standard output
+
     try:
         draft = NamedTemporaryFile(  # noqa: SIM115 - closed below, before it takes its place
             "wb", dir=path.parent, prefix=f".{path.name}.", delete=False

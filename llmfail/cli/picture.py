@@ -7,16 +7,31 @@ everything.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
-from llmfail.cli.tables import ROOMY, STYLES, WIDE, add_names, milliseconds, percent, rough_usd, span, table
+from llmfail.cli.tables import (
+    ROOMY,
+    STYLES,
+    WIDE,
+    add_names,
+    milliseconds,
+    percent,
+    rough_usd,
+    sections,
+    span,
+    table,
+)
 from llmfail.core.overview import Status, TargetStatus
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.table import Table
 
 SEVERAL = 3
 """Reasons that a verdict names before it only counts."""
-_HEADINGS = ("calls", "success", "fallbacks", "p50/p95", "today")
+_HEADINGS = ("calls", "ok", "fallbacks", "p50/p95", "today")
 
 
 def verdict(status: Status, now: float) -> str:
@@ -32,17 +47,20 @@ def picture(screen: Console, status: Status, now: float, *, verbose: bool) -> Re
     """Verdict, targets, how many are hidden, totals, alerts. ``verbose`` hides nothing."""
     hidden = [] if verbose else [one for one in status.targets if _is_idle(one)]
     shown = [one for one in status.targets if one not in hidden]
-    parts: list[RenderableType] = [Text(verdict(status, now), f"bold {STYLES[status.health]}")]
-    if shown:
-        parts.append(_targets(screen, shown, now))
-    parts += [Text(line, "dim") for line in (*_hidden(hidden), *_totals(status))]
-    parts += [Text(f"{alert.level}: {alert.message}", STYLES[alert.level]) for alert in status.alerts]
-    return Group(*parts)
+    about = [*(Text(line, "dim") for line in (*_hidden(hidden), *_totals(status)))]
+    alerts = [Text(f"{alert.level}: {alert.message}", STYLES[alert.level]) for alert in status.alerts]
+    return sections(
+        screen,
+        [Text(verdict(status, now), f"bold {STYLES[status.health]}")],
+        [_targets(screen, shown, now)] if shown else [],
+        _troubles(screen, shown, now),
+        [*about, *alerts],
+    )
 
 
 def _reasons(status: Status, now: float) -> Iterator[str]:
     if status.without_target:
-        yield f"no usable target for {', '.join(status.without_target)}"
+        yield f"no usable target for {_several(status.without_target)}"
     for one in status.targets:
         if one.state != "closed" and not one.missing_key:
             wait = _wait(one, now)
@@ -59,9 +77,14 @@ def _is_idle(one: TargetStatus) -> bool:
 
 def _hidden(targets: Sequence[TargetStatus]) -> Iterator[str]:
     if targets:
-        providers = ", ".join(dict.fromkeys(one.target.provider for one in targets))
+        providers = tuple(dict.fromkeys(one.target.provider for one in targets))
         noun = "target" if len(targets) == 1 else "targets"
-        yield f"{len(targets)} {noun} without a key ({providers}): llmfail -v status lists them"
+        yield f"{len(targets)} {noun} without a key ({_several(providers)}): llmfail -v status lists them"
+
+
+def _several(names: Sequence[str]) -> str:
+    more = len(names) - SEVERAL
+    return ", ".join(names[:SEVERAL]) + (f" and {more} more" if more > 0 else "")
 
 
 def _totals(status: Status) -> Iterator[str]:
@@ -82,8 +105,8 @@ def _totals(status: Status) -> Iterator[str]:
     yield f"{latencies[0]} on average, p95 {latencies[1]}; store: {status.store}"
 
 
-def _targets(screen: Console, targets: Sequence[TargetStatus], now: float) -> RenderableType:
-    """As many columns as there is room for; what has none is told below, of those that it is about."""
+def _targets(screen: Console, targets: Sequence[TargetStatus], now: float) -> Table:
+    """As many columns as there is room for."""
     roomy, whole = screen.width >= ROOMY, screen.width >= WIDE
     drawn = table(screen)
     add_names(drawn, "target", [one.target for one in targets])
@@ -98,34 +121,43 @@ def _targets(screen: Console, targets: Sequence[TargetStatus], now: float) -> Re
         state = Text(_state(one), STYLES[_state(one)])
         row = (Text(str(one.target)), state, *circuit, *_figures(one), *error)
         drawn.add_row(*row, style="dim" if one.missing_key else None)
-    if whole:
-        return drawn
-    troubles = ((one, _trouble(one, None if roomy else now)) for one in targets)
-    return Group(drawn, *(_told(one, trouble) for one, trouble in troubles if trouble))
+    return drawn
 
 
-def _told(one: TargetStatus, trouble: str) -> Text:
-    return Text.assemble((str(one.target), STYLES[_state(one)]), f"  {trouble}")
+def _troubles(screen: Console, targets: Sequence[TargetStatus], now: float) -> list[RenderableType]:
+    """What the table has no column for, of those that it is about."""
+    if screen.width >= WIDE:
+        return []
+    told = ((one, _trouble(one, now, roomy=screen.width >= ROOMY)) for one in targets)
+    return [Text.assemble((str(one.target), STYLES[_state(one)]), f"  {text}") for one, text in told if text]
 
 
 def _figures(one: TargetStatus) -> tuple[str, ...]:
     figures = one.to_json()
-    p50, p95 = figures["latency_p50_ms"], figures["latency_p95_ms"]
     return (
         str(one.tally.calls),
         percent(figures["success_rate"]),
         str(one.tally.fallbacks),
-        "-" if p50 is None else f"{milliseconds(p50)}/{milliseconds(p95)}",
+        _latencies(figures["latency_p50_ms"], figures["latency_p95_ms"]),
         rough_usd(one.spent_today),
     )
 
 
-def _trouble(one: TargetStatus, now: float | None) -> str:
-    """What is or was wrong with it; with ``now``, also what stands in the circuit."""
+def _latencies(p50: int | None, p95: int | None) -> str:
+    """Two in one cell; a unit that they share stands once."""
+    if p50 is None:
+        return "-"
+    left, right = milliseconds(p50), milliseconds(p95)
+    shared = "ms" if left.endswith("ms") and right.endswith("ms") else "s"
+    return f"{left.removesuffix(shared) if right.endswith(shared) else left}/{right}"
+
+
+def _trouble(one: TargetStatus, now: float, *, roomy: bool) -> str:
+    """What is or was wrong with it; a roomy table has the circuit's part of it."""
     parts = [one.last_error] if one.last_error else []
-    if now is not None and (wait := _wait(one, now)):
+    if not roomy and (wait := _wait(one, now)):
         parts.insert(0, f"again in {wait}")
-    if now is not None and one.look.failures:
+    if not roomy and one.look.failures and not one.missing_key:
         parts.insert(0, f"failures {_failures(one)}")
     return "; ".join(parts)
 
@@ -136,7 +168,7 @@ def _failures(one: TargetStatus) -> str:
 
 def _wait(one: TargetStatus, now: float) -> str | None:
     at = one.look.retry_at
-    return None if at is None else span(at - now)
+    return None if at is None or one.missing_key else span(at - now)
 
 
 def _state(one: TargetStatus) -> str:

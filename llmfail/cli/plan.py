@@ -41,7 +41,7 @@ def command(
     may cost. Nothing is sent, nothing is recorded.
 
     The prompt is that of ask: the argument, standard input when it is piped, or both. Without one, the costs
-    are those of the answer alone. Exits 0 also when nobody would be called; `llmfail status --check` has an
+    are those of the answer alone. Exits 0 also when nobody would be asked; `llmfail status --check` has an
     exit code for that.
 
     Examples:
@@ -70,17 +70,19 @@ def command(
 
 
 def _show(preview: Preview, *, prompted: bool) -> None:
-    from llmfail.cli.tables import console, show  # noqa: PLC0415 - start-up
+    from llmfail.cli.tables import console, sections, show  # noqa: PLC0415 - start-up
 
     screen = console()
-    show(screen, _summary(preview), _drawn(screen, preview.steps), *_footnotes(preview, prompted=prompted))
+    drawn = _drawn(screen, preview.steps)
+    show(screen, sections(screen, [_summary(preview)], [drawn], _footnotes(preview, prompted=prompted)))
 
 
 def _summary(preview: Preview) -> str:
-    first, *rest = [step.target for step in preview.steps if step.decision == "call"] or [None]
-    if first is None:
-        return f"{preview.feature}: nobody would be called"
-    return f"{preview.feature}: {first} would be asked first" + (f", {len(rest)} more behind it" if rest else "")
+    called = [step.target for step in preview.steps if step.decision == "call"]
+    if not called:
+        return f"{preview.feature}: nobody would be asked"
+    more = f", {len(called) - 1} more behind it" if len(called) > 1 else ""
+    return f"{preview.feature}: {called[0]} would be asked first{more}"
 
 
 def _footnotes(preview: Preview, *, prompted: bool) -> list[str]:

@@ -24,7 +24,9 @@ def command(
     ctx: typer.Context,
     seconds: Annotated[
         float | None,
-        typer.Argument(metavar="[SECONDS]", help="With --watch: how often; else every 2.", show_default=False),
+        typer.Argument(
+            metavar="[SECONDS]", help="With --watch: how often; else every 2.", show_default=False
+        ),
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Keep looking, until Ctrl-C.")] = False,
     check: Annotated[

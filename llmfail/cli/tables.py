@@ -50,13 +50,17 @@ def console() -> Console:
     return Console(width=width, markup=False, highlight=False, emoji=False, soft_wrap=False)
 
 
-def show(screen: Console, *parts: RenderableType) -> None:
-    """Draw one below the other. A pipe that closes ends the program as it ends other Unix tools."""
+def is_screen(screen: Console) -> bool:
+    return screen.width != ENDLESS
+
+
+def show(screen: Console, drawing: RenderableType) -> None:
+    """Draw. A pipe that closes ends the program as it ends other Unix tools."""
     if sys.stdout.isatty():
-        screen.print(*parts, sep="\n")
+        screen.print(drawing)
         return
     with screen.capture() as captured:
-        screen.print(*parts, sep="\n")
+        screen.print(drawing)
     emit("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
@@ -65,10 +69,20 @@ def table(screen: Console) -> Table:
     from rich.box import SIMPLE_HEAD  # noqa: PLC0415 - start-up
     from rich.table import Table  # noqa: PLC0415 - start-up
 
-    if screen.width == ENDLESS:
+    if not is_screen(screen):
         return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     gap = 0 if screen.width < ROOMY else 1
     return Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, gap, 0, 0))
+
+
+def sections(screen: Console, *parts: Iterable[RenderableType]) -> RenderableType:
+    """One below the other; on a screen a line apart."""
+    from rich.console import Group  # noqa: PLC0415 - start-up
+
+    shown: list[RenderableType] = []
+    for part in map(list, parts):
+        shown += ["", *part] if part and shown and is_screen(screen) else part
+    return Group(*shown)
 
 
 def add_names(drawn: Table, heading: str, names: Iterable[object]) -> None:

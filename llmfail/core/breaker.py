@@ -123,22 +123,13 @@ class View:
 
 def admit(circuit: Circuit, now: float, rules: Rules, lease: Lease) -> tuple[Circuit, Ticket | Refusal]:
     """Ask for a place; ``lease`` is what a trial would hold. An unchanged record comes back as it was."""
-    if not rules.enabled:
+    free = not rules.enabled or circuit.state is State.CLOSED
+    if free and circuit.held_until is None:
         return circuit, Ticket(circuit.generation)
     circuit = current(circuit, now)
     if circuit.held_until is not None:
-        retry_at = None if circuit.held_until == float("inf") else circuit.held_until
-        return circuit, Refusal("held", retry_at)
-    match circuit.state:
-        case State.OPEN if now < circuit.until:
-            return circuit, Refusal("circuit_open", circuit.until)
-        case State.OPEN:
-            trial = _enter(circuit, State.HALF_OPEN, now, reopenings=circuit.reopenings)
-            return _lease(trial, now, rules, lease)
-        case State.HALF_OPEN:
-            return _lease(circuit, now, rules, lease)
-        case _:
-            return circuit, Ticket(circuit.generation)
+        return circuit, Refusal("held", _hold_ends_at(circuit))
+    return (circuit, Ticket(circuit.generation)) if free else _try(circuit, now, rules, lease)
 
 
 def settle(circuit: Circuit, ticket: Ticket, verdict: Verdict, now: float, rules: Rules) -> Circuit:
@@ -171,8 +162,7 @@ def view(circuit: Circuit, now: float) -> View:
     """The state as a reader should see it; an open circuit whose wait is over shows as half-open."""
     circuit = current(circuit, now)
     if circuit.held_until is not None:
-        end = None if circuit.held_until == float("inf") else circuit.held_until
-        return View(State.FORCED_OPEN, circuit.failures, end)
+        return View(State.FORCED_OPEN, circuit.failures, _hold_ends_at(circuit))
     if circuit.state is State.OPEN:
         if now < circuit.until:
             return View(State.OPEN, circuit.failures, circuit.until)
@@ -185,7 +175,8 @@ def expires_at(circuit: Circuit, rules: Rules) -> float | None:
     if circuit.held_until is not None:
         return None
     memory = max(STREAK_MEMORY, rules.window)
-    return max(circuit.at, circuit.until) + memory + rules.max_recovery_timeout
+    ends = (lease.until for lease in circuit.leases)
+    return max(circuit.at, circuit.until, *ends) + memory + rules.max_recovery_timeout
 
 
 def current(circuit: Circuit, now: float) -> Circuit:
@@ -201,6 +192,13 @@ def current(circuit: Circuit, now: float) -> Circuit:
     return circuit
 
 
+def _hold_ends_at(circuit: Circuit) -> float | None:
+    """When a held circuit may admit again: not before the wait beneath is over as well."""
+    if circuit.held_until is None or circuit.held_until == float("inf"):
+        return None
+    return max(circuit.held_until, circuit.until)
+
+
 def _set_back(circuit: Circuit, by: float) -> Circuit:
     return replace(
         circuit,
@@ -212,8 +210,17 @@ def _set_back(circuit: Circuit, by: float) -> Circuit:
     )
 
 
+def _try(circuit: Circuit, now: float, rules: Rules, lease: Lease) -> tuple[Circuit, Ticket | Refusal]:
+    if circuit.state is State.HALF_OPEN:
+        return _lease(circuit, now, rules, lease)
+    if now < circuit.until:
+        return circuit, Refusal("circuit_open", circuit.until)
+    trial = _enter(circuit, State.HALF_OPEN, now, reopenings=circuit.reopenings)
+    return _lease(trial, now, rules, lease)
+
+
 def _lease(circuit: Circuit, now: float, rules: Rules, lease: Lease) -> tuple[Circuit, Ticket | Refusal]:
-    places = min(rules.half_open_limit, rules.success_threshold - circuit.successes)
+    places = max(1, min(rules.half_open_limit, rules.success_threshold - circuit.successes))
     if len(circuit.leases) >= places:
         return circuit, Refusal("probing", min(held.until for held in circuit.leases))
     taken = replace(circuit, leases=(*circuit.leases, lease), at=now)
@@ -254,7 +261,7 @@ def _must_open(circuit: Circuit, verdict: Verdict, rules: Rules) -> bool:
         return True
     calls = sum(slot.calls for slot in circuit.slots)
     failures = sum(slot.failures for slot in circuit.slots)
-    return calls >= rules.volume_threshold and failures >= rules.failure_rate * calls
+    return calls >= rules.volume_threshold and failures / calls >= rules.failure_rate
 
 
 def _open(circuit: Circuit, verdict: Verdict, now: float, rules: Rules) -> Circuit:
@@ -272,8 +279,11 @@ def _backed_off(base: float, circuit: Circuit, now: float, rules: Rules) -> floa
         return base
     draw = zlib.crc32(f"{circuit.generation}:{now!r}".encode()) / 2**32
     ceiling = max(base, rules.max_recovery_timeout)
-    growth = min(rules.backoff ** min(circuit.reopenings, 64), ceiling)
-    return min(base * growth * (1 + JITTER * draw), ceiling)
+    try:
+        grown = base * rules.backoff**circuit.reopenings
+    except OverflowError:
+        return ceiling
+    return min(grown * (1 + JITTER * draw), ceiling)
 
 
 def _lengthen(circuit: Circuit, verdict: Verdict, now: float) -> Circuit:

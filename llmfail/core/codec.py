@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import inf
 from typing import Any
 
 from llmfail.core.breaker import Circuit, Lease, Slot, State
@@ -10,6 +11,9 @@ from llmfail.core.credential import Block, Credential
 from llmfail.core.outcome import Kind
 from llmfail.core.record import dump, load
 from llmfail.core.stats import Routing, Tally
+
+FOR_EVER = "for ever"
+"""A hold without an end; JSON has no infinity."""
 
 
 def dump_circuit(circuit: Circuit) -> str:
@@ -24,7 +28,7 @@ def dump_circuit(circuit: Circuit) -> str:
             "reopenings": circuit.reopenings,
             "successes": circuit.successes,
             "leases": circuit.leases,
-            "held_until": circuit.held_until,
+            "held_until": FOR_EVER if circuit.held_until == inf else circuit.held_until,
         }
     )
 
@@ -87,7 +91,7 @@ def load_names(text: str | None) -> frozenset[str]:
 
 
 def _circuit(fields: dict[str, Any]) -> Circuit:
-    held_until = fields["held_until"]
+    held_until = inf if fields["held_until"] == FOR_EVER else fields["held_until"]
     return Circuit(
         state=State(fields["state"]),
         generation=_whole(fields["generation"]),

@@ -63,7 +63,7 @@ def _from_provider(reply: Reply, payload: Payload, fault: Fault, now: float, hid
         kind,
         one_line(_said(reply.status, payload, fault), hide),
         reply.status,
-        code=next(filter(None, map(_shown_code, _all_codes(fault))), None),
+        code=next(filter(None, map(_shown_code, fault.codes)), None),
         retry_after=wait,
         until=until,
         parameter=parameters.named(fault) if kind is Kind.BAD_REQUEST else None,
@@ -104,8 +104,7 @@ def _by_router(fault: Fault) -> Kind | None:
         return Kind.BILLING
     if fault.metadata.get("flagged_input") or fault.metadata.get("reasons"):
         return Kind.CONTENT_BLOCKED
-    kind = signals.ROUTER.get(str(fault.metadata.get("error_type")).lower())
-    return None if kind is Kind.RATE_LIMITED else kind
+    return signals.ROUTER.get(str(fault.metadata.get("error_type")).lower())
 
 
 def _by_google_quota(fault: Fault) -> Kind | None:
@@ -138,17 +137,12 @@ def _spend_limit(status: int, fault: Fault) -> bool:
     return status != 429 or any(code.endswith("spend_limit_reached") for code in fault.codes)
 
 
-def _all_codes(fault: Fault) -> tuple[str, ...]:
-    routed = fault.metadata.get("error_type")
-    return (routed, *fault.codes) if isinstance(routed, str) else fault.codes
-
-
 def _shown_code(code: str) -> str | None:
     return code if _CODE.fullmatch(code) and not code.isdigit() else None
 
 
 def _said(status: int, payload: Payload, fault: Fault) -> str:
-    said = fault.message or next(iter(_all_codes(fault)), "")
+    said = fault.message or next(iter(fault.codes), "")
     if not said:
         said = payload.text if isinstance(payload, NotJson) and payload.text.strip() else "no reason given"
         said = f"HTTP {status}: {said}"

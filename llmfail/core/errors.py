@@ -6,6 +6,7 @@ LlmfailError
 ├── StoreError                   a store cannot do its work; never reaches a caller of ``ask``
 ├── WireError                    no whole HTTP reply arrived; the engine turns it into an outcome
 ├── MalformedReply               a reply is not what its wire format promises; likewise
+├── TokenRefused                 credentials give no token (llmfail.tokens); carries its outcome
 └── AskError                     no answer; carries the receipt
     ├── Unavailable          3   every target failed or is unavailable
     ├── OverBudget           4   a budget or --max-cost refused the call

@@ -70,6 +70,7 @@ def _from_object(error: Object, payload: Object) -> Fault:
     metadata = _object(error.get("metadata"))
     reasons = [str(d.get("reason")) for d in details if d.get("reason")]
     codes = [
+        metadata.get("error_type"),
         _object(error.get("details")).get("error_code"),
         error.get("code"),
         _object(error.get("innererror")).get("code"),

@@ -8,6 +8,9 @@ LONGEST = 200
 _READ = 10_000
 """No more of a text is looked at, whatever its size."""
 
+_SHORTEST = 4
+"""A shorter key is a placeholder, and its letters may stand in any text."""
+
 
 def one_line(text: str, hide: Secret | None = None, longest: int = LONGEST) -> str:
     """Whitespace folded, everything that is not printable left out (no terminal escapes, no tricks with the
@@ -20,4 +23,5 @@ def one_line(text: str, hide: Secret | None = None, longest: int = LONGEST) -> s
 
 
 def _masked(text: str, hide: Secret | None) -> str:
-    return text.replace(hide.reveal(), "[key]") if hide and hide.reveal() else text
+    key = hide.reveal() if hide else ""
+    return text.replace(key, "[key]") if len(key) >= _SHORTEST else text

@@ -73,10 +73,10 @@ SPECIFIC: dict[str, Kind] = {
 }
 
 ROUTER: dict[str, Kind] = {
-    # OpenRouter's metadata.error_type; some words mean something else than at OpenAI.
+    # OpenRouter's metadata.error_type; some words mean something else than at OpenAI. Its rate_limit_exceeded
+    # is not here: the text may say that the limit is one per day.
     "authentication": Kind.AUTH,
     "permission_denied": Kind.PERMISSION,
-    "rate_limit_exceeded": Kind.RATE_LIMITED,
     "provider_overloaded": Kind.OVERLOADED,
     "provider_unavailable": Kind.SERVER_ERROR,
     "server": Kind.SERVER_ERROR,

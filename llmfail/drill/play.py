@@ -23,8 +23,8 @@ from llmfail.core.model import Call, Reply, Target
 from llmfail.core.receipt import Receipt
 from llmfail.drill.rehearsal import apis_of, on_loopback
 from llmfail.engine import ports
-from llmfail.engine.chain import gate_of
 from llmfail.engine.engine import Engine
+from llmfail.engine.route import Routes
 from llmfail.settings.settings import Settings
 from llmfail.settings.types import Feature
 from llmfail.simulator import Simulator, parse
@@ -76,7 +76,9 @@ class Cast:
 
     @property
     def address(self) -> str:
-        return self.outage[0] if len(self.outage) == 1 else f"the same address ({', '.join(self.outage)})"
+        """Where they all are, when they are all together."""
+        providers = tuple(dict.fromkeys(target.provider for target in self.chain))
+        return providers[0] if len(providers) == 1 else f"the same address ({', '.join(providers)})"
 
 
 class Clock:
@@ -113,6 +115,7 @@ class Play:
         self.clock = Clock(time.time())
         self._house = house
         self._store = Memory(self.clock)
+        self._routes = Routes(house.settings)
         self._engine = Engine(house.settings, self._ports())
         self.strike("none")
         self.count_anew()
@@ -130,7 +133,7 @@ class Play:
         return ports.drive(self._engine.ask(ask))
 
     def look(self, target: Target) -> Look:
-        gate = gate_of(self._house.settings, target)
+        gate = self._routes[target].gate
         values, now = self._store.read(gate.keys)
         return gates.look(gate, values, now)
 

@@ -125,7 +125,12 @@ def hang(play: Play) -> Scene:
     started = play.clock.now
     receipt = play.ask()
     took = _seconds(play.clock.now - started)
-    scene = Scene(True, "in time", f"{_told(receipt)} after {took}", words=f"a hang costs {took}")  # noqa: FBT003
+    scene = Scene(
+        ok=True,
+        expected="within the deadline",
+        saw=f"{_told(receipt)} after {took}",
+        words=f"a hang costs {took}",
+    )
     return _in_trouble(play, receipt, "a hang of", scene)
 
 
@@ -156,7 +161,7 @@ def everything_down(play: Play) -> Scene:
     if receipt.retry_at is not None:
         when = "tells when to retry"
         told = f"{told}, retry in {_seconds(receipt.retry_at - play.clock.now)}"
-    later = " (its degrade steps are not carried out by this version)" if play.cast.feature.degrade else ""
+    later = " (this version does not degrade)" if play.cast.feature.degrade else ""
     return Scene(
         ok, "exit 3, and when to retry", told, receipt, f"everything down: exit {code}, {when}{later}"
     )

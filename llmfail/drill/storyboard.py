@@ -13,7 +13,8 @@ from llmfail.core.model import Target
 from llmfail.drill.play import PROMPT, Cast, Play, Theatre, even, theatre
 from llmfail.drill.scenes import SCENES, Scene
 from llmfail.engine import ports
-from llmfail.engine.chain import job_of, targets_of
+from llmfail.engine.chain import targets_of
+from llmfail.engine.engine import Engine
 from llmfail.settings.settings import Settings
 from llmfail.settings.types import Feature
 from llmfail.store.memory import Memory
@@ -44,17 +45,22 @@ def perform(settings: Settings, features: Iterable[Feature], scenes: Sequence[st
     """Every scene of every feature."""
     with theatre(settings) as house:
         for feature in features:
-            cast = cast_of(settings, house, feature)
-            yield from (_empty(feature, scenes),) if cast is None else _scenes(house, cast, scenes)
+            try:
+                cast = cast_of(settings, house, feature)
+            except UsageError as error:
+                yield _uncast(feature, scenes, str(error))
+            else:
+                yield from _scenes(house, cast, scenes)
 
 
-def cast_of(settings: Settings, house: Theatre, feature: Feature) -> Cast | None:
-    """None for a feature with an empty chain. ``settings`` are the user's own, with the real addresses."""
-    ask = Ask(question(PROMPT), feature=feature.name)
+def cast_of(settings: Settings, house: Theatre, feature: Feature) -> Cast:
+    """``settings`` are the user's own, with the real addresses. Raises UsageError for a feature without any
+    target.
+    """
     idle = replace(ports.blocking(house.wire.send, Memory(time.time)), draw=even)
-    chain = tuple(one.target for one in ports.drive(job_of(house.settings, ask, idle)).candidates)
-    if not chain:
-        return None
+    ask = Ask(question(PROMPT), feature=feature.name)
+    steps = ports.drive(Engine(house.settings, idle).plan(ask)).steps
+    chain = tuple(step.target for step in steps)
     return Cast(feature, chain, _neighbours(settings, chain[0]), settings.breaker_rules(chain[0]))
 
 
@@ -79,9 +85,8 @@ def _scenes(house: Theatre, cast: Cast, scenes: Sequence[str]) -> Iterator[Scene
             yield replace(scene, name=name)
 
 
-def _empty(feature: Feature, scenes: Sequence[str]) -> Scene:
-    words = "there is nobody to ask: name a primary, or add models"
-    return Scene(ok=False, expected="a target", saw="none", words=words, feature=feature.name, name=scenes[0])
+def _uncast(feature: Feature, scenes: Sequence[str], why: str) -> Scene:
+    return Scene(ok=False, expected="a target", saw="none", words=why, feature=feature.name, name=scenes[0])
 
 
 def _neighbours(settings: Settings, target: Target) -> tuple[str, ...]:

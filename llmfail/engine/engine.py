@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from llmfail.core import gate as gates
 from llmfail.core import plan
@@ -10,7 +11,6 @@ from llmfail.core.ask import Ask, question
 from llmfail.core.ending import failure
 from llmfail.core.model import Completion, Embedding, Target
 from llmfail.core.plan import Candidate
-from llmfail.core.preview import Preview, step_of
 from llmfail.core.receipt import Receipt
 from llmfail.engine import book
 from llmfail.engine.chain import Job, job_of
@@ -21,6 +21,9 @@ from llmfail.engine.walk import Found, Walk
 from llmfail.settings.settings import Settings
 from llmfail.settings.types import Fixed
 from llmfail.settings.types import Step as DegradeStep
+
+if TYPE_CHECKING:
+    from llmfail.core.preview import Preview
 
 RETRYABLE = frozenset({3, 6, 7})
 """Exit codes after which asking again later may help."""
@@ -50,6 +53,8 @@ class Engine:
 
     async def plan(self, ask: Ask) -> Preview:
         """What ``ask`` would do now; nothing is sent, nothing is recorded."""
+        from llmfail.core.preview import Preview, step_of  # noqa: PLC0415 - start-up: an ask needs none
+
         job = await job_of(self.settings, self._routes, ask, self.ports)
         gates_of = [self._routes[candidate.target].gate for candidate in job.candidates]
         values, now = await self.ports.keeper.read([key for gate in gates_of for key in gate.keys])

@@ -76,7 +76,7 @@ def _fitting(kind: Scalar, found: object, at: Place, notes: Notes) -> object:
     if isinstance(found, Invalid):
         return INVALID
     try:
-        return kind.parse(found if kind.text or not isinstance(found, Given) else scalar(found))
+        return kind.parse(found if kind.text or not isinstance(found, Given) else scalar(str(found)))
     except ValueError as error:
         return notes.wrong(at, _message(error, kind, found))
 
@@ -105,7 +105,7 @@ def _choice(choice: Choice, value: object, at: Place, notes: Notes) -> object:
     found = _expanded(value, at, notes)
     if isinstance(found, Invalid):
         return INVALID
-    plain = scalar(found) if isinstance(found, Given) else found
+    plain = scalar(str(found)) if isinstance(found, Given) else found
     for allowed in choice.values:
         if allowed == plain and type(allowed) is type(plain):
             return allowed
@@ -197,7 +197,7 @@ def _parsed(value: Given, at: Place, notes: Notes) -> object:
     from llmfail.settings import yamltree  # noqa: PLC0415 - start-up: only for an override of a whole section
 
     try:
-        document = yamltree.parse(value)
+        document = yamltree.parse(str(value))
     except yamltree.Unreadable as error:
         return notes.wrong(at, str(error))
     notes.problems += [((*at, *place), message) for place, message in document.problems]

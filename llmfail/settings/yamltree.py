@@ -24,6 +24,9 @@ except ImportError:  # pragma: no cover - PyYAML without libyaml
 
 NODES: Final = 20_000
 DEPTH: Final = 40
+OPEN, CLOSE = "\U0010fffe", "\U0010ffff"
+"""What stands for ``${`` and ``}`` while YAML is parsed: two code points that are no characters."""
+_REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*(?::-[^{}'\"\n]*)?)\}")
 PLAIN: Final = "!plain"
 TEXT: Final = "tag:yaml.org,2002:str"
 SCALARS: Final = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "bool", "null")) | {PLAIN}
@@ -57,6 +60,7 @@ class Document:
 def parse(text: str) -> Document:
     """Raises Unreadable, with one line for people."""
     document = Document()
+    text = _shielded(text)
     try:
         _survey(text)
         node = yaml.compose(text, Loader=_Loader)
@@ -65,6 +69,17 @@ def parse(text: str) -> Document:
     if node is not None:
         document.tree = _walk(document, node, ())
     return document
+
+
+def _shielded(text: str) -> str:
+    """References as plain text also between { and }, where braces would end a scalar:
+    ``{api: gemini, api_key: ${GOOGLE_API_KEY}}``.
+    """
+    return _REFERENCE.sub(rf"{OPEN}\1{CLOSE}", text)
+
+
+def _unshielded(node: Node) -> str:
+    return str(node.value).replace(OPEN, "${").replace(CLOSE, "}")
 
 
 def _survey(text: str) -> None:
@@ -118,7 +133,7 @@ def _line(of: Node | Event) -> int:
 
 
 def _scalar(document: Document, node: Node, at: Place) -> object:
-    text = str(node.value)
+    text = _unshielded(node)
     if node.tag in SCALARS:
         return scalar(text)
     if node.tag != TEXT:
@@ -145,7 +160,7 @@ def _entry(document: Document, own: dict[str, object], key: Node, value: Node, a
         document.lines[(*at, "?")] = line
         document.problems.append(((*at, "?"), "a key is plain text, not a list or a mapping"))
         return
-    name = str(key.value)
+    name = _unshielded(key)
     place = (*at, name)
     if name in own:
         first = document.lines[place]

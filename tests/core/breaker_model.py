@@ -124,13 +124,20 @@ class Breaker:
         self.held_until = self.held_until if self.held(now) else None
         self.trials = {name: end for name, end in self.trials.items() if now < end}
 
+    def hold_ends_at(self) -> float | None:
+        """When a held circuit may admit again: a wait beneath that is longer counts as well."""
+        if self.held_until is None or self.held_until == float("inf"):
+            return None
+        return max(self.held_until, self.opens_again_at) if self.mood == "open" else self.held_until
+
     def admit(self, now: float, trial: str, ends_at: float) -> Pass | Word:
-        if not self.rules.enabled:
-            return Pass(self.era)
-        if self.mood != "closed" or self.held_until is not None:
-            self.set_clock(now)  # asking a closed circuit writes nothing, whatever the clock says
+        free = not self.rules.enabled or self.mood == "closed"
+        if not free or self.held_until is not None:
+            self.set_clock(now)  # asking a circuit that admits anyway writes nothing, whatever the clock says
         if self.held(now):
             return "held"
+        if not self.rules.enabled:
+            return Pass(self.era)
         return Pass(self.era) if self.mood == "closed" else self._try(now, trial, ends_at)
 
     def _try(self, now: float, trial: str, ends_at: float) -> Pass | Word:

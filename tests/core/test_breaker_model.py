@@ -65,6 +65,7 @@ CORNERS = {
     "trial neutral",
     "re-opened",
     "re-opened with back-off",
+    "re-opened again and again",
     "wait capped",
     "closed by trials",
     "lease ran out",
@@ -269,6 +270,21 @@ class Lockstep(RuleBasedStateMachine):
         issued = self.ask(lease_time)
         return issued if isinstance(issued, Issued) else multiple()
 
+    @precondition(lambda self: self.told.mood == "open" and not self.told.held(self.now))
+    @rule(
+        verdicts=st.lists(
+            st.builds(Verdict, st.just(Effect.FAILURE), st.booleans(), HINTS), min_size=2, max_size=4
+        )
+    )
+    def trial_after_trial_fails(self, verdicts: list[Verdict]) -> None:
+        for verdict in verdicts:
+            self.ask()
+            self.now = max(self.now, self.told.opens_again_at)
+            issued = self.ask()
+            if isinstance(issued, Issued):
+                self.settle(issued, verdict)
+        seen["re-opened again and again"] += self.told.reopenings > 1
+
     @precondition(lambda self: self.told.mood == "half_open")
     @rule(target=tickets, lease_times=st.lists(LEASE_TIMES, min_size=2, max_size=5))
     def several_ask(self, lease_times: list[float]) -> Any:
@@ -383,7 +399,7 @@ class Lockstep(RuleBasedStateMachine):
         looks = breaker.view(self.circuit, self.now)
         if told.held(self.now):
             assert looks.state is State.FORCED_OPEN
-            assert looks.retry_at == (None if told.held_until == float("inf") else told.held_until)
+            assert looks.retry_at == told.hold_ends_at()
         elif told.mood == "open" and self.now < told.opens_again_at:
             assert (looks.state, looks.retry_at) == (State.OPEN, told.opens_again_at)
         elif told.mood in {"open", "half_open"}:

@@ -147,8 +147,13 @@ def test_a_key_that_a_provider_echoes_is_masked_before_the_note_is_cut():
     for pad in range(120, 210):
         note = outcome_of(401, {"error": {"message": "x" * pad + key}}, hide=Secret(key)).note
         assert "kk" not in note
+    assert "kk" not in outcome_of(500, " " * 9_985 + key, hide=Secret(key)).note
     taken_apart = "\x00".join(key)
     assert "kk" not in outcome_of(401, {"error": taken_apart}, hide=Secret(key)).note
+
+
+def test_a_key_that_is_only_a_placeholder_is_not_masked():
+    assert outcome_of(401, {"error": "no such key"}, hide=Secret("key")).note == "no such key"
 
 
 def test_terminal_escapes_and_bidirectional_tricks_do_not_reach_the_note():

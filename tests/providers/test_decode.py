@@ -162,6 +162,15 @@ def test_a_chat_completion(document, completion):
             },
             Usage(32, output_tokens=103, reasoning_tokens=94),
         ),
+        # Without a total nobody knows; the reasoning stays a part of the output.
+        (
+            {
+                "prompt_tokens": 32,
+                "completion_tokens": 9,
+                "completion_tokens_details": {"reasoning_tokens": 94},
+            },
+            Usage(32, output_tokens=9, reasoning_tokens=9),
+        ),
         # OpenRouter's own bill, to the pico-dollar.
         ({"prompt_tokens": 1, "cost": 0.00021234567}, Usage(1, reported_cost=212_345_670)),
         ({"prompt_tokens": 1, "cost": 1.23e-7}, Usage(1, reported_cost=123_000)),

@@ -1,0 +1,140 @@
+"""``llmfail`` as its users run it: a process of its own, with pipes or on a terminal of a given width."""
+
+import contextlib
+import json
+import os
+import pty
+import re
+import select
+import sqlite3
+import struct
+import subprocess
+import sys
+import termios
+import time
+from dataclasses import dataclass
+from fcntl import ioctl
+from pathlib import Path
+
+COMMAND = (sys.executable, "-m", "llmfail")
+ESCAPES = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
+PATIENCE = 30
+"""Seconds after which a process that says nothing more has failed the test."""
+
+
+@dataclass(frozen=True)
+class Done:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self):
+        return json.loads(self.out)
+
+    @property
+    def lines(self):
+        return self.out.splitlines()
+
+
+def llmfail(*arguments, piped=None):
+    """Standard input is empty unless something is piped."""
+    done = subprocess.run(
+        [*COMMAND, *arguments],
+        input=piped or "",
+        capture_output=True,
+        encoding="utf-8",
+        timeout=PATIENCE,
+        check=False,
+    )
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+@contextlib.contextmanager
+def on_terminal(columns, *arguments):
+    """A command whose standard output is a terminal: a ``Screen``."""
+    ours, theirs = pty.openpty()
+    ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 60, columns, 0, 0))
+    environ = {**os.environ, "TERM": "xterm-256color"}
+    with subprocess.Popen(
+        [*COMMAND, *arguments], stdin=subprocess.DEVNULL, stdout=theirs, stderr=subprocess.PIPE, env=environ
+    ) as process:
+        os.close(theirs)
+        try:
+            yield Screen(process, ours)
+        finally:
+            process.kill()
+            os.close(ours)
+
+
+class Screen:
+    """``text`` is what has been drawn so far, without colours."""
+
+    def __init__(self, process, descriptor):
+        self.process = process
+        self.raw = b""
+        self._descriptor = descriptor
+
+    @property
+    def text(self):
+        return ESCAPES.sub(b"", self.raw).decode().replace("\r\n", "\n")
+
+    def until(self, wanted):
+        """Read until the text holds this."""
+        self._read(lambda: wanted in self.text)
+        assert wanted in self.text, self.text
+
+    def finish(self):
+        """Read to the end: the exit code."""
+        self._read(lambda: False)
+        return self.process.wait(PATIENCE)
+
+    def _read(self, enough):
+        end = time.monotonic() + PATIENCE
+        while not enough() and select.select([self._descriptor], [], [], max(end - time.monotonic(), 0))[0]:
+            try:
+                data = os.read(self._descriptor, 65536)
+            except OSError:  # Linux says so when the other side has closed
+                return
+            if not data:
+                return
+            self.raw += data
+
+
+def configure(path, simulator, **rest):
+    """A configuration with two providers at the simulator and one without a key; JSON is YAML."""
+    document = {
+        "version": 1,
+        "defaults": {"retries": 0},
+        "breaker": {"failure_threshold": 2},
+        "providers": {
+            "anthropic": {"api": "anthropic", "base_url": simulator.base_url("anthropic"), "api_key": "sk-ant-1"},
+            "openai": {"api": "openai", "base_url": simulator.base_url("openai"), "api_key": "sk-oai-1"},
+            "groq": {"api": "openai", "base_url": "https://groq.invalid/v1", "api_key": "${GROQ_API_KEY}"},
+        },
+        "models": {
+            "anthropic/claude-sonnet-5-5": {"price": {"input": 3, "output": 15}},
+            "openai/gpt-6.1-terra": {"price": {"input": 2.5, "output": 10}},
+            "groq/openai/gpt-oss-120b": {},
+        },
+        "features": {
+            "default": {
+                "primary": "anthropic/claude-sonnet-5-5",
+                "fallbacks": ["openai/gpt-6.1-terra", "groq/openai/gpt-oss-120b"],
+                "degrade": ["cached"],
+            },
+            "solo": {"aliases": ["alone"], "primary": "openai/gpt-6.1-terra"},
+        },
+    }
+    path.write_text(json.dumps({**document, **rest}))
+    return path
+
+
+def records():
+    """Everything in the store, as it lies on the disk."""
+    file = Path(os.environ["LLMFAIL_STATE_DIR"]) / "state.sqlite3"
+    if not file.exists():
+        return []
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        tables = connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'state'").fetchone()[0]
+        return connection.execute("SELECT * FROM state ORDER BY key").fetchall() if tables else []

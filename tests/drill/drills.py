@@ -1,0 +1,65 @@
+"""Configurations for the drill, in this process and through the real command."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from llmfail.drill import storyboard
+from llmfail.drill.verdict import verdicts
+from llmfail.settings import load
+
+HEAD = """
+version: 1
+breaker: {failure_threshold: 3, success_threshold: 2, recovery_timeout: 10s, half_open_limit: 1}
+defaults: {retries: 0, timeout: 8s, deadline: 60s}
+providers:
+  a: {api: anthropic, base_url: https://a.example, api_key: sk-secret-of-a}
+  b: {api: openai, base_url: https://b.example/v1, api_key: sk-secret-of-b}
+  c: {api: gemini, base_url: https://c.example, api_key: "${KEY_OF_C}"}
+  twin: {api: openai, base_url: https://a.example/v1, api_key: none}
+  v: {api: vertex, project: "${PROJECT_OF_V:-}"}
+"""
+SECRETS = ("sk-secret-of-a", "sk-secret-of-b")
+
+
+def written(directory, features, *, head=HEAD, more=""):
+    """A configuration file with these features: a mapping from names to flow mappings."""
+    lines = "".join(f"  {name}: {text}\n" for name, text in features.items())
+    path = directory / "drill.yaml"
+    path.write_text(f"{head}\n{more}\nfeatures:\n{lines}")
+    return path
+
+
+def settings(directory, features, **options):
+    return load(written(directory, features, **options), os.environ, directory, Path("nowhere"))
+
+
+def performed(directory, features, *scenes, **options):
+    """What the scenes of these features showed, by feature and scene."""
+    read = settings(directory, features, **options)
+    wanted = storyboard.scenes_of(scenes)
+    played = storyboard.perform(read, storyboard.features_of(read, ()), wanted)
+    return {(scene.feature, scene.name): scene for scene in played}
+
+
+def one(directory, feature, scene, **options):
+    """What one scene of one feature showed."""
+    return performed(directory, {"f": feature}, scene, **options)["f", scene]
+
+
+def verdict(directory, feature, *scenes, **options):
+    return verdicts(performed(directory, {"f": feature}, *scenes, **options).values())[0]
+
+
+def sent(scene):
+    return {str(target): count for target, count in scene.requests.items()}
+
+
+def run(*arguments, environ=None):
+    """The real command, as a process."""
+    command = [sys.executable, "-m", "llmfail", *map(str, arguments)]
+    whole = {**os.environ, **(environ or {})}
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, env=whole, stdin=subprocess.DEVNULL, timeout=60
+    )

@@ -1,0 +1,179 @@
+"""The installed ``llmfail`` as processes of its own, with a configuration file in front of a simulator.
+
+What a test reads is what a user's script reads: the exit code, standard output as bytes, standard error as
+lines, and JSON where JSON was asked for.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from servers import CLAUDE, GEMINI, GPT
+
+LLMFAIL = Path(sys.executable).with_name("llmfail")
+PATIENCE = 60
+"""Seconds after which a process that still runs has failed the test. Nothing here should come near it."""
+PIPE_CAPACITY = 64 * 1024
+
+OPENAI = f"openai/{GPT}"
+ANTHROPIC = f"anthropic/{CLAUDE}"
+GOOGLE = f"google/{GEMINI}"
+KEYS = {
+    "ANTHROPIC_API_KEY": "made-up-anthropic-key",
+    "OPENAI_API_KEY": "made-up-openai-key",
+    "GOOGLE_API_KEY": "made-up-google-key",
+}
+
+
+def configuration(simulator, *chain, **sections):
+    """One feature over three providers that are the simulator. Nobody is asked twice unless a test says so."""
+    primary, *fallbacks = chain or (OPENAI, ANTHROPIC, GOOGLE)
+    return {
+        "version": 1,
+        "defaults": {"retries": 0},
+        "providers": {
+            "openai": {
+                "api": "openai",
+                "base_url": simulator.base_url("openai"),
+                "api_key": "${OPENAI_API_KEY}",
+            },
+            "anthropic": {
+                "api": "anthropic",
+                "base_url": simulator.base_url("anthropic"),
+                "api_key": "${ANTHROPIC_API_KEY}",
+            },
+            "google": {
+                "api": "gemini",
+                "base_url": simulator.base_url("google"),
+                "api_key": "${GOOGLE_API_KEY}",
+            },
+        },
+        "features": {"default": {"primary": primary, "fallbacks": fallbacks}},
+    } | sections
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A process that has ended."""
+
+    code: int
+    out: bytes
+    err: str
+
+    @property
+    def document(self):
+        """The one JSON value on standard output."""
+        return json.loads(self.out)
+
+    @property
+    def lines(self):
+        """What was said on standard error."""
+        return self.err.splitlines()
+
+    @property
+    def trail(self):
+        return [(entry["target"], entry["action"], entry["outcome"]) for entry in self.document["trail"]]
+
+
+@dataclass(frozen=True)
+class Program:
+    """``llmfail`` in a directory, with an environment; ``before`` stands between its name and the command."""
+
+    directory: Path
+    environ: dict
+    before: tuple = ()
+    launcher: tuple = ()
+    """A command line that runs the command line behind it, such as ``unshare``."""
+
+    def __call__(self, *arguments, stdin=b""):
+        with self.start(*arguments) as process:
+            return finish(process, stdin)
+
+    def start(self, *arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE):
+        return subprocess.Popen(
+            [*map(str, self.launcher), LLMFAIL, *map(str, self.before), *arguments],
+            cwd=self.directory,
+            env=os.environ | self.environ,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+        )
+
+    def ask(self, *arguments, stdin=b""):
+        """An ask that prints its receipt."""
+        return self("ask", "Say hello", "--json", *arguments, stdin=stdin)
+
+    def status(self, target=None):
+        """The status of everything or of one target, as another process sees it."""
+        ended = self("status", "--json")
+        assert ended.code == 0, ended
+        return ended.document if target is None else ended.document["providers"][target]
+
+    def with_environ(self, **environ):
+        return replace(self, environ=self.environ | environ)
+
+    def without(self, *names):
+        return replace(self, environ={k: v for k, v in self.environ.items() if k not in names})
+
+    def before_that(self, *options):
+        """The same with these options before the command."""
+        return replace(self, before=(*self.before, *options))
+
+    def under(self, *launcher):
+        return replace(self, launcher=launcher)
+
+
+def finish(process, stdin=b""):
+    """What a started process came to. One that does not end is killed, and fails the test."""
+    try:
+        out, err = process.communicate(stdin, timeout=PATIENCE)
+    except BaseException:
+        process.kill()
+        raise
+    return Ended(process.returncode, out or b"", (err or b"").decode())
+
+
+def at_once(program, number, *arguments):
+    """The results of so many processes that all stand behind one barrier until the last has come to it.
+
+    The barrier is the prompt on standard input: it is longer than a pipe holds, so a process that has taken
+    so much of it is past its start, and none goes on before the end of the prompt.
+    """
+    started = together(program, number, *arguments)
+    try:
+        return [finish(process) for process in started]
+    finally:
+        for process in started:
+            with process:
+                process.kill()
+
+
+def together(program, number, *arguments):
+    """So many processes that have just passed the barrier of ``at_once``."""
+    started = [program.start(*arguments) for _ in range(number)]
+    for process in started:
+        process.stdin.write(b"a long prompt " * (2 * PIPE_CAPACITY // 14))
+        process.stdin.flush()
+    for process in started:
+        process.stdin.close()
+        process.stdin = None
+    return started
+
+
+def wait_until(condition, patience=PATIENCE):
+    """Ask again and again, for as long as the patience lasts."""
+    ends_at = time.monotonic() + patience
+    while not condition():
+        assert time.monotonic() < ends_at, "it did not come true"
+        time.sleep(0.02)
+
+
+def moment(text):
+    """ISO 8601 in UTC as epoch seconds."""
+    assert text.endswith("Z"), text
+    return datetime.fromisoformat(text).timestamp()

@@ -1,0 +1,51 @@
+"""Which file is the configuration."""
+
+from __future__ import annotations
+
+import pytest
+
+from llmfail.core.errors import SettingsError
+from llmfail.settings import Origin, load
+from llmfail.settings.find import find, packaged, user_directory
+
+
+def test_the_first_of_option_variable_directory_user_and_package_is_chosen(home):
+    environ = {"LLMFAIL_CONFIG": "variable.yaml"}
+    mine = user_directory() / "llmfail.yaml"
+    mine.parent.mkdir(parents=True)
+    mine.touch()
+    here = home / "llmfail.yaml"
+    here.touch()
+    found = [find(home / "option.yaml", environ, home), find(None, environ, home), find(None, {}, home)]
+    here.unlink()
+    found.append(find(None, {}, home))
+    mine.unlink()
+    found.append(find(None, {}, home))
+    assert [source.origin for source in found] == list(Origin)
+    assert [source.path for source in found] == [
+        home / "option.yaml",
+        home / "variable.yaml",
+        here,
+        mine,
+        packaged(),
+    ]
+
+
+def test_an_empty_variable_is_as_good_as_none(home):
+    assert find(None, {"LLMFAIL_CONFIG": ""}, home).origin is Origin.PACKAGE
+
+
+def test_a_file_that_was_named_and_is_not_there_is_an_error_not_a_reason_to_look_elsewhere(home, state):
+    (home / "llmfail.yaml").write_text("version: 1")
+    with pytest.raises(SettingsError, match=r"gone\.yaml: .*no such file"):
+        load(None, {"LLMFAIL_CONFIG": "gone.yaml"}, home, state)
+
+
+def test_a_broken_link_in_the_current_directory_is_an_error(home, state):
+    (home / "llmfail.yaml").symlink_to("nowhere")
+    with pytest.raises(SettingsError, match="no such file"):
+        load(None, {}, home, state)
+
+
+def test_settings_remember_their_source(home, state):
+    assert load(None, {}, home, state).source.origin is Origin.PACKAGE

@@ -1,0 +1,79 @@
+"""What is shown is what is in force, without secrets, and can be read back."""
+
+from __future__ import annotations
+
+from textwrap import dedent
+
+import pytest
+import yaml
+
+from llmfail.settings.find import packaged
+from llmfail.settings.load import examine
+from llmfail.settings.show import as_yaml, effective
+
+TEXT = """\
+store: redis://me:hunter2@localhost/0
+providers:
+  p: {api: openai, api_key: "${K}"}
+  q: {api: openai, api_key: hunter2, base_url: "http://${HOST}/v1"}
+defaults: {timeout: 7s}
+features:
+  x: {primary: p/m, fallbacks: [q/m], system: "be ${SECRET}", degrade: [cached, text: "a: b #c"]}
+"""
+ENVIRON = {"K": "hunter2", "SECRET": "hunter2", "HOST": "h", "LLMFAIL_BREAKER__WINDOW": "9"}
+
+
+@pytest.fixture
+def examination(home):
+    path = home / "named.yaml"
+    path.write_text(dedent(TEXT))
+    return examine(path, ENVIRON, home)
+
+
+def test_no_secret_is_shown(examination):
+    assert "hunter2" not in as_yaml(examination)
+    assert "hunter2" not in str(effective(examination))
+
+
+def test_keys_are_masked_and_texts_that_use_the_environment_are_as_written(examination):
+    shown = effective(examination)
+    assert shown["providers"]["p"]["api_key"] == "****"
+    assert shown["providers"]["q"]["base_url"] == "http://h/v1"
+    assert shown["store"] == "redis://****@localhost/0"
+    assert shown["features"]["x"]["system"] == "be ${SECRET}"
+
+
+def test_defaults_and_overrides_are_filled_in(examination):
+    shown = effective(examination)
+    assert shown["features"]["x"]["timeout"] == 7
+    assert shown["features"]["x"]["retries"] == 1
+    assert shown["breaker"]["window"] == 9
+    assert shown["breaker"]["failure_threshold"] == 5
+    assert shown["alerts"]["latency_p95"] == 30
+
+
+def test_the_yaml_says_the_same_as_the_json(examination):
+    assert yaml.safe_load(as_yaml(examination)) == effective(examination)
+
+
+def test_the_yaml_of_the_example_says_the_same_and_is_a_configuration_again(home):
+    examination = examine(packaged(), {}, home)
+    text = as_yaml(examination)
+    assert yaml.safe_load(text) == effective(examination)
+    again = home / "again.yaml"
+    again.write_text(text)
+    assert examine(again, {}, home).problems == ()
+
+
+WHERE = {
+    "window: 9": "LLMFAIL_BREAKER__WINDOW",
+    "failure_threshold: 5": "default",
+    'api_key: "****"': "line 3, ${K}",
+    "timeout: 7": "line 5",
+}
+
+
+@pytest.mark.parametrize(("value", "origin"), WHERE.items())
+def test_each_line_says_where_its_value_is_from(examination, value, origin):
+    line = next(line for line in as_yaml(examination).splitlines() if line.strip().startswith(value))
+    assert line.endswith(f"# {origin}")

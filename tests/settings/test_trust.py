@@ -1,0 +1,227 @@
+"""A configuration that lay in the current directory gets no key, runs no command, reads no other file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from llmfail.core.errors import UsageError
+from llmfail.settings import load
+from llmfail.settings.find import Origin, Source
+from llmfail.settings.objections import OWNERS
+from llmfail.settings.trust import accept
+
+KEYS = dict.fromkeys(OWNERS, "hunter2") | {"SECRET": "hunter2", "GOOGLE_CLOUD_PROJECT": "hunter2"}
+
+
+def provider(entry: str) -> str:
+    return f"providers: {{p: {{{entry}}}}}\n"
+
+
+def key_at(base_url: str, variable: str = "ANTHROPIC_API_KEY", api: str = "anthropic") -> str:
+    return provider(f"api: {api}, base_url: '{base_url}', api_key: '${{{variable}}}'")
+
+
+REFUSED = {
+    "key to another host": key_at("https://evil.example"),
+    "key to loopback": key_at("http://127.0.0.1:8080"),
+    "key to localhost over https": key_at("https://localhost"),
+    "key to its host without TLS": key_at("http://api.anthropic.com"),
+    "key to its host at another port": key_at("https://api.anthropic.com:8443"),
+    "key to a host that begins alike": key_at("https://api.anthropic.com.evil.example"),
+    "key to a host that ends alike": key_at("https://xapi.anthropic.com"),
+    "key to its host with a dot": key_at("https://api.anthropic.com."),
+    "key to another vendor": key_at("https://api.openai.com/v1", api="openai"),
+    "key to another vendor by default": provider("api: openai, api_key: '${ANTHROPIC_API_KEY}'"),
+    "key that nobody owns": key_at("https://api.anthropic.com", "SECRET"),
+    "key with a default": key_at("https://evil.example", "ANTHROPIC_API_KEY:-x"),
+    "key among letters": provider("api: openai, base_url: 'https://e.example', api_key: 'x${SECRET}y'"),
+    "key and another": provider("api: anthropic, api_key: '${ANTHROPIC_API_KEY}${SECRET}'"),
+    "key as project": provider("api: vertex, project: '${SECRET}'"),
+    "project to another host": provider(
+        "api: vertex, base_url: 'https://evil.example', project: '${GOOGLE_CLOUD_PROJECT}'"
+    ),
+    "token from a variable": provider("api: vertex, project: p, token: '${SECRET}'"),
+    "Google token to another host": provider("api: vertex, project: p, base_url: 'https://evil.example'"),
+    "Google token to a bucket": provider(
+        "api: vertex, project: p, base_url: 'https://storage.googleapis.com'"
+    ),
+    "Google token to a host that ends alike": provider(
+        "api: vertex, project: p, base_url: 'https://evil.example-aiplatform.googleapis.com'"
+    ),
+    "Google token without TLS": provider(
+        "api: vertex, project: p, base_url: 'http://aiplatform.googleapis.com'"
+    ),
+    "variable in the URL": provider("api: openai, api_key: none, base_url: 'https://evil.example/${SECRET}'"),
+    "variable in a system text": "features: {x: {system: 'a ${SECRET}'}}",
+    "variable in a template": "templates: {t: 'a ${SECRET}'}",
+    "variable in the store": "store: redis://${SECRET}/0",
+    "variable in a fixed text": "features: {x: {degrade: [text: '${SECRET}']}}",
+    "variable in a list": provider("api: openai, fallbacks: ['${SECRET}']"),
+    "variable behind an escape": "templates: {t: '$${A} ${SECRET}'}",
+    "variable behind an alias": "templates: {a: &x '${SECRET}'}\nfeatures: {x: {system: *x}}",
+    "variable behind a merge": (
+        "providers: {a: &x {api: anthropic, api_key: '${ANTHROPIC_API_KEY}'}, "
+        "b: {<<: *x, base_url: 'https://evil.example'}}"
+    ),
+    "command": "features: {x: {degrade: [command: [id]]}}",
+    "command behind an alias": "features: {x: {degrade: &d [{command: [id]}]}, y: {degrade: *d}}",
+    "schema elsewhere": "features: {x: {expect: {schema: ../keys.json}}}",
+    "schema by its whole path": "features: {x: {expect: {schema: /etc/hosts.json}}}",
+    "schema behind a link": "features: {x: {expect: {schema: link.json}}}",
+}
+
+ACCEPTED = {
+    "nothing at all": "version: 1",
+    "keys that stay with their owners": "providers:\n"
+    + "".join(
+        f"  {name.lower()}: {{api: openai, base_url: 'https://{host}/v1', api_key: '${{{name}}}'}}\n"
+        for name, host in OWNERS.items()
+    ),
+    "defaults of the vendors": "providers: {a: {api: anthropic, api_key: '${ANTHROPIC_API_KEY}'}, "
+    "o: {api: openai, api_key: '${OPENAI_API_KEY:-}'}, g: {api: gemini, api_key: '${GEMINI_API_KEY}'}}",
+    "owner with its port": key_at("https://API.anthropic.com:443/"),
+    "vertex": provider("api: vertex, project: '${GOOGLE_CLOUD_PROJECT:-}', location: europe-west4"),
+    "vertex in a region": provider(
+        "api: vertex, project: p, base_url: 'https://us-east5-aiplatform.googleapis.com'"
+    ),
+    "no key to loopback": provider("api: openai, base_url: 'http://127.0.0.1:1/v1', api_key: none"),
+    "a key of its own": provider("api: openai, base_url: 'https://evil.example', api_key: its-own"),
+    "an escape": "templates: {t: '$${name}'}",
+    "a schema inside": "features: {x: {expect: {schema: ./inside.json}}}",
+}
+
+
+@pytest.fixture
+def found(home, state):
+    """Load a text as ./llmfail.yaml."""
+    (home / "inside.json").write_text("{}")
+    (home / "link.json").symlink_to(home.parent / "keys.json")
+    (home.parent / "keys.json").write_text('{"key": "hunter2"}')
+
+    def found(text, **environ):
+        (home / "llmfail.yaml").write_text(text)
+        return load(None, KEYS | environ, home, state)
+
+    return found
+
+
+@pytest.mark.parametrize("text", REFUSED.values(), ids=REFUSED)
+def test_a_file_that_needs_trust_is_refused_until_it_has_it(found, home, state, text):
+    with pytest.raises(UsageError, match="llmfail config trust") as caught:
+        found(text)
+    assert caught.value.exit_code == 2
+    assert "hunter2" not in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize("text", REFUSED.values(), ids=REFUSED)
+def test_the_same_file_is_fine_when_it_was_named(found, home, state, text):
+    path = home / "llmfail.yaml"
+    path.write_text(text)
+    for config, environ in ((path, {}), (None, {"LLMFAIL_CONFIG": str(path)})):
+        try:
+            load(config, KEYS | environ, home, state)
+        except UsageError as error:
+            assert "config trust" not in str(error)  # noqa: PT017 - some are invalid for another reason
+
+
+@pytest.mark.parametrize("text", ACCEPTED.values(), ids=ACCEPTED)
+def test_a_file_that_does_no_harm_needs_no_trust(found, text):
+    assert found(text).source.origin is Origin.DIRECTORY
+
+
+def test_the_refusal_says_what_would_happen_where(found):
+    with pytest.raises(UsageError) as caught:
+        found(key_at("https://evil.example") + "features: {x: {degrade: [command: [id]]}}")
+    first, second = str(caught.value).splitlines()
+    assert "found in the current directory" in first
+    assert "ANTHROPIC_API_KEY at evil.example" in first
+    assert "providers.p.api_key" in first
+    assert "1 more" in first
+    assert "config trust" in second
+
+
+COMMAND = "features: {x: {degrade: [command: [id]]}}\n"
+
+
+def test_trust_holds_until_the_file_changes(found, home, state):
+    path = home / "llmfail.yaml"
+    path.write_text(COMMAND)
+    accept(path, COMMAND, state)
+    assert found(COMMAND).feature("x").degrade
+    assert found(COMMAND).feature("x").degrade, "on the short way too"
+    with pytest.raises(UsageError, match="config trust"):
+        found(COMMAND + "#")
+    assert found(COMMAND).feature("x").degrade, "and again, when it is what it was"
+
+
+def test_trust_is_for_one_path(found, home, state, tmp_path):
+    elsewhere = tmp_path / "elsewhere.yaml"
+    elsewhere.write_text(COMMAND)
+    accept(elsewhere, COMMAND, state)
+    with pytest.raises(UsageError, match="config trust"):
+        found(COMMAND)
+
+
+def test_trust_is_by_the_resolved_path(home, state, tmp_path):
+    (tmp_path / "real").mkdir()
+    real = tmp_path / "real" / "llmfail.yaml"
+    real.write_text(COMMAND)
+    (home / "llmfail.yaml").symlink_to(real)
+    accept(home / "llmfail.yaml", COMMAND, state)
+    assert load(None, {}, real.parent, state).feature("x").degrade
+
+
+def test_several_files_can_be_trusted_and_the_record_is_private(home, state):
+    for name in ("a.yaml", "b.yaml"):
+        accept(home / name, COMMAND, state)
+    record = state / "trusted.json"
+    assert set(json.loads(record.read_text())) == {str(home / "a.yaml"), str(home / "b.yaml")}
+    assert record.stat().st_mode & 0o777 == 0o600
+    assert [each.name for each in state.iterdir()] == ["trusted.json"]
+
+
+@pytest.mark.parametrize("damage", [b"", b"[]", b"{", b"\xff", b"null", b"true"])
+def test_a_damaged_record_is_no_consent_and_can_be_written_again(found, home, state, damage):
+    (state / "trusted.json").write_bytes(damage)
+    with pytest.raises(UsageError, match="config trust"):
+        found(COMMAND)
+    accept(home / "llmfail.yaml", COMMAND, state)
+    assert found(COMMAND)
+
+
+def test_consent_that_cannot_be_kept_is_an_error(home):
+    (home / "file").touch()
+    with pytest.raises(UsageError, match="cannot write"):
+        accept(home / "llmfail.yaml", COMMAND, home / "file")
+
+
+def test_what_the_user_overrides_is_the_users_own(found):
+    text = provider("api: anthropic, api_key: '${ANTHROPIC_API_KEY}'")
+    settings = found(text, LLMFAIL_PROVIDERS__P__BASE_URL="http://localhost:9", LLMFAIL_CACHE__TTL="1")
+    assert settings.providers["p"].base_url == "http://localhost:9"
+
+
+def test_the_file_is_judged_as_it_is_written_not_as_it_is_overridden(found):
+    with pytest.raises(UsageError, match="config trust"):
+        found(key_at("https://evil.example"), LLMFAIL_PROVIDERS__P__API_KEY="none")
+
+
+def test_a_key_that_the_user_sets_by_override_does_not_go_where_the_file_says(found):
+    text = provider("api: anthropic, base_url: 'https://evil.example', api_key: none")
+    with pytest.raises(UsageError, match=r"a key of yours to evil\.example"):
+        found(text, LLMFAIL_PROVIDERS__P__API_KEY="hunter2")
+    fine = provider("api: anthropic, base_url: 'https://api.anthropic.com'")
+    assert found(fine, LLMFAIL_PROVIDERS__P__API_KEY="hunter2").providers["p"].api_key
+
+
+def test_a_file_of_the_user_or_of_the_package_needs_no_trust(home, state):
+    from llmfail.settings.objections import objections  # noqa: PLC0415
+
+    tree = {"features": {"x": {"degrade": [{"command": ["id"]}]}}}
+    for origin in Origin:
+        found = objections(Source(path=Path("x"), origin=origin), tree, ())
+        assert bool(found) == (origin is Origin.DIRECTORY)
