@@ -151,10 +151,10 @@ def _assertion(document: Mapping[str, Any], path: Path, now: float) -> str:
         "exp": int(now) + 3600,
     }
     try:
-        signer = crypt.RSASigner.from_service_account_info(document)
+        signer = crypt.RSASigner.from_service_account_info(document)  # type: ignore[no-untyped-call]
     except ValueError:
         raise _refused(f"{path}: its private key cannot be read; make a new key") from None
-    signed: bytes = jwt.encode(signer, claims)
+    signed: bytes = jwt.encode(signer, claims)  # type: ignore[no-untyped-call]
     return signed.decode("ascii")
 
 

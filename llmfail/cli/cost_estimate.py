@@ -13,10 +13,8 @@ from llmfail.cli.output import emit_json
 from llmfail.cli.prompt import prompt_of
 from llmfail.core.errors import UsageError
 from llmfail.core.estimate import USUAL, Estimate, Line, chain, month, offer, scenario
-from llmfail.core.model import Target
 from llmfail.core.plan import Candidate, order_of
 from llmfail.core.tokens import estimate
-from llmfail.engine.chain import targets_of
 from llmfail.engine.route import Routes
 from llmfail.settings.settings import Settings
 from llmfail.settings.types import Feature
@@ -84,7 +82,7 @@ def command(
         for each in _features(settings, feature or ())
     ]
     wanted = [scenario(name, tuple(settings.providers)) for name in scenarios or _usual(settings, lines)]
-    pool = [_candidate(settings, routes, target) for target in settings.targets()]
+    pool = {target: routes[target].price for target in settings.targets()}
     result = Estimate(tuple(lines), tuple(month(each, lines, pool, requests) for each in wanted))
     if as_json:
         emit_json(result.to_json())
@@ -110,7 +108,7 @@ def _line(
     if prompt is not None:
         input_tokens = estimate(feature.system or "") + estimate(prompt)
     tokens = (INPUT_TOKENS if input_tokens is None else input_tokens, output_tokens)
-    chained = _candidates(settings, routes, feature)
+    chained = _chained(settings, routes, feature)
     if not chained:
         raise UsageError(
             f"feature {feature.name} has no target: give it a primary, or models with room for it"
@@ -118,27 +116,14 @@ def _line(
     return Line(feature.name, *tokens, tuple(offer(each.target, each.price, *tokens) for each in chained))
 
 
-def _candidates(settings: Settings, routes: Routes, feature: Feature) -> tuple[Candidate, ...]:
+def _chained(settings: Settings, routes: Routes, feature: Feature) -> tuple[Candidate, ...]:
     """The chain as it is tried; without a list, everything that is usable, or would be with a key."""
-    made = [_candidate(settings, routes, entry.target) for entry in targets_of(settings, feature)]
     if feature.primary is not None:
-        return chain(made, feature.order or "listed")
+        return chain(routes.chain(feature), feature.order or "listed")
     room = settings.resolved(feature).max_tokens
-    roomy = [one for one in made if one.max_output is None or one.max_output >= room]
+    roomy = [one for one in routes.chain(feature) if one.max_output is None or one.max_output >= room]
     ready = [one for one in roomy if one.missing_key is None]
     return chain(ready or roomy, feature.order or order_of(feature.priority))
-
-
-def _candidate(settings: Settings, routes: Routes, target: Target) -> Candidate:
-    model, route = settings.model(target), routes[target]
-    return Candidate(
-        target=target,
-        timeout=settings.defaults.timeout,
-        quality=model.quality,
-        price=route.price,
-        max_output=model.max_output,
-        missing_key=route.missing_key,
-    )
 
 
 def _usual(settings: Settings, lines: Sequence[Line]) -> tuple[str, ...]:

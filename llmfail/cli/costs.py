@@ -52,7 +52,7 @@ def _figures(offer: Offer, line: Line, place: int) -> Iterator[str | Text]:
     elif share is None:
         yield "unknown"
     else:
-        yield Text(percent(round(share, 3)), "green" if share > 0 else "red" if share < 0 else "")
+        yield Text(percent(share), "green" if share > 0 else "red" if share < 0 else "")
 
 
 def _months(screen: Console, result: Estimate) -> Table:
@@ -74,11 +74,10 @@ def _months(screen: Console, result: Estimate) -> Table:
 
 
 def _served(month: Month) -> Text:
-    """The targets with the number of features that each serves, and what stands in the way."""
-    served = _counted(month.served_by)
-    names = ", ".join(
-        f"{target} ({count})" if len(served) > 1 else str(target) for target, count in served.items()
-    )
+    """The targets, with the number of features that each serves, and what stands in the way."""
+    counted = _counted(month.served_by).items()
+    alone = len(counted) == 1 or len(month.served_by) == 1
+    names = ", ".join(str(target) if alone else f"{target} ({count})" for target, count in counted)
     note = f"{'; ' if names else ''}{month.note}" if month.note else ""
     return Text.assemble(names, (note, "yellow"))
 

@@ -19,10 +19,6 @@ class Globals:
 
 def state_dir_from(option: Path | None, environ: Mapping[str, str]) -> Path:
     """--state-dir, else LLMFAIL_STATE_DIR, else the user's state directory."""
-    if option is not None:
-        return option.absolute()
-    if named := environ.get("LLMFAIL_STATE_DIR"):
-        return Path(named).expanduser().absolute()
-    import platformdirs  # noqa: PLC0415 - start-up
+    from llmfail.settings.state import state_directory  # noqa: PLC0415 - start-up: not for --help
 
-    return Path(platformdirs.user_state_dir("llmfail", appauthor=False))
+    return state_directory(option, environ)

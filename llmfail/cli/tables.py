@@ -110,8 +110,15 @@ def milliseconds(latency_ms: float | None) -> str:
 
 
 def percent(share: float | None) -> str:
-    """A share with as few digits as tell it: ``100%``, ``58.3%``; all and nothing only when it is so."""
-    return "-" if share is None else f"{share * 100:.1f}".removesuffix(".0") + "%"
+    """A share as ``58.3%``; ``0%`` and ``100%`` only when it is so."""
+    if share is None:
+        return "-"
+    if 0 < share < 0.0005:
+        return "<0.1%"
+    if 0.9995 < share < 1:
+        return ">99.9%"
+    # Adding zero makes nothing of a negative one.
+    return f"{round(share * 100, 1) + 0.0:.1f}".removesuffix(".0") + "%"
 
 
 def exact_usd(pico: int | None) -> str:

@@ -95,6 +95,10 @@ class Estimate:
         }
 
 
+Pool = Mapping[Target, Price | None]
+"""Every target of a configuration with its price."""
+
+
 def offer(target: Target, price: Price | None, input_tokens: int, output_tokens: int) -> Offer:
     usage = Usage(input_tokens, output_tokens=output_tokens)
     return Offer(target, price, None if price is None else cost(usage, price))
@@ -141,8 +145,8 @@ def scenario(text: str, providers: Collection[str]) -> Scenario:
             raise UsageError(f"--scenario takes {GRAMMAR}, got {text!r}")
 
 
-def month(one: Scenario, lines: Sequence[Line], pool: Sequence[Candidate], requests: int) -> Month:
-    """The cost of so many requests, split evenly over the features. ``pool`` is everything configured."""
+def month(one: Scenario, lines: Sequence[Line], pool: Pool, requests: int) -> Month:
+    """The cost of so many requests, split evenly over the features."""
     served = {line.feature: _serving(one, line, pool) for line in lines}
     each = Fraction(requests, len(lines))
     parts = [share * each * chosen.cost for used in served.values() for chosen, share in used if chosen.cost]
@@ -161,7 +165,7 @@ Serving = tuple[tuple[Offer, Fraction], ...]
 """Who serves a feature, each with its share; nobody when nothing is left."""
 
 
-def _serving(one: Scenario, line: Line, pool: Sequence[Candidate]) -> Serving:
+def _serving(one: Scenario, line: Line, pool: Pool) -> Serving:
     match one.kind:
         case "all-primary":
             return _whole(line.primary)
@@ -171,7 +175,7 @@ def _serving(one: Scenario, line: Line, pool: Sequence[Candidate]) -> Serving:
             return _whole(_cheapest(line.offers))
         case "budget":
             tokens = line.input_tokens, line.output_tokens
-            return _whole(_cheapest([offer(each.target, each.price, *tokens) for each in pool]))
+            return _whole(_cheapest([offer(target, price, *tokens) for target, price in pool.items()]))
         case "outage":
             left = (each for each in line.offers if each.target.provider != one.provider)
             return tuple((each, Fraction(1)) for each in left)[:1]

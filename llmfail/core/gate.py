@@ -7,6 +7,7 @@ Budgets and rate limits belong here as well: further keys, read and written in t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from llmfail.core import breaker, codec
 from llmfail.core import credential as credentials
@@ -15,7 +16,7 @@ from llmfail.core.credential import Block
 from llmfail.core.model import Target
 from llmfail.core.outcome import Kind, Outcome
 from llmfail.core.receipt import Skip, iso
-from llmfail.core.record import Values, Write, Writes, ours
+from llmfail.core.record import Step, Values, Write, Writes, ours
 from llmfail.core.stats import HOUR, KEPT_HOURS, count_call, hour_of
 
 QUIRK_MEMORY = 30 * 24 * 3600.0
@@ -114,21 +115,10 @@ def admit(
     return ours(writes, values), Admitted(answer, now, quirks)
 
 
-def settle_keys(gate: Gate, admitted: Admitted) -> tuple[str, ...]:
-    return (*gate.keys, tally_key(gate.target, hour_of(admitted.at)), TARGETS)
-
-
-def settle(
-    gate: Gate, admitted: Admitted, settlement: Settlement, values: Values, now: float
-) -> tuple[Writes, None]:
-    """Tell what became of it: circuit, credential, quirk and counters, each written only when it changed."""
-    writes = {
-        **_settle_circuit(gate, admitted.ticket, settlement.outcome, values, now),
-        **_settle_credential(gate, settlement.outcome, values, now),
-        **_learn(gate, settlement.quirks, values, now),
-        **_count(gate, admitted, settlement, values),
-    }
-    return ours(writes, values), None
+def settle(gate: Gate, admitted: Admitted, settlement: Settlement) -> Step:
+    """Tell what became of it: circuit, credential, quirks and counters, each written only when it changed."""
+    keys = (*gate.keys, tally_key(gate.target, hour_of(admitted.at)), TARGETS)
+    return Step(keys, partial(_settle, gate, admitted, settlement))
 
 
 def look(gate: Gate, values: Values, now: float) -> Look:
@@ -160,6 +150,16 @@ def trip(gate: Gate, seconds: float | None, values: Values, now: float) -> tuple
     until = float("inf") if seconds is None else now + seconds
     held = breaker.hold(codec.load_circuit(values[gate.circuit_key]), now, until)
     return ours({gate.circuit_key: _circuit_write(held, gate.rules)}, values), None
+
+
+def _settle(gate: Gate, admitted: Admitted, settlement: Settlement, values: Values, now: float) -> Writes:
+    writes = {
+        **_settle_circuit(gate, admitted.ticket, settlement.outcome, values, now),
+        **_settle_credential(gate, settlement.outcome, values, now),
+        **_learn(gate, settlement.quirks, values, now),
+        **_count(gate, admitted, settlement, values),
+    }
+    return ours(writes, values)
 
 
 _REASONS = {

@@ -7,10 +7,11 @@ judge: decisions are made as if there were none, and it is left alone.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 VERSION = 1
+_OURS = f'{{"v":{VERSION},'
 
 T = TypeVar("T")
 Values = Mapping[str, str | None]
@@ -45,7 +46,7 @@ def load(text: str | None, read: Callable[[dict[str, Any]], T]) -> T | None:
 
 def newer(text: str | None) -> bool:
     """Whether a later version of llmfail wrote this, so that it must be left alone."""
-    if text is None:
+    if text is None or text.startswith(_OURS):
         return False
     try:
         return bool(json.loads(text)["v"] > VERSION)
@@ -56,3 +57,25 @@ def newer(text: str | None) -> bool:
 def ours(writes: Writes, values: Values) -> Writes:
     """The writes without those that would overwrite a record of a newer version."""
     return {key: write for key, write in writes.items() if not newer(values.get(key))}
+
+
+class Step(NamedTuple):
+    """A change of some records, to be made by a store: ``change(values, now)`` gives the writes."""
+
+    keys: Sequence[str]
+    change: Callable[[Values, float], Writes]
+
+
+def together(steps: Sequence[Step]) -> Step:
+    """Several changes as one, each seeing what those before it have written."""
+
+    def change(values: Values, now: float) -> Writes:
+        seen = dict(values)
+        writes: dict[str, Write | None] = {}
+        for step in steps:
+            made = step.change(seen, now)
+            seen.update({key: write.text if write else None for key, write in made.items()})
+            writes.update(made)
+        return writes
+
+    return Step(tuple(dict.fromkeys(key for step in steps for key in step.keys)), change)

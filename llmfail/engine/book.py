@@ -7,7 +7,7 @@ from typing import Any
 
 from llmfail.core import codec
 from llmfail.core.receipt import Receipt, Skip, iso
-from llmfail.core.record import Values, Write, Writes, dump, load, ours
+from llmfail.core.record import Step, Values, Write, Writes, dump, load, ours
 from llmfail.core.stats import HOUR, KEPT_HOURS, count_ask, hour_of
 from llmfail.engine.ports import Ports
 
@@ -20,13 +20,13 @@ def routing_key(hour: int) -> str:
     return f"routing/{hour}"
 
 
-async def enter(ports: Ports, receipt: Receipt, prompt: str | None) -> None:
+def entry(receipt: Receipt, prompt: str | None, wall: float) -> Step:
     """Count an ask and keep its receipt; the answer is not kept, the prompt only when it is given."""
-    hour = hour_of(ports.wall())
-    entry = {"at": iso(ports.wall()), **receipt.to_json(), "prompt": prompt}
+    hour = hour_of(wall)
+    kept = {"at": iso(wall), **receipt.to_json(), "prompt": prompt}
     if prompt is None:
-        del entry["answer"], entry["prompt"]
-    await ports.keeper.update([routing_key(hour), LOG], partial(_enter, receipt, entry, hour))
+        del kept["answer"], kept["prompt"]
+    return Step([routing_key(hour), LOG], partial(_enter, receipt, kept, hour))
 
 
 async def recent(ports: Ports, most: int) -> list[dict[str, Any]]:
@@ -40,9 +40,7 @@ async def recent(ports: Ports, most: int) -> list[dict[str, Any]]:
     return [{key: fields[key] for key in fields if key != "v"} for fields in found if fields is not None]
 
 
-def _enter(
-    receipt: Receipt, entry: dict[str, Any], hour: int, values: Values, now: float
-) -> tuple[Writes, None]:
+def _enter(receipt: Receipt, kept: dict[str, Any], hour: int, values: Values, now: float) -> Writes:
     routing = count_ask(
         codec.load_routing(values[routing_key(hour)]),
         tier=receipt.tier,
@@ -54,9 +52,9 @@ def _enter(
     writes = {
         routing_key(hour): Write(codec.dump_routing(routing), float((hour + KEPT_HOURS) * HOUR)),
         LOG: Write(dump({"next": number + 1})),
-        _slot(number): Write(dump(entry), now + LOG_KEPT),
+        _slot(number): Write(dump(kept), now + LOG_KEPT),
     }
-    return ours(writes, values), None
+    return ours(writes, values)
 
 
 def _following(values: Values) -> int:

@@ -10,12 +10,12 @@ from llmfail.core import codec
 from llmfail.core.ask import Ask
 from llmfail.core.errors import UsageError
 from llmfail.core.gate import tally_key
-from llmfail.core.model import Request, Target
+from llmfail.core.model import Request
 from llmfail.core.plan import Candidate, Chance, arrange, order_of
 from llmfail.core.record import Values, Write, Writes, dump, load
 from llmfail.core.stats import hour_of, percentile, sum_tallies
 from llmfail.engine.ports import Ports
-from llmfail.engine.route import Routes
+from llmfail.engine.route import Routes, fallbacks_of
 from llmfail.settings.settings import Settings
 from llmfail.settings.types import Defaults, Fallback, Feature
 
@@ -70,57 +70,20 @@ def request_of(feature: Feature, numbers: Defaults, ask: Ask) -> Request:
     )
 
 
-def targets_of(settings: Settings, feature: Feature) -> tuple[Fallback, ...]:
-    """The chain of a feature as it is written; without a primary, every target the configuration names."""
-    if feature.primary is None:
-        return tuple(Fallback(target=target) for target in settings.targets())
-    return (Fallback(target=feature.primary), *(feature.fallbacks or _of_provider(settings, feature.primary)))
-
-
-def first_target(settings: Settings, provider: str) -> Target | None:
-    """What a provider's bare name stands for: the first of its models that the configuration names."""
-    return next((target for target in settings.targets() if target.provider == provider), None)
-
-
-def _candidate(
-    settings: Settings, routes: Routes, feature: Feature, entry: Fallback, timeout: float | None
-) -> Candidate:
-    model = settings.model(entry.target)
-    route = routes[entry.target]
-    return Candidate(
-        target=entry.target,
-        timeout=settings.timeout(feature, entry.target) if timeout is None else timeout,
-        note=entry.note,
-        weight=entry.weight,
-        quality=model.quality,
-        price=route.price,
-        context=model.context,
-        max_output=model.max_output,
-        missing_key=route.missing_key,
-    )
-
-
 def _candidates(settings: Settings, routes: Routes, feature: Feature, ask: Ask) -> tuple[Candidate, ...]:
-    chain = _asked_for(settings, ask) or targets_of(settings, feature)
-    made = tuple(_candidate(settings, routes, feature, entry, ask.timeout) for entry in chain)
-    if ask.targets or feature.primary is not None:
-        return made
-    room = settings.resolved(feature).max_tokens if ask.max_tokens is None else ask.max_tokens
-    return tuple(one for one in made if one.max_output is None or one.max_output >= room)
+    chain = routes.chain(feature)
+    if ask.targets:
+        chain = tuple(routes.candidate(feature, entry) for entry in _asked_for(settings, ask))
+    elif feature.primary is None:
+        room = settings.resolved(feature).max_tokens if ask.max_tokens is None else ask.max_tokens
+        chain = tuple(one for one in chain if one.max_output is None or one.max_output >= room)
+    return chain if ask.timeout is None else tuple(replace(one, timeout=ask.timeout) for one in chain)
 
 
 def _asked_for(settings: Settings, ask: Ask) -> tuple[Fallback, ...]:
     """The targets that the caller named; a single one keeps the fallbacks of its provider."""
-    if len(ask.targets) == 1:
-        return (Fallback(target=ask.targets[0]), *_of_provider(settings, ask.targets[0]))
-    return tuple(Fallback(target=target) for target in ask.targets)
-
-
-def _of_provider(settings: Settings, target: Target) -> tuple[Fallback, ...]:
-    """The fallbacks of a target's provider: targets, or providers that stand for their first target."""
-    named = settings.provider_of(target).fallbacks
-    firsts = (name if isinstance(name, Target) else first_target(settings, name) for name in named)
-    return tuple(Fallback(target=found) for found in firsts if found is not None and found != target)
+    fallbacks = fallbacks_of(settings, ask.targets[0]) if len(ask.targets) == 1 else ()
+    return (*(Fallback(target=target) for target in ask.targets), *fallbacks)
 
 
 async def _arranged(

@@ -72,18 +72,25 @@ class Engine:
         """Ask one target something tiny; what it says of the target is recorded, the ask itself is not."""
         ask = Ask(question(PROBE), targets=(target,), max_tokens=PROBE_TOKENS, fallback=False)
         job = replace(await job_of(self.settings, self._routes, ask, self.ports), rounds=0)
-        return await self._receipt(job, ask, completion(job.request))
+        return await self._walk(job, ask, completion(job.request), kept=False)
 
-    async def _walk(self, job: Job, ask: Ask, exchange: Exchange) -> Receipt:
-        receipt = await self._receipt(job, ask, exchange)
-        await book.enter(self.ports, receipt, ask.prompt if self.settings.privacy.log_prompts else None)
-        return receipt
-
-    async def _receipt(self, job: Job, ask: Ask, exchange: Exchange) -> Receipt:
+    async def _walk(self, job: Job, ask: Ask, exchange: Exchange, *, kept: bool = True) -> Receipt:
+        """``kept``: counted and logged as an ask; what was learnt of the targets is recorded in any case."""
         started = self.ports.monotonic()
         walk = Walk(self._routes, self.ports, job, exchange)
-        found = await walk.run()
-        latency_ms = round((self.ports.monotonic() - started) * 1000)
+        entries = []
+        try:
+            found = await walk.run()
+            latency_ms = round((self.ports.monotonic() - started) * 1000)
+            receipt = self._receipt(job, ask, walk, found, latency_ms)
+            if kept:
+                prompt = ask.prompt if self.settings.privacy.log_prompts else None
+                entries.append(book.entry(receipt, prompt, self.ports.wall()))
+        finally:
+            await walk.settle(*entries)
+        return receipt
+
+    def _receipt(self, job: Job, ask: Ask, walk: Walk, found: Found | None, latency_ms: int) -> Receipt:
         blank = Receipt(
             id=self.ports.new_id(),
             feature=job.feature,

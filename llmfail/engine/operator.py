@@ -15,9 +15,8 @@ from llmfail.core.overview import Status, TargetStatus, status_of
 from llmfail.core.record import Values
 from llmfail.core.stats import Thresholds, alerts, hour_of, sum_routings, sum_tallies
 from llmfail.engine.book import routing_key
-from llmfail.engine.chain import first_target, targets_of
 from llmfail.engine.ports import Ports
-from llmfail.engine.route import Routes
+from llmfail.engine.route import Routes, first_target, targets_of
 from llmfail.settings.settings import Settings
 
 SHOWN_HOURS = 24

@@ -1,7 +1,8 @@
 """One ask on its way along its chain: admit, send, settle, and on to wherever the outcome leads.
 
-A call that was admitted is settled whatever happens, Ctrl-C included. Only name resolution and routing
-failures wait until the end of the walk, because they may turn out to be our own network's.
+A call that was admitted is settled whatever happens, Ctrl-C included. A failure is settled at once, for
+others to know; the answer at the end, in one step with whatever else is kept of the ask; name resolution and
+routing failures at the end too, because they may turn out to be our own network's.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from llmfail.core.outcome import CONSEQUENCES, Kind, Outcome
 from llmfail.core.plan import Candidate
 from llmfail.core.pricing import charge
 from llmfail.core.receipt import Entry, Skip
+from llmfail.core.record import Step, together
 from llmfail.engine.chain import Job
 from llmfail.engine.exchange import Answer, Exchange, Reading, read, unanswered
 from llmfail.engine.ports import Ports
@@ -43,16 +45,19 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class _Admission:
-    """An admitted call; it is settled once."""
+class _Call:
+    """An admitted call and what became of it; it is settled once."""
 
     gate: Gate
     admitted: Admitted
+    settlement: Settlement
     host: str
 
 
 class Walk:
-    """One ask under way. Run it once, then read ``trail``, ``deadline_passed``, ``own_network``."""
+    """One ask under way. Run it once, read ``trail``, ``deadline_passed`` and ``own_network``, and ``settle``
+    whatever happened.
+    """
 
     def __init__(self, routes: Routes, ports: Ports, job: Job, exchange: Exchange) -> None:
         self._routes = routes
@@ -61,8 +66,9 @@ class Walk:
         self._exchange = exchange
         self._ends_at = ports.monotonic() + job.deadline
         self._stopped = False
+        self._over = False
         self._overflowed: int | None = None
-        self._pending: list[tuple[_Admission, Settlement]] = []
+        self._pending: list[_Call] = []
         self._outcomes: list[Outcome] = []
         self.trail: list[Entry] = []
         self.retry_at: float | None = None
@@ -70,13 +76,17 @@ class Walk:
         self.own_network = False
 
     async def run(self) -> Found | None:
-        neutral = True
-        try:
-            found = await self._rounds()
-            neutral = self.own_network = found is None and self._is_own_network()
-        finally:
-            await self._settle_pending(neutral=neutral)
+        found = await self._rounds()
+        self.own_network = found is None and self._is_own_network()
+        self._over = True
         return found
+
+    async def settle(self, *also: Step) -> None:
+        """Settle what is left to settle, in one step with ``also``."""
+        steps = [gates.settle(call.gate, call.admitted, self._judged(call)) for call in self._pending]
+        self._pending = []
+        if steps or also:
+            await self._write(together([*steps, *also]))
 
     async def _rounds(self) -> Found | None:
         candidates: Sequence[Candidate] = self._job.candidates
@@ -163,7 +173,7 @@ class Walk:
         finally:
             latency_ms = round((self._ports.monotonic() - started) * 1000)
             settlement = self._settlement(candidate, reading, latency_ms, dropped)
-            await self._settle(_Admission(gate, admitted, endpoint.base_url), settlement)
+            await self._settle(_Call(gate, admitted, settlement, endpoint.base_url))
         self._called(candidate, reading, settlement)
         if reading.outcome.kind is Kind.OK and reading.answer is not None:
             return Found(candidate, reading.answer, settlement.cost)
@@ -199,25 +209,27 @@ class Walk:
             quirks=dropped if reading.outcome.kind is Kind.OK else frozenset(),
         )
 
-    async def _settle(self, admission: _Admission, settlement: Settlement) -> None:
-        if settlement.outcome.unreachable:
-            self._pending.append((admission, settlement))
-            return
-        gate, admitted = admission.gate, admission.admitted
-        change = partial(gates.settle, gate, admitted, settlement)
-        await self._ports.keeper.update(gates.settle_keys(gate, admitted), change)
+    async def _settle(self, call: _Call) -> None:
+        outcome = call.settlement.outcome
+        if outcome.kind is Kind.OK or outcome.unreachable:
+            self._pending.append(call)
+        else:
+            await self._write(gates.settle(call.gate, call.admitted, call.settlement))
 
-    async def _settle_pending(self, *, neutral: bool) -> None:
-        for admission, settlement in self._pending:
-            kind = Kind.CANCELLED if neutral else settlement.outcome.kind
-            outcome = replace(settlement.outcome, kind=kind, unreachable=False)
-            await self._settle(admission, replace(settlement, outcome=outcome))
-        self._pending = []
+    def _judged(self, call: _Call) -> Settlement:
+        """A failure of our own network, or of a walk that was broken off, says nothing about the target."""
+        settlement = call.settlement
+        if not settlement.outcome.unreachable or (self._over and not self.own_network):
+            return settlement
+        return replace(settlement, outcome=replace(settlement.outcome, kind=Kind.CANCELLED))
+
+    async def _write(self, step: Step) -> None:
+        await self._ports.keeper.update(step.keys, lambda values, now: (step.change(values, now), None))
 
     def _is_own_network(self) -> bool:
         """At least two hosts were tried, and not one could even be found."""
         called = [entry for entry in self.trail if entry.action == "called"]
-        hosts = {admission.host for admission, _ in self._pending}
+        hosts = {call.host for call in self._pending}
         return len(hosts) >= 2 and len(called) == len(self._pending)
 
     def _limit(self, candidate: Candidate, later: Sequence[Candidate]) -> float:

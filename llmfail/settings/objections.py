@@ -157,12 +157,10 @@ def _credentials(tree: Mapping[str, object], overridden: Collection[Place]) -> I
     vendors = frozenset(OWNERS.values())
     for name, provider in _providers(tree).items():
         here: Place = ("providers", name)
-        if (*here, "base_url") in overridden:
-            continue
         host = host_of(provider)
         if provider.get("api") == "vertex" and not is_vertex(host):
             yield (*here, "base_url"), f"would send a Google token to {_shown_host(provider)}"
-        elif not is_vertex(host) and host not in vendors:
+        elif not is_vertex(host) and host not in vendors and (*here, "base_url") not in overridden:
             for key in ("api_key", "token"):
                 if (*here, key) in overridden:
                     yield (*here, key), f"would send a key of yours to {_shown_host(provider)}"

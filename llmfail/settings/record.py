@@ -1,6 +1,6 @@
 """A frozen, slotted, keyword-only dataclass that is cheap to define.
 
-``dataclass`` writes and compiles every method of every class: 0.56 ms for one of eight fields, against 0.09 ms
+``dataclass`` writes and compiles every method of every class: 0.56 ms for eight fields, against 0.09 ms
 here, and a configuration has two dozen. So these share their methods, and are dataclasses in all else.
 """
 

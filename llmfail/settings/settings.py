@@ -28,6 +28,8 @@ from llmfail.settings.types import (
     QueueLimits,
 )
 
+NO_FACTS = Model()
+"""What is known about a target that the file does not describe."""
 DEFAULT = "default"
 """The feature of an ask that names none; there is always one."""
 
@@ -92,7 +94,7 @@ class Settings:
         return self.providers[target.provider]
 
     def model(self, target: Target) -> Model:
-        return self.models.get(target, Model())
+        return self.models.get(target, NO_FACTS)
 
     def price(self, target: Target) -> Price | None:
         return self.model(target).price

@@ -108,7 +108,11 @@ def configure(path, simulator, **rest):
         "defaults": {"retries": 0},
         "breaker": {"failure_threshold": 2},
         "providers": {
-            "anthropic": {"api": "anthropic", "base_url": simulator.base_url("anthropic"), "api_key": "sk-ant-1"},
+            "anthropic": {
+                "api": "anthropic",
+                "base_url": simulator.base_url("anthropic"),
+                "api_key": "sk-ant-1",
+            },
             "openai": {"api": "openai", "base_url": simulator.base_url("openai"), "api_key": "sk-oai-1"},
             "groq": {"api": "openai", "base_url": "https://groq.invalid/v1", "api_key": "${GROQ_API_KEY}"},
         },

@@ -34,7 +34,7 @@ def candidates(*targets):
     return tuple(Candidate(target, timeout=60.0, price=PRICES.get(target)) for target in targets)
 
 
-POOL = candidates(*EVERYTHING)
+POOL = {target: PRICES.get(target) for target in EVERYTHING}
 
 
 def line(name, *targets, tokens=(2000, 1000)):
@@ -188,7 +188,7 @@ def test_the_cheapest_of_targets_without_any_price_is_unknown():
 def test_the_cheapest_depends_on_the_tokens():
     reader = Target("openai", "reader")
     price = Price.per_million(Decimal("0.01"), Decimal(20))
-    pool = (*POOL, Candidate(reader, timeout=60.0, price=price))
+    pool = {**POOL, reader: price}
     little = month(scenario("budget", ()), [line("vpr", STRONG, tokens=(2000, 1))], pool, 1)
     much = month(scenario("budget", ()), [line("vpr", STRONG, tokens=(2000, 1000))], pool, 1)
     assert little.served_by == {"vpr": (reader,)}
@@ -256,6 +256,6 @@ def test_a_mixture_is_exactly_its_parts(costs, hundredths, requests):
         for number, pair in enumerate(costs)
     ]
     share = Fraction(hundredths, 10_000)
-    mixed = month(scenario(f"fallback:{hundredths / 100:.2f}%", ()), lines, (), requests).cost
+    mixed = month(scenario(f"fallback:{hundredths / 100:.2f}%", ()), lines, {}, requests).cost
     firsts, seconds = (Fraction(sum(pair[place] for pair in costs), len(costs)) for place in (0, 1))
     assert mixed == requests * ((1 - share) * firsts + share * seconds)

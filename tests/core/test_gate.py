@@ -30,8 +30,8 @@ class Book:
 
     def settle(self, gate, admitted, outcome, **facts):
         settlement = Settlement(outcome, **{"latency_ms": 100, "cost": 5, "fallback": False} | facts)
-        keys = gates.settle_keys(gate, admitted)
-        writes, _ = gates.settle(gate, admitted, settlement, self._read(keys), self.now)
+        step = gates.settle(gate, admitted, settlement)
+        writes = step.change(self._read(step.keys), self.now)
         self._write(writes)
         return writes
 

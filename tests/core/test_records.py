@@ -10,7 +10,7 @@ from llmfail.core import codec
 from llmfail.core.breaker import Circuit, Lease, Slot, State
 from llmfail.core.credential import Block, Credential
 from llmfail.core.outcome import Kind
-from llmfail.core.record import VERSION, Write, load, newer, ours
+from llmfail.core.record import VERSION, Step, Write, load, newer, ours, together
 from llmfail.core.stats import Routing, Tally
 
 CIRCUIT = Circuit(
@@ -75,3 +75,12 @@ def test_only_a_version_that_is_higher_is_newer():
 
 def test_load_gives_the_reader_what_was_stored():
     assert load(json.dumps({"v": VERSION, "n": 3}), lambda fields: fields["n"]) == 3
+
+
+def test_changes_made_together_see_what_came_before_them():
+    def more(key):
+        return Step([key, "n"], lambda values, now: {"n": Write(f"{values['n'] or ''}{key}")})
+
+    step = together([more("a"), more("b")])
+    assert set(step.keys) == {"a", "b", "n"}
+    assert step.change(dict.fromkeys(step.keys), 0.0) == {"n": Write("ab")}

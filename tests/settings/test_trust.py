@@ -218,6 +218,24 @@ def test_a_key_that_the_user_sets_by_override_does_not_go_where_the_file_says(fo
     assert found(fine, LLMFAIL_PROVIDERS__P__API_KEY="hunter2").providers["p"].api_key
 
 
+def test_a_key_and_a_host_that_are_both_the_users_need_no_trust(found):
+    text = provider("api: anthropic, base_url: 'https://evil.example', api_key: none")
+    mine = {
+        "LLMFAIL_PROVIDERS__P__API_KEY": "hunter2",
+        "LLMFAIL_PROVIDERS__P__BASE_URL": "https://mine.example",
+    }
+    assert found(text, **mine).providers["p"].base_url == "https://mine.example"
+
+
+def test_a_file_that_was_remembered_when_it_was_named_needs_trust_when_it_is_found(home, state):
+    path = home / "llmfail.yaml"
+    path.write_text(COMMAND)
+    load(path, {}, home, state)
+    assert list(state.glob("settings-*.json"))
+    with pytest.raises(UsageError, match="config trust"):
+        load(None, {}, home, state)
+
+
 def test_a_file_of_the_user_or_of_the_package_needs_no_trust(home, state):
     from llmfail.settings.objections import objections  # noqa: PLC0415
 

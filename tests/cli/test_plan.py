@@ -1,0 +1,142 @@
+"""``llmfail plan``: what ask would do now, without doing any of it."""
+
+import re
+
+import pytest
+from commands import configure, llmfail, on_terminal, records
+
+CLAUDE, GPT, GROQ = "anthropic/claude-sonnet-5-5", "openai/gpt-6.1-terra", "groq/openai/gpt-oss-120b"
+
+
+@pytest.fixture(autouse=True)
+def config(tmp_path, simulator, monkeypatch):
+    path = configure(tmp_path / "c.yaml", simulator)
+    monkeypatch.setenv("LLMFAIL_CONFIG", str(path))
+    return path
+
+
+def plan(*arguments, piped=None):
+    done = llmfail("plan", "--json", *arguments, piped=piped)
+    assert done.code == 0, done.err
+    return done.json
+
+
+def decisions(*arguments):
+    return {one["target"]: (one["decision"], one["reason"]) for one in plan(*arguments)["candidates"]}
+
+
+def test_json_is_the_contract_s():
+    found = plan("hi there", "--max-tokens", "100")
+    assert found.keys() == {"feature", "cache", "candidates", "degrade"}
+    assert (found["feature"], found["cache"], found["degrade"]) == ("default", "off", ["cached"])
+    assert found["candidates"][0] == {
+        "target": CLAUDE,
+        "decision": "call",
+        "reason": None,
+        "estimated_cost_usd": "0.001506",
+        "max_cost_usd": "0.001524",
+        "note": "",
+    }
+    assert found["candidates"][2] == {
+        "target": GROQ,
+        "decision": "skip",
+        "reason": "no_key",
+        "estimated_cost_usd": None,
+        "max_cost_usd": None,
+        "note": "set GROQ_API_KEY",
+    }
+
+
+def test_a_target_that_ask_would_skip_is_skipped_for_the_same_reason():
+    llmfail("trip", "anthropic")
+    assert decisions("hi") == {CLAUDE: ("skip", "held"), GPT: ("call", None), GROQ: ("skip", "no_key")}
+
+
+def test_nothing_is_sent_and_nothing_is_recorded(simulator):
+    llmfail("ask", "hi")
+    before = simulator.connections(), simulator.count(), records()
+    for arguments in ((), ("-f", "solo"), ("-m", GPT, "-m", CLAUDE), ("--json",)):
+        assert llmfail("plan", "hi", *arguments).code == 0
+    assert (simulator.connections(), simulator.count(), records()) == before
+    assert len(before[2]) > 0
+
+
+def test_in_a_directory_without_a_store_none_is_filled(simulator):
+    assert llmfail("plan", "hi").code == 0
+    assert (simulator.connections(), records()) == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "targets"),
+    [
+        (("-f", "alone"), [GPT]),
+        (("-m", GPT, "-m", CLAUDE), [GPT, CLAUDE]),
+        (("--no-fallback",), [CLAUDE]),
+    ],
+)
+def test_the_chain_is_that_of_ask(arguments, targets):
+    assert list(decisions("hi", *arguments)) == targets
+
+
+def test_prompt_and_system_prompt_are_paid_for():
+    plain, longer = (plan("hi", "--no-fallback", *more) for more in ((), ("-s", "x" * 4000)))
+    cost = [float(one["candidates"][0]["estimated_cost_usd"]) for one in (plain, longer)]
+    assert cost[1] - cost[0] == pytest.approx(1000 * 3 / 1e6)
+
+
+def test_a_piped_prompt_counts_like_an_argument():
+    assert plan(piped="hello world\n") == plan("hello world")
+    assert plan("-", piped="hello world\n") == plan("hello world")
+
+
+def test_without_a_prompt_the_costs_are_those_of_the_answer():
+    done = llmfail("plan")
+    assert done.code == 0
+    assert done.lines[-1] == "without a prompt: the costs are those of the answer alone"
+    assert plan("--max-tokens", "100", "--no-fallback")["candidates"][0]["max_cost_usd"] == "0.0015"
+
+
+def test_the_table_has_a_row_per_candidate_and_says_what_stands_behind_them():
+    llmfail("trip", "anthropic")
+    done = llmfail("plan", "hi")
+    assert done.lines[0] == f"default: {GPT} would be asked first"
+    rows = [re.split(r"\s{2,}", line) for line in done.lines[2:5]]
+    assert [row[:2] for row in rows] == [[CLAUDE, "skip"], [GPT, "call"], [GROQ, "skip"]]
+    assert rows[0][4] == "held: held open by the operator"
+    assert rows[2][2:] == ["unknown", "unknown", "no_key: set GROQ_API_KEY"]
+    assert done.lines[5] == "when nobody answers: cached"
+
+
+def test_a_plan_that_nobody_would_be_asked_in_is_a_plan_all_the_same():
+    llmfail("trip", "openai")
+    done = llmfail("plan", "hi", "-f", "solo")
+    assert done.code == 0
+    assert done.lines[0] == "solo: nobody would be asked"
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_a_terminal_shows_names_and_figures_whole(columns):
+    with on_terminal(columns, "plan", "hi") as screen:
+        assert screen.finish() == 0
+    lines = screen.text.splitlines()
+    assert max(map(len, lines)) <= columns
+    assert all(any(line.startswith(target) for line in lines) for target in (CLAUDE, GPT, GROQ))
+    assert "…" not in screen.text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("-f", "nosuch"), "nosuch"),
+        (("-m", "gpt"), "provider/model"),
+        (("-m", "nosuch/gpt"), "nosuch"),
+    ],
+)
+def test_what_is_not_configured_is_a_usage_error(arguments, why):
+    done = llmfail("plan", "hi", *arguments)
+    assert (done.code, done.out) == (2, "")
+    assert why in done.err
+
+
+def test_help_has_examples():
+    assert "git diff | llmfail plan" in llmfail("plan", "--help").out

@@ -1,0 +1,186 @@
+"""``llmfail status``: what people, programs and monitoring see, of a real chain at a simulator."""
+
+import json
+import re
+import signal
+
+import pytest
+from commands import configure, llmfail, on_terminal
+
+from llmfail.simulator import parse
+
+CLAUDE, GPT, GROQ = "anthropic/claude-sonnet-5-5", "openai/gpt-6.1-terra", "groq/openai/gpt-oss-120b"
+KEYS = {"status", "providers", "routing", "budgets", "alerts", "cache", "queue", "prices_as_of", "store"}
+TARGET_KEYS = {
+    "state",
+    "failures",
+    "failure_threshold",
+    "fallback_count",
+    "retry_at",
+    "last_error",
+    "requests",
+    "success_rate",
+    "latency_p50_ms",
+    "latency_p95_ms",
+    "spent_today_usd",
+}
+
+
+@pytest.fixture(autouse=True)
+def config(tmp_path, simulator, monkeypatch):
+    path = configure(tmp_path / "c.yaml", simulator, alerts={"error_rate": 1, "fallback_rate": 1})
+    monkeypatch.setenv("LLMFAIL_CONFIG", str(path))
+    return path
+
+
+@pytest.fixture
+def outage(simulator):
+    """The primary has failed twice, and its circuit is open."""
+    simulator.set_faults(parse("anthropic=503"))
+    assert [llmfail("ask", "hi").code for _ in range(2)] == [0, 0]
+
+
+def row(done, target):
+    [found] = [line for line in done.lines if line.startswith(target)]
+    return re.split(r"\s{2,}", found)
+
+
+def test_before_the_first_ask_everything_is_healthy():
+    done = llmfail("status")
+    assert done.code == 0
+    assert done.lines[0] == "healthy"
+    assert "nothing was asked in the last 24 hours; store: disk" in done.lines
+
+
+def test_a_pipe_gets_a_row_per_target_with_everything_in_it(outage):
+    done = llmfail("status")
+    assert done.lines[1].split("  ")[0] == "target"
+    claude, gpt = row(done, CLAUDE), row(done, GPT)
+    assert claude[1:3] == ["open", "2/2"]
+    assert re.fullmatch(r"(1m00|[45]\d)s", claude[3])
+    assert claude[4:7] == ["2", "0%", "0"]
+    assert claude[-1].startswith("server_error: ")
+    assert gpt[1:4] == ["closed", "0/2", "-"]
+    assert gpt[4:7] == ["2", "100%", "2"]
+
+
+def test_a_pipe_gets_no_colours_and_no_drawn_lines(outage):
+    out = llmfail("status").out
+    assert "\x1b" not in out
+    assert "─" not in out
+    assert not any(line != line.rstrip() for line in out.splitlines())
+
+
+def test_the_totals_tell_how_many_were_saved_by_a_fallback(outage):
+    assert "2 asked in the last 24 hours: 100% by a fallback, 0% degraded, 0% without an answer" in (
+        llmfail("status").lines
+    )
+
+
+def test_targets_without_a_key_are_one_line_and_v_lists_them():
+    short, long = llmfail("status"), llmfail("-v", "status")
+    assert "1 target without a key (groq): llmfail -v status lists them" in short.lines
+    assert not any(line.startswith(GROQ) for line in short.lines)
+    assert row(long, GROQ)[1] == "disabled"
+    assert row(long, GROQ)[-1] == "no key: set GROQ_API_KEY"
+
+
+def test_json_is_the_contract_s(outage):
+    status = llmfail("status", "--json").json
+    assert status.keys() == KEYS
+    assert status["providers"].keys() == {CLAUDE, GPT, GROQ}
+    assert all(one.keys() == TARGET_KEYS for one in status["providers"].values())
+    assert status["status"] == "degraded"
+    assert status["providers"][CLAUDE]["state"] == "open"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", status["providers"][CLAUDE]["retry_at"])
+    assert status["routing"]["total_requests"] == 2
+
+
+@pytest.mark.parametrize(
+    ("trips", "code", "says"),
+    [
+        ([], 0, "healthy"),
+        (["anthropic"], 1, f"degraded: {CLAUDE} is held open"),
+        (["anthropic", "openai"], 2, "unhealthy: no usable target for default, solo"),
+    ],
+)
+def test_check_exits_0_1_or_2_and_says_why_in_one_line(trips, code, says):
+    for name in trips:
+        llmfail("trip", name)
+    done = llmfail("status", "--check")
+    assert done.code == code
+    [line] = done.lines
+    assert line.startswith(says)
+
+
+def test_check_says_how_long_a_hold_lasts():
+    llmfail("trip", "anthropic", "--for", "2h")
+    assert re.search(r"is held open for (2h00m|1h59m)$", llmfail("status", "--check").out.strip())
+
+
+def test_check_composes_with_json_and_with_quiet():
+    llmfail("trip", "anthropic")
+    both = llmfail("status", "--check", "--json")
+    assert (both.code, both.json["status"]) == (1, "degraded")
+    assert llmfail("-q", "status", "--check").lines != []
+    llmfail("reset", "anthropic")
+    assert llmfail("-q", "status", "--check") == type(both)(0, "", "")
+
+
+def test_an_alert_is_told_with_its_level(config):
+    document = json.loads(config.read_text()) | {"alerts": {"fallback_rate": 0.1}}
+    config.write_text(json.dumps(document))
+    llmfail("trip", "anthropic")
+    llmfail("ask", "hi")
+    done = llmfail("status")
+    assert any(line.startswith("critical: fallback_rate is 1, above 0.1") for line in done.lines)
+    assert llmfail("status", "--check").code == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("--watch",), "needs a terminal"),
+        (("--watch", "--json"), "look once"),
+        (("--watch", "--check"), "look once"),
+        (("5",), "goes with --watch"),
+        (("soon",), "not a valid float"),
+    ],
+)
+def test_what_cannot_be_watched_is_a_usage_error(arguments, why):
+    done = llmfail("status", *arguments)
+    assert (done.code, done.out) == (2, "")
+    assert why in done.err
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "100000"])
+def test_watch_wants_a_sensible_pause(seconds):
+    with on_terminal(80, "status", "--watch", "--", seconds) as screen:
+        assert screen.finish() == 2
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_a_terminal_shows_every_name_and_figure_whole(outage, columns):
+    with on_terminal(columns, "status") as screen:
+        assert screen.finish() == 0
+    lines = screen.text.splitlines()
+    assert max(map(len, lines)) <= columns
+    [claude] = [line for line in lines if line.startswith(CLAUDE) and "server_error" not in line]
+    assert re.search(r" open .* 0% .* \$0\.00$", claude.rstrip())
+    assert "…" not in screen.text
+    assert any(line.startswith(f"{CLAUDE}  ") and "server_error: " in line for line in lines)
+    assert b"\x1b[31mopen" in screen.raw
+
+
+def test_watch_shows_what_changes_until_ctrl_c():
+    with on_terminal(80, "status", "--watch", "0.2") as screen:
+        screen.until("healthy")
+        llmfail("trip", "anthropic")
+        screen.until("held open")
+        screen.process.send_signal(signal.SIGINT)
+        assert screen.finish() == 130
+        assert screen.process.stderr.read() == b""
+
+
+def test_help_has_examples():
+    assert "llmfail status --json | jq" in llmfail("status", "--help").out
