@@ -62,7 +62,7 @@ def _reasons(status: Status, now: float) -> Iterator[str]:
     if status.without_target:
         yield f"no usable target for {_several(status.without_target)}"
     for one in status.targets:
-        if not one.missing_key:
+        if one.state != "closed" and not one.missing_key:
             wait = _wait(one, now)
             yield f"{one.target} is {_state(one)}" + (f" for {wait}" if wait else "")
     for alert in status.alerts:

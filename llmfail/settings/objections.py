@@ -73,7 +73,7 @@ def _references(tree: Mapping[str, object]) -> Iterator[Finding]:
     for place, text in _texts(tree, ()):
         for variable in references(text):
             if not _may_read(tree, place, variable):
-                yield place, f"would use the environment variable {variable} {_where(tree, place)}"
+                yield place, _use(tree, place, variable)
 
 
 def _texts(tree: object, at: Place) -> Iterator[tuple[Place, str]]:
@@ -90,18 +90,17 @@ def _may_read(tree: Mapping[str, object], place: Place, variable: str) -> bool:
             host = host_of(_providers(tree)[name])
             return host is not None and OWNERS.get(variable) == host
         case ("providers", name, "project"):
-            provider = _providers(tree)[name]
-            return variable == PROJECT and provider.get("api") == "vertex" and is_vertex(host_of(provider))
+            return variable == PROJECT and _providers(tree)[name].get("api") == "vertex"
         case _:
             return False
 
 
-def _where(tree: Mapping[str, object], place: Place) -> str:
+def _use(tree: Mapping[str, object], place: Place, variable: str) -> str:
     match place:
         case ("providers", name, "api_key" | "token"):
-            return f"at {_shown_host(_providers(tree)[name])}"
+            return f"would send {variable} to {_shown_host(_providers(tree)[name])}"
         case _:
-            return "where it does not belong"
+            return f"would use the environment variable {variable} where none belongs"
 
 
 def _shown_host(provider: Mapping[str, object]) -> str:

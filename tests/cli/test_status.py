@@ -85,6 +85,18 @@ def test_targets_without_a_key_are_one_line_and_v_lists_them():
     assert row(long, GROQ)[-1] == "no key: set GROQ_API_KEY"
 
 
+def test_a_target_that_lost_its_key_is_listed_while_it_has_a_history(config, monkeypatch):
+    document = json.loads(config.read_text())
+    document["providers"]["openai"]["api_key"] = "${OPENAI_API_KEY}"
+    config.write_text(json.dumps(document))
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-oai-1")
+    assert llmfail("ask", "hi", "-f", "solo").code == 0
+    monkeypatch.delenv("OPENAI_API_KEY")
+    done = llmfail("status")
+    assert row(done, GPT)[1:5] == ["disabled", "0/2", "-", "1"]
+    assert row(done, GPT)[-1] == "no key: set OPENAI_API_KEY"
+
+
 def test_json_is_the_contract_s(outage):
     status = llmfail("status", "--json").json
     assert status.keys() == KEYS

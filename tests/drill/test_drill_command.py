@@ -26,6 +26,8 @@ def note(event, arguments):
         line = f"connect {arguments[1][0]} {arguments[1][1]}"
     elif event == "socket.getaddrinfo":
         line = f"resolve {arguments[0]} {arguments[1]}"
+    elif event == "time.sleep":
+        line = f"sleep {arguments[0]} s"
     else:
         return
     with open(os.environ["WATCHED"], "a") as file:
@@ -42,7 +44,7 @@ def config(tmp_path):
 
 @pytest.fixture
 def watched(tmp_path):
-    """An environment in which a process tells every connection that it makes, and the file it tells it."""
+    """An environment in which a process tells when it connects or sleeps, and the file that it tells."""
     (tmp_path / "watch").mkdir()
     (tmp_path / "watch" / "sitecustomize.py").write_text(WATCH)
     told = tmp_path / "connections"
@@ -184,6 +186,15 @@ def test_no_connection_leaves_this_machine_or_reaches_the_provider(
     assert {host for _, host, _ in lines} == {"127.0.0.1"}
     assert not [port for _, _, port in lines if port == "9"]
     assert simulator.connections() == 0
+
+
+def test_a_drill_waits_for_nothing(tmp_path, watched):
+    head = drills.HEAD.replace("retries: 0", "retries: 3, target_retries: 2")
+    environ, told = watched
+    done = drills.run("--config", drills.written(tmp_path, FEATURES, head=head), "drill", environ=environ)
+    assert done.returncode == 0, done.stdout
+    assert "connect" in told.read_text()
+    assert "sleep" not in told.read_text()
 
 
 @pytest.mark.parametrize("arguments", [["drill"], ["drill", "--json"], ["ask", "hi", "--json"]])

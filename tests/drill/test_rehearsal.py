@@ -84,14 +84,15 @@ def test_a_real_key_is_neither_sent_nor_kept(tmp_path):
 
 
 def test_budgets_and_rate_limits_do_not_stand_in_the_way(tmp_path):
-    more = (
-        "budgets: [{name: daily, limit: 0.01, per: day}]\nmodels: {a/one: {limits: {requests_per_minute: 1}}}"
-    )
-    with rehearsal(drills.settings(tmp_path, CHAIN, more=more), "none") as stage:
+    limits = "limits: {requests_per_minute: 1}"
+    head = drills.HEAD.replace("https://a.example,", f"https://a.example, {limits},")
+    more = f"budgets: [{{name: daily, limit: 0.01, per: day}}]\nmodels: {{a/one: {{{limits}}}}}"
+    with rehearsal(drills.settings(tmp_path, CHAIN, head=head, more=more), "none") as stage:
         assert [stage.client.ask("hello", feature="f").tier for _ in range(3)] == [0, 0, 0]
-        assert stage.client.settings.budgets == ()
-        models = stage.client.settings.models.values()
-        assert [model.limits.requests_per_minute for model in models] == [None]
+        used = stage.client.settings
+    limited = (*used.providers.values(), *used.models.values())
+    assert {one.limits.requests_per_minute for one in limited} == {None}
+    assert used.budgets == ()
 
 
 def test_after_the_rehearsal_nobody_listens(tmp_path):

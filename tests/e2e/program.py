@@ -91,10 +91,10 @@ class Program:
     """A command line that runs the command line behind it, such as ``unshare``."""
 
     def __call__(self, *arguments, stdin=b""):
-        with self.start(*arguments) as process:
+        with self.start(*arguments, stdin=subprocess.PIPE) as process:
             return finish(process, stdin)
 
-    def start(self, *arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE):
+    def start(self, *arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE):
         return subprocess.Popen(
             [*map(str, self.launcher), LLMFAIL, *map(str, self.before), *arguments],
             cwd=self.directory,
@@ -128,7 +128,7 @@ class Program:
         return replace(self, launcher=launcher)
 
 
-def finish(process, stdin=b""):
+def finish(process, stdin=None):
     """What a started process came to. One that does not end is killed, and fails the test."""
     try:
         out, err = process.communicate(stdin, timeout=PATIENCE)
@@ -155,7 +155,7 @@ def at_once(program, number, *arguments):
 
 def together(program, number, *arguments):
     """So many processes that have just passed the barrier of ``at_once``."""
-    started = [program.start(*arguments) for _ in range(number)]
+    started = [program.start(*arguments, stdin=subprocess.PIPE) for _ in range(number)]
     for process in started:
         process.stdin.write(b"a long prompt " * (2 * PIPE_CAPACITY // 14))
         process.stdin.flush()

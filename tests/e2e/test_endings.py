@@ -1,6 +1,7 @@
 """How an ask ends when there is no answer, and when somebody ends it."""
 
 import signal
+import subprocess
 
 import pytest
 from program import ANTHROPIC, GOOGLE, OPENAI, configuration, finish, moment
@@ -128,7 +129,7 @@ def test_a_signal_during_the_call_ends_it_at_once(llmfail, simulator, number, co
 
 
 def test_a_signal_while_the_prompt_is_awaited_ends_it(llmfail, simulator):
-    with llmfail.start("ask") as process:
+    with llmfail.start("ask", stdin=subprocess.PIPE) as process:
         process.stdin.write(b"x" * 200_000)
         process.stdin.flush()
         process.send_signal(signal.SIGINT)
@@ -155,7 +156,6 @@ def test_a_closed_pipe_ends_quietly(simulator, configure):
     simulator.set_answer(lambda _seen: "word " * 400_000)
     llmfail = configure(document)
     with llmfail.start("ask", "Say hello") as process:
-        process.stdin.close()
         assert process.stdout.read(1) == b"w"
         process.stdout.close()
         process.wait(60)

@@ -96,13 +96,10 @@ def test_a_damaged_record_counts_as_fresh(llmfail, simulator, state):
     assert llmfail.ask().code == 0
     simulator.set_faults(parse("none"))
     with sqlite3.connect(state / "state.sqlite3") as database:
-        (table,) = (
-            name for (name,) in database.execute("select name from sqlite_master where type = 'table'")
-        )
-        columns = [row[1] for row in database.execute(f"pragma table_info({table})")]
-        changed = database.execute(
-            f"update {table} set {columns[1]} = '{{broken' where {columns[0]} like 'circuit/%'"
-        )
+        (table,) = next(database.execute("select name from sqlite_master where type = 'table'"))
+        key, text, *_ = (row[1] for row in database.execute(f"pragma table_info({table})"))
+        spoil = f"update {table} set {text} = '{{broken' where {key} = 'circuit/{OPENAI}'"
+        changed = database.execute(spoil)
         assert changed.rowcount == 1
     database.close()
     ended = llmfail("ask", "Say hello")
@@ -120,19 +117,6 @@ def test_a_state_directory_that_takes_no_more_costs_no_answer(llmfail, state, pl
     assert is_answered_with_one_warning(llmfail.under(*place(state))("ask", "Say hello"))
 
 
-@needs_mounts
-@pytest.mark.parametrize("place", [mounts.full, mounts.read_only], ids=["full", "read-only"])
-def test_a_disk_that_takes_no_more_does_not_make_a_dead_provider_look_alive(
-    llmfail, simulator, state, place
-):
-    simulator.set_faults(parse("openai=429:300"))
-    assert llmfail.ask().code == 0
-    ended = llmfail.under(*place(state)).ask()
-    assert ended.code == 0
-    assert ended.trail[0] == (OPENAI, "skipped", "circuit_open")
-    assert sum("warning" in line for line in ended.lines) == 1
-
-
 def test_a_limit_on_the_size_of_files_costs_no_answer(llmfail):
     """What a quota looks like: the file can be made, and writing to it fails."""
     script = (
@@ -144,12 +128,12 @@ def test_a_limit_on_the_size_of_files_costs_no_answer(llmfail):
 
 
 @needs_mounts
-def test_status_reads_what_it_cannot_write(llmfail, simulator, state):
-    simulator.set_faults(parse("openai=429:300"))
+def test_status_of_what_cannot_be_used_does_not_claim_to_know(llmfail, state):
     assert llmfail.ask().code == 0
     ended = llmfail.under(*mounts.read_only(state))("status", "--json")
     assert ended.code == 0
-    assert ended.document["providers"][OPENAI]["state"] == "open"
+    assert ended.document["store"] == "memory"
+    assert len(ended.lines) == 1
 
 
 def test_a_database_that_somebody_holds_locked_costs_no_answer(llmfail, state):

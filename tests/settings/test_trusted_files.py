@@ -36,6 +36,8 @@ REFUSED = {
     "key to another vendor": key_at("https://api.openai.com/v1", api="openai"),
     "key to another vendor by default": provider("api: openai, api_key: '${ANTHROPIC_API_KEY}'"),
     "key that nobody owns": key_at("https://api.anthropic.com", "SECRET"),
+    "key that nobody owns to loopback": key_at("http://127.0.0.1:8080", "SECRET"),
+    "project of another kind of provider": provider("api: openai, project: '${GOOGLE_CLOUD_PROJECT}'"),
     "key with a default": key_at("https://evil.example", "ANTHROPIC_API_KEY:-x"),
     "key among letters": provider("api: openai, base_url: 'https://e.example', api_key: 'x${SECRET}y'"),
     "key and another": provider("api: anthropic, api_key: '${ANTHROPIC_API_KEY}${SECRET}'"),
@@ -138,7 +140,7 @@ def test_the_refusal_says_what_would_happen_where(found):
         found(key_at("https://evil.example") + "features: {x: {degrade: [command: [id]]}}")
     first, second = str(caught.value).splitlines()
     assert "found in the current directory" in first
-    assert "ANTHROPIC_API_KEY at evil.example" in first
+    assert "would send ANTHROPIC_API_KEY to evil.example" in first
     assert "providers.p.api_key" in first
     assert "1 more" in first
     assert "config trust" in second
