@@ -21,16 +21,19 @@ def failure(
     """
     if trail and trail[-1].action == "called" and trail[-1].outcome in REQUESTS:
         return _refused(trail[-1])
-    last = {entry.target: entry for entry in trail}
-    story = "; ".join(map(_tell, last.values())) or "no target"
+    last = tuple({entry.target: entry for entry in trail}.values())
+    story = "; ".join(map(_tell, last)) or "no target"
     if deadline_passed:
         return Failure(7, "deadline", f"the deadline passed before anybody answered: {story}")
     if own_network:
         return Failure(3, "network", f"no provider can be reached from here, check the network: {story}")
-    return _common(frozenset(entry.cause or entry.outcome for entry in last.values()), story, retry_at)
+    return _common(last, story, retry_at)
 
 
-def _common(reasons: frozenset[str], story: str, retry_at: float | None) -> Failure:
+def _common(last: Sequence[Entry], story: str, retry_at: float | None) -> Failure:
+    reasons = {entry.cause or entry.outcome for entry in last}
+    if reasons == {Skip.NO_KEY}:
+        return Failure(6, "credentials", f"no target of this chain has a key: {_keys(last)}")
     if reasons <= CREDENTIALS:
         return Failure(6, "credentials", f"no usable credential: {story}")
     if reasons <= CREDENTIALS | BUDGETS:
@@ -39,6 +42,10 @@ def _common(reasons: frozenset[str], story: str, retry_at: float | None) -> Fail
         return Failure(5, "too_large", f"too large for every target: {story}")
     when = f"; try again at {iso(retry_at)}" if retry_at is not None else ""
     return Failure(3, "unavailable", f"no target could answer: {story}{when}")
+
+
+def _keys(last: Sequence[Entry]) -> str:
+    return ", or ".join(dict.fromkeys(entry.note for entry in last))
 
 
 def _refused(entry: Entry) -> Failure:

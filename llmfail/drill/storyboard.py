@@ -13,8 +13,8 @@ from llmfail.core.model import Target
 from llmfail.drill.play import PROMPT, Cast, Play, Theatre, even, theatre
 from llmfail.drill.scenes import SCENES, Scene
 from llmfail.engine import ports
-from llmfail.engine.route import targets_of
 from llmfail.engine.engine import Engine
+from llmfail.engine.route import targets_of
 from llmfail.settings.settings import Settings
 from llmfail.settings.types import Feature
 from llmfail.store.memory import Memory

@@ -15,7 +15,7 @@ from llmfail.core.receipt import Receipt
 from llmfail.engine import book
 from llmfail.engine.chain import Job, job_of
 from llmfail.engine.exchange import Exchange, completion, embedding
-from llmfail.engine.ports import Ports
+from llmfail.engine.ports import Onlooker, Ports
 from llmfail.engine.route import Routes
 from llmfail.engine.walk import Found, Walk
 from llmfail.settings.settings import Settings
@@ -55,7 +55,8 @@ class Engine:
         """What ``ask`` would do now; nothing is sent, nothing is recorded."""
         from llmfail.core.preview import Preview, step_of  # noqa: PLC0415 - start-up: an ask needs none
 
-        job = await job_of(self.settings, self._routes, ask, self.ports)
+        onlooker = replace(self.ports, keeper=Onlooker(self.ports.keeper))
+        job = await job_of(self.settings, self._routes, ask, onlooker)
         gates_of = [self._routes[candidate.target].gate for candidate in job.candidates]
         values, now = await self.ports.keeper.read([key for gate in gates_of for key in gate.keys])
         steps = []

@@ -97,6 +97,20 @@ class GoogleTokens:
         return None if self._token is None else self._token.secret
 
 
+@dataclass(frozen=True, slots=True)
+class Onlooker:
+    """The same results without the writes: for those who only want to know."""
+
+    keeper: Keeper
+
+    async def read(self, keys: Sequence[str]) -> tuple[Values, float]:
+        return await self.keeper.read(keys)
+
+    async def update(self, keys: Sequence[str], change: Change[R]) -> R:
+        _, result = change(*await self.keeper.read(keys))
+        return result
+
+
 def blocking(send: Callable[[Call, float], Reply], store: Store) -> Ports:
     """Ports that block: for one ask at a time per thread, with ``drive``."""
 

@@ -38,6 +38,8 @@ class AsyncWire:
         if self._client is not None:
             await self._client.aclose()
             self._client = None
+            # asyncio closes a transport one turn of the loop later.
+            await asyncio.sleep(0)
 
     async def _exchange(self, call: Call) -> Reply:
         if self._client is None:

@@ -8,7 +8,9 @@ import os
 import shutil
 import subprocess
 
-_UNSHARE = ("unshare", "--mount") if os.geteuid() == 0 else ("unshare", "--user", "--map-root-user", "--mount")
+_UNSHARE = (
+    ("unshare", "--mount") if os.geteuid() == 0 else ("unshare", "--user", "--map-root-user", "--mount")
+)
 _FULL = """
     mount -t tmpfs -o size={size} tmpfs "{place}.over"
     cp -a "{place}/." "{place}.over/"
@@ -26,7 +28,9 @@ _READ_ONLY = """
 def can_mount():
     if shutil.which("unshare") is None:
         return False
-    tried = subprocess.run([*_UNSHARE, "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True, check=False)
+    tried = subprocess.run(
+        [*_UNSHARE, "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True, check=False
+    )
     return tried.returncode == 0
 
 

@@ -31,7 +31,7 @@ KEYS = {
 
 
 def configuration(simulator, *chain, **sections):
-    """One feature over three providers that are the simulator. Nobody is asked twice unless a test says so."""
+    """One feature over three providers that are the simulator. Nobody is asked twice."""
     primary, *fallbacks = chain or (OPENAI, ANTHROPIC, GOOGLE)
     return {
         "version": 1,

@@ -130,8 +130,6 @@ def test_an_empty_key_is_no_key(llmfail):
 
 
 def test_the_shipped_configuration_without_any_key_says_what_to_do(llmfail):
-    from dataclasses import replace
-
     bare = replace(llmfail, environ={}, before=())
     ended = bare("ask", "Say hello")
     assert (ended.code, ended.out) == (6, b"")

@@ -70,7 +70,12 @@ def test_nobody_left_is_exit_code_3(fresh):
 
 @pytest.mark.parametrize(
     ("faults", "hint"),
-    [("anthropic=bilingl", "billing"), ("antropic=503", "anthropic"), ("anthropic", "NAME=FAULT"), ("", "NAME")],
+    [
+        ("anthropic=bilingl", "billing"),
+        ("antropic=503", "anthropic"),
+        ("anthropic", "NAME=FAULT"),
+        ("", "NAME"),
+    ],
 )
 def test_a_fault_that_cannot_be_read_is_told(fresh, faults, hint):
     ended = fresh("ask", "Say hello", "--drill", faults)
@@ -114,7 +119,13 @@ def test_help_costs_no_state(fresh, state, arguments):
 
 @pytest.mark.parametrize(
     "command",
-    [["status", "--json"], ["status"], ["plan", "Say hello", "--json"], ["log", "--json"], ["config", "show"]],
+    [
+        ["status", "--json"],
+        ["status"],
+        ["plan", "Say hello", "--json"],
+        ["log", "--json"],
+        ["config", "show"],
+    ],
 )
 def test_every_report_works_before_anything_has_happened(fresh, command):
     ended = fresh(*command)

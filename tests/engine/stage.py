@@ -82,6 +82,9 @@ class Stage:
         targets = tuple(map(Target.parse, options.pop("targets", ())))
         return drive(self.engine.ask(Ask(question("hi"), targets=targets, **options)))
 
+    def plan(self):
+        return drive(self.engine.plan(Ask(question("hi"))))
+
     def hosts(self):
         return "".join(host for host, _, _ in self.calls)
 

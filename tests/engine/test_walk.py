@@ -263,3 +263,10 @@ def test_the_order_by_latency_is_that_of_the_last_day(stage):
     for _ in range(5):
         play.ask()
     assert play.hosts() == "aabcb"
+
+
+def test_a_plan_sends_nothing_and_takes_no_turn(stage):
+    play = stage({"a": [answer()]}, feature=", order: round_robin")
+    firsts = {play.plan().steps[0].target for _ in range(3)}
+    assert (len(firsts), play.calls) == (1, [])
+    assert play.store.read(["turn/default"])[0]["turn/default"] is None

@@ -43,8 +43,8 @@ def send(request):
 
 
 @contextlib.contextmanager
-def server(behave):
-    """Calls ``behave(connection)`` after each request; while that is true, the connection stays open."""
+def server(behave, greeting=b""):
+    """Sends ``greeting`` at once. Calls ``behave(connection)`` after each request; while that is true, the connection stays open."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         done = threading.Event()
 
@@ -58,6 +58,7 @@ def server(behave):
 
         def handle(connection):
             with connection, contextlib.suppress(OSError):
+                connection.sendall(greeting)
                 while request(connection):
                     if behave(connection) is None:
                         return
@@ -163,7 +164,7 @@ def test_a_name_that_does_not_exist_is_not_resolved(send):
 
 
 def test_a_plain_server_is_no_tls_server(send):
-    with server(say(b"hello, this is no handshake\r\n" * 9)) as url, pytest.raises(WireError) as raised:
+    with server(say(), b"hello, this is no handshake\r\n" * 9) as url, pytest.raises(WireError) as raised:
         send(call(url.replace("http:", "https:")), 5)
     assert raised.value.cause == "tls"
 
