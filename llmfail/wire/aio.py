@@ -12,7 +12,9 @@ from llmfail.wire.failures import (
     MOST_BYTES,
     OutOfTimeError,
     body_errors,
+    client_needs,
     headers_of,
+    is_loopback,
     reply_of,
     too_long,
     wire_errors,
@@ -23,7 +25,7 @@ class AsyncWire:
     """Connections of one event loop."""
 
     def __init__(self) -> None:
-        self._client: httpx.AsyncClient | None = None
+        self._clients: dict[bool, httpx.AsyncClient] = {}
 
     async def send(self, call: Call, timeout: float) -> Reply:  # noqa: ASYNC109 - it covers the whole call
         """The whole reply. Raises WireError; ``timeout`` in seconds covers everything."""
@@ -35,26 +37,31 @@ class AsyncWire:
                 raise OutOfTimeError from error
 
     async def close(self) -> None:
-        if self._client is not None:
-            await self._client.aclose()
-            self._client = None
-            # asyncio closes a transport one turn of the loop later.
-            await asyncio.sleep(0)
+        for client in self._clients.values():
+            await client.aclose()
+        self._clients.clear()
+        # asyncio closes a transport one turn of the loop later.
+        await asyncio.sleep(0)
 
     async def _exchange(self, call: Call) -> Reply:
-        if self._client is None:
-            limits = httpx.Timeout(None, connect=CONNECT_LIMIT)
-            self._client = httpx.AsyncClient(follow_redirects=False, timeout=limits)
-        request = self._client.build_request(
-            call.method, call.url, headers=headers_of(call), content=call.body
-        )
-        reply = await self._client.send(request, stream=True)
+        client = self._client(direct=is_loopback(call.url))
+        request = client.build_request(call.method, call.url, headers=headers_of(call), content=call.body)
+        reply = await client.send(request, stream=True)
         try:
             with body_errors(call):
                 body = await _body(call, reply)
         finally:
             await reply.aclose()
         return reply_of(reply, body)
+
+    def _client(self, *, direct: bool) -> httpx.AsyncClient:
+        """One client for the world and one for this machine, see ``is_loopback``."""
+        if direct not in self._clients:
+            limits = httpx.Timeout(None, connect=CONNECT_LIMIT)
+            with client_needs():
+                client = httpx.AsyncClient(follow_redirects=False, timeout=limits, trust_env=not direct)
+            self._clients[direct] = client
+        return self._clients[direct]
 
 
 async def _body(call: Call, reply: httpx.Response) -> bytes:

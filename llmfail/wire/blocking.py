@@ -24,7 +24,9 @@ from llmfail.wire.failures import (
     PROXIES,
     OutOfTimeError,
     body_errors,
+    client_needs,
     headers_of,
+    is_loopback,
     reply_of,
     too_long,
     wire_errors,
@@ -38,13 +40,16 @@ class Wire:
 
     def __init__(self) -> None:
         self._limit = _Limit()
-        self._clients: dict[bool, httpx.Client] = {}
+        self._clients: dict[tuple[bool, bool], httpx.Client] = {}
 
     def send(self, call: Call, timeout: float) -> Reply:
         """The whole reply. Raises WireError; ``timeout`` in seconds covers everything."""
         self._limit.start(timeout)
         with wire_errors(call):
-            client = self._client(secure=call.url.startswith("https:") or _proxied())
+            direct = is_loopback(call.url)
+            secure = call.url.startswith("https:") or (_proxied() and not direct)
+            with client_needs():
+                client = self._client(secure=secure, direct=direct)
             request = httpx.Request(call.method, call.url, headers=headers_of(call), content=call.body)
             # Past the client's cookies, redirects and hooks, which cost a quarter of a call.
             reply = client._transport_for_url(request.url).handle_request(request)  # noqa: SLF001
@@ -70,16 +75,18 @@ class Wire:
             parts.append(part)
         return b"".join(parts)
 
-    def _client(self, *, secure: bool) -> httpx.Client:
-        """One client for TLS and one without, because certificates take 30 ms to load."""
-        if secure not in self._clients:
+    def _client(self, *, secure: bool, direct: bool) -> httpx.Client:
+        """One client for TLS and one without, because certificates take 30 ms to load; and others for this
+        machine itself, which no proxy of the environment stands in front of.
+        """
+        if (secure, direct) not in self._clients:
             trust = httpx.create_ssl_context() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            client = httpx.Client(verify=trust, follow_redirects=False)
+            client = httpx.Client(verify=trust, follow_redirects=False, trust_env=not direct)
             for transport in (client._transport, *client._mounts.values()):  # noqa: SLF001 - no public way
                 if isinstance(transport, httpx.HTTPTransport):
                     transport._pool._network_backend = _Backend(self._limit)  # noqa: SLF001
-            self._clients[secure] = client
-        return self._clients[secure]
+            self._clients[secure, direct] = client
+        return self._clients[secure, direct]
 
 
 class _Limit(threading.local):

@@ -7,11 +7,12 @@ import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 import httpx
 
 from llmfail import __version__
-from llmfail.core.errors import WireCause, WireError
+from llmfail.core.errors import UsageError, WireCause, WireError
 from llmfail.core.model import Call, Reply
 
 MOST_BYTES = 64 * 1024 * 1024
@@ -52,6 +53,21 @@ def body_errors(call: Call) -> Iterator[None]:
         yield
     except (httpx.RemoteProtocolError, httpx.ReadError, httpx.DecodingError) as error:
         raise WireError("cut", f"{_host(call)}: the reply broke off in the middle") from error
+
+
+@contextmanager
+def client_needs() -> Iterator[None]:
+    """What httpx lacks to use the proxy that the environment names is for the user to install."""
+    try:
+        yield
+    except ImportError as error:
+        raise UsageError(f"the proxy of the environment needs more: {_text(error)}") from error
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a call stays on this machine, where no proxy stands in front of it."""
+    host = urlsplit(url).hostname or ""
+    return host in {"localhost", "::1"} or host.startswith("127.")
 
 
 def cause_of(error: BaseException) -> WireCause:

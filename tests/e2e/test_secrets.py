@@ -129,6 +129,7 @@ def test_no_report_shows_it_and_nothing_keeps_it(tmp_path, here, state, echo, ap
         ["status", "--json"],
         ["status", "--check"],
         ["log"],
+        ["log", "0"],
         ["log", "--json"],
         ["plan", "Say hello"],
         ["plan", "Say hello", "--json"],
@@ -171,7 +172,7 @@ def test_a_mistake_beside_it_in_the_configuration_does_not_show_it(tmp_path, her
 
 def test_a_key_that_cannot_be_sent_is_not_shown_either(tmp_path, here, state, echo):
     """A line break in a variable, as `export KEY=$(cat file)` leaves none but a copy may."""
-    key = f"{KEYS['plain']}\n{KEYS['plain']}"
+    key = f"{PLAIN}\n{PLAIN}"
     ended = configured(tmp_path, here, chain(echo, ["answer"]), key)("ask", "Say hello")
     assert ended.code in {2, 3, 6}
     assert is_nowhere(PLAIN, ended.out, ended.err)
