@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import signal
 import sys
 from types import FrameType
@@ -20,6 +22,7 @@ class Interrupted(BaseException):
 
 def main() -> NoReturn:
     """Run the command of sys.argv and exit with its code."""
+    gc.set_threshold(50_000)  # importing makes many objects and no garbage
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     sys.exit(run(sys.argv[1:]))
@@ -30,9 +33,9 @@ def run(arguments: list[str]) -> int:
     from llmfail.cli.output import say  # noqa: PLC0415 - start-up: a signal may come while this imports
 
     try:
-        from llmfail.cli.app import app_for  # noqa: PLC0415 - as above
+        from llmfail.cli.app import command_line  # noqa: PLC0415 - as above
 
-        app_for(arguments)(arguments, prog_name="llmfail")
+        command_line(arguments, os.environ)(arguments, prog_name="llmfail")
     except SystemExit as exit_:
         return exit_.code if isinstance(exit_.code, int) else 0
     except Interrupted as interrupted:

@@ -7,12 +7,13 @@ tables of ``status`` nor ``--help`` for the engine.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from llmfail import __version__
 from llmfail.cli.options import Globals, state_dir_from
@@ -29,12 +30,15 @@ COMMANDS = {
     "drill": "Play outages on your own configuration.",
     "config": "Write, check and show the configuration.",
 }
+COMPLETION = "_LLMFAIL_COMPLETE"
 GROUPS = frozenset({"config"})
 """Commands with commands of their own."""
 
 
-def app_for(arguments: Sequence[str]) -> typer.Typer:
-    """The command line for these arguments: whole in its help, loaded where it may be needed."""
+def command_line(arguments: Sequence[str], environ: Mapping[str, str]) -> TyperGroup:
+    """The command line for these arguments: whole in its help, loaded where it may be needed. A shell that
+    asks for completions says in the environment what it wants, so that everything may be needed.
+    """
     app = typer.Typer(
         name="llmfail",
         no_args_is_help=True,
@@ -44,15 +48,22 @@ def app_for(arguments: Sequence[str]) -> typer.Typer:
     )
     app.callback()(llmfail)
     for name, line in COMMANDS.items():
-        if name not in arguments:
-            app.command(name, help=line)(_not_called)
-            continue
-        module = import_module(f"llmfail.cli.{name.replace('-', '_')}")
-        if name in GROUPS:
-            app.add_typer(module.app, name=name, help=line)
-        else:
-            app.command(name, short_help=line)(module.command)
-    return app
+        if name in arguments or COMPLETION in environ:
+            _load(app, name, line)
+    group = cast("TyperGroup", typer.main.get_command(app))
+    loaded = group.commands
+    group.commands = {
+        name: loaded.get(name) or TyperCommand(name, help=line) for name, line in COMMANDS.items()
+    }
+    return group
+
+
+def _load(app: typer.Typer, name: str, line: str) -> None:
+    module = import_module(f"llmfail.cli.{name.replace('-', '_')}")
+    if name in GROUPS:
+        app.add_typer(module.app, name=name, help=line)
+    else:
+        app.command(name, short_help=line)(module.command)
 
 
 def _show_version(value: bool) -> None:
@@ -86,7 +97,3 @@ def llmfail(
       git diff | llmfail ask "Write a commit message"
     """
     ctx.obj = Globals(config, state_dir_from(state_dir, os.environ), verbose, quiet)
-
-
-def _not_called() -> None:
-    """Stands for a command whose module this command line does not need."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -35,6 +34,8 @@ def emit(text: str) -> None:
 
 
 def emit_json(value: Any) -> None:  # noqa: ANN401 - whatever JSON can say
+    import json  # noqa: PLC0415 - start-up: not for --help
+
     emit(json.dumps(value, ensure_ascii=False))
 
 

@@ -18,8 +18,7 @@ LlmfailError
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from llmfail.core.receipt import Receipt
@@ -35,8 +34,7 @@ class UsageError(LlmfailError):
     exit_code = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(NamedTuple):
     """One thing wrong with a configuration. ``path`` is dotted (``features.vpr.primary``), ``line`` is
     counted from 1 and None when the value came from the environment.
     """
