@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from llmfail.core.model import Attachment, Message, Target
 
 DEFAULT_FEATURE = "default"
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(Struct, frozen=True):
     """One question. ``targets`` replaces the feature's chain; durations are in seconds."""
 
     messages: tuple[Message, ...]

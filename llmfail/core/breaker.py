@@ -16,11 +16,14 @@ generation, so an answer to a question of an earlier generation counts for nothi
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Literal, NamedTuple
 
+from msgspec import Struct
+from msgspec.structs import replace
+
 from llmfail.core.outcome import Effect
+from llmfail.core.record import Record
 
 STREAK_MEMORY = 3600.0
 """Seconds without news after which a streak is forgotten."""
@@ -39,8 +42,7 @@ class State(StrEnum):
     FORCED_OPEN = "forced_open"
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(Struct, frozen=True):
     """Durations in seconds. The names are those of the ``breaker`` section of the configuration."""
 
     failure_threshold: int = 5
@@ -71,10 +73,9 @@ class Slot(NamedTuple):
     failures: int
 
 
-@dataclass(frozen=True, slots=True)
-class Circuit:
+class Circuit(Record, frozen=True):
     """The record. ``at`` is the moment of its last change; ``until`` is when an open circuit admits
-    trials; ``held_until`` is when the operator's hold ends, infinity for never.
+    trials; ``held`` is the operator's hold, until ``held_until`` or, when that is None, for ever.
     """
 
     state: State = State.CLOSED
@@ -86,25 +87,23 @@ class Circuit:
     reopenings: int = 0
     successes: int = 0
     leases: tuple[Lease, ...] = ()
+    held: bool = False
     held_until: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Ticket:
+class Ticket(Struct, frozen=True):
     """The right to one call, to be settled once. A trial's ticket names its lease."""
 
     generation: int
     lease: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(Struct, frozen=True):
     reason: Literal["circuit_open", "probing", "held"]
     retry_at: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """What a call says about the target. ``retry_after`` is the provider's own wait, in seconds."""
 
     effect: Effect
@@ -112,8 +111,7 @@ class Verdict:
     retry_after: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(Struct, frozen=True):
     """What a circuit looks like at a moment. ``retry_at`` is None when it admits now or never will."""
 
     state: State
@@ -124,10 +122,10 @@ class View:
 def admit(circuit: Circuit, now: float, rules: Rules, lease: Lease) -> tuple[Circuit, Ticket | Refusal]:
     """Ask for a place; ``lease`` is what a trial would hold. An unchanged record comes back as it was."""
     free = not rules.enabled or circuit.state is State.CLOSED
-    if free and circuit.held_until is None:
+    if free and not circuit.held:
         return circuit, Ticket(circuit.generation)
     circuit = current(circuit, now)
-    if circuit.held_until is not None:
+    if circuit.held:
         return circuit, Refusal("held", _hold_ends_at(circuit))
     return (circuit, Ticket(circuit.generation)) if free else _try(circuit, now, rules, lease)
 
@@ -152,16 +150,16 @@ def reset(circuit: Circuit, now: float) -> Circuit:
     return Circuit(generation=circuit.generation + 1, at=now)
 
 
-def hold(circuit: Circuit, now: float, until: float = float("inf")) -> Circuit:
-    """The operator's hold, over whatever state is underneath; ``reset`` or ``until`` ends it."""
+def hold(circuit: Circuit, now: float, until: float | None = None) -> Circuit:
+    """The operator's hold, over whatever state is underneath; ``reset`` ends it, or ``until``."""
     circuit = current(circuit, now)
-    return replace(circuit, held_until=until, generation=circuit.generation + 1, at=now)
+    return replace(circuit, held=True, held_until=until, generation=circuit.generation + 1, at=now)
 
 
 def view(circuit: Circuit, now: float) -> View:
     """The state as a reader should see it; an open circuit whose wait is over shows as half-open."""
     circuit = current(circuit, now)
-    if circuit.held_until is not None:
+    if circuit.held:
         return View(State.FORCED_OPEN, circuit.failures, _hold_ends_at(circuit))
     if circuit.state is State.OPEN:
         if now < circuit.until:
@@ -172,7 +170,7 @@ def view(circuit: Circuit, now: float) -> View:
 
 def expires_at(circuit: Circuit, rules: Rules) -> float | None:
     """When the record has nothing more to say, so that a store may drop it; None: never."""
-    if circuit.held_until is not None:
+    if circuit.held:
         return None
     memory = max(STREAK_MEMORY, rules.window)
     ends = (lease.until for lease in circuit.leases)
@@ -184,7 +182,7 @@ def current(circuit: Circuit, now: float) -> Circuit:
     if now < circuit.at:
         circuit = _set_back(circuit, circuit.at - now)
     if circuit.held_until is not None and circuit.held_until <= now:
-        circuit = replace(circuit, held_until=None)
+        circuit = replace(circuit, held=False, held_until=None)
     if any(lease.until <= now for lease in circuit.leases):
         circuit = replace(circuit, leases=tuple(lease for lease in circuit.leases if lease.until > now))
     if circuit.state is State.CLOSED and circuit.failures and now - circuit.at >= STREAK_MEMORY:
@@ -194,9 +192,7 @@ def current(circuit: Circuit, now: float) -> Circuit:
 
 def _hold_ends_at(circuit: Circuit) -> float | None:
     """When a held circuit may admit again: not before the wait beneath is over as well."""
-    if circuit.held_until is None or circuit.held_until == float("inf"):
-        return None
-    return max(circuit.held_until, circuit.until)
+    return None if circuit.held_until is None else max(circuit.held_until, circuit.until)
 
 
 def _set_back(circuit: Circuit, by: float) -> Circuit:

@@ -8,12 +8,15 @@ let one trial an hour through, in the whole fleet, because people pay their bill
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import NamedTuple
 
+from msgspec import field
+from msgspec.structs import replace
+
 from llmfail.core.model import Secret
 from llmfail.core.outcome import Kind, Outcome, Scope
+from llmfail.core.record import Record
 
 TRIAL_EVERY = 3600.0
 """Seconds between two trials of a credential that may have been mended."""
@@ -30,8 +33,7 @@ class Block(NamedTuple):
     note: str
 
 
-@dataclass(frozen=True, slots=True)
-class Credential:
+class Credential(Record, frozen=True):
     """Blocks per scope: ``WHOLE`` or a model."""
 
     blocks: Mapping[str, Block] = field(default_factory=dict)

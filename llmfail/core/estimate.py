@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal
+
+from msgspec import Struct
 
 from llmfail.core.errors import UsageError
 from llmfail.core.model import Target, Usage
@@ -27,8 +28,7 @@ GRAMMAR = "all-primary, fallback:50%, aggressive, budget or outage:PROVIDER"
 Kind = Literal["all-primary", "fallback", "aggressive", "budget", "outage"]
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
+class Offer(Struct, frozen=True):
     """A target that could serve a feature, and what one request costs there: None without a price."""
 
     target: Target
@@ -36,8 +36,7 @@ class Offer:
     cost: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Struct, frozen=True):
     """One feature: the tokens of a request, and its chain, the primary first."""
 
     feature: str
@@ -50,8 +49,7 @@ class Line:
         return self.offers[0]
 
 
-@dataclass(frozen=True, slots=True)
-class Scenario:
+class Scenario(Struct, frozen=True):
     """Who serves. ``share`` is that of the first fallback, ``provider`` the one that is down."""
 
     name: str
@@ -60,8 +58,7 @@ class Scenario:
     provider: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Month:
+class Month(Struct, frozen=True):
     """What a scenario comes to. ``cost`` in pico-dollars, None when a price is unknown; ``note`` says whose,
     and which features nobody would answer.
     """
@@ -83,8 +80,7 @@ class Month:
         return {**shown, "note": self.note} if self.note else shown
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
+class Estimate(Struct, frozen=True):
     lines: tuple[Line, ...]
     months: tuple[Month, ...]
 

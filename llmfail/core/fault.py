@@ -9,8 +9,9 @@ A body is a stranger's: every access checks its type.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from llmfail.core.payload import Payload
 
@@ -18,8 +19,7 @@ Object = Mapping[str, Any]
 _NOTHING: Object = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(Struct, frozen=True):
     """``codes`` are the structured words of the body in lower case, most telling first; ``number`` is a code
     that is an HTTP status; ``details`` are Google's, ``metadata`` and ``availability`` OpenRouter's.
     """

@@ -6,26 +6,26 @@ Budgets and rate limits belong here as well: further keys, read and written in t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 
-from llmfail.core import breaker, codec
+from msgspec import Struct
+
+from llmfail.core import breaker
 from llmfail.core import credential as credentials
-from llmfail.core.breaker import Lease, Rules, State, Ticket, Verdict
-from llmfail.core.credential import Block
+from llmfail.core.breaker import Circuit, Lease, Rules, State, Ticket, Verdict
+from llmfail.core.credential import Block, Credential
 from llmfail.core.model import Target
 from llmfail.core.outcome import Kind, Outcome
 from llmfail.core.receipt import Skip, iso
-from llmfail.core.record import Step, Values, Write, Writes, ours
-from llmfail.core.stats import HOUR, KEPT_HOURS, count_call, hour_of
+from llmfail.core.record import Names, Step, Values, Write, Writes, dump, ours, recall
+from llmfail.core.stats import HOUR, KEPT_HOURS, Tally, count_call, hour_of
 
 QUIRK_MEMORY = 30 * 24 * 3600.0
 TARGETS = "targets"
 """The record that names every target that was ever called."""
 
 
-@dataclass(frozen=True, slots=True)
-class Gate:
+class Gate(Struct, frozen=True):
     """What admission to one target rests on. ``identity`` names the credential, see ``credential``."""
 
     target: Target
@@ -49,8 +49,7 @@ class Gate:
         return (self.circuit_key, self.credential_key, self.quirks_key)
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
+class Admitted(Struct, frozen=True):
     """One call may go. ``at`` is the store's clock; ``quirks`` are the parameters to leave out."""
 
     ticket: Ticket
@@ -58,8 +57,7 @@ class Admitted:
     quirks: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(Struct, frozen=True):
     """No call, and nothing to give back."""
 
     reason: Skip
@@ -69,8 +67,7 @@ class Refused:
     """What disabled it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(Struct, frozen=True):
     """What became of an admitted call. ``quirks`` are parameters without which it succeeded."""
 
     outcome: Outcome
@@ -80,8 +77,7 @@ class Settlement:
     quirks: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(Struct, frozen=True):
     """A gate as a reader should see it. ``retry_at`` is None when it admits now or never by itself."""
 
     state: str
@@ -98,8 +94,8 @@ def admit(
     gate: Gate, lease_id: str, lease_for: float, values: Values, now: float
 ) -> tuple[Writes, Admitted | Refused]:
     """Ask for a call. A trial would hold its place under ``lease_id`` for ``lease_for`` seconds."""
-    circuit = codec.load_circuit(values[gate.circuit_key])
-    credential = codec.load_credential(values[gate.credential_key])
+    circuit = recall(values[gate.circuit_key], Circuit)
+    credential = recall(values[gate.credential_key], Credential)
     credential_after, block = credentials.admit(credential, gate.target.model, now)
     if block is not None:
         return {}, _blocked(block)
@@ -110,8 +106,8 @@ def admit(
     if isinstance(answer, breaker.Refusal):
         return ours(writes, values), _refused(answer)
     if credential_after != credential:
-        writes[gate.credential_key] = Write(codec.dump_credential(credential_after))
-    quirks = codec.load_names(values[gate.quirks_key])
+        writes[gate.credential_key] = Write(dump(credential_after))
+    quirks = recall(values[gate.quirks_key], Names).names
     return ours(writes, values), Admitted(answer, now, quirks)
 
 
@@ -123,9 +119,9 @@ def settle(gate: Gate, admitted: Admitted, settlement: Settlement) -> Step:
 
 def look(gate: Gate, values: Values, now: float) -> Look:
     """The same decision as ``admit``, without asking for a place; writes nothing."""
-    circuit = codec.load_circuit(values[gate.circuit_key])
+    circuit = recall(values[gate.circuit_key], Circuit)
     view = breaker.view(circuit, now)
-    block = credentials.blocked(codec.load_credential(values[gate.credential_key]), gate.target.model, now)
+    block = credentials.blocked(recall(values[gate.credential_key], Credential), gate.target.model, now)
     if block is not None:
         return Look("disabled", view.failures, block.until, _blocked(block))
     _, answer = breaker.admit(circuit, now, gate.rules, Lease("", now))
@@ -136,7 +132,7 @@ def look(gate: Gate, values: Values, now: float) -> Look:
 
 def reset(gate: Gate, values: Values, now: float) -> tuple[Writes, bool]:
     """Close the circuit and forget blocks and quirks of this target; whether anything changed."""
-    circuit = codec.load_circuit(values[gate.circuit_key])
+    circuit = recall(values[gate.circuit_key], Circuit)
     writes: dict[str, Write | None] = {
         gate.circuit_key: _circuit_write(breaker.reset(circuit, now), gate.rules)
     }
@@ -147,8 +143,8 @@ def reset(gate: Gate, values: Values, now: float) -> tuple[Writes, bool]:
 
 def trip(gate: Gate, seconds: float | None, values: Values, now: float) -> tuple[Writes, None]:
     """Hold the circuit open for so long, or (None) until it is reset."""
-    until = float("inf") if seconds is None else now + seconds
-    held = breaker.hold(codec.load_circuit(values[gate.circuit_key]), now, until)
+    until = None if seconds is None else now + seconds
+    held = breaker.hold(recall(values[gate.circuit_key], Circuit), now, until)
     return ours({gate.circuit_key: _circuit_write(held, gate.rules)}, values), None
 
 
@@ -182,7 +178,7 @@ def _blocked(block: Block) -> Refused:
 def _settle_circuit(
     gate: Gate, ticket: Ticket, outcome: Outcome, values: Values, now: float
 ) -> dict[str, Write]:
-    circuit = codec.load_circuit(values[gate.circuit_key])
+    circuit = recall(values[gate.circuit_key], Circuit)
     verdict = Verdict(
         effect=outcome.consequence.effect,
         rate_limited=outcome.kind is Kind.RATE_LIMITED,
@@ -193,16 +189,16 @@ def _settle_circuit(
 
 
 def _settle_credential(gate: Gate, outcome: Outcome, values: Values, now: float) -> dict[str, Write]:
-    credential = codec.load_credential(values[gate.credential_key])
+    credential = recall(values[gate.credential_key], Credential)
     after = credentials.settle(credential, gate.target.model, outcome, now)
-    return {} if after == credential else {gate.credential_key: Write(codec.dump_credential(after))}
+    return {} if after == credential else {gate.credential_key: Write(dump(after))}
 
 
 def _learn(gate: Gate, quirks: frozenset[str], values: Values, now: float) -> dict[str, Write]:
-    known = codec.load_names(values[gate.quirks_key])
+    known = recall(values[gate.quirks_key], Names).names
     if quirks <= known:
         return {}
-    return {gate.quirks_key: Write(codec.dump_names(known | quirks), now + QUIRK_MEMORY)}
+    return {gate.quirks_key: Write(dump(Names(known | quirks)), now + QUIRK_MEMORY)}
 
 
 def _count(gate: Gate, admitted: Admitted, settlement: Settlement, values: Values) -> dict[str, Write]:
@@ -213,19 +209,19 @@ def _count(gate: Gate, admitted: Admitted, settlement: Settlement, values: Value
     key = tally_key(gate.target, hour)
     ok = outcome.kind is Kind.OK
     tally = count_call(
-        codec.load_tally(values[key]),
+        recall(values[key], Tally),
         ok=ok,
         fallback=ok and settlement.fallback,
         latency_ms=settlement.latency_ms,
         cost=settlement.cost,
         error=None if ok else f"{outcome.kind}: {outcome.note}".rstrip(": "),
     )
-    writes = {key: Write(codec.dump_tally(tally), float((hour + KEPT_HOURS) * HOUR))}
-    known = codec.load_names(values[TARGETS])
+    writes = {key: Write(dump(tally), float((hour + KEPT_HOURS) * HOUR))}
+    known = recall(values[TARGETS], Names).names
     if str(gate.target) not in known:
-        writes[TARGETS] = Write(codec.dump_names(known | {str(gate.target)}))
+        writes[TARGETS] = Write(dump(Names(known | {str(gate.target)})))
     return writes
 
 
 def _circuit_write(circuit: breaker.Circuit, rules: Rules) -> Write:
-    return Write(codec.dump_circuit(circuit), breaker.expires_at(circuit, rules))
+    return Write(dump(circuit), breaker.expires_at(circuit, rules))

@@ -7,8 +7,9 @@ million tokens with up to six decimals are whole numbers of pico-dollars per tok
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal, Self
+
+from msgspec import Struct
 
 Api = Literal["anthropic", "openai", "gemini", "vertex"]
 Role = Literal["user", "assistant"]
@@ -36,8 +37,7 @@ class Secret:
         return hash(self._value)
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Target:
+class Target(Struct, frozen=True, order=True):
     """A model at a provider, written ``provider/model``; the model may contain slashes."""
 
     provider: str
@@ -55,8 +55,7 @@ class Target:
         return f"{self.provider}/{self.model}"
 
 
-@dataclass(frozen=True, slots=True)
-class Attachment:
+class Attachment(Struct, frozen=True):
     """A file that goes with a message: an image (``image/…``) or text (any other media type)."""
 
     name: str
@@ -64,15 +63,13 @@ class Attachment:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(Struct, frozen=True):
     role: Role
     text: str
     attachments: tuple[Attachment, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """What goes to a model, whichever it is. Sampling parameters are sent only when they are set."""
 
     messages: tuple[Message, ...]
@@ -83,8 +80,7 @@ class Request:
     schema: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(Struct, frozen=True):
     """Where and how one target is reached. ``key`` is None for a server that wants none."""
 
     api: Api
@@ -98,18 +94,19 @@ class Endpoint:
     """Parameters that this target refused before: left out, or sent under their other name."""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """One HTTP request. Its headers carry the key, so they stay out of the repr."""
 
     method: str
     url: str
-    headers: Mapping[str, str] = field(repr=False)
-    body: bytes = field(repr=False, default=b"")
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+    def __repr__(self) -> str:
+        return f"Call({self.method} {self.url})"
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(Struct, frozen=True):
     """One whole HTTP reply. Header names are lower case."""
 
     status: int
@@ -117,8 +114,7 @@ class Reply:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(Struct, frozen=True):
     """Tokens of one call. ``input_tokens`` is the whole input, cached reads and cache writes are parts
     of it; ``reasoning_tokens`` is a part of ``output_tokens``, which is what is billed as output.
     """
@@ -133,8 +129,7 @@ class Usage:
     """What the provider itself says the call cost, in pico-dollars; it wins over any price table."""
 
 
-@dataclass(frozen=True, slots=True)
-class Completion:
+class Completion(Struct, frozen=True):
     """A decoded answer. ``detail`` explains a refusal or a block; ``billed`` is False for a refusal
     that the provider does not charge for.
     """
@@ -147,8 +142,7 @@ class Completion:
     billed: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Embedding:
+class Embedding(Struct, frozen=True):
     """One vector per input text, in the order of the inputs."""
 
     vectors: tuple[tuple[float, ...], ...]

@@ -6,8 +6,9 @@ How a reply becomes an outcome stands in ``classify``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 
 class Kind(StrEnum):
@@ -59,8 +60,7 @@ class Scope(StrEnum):
     """That credential for that model."""
 
 
-@dataclass(frozen=True, slots=True)
-class Consequence:
+class Consequence(Struct, frozen=True):
     effect: Effect
     move: Move
     again: bool = False
@@ -70,8 +70,7 @@ class Consequence:
     disables: Scope | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """What one call came to. ``note`` is one short line for people; ``retry_after`` is in seconds from
     the reply, unclamped; ``until`` is the moment (epoch seconds) at which a quota resets.
     """

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
+
+from msgspec import Struct
 
 from llmfail.core.breaker import State
 from llmfail.core.gate import Look
@@ -15,8 +16,7 @@ from llmfail.core.stats import Alert, Routing, Tally, percentile, rate
 Health = Literal["healthy", "degraded", "unhealthy"]
 
 
-@dataclass(frozen=True, slots=True)
-class TargetStatus:
+class TargetStatus(Struct, frozen=True):
     """One target over the last 24 hours. ``missing_key`` says what to do when it has none."""
 
     target: Target
@@ -58,8 +58,7 @@ class TargetStatus:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+class Status(Struct, frozen=True):
     health: Health
     targets: tuple[TargetStatus, ...]
     routing: Routing

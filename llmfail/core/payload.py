@@ -7,15 +7,15 @@ exhausts the parser.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import Any, NoReturn
+
+from msgspec import Struct
 
 _HTML = ("<!doctype html", "<html", "<head", "<body", "<center", "<h1", "<title", "<!--")
 _BLANK = b" \t\r\n"
 
 
-@dataclass(frozen=True, slots=True)
-class NotJson:
+class NotJson(Struct, frozen=True):
     """A body that is empty, or text, or an HTML page of somebody in between."""
 
     text: str

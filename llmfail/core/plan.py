@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Literal
+
+from msgspec import Struct, field
 
 from llmfail.core.model import Request, Target
 from llmfail.core.pricing import Price
@@ -15,8 +16,7 @@ Order = Literal["listed", "cost", "quality", "latency", "round_robin", "weighted
 Priority = Literal["strategic", "template", "validation"]
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(Struct, frozen=True):
     """A target that could answer, with what is known about it. ``timeout`` in seconds; ``latency_ms`` is
     its recent median; ``missing_key`` says what to do about a missing key.
     """
@@ -33,16 +33,14 @@ class Candidate:
     missing_key: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Chance:
+class Chance(Struct, frozen=True):
     """What an order may depend on besides the candidates: numbers in [0, 1), and the turn of a rotation."""
 
     draws: Sequence[float] = field(default_factory=tuple)
     turn: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Obstacle:
+class Obstacle(Struct, frozen=True):
     """Why a candidate is not asked."""
 
     reason: Skip

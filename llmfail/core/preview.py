@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal
+
+from msgspec import Struct
 
 from llmfail.core.model import Request, Target, Usage
 from llmfail.core.plan import Candidate
@@ -15,8 +16,7 @@ USUAL_OUTPUT = 500
 """Output tokens of a usual answer, for an estimate without history."""
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     """One candidate. Costs in pico-dollars, None when the price is unknown."""
 
     target: Target
@@ -37,8 +37,7 @@ class Step:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Preview:
+class Preview(Struct, frozen=True):
     feature: str
     steps: tuple[Step, ...]
     degrade: tuple[str, ...]

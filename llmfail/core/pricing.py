@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
+
+from msgspec import Struct
 
 from llmfail.core.model import Completion, Embedding, Usage
 
@@ -11,8 +12,7 @@ PICO_PER_TOKEN = 1_000_000
 """Pico-dollars per token for one dollar per million tokens."""
 
 
-@dataclass(frozen=True, slots=True)
-class Price:
+class Price(Struct, frozen=True):
     """Pico-dollars per token."""
 
     input: int

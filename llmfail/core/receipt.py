@@ -4,11 +4,12 @@ tests read these values.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Literal
+
+from msgspec import Struct
 
 from llmfail.core.model import Embedding, FinishReason, Target, Usage
 
@@ -32,8 +33,7 @@ class Skip(StrEnum):
     DEADLINE = "deadline"
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """One line of the trail: a call, or why there was none. ``cost`` is in pico-dollars, None when the
     price is unknown; ``retry_after`` in seconds.
     """
@@ -62,8 +62,7 @@ class Entry:
         return {**shown, "note": self.note} if self.note else shown
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(Struct, frozen=True):
     """Why there is no answer. ``code`` is the exit code."""
 
     code: int
@@ -71,8 +70,7 @@ class Failure:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(Struct, frozen=True):
     """Everything about one ask. ``retry_at`` is in epoch seconds; ``cost`` in pico-dollars."""
 
     id: str

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from llmfail.core.model import Request
 from llmfail.core.outcome import Kind, Move, Outcome
@@ -13,29 +14,25 @@ BACKOFF_CAP = 8.0
 """Seconds: full jitter over base x 2^n, as the providers' own libraries wait."""
 
 
-@dataclass(frozen=True, slots=True)
-class Again:
+class Again(Struct, frozen=True):
     """The same target once more, after ``wait`` seconds, without ``quirk``."""
 
     wait: float
     quirk: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Next:
+class Next(Struct, frozen=True):
     """On to the next target."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
+class Stop(Struct, frozen=True):
     """No other target can help."""
 
 
 Step = Again | Next | Stop
 
 
-@dataclass(frozen=True, slots=True)
-class Tries:
+class Tries(Struct, frozen=True):
     """What has been tried on this target in this ask, and what its feature allows."""
 
     made: int

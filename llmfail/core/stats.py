@@ -6,8 +6,12 @@ Latencies are counted in buckets that grow by a tenth, so a percentile is right 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from math import ceil, exp, log
+
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from llmfail.core.record import Record
 
 HOUR = 3600
 KEPT_HOURS = 24 * 8
@@ -17,8 +21,7 @@ Histogram = Mapping[int, int]
 """How many calls, per bucket of latency."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tally:
+class Tally(Record, frozen=True):
     """One hour of one target. ``cost`` in pico-dollars, of the calls whose price is known."""
 
     calls: int = 0
@@ -30,8 +33,7 @@ class Tally:
     last_error: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Routing:
+class Routing(Record, frozen=True):
     """One hour of asks. ``met_open``: asks that found at least one circuit open."""
 
     asks: int = 0
@@ -43,8 +45,7 @@ class Routing:
     latencies: Histogram = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Thresholds:
+class Thresholds(Struct, frozen=True):
     """Above which an alert stands; rates are shares, ``latency_p95`` is in seconds."""
 
     circuit_open_rate: float
@@ -53,8 +54,7 @@ class Thresholds:
     error_rate: float
 
 
-@dataclass(frozen=True, slots=True)
-class Alert:
+class Alert(Struct, frozen=True):
     name: str
     level: str
     value: float

@@ -5,15 +5,20 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from llmfail.core import codec
 from llmfail.core.receipt import Receipt, Skip, iso
-from llmfail.core.record import Step, Values, Write, Writes, dump, load, ours
-from llmfail.core.stats import HOUR, KEPT_HOURS, count_ask, hour_of
+from llmfail.core.record import Record, Step, Values, Write, Writes, dump, load_fields, ours, recall
+from llmfail.core.stats import HOUR, KEPT_HOURS, Routing, count_ask, hour_of
 from llmfail.engine.ports import Ports
 
 LOG = "log"
 LOG_LENGTH = 2000
 LOG_KEPT = 30 * 24 * 3600.0
+
+
+class Next(Record, frozen=True):
+    """The number of the next receipt."""
+
+    next: int = 0
 
 
 def routing_key(hour: int) -> str:
@@ -36,13 +41,13 @@ async def recent(ports: Ports, most: int) -> list[dict[str, Any]]:
     numbers = range(following - 1, max(following - 1 - min(most, LOG_LENGTH), -1), -1)
     keys = [_slot(number) for number in numbers]
     values, _ = await ports.keeper.read(keys)
-    found = (load(values[key], lambda fields: fields) for key in keys)
-    return [{key: fields[key] for key in fields if key != "v"} for fields in found if fields is not None]
+    found = (load_fields(values[key]) for key in keys)
+    return [fields for fields in found if fields is not None]
 
 
 def _enter(receipt: Receipt, kept: dict[str, Any], hour: int, values: Values, now: float) -> Writes:
     routing = count_ask(
-        codec.load_routing(values[routing_key(hour)]),
+        recall(values[routing_key(hour)], Routing),
         tier=receipt.tier,
         ok=receipt.ok,
         met_open=any(line.outcome == Skip.CIRCUIT_OPEN for line in receipt.trail),
@@ -50,15 +55,15 @@ def _enter(receipt: Receipt, kept: dict[str, Any], hour: int, values: Values, no
     )
     number = _following(values)
     writes = {
-        routing_key(hour): Write(codec.dump_routing(routing), float((hour + KEPT_HOURS) * HOUR)),
-        LOG: Write(dump({"next": number + 1})),
+        routing_key(hour): Write(dump(routing), float((hour + KEPT_HOURS) * HOUR)),
+        LOG: Write(dump(Next(number + 1))),
         _slot(number): Write(dump(kept), now + LOG_KEPT),
     }
     return ours(writes, values)
 
 
 def _following(values: Values) -> int:
-    return load(values[LOG], lambda fields: int(fields["next"])) or 0
+    return recall(values[LOG], Next).next
 
 
 def _slot(number: int) -> str:

@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from functools import partial
 
-from llmfail.core import codec
+from msgspec import Struct
+from msgspec.structs import replace
+
 from llmfail.core.ask import Ask
 from llmfail.core.errors import UsageError
 from llmfail.core.gate import tally_key
 from llmfail.core.model import Request
 from llmfail.core.plan import Candidate, Chance, arrange, order_of
-from llmfail.core.record import Values, Write, Writes, dump, load
-from llmfail.core.stats import hour_of, percentile, sum_tallies
+from llmfail.core.record import Record, Values, Write, Writes, dump, recall
+from llmfail.core.stats import Tally, hour_of, percentile, sum_tallies
 from llmfail.engine.ports import Ports
 from llmfail.engine.route import Routes, fallbacks_of
 from llmfail.settings.settings import Settings
 from llmfail.settings.types import Defaults, Fallback, Feature
 
 LATENCY_HOURS = 24
+TURN_KEPT = 30 * 24 * 3600.0
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Turn(Record, frozen=True):
+    """How many turns a rotation has taken."""
+
+    taken: int = 0
+
+
+class Job(Struct, frozen=True):
     """Everything about one ask that is decided before the first call. Durations in seconds."""
 
     feature: str
@@ -115,7 +122,7 @@ async def _with_latency(candidates: tuple[Candidate, ...], ports: Ports) -> tupl
 
 
 def _median(values: Values, keys: list[str]) -> float | None:
-    tally = sum_tallies(codec.load_tally(values[key]) for key in keys if values[key] is not None)
+    tally = sum_tallies(recall(values[key], Tally) for key in keys if values[key] is not None)
     return percentile(tally.latencies, 0.5)
 
 
@@ -125,5 +132,5 @@ def _turn(feature: str) -> tuple[list[str], partial[tuple[Writes, int]]]:
 
 
 def _next_turn(key: str, values: Mapping[str, str | None], now: float) -> tuple[Writes, int]:
-    turn = load(values[key], lambda fields: int(fields["turn"])) or 0
-    return {key: Write(dump({"turn": turn + 1}), now + 30 * 24 * 3600)}, turn
+    taken = recall(values[key], Turn).taken
+    return {key: Write(dump(Turn(taken + 1)), now + TURN_KEPT)}, taken

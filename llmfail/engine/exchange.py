@@ -6,7 +6,9 @@ Whatever a provider sends back, the key that was sent to it goes no further than
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from llmfail.core import classify
 from llmfail.core.errors import MalformedReply, WireError
@@ -23,8 +25,7 @@ SHORTEST_SECRET = 4
 """A shorter key is a placeholder, and its letters may stand in any text."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(Struct, frozen=True):
     """What a reply says; ``answer`` is there whenever one could be decoded, good or not."""
 
     outcome: Outcome
@@ -34,8 +35,7 @@ class Reading:
     """The provider cannot have charged for it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Exchange:
+class Exchange(Struct, frozen=True):
     """How a question is put and its answer decoded, in any wire format."""
 
     encode: Callable[[WireFormat, Endpoint], Call]

@@ -7,13 +7,12 @@ import time
 from collections.abc import Iterable, Sequence
 from functools import partial
 
-from llmfail.core import codec
 from llmfail.core import gate as gates
 from llmfail.core.errors import UsageError
 from llmfail.core.model import Target
 from llmfail.core.overview import Status, TargetStatus, status_of
-from llmfail.core.record import Values
-from llmfail.core.stats import Thresholds, alerts, hour_of, sum_routings, sum_tallies
+from llmfail.core.record import Names, Values, recall
+from llmfail.core.stats import Routing, Tally, Thresholds, alerts, hour_of, sum_routings, sum_tallies
 from llmfail.engine.book import routing_key
 from llmfail.engine.ports import Ports
 from llmfail.engine.route import Routes, first_target, targets_of
@@ -37,7 +36,7 @@ class Operator:
         hours = range(hour_of(wall) - SHOWN_HOURS, hour_of(wall) + 1)
         keys = [key for target in targets for key in self._keys(target, hours)]
         values, now = await self._ports.keeper.read([*keys, *map(routing_key, hours)])
-        routing = sum_routings(codec.load_routing(values[routing_key(hour)]) for hour in hours)
+        routing = sum_routings(recall(values[routing_key(hour)], Routing) for hour in hours)
         shown = [self._target(target, hours, wall, values, now) for target in targets]
         features = {
             name: [entry.target for entry in targets_of(self._settings, feature)]
@@ -80,7 +79,7 @@ class Operator:
         """What the configuration names, and what was called although it does not name it."""
         values, _ = await self._ports.keeper.read([gates.TARGETS])
         named = self._settings.targets()
-        called = (Target.parse(name) for name in sorted(codec.load_names(values[gates.TARGETS])))
+        called = (Target.parse(name) for name in sorted(recall(values[gates.TARGETS], Names).names))
         others = (one for one in called if one not in named and one.provider in self._settings.providers)
         return (*named, *others)
 
@@ -105,7 +104,7 @@ class Operator:
 
     def _target(self, target: Target, hours: range, wall: float, values: Values, now: float) -> TargetStatus:
         route = self._routes[target]
-        tallies = {hour: codec.load_tally(values[gates.tally_key(target, hour)]) for hour in hours}
+        tallies = {hour: recall(values[gates.tally_key(target, hour)], Tally) for hour in hours}
         today = sum_tallies(tally for hour, tally in tallies.items() if hour >= hour_of(_midnight(wall)))
         return TargetStatus(
             target=target,

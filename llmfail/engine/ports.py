@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from msgspec import Struct
 
 from llmfail.core.model import Call, Reply, Secret
 from llmfail.core.record import Values
@@ -37,8 +38,7 @@ class Keeper(Protocol):
     async def update(self, keys: Sequence[str], change: Change[R]) -> R: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Ports:
+class Ports(Struct, frozen=True):
     """``send`` raises WireError. ``google_token`` is None without any credentials, and raises TokenRefused.
     ``monotonic`` measures durations, ``wall`` names moments, both in seconds.
     """
@@ -53,8 +53,7 @@ class Ports:
     new_id: Callable[[], str]
 
 
-@dataclass(frozen=True, slots=True)
-class BlockingKeeper:
+class BlockingKeeper(Struct, frozen=True):
     store: Store
 
     async def read(self, keys: Sequence[str]) -> tuple[Values, float]:
@@ -64,8 +63,7 @@ class BlockingKeeper:
         return self.store.update(keys, change)
 
 
-@dataclass(frozen=True, slots=True)
-class ThreadedKeeper:
+class ThreadedKeeper(Struct, frozen=True):
     """The same for asyncio: a store may wait for another process, the event loop may not."""
 
     store: Store
@@ -97,8 +95,7 @@ class GoogleTokens:
         return None if self._token is None else self._token.secret
 
 
-@dataclass(frozen=True, slots=True)
-class Onlooker:
+class Onlooker(Struct, frozen=True):
     """The same results without the writes: for those who only want to know."""
 
     keeper: Keeper

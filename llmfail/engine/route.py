@@ -4,7 +4,7 @@ settings once, however often they are walked.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from llmfail.core import credential
 from llmfail.core.gate import Gate
@@ -15,8 +15,7 @@ from llmfail.settings.settings import Settings
 from llmfail.settings.types import Credential, Fallback, Feature, Provider
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(Struct, frozen=True):
     """``google``: the key is a token that has to be fetched first."""
 
     gate: Gate

@@ -8,9 +8,11 @@ routing failures at the end too, because they may turn out to be our own network
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from llmfail.core import gate as gates
 from llmfail.core import plan, retry
@@ -35,8 +37,7 @@ WALKABLE = frozenset({Skip.CIRCUIT_OPEN, Skip.PROBING, Skip.RATE_LIMITED_HERE})
 """Skips that may have passed by the next round."""
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """The answer, and whose it is."""
 
     candidate: Candidate
@@ -44,8 +45,7 @@ class Found:
     cost: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
+class _Call(Struct, frozen=True):
     """An admitted call and what became of it; it is settled once."""
 
     gate: Gate

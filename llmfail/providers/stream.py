@@ -8,8 +8,9 @@ was asked for. What an event means is the business of a ``Fold``, one per wire f
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+from msgspec import Struct
 
 from llmfail.core.errors import MalformedReply
 from llmfail.core.fault import find
@@ -19,27 +20,23 @@ from llmfail.core.payload import NotJson, Payload, parse
 _BOM = b"\xef\xbb\xbf"
 
 
-@dataclass(frozen=True, slots=True)
-class TextDelta:
+class TextDelta(Struct, frozen=True):
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class StreamError:
+class StreamError(Struct, frozen=True):
     """An error after the 200. ``payload`` is for ``classify.of_reply``, with the status of the reply."""
 
     payload: Payload
 
 
-@dataclass(frozen=True, slots=True)
-class Broken:
+class Broken(Struct, frozen=True):
     """What came is no stream, or ended without its end mark. ``error`` is for ``classify.of_failure``."""
 
     error: MalformedReply
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(Struct, frozen=True):
     """The end mark came; ``completion`` is the whole answer."""
 
     completion: Completion

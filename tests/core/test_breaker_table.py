@@ -23,10 +23,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from llmfail.core import breaker
 from llmfail.core.breaker import Circuit, Lease, Refusal, Rules, State, Ticket, Verdict
@@ -99,7 +100,7 @@ class Stage:
         self.now = breaker.view(self.circuit, self.now).retry_at
 
     def hold(self, seconds: str | None) -> None:
-        until = self.now + float(seconds or "inf")
+        until = self.now + float(seconds) if seconds else None
         self.happens(lambda circuit: breaker.hold(circuit, self.now, until))
 
     def reset(self) -> None:

@@ -1,16 +1,18 @@
 """Admission and settlement of one target: circuit, credential, quirks and counters in one step each."""
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import pytest
+from msgspec.structs import replace
 
-from llmfail.core import codec
 from llmfail.core import gate as gates
 from llmfail.core.breaker import Rules
 from llmfail.core.gate import Admitted, Gate, Refused, Settlement
 from llmfail.core.model import Target
 from llmfail.core.outcome import Kind, Outcome
+from llmfail.core.record import Names, recall
+from llmfail.core.stats import Tally
 
 A, B = Target("p", "a"), Target("p", "b")
 RULES = Rules(failure_threshold=2, success_threshold=1, half_open_limit=1)
@@ -157,9 +159,9 @@ def test_every_call_is_counted_with_its_cost_and_what_was_cancelled_is_not(book)
     book.call(gate(), Kind.OK)
     book.call(gate(), Kind.TIMEOUT)
     book.call(gate(), Kind.CANCELLED)
-    tally = codec.load_tally(book.values[gates.tally_key(A, int(book.now // 3600))])
+    tally = recall(book.values[gates.tally_key(A, int(book.now // 3600))], Tally)
     assert (tally.calls, tally.ok, tally.cost, tally.last_error) == (2, 1, 10, "timeout: timeout")
-    assert codec.load_names(book.values[gates.TARGETS]) == {"p/a"}
+    assert recall(book.values[gates.TARGETS], Names).names == {"p/a"}
 
 
 def test_looking_says_what_admission_would_and_takes_no_place(book):

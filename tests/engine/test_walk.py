@@ -3,8 +3,9 @@
 import pytest
 from stage import Stage, answer, error, lost
 
-from llmfail.core import codec
+from llmfail.core.breaker import Circuit
 from llmfail.core.errors import UsageError
+from llmfail.core.record import recall
 
 DOWN = error(503)
 
@@ -23,7 +24,7 @@ def outcomes(receipt):
 
 def circuit(stage, target):
     values, _ = stage.store.read([f"circuit/{target}"])
-    return codec.load_circuit(values[f"circuit/{target}"])
+    return recall(values[f"circuit/{target}"], Circuit)
 
 
 def test_the_primary_answers_and_nobody_else_is_called(stage):
