@@ -146,7 +146,7 @@ class Client:
 
     def status(self) -> Status:
         """Circuits, rates, latencies and alerts over the last 24 hours."""
-        return ports.drive(_operator(self.settings, self._ports).status(self._store.name))
+        return ports.drive(_operator(self.settings, self._ports).status(lambda: self._store.name))
 
     def stats(self) -> dict[str, Any]:
         """The figures of ``status`` about all asks: rates, average and 95th percentile latency."""
@@ -218,7 +218,7 @@ class AsyncClient:
 
     async def status(self) -> Status:
         """As ``Client.status``."""
-        return await _operator(self.settings, self._ports).status(self._store.name)
+        return await _operator(self.settings, self._ports).status(lambda: self._store.name)
 
     async def stats(self) -> dict[str, Any]:
         """As ``Client.stats``."""

@@ -12,7 +12,7 @@ import typer
 from llmfail.cli.client import client_of, settings_of
 from llmfail.cli.options import Globals
 from llmfail.cli.output import output_file, say, spinner
-from llmfail.cli.prompt import prompt_of
+from llmfail.cli.prompt import prompt_of, text_of
 from llmfail.client import ask_of
 from llmfail.core.ask import DEFAULT_FEATURE, Ask
 from llmfail.core.errors import UsageError
@@ -97,11 +97,11 @@ def command(
         feature=feature,
         model=model or (),
         attachments=[_attachment(path) for path in attach or ()],
-        system=system,
+        system=None if system is None else text_of("--system", system),
         schema=_schema(schema),
         max_tokens=max_tokens,
         temperature=temperature,
-        stop=tuple(stop or ()),
+        stop=tuple(text_of("--stop", text) for text in stop or ()),
         timeout=_seconds("--timeout", timeout),
         deadline=_seconds("--deadline", deadline),
         fallback=not no_fallback,

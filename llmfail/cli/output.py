@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -26,11 +26,24 @@ def say(text: str, *, quiet: bool = False) -> None:
 
 def emit(text: str) -> None:
     """Text and one newline on standard output. A closed pipe ends the program as it ends other Unix tools."""
+    if sys.stdout is None:
+        raise UsageError("standard output is closed: there is nowhere to write to")
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     shown = printable(text) if sys.stdout.isatty() else text
-    sys.stdout.buffer.write(_bytes(shown))
-    sys.stdout.flush()
+    try:
+        sys.stdout.buffer.write(_bytes(shown))
+        sys.stdout.flush()
+    except OSError as error:
+        _give_up(sys.stdout)
+        raise UsageError(f"cannot write to standard output: {error.strerror}") from error
+
+
+def _give_up(stream: IO[str]) -> None:
+    """What is left in its buffer can go nowhere; Python would try once more at exit, and complain."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def emit_json(value: Any) -> None:  # noqa: ANN401 - whatever JSON can say
@@ -45,39 +58,45 @@ def printable(text: str) -> str:
 
 
 @contextmanager
-def output_file(path: Path | None) -> Iterator[Any]:
-    """A way to write one text to a file, whole or not at all. Opened before the work, so that a place that
-    cannot be written to costs no call. None: standard output.
+def output_file(path: Path | None) -> Iterator[Callable[[str], None]]:
+    """A way to write one text: to standard output; to what is no plain file (a device, a pipe) as it comes; to
+    a file, whole or not at all. Opened before the work, so that a wrong place costs no call.
     """
     if path is None:
         yield emit
         return
-    from tempfile import NamedTemporaryFile  # noqa: PLC0415 - start-up: most answers go to standard output
-
+    place = path.resolve()
     try:
-        draft = NamedTemporaryFile(  # noqa: SIM115 - closed below, before it takes its place
-            "wb", dir=path.parent, prefix=f".{path.name}.", delete=False
-        )
+        plain = not place.exists() or place.is_file()
+        file = _draft(place) if plain else place.open("wb", buffering=0)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}") from error
-    draft_path = Path(draft.name)
+    draft = Path(file.name)
     try:
-        with draft:
-            yield lambda text: _place(text, draft, path)
+        with file:
+            yield lambda text: _place(text, file, place)
     finally:
-        draft_path.unlink(missing_ok=True)
+        if plain:
+            draft.unlink(missing_ok=True)
 
 
-def _place(text: str, draft: IO[bytes], path: Path) -> None:
-    """Give the file its text and its name. A text that cannot be placed is not lost."""
+def _draft(place: Path) -> IO[bytes]:
+    from tempfile import NamedTemporaryFile  # noqa: PLC0415 - start-up: most answers go to standard output
+
+    return NamedTemporaryFile("wb", dir=place.parent, prefix=f".{place.name}.", delete=False)
+
+
+def _place(text: str, file: IO[bytes], place: Path) -> None:
+    """Write the text and, where it is a draft, give it its name. A text that cannot be placed is not lost."""
     try:
-        draft.write(_bytes(text))
-        draft.flush()
-        Path(draft.name).chmod(0o666 & ~_umask())
-        Path(draft.name).replace(path)
+        file.write(_bytes(text))
+        file.flush()
+        if Path(file.name) != place:
+            Path(file.name).chmod(0o666 & ~_umask())
+            Path(file.name).replace(place)
     except OSError as error:
         emit(text)
-        raise UsageError(f"cannot write {path}: {error.strerror}; it went to standard output") from error
+        raise UsageError(f"cannot write {place}: {error.strerror}; it went to standard output") from error
 
 
 def _bytes(text: str) -> bytes:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+from llmfail.core.masking import masked
 from llmfail.core.model import Secret
 
 LONGEST = 200
 _READ = 10_000
 """No more of a text is looked at, whatever its size."""
-
-_SHORTEST = 4
-"""A shorter key is a placeholder, and its letters may stand in any text."""
 
 
 def one_line(text: str, hide: Secret | None = None, longest: int = LONGEST) -> str:
@@ -17,11 +15,6 @@ def one_line(text: str, hide: Secret | None = None, longest: int = LONGEST) -> s
     direction of writing). The key is masked before anything is cut, so that no part of it stays behind, and
     again at the end, because it may have been taken apart by what was left out.
     """
-    folded = " ".join(_masked(text, hide)[:_READ].split())
-    line = _masked("".join(filter(str.isprintable, folded)), hide)
+    folded = " ".join(masked(text, hide)[:_READ].split())
+    line = masked("".join(filter(str.isprintable, folded)), hide)
     return line if len(line) <= longest else line[: longest - 1].rstrip() + "…"
-
-
-def _masked(text: str, hide: Secret | None) -> str:
-    key = hide.reveal() if hide else ""
-    return text.replace(key, "[key]") if len(key) >= _SHORTEST else text

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from llmfail.core import classify
 from llmfail.core.errors import MalformedReply, WireError
+from llmfail.core.masking import SHORTEST, masked
 from llmfail.core.model import Call, Completion, Embedding, Endpoint, Reply, Request, Secret
 from llmfail.core.outcome import Kind, Outcome
 from llmfail.core.payload import parse
@@ -21,8 +22,6 @@ UNSENT = frozenset({"resolve", "route", "refused", "tls"})
 """Causes after which the question cannot have arrived."""
 
 Answer = Completion | Embedding
-SHORTEST_SECRET = 4
-"""A shorter key is a placeholder, and its letters may stand in any text."""
 
 
 class Reading(Struct, frozen=True):
@@ -77,13 +76,10 @@ def unanswered(error: WireError, key: Secret | None) -> Reading:
 
 
 def _without_key(answer: Answer, key: Secret | None) -> Answer:
-    if key is None or len(key.reveal()) < SHORTEST_SECRET:
+    """An answer is somebody's text: a key too short to be one is left in it."""
+    if key is None or len(key.reveal()) < SHORTEST:
         return answer
-    model = answer.model and _hidden(answer.model, key)
+    model = answer.model and masked(answer.model, key)
     if isinstance(answer, Embedding):
         return replace(answer, model=model)
-    return replace(answer, text=_hidden(answer.text, key), model=model, detail=_hidden(answer.detail, key))
-
-
-def _hidden(text: str, key: Secret) -> str:
-    return text.replace(key.reveal(), "[key]")
+    return replace(answer, text=masked(answer.text, key), model=model, detail=masked(answer.detail, key))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from llmfail.core import gate as gates
@@ -29,8 +29,8 @@ class Operator:
         self._routes = Routes(settings)
         self._ports = ports
 
-    async def status(self, store: str) -> Status:
-        """Everything about the last 24 hours; ``store`` is the name of the store in use."""
+    async def status(self, store: Callable[[], str]) -> Status:
+        """Everything about the last 24 hours; ``store`` names the store that is in use by then."""
         targets = await self._targets()
         wall = self._ports.wall()
         hours = range(hour_of(wall) - SHOWN_HOURS, hour_of(wall) + 1)
@@ -42,7 +42,7 @@ class Operator:
             name: [entry.target for entry in targets_of(self._settings, feature)]
             for name, feature in self._settings.features.items()
         }
-        return status_of(shown, features, routing, alerts(routing, self._thresholds()), store)
+        return status_of(shown, features, routing, alerts(routing, self._thresholds()), store())
 
     async def reset(self, name: str | None) -> tuple[Target, ...]:
         """Close the circuits and re-enable the credentials of a provider, a target, or (None) all; returns

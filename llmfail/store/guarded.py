@@ -16,8 +16,8 @@ T = TypeVar("T")
 
 class Guarded:
     """The first StoreError is told once, and the rest of the process goes on from ``spare``, which starts
-    with what was last read: a disk that is full does not make a dead provider look alive. ``down`` says
-    that it happened; a budget that cannot be shared any more refuses on it.
+    with what this process last read, so that a disk that fills up does not make a dead provider look alive.
+    ``down`` says that it happened; a budget that cannot be shared any more refuses on it.
     """
 
     def __init__(self, store: Store, spare: Memory, warn: Callable[[str], None]) -> None:

@@ -103,7 +103,9 @@ def _host(call: Call) -> str:
 
 
 def _text(error: BaseException) -> str:
-    """One line. A protocol error of our own side may quote a header, so it is not quoted."""
+    """One line. A protocol error quotes what was sent or received, keys and all, so it is not quoted."""
+    if isinstance(error, httpx.RemoteProtocolError):
+        return "it closed the connection, or its reply is not HTTP"
     if isinstance(error, httpx.LocalProtocolError | ValueError) and not isinstance(error, ssl.SSLError):
         return f"the request could not be sent ({type(error).__name__})"
     return " ".join(str(error).split()) or type(error).__name__
