@@ -11,10 +11,11 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
+
+from msgspec import Struct
 
 from llmfail.core.classify import of_reply
 from llmfail.core.errors import LlmfailError, WireError
@@ -43,8 +44,7 @@ _JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _LOGIN = "run: gcloud auth application-default login"
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(Struct, frozen=True):
     """``expires_at`` is in epoch seconds, with a minute to spare."""
 
     secret: Secret

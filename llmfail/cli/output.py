@@ -59,7 +59,7 @@ def printable(text: str) -> str:
 
 @contextmanager
 def output_file(path: Path | None) -> Iterator[Callable[[str], None]]:
-    """A way to write one text: to standard output; to what is no plain file (a device, a pipe) as it comes; to
+    """A way to write one text: to standard output; to a device or a pipe as it comes; to
     a file, whole or not at all. Opened before the work, so that a wrong place costs no call.
     """
     if path is None:

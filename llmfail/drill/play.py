@@ -11,8 +11,10 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from llmfail.core import gate as gates
 from llmfail.core.ask import Ask, question
@@ -40,8 +42,7 @@ PATIENCE = 30.0
 """Seconds that any other call may really take, however busy the machine is."""
 
 
-@dataclass(frozen=True, slots=True)
-class Theatre:
+class Theatre(Struct, frozen=True):
     """What all scenes share. ``settings`` are the user's, with the simulator for every provider."""
 
     settings: Settings
@@ -49,8 +50,7 @@ class Theatre:
     wire: Wire
 
 
-@dataclass(frozen=True, slots=True)
-class Cast:
+class Cast(Struct, frozen=True):
     """Who plays in the scenes of one feature. ``outage`` are the providers that go down with the primary's:
     itself, and whoever is at the same address. ``rules`` are those of the primary's circuit.
     """

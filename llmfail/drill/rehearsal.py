@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from llmfail.client import Client
 from llmfail.core.model import Api, Secret
@@ -20,8 +22,7 @@ KEY = Secret("made-up-for-the-drill")
 PROJECT = "drill"
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
+class Stage(Struct, frozen=True):
     """A client whose every provider is the simulator."""
 
     client: Client

@@ -7,7 +7,9 @@ sent is counted where it arrives, at the simulator.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from llmfail.core.breaker import State
 from llmfail.core.model import Target
@@ -22,8 +24,7 @@ RETRY_AFTER = 30.0
 """What the rate-limited provider asks for, in seconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Scene:
+class Scene(Struct, frozen=True):
     """What a scene showed. ``words`` are its part of the verdict; ``warned``: nothing that was promised is
     broken, but somebody should know. ``receipt`` is that of the ask that was judged, ``requests`` are those
     of the part that was judged.

@@ -8,8 +8,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
+from msgspec import Struct
+
 from llmfail.core.errors import Problem, SettingsError
-from llmfail.settings.record import record
 
 FILE_NAME: Final = "llmfail.yaml"
 VARIABLE: Final = "LLMFAIL_CONFIG"
@@ -27,8 +28,7 @@ class Origin(StrEnum):
     PACKAGE = "nothing else was found: the configuration that ships with llmfail"
 
 
-@record
-class Source:
+class Source(Struct, frozen=True, kw_only=True):
     """A configuration file and why it is the one."""
 
     path: Path

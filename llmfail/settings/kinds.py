@@ -1,6 +1,6 @@
 """The kinds of scalar a configuration holds: how each is written, read, and described to an editor.
 
-A kind is an annotation (``Annotated[float, …]``), so the dataclasses of ``types`` are the one source for the
+A kind is an annotation (``Annotated[float, …]``), so the Structs of ``types`` are the one source for the
 reader, the overrides and the JSON Schema. Nothing here knows where a value stands.
 """
 
@@ -53,7 +53,7 @@ class Scalar:
 
 
 class Shorthand:
-    """Marks a dataclass that may be written as the bare value of its first field."""
+    """Marks a Struct that may be written as the bare value of its first field."""
 
 
 class Derived:

@@ -7,8 +7,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from llmfail.core.errors import Problem, SettingsError
 from llmfail.settings import cache, check, override, trust
@@ -16,13 +18,11 @@ from llmfail.settings.find import Source, find, text_of
 from llmfail.settings.objections import objections
 from llmfail.settings.plain import Finding, Place, dotted
 from llmfail.settings.read import Notes, read
-from llmfail.settings.record import record
 from llmfail.settings.settings import Settings
 from llmfail.settings.shape import shape_of
 
 
-@record
-class Reading:
+class Reading(Struct, frozen=True, kw_only=True):
     """What a tree and the environment come to. ``settings`` is partial when there are findings, ``by`` has
     the variable that overrides a place, ``written`` the text of each value that had references.
     """
@@ -33,8 +33,7 @@ class Reading:
     written: Mapping[Place, str]
 
 
-@record
-class Examination:
+class Examination(Struct, frozen=True, kw_only=True):
     """Everything about a configuration file. ``objections`` are what trust is needed for."""
 
     source: Source

@@ -5,15 +5,15 @@ key by key; for the timeout of one attempt, model over provider over feature ove
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import field, fields
 from typing import Annotated, Any, Literal
+
+from msgspec import Struct, field
 
 from llmfail.core.breaker import Rules
 from llmfail.core.errors import UsageError
 from llmfail.core.model import Target
 from llmfail.settings.find import Source
 from llmfail.settings.kinds import DERIVED, Name, Seconds, StoreUrl, TargetName, Text
-from llmfail.settings.record import record
 from llmfail.settings.types import (
     Alerts,
     BreakerPatch,
@@ -47,8 +47,7 @@ class UnknownName(UsageError):  # noqa: N818 - named for what it says
         super().__init__(f"there is no {kind} {name!r}{meant} (configured: {', '.join(known) or 'none'})")
 
 
-@record
-class Settings:
+class Settings(Struct, frozen=True, kw_only=True):
     """One validated configuration. Mappings keep the order of the file."""
 
     version: Literal[1] = 1
@@ -111,7 +110,7 @@ class Settings:
 
     def resolved(self, feature: Feature) -> Defaults:
         """The defaulted numbers as they hold for a feature."""
-        names = [each.name for each in fields(Defaults)]
+        names = Defaults.__struct_fields__
         own = {name: getattr(feature, name) for name in names}
         return Defaults(
             **{name: getattr(self.defaults, name) if own[name] is None else own[name] for name in names}
@@ -124,5 +123,5 @@ class Settings:
 
 
 def _set_in(patch: BreakerPatch) -> Iterator[tuple[str, Any]]:
-    values = ((each.name, getattr(patch, each.name)) for each in fields(patch))
+    values = ((name, getattr(patch, name)) for name in patch.__struct_fields__)
     return ((name, value) for name, value in values if value is not None)

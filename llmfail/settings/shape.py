@@ -1,16 +1,18 @@
 """The shape of an annotation, in the few forms that a configuration has.
 
 Reader, overrides, JSON Schema and ``config show`` each walk the annotations of ``types``; this is the one
-place that knows how Python spells them. Named tuples, because they are made faster than dataclasses.
+place that knows how Python spells them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, Union, cast, get_args, get_origin
+
+from msgspec import Struct
+from msgspec.structs import FieldInfo, fields
 
 from llmfail.settings.kinds import Derived, Scalar, Shorthand
 
@@ -18,7 +20,7 @@ Shape: TypeAlias = "Scalar | Record | Choice | Names | Items | Variants | Maybe"
 
 
 class Record(NamedTuple):
-    """A dataclass and its keys. ``shorthand``: the value of its first key may stand for the whole."""
+    """A Struct and its keys. ``shorthand``: the value of its first key may stand for the whole."""
 
     of: type[Any]
     keys: dict[str, Shape]
@@ -60,7 +62,7 @@ class Maybe(NamedTuple):
 @cache
 def shape_of(annotation: Hashable) -> Shape:
     """The shape of a type that ``types`` uses. Raises TypeError for any other."""
-    if is_dataclass(annotation):
+    if isinstance(annotation, type) and issubclass(annotation, Struct):
         return _record(annotation)
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
@@ -99,13 +101,9 @@ def _tag(record: Record) -> str:
 
 def _record(of: Any) -> Record:  # noqa: ANN401
     written = [each for each in fields(of) if not _is_derived(each)]
-    required = tuple(each.name for each in written if _is_required(each))
+    required = tuple(each.name for each in written if each.required)
     return Record(of, {each.name: shape_of(cast("Hashable", each.type)) for each in written}, required)
 
 
-def _is_derived(field: Field[Any]) -> bool:
+def _is_derived(field: FieldInfo) -> bool:
     return any(isinstance(mark, Derived) for mark in getattr(field.type, "__metadata__", ()))
-
-
-def _is_required(field: Field[Any]) -> bool:
-    return field.default is MISSING and field.default_factory is MISSING

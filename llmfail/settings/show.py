@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, fields, replace
 from decimal import Decimal
 from typing import Any
+
+from msgspec.structs import asdict, replace
 
 from llmfail.core.breaker import Rules
 from llmfail.core.model import Secret, Target
@@ -53,7 +54,7 @@ def _resolved(settings: Settings) -> Settings:
 
 
 def _set_in(values: BreakerPatch | Defaults) -> dict[str, Any]:
-    found = {each.name: getattr(values, each.name) for each in fields(values)}
+    found = asdict(values)
     return {name: value for name, value in found.items() if value is not None}
 
 

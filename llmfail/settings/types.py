@@ -1,4 +1,4 @@
-"""The configuration as values: frozen dataclasses whose names and fields are the keys of llmfail.yaml.
+"""The configuration as values: frozen Structs whose names and fields are the keys of llmfail.yaml.
 
 Durations are float seconds, money is Decimal US dollars (prices per million tokens). None means "not set
 here": the methods of ``Settings`` say what holds then. The annotations are what the reader, the overrides and
@@ -6,10 +6,11 @@ the JSON Schema go by, so they are evaluated here, unlike elsewhere.
 """
 
 from collections.abc import Mapping
-from dataclasses import field
 from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Literal
+
+from msgspec import Struct, field
 
 from llmfail.core.model import Api
 from llmfail.settings.environment import variable_of
@@ -39,7 +40,6 @@ from llmfail.settings.kinds import (
     Wait,
     Weight,
 )
-from llmfail.settings.record import record
 
 Priority = Literal["strategic", "template", "validation"]
 Order = Literal["listed", "cost", "quality", "latency", "round_robin", "weighted"]
@@ -62,8 +62,7 @@ class Credential(StrEnum):
     """Found when it is needed: gcloud, application default credentials, or the metadata server."""
 
 
-@record
-class Defaults:
+class Defaults(Struct, frozen=True, kw_only=True):
     """What holds for a feature that does not say otherwise."""
 
     max_tokens: Count = 2000
@@ -76,8 +75,7 @@ class Defaults:
     temperature: Temperature | None = None
 
 
-@record
-class Limits:
+class Limits(Struct, frozen=True, kw_only=True):
     """What a provider or target takes per minute; ``burst`` is how many requests may come at once."""
 
     requests_per_minute: Count | None = None
@@ -85,8 +83,7 @@ class Limits:
     burst: Count | None = None
 
 
-@record
-class BreakerPatch:
+class BreakerPatch(Struct, frozen=True, kw_only=True):
     """The breaker rules that one place sets; what they mean stands at ``core.breaker.Rules``."""
 
     failure_threshold: Count | None = None
@@ -102,8 +99,7 @@ class BreakerPatch:
     enabled: Flag | None = None
 
 
-@record
-class Provider:
+class Provider(Struct, frozen=True, kw_only=True):
     """A place where models are served. ``key_variable`` is the environment variable of its key."""
 
     api: Api
@@ -153,8 +149,7 @@ class Provider:
         return None
 
 
-@record
-class Price:
+class Price(Struct, frozen=True, kw_only=True):
     """US dollars per million tokens."""
 
     input: PerMillion
@@ -163,8 +158,7 @@ class Price:
     cache_write: PerMillion | None = None
 
 
-@record
-class Model:
+class Model(Struct, frozen=True, kw_only=True):
     """What is known about one target, and what is set for it alone. ``quality`` orders, best first."""
 
     context: Count | None = None
@@ -176,8 +170,7 @@ class Model:
     breaker: BreakerPatch = field(default_factory=BreakerPatch)
 
 
-@record
-class Fallback:
+class Fallback(Struct, frozen=True, kw_only=True):
     """One target of a chain after the first."""
 
     target: TargetName
@@ -185,18 +178,15 @@ class Fallback:
     weight: Weight = 1.0
 
 
-@record
-class Cached:
+class Cached(Struct, frozen=True, kw_only=True):
     """Degrade: a stored answer to the same request."""
 
 
-@record
-class Queue:
+class Queue(Struct, frozen=True, kw_only=True):
     """Degrade: keep the request for later."""
 
 
-@record
-class Simplified:
+class Simplified(Struct, frozen=True, kw_only=True):
     """How a prompt is made smaller. ``keep_chars`` counts characters, None keeps all."""
 
     keep_chars: Count | None = None
@@ -204,22 +194,19 @@ class Simplified:
     prefix: Text = ""
 
 
-@record
-class Simplify:
+class Simplify(Struct, frozen=True, kw_only=True):
     """Degrade: a smaller prompt through the chain once more."""
 
     simplify: Simplified
 
 
-@record
-class Template:
+class Template(Struct, frozen=True, kw_only=True):
     """Degrade: a text with parameters, by the name of the template."""
 
     template: Name
 
 
-@record
-class Rules:
+class Rules(Struct, frozen=True, kw_only=True):
     """Degrade: what regular expressions find, by the name of the set; texts to answer with instead."""
 
     rules: Name
@@ -227,16 +214,14 @@ class Rules:
     on_none: Text | None = None
 
 
-@record
-class Command:
+class Command(Struct, frozen=True, kw_only=True):
     """Degrade: what a program makes of the prompt; an argv, never a shell."""
 
     command: tuple[Text, ...]
     timeout: Seconds = 10.0
 
 
-@record
-class Fixed:
+class Fixed(Struct, frozen=True, kw_only=True):
     """Degrade: always the same text."""
 
     text: Text
@@ -245,8 +230,7 @@ class Fixed:
 Step = Cached | Simplify | Template | Rules | Command | Fixed | Queue
 
 
-@record
-class Expect:
+class Expect(Struct, frozen=True, kw_only=True):
     """What an answer must be. ``schema`` is a file, relative to the configuration."""
 
     schema: Text | None = None
@@ -256,8 +240,7 @@ class Expect:
     complete: Flag = False
 
 
-@record
-class FeatureCache:
+class FeatureCache(Struct, frozen=True, kw_only=True):
     """Where a feature's answers are cached otherwise than ``cache`` says."""
 
     enabled: Flag | None = None
@@ -265,8 +248,7 @@ class FeatureCache:
     stale: Wait | None = None
 
 
-@record
-class Feature:
+class Feature(Struct, frozen=True, kw_only=True):
     """One use of models: its chain, its limits, and what is left when the chain is down."""
 
     aliases: tuple[Name, ...] = ()
@@ -302,8 +284,7 @@ class Feature:
         return () if self.primary is None else (Fallback(target=self.primary), *self.fallbacks)
 
 
-@record
-class Budget:
+class Budget(Struct, frozen=True, kw_only=True):
     """A limit in USD per period, for everything or for each user, feature, provider or target."""
 
     name: Name
@@ -315,8 +296,7 @@ class Budget:
     timezone: Text | None = None
 
 
-@record
-class Cache:
+class Cache(Struct, frozen=True, kw_only=True):
     """Stored answers: fresh for ``ttl``, good for hard times up to ``stale``; ``max_size`` in bytes."""
 
     enabled: Flag = True
@@ -325,16 +305,14 @@ class Cache:
     max_size: Bytes = 500_000_000
 
 
-@record
-class QueueLimits:
+class QueueLimits(Struct, frozen=True, kw_only=True):
     """The requests kept for later."""
 
     max_items: Count = 10_000
     max_age: Seconds = 7 * 86400.0
 
 
-@record
-class Alerts:
+class Alerts(Struct, frozen=True, kw_only=True):
     """Thresholds of ``status``; ``latency_p95`` in seconds, ``cost_per_day`` in USD."""
 
     circuit_open_rate: Share = 0.05
@@ -344,8 +322,7 @@ class Alerts:
     cost_per_day: Usd = Decimal(2000)
 
 
-@record
-class Privacy:
+class Privacy(Struct, frozen=True, kw_only=True):
     """What may be kept of what people ask."""
 
     log_prompts: Flag = False

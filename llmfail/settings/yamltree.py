@@ -8,10 +8,10 @@ nor an alias to itself gets further than this module.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from typing import Final
 
 import yaml
+from msgspec import Struct, field
 from yaml.events import CollectionEndEvent, CollectionStartEvent, Event, NodeEvent
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
@@ -47,8 +47,7 @@ class _Loader(_Base):
 _Loader.add_implicit_resolver(PLAIN, re.compile("", re.DOTALL), None)
 
 
-@dataclass(slots=True)
-class Document:
+class Document(Struct):
     """What a text says. ``problems`` are those that keep nothing else from being read."""
 
     tree: object = None
