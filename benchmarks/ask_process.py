@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from pairs import QUESTION, compare, place, simulator
+from pairs import LLMFAIL, QUESTION, compare, place, simulator
 
 SCRIPT = """\
 import httpx
@@ -26,7 +26,7 @@ def main() -> int:
 
         fine = compare(
             "llmfail ask over a four-line httpx script",
-            lambda: run(os.path.join(os.path.dirname(sys.executable), "llmfail"), "ask", "Say hello"),
+            lambda: run(LLMFAIL, "ask", "Say hello"),
             lambda: run(sys.executable, "-c", script),
             limit=1.5,
             pairs=31,

@@ -1,10 +1,9 @@
 """The whole process of ``llmfail --help`` over ``python -c pass``."""
 
-import os
 import subprocess
 import sys
 
-from pairs import compare
+from pairs import LLMFAIL, compare
 
 
 def main() -> int:
@@ -13,7 +12,7 @@ def main() -> int:
 
     fine = compare(
         "llmfail --help over python -c pass",
-        lambda: run(os.path.join(os.path.dirname(sys.executable), "llmfail"), "--help"),
+        lambda: run(LLMFAIL, "--help"),
         lambda: run(sys.executable, "-c", "pass"),
         limit=6.0,
         pairs=31,

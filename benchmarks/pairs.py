@@ -1,4 +1,4 @@
-"""Interleaved pairs: A, B, A, B …, and the ratio of each pair, so that a machine that drifts drifts for both."""
+"""Interleaved pairs: A, B, A, B …, and the ratio of each pair: a machine that drifts drifts for both."""
 
 import contextlib
 import json
@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+LLMFAIL = str(Path(sys.executable).parent / "llmfail")
 CONFIG = """\
 version: 1
 defaults: {{retries: 0, timeout: {timeout}, deadline: 60s}}
@@ -81,7 +82,7 @@ def compare(
     verdict = "within" if ratio <= limit else "ABOVE"
     low, high = ratios[pairs // 10], ratios[-1 - pairs // 10]
     print(
-        f"{name}: ratio {ratio:.2f} ({verdict} {limit:g}; 10 to 90 % of {pairs} pairs: {low:.2f} to {high:.2f}; "
-        f"{mine * 1000:.2f} ms against {other * 1000:.2f} ms)"
+        f"{name}: ratio {ratio:.2f} ({verdict} {limit:g}; "
+        f"10 to 90 % of {pairs} pairs: {low:.2f} to {high:.2f}; {mine * 1000:.2f} ms against {other * 1000:.2f} ms)"
     )
     return ratio <= limit

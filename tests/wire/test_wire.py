@@ -44,7 +44,7 @@ def send(request):
 
 @contextlib.contextmanager
 def server(behave, greeting=b""):
-    """Sends ``greeting`` at once. Calls ``behave(connection)`` after each request; while that is true, the connection stays open."""
+    """Sends ``greeting`` at once, then ``behave(connection)`` answers each request, as long as it is true."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         done = threading.Event()
 
