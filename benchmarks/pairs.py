@@ -83,6 +83,7 @@ def compare(
     low, high = ratios[pairs // 10], ratios[-1 - pairs // 10]
     print(
         f"{name}: ratio {ratio:.2f} ({verdict} {limit:g}; "
-        f"10 to 90 % of {pairs} pairs: {low:.2f} to {high:.2f}; {mine * 1000:.2f} ms against {other * 1000:.2f} ms)"
+        f"10 to 90 % of {pairs} pairs: {low:.2f} to {high:.2f}; "
+        f"{mine * 1000:.2f} ms against {other * 1000:.2f} ms)"
     )
     return ratio <= limit

@@ -4,6 +4,7 @@ Runs the installed ``llmfail`` for real, against the simulator on loopback, and 
 again after a change of the output: ``python examples/record_outage.py``.
 """
 
+import io
 import json
 import os
 import re
@@ -43,7 +44,7 @@ def main() -> None:
         config = Path(place) / "llmfail.yaml"
         config.write_text(CONFIG.format(**urls["base_urls"]))
         os.environ.update(LLMFAIL_CONFIG=str(config), LLMFAIL_STATE_DIR=f"{place}/state")
-        screen = Console(record=True, width=112, file=open(os.devnull, "w"))
+        screen = Console(record=True, width=128, file=io.StringIO())
         play(screen, urls["url"])
         simulator.terminate()
     picture = re.sub(r"@font-face \{.*?\}", "", screen.export_svg(title="a provider dies"), flags=re.DOTALL)

@@ -250,6 +250,8 @@ def _open(
     directory = state_directory(None if state_dir is None else Path(state_dir), os.environ)
     if settings is None:
         settings = load(None if config is None else Path(config), os.environ, Path.cwd(), directory)
+    if settings.budgets:
+        warn("budgets are configured, but this version does not enforce them")
     store = open_store(settings.store, directory, settings.store_timeout, warn)
     return settings, Guarded(store, Memory(time.time), warn)
 

@@ -24,6 +24,11 @@ ALIKE: Final = 0.9
 NOT_YET: Final[tuple[Place, ...]] = (
     ("timezone",),
     ("budgets",),
+    ("on_unknown_price",),
+    ("on_store_error",),
+    ("defaults", "first_token_timeout"),
+    ("defaults", "stall_timeout"),
+    ("alerts", "cost_per_day"),
     ("cache",),
     ("queue",),
     ("templates",),
@@ -33,6 +38,8 @@ NOT_YET: Final[tuple[Place, ...]] = (
     ("features", "*", "cache"),
     ("features", "*", "degrade"),
     ("features", "*", "expect"),
+    ("features", "*", "first_token_timeout"),
+    ("features", "*", "stall_timeout"),
     ("features", "*", "hedge"),
     ("features", "*", "template"),
 )
