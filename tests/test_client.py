@@ -1,0 +1,190 @@
+"""The Python API, both faces, over real HTTP to the simulator."""
+
+import asyncio
+import subprocess
+import sys
+import warnings
+
+import pytest
+
+import llmfail
+from llmfail import (
+    AsyncClient,
+    Attachment,
+    Client,
+    CredentialsMissing,
+    Message,
+    RequestRefused,
+    Unavailable,
+    UsageError,
+)
+from llmfail.simulator import parse
+
+CONFIG = """\
+version: 1
+defaults: {{retries: 0, timeout: 5s}}
+breaker: {{failure_threshold: 2, recovery_timeout: 60s}}
+providers:
+  anthropic: {{api: anthropic, base_url: "{anthropic}", api_key: made-up-key-1}}
+  openai: {{api: openai, base_url: "{openai}", api_key: made-up-key-2}}
+  keyless: {{api: openai, base_url: "{openai}", api_key: "${{NOT_SET_ANYWHERE}}"}}
+features:
+  default: {{primary: anthropic/claude-sonnet-5-5, fallbacks: [openai/gpt-6.1-terra]}}
+  nobody: {{primary: keyless/x}}
+  vectors: {{primary: openai/text-embedding-3-small, fallbacks: [anthropic/claude-sonnet-5-5]}}
+"""
+
+
+@pytest.fixture
+def config(tmp_path, simulator):
+    file = tmp_path / "llmfail.yaml"
+    urls = {name: simulator.base_url(name) for name in ("anthropic", "openai")}
+    file.write_text(CONFIG.format(**urls))
+    return file
+
+
+@pytest.fixture
+def client(config):
+    with Client(config) as opened:
+        yield opened
+
+
+def test_an_answer_is_a_receipt(client):
+    receipt = client.ask("Say hello")
+    assert (receipt.ok, receipt.tier, str(receipt.target)) == (True, 0, "anthropic/claude-sonnet-5-5")
+    assert "Say hello" in receipt.answer
+    assert receipt.usage.output_tokens > 0
+
+
+def test_no_answer_is_an_error_that_carries_the_receipt(client, simulator):
+    simulator.set_faults(parse("all=503"))
+    with pytest.raises(Unavailable) as raised:
+        client.ask("Say hello")
+    assert [entry.outcome for entry in raised.value.receipt.trail] == ["server_error", "overloaded"]
+    assert raised.value.exit_code == 3
+
+
+def test_each_reason_has_its_error(client, simulator):
+    with pytest.raises(CredentialsMissing, match="NOT_SET_ANYWHERE"):
+        client.ask("hi", feature="nobody")
+    simulator.set_faults(parse("anthropic=400"))
+    with pytest.raises(RequestRefused):
+        client.ask("hi")
+    with pytest.raises(UsageError, match="no feature 'nowhere'"):
+        client.ask("hi", feature="nowhere")
+    with pytest.raises(UsageError, match="provider/model"):
+        client.ask("hi", model="gpt")
+
+
+def test_a_conversation_and_an_attachment_reach_the_provider(client, simulator):
+    turns = [Message("user", "one"), Message("assistant", "two"), Message("user", "three")]
+    client.ask(turns)
+    assert [turn["role"] for turn in simulator.requests[-1].document["messages"]] == [
+        "user",
+        "assistant",
+        "user",
+    ]
+    client.ask("read this", attachments=[Attachment("notes.txt", "text/plain", b"the notes")])
+    assert "the notes" in simulator.requests[-1].body.decode()
+
+
+def test_circuits_are_seen_held_and_closed(client, simulator):
+    simulator.set_faults(parse("anthropic=503"))
+    for _ in range(2):
+        client.ask("hi")
+    primary = client.status().to_json()["providers"]["anthropic/claude-sonnet-5-5"]
+    assert (primary["state"], primary["requests"]) == ("open", 2)
+    assert client.stats()["fallback_rate"] == 1.0
+    assert list(map(str, client.reset("anthropic"))) == ["anthropic/claude-sonnet-5-5"]
+    client.trip("openai/gpt-6.1-terra", 30)
+    assert client.plan("hi").steps[1].reason == "held"
+    assert client.reset() == (llmfail.Target("openai", "gpt-6.1-terra"),)
+
+
+def test_embeddings_stay_with_one_model(client, simulator):
+    receipt = client.embed("one", "two", feature="vectors")
+    assert len(receipt.embedding.vectors) == 2
+    simulator.set_faults(parse("openai=503"))
+    with pytest.raises(Unavailable) as raised:
+        client.embed("one", feature="vectors")
+    assert len(raised.value.receipt.trail) == 1
+
+
+def test_two_clients_share_their_state(config, simulator):
+    simulator.set_faults(parse("anthropic=503"))
+    with Client(config) as one, Client(config) as two:
+        one.ask("hi")
+        two.ask("hi")
+        assert one.ask("hi").trail[0].outcome == "circuit_open"
+    assert simulator.count("anthropic") == 2
+
+
+def test_a_store_that_is_down_is_told_and_costs_no_answer(config, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    heard = []
+    with Client(config, state_dir=tmp_path / "file", warn=heard.append) as client:
+        assert client.ask("hi").ok
+        assert client.ask("hi").ok
+    assert len(heard) == 1
+
+
+def test_without_a_listener_warnings_are_pythons(config, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        with Client(config, state_dir=tmp_path / "file") as client:
+            client.ask("hi")
+    assert [one.category for one in heard] == [RuntimeWarning]
+
+
+def test_budgets_are_not_taken_for_enforced(config, tmp_path):
+    config.write_text(config.read_text() + "budgets: [{name: day, limit: 1, per: day}]\n")
+    heard = []
+    Client(config, warn=heard.append).close()
+    assert "does not enforce" in heard[0]
+
+
+def test_asyncio_has_the_same_engine(config, simulator):
+    async def play():
+        async with AsyncClient(config) as llm:
+            answers = await asyncio.gather(*(llm.ask(f"question {number}") for number in range(20)))
+            simulator.set_faults(parse("all=503"))
+            with pytest.raises(Unavailable):
+                await llm.ask("hi")
+            held = await llm.trip("openai", 30)
+            reset = await llm.reset("openai")
+            return answers, held == reset, (await llm.stats())["total_requests"]
+
+    answers, same, total = asyncio.run(play())
+    assert [f"question {number}" in receipt.answer for number, receipt in enumerate(answers)] == [True] * 20
+    assert (same, total) == (True, 21)
+
+
+def test_a_cancelled_task_gives_its_trial_back(config, simulator):
+    config.write_text(
+        config.read_text().replace("recovery_timeout: 60s", "recovery_timeout: 0s, half_open_limit: 1")
+    )
+
+    async def play():
+        async with AsyncClient(config) as llm:
+            simulator.set_faults(parse("anthropic=503"))
+            for _ in range(2):
+                await llm.ask("hi")
+            simulator.set_faults(parse("anthropic=hang"))
+            task = asyncio.create_task(llm.ask("hi"))
+            await asyncio.to_thread(simulator.wait_for, lambda: simulator.count("anthropic") == 3)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            simulator.set_faults(parse("none"))
+            return await llm.ask("hi")
+
+    assert asyncio.run(play()).tier == 0
+
+
+def test_importing_the_package_imports_no_http():
+    code = """import sys, llmfail
+llmfail.Client
+print([name for name in ("httpx", "yaml", "asyncio", "rich") if name in sys.modules])"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
