@@ -32,7 +32,8 @@ def dead(name: str, fault: str) -> bool:
     ):
 
         def engine() -> None:
-            assert client.ask("Say hello").tier == 2
+            receipt = client.ask("Say hello")
+            assert (receipt.tier, receipt.trail[0].action) == (2, "called")
 
         def two_calls() -> None:
             with suppress(httpx.HTTPError, ValueError):
@@ -57,9 +58,13 @@ def opened() -> bool:
         Client(other_config, state_dir=other_state) as healthy,
     ):
         skipping.trip("anthropic")
+
+        def skipped() -> None:
+            assert skipping.ask("Say hello").trail[0].action == "skipped"
+
         return compare(
             "a circuit that is open over a healthy call",
-            lambda: skipping.ask("Say hello"),
+            skipped,
             lambda: healthy.ask("Say hello", model="openai/gpt-6.1-terra"),
             limit=1.15,
             pairs=301,

@@ -15,7 +15,7 @@ LLMFAIL = str(Path(sys.executable).parent / "llmfail")
 CONFIG = """\
 version: 1
 defaults: {{retries: 0, timeout: {timeout}, deadline: 60s}}
-breaker: {{failure_threshold: {threshold}, recovery_timeout: 10m}}
+breaker: {{failure_threshold: {threshold}, volume_threshold: {threshold}, recovery_timeout: 10m}}
 providers:
   anthropic: {{api: anthropic, base_url: "{anthropic}", api_key: "${{BENCH_KEY}}"}}
   openai: {{api: openai, base_url: "{openai}", api_key: "${{BENCH_KEY}}"}}

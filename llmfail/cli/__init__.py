@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import os
+import re
 import signal
 import sys
 from types import FrameType
@@ -46,11 +48,17 @@ def run(arguments: list[str]) -> int:
         return error.exit_code
     except Exception as error:
         # A bug is told in one line as well; whoever wants to see it asks with -vv.
-        if "-vv" in arguments:
+        if _wants_traceback(arguments):
             raise
         say(f"a bug in llmfail, please report it: {type(error).__name__}: {error} (-vv shows more)")
         return 1
     return 0
+
+
+def _wants_traceback(arguments: list[str]) -> bool:
+    """Typer may not have counted the -v yet when something goes wrong."""
+    own = itertools.takewhile(lambda argument: argument != "--", arguments)
+    return sum(one.count("v") for one in own if re.fullmatch("-[qv]+", one)) >= 2
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:

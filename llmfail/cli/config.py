@@ -67,10 +67,10 @@ def check(ctx: typer.Context, as_json: AsJson = False) -> None:
     try:
         examination = _examined(options)
     except SettingsError as error:
-        _report(error.problems, (), as_json=as_json)
+        _report(error.problems, (), as_json=as_json, quiet=options.quiet)
         raise typer.Exit(error.exit_code) from None
     problems = (*examination.problems, *_objections(examination, options))
-    _report(problems, _warnings(examination), as_json=as_json)
+    _report(problems, _warnings(examination), as_json=as_json, quiet=options.quiet)
     if problems:
         raise typer.Exit(SettingsError.exit_code)
     if not as_json:
@@ -177,7 +177,9 @@ def _warnings(examination: Examination) -> tuple[Problem, ...]:
     return examination.located(lint(settings, examination.tree, datetime.now(UTC).date()))
 
 
-def _report(problems: tuple[Problem, ...], warnings: tuple[Problem, ...], *, as_json: bool) -> None:
+def _report(
+    problems: tuple[Problem, ...], warnings: tuple[Problem, ...], *, as_json: bool, quiet: bool
+) -> None:
     if as_json:
         emit_json(
             {"ok": not problems, "problems": _plain(problems), "warnings": _plain(warnings)},
@@ -186,7 +188,7 @@ def _report(problems: tuple[Problem, ...], warnings: tuple[Problem, ...], *, as_
     for problem in problems:
         say(str(problem))
     for warning in warnings:
-        say(f"warning: {warning}")
+        say(f"warning: {warning}", quiet=quiet)
 
 
 def _plain(problems: tuple[Problem, ...]) -> list[dict[str, object]]:

@@ -12,6 +12,7 @@ import typer
 from llmfail.cli.client import settings_of
 from llmfail.cli.options import Globals
 from llmfail.cli.output import emit, emit_json, say, spinner
+from llmfail.store import open_store
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -55,6 +56,8 @@ def command(
 
     options: Globals = ctx.obj
     settings = settings_of(options)
+    # A store that cannot be had is found by no scene, because each has its own; nothing is touched yet.
+    open_store(settings.store, options.state_dir, settings.store_timeout)
     features = storyboard.features_of(settings, feature or ())
     names = storyboard.scenes_of(scenario or ())
     live = sys.stdout is not None and sys.stdout.isatty() and not as_json

@@ -28,15 +28,24 @@ def emit(text: str) -> None:
     """Text and one newline on standard output. A closed pipe ends the program as it ends other Unix tools."""
     if sys.stdout is None:
         raise UsageError("standard output is closed: there is nowhere to write to")
-    if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     shown = printable(text) if sys.stdout.isatty() else text
     try:
-        sys.stdout.buffer.write(_bytes(shown))
-        sys.stdout.flush()
+        with _ended_by_closed_pipes():
+            sys.stdout.buffer.write(_bytes(shown))
+            sys.stdout.flush()
     except OSError as error:
         _give_up(sys.stdout)
         raise UsageError(f"cannot write to standard output: {error.strerror}") from error
+
+
+@contextmanager
+def _ended_by_closed_pipes() -> Iterator[None]:
+    """Only while standard output is written to: a socket that a provider has closed must end nothing."""
+    before = signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGPIPE, before)
 
 
 def _give_up(stream: IO[str]) -> None:
@@ -65,9 +74,9 @@ def output_file(path: Path | None) -> Iterator[Callable[[str], None]]:
     if path is None:
         yield emit
         return
-    place = path.resolve()
     try:
-        plain = not place.exists() or place.is_file()
+        plain = not path.exists() or path.is_file()
+        place = path.resolve() if plain else path
         file = _draft(place) if plain else place.open("wb", buffering=0)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}") from error

@@ -23,7 +23,8 @@ def command(
     """Ask providers or targets something tiny now, and record the result.
 
     Without a name, one target of each provider that has a key. An open circuit is not asked; `llmfail reset`
-    opens the way. Exits 0 when everybody who was asked answered, 3 when somebody did not, 6 without any key.
+    opens the way. Exits 0 when everybody who was asked answered, 3 when somebody did not, 6 when only
+    credentials stood in the way.
 
     Examples:
 
@@ -42,8 +43,10 @@ def command(
     if not receipts:
         say("no provider has a key: nothing was asked", quiet=options.quiet)
         raise typer.Exit(6)
-    if not all(map(_reached, receipts)):
-        raise typer.Exit(3)
+    failed = [receipt for receipt in receipts if not _reached(receipt)]
+    if failed:
+        only_credentials = all(receipt.error is not None and receipt.error.code == 6 for receipt in failed)
+        raise typer.Exit(6 if only_credentials else 3)
 
 
 def _reached(receipt: Receipt) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from datetime import datetime
+from datetime import datetime, timedelta
+from datetime import time as time_of_day
 from typing import Annotated
 
 import typer
@@ -14,8 +15,9 @@ from llmfail.cli.options import Globals
 from llmfail.cli.output import emit_json, say
 from llmfail.core.errors import UsageError
 from llmfail.core.receipt import iso
+from llmfail.settings.kinds import seconds_of
 
-UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_CLOCK = re.compile(r"\d{1,2}:\d{2}(:\d{2})?")
 
 
 def command(
@@ -51,11 +53,10 @@ def command(
 
 
 def _duration(text: str) -> float:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", text.strip())
-    seconds = float(match[1]) * UNITS[match[2]] if match else 0.0
-    if seconds > 0:
-        return seconds
-    raise UsageError(f"--for takes a duration such as 90, 30m, 2h or 1d, got {text!r}")
+    try:
+        return seconds_of(text)
+    except ValueError as error:
+        raise UsageError(f"--for: {error}, got {text!r}") from None
 
 
 def _wait_until(text: str | None) -> float | None:
@@ -64,13 +65,17 @@ def _wait_until(text: str | None) -> float | None:
         return None
     now = datetime.now().astimezone()
     try:
-        if re.fullmatch(r"\d{1,2}:\d{2}(:\d{2})?", text):
-            clock = datetime.strptime(text, "%H:%M:%S" if text.count(":") == 2 else "%H:%M")  # noqa: DTZ007
-            moment = now.replace(hour=clock.hour, minute=clock.minute, second=clock.second, microsecond=0)
-            return (moment - now).total_seconds() % 86400
-        moment = datetime.fromisoformat(text).astimezone()
-    except ValueError:
+        moment = _next(text, now) if _CLOCK.fullmatch(text) else datetime.fromisoformat(text).astimezone()
+    except (ValueError, OverflowError):
         raise UsageError(f"--until takes a time such as 08:00 or 2026-12-01T08:00, got {text!r}") from None
     if moment <= now:
         raise UsageError(f"--until {text} has passed")
     return (moment - now).total_seconds()
+
+
+def _next(text: str, now: datetime) -> datetime:
+    """The next time that a clock on the wall here shows this."""
+    clock = time_of_day.fromisoformat(text.zfill(5) if text.count(":") == 1 else text.zfill(8))
+    today = datetime.combine(now.date(), clock)
+    tomorrow = datetime.combine(now.date() + timedelta(days=1), clock)
+    return next(moment for moment in (today.astimezone(), tomorrow.astimezone()) if moment > now)

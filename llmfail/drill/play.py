@@ -52,12 +52,14 @@ class Theatre(Struct, frozen=True):
 
 class Cast(Struct, frozen=True):
     """Who plays in the scenes of one feature. ``outage`` are the providers that go down with the primary's:
-    itself, and whoever is at the same address. ``rules`` are those of the primary's circuit.
+    itself, and whoever is at the same address. ``same_key`` are those that a refused key takes along.
+    ``rules`` are those of the primary's circuit.
     """
 
     feature: Feature
     chain: tuple[Target, ...]
     outage: tuple[str, ...]
+    same_key: tuple[str, ...]
     rules: Rules
 
     @property
@@ -119,6 +121,10 @@ class Play:
         self._engine = Engine(house.settings, self._ports())
         self.strike("none")
         self.count_anew()
+
+    @property
+    def deadline(self) -> float:
+        return self._house.settings.resolved(self.cast.feature).deadline
 
     def strike(self, fault: str, providers: Iterable[str] = ("all",)) -> None:
         """From now on this fault, and no other, at these providers."""

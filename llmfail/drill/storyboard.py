@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from urllib.parse import urlsplit
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from msgspec.structs import replace
 
@@ -17,7 +16,7 @@ from llmfail.engine import ports
 from llmfail.engine.engine import Engine
 from llmfail.engine.route import targets_of
 from llmfail.settings.settings import Settings
-from llmfail.settings.types import Feature
+from llmfail.settings.types import Feature, Provider
 from llmfail.store.memory import Memory
 
 HEALTHY = "healthy"
@@ -62,7 +61,9 @@ def cast_of(settings: Settings, house: Theatre, feature: Feature) -> Cast:
     ask = Ask(question(PROMPT), feature=feature.name)
     steps = ports.drive(Engine(house.settings, idle).plan(ask)).steps
     chain = tuple(step.target for step in steps)
-    return Cast(feature, chain, _neighbours(settings, chain[0]), settings.breaker_rules(chain[0]))
+    outage = _alike(settings, chain[0], lambda provider: provider.address)
+    same_key = _alike(settings, chain[0], lambda provider: provider.account or provider.name)
+    return Cast(feature, chain, outage, same_key, settings.breaker_rules(chain[0]))
 
 
 def missing_keys(settings: Settings, features: Iterable[Feature]) -> tuple[str, ...]:
@@ -90,10 +91,7 @@ def _uncast(feature: Feature, scenes: Sequence[str], why: str) -> Scene:
     return Scene(ok=False, expected="a target", saw="none", words=why, feature=feature.name, name=scenes[0])
 
 
-def _neighbours(settings: Settings, target: Target) -> tuple[str, ...]:
-    """The provider of a target, and every other at the same host and port: they go down together."""
-    addresses = {
-        name: urlsplit(provider.base_url).netloc if provider.base_url else provider.api
-        for name, provider in settings.providers.items()
-    }
-    return tuple(name for name, address in addresses.items() if address == addresses[target.provider])
+def _alike(settings: Settings, target: Target, what: Callable[[Provider], object]) -> tuple[str, ...]:
+    """The provider of a target, and every other that has the same of something."""
+    own = what(settings.provider_of(target))
+    return tuple(name for name, provider in settings.providers.items() if what(provider) == own)

@@ -16,9 +16,11 @@ from llmfail.core.stats import Routing, Tally, Thresholds, alerts, hour_of, sum_
 from llmfail.engine.book import routing_key
 from llmfail.engine.ports import Ports
 from llmfail.engine.route import Routes, first_target, targets_of
+from llmfail.settings.kinds import YEARS
 from llmfail.settings.settings import Settings
 
 SHOWN_HOURS = 24
+DAY = 86400
 
 
 class Operator:
@@ -56,7 +58,11 @@ class Operator:
         return tuple(changed)
 
     async def trip(self, name: str, seconds: float | None) -> tuple[Target, ...]:
-        """Hold a provider's targets or one target open for so long, or (None) until ``reset``."""
+        """Hold a provider's targets or one target open for so long, or (None) until ``reset``. Raises
+        UsageError for an unknown name and for a time that is none.
+        """
+        if seconds is not None and not 0 < seconds <= YEARS:
+            raise UsageError(f"a hold lasts from above 0 to {YEARS / DAY:g} days, got {seconds:g} seconds")
         targets = await self._named(name)
         for target in targets:
             gate = self._routes[target].gate

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import zlib
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
@@ -22,8 +23,10 @@ _HARMLESS: Final = re.compile(r"\s*(?:none|\$\{[A-Za-z_][A-Za-z0-9_]*(?::-)?\})?
 def recall(state_dir: Path, path: Path, text: str) -> object:
     """The tree of this very text; None when it is not known."""
     try:
-        entry = json.loads(_place(state_dir, path).read_bytes())
-        same = entry["version"] == __version__ and entry["path"] == str(path) and entry["text"] == text
+        entry = json.loads(read_private(_place(state_dir, path)))
+        same = (
+            entry["version"] == __version__ and entry["path"] == str(path) and entry["text"] == _digest(text)
+        )
         return entry["tree"] if same else None
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return None
@@ -33,11 +36,19 @@ def remember(state_dir: Path, path: Path, text: str, tree: object) -> None:
     """Keep the tree of a valid configuration, unless a secret stands in it."""
     if _holds_secret(tree) or not state_dir.is_dir():
         return
-    entry = {"version": __version__, "path": str(path), "text": text, "tree": tree}
+    entry = {"version": __version__, "path": str(path), "text": _digest(text), "tree": tree}
     try:
         write_private(_place(state_dir, path), json.dumps(entry))
     except (OSError, ValueError):
         return
+
+
+def read_private(path: Path) -> bytes:
+    """The bytes, if the user's own: in a directory where others may write, anybody can plant a file."""
+    with path.open("rb") as file:
+        if os.fstat(file.fileno()).st_uid != os.geteuid():
+            raise PermissionError(f"{path} belongs to another user")
+        return file.read()
 
 
 def write_private(path: Path, text: str) -> None:
@@ -52,6 +63,11 @@ def write_private(path: Path, text: str) -> None:
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
+
+
+def _digest(text: str) -> str:
+    """Not the text: a comment may hold a key."""
+    return sha256(text.encode()).hexdigest()
 
 
 def _place(state_dir: Path, path: Path) -> Path:

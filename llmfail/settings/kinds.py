@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from functools import partial
 from typing import Annotated, Final
 
 from llmfail.core.model import Secret, Target
@@ -96,16 +97,18 @@ def whole(low: int, high: int = 1_000_000_000) -> Scalar:
     return Scalar(parse, {"type": "integer", "minimum": low, "maximum": high})
 
 
+def seconds_of(value: object, *, zero: bool = False) -> float:
+    """A duration, as a number of seconds or a text with its unit. Raises ValueError."""
+    says = f"a duration such as 30, 30s, 10m, 2h or 7d, {'at least' if zero else 'above'} 0"
+    seconds = _with_unit(value, UNITS, says)
+    if not (0 <= seconds <= YEARS if zero else 0 < seconds <= YEARS):
+        raise ValueError(f"expected {says}")
+    return float(seconds)
+
+
 def duration(*, zero: bool = False) -> Scalar:
     """Seconds, or a number with its unit."""
-    says = f"a duration such as 30, 30s, 10m, 2h or 7d, {'at least' if zero else 'above'} 0"
-
-    def parse(value: object) -> float:
-        seconds = _with_unit(value, UNITS, says)
-        if not (0 <= seconds <= YEARS if zero else 0 < seconds <= YEARS):
-            raise ValueError(f"expected {says}")
-        return float(seconds)
-
+    parse = partial(seconds_of, zero=zero)
     number = {"type": "number", "minimum": 0, "maximum": YEARS}
     text = {"type": "string", "pattern": r"^[0-9]*\.?[0-9]+ *[smhd]?$"}
     return Scalar(parse, {"anyOf": [number, text]})
@@ -172,7 +175,9 @@ def matching(pattern: str, says: str) -> Scalar:
 
 
 _HOST = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,252})|\[[0-9A-Fa-f:.]{2,45}\]"
-_URL = re.compile(rf"(https?)://({_HOST})(?::([0-9]{{1,5}}))?((?:/[A-Za-z0-9._~%:@+-]*)*)", re.IGNORECASE)
+_URL = re.compile(
+    rf"(https?)://({_HOST})(?::([0-9]{{1,5}}))?((?:/[A-Za-z0-9._~%:@+-]*)*)", re.IGNORECASE | re.ASCII
+)
 
 
 def url_parts(text: str) -> tuple[str, str, str | None, str] | None:
@@ -230,7 +235,10 @@ def _key(value: object) -> Secret | None:
 def _hedge(value: object) -> float | str:
     if value == "p95":
         return "p95"
-    return float(_with_unit(value, UNITS, "p95 or a duration such as 2s"))
+    try:
+        return seconds_of(value)
+    except ValueError as error:
+        raise ValueError(f"{error}, or p95") from None
 
 
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"

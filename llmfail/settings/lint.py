@@ -53,6 +53,7 @@ def lint(settings: Settings, tree: object, today: date) -> tuple[Finding, ...]:
         *_owners(settings),
         *_targets(settings, retirements(), today),
         *_not_yet(tree),
+        *_store(settings),
     )
 
 
@@ -84,7 +85,7 @@ def _same_vendor(at: Place, feature: Feature, settings: Settings) -> Iterator[Fi
 def _same_credential(at: Place, feature: Feature, settings: Settings) -> Iterator[Finding]:
     first: dict[object, Target] = {}
     for index, link in enumerate(feature.chain):
-        credential = _credential(settings.provider_of(link.target))
+        credential = settings.provider_of(link.target).account
         if credential is not None and credential in first:
             earlier = first[credential]
             yield (
@@ -94,17 +95,9 @@ def _same_credential(at: Place, feature: Feature, settings: Settings) -> Iterato
         first.setdefault(credential, link.target)
 
 
-def _credential(provider: Provider) -> object:
-    """What two providers may have in common; None when there is nothing to lose."""
-    if provider.credential is Credential.NONE:
-        return None
-    return provider.key_variable or provider.api_key or provider.token or provider.name
-
-
 def _vendor(provider: Provider) -> str:
     """The host, or the vendor's domain where it is the same for several hosts."""
-    parts = url_parts(provider.base_url or "https://aiplatform.googleapis.com")
-    host = parts[1] if parts else provider.name
+    host, _ = provider.address
     return "Google" if host.endswith(".googleapis.com") else host
 
 
@@ -162,6 +155,14 @@ def _place_of(target: Target, settings: Settings) -> Place:
             if link.target == target:
                 return ("features", name, "fallbacks", index - 1) if index else ("features", name, "primary")
     return ()
+
+
+def _store(settings: Settings) -> Iterator[Finding]:
+    if settings.store.startswith("redis"):
+        yield (
+            ("store",),
+            "redis is not supported by this version yet: every command that needs it refuses",
+        )
 
 
 def _not_yet(tree: object) -> Iterator[Finding]:

@@ -157,7 +157,10 @@ def _credentials(tree: Mapping[str, object], overridden: Collection[Place]) -> I
     for name, provider in _providers(tree).items():
         here: Place = ("providers", name)
         host = host_of(provider)
-        if provider.get("api") == "vertex" and not is_vertex(host):
+        may_be_vertex = provider.get("api") == "vertex" or (
+            (*here, "api") in overridden and provider.get("base_url")
+        )
+        if may_be_vertex and not is_vertex(host):
             yield (*here, "base_url"), f"would send a Google token to {_shown_host(provider)}"
         elif not is_vertex(host) and host not in vendors and (*here, "base_url") not in overridden:
             for key in ("api_key", "token"):

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from llmfail.settings.environment import PREFIX, flat, overrides
+from llmfail.settings.kinds import Scalar
 from llmfail.settings.plain import Given, Place
-from llmfail.settings.read import Notes, unknown
-from llmfail.settings.shape import Items, Maybe, Names, Record, Shape
+from llmfail.settings.read import Notes, parsed, unknown
+from llmfail.settings.shape import Choice, Items, Maybe, Names, Record, Shape
 
 
 class Overridden(NamedTuple):
@@ -26,14 +27,18 @@ def apply(shape: Shape, tree: object, notes: Notes) -> Overridden:
     """Every override of the environment, a section before what is inside it. ``tree`` stays as it is."""
     by: dict[Place, str] = {}
     for variable, value in overrides(notes.environ):
-        place = _find(shape, tree, variable, by, notes)
-        if place is not None:
+        found = _find(shape, tree, variable, by, notes)
+        if found is not None:
+            place, kind = found
             by[place] = variable
-            tree = _put(tree, place, Given(value, variable))
+            given = Given(value, variable)
+            tree = _put(tree, place, given if _is_plain(kind) else parsed(given, place, notes))
     return Overridden(tree, by)
 
 
-def _find(shape: Shape, tree: object, variable: str, by: dict[Place, str], notes: Notes) -> Place | None:
+def _find(
+    shape: Shape, tree: object, variable: str, by: dict[Place, str], notes: Notes
+) -> tuple[Place, Shape] | None:
     """The place that a variable names; None, with the problem noted, when it names none."""
     rest = variable[len(PREFIX) :].upper()
     at: Place = ()
@@ -48,7 +53,11 @@ def _find(shape: Shape, tree: object, variable: str, by: dict[Place, str], notes
             return None
         rest = rest[len(flat(key)) + 2 :]
         at, shape, tree = (*at, key), below[key], _child(tree, key)
-    return at
+    return at, shape
+
+
+def _is_plain(shape: Shape) -> bool:
+    return _is_plain(shape.shape) if isinstance(shape, Maybe) else isinstance(shape, Scalar | Choice)
 
 
 def _lost(name: str, below: Mapping[str | int, Shape], *, ambiguous: bool) -> str:

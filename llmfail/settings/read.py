@@ -182,8 +182,6 @@ def _container(value: object, of: type, wanted: str, at: Place, notes: Notes) ->
     """The dict or list that belongs here. Nothing at all is an empty one: a section with all its lines
     commented out. Text from the environment is parsed.
     """
-    if isinstance(value, Given):
-        value = _parsed(value, at, notes)
     if isinstance(value, of | Invalid):
         return value
     if value is None:
@@ -193,7 +191,7 @@ def _container(value: object, of: type, wanted: str, at: Place, notes: Notes) ->
     return notes.wrong(at, f"expected {wanted}, {found}")
 
 
-def _parsed(value: Given, at: Place, notes: Notes) -> object:
+def parsed(value: Given, at: Place, notes: Notes) -> object:
     from llmfail.settings import yamltree  # noqa: PLC0415 - start-up: only for an override of a whole section
 
     try:

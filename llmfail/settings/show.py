@@ -15,6 +15,7 @@ from msgspec.structs import asdict, replace
 
 from llmfail.core.breaker import Rules
 from llmfail.core.model import Secret, Target
+from llmfail.settings.environment import references
 from llmfail.settings.kinds import FALSE, TRUE, Scalar
 from llmfail.settings.load import Examination
 from llmfail.settings.plain import Place, scalar
@@ -23,7 +24,7 @@ from llmfail.settings.shape import Items, Maybe, Names, Record, Shape, Variants,
 from llmfail.settings.types import BreakerPatch, Defaults
 
 MASK = "****"
-_PASSWORD = re.compile(r"(?<=://)[^/@]*@")
+_PASSWORD = re.compile(r"(?<=://).*(?=@)|(?<=\?).*")
 _PLAIN = re.compile(r"[A-Za-z/][\w./-]*(?:://[\w./:-]*\w)?")
 
 Written = Mapping[Place, str]
@@ -98,7 +99,7 @@ def _scalar(kind: Scalar, value: object, at: Place, written: Written) -> object:
         case Secret():
             return MASK
         case str() if kind.secret:
-            return _PASSWORD.sub(f"{MASK}@", value)
+            return _PASSWORD.sub(MASK, value)
         case str() if kind.free:
             return written.get(at, value)
         case Target():
@@ -113,7 +114,7 @@ def _origins(examination: Examination) -> Mapping[Place, str]:
     """Where a value is from, unless it is a default."""
     lines = {place: f"line {line}" for place, line in examination.lines.items()}
     written = {
-        place: f"{lines[place]}, {text}"
+        place: f"{lines[place]}, {', '.join(f'${{{name}}}' for name in references(text))}"
         for place, text in examination.reading.written.items()
         if place in lines and text.isprintable()
     }
@@ -151,4 +152,6 @@ def _text(value: str) -> str:
 
 
 def _comment(place: Place, origins: Mapping[Place, str]) -> str:
-    return f"  # {origins.get(place, 'default')}"
+    """Where the value is from, or the section that it came with."""
+    above = (place[:length] for length in range(len(place), 0, -1))
+    return f"  # {next((origins[each] for each in above if each in origins), 'default')}"

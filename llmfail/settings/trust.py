@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from llmfail.core.errors import UsageError
-from llmfail.settings.cache import write_private
+from llmfail.settings.cache import read_private, write_private
 from llmfail.settings.find import Source
 from llmfail.settings.plain import Finding, dotted
 
@@ -31,12 +31,12 @@ def require(source: Source, text: str, found: Sequence[Finding], state_dir: Path
 
 
 def is_trusted(path: Path, text: str, state_dir: Path) -> bool:
-    return _accepted(state_dir).get(str(path.resolve())) == _fingerprint(text)
+    return _accepted(state_dir).get(_key(path)) == _fingerprint(text)
 
 
 def accept(path: Path, text: str, state_dir: Path) -> None:
     """Remember consent. Raises UsageError when it cannot be kept."""
-    accepted = {**_accepted(state_dir), str(path.resolve()): _fingerprint(text)}
+    accepted = {**_accepted(state_dir), _key(path): _fingerprint(text)}
     try:
         write_private(state_dir / _FILE, json.dumps(accepted, indent=1))
     except OSError as error:
@@ -46,7 +46,7 @@ def accept(path: Path, text: str, state_dir: Path) -> None:
 def _accepted(state_dir: Path) -> dict[str, str]:
     """Fingerprints by path. A damaged file is no consent."""
     try:
-        accepted = json.loads((state_dir / _FILE).read_bytes())
+        accepted = json.loads(read_private(state_dir / _FILE))
     except (OSError, ValueError, RecursionError):
         return {}
     return accepted if isinstance(accepted, dict) else {}
@@ -56,3 +56,8 @@ def _fingerprint(text: str) -> str:
     from hashlib import sha256  # noqa: PLC0415 - start-up: only where consent is needed
 
     return sha256(text.encode()).hexdigest()
+
+
+def _key(path: Path) -> str:
+    """Where it lies, not where a link leads to: what the file names is relative to this directory."""
+    return str(path.parent.resolve() / path.name)

@@ -39,6 +39,7 @@ from llmfail.settings.kinds import (
     Usd,
     Wait,
     Weight,
+    url_parts,
 )
 
 Priority = Literal["strategic", "template", "validation"]
@@ -49,6 +50,8 @@ BASE_URLS = {
     "gemini": "https://generativelanguage.googleapis.com",
 }
 """Where a wire format is spoken by its vendor; vertex derives its host from the location."""
+GOOGLE = "https://aiplatform.googleapis.com"
+"""Where vertex is, whatever the location."""
 
 
 class Credential(StrEnum):
@@ -138,6 +141,21 @@ class Provider(Struct, frozen=True, kw_only=True):
     @property
     def needs_key(self) -> bool:
         return self.credential is Credential.KEY
+
+    @property
+    def account(self) -> object:
+        """What two providers may have in common and lose together; None when there is nothing to lose."""
+        if self.credential is Credential.NONE:
+            return None
+        return self.key_variable or self.api_key or self.token or self.name
+
+    @property
+    def address(self) -> tuple[str, str]:
+        """Host and port, however they are written."""
+        parts = url_parts(self.base_url or GOOGLE)
+        assert parts is not None, "a base_url is checked when it is read"
+        scheme, host, port, _ = parts
+        return host, port or {"https": "443", "http": "80"}[scheme]
 
     @property
     def missing_key(self) -> str | None:

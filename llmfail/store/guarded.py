@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from llmfail.core.errors import StoreError
-from llmfail.core.record import Values, Write
+from llmfail.core.record import Values, Write, Writes
 from llmfail.store.base import Change, R, Store
 from llmfail.store.memory import Memory
 
@@ -39,7 +39,12 @@ class Guarded:
         return values, now
 
     def update(self, keys: Sequence[str], change: Change[R]) -> R:
-        return self._run(lambda store: store.update(keys, change))
+        def watched(values: Values, now: float) -> tuple[Writes, R]:
+            if not self.down:
+                self._seen.update(values)
+            return change(values, now)
+
+        return self._run(lambda store: store.update(keys, watched))
 
     def close(self) -> None:
         self._run(lambda store: store.close())

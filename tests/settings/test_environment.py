@@ -143,9 +143,10 @@ def test_reserved_names_are_no_overrides(settings_of, name):
     assert settings_of("version: 1", **{name: "x"}).version == 1
 
 
-def test_a_section_and_a_key_inside_it_can_both_be_overridden_only_one_way(settings_of):
-    with pytest.raises(SettingsError, match="LLMFAIL_CACHE__TTL"):
-        settings_of("features: {x: {}}", LLMFAIL_FEATURES="{y: {}}", LLMFAIL_CACHE__TTL="x")
+def test_a_section_and_a_key_inside_it_can_both_be_overridden(settings_of):
+    given = {"LLMFAIL_BREAKER": "{failure_threshold: 3}", "LLMFAIL_BREAKER__WINDOW": "30s"}
+    breaker = settings_of("version: 1", **given).breaker
+    assert (breaker.failure_threshold, breaker.window) == (3, 30)
 
 
 REFERENCES = {

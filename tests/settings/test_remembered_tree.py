@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -103,7 +104,22 @@ def test_a_damaged_entry_is_made_anew(home, state, config, damage):
     (entry,) = entries(state)
     entry.write_bytes(damage)
     assert load(config, {}, home, state).feature("x").timeout == 5
-    assert json.loads(entry.read_text())["text"] == TEXT
+    assert recall(state, config, TEXT) is not None
+
+
+def test_the_text_itself_is_not_kept_for_it_may_hold_a_key_in_a_comment(home, state, config):
+    config.write_text(TEXT + "# api_key: sk-commented-out\n")
+    load(config, {}, home, state)
+    assert entries(state)
+    assert all(b"commented-out" not in entry.read_bytes() for entry in entries(state))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_an_entry_of_somebody_else_is_not_used(home, state, config):
+    load(config, {}, home, state)
+    (entry,) = entries(state)
+    os.chown(entry, 65534, 65534)
+    assert recall(state, config, TEXT) is None
 
 
 def test_an_entry_of_another_version_is_not_used(home, state, config):

@@ -168,13 +168,15 @@ def test_trust_is_for_one_path(found, home, state, tmp_path):
         found(COMMAND)
 
 
-def test_trust_is_by_the_resolved_path(home, state, tmp_path):
+def test_trust_does_not_follow_a_link_to_where_its_commands_are_others(home, state, tmp_path):
     (tmp_path / "real").mkdir()
     real = tmp_path / "real" / "llmfail.yaml"
     real.write_text(COMMAND)
     (home / "llmfail.yaml").symlink_to(real)
-    accept(home / "llmfail.yaml", COMMAND, state)
+    accept(real, COMMAND, state)
     assert load(None, {}, real.parent, state).feature("x").degrade
+    with pytest.raises(UsageError, match="would run a command"):
+        load(None, {}, home, state)
 
 
 def test_several_files_can_be_trusted_and_the_record_is_private(home, state):

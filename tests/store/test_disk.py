@@ -15,7 +15,9 @@ import pytest
 
 from llmfail.core.errors import StoreError
 from llmfail.core.record import Write
+from llmfail.store import database
 from llmfail.store.disk import Disk
+from llmfail.store.place import identify
 
 
 @pytest.fixture
@@ -370,3 +372,13 @@ def test_importing_the_disk_store_imports_neither_diskcache_nor_the_network():
     code = "import sys, llmfail.store.disk; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"diskcache", "redis", "httpx", "socket", "random"} & {*done.stdout.split()}
+
+
+def test_a_damaged_file_that_somebody_else_has_set_aside_is_left_alone(tmp_path):
+    path, heard = tmp_path / "state.sqlite3", []
+    path.write_bytes(b"no database")
+    damaged = identify(path)
+    database.set_aside(path, damaged, heard.append)
+    database.set_aside(path, damaged, heard.append)
+    assert len(heard) == 1
+    assert len(list(tmp_path.glob("state.sqlite3.corrupt-*"))) == 1

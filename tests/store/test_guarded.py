@@ -142,3 +142,10 @@ def test_a_real_state_directory_that_is_a_file(tmp_path, warnings):
     (warning,) = warnings
     assert warning.startswith(f"cannot use {tmp_path}/state/state.sqlite3: Not a directory; ")
     assert warning.endswith("; circuits and limits of this run are kept in memory only")
+
+
+def test_what_an_update_has_seen_is_known_when_the_store_fails(guarded, store):
+    guarded.update([], lambda values, now: ({"circuit": Write("open")}, None))
+    guarded.update(["circuit"], lambda values, now: ({}, None))
+    store.broken = True
+    assert guarded.update(["circuit"], lambda values, now: ({}, values["circuit"])) == "open"
