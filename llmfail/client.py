@@ -15,6 +15,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
 from llmfail.core.ask import Ask, question
@@ -81,11 +82,18 @@ def ask_of(prompt: str | Sequence[Message], **options: Unpack[Options]) -> Ask:
     """An Ask from what a caller writes. Raises UsageError for a target that is none."""
     model = options.get("model", ())
     attachments = options.get("attachments", ())
+    if attachments and not isinstance(prompt, str):
+        raise UsageError("attachments go with a prompt; in a conversation each Message has its own")
+    for name in ("max_tokens", "timeout", "deadline"):
+        if (value := options.get(name)) is not None and not 0 < value < float("inf"):  # type: ignore[operator]
+            raise UsageError(f"{name} must be a positive number, got {value!r}")
     messages = question(prompt, *attachments) if isinstance(prompt, str) else tuple(prompt)
     try:
         targets = tuple(map(Target.parse, [model] if isinstance(model, str) else model))
     except ValueError as error:
         raise UsageError(str(error)) from error
+    if isinstance(options.get("stop"), str):
+        raise UsageError("stop is a list of texts, got one text")
     rest: dict[str, Any] = {key: options[key] for key in options.keys() - {"model", "attachments"}}  # type: ignore[literal-required]
     return Ask(messages, targets=targets, **rest)
 
@@ -114,6 +122,7 @@ class Client:
     ) -> None:
         self.settings, self._store = _open(config, state_dir, settings, warn or _warn)
         self._wire: Wire | None = None
+        self._opening = Lock()
         self._ports = ports.blocking(self._send, self._store)
         self._engine = Engine(self.settings, self._ports)
 
@@ -177,7 +186,8 @@ class Client:
         if self._wire is None:
             from llmfail.wire.blocking import Wire  # noqa: PLC0415 - start-up: httpx takes 95 ms
 
-            self._wire = Wire()
+            with self._opening:
+                self._wire = self._wire or Wire()
         return self._wire.send(call, timeout)
 
 

@@ -64,7 +64,7 @@ def of_completion(completion: Completion, hide: Secret | None = None) -> Outcome
         return Outcome(Kind.CONTENT_BLOCKED, detail or "the content filter stopped the answer", status=200)
     failed = _FINISHES.get(completion.detail.lower())
     if completion.finish_reason == "other" and failed:
-        return Outcome(failed, f"the answer ended with {detail}", status=200, code=completion.detail.lower())
+        return Outcome(failed, f"the answer ended with {detail}", status=200)
     if not completion.text.strip():
         return Outcome(Kind.REJECTED_ANSWER, _why_empty(completion), status=200)
     return Outcome(Kind.OK, status=200)

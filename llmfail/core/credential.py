@@ -26,11 +26,14 @@ WHOLE = ""
 
 
 class Block(NamedTuple):
-    """Why calls are held back. ``until``: when the next one may go; None: never by itself."""
+    """Why calls are held back. ``until``: when the next one may go; None: never by itself. ``since``: when
+    the provider said so.
+    """
 
     kind: Kind
     until: float | None
     note: str
+    since: float = 0.0
 
 
 class Credential(Record, frozen=True):
@@ -55,17 +58,26 @@ def admit(credential: Credential, model: str, now: float) -> tuple[Credential, B
     return (credential, None) if blocks == credential.blocks else (replace(credential, blocks=blocks), None)
 
 
-def settle(credential: Credential, model: str, outcome: Outcome, now: float) -> Credential:
-    """An answer proves the credential good; an outcome that disables adds a block."""
+def settle(
+    credential: Credential, model: str, outcome: Outcome, now: float, *, admitted_at: float, renewed: bool
+) -> Credential:
+    """An outcome that disables adds a block; an answer takes away those that are older than its admission;
+    any other gives a trial back. ``renewed``: the key is a token that changes by itself, so that a refusal of
+    it cannot wait for it to change.
+    """
     scope = outcome.consequence.disables
     if scope is not None:
         where = WHOLE if scope is Scope.CREDENTIAL else model
-        block = Block(outcome.kind, _until(outcome, now), outcome.note)
+        block = Block(outcome.kind, _until(outcome, now, renewed=renewed), outcome.note, now)
         return replace(credential, blocks={**credential.blocks, where: block})
-    if outcome.kind is Kind.OK and credential.blocks.keys() & {WHOLE, model}:
-        rest = {key: block for key, block in credential.blocks.items() if key not in (WHOLE, model)}
-        return replace(credential, blocks=rest)
-    return credential
+    if not credential.blocks.keys() & {WHOLE, model}:
+        return credential
+    kept = {
+        where: _unproven(block, now, admitted_at) if where in {WHOLE, model} else block
+        for where, block in credential.blocks.items()
+        if where not in {WHOLE, model} or outcome.kind is not Kind.OK or block.since > admitted_at
+    }
+    return replace(credential, blocks=kept)
 
 
 def blocked(credential: Credential, model: str, now: float) -> Block | None:
@@ -88,9 +100,14 @@ def _after(scope: str, model: str, block: Block, now: float) -> Block | None:
     return None if block.kind is Kind.QUOTA else block._replace(until=now + TRIAL_EVERY)
 
 
-def _until(outcome: Outcome, now: float) -> float | None:
+def _unproven(block: Block, now: float, admitted_at: float) -> Block:
+    """A trial that has proved nothing gives the next one its place."""
+    return block._replace(until=now) if block.until == admitted_at + TRIAL_EVERY else block
+
+
+def _until(outcome: Outcome, now: float, *, renewed: bool) -> float | None:
     match outcome.kind:
-        case Kind.AUTH:
+        case Kind.AUTH if not renewed:
             return None
         case Kind.QUOTA:
             wait = outcome.retry_after if outcome.retry_after is not None else QUOTA_WITHOUT_DATE

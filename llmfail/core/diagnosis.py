@@ -63,11 +63,17 @@ def _from_provider(reply: Reply, payload: Payload, fault: Fault, now: float, hid
         kind,
         one_line(_said(reply.status, payload, fault), hide),
         reply.status,
-        code=next(filter(None, map(_shown_code, fault.codes)), None),
         retry_after=wait,
         until=until,
-        parameter=parameters.named(fault) if kind is Kind.BAD_REQUEST else None,
+        parameter=_parameter(kind, fault),
     )
+
+
+def _parameter(kind: Kind, fault: Fault) -> str | None:
+    """The parameter to leave out; for an overflow, the one that alone was too large."""
+    if kind is Kind.CONTEXT_OVERFLOW and signals.OUTPUT_CAP.search(fault.message.lower()):
+        return "max_tokens"
+    return parameters.named(fault) if kind is Kind.BAD_REQUEST else None
 
 
 def _passes(kind: Kind) -> bool:
@@ -97,7 +103,7 @@ def _by_code(table: dict[str, Kind], fault: Fault) -> Kind | None:
 
 
 def _by_router(fault: Fault) -> Kind | None:
-    source = fault.metadata.get("limit_source")
+    source = str(fault.metadata.get("limit_source"))
     if source == signals.IN_FLIGHT:
         return Kind.RATE_LIMITED
     if source in signals.SPENT_SOURCES:
@@ -135,10 +141,6 @@ def _by_status(status: int) -> Kind:
 def _spend_limit(status: int, fault: Fault) -> bool:
     """A cap in money ends with the month; one in requests or tokens ends with the day."""
     return status != 429 or any(code.endswith("spend_limit_reached") for code in fault.codes)
-
-
-def _shown_code(code: str) -> str | None:
-    return code if _CODE.fullmatch(code) and not code.isdigit() else None
 
 
 def _said(status: int, payload: Payload, fault: Fault) -> str:

@@ -38,6 +38,8 @@ def _common(last: Sequence[Entry], story: str, retry_at: float | None) -> Failur
         return Failure(6, "credentials", f"no usable credential: {story}")
     if reasons <= CREDENTIALS | BUDGETS:
         return Failure(4, "over_budget", f"the budget does not allow this call: {story}")
+    if reasons <= CREDENTIALS | REQUESTS:
+        return _refused([entry for entry in last if entry.outcome in REQUESTS][-1])
     if reasons <= CREDENTIALS | SIZES:
         return Failure(5, "too_large", f"too large for every target: {story}")
     when = f"; try again at {iso(retry_at)}" if retry_at is not None else ""

@@ -2,7 +2,8 @@
 
 LlmfailError
 ├── UsageError               2   the command or the call is wrong
-│   └── SettingsError        2   the configuration is wrong; lists every problem
+│   ├── SettingsError        2   the configuration is wrong; lists every problem
+│   └── Unsuited             2   this request cannot be put to this target; others may take it
 ├── StoreError                   a store cannot do its work; never reaches a caller of ``ask``
 ├── WireError                    no whole HTTP reply arrived; the engine turns it into an outcome
 ├── MalformedReply               a reply is not what its wire format promises; likewise
@@ -53,6 +54,10 @@ class SettingsError(UsageError):
     def __init__(self, problems: tuple[Problem, ...]) -> None:
         self.problems = problems
         super().__init__("\n".join(map(str, problems)))
+
+
+class Unsuited(UsageError):  # noqa: N818 - named for what it says
+    """This request cannot be put to this target, whatever others may do with it."""
 
 
 class StoreError(LlmfailError):

@@ -26,11 +26,14 @@ TARGETS = "targets"
 
 
 class Gate(Struct, frozen=True):
-    """What admission to one target rests on. ``identity`` names the credential, see ``credential``."""
+    """What admission to one target rests on. ``identity`` names the credential, see ``credential``;
+    ``renewed``: it is a token that changes by itself.
+    """
 
     target: Target
     identity: str
     rules: Rules
+    renewed: bool = False
 
     @property
     def circuit_key(self) -> str:
@@ -117,6 +120,11 @@ def settle(gate: Gate, admitted: Admitted, settlement: Settlement) -> Step:
     return Step(keys, partial(_settle, gate, admitted, settlement))
 
 
+def withdraw(gate: Gate, lease_id: str) -> Step:
+    """Give back a place of which nobody has learnt whether it was given."""
+    return Step((gate.circuit_key,), partial(_withdraw, gate, lease_id))
+
+
 def look(gate: Gate, values: Values, now: float) -> Look:
     """The same decision as ``admit``, without asking for a place; writes nothing."""
     circuit = recall(values[gate.circuit_key], Circuit)
@@ -151,11 +159,16 @@ def trip(gate: Gate, seconds: float | None, values: Values, now: float) -> tuple
 def _settle(gate: Gate, admitted: Admitted, settlement: Settlement, values: Values, now: float) -> Writes:
     writes = {
         **_settle_circuit(gate, admitted.ticket, settlement.outcome, values, now),
-        **_settle_credential(gate, settlement.outcome, values, now),
+        **_settle_credential(gate, admitted, settlement.outcome, values, now),
         **_learn(gate, settlement.quirks, values, now),
         **_count(gate, admitted, settlement, values),
     }
     return ours(writes, values)
+
+
+def _withdraw(gate: Gate, lease_id: str, values: Values, now: float) -> Writes:
+    ticket = Ticket(recall(values[gate.circuit_key], Circuit).generation, lease_id)
+    return ours(_settle_circuit(gate, ticket, Outcome(Kind.CANCELLED), values, now), values)
 
 
 _REASONS = {
@@ -188,9 +201,13 @@ def _settle_circuit(
     return {} if after == circuit else {gate.circuit_key: _circuit_write(after, gate.rules)}
 
 
-def _settle_credential(gate: Gate, outcome: Outcome, values: Values, now: float) -> dict[str, Write]:
+def _settle_credential(
+    gate: Gate, admitted: Admitted, outcome: Outcome, values: Values, now: float
+) -> dict[str, Write]:
     credential = recall(values[gate.credential_key], Credential)
-    after = credentials.settle(credential, gate.target.model, outcome, now)
+    after = credentials.settle(
+        credential, gate.target.model, outcome, now, admitted_at=admitted.at, renewed=gate.renewed
+    )
     return {} if after == credential else {gate.credential_key: Write(dump(after))}
 
 

@@ -63,7 +63,7 @@ def reset_date(fault: Fault, now: float) -> float | None:
     """A date in the body from which on access is back, if it is still to come."""
     resets_at = fault.metadata.get("resets_at")
     if isinstance(resets_at, int | float) and not isinstance(resets_at, bool):
-        return _future(_epoch(float(resets_at), now), now)
+        return _future(_epoch(float(str(resets_at)), now), now)
     if isinstance(resets_at, str):
         return _future(_moment(resets_at), now)
     found = _DATE_IN_TEXT.search(fault.message)

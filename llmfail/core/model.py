@@ -62,6 +62,10 @@ class Attachment(Struct, frozen=True):
     media_type: str
     data: bytes
 
+    @property
+    def is_image(self) -> bool:
+        return self.media_type.startswith("image/")
+
 
 class Message(Struct, frozen=True):
     role: Role

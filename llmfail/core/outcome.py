@@ -78,11 +78,10 @@ class Outcome(Struct, frozen=True):
     kind: Kind
     note: str = ""
     status: int | None = None
-    code: str | None = None
     retry_after: float | None = None
     until: float | None = None
     parameter: str | None = None
-    """The request parameter that a bad_request names."""
+    """The request parameter that a bad_request names; ``max_tokens`` for an overflow of the output alone."""
     unreachable: bool = False
     """No name resolution or no route: it may be our own network."""
 

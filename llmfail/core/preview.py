@@ -6,11 +6,11 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from llmfail.core import tokens
 from llmfail.core.model import Request, Target, Usage
 from llmfail.core.plan import Candidate
 from llmfail.core.pricing import Price, cost
 from llmfail.core.receipt import usd
-from llmfail.core.tokens import estimate
 
 USUAL_OUTPUT = 500
 """Output tokens of a usual answer, for an estimate without history."""
@@ -65,18 +65,12 @@ def step_of(candidate: Candidate, request: Request, reason: str | None, note: st
 def _estimated(request: Request, price: Price | None) -> int | None:
     if price is None:
         return None
-    tokens = sum(map(estimate, _texts(request)))
-    return cost(Usage(tokens, output_tokens=min(request.max_tokens, USUAL_OUTPUT)), price)
+    return cost(Usage(tokens.of(request), output_tokens=min(request.max_tokens, USUAL_OUTPUT)), price)
 
 
 def _most(request: Request, price: Price | None) -> int | None:
     """A byte is at least a token's share in every byte-level tokenizer, so bytes bound the tokens."""
     if price is None:
         return None
-    size = sum(len(text.encode("utf-8", "replace")) for text in _texts(request))
     dearest = max(price.input, price.cache_write)
-    return size * dearest + request.max_tokens * price.output
-
-
-def _texts(request: Request) -> list[str]:
-    return [request.system or "", *(message.text for message in request.messages)]
+    return tokens.size(request) * dearest + request.max_tokens * price.output

@@ -176,6 +176,8 @@ _TEXTS: tuple[tuple[set[int], Kind, tuple[str, ...]], ...] = (
     ),
     ({500, 502, 503}, Kind.OVERLOADED, ("overloaded",)),
 )
+OUTPUT_CAP = re.compile("number of output tokens|max_tokens is too large|completion tokens")
+"""An overflow of the output alone: a larger context would not help, a larger output would."""
 TEXTS = tuple(
     (frozenset(statuses), re.compile("|".join(patterns), re.IGNORECASE), kind)
     for statuses, kind, patterns in _TEXTS

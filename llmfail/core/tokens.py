@@ -14,10 +14,21 @@ def estimate(text: str) -> int:
     return -(-_size(text) // BYTES_PER_TOKEN)
 
 
+def of(request: Request) -> int:
+    """About how many tokens of text a request sends; images are not counted."""
+    return -(-size(request) // BYTES_PER_TOKEN)
+
+
 def least(request: Request) -> int:
     """A number of tokens that the text of this request hardly stays under."""
+    return size(request) // MOST_BYTES_PER_TOKEN
+
+
+def size(request: Request) -> int:
+    """Bytes of text: system, messages, and the files that go with them as text."""
     texts = [request.system or "", *(message.text for message in request.messages)]
-    return sum(map(_size, texts)) // MOST_BYTES_PER_TOKEN
+    files = [file for message in request.messages for file in message.attachments]
+    return sum(map(_size, texts)) + sum(len(file.data) for file in files if not file.is_image)
 
 
 def _size(text: str) -> int:

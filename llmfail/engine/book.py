@@ -28,7 +28,8 @@ def routing_key(hour: int) -> str:
 def entry(receipt: Receipt, prompt: str | None, wall: float) -> Step:
     """Count an ask and keep its receipt; the answer is not kept, the prompt only when it is given."""
     hour = hour_of(wall)
-    kept = {"at": iso(wall), **receipt.to_json(), "prompt": prompt}
+    shown = None if prompt is None else prompt.encode("utf-8", "replace").decode()
+    kept = {"at": iso(wall), **receipt.to_json(), "prompt": shown}
     if prompt is None:
         del kept["answer"], kept["prompt"]
     return Step([routing_key(hour), LOG], partial(_enter, receipt, kept, hour))

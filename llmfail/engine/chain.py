@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from math import inf
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -84,6 +85,7 @@ def _candidates(settings: Settings, routes: Routes, feature: Feature, ask: Ask) 
     elif feature.primary is None:
         room = settings.resolved(feature).max_tokens if ask.max_tokens is None else ask.max_tokens
         chain = tuple(one for one in chain if one.max_output is None or one.max_output >= room)
+        chain = tuple(one for one in chain if one.missing_key is None) or chain
     return chain if ask.timeout is None else tuple(replace(one, timeout=ask.timeout) for one in chain)
 
 
@@ -122,8 +124,11 @@ async def _with_latency(candidates: tuple[Candidate, ...], ports: Ports) -> tupl
 
 
 def _median(values: Values, keys: list[str]) -> float | None:
+    """None without any call; a target that was called and never answered is the slowest of all."""
     tally = sum_tallies(recall(values[key], Tally) for key in keys if values[key] is not None)
-    return percentile(tally.latencies, 0.5)
+    if not tally.calls:
+        return None
+    return percentile(tally.latencies, 0.5) or inf
 
 
 def _turn(feature: str) -> tuple[list[str], partial[tuple[Writes, int]]]:

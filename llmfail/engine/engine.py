@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -12,7 +13,7 @@ from llmfail.core.ask import Ask, question
 from llmfail.core.ending import failure
 from llmfail.core.model import Completion, Embedding, Target
 from llmfail.core.plan import Candidate
-from llmfail.core.receipt import Receipt
+from llmfail.core.receipt import Entry, Receipt
 from llmfail.engine import book
 from llmfail.engine.chain import Job, job_of
 from llmfail.engine.exchange import Exchange, completion, embedding
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 RETRYABLE = frozenset({3, 6, 7})
 """Exit codes after which asking again later may help."""
 PROBE = "Reply with the single word: OK"
-PROBE_TOKENS = 64
+PROBE_TOKENS = 1024
+"""Room for a model that thinks before it says one word."""
 
 
 class Engine:
@@ -97,7 +99,7 @@ class Engine:
             id=self.ports.new_id(),
             feature=job.feature,
             trail=tuple(walk.trail),
-            cost=sum(entry.cost or 0 for entry in walk.trail),
+            cost=_total(walk.trail),
             latency_ms=latency_ms,
             ref=ask.ref,
         )
@@ -113,12 +115,14 @@ def _answered(blank: Receipt, job: Job, found: Found) -> Receipt:
         target=found.candidate.target,
         response_model=answer.model,
         usage=answer.usage,
-        cost=None if found.cost is None else blank.cost,
     )
     if isinstance(answer, Embedding):
         return replace(receipt, embedding=answer)
     return replace(
-        receipt, answer=answer.text, finish_reason=answer.finish_reason, warnings=_warnings(job, answer)
+        receipt,
+        answer=answer.text,
+        finish_reason=answer.finish_reason,
+        warnings=_warnings(job, answer, found.dropped),
     )
 
 
@@ -137,6 +141,12 @@ def _step_name(step: DegradeStep) -> str:
     return "text" if isinstance(step, Fixed) else type(step).__name__.lower()
 
 
+def _total(trail: Sequence[Entry]) -> int | None:
+    """Unknown as soon as one part of it is."""
+    costs = [entry.cost for entry in trail]
+    return None if None in costs else sum(cost or 0 for cost in costs)
+
+
 def _tier(job: Job, candidate: Candidate) -> int:
     primary = job.candidates[0].target
     if candidate.target == primary:
@@ -144,10 +154,13 @@ def _tier(job: Job, candidate: Candidate) -> int:
     return 1 if candidate.target.provider == primary.provider else 2
 
 
-def _warnings(job: Job, answer: Completion) -> tuple[str, ...]:
-    if answer.finish_reason != "length":
-        return ()
-    return (f"the answer was cut at max_tokens ({job.request.max_tokens})",)
+def _warnings(job: Job, answer: Completion, dropped: frozenset[str]) -> tuple[str, ...]:
+    cut = f"the answer was cut at max_tokens ({job.request.max_tokens})"
+    unheld = "the target takes no JSON Schema: the answer was not held to yours"
+    return (
+        *([cut] if answer.finish_reason == "length" else []),
+        *([unheld] if job.request.schema is not None and "schema" in dropped else []),
+    )
 
 
 def _same_model(candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:

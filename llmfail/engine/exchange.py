@@ -16,6 +16,7 @@ from llmfail.core.masking import SHORTEST, masked
 from llmfail.core.model import Call, Completion, Embedding, Endpoint, Reply, Request, Secret
 from llmfail.core.outcome import Kind, Outcome
 from llmfail.core.payload import parse
+from llmfail.core.receipt import Skip
 from llmfail.providers import WireFormat, wire_format
 
 UNSENT = frozenset({"resolve", "route", "refused", "tls"})
@@ -32,6 +33,9 @@ class Reading(Struct, frozen=True):
     status: int | None = None
     free: bool = False
     """The provider cannot have charged for it."""
+    skipped: Skip | None = None
+    """Nothing was sent, and why."""
+    host: str = ""
 
 
 class Exchange(Struct, frozen=True):
@@ -50,8 +54,14 @@ def completion(request: Request) -> Exchange:
 def embedding(texts: tuple[str, ...]) -> Exchange:
     return Exchange(
         lambda fmt, endpoint: fmt.encode_embedding(texts, endpoint),
-        lambda fmt, payload: fmt.decode_embedding(payload),
+        lambda fmt, payload: _each(texts, fmt.decode_embedding(payload)),
     )
+
+
+def _each(texts: tuple[str, ...], answer: Embedding) -> Embedding:
+    if len(answer.vectors) != len(texts):
+        raise MalformedReply(f"{len(answer.vectors)} vectors for {len(texts)} texts")
+    return answer
 
 
 def read(exchange: Exchange, endpoint: Endpoint, reply: Reply, now: float) -> Reading:

@@ -9,25 +9,21 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 from msgspec import Struct
 
-from llmfail.core.model import Call, Reply, Secret
+from llmfail.core.model import Call, Reply
 from llmfail.core.record import Values
+from llmfail.engine.google import GoogleTokens, Send, run_here
 from llmfail.store.base import Change, Store
-
-if TYPE_CHECKING:
-    from llmfail.tokens import Token
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-
-
-Send = Callable[[Call, float], Awaitable[Reply]]
 
 
 class Keeper(Protocol):
@@ -39,12 +35,10 @@ class Keeper(Protocol):
 
 
 class Ports(Struct, frozen=True):
-    """``send`` raises WireError. ``google_token`` is None without any credentials, and raises TokenRefused.
-    ``monotonic`` measures durations, ``wall`` names moments, both in seconds.
-    """
+    """``send`` raises WireError. ``monotonic`` measures durations, ``wall`` names moments, in seconds."""
 
     send: Send
-    google_token: Callable[[], Awaitable[Secret | None]]
+    google_tokens: GoogleTokens
     keeper: Keeper
     sleep: Callable[[float], Awaitable[None]]
     monotonic: Callable[[], float]
@@ -63,36 +57,33 @@ class BlockingKeeper(Struct, frozen=True):
         return self.store.update(keys, change)
 
 
-class ThreadedKeeper(Struct, frozen=True):
-    """The same for asyncio: a store may wait for another process, the event loop may not."""
+class ThreadedKeeper:
+    """The same for asyncio: a store may wait for another process, the event loop may not. Its threads are its
+    own, because those of the event loop may all be waiting for a name server.
+    """
 
-    store: Store
+    def __init__(self, store: Store) -> None:
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - start-up
+
+        self._store = store
+        self._threads = ThreadPoolExecutor(4, thread_name_prefix="llmfail-store")
 
     async def read(self, keys: Sequence[str]) -> tuple[Values, float]:
-        from asyncio import to_thread  # noqa: PLC0415 - start-up: only asyncio callers need it
-
-        return await to_thread(self.store.read, keys)
+        return await self._finished(partial(self._store.read, keys))
 
     async def update(self, keys: Sequence[str], change: Change[R]) -> R:
-        from asyncio import to_thread  # noqa: PLC0415 - start-up: only asyncio callers need it
+        return await self._finished(partial(self._store.update, keys, change))
 
-        return await to_thread(self.store.update, keys, change)
+    async def _finished(self, verb: Callable[[], T]) -> T:
+        """A thread cannot be stopped: what it writes stands before whoever is cancelled can undo it."""
+        import asyncio  # noqa: PLC0415 - start-up: only asyncio callers need it
 
-
-class GoogleTokens:
-    """The token of this process, fetched when it is first needed and kept until it expires."""
-
-    def __init__(self, send: Send) -> None:
-        self._send = send
-        self._token: Token | None = None
-
-    async def __call__(self) -> Secret | None:
-        from llmfail import tokens  # noqa: PLC0415 - start-up: only Vertex needs it
-
-        now = time.time()
-        if self._token is None or self._token.expires_at <= now:
-            self._token = await tokens.google_token(os.environ, tokens.run_command, self._send, now)
-        return None if self._token is None else self._token.secret
+        work = asyncio.get_running_loop().run_in_executor(self._threads, verb)
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            await asyncio.wait({work})
+            raise
 
 
 class Onlooker(Struct, frozen=True):
@@ -117,20 +108,26 @@ def blocking(send: Callable[[Call, float], Reply], store: Store) -> Ports:
     async def sleep_now(seconds: float) -> None:
         time.sleep(seconds)  # noqa: ASYNC251 - there is no event loop here
 
-    return _ports(send_now, BlockingKeeper(store), sleep_now)
+    return _ports(send_now, GoogleTokens(send_now), BlockingKeeper(store), sleep_now)
 
 
 def aio(send: Send, store: Store) -> Ports:
     """Ports for asyncio."""
-    from asyncio import sleep  # noqa: PLC0415 - start-up: only asyncio callers need it
+    import asyncio  # noqa: PLC0415 - start-up: only asyncio callers need it
 
-    return _ports(send, ThreadedKeeper(store), sleep)
+    async def run_aside(argv: Sequence[str], environ: Mapping[str, str]) -> str | None:
+        return await asyncio.to_thread(lambda: drive(run_here(argv, environ)))
+
+    tokens = GoogleTokens(send, run_aside, asyncio.Lock())
+    return _ports(send, tokens, ThreadedKeeper(store), asyncio.sleep)
 
 
-def _ports(send: Send, keeper: Keeper, sleep: Callable[[float], Awaitable[None]]) -> Ports:
+def _ports(
+    send: Send, tokens: GoogleTokens, keeper: Keeper, sleep: Callable[[float], Awaitable[None]]
+) -> Ports:
     return Ports(
         send=send,
-        google_token=GoogleTokens(send),
+        google_tokens=tokens,
         keeper=keeper,
         sleep=sleep,
         monotonic=time.monotonic,

@@ -90,11 +90,12 @@ def _route(settings: Settings, target: Target) -> Route:
     identity = credential.identity(
         f"{endpoint.base_url} {endpoint.project} {endpoint.location}", endpoint.key
     )
+    google = provider.credential is Credential.GOOGLE
     return Route(
-        gate=Gate(target, identity, settings.breaker_rules(target)),
+        gate=Gate(target, identity, settings.breaker_rules(target), renewed=google),
         endpoint=endpoint,
         price=_price(settings, target),
-        google=provider.credential is Credential.GOOGLE,
+        google=google,
         missing_key=provider.missing_key,
     )
 

@@ -16,23 +16,20 @@ from msgspec.structs import replace
 
 from llmfail.core import gate as gates
 from llmfail.core import plan, retry
-from llmfail.core.errors import LlmfailError, WireError
 from llmfail.core.gate import Admitted, Gate, Refused, Settlement
-from llmfail.core.model import Endpoint
 from llmfail.core.outcome import CONSEQUENCES, Kind, Outcome
 from llmfail.core.plan import Candidate
 from llmfail.core.pricing import charge
 from llmfail.core.receipt import Entry, Skip
 from llmfail.core.record import Step, together
+from llmfail.engine.caller import call
 from llmfail.engine.chain import Job
-from llmfail.engine.exchange import Answer, Exchange, Reading, read, unanswered
+from llmfail.engine.exchange import Answer, Exchange, Reading
 from llmfail.engine.ports import Ports
 from llmfail.engine.route import Routes
-from llmfail.providers import wire_format
 
 LEASE_MARGIN = 30.0
 """Seconds that a trial's place outlives its timeout."""
-NO_GOOGLE_CREDENTIALS = "no Google credentials; run: gcloud auth application-default login"
 WALKABLE = frozenset({Skip.CIRCUIT_OPEN, Skip.PROBING, Skip.RATE_LIMITED_HERE})
 """Skips that may have passed by the next round."""
 
@@ -43,6 +40,8 @@ class Found(Struct, frozen=True):
     candidate: Candidate
     answer: Answer
     cost: int | None
+    dropped: frozenset[str]
+    """The parameters that this target did not get, because it refuses them."""
 
 
 class _Call(Struct, frozen=True):
@@ -67,6 +66,7 @@ class Walk:
         self._ends_at = ports.monotonic() + job.deadline
         self._stopped = False
         self._over = False
+        self._network_works = False
         self._overflowed: int | None = None
         self._pending: list[_Call] = []
         self._outcomes: list[Outcome] = []
@@ -83,7 +83,7 @@ class Walk:
 
     async def settle(self, *also: Step) -> None:
         """Settle what is left to settle, in one step with ``also``."""
-        steps = [gates.settle(call.gate, call.admitted, self._judged(call)) for call in self._pending]
+        steps = [gates.settle(made.gate, made.admitted, self._judged(made)) for made in self._pending]
         self._pending = []
         if steps or also:
             await self._write(together([*steps, *also]))
@@ -119,12 +119,9 @@ class Walk:
 
     async def _target(self, candidate: Candidate, later: Sequence[Candidate]) -> Found | None:
         """One target, with its retries."""
-        endpoint = await self._endpoint(candidate)
-        if endpoint is None:
-            return None
         dropped: frozenset[str] = frozenset()
         for made in count(1):
-            result = await self._attempt(candidate, endpoint, dropped, self._limit(candidate, later))
+            result = await self._attempt(candidate, dropped, later)
             if result is None or isinstance(result, Found):
                 return result
             tries = retry.Tries(made, self._job.target_retries, dropped, self._job.stop_on_refusal)
@@ -140,52 +137,42 @@ class Walk:
                     return None
         return None
 
-    async def _endpoint(self, candidate: Candidate) -> Endpoint | None:
-        """Where to call, with the key; None, and a line in the trail, when no key could be had."""
-        route = self._routes[candidate.target]
-        if not route.google:
-            return route.endpoint
-        try:
-            token = await self._ports.google_token()
-            note = NO_GOOGLE_CREDENTIALS
-        except LlmfailError as error:
-            token, note = None, str(error)
-        if token is None:
-            self.trail.append(Entry(candidate.target, "skipped", Skip.NO_KEY, note=note))
-            return None
-        return replace(route.endpoint, key=token)
-
     async def _attempt(
-        self, candidate: Candidate, endpoint: Endpoint, dropped: frozenset[str], limit: float
+        self, candidate: Candidate, dropped: frozenset[str], later: Sequence[Candidate]
     ) -> Found | Outcome | None:
-        """One admitted call, settled; None when it was not admitted."""
-        gate = self._routes[candidate.target].gate
-        admission = partial(gates.admit, gate, self._ports.new_id(), limit + LEASE_MARGIN)
-        admitted = await self._ports.keeper.update(gate.keys, admission)
+        """One admitted call, settled; None when nothing was sent."""
+        route = self._routes[candidate.target]
+        admitted = await self._admit(route.gate, self._limit(candidate, later))
         if isinstance(admitted, Refused):
             self._refused(candidate, admitted)
             return None
         started = self._ports.monotonic()
-        reading = Reading(Outcome(Kind.CANCELLED), free=False)
+        limit = self._limit(candidate, later)
+        reading = Reading(Outcome(Kind.CANCELLED))
+        quirks = admitted.quirks | dropped
         try:
-            shaped = replace(endpoint, quirks=admitted.quirks | dropped)
-            reading = await self._call(candidate, shaped, limit)
+            read = await call(self._ports, self._exchange, route, quirks, limit)
+            reading = self._blamed(read, candidate, limit)
         finally:
             latency_ms = round((self._ports.monotonic() - started) * 1000)
             settlement = self._settlement(candidate, reading, latency_ms, dropped)
-            await self._settle(_Call(gate, admitted, settlement, endpoint.base_url))
-        self._called(candidate, reading, settlement)
+            await self._settle(_Call(route.gate, admitted, settlement, reading.host))
+        self._told(candidate, reading, settlement)
+        if reading.skipped is not None:
+            return None
         if reading.outcome.kind is Kind.OK and reading.answer is not None:
-            return Found(candidate, reading.answer, settlement.cost)
+            return Found(candidate, reading.answer, settlement.cost, quirks)
         return reading.outcome
 
-    async def _call(self, candidate: Candidate, endpoint: Endpoint, limit: float) -> Reading:
-        call = self._exchange.encode(wire_format(endpoint.api), endpoint)
+    async def _admit(self, gate: Gate, limit: float) -> Admitted | Refused:
+        lease = self._ports.new_id()
         try:
-            reply = await self._ports.send(call, limit)
-        except WireError as error:
-            return self._blamed(unanswered(error, endpoint.key), candidate, limit)
-        return read(self._exchange, endpoint, reply, self._ports.wall())
+            admission = partial(gates.admit, gate, lease, limit + LEASE_MARGIN)
+            return await self._ports.keeper.update(gate.keys, admission)
+        except BaseException:
+            # Whoever is stopped in the middle does not know whether it was given a place.
+            await self._write(gates.withdraw(gate, lease))
+            raise
 
     def _blamed(self, reading: Reading, candidate: Candidate, limit: float) -> Reading:
         """A target that had less than its fair share of time is not to blame for running out of it."""
@@ -209,17 +196,23 @@ class Walk:
             quirks=dropped if reading.outcome.kind is Kind.OK else frozenset(),
         )
 
-    async def _settle(self, call: _Call) -> None:
-        outcome = call.settlement.outcome
-        if outcome.kind is Kind.OK or outcome.unreachable:
-            self._pending.append(call)
+    async def _settle(self, made: _Call) -> None:
+        """A failure now, with those that waited for a sign that our network works; an answer at the end."""
+        outcome = made.settlement.outcome
+        heard = not outcome.unreachable and outcome.kind is not Kind.CANCELLED
+        self._network_works = self._network_works or heard
+        if outcome.kind is Kind.OK or (outcome.unreachable and not self._network_works):
+            self._pending.append(made)
+        elif self._network_works:
+            self._pending.append(made)
+            await self.settle()
         else:
-            await self._write(gates.settle(call.gate, call.admitted, call.settlement))
+            await self._write(gates.settle(made.gate, made.admitted, made.settlement))
 
-    def _judged(self, call: _Call) -> Settlement:
+    def _judged(self, made: _Call) -> Settlement:
         """A failure of our own network, or of a walk that was broken off, says nothing about the target."""
-        settlement = call.settlement
-        if not settlement.outcome.unreachable or (self._over and not self.own_network):
+        settlement = made.settlement
+        if not settlement.outcome.unreachable or self._network_works or (self._over and not self.own_network):
             return settlement
         return replace(settlement, outcome=replace(settlement.outcome, kind=Kind.CANCELLED))
 
@@ -229,7 +222,7 @@ class Walk:
     def _is_own_network(self) -> bool:
         """At least two hosts were tried, and not one could even be found."""
         called = [entry for entry in self.trail if entry.action == "called"]
-        hosts = {call.host for call in self._pending}
+        hosts = {made.host for made in self._pending}
         return len(hosts) >= 2 and len(called) == len(self._pending)
 
     def _limit(self, candidate: Candidate, later: Sequence[Candidate]) -> float:
@@ -252,10 +245,15 @@ class Walk:
             Entry(candidate.target, "skipped", refused.reason, note=refused.note, cause=refused.cause)
         )
 
-    def _called(self, candidate: Candidate, reading: Reading, settlement: Settlement) -> None:
+    def _told(self, candidate: Candidate, reading: Reading, settlement: Settlement) -> None:
+        """A line in the trail, and what follows from it for the rest of the walk."""
         outcome = reading.outcome
+        if reading.skipped is not None:
+            self.trail.append(Entry(candidate.target, "skipped", reading.skipped, note=outcome.note))
+            return
         self._outcomes.append(outcome)
-        if outcome.kind is Kind.CONTEXT_OVERFLOW and candidate.context is not None:
+        whole = outcome.kind is Kind.CONTEXT_OVERFLOW and outcome.parameter is None
+        if whole and candidate.context is not None:
             self._overflowed = max(self._overflowed or 0, candidate.context)
         if outcome.kind is not Kind.OK:
             wait = outcome.retry_after

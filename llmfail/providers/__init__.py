@@ -19,7 +19,9 @@ class WireFormat(Protocol):
     """``payload`` is what ``core.payload.parse`` made of the body of a reply that is no error."""
 
     def encode(self, request: Request, endpoint: Endpoint, *, stream: bool = False) -> Call:
-        """Raises UsageError for what no provider could be sent: an attachment that is not text."""
+        """Raises UsageError for what no provider could be sent (an attachment that is not text), Unsuited for
+        what this one cannot.
+        """
         ...
 
     def decode(self, payload: Payload) -> Completion:
@@ -27,7 +29,7 @@ class WireFormat(Protocol):
         ...
 
     def encode_embedding(self, texts: Sequence[str], endpoint: Endpoint) -> Call:
-        """Raises UsageError where the provider has no embeddings."""
+        """Raises Unsuited where the provider has no embeddings."""
         ...
 
     def decode_embedding(self, payload: Payload) -> Embedding:

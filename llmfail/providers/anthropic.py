@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from llmfail.core.errors import MalformedReply, UsageError
+from llmfail.core.errors import MalformedReply, Unsuited
 from llmfail.core.model import Call, Completion, Embedding, Endpoint, FinishReason, Message, Request, Usage
 from llmfail.core.payload import Payload
 from llmfail.providers.content import base64, images, post, prose
@@ -73,7 +73,7 @@ def decode(payload: Payload) -> Completion:
 
 
 def encode_embedding(texts: Sequence[str], endpoint: Endpoint) -> Call:  # noqa: ARG001 - the port's signature
-    raise UsageError(f"{endpoint.model}: Anthropic has no embeddings; use another provider for this feature")
+    raise Unsuited(f"{endpoint.model}: Anthropic has no embeddings; use another provider for this feature")
 
 
 def decode_embedding(payload: Payload) -> Embedding:  # noqa: ARG001 - the port's signature

@@ -23,16 +23,12 @@ def post(url: str, headers: Mapping[str, str], body: Mapping[str, Any]) -> Call:
 
 def prose(message: Message) -> str:
     """The text of a message, its text files before it, each in a ``<file>`` element."""
-    files = (_file(attachment) for attachment in message.attachments if not is_image(attachment))
+    files = (_file(attachment) for attachment in message.attachments if not attachment.is_image)
     return "\n\n".join([*files, *([message.text] if message.text else [])])
 
 
 def images(message: Message) -> tuple[Attachment, ...]:
-    return tuple(filter(is_image, message.attachments))
-
-
-def is_image(attachment: Attachment) -> bool:
-    return attachment.media_type.startswith("image/")
+    return tuple(one for one in message.attachments if one.is_image)
 
 
 def base64(attachment: Attachment) -> str:

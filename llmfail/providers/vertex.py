@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from llmfail.core.errors import MalformedReply, UsageError
+from llmfail.core.errors import MalformedReply, Unsuited
 from llmfail.core.model import Call, Completion, Embedding, Endpoint, Request, Usage
 from llmfail.core.payload import Payload
 from llmfail.providers import anthropic, gemini
@@ -91,7 +91,7 @@ def _of_claude(document: dict[str, Any]) -> bool:
 
 def _url(endpoint: Endpoint, publisher: str, verb: str) -> str:
     if not endpoint.project:
-        raise UsageError("vertex: no project; set `project` of the provider, or GOOGLE_CLOUD_PROJECT")
+        raise Unsuited("vertex: no project; set `project` of the provider, or GOOGLE_CLOUD_PROJECT")
     location = endpoint.location or "global"
     host = _HOSTS.get(location, f"https://{location}-aiplatform.googleapis.com")
     base = (endpoint.base_url or host).rstrip("/")

@@ -64,12 +64,7 @@ def check(settings: Settings, names: Known, directory: Path) -> Found:
 def _provider(at: Place, provider: Provider, names: Known) -> Found:
     if provider.name in {"all", "none"}:
         yield at, f"a provider cannot be called {provider.name}: the command line has its own meaning for it"
-    if provider.api != "vertex":
-        for key in ("token", "project", "location"):
-            if getattr(provider, key) is not None:
-                yield (*at, key), f"belongs to api: vertex only, and this is {provider.api}"
-    if provider.token is not None and provider.api_key is not None:
-        yield (*at, "token"), "set either token or api_key, not both"
+    yield from _credentials(at, provider)
     for index, fallback in enumerate(provider.fallbacks):
         place = (*at, "fallbacks", index)
         if isinstance(fallback, Target):
@@ -78,6 +73,15 @@ def _provider(at: Place, provider: Provider, names: Known) -> Found:
             yield place, "a provider cannot be its own fallback"
         elif fallback not in names.providers:
             yield place, f"{fallback!r}: {unknown('provider', fallback, names.providers)}"
+
+
+def _credentials(at: Place, provider: Provider) -> Found:
+    if provider.api != "vertex":
+        for key in ("token", "project", "location"):
+            if getattr(provider, key) is not None:
+                yield (*at, key), f"belongs to api: vertex only, and this is {provider.api}"
+    if provider.api == "vertex" and provider.api_key is not None:
+        yield (*at, "api_key"), "vertex takes `token`, or Google's own credentials; a key is not supported"
 
 
 def _target(at: Place, target: Target, names: Known) -> Found:

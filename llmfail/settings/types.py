@@ -162,7 +162,7 @@ class Provider(Struct, frozen=True, kw_only=True):
         """What to do before this provider can be asked; None when nothing is missing."""
         if self.needs_key and self.api_key is None and self.token is None:
             return f"set {self.key_variable or f'api_key of provider {self.name}'}"
-        if self.api == "vertex" and self.project is None and self.api_key is None:
+        if self.api == "vertex" and self.project is None:
             return f"set project of provider {self.name} (GOOGLE_CLOUD_PROJECT)"
         return None
 

@@ -20,19 +20,29 @@ from llmfail.wire.failures import (
     wire_errors,
 )
 
+MOST_CALLS = 100
+"""At once. With more connections httpx's pool takes longer than the calls."""
+
 
 class AsyncWire:
-    """Connections of one event loop."""
+    """Connections of one event loop. A call beyond ``MOST_CALLS`` waits for its turn before its own limit
+    begins: what waits here says nothing about the provider.
+    """
 
     def __init__(self) -> None:
+        self._turns = asyncio.Semaphore(MOST_CALLS)
         self._clients: dict[bool, httpx.AsyncClient] = {}
 
     async def send(self, call: Call, timeout: float) -> Reply:  # noqa: ASYNC109 - it covers the whole call
-        """The whole reply. Raises WireError; ``timeout`` in seconds covers everything."""
+        """The whole reply. Raises WireError; ``timeout`` in seconds covers everything but the turn."""
         with wire_errors(call):
             try:
-                async with asyncio.timeout(timeout):
-                    return await self._exchange(call)
+                await asyncio.wait_for(self._turns.acquire(), timeout)
+                try:
+                    async with asyncio.timeout(timeout):
+                        return await self._exchange(call)
+                finally:
+                    self._turns.release()
             except TimeoutError as error:
                 raise OutOfTimeError from error
 

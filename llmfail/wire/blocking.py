@@ -32,6 +32,9 @@ from llmfail.wire.failures import (
     wire_errors,
 )
 
+LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=20)
+"""Each thread that calls has a connection: none waits for another's."""
+
 SocketOption = tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
 
 
@@ -41,6 +44,7 @@ class Wire:
     def __init__(self) -> None:
         self._limit = _Limit()
         self._clients: dict[tuple[bool, bool], httpx.Client] = {}
+        self._making = threading.Lock()
 
     def send(self, call: Call, timeout: float) -> Reply:
         """The whole reply. Raises WireError; ``timeout`` in seconds covers everything."""
@@ -48,9 +52,15 @@ class Wire:
         with wire_errors(call):
             direct = is_loopback(call.url)
             secure = call.url.startswith("https:") or (_proxied() and not direct)
-            with client_needs():
+            with client_needs(), self._making:
                 client = self._client(secure=secure, direct=direct)
-            request = httpx.Request(call.method, call.url, headers=headers_of(call), content=call.body)
+            request = httpx.Request(
+                call.method,
+                call.url,
+                headers=headers_of(call),
+                content=call.body,
+                extensions={"timeout": {"pool": timeout}},
+            )
             # Past the client's cookies, redirects and hooks, which cost a quarter of a call.
             reply = client._transport_for_url(request.url).handle_request(request)  # noqa: SLF001
             try:
@@ -81,7 +91,7 @@ class Wire:
         """
         if (secure, direct) not in self._clients:
             trust = httpx.create_ssl_context() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            client = httpx.Client(verify=trust, follow_redirects=False, trust_env=not direct)
+            client = httpx.Client(verify=trust, trust_env=not direct, limits=LIMITS)
             for transport in (client._transport, *client._mounts.values()):  # noqa: SLF001 - no public way
                 if isinstance(transport, httpx.HTTPTransport):
                     transport._pool._network_backend = _Backend(self._limit)  # noqa: SLF001
@@ -187,7 +197,7 @@ def _resolve(host: str, port: int, timeout: float) -> list[str]:
     if failures:
         raise failures[0]
     if not found:
-        raise OutOfTimeError
+        raise socket.gaierror(socket.EAI_AGAIN, "the resolver did not answer in time")
     return found
 
 

@@ -66,7 +66,6 @@ def test_a_recorded_answer_comes_to_its_outcome(vendor, row):
     assert (outcome.until is None) == ("until" not in row)
     assert row.get("note", "") in outcome.note
     assert outcome.note
-    assert outcome.code == row["code"] if "code" in row else True
     then = outcome.consequence
     assert (then.effect, then.move, then.disables) == FOLLOWS[row["kind"]]
 
@@ -187,7 +186,6 @@ def test_no_reply_breaks_the_classification_and_every_note_is_one_printable_line
         return
     assert outcome.note.isprintable()
     assert 0 < len(outcome.note) <= 200
-    assert outcome.code is None or (outcome.code.isprintable() and len(outcome.code) <= 64)
     assert outcome.retry_after is None or 0 < outcome.retry_after < 1e9
     assert (outcome.until is not None) == (outcome.kind is Kind.QUOTA)
     assert outcome.until is None or NOW < outcome.until < NOW + 1e9

@@ -41,6 +41,11 @@ def error(status, code="", message="no", **headers):
     )
 
 
+def vectors(count):
+    data = [{"index": place, "embedding": [0.5, 0.5]} for place in range(count)]
+    return Reply(200, {}, json.dumps({"model": "m", "data": data, "usage": {"prompt_tokens": 3}}).encode())
+
+
 def lost(cause):
     return WireError(cause, f"the wire: {cause}")
 
@@ -59,16 +64,18 @@ class Stage:
     now: float = 1_700_000_000.0
     calls: list = field(default_factory=list)
     slept: list = field(default_factory=list)
+    watch: object = lambda: None
 
     def __post_init__(self):
         file = self.directory / "llmfail.yaml"
         file.write_text(CONFIG.format(more=self.more, feature=self.feature))
         self.settings = load(file, {}, self.directory, self.directory)
         self.store = Memory(lambda: self.now)
+        self.tokens = Tokens()
         ids = iter(range(10**6))
         self.ports = Ports(
             send=self._send,
-            google_token=self._no_token,
+            google_tokens=self.tokens,
             keeper=BlockingKeeper(self.store),
             sleep=self._sleep,
             monotonic=lambda: self.now,
@@ -91,6 +98,7 @@ class Stage:
     async def _send(self, call, timeout):
         host = call.url.split("/")[2].partition(".")[0]
         self.calls.append((host, timeout, json.loads(call.body)))
+        self.watch()
         lasts = self.takes.get(host, 0.0)
         self.now += min(lasts, timeout)
         if lasts > timeout:
@@ -105,5 +113,19 @@ class Stage:
         self.slept.append(seconds)
         self.now += seconds
 
-    async def _no_token(self):
-        return None
+
+class Tokens:
+    """Google tokens from a script: a Secret, None, or what to raise."""
+
+    def __init__(self):
+        self.script = [None]
+        self.forgotten = 0
+
+    async def get(self, limit):
+        word = self.script.pop(0) if len(self.script) > 1 else self.script[0]
+        if isinstance(word, BaseException):
+            raise word
+        return word
+
+    def forget(self):
+        self.forgotten += 1

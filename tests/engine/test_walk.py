@@ -1,11 +1,21 @@
 """The way of one ask: which calls are made, in which order, for how long, and what is recorded of them."""
 
-import pytest
-from stage import Stage, answer, error, lost
+import json
 
+import pytest
+from stage import Stage, answer, error, lost, vectors
+
+from llmfail.core.ask import Ask, question
 from llmfail.core.breaker import Circuit
-from llmfail.core.errors import UsageError
+from llmfail.core.errors import UsageError, WireError
+from llmfail.core.model import Message, Reply, Secret, Target
+from llmfail.core.outcome import Kind, Outcome
 from llmfail.core.record import recall
+from llmfail.core.stats import Tally
+from llmfail.engine.operator import Operator
+from llmfail.engine.ports import drive
+from llmfail.settings.types import Feature
+from llmfail.tokens import TokenRefused
 
 DOWN = error(503)
 
@@ -83,8 +93,7 @@ def test_a_target_that_cannot_help_is_not_walked_again(stage):
 
 
 def test_target_retries_ask_the_same_target_again_first(stage):
-    play = stage({"a": [DOWN, DOWN, answer("third")]}, feature=", target_retries: 2", more="")
-    play.script["a"] = [DOWN, answer("second")]
+    play = stage({"a": [DOWN, answer("second")]}, feature=", target_retries: 2")
     assert (play.ask().tier, play.slept) == (0, [0.25])
 
 
@@ -271,3 +280,231 @@ def test_a_plan_sends_nothing_and_takes_no_turn(stage):
     firsts = {play.plan().steps[0].target for _ in range(3)}
     assert (len(firsts), play.calls) == (1, [])
     assert play.store.read(["turn/default"])[0]["turn/default"] is None
+
+
+def test_only_what_may_have_passed_is_walked_again(stage):
+    play = stage({"a": [answer("")], "b": [DOWN], "c": [DOWN]}, feature=", retries: 1")
+    play.ask()
+    assert play.hosts() == "aabcbc"
+
+
+def test_a_circuit_that_was_open_is_asked_again_in_the_next_round(stage):
+    busy = error(429, "rate_limit_exceeded", retry_after="1")
+    play = stage({"a": [busy, busy, answer("back")], "b": [DOWN], "c": [DOWN]}, feature=", retries: 1")
+    play.ask(fallback=False)
+    play.now -= 0.5
+    receipt = play.ask(targets=["a/one", "c/x"])
+    assert outcomes(receipt)[0] == "a/one circuit_open"
+
+
+def test_a_hint_below_what_a_circuit_believes_is_waited_for_all_the_same(stage):
+    busy = error(429, "rate_limit_exceeded", retry_after_ms="200")
+    play = stage({"a": [busy, answer("now")]}, feature=", retries: 1")
+    receipt = play.ask(targets=["a/one", "a/one"])
+    assert (receipt.answer, play.slept) == ("now", [1.0])
+
+
+def test_the_receipt_says_when_to_try_again(stage):
+    busy = error(429, "rate_limit_exceeded", retry_after="90")
+    play = stage({"a": [busy], "b": [DOWN], "c": [DOWN]})
+    assert play.ask().retry_at == play.now + 90
+    assert play.ask().retry_at == play.now + 90
+
+
+def test_answers_of_others_than_the_primary_are_counted_as_fallbacks(stage):
+    play = stage({"a": [DOWN, answer()]})
+    play.ask()
+    hour = int(play.now // 3600)
+    values, _ = play.store.read([f"tally/a/one/{hour}", f"tally/a/two/{hour}"])
+    first, second = (recall(text, Tally) for text in values.values())
+    assert (first.fallbacks, second.fallbacks, first.ok, second.ok) == (0, 1, 0, 1)
+
+
+def test_a_trial_has_its_place_for_its_timeout_and_half_a_minute(stage):
+    play = stage({"a": [DOWN], "b": [answer()]})
+    play.ask()
+    play.ask()
+    play.now += 60
+    began = play.now
+    play.script["a"] = [SystemExit()]
+    leases = []
+    play.watch = lambda: leases.extend(circuit(play, "a/one").leases)
+    with pytest.raises(SystemExit):
+        play.ask()
+    assert [lease.until - began for lease in leases] == [40.0]
+
+
+def test_ctrl_c_in_the_middle_blames_nobody_for_our_network(stage):
+    play = stage({"a": [lost("resolve")], "b": [KeyboardInterrupt()]})
+    with pytest.raises(KeyboardInterrupt):
+        play.ask()
+    assert circuit(play, "a/one").failures == 0
+
+
+def test_a_host_that_cannot_be_found_counts_as_soon_as_another_answers(stage):
+    play = stage({"a": [lost("resolve")], "b": [DOWN], "c": [KeyboardInterrupt()]})
+    with pytest.raises(KeyboardInterrupt):
+        play.ask()
+    assert circuit(play, "a/one").failures == 1
+
+
+def test_two_paths_of_one_host_are_no_network(stage):
+    play = stage({"a": [lost("resolve")]})
+    assert play.ask(targets=["a/one", "a/two"]).error.kind == "unavailable"
+    assert circuit(play, "a/one").failures == 1
+
+
+def test_an_unknown_part_makes_the_whole_cost_unknown(stage):
+    price = "models: {b/one: {price: {input: 1, output: 2}}}"
+    play = stage({"a": [lost("timeout")], "b": [answer()]}, more=price)
+    receipt = play.ask()
+    assert (receipt.trail[-1].cost, receipt.cost) == (20 * 10**6, None)
+    assert play.ask(targets=["b/one"]).cost == 20 * 10**6
+
+
+def test_one_target_named_keeps_the_fallbacks_of_its_provider_and_several_stand_alone(stage):
+    more = '  d: {api: openai, base_url: "http://d.invalid/v1", api_key: key-of-d-0123, fallbacks: [b]}'
+    play = stage({"d": [DOWN], "b": [answer()]}, more=more)
+    assert outcomes(play.ask(targets=["d/x"])) == ["d/x server_error", "b/one ok"]
+    assert outcomes(play.ask(targets=["d/x", "d/y"])) == ["d/x server_error", "d/y server_error"]
+
+
+def test_without_a_chain_every_target_with_a_key_and_room_is_asked(stage):
+    more = """\
+  k: {api: openai, base_url: "http://k.invalid/v1", api_key: "${NOT_SET}"}
+models:
+  k/best: {quality: 99}
+  b/small: {quality: 95, max_output: 100}
+  a/good: {quality: 90}
+  c/fair: {quality: 50}"""
+    play = stage({"a": [DOWN], "c": [answer()]}, more=more)
+    play.settings.features["any"] = Feature(name="any")
+    receipt = play.ask(feature="any", max_tokens=1000)
+    assert outcomes(receipt)[:2] == ["a/good server_error", "c/fair ok"]
+
+
+def test_a_target_that_never_answered_is_the_slowest(stage):
+    play = stage({"a": [DOWN], "b": [answer()], "c": [answer()]}, feature=", order: latency")
+    play.settings.models.clear()
+    for _ in range(6):
+        play.ask()
+    play.calls.clear()
+    play.ask()
+    assert play.hosts() in {"b", "c"}
+
+
+def test_an_output_that_is_too_long_says_nothing_about_the_context(stage):
+    models = "models: {a/one: {context: 1000000}, a/two: {context: 500000}}"
+    cap = error(400, "invalid_value", "max_tokens is too large: supports at most 4096 completion tokens")
+    play = stage({"a": [cap, answer("fits")]}, more=models)
+    assert play.ask().answer == "fits"
+
+
+def test_a_schema_that_had_to_be_dropped_is_told(stage):
+    refused = error(400, "unsupported_parameter", "response_format is not supported", param="response_format")
+    play = stage({"a": [refused, answer()]})
+    assert "JSON Schema" in play.ask(schema={"type": "object"}).warnings[0]
+    assert "JSON Schema" in play.ask(schema={"type": "object"}).warnings[0]
+    assert play.ask().warnings == ()
+
+
+def test_a_prompt_that_is_no_text_costs_no_answer_when_prompts_are_logged(stage):
+    play = stage({"a": [answer()]}, more="privacy: {log_prompts: true}")
+    receipt = drive(play.engine.ask(Ask(question("half a pair: \ud83d"))))
+    assert receipt.ok
+
+
+def test_a_probe_asks_one_target_once_and_is_no_ask(stage):
+    play = stage({"b": [DOWN]}, feature=", retries: 3")
+    receipt = drive(play.engine.probe(Target("b", "one")))
+    assert (receipt.error.code, play.hosts()) == (3, "b")
+    assert circuit(play, "b/one").failures == 1
+    assert play.store.read(["log"])[0]["log"] is None
+
+
+def test_vectors_of_two_models_do_not_mix(stage):
+    play = stage({"a": [DOWN], "b": [vectors(1)], "c": [vectors(1)]})
+    ask = Ask(question("hi"), targets=(Target("a", "one"), Target("b", "other"), Target("c", "one")))
+    receipt = drive(play.engine.embed(ask))
+    assert outcomes(receipt) == ["a/one server_error", "c/one ok"]
+
+
+def test_one_vector_for_two_texts_is_no_answer(stage):
+    play = stage({"a": [vectors(1)]})
+    ask = Ask((Message("user", "x"), Message("user", "y")), targets=(Target("a", "one"),), fallback=False)
+    assert drive(play.engine.embed(ask)).trail[0].outcome == "malformed"
+
+
+VERTEX = """\
+  v: {api: vertex, project: mine}
+models: {v/gemini-x: {}}"""
+TOKEN = Secret("ya29.token-of-google")
+DENIED = error(401, "UNAUTHENTICATED")
+
+
+def gemini(text):
+    part = {"content": {"parts": [{"text": text}]}, "finishReason": "STOP"}
+    return Reply(200, {}, json.dumps({"candidates": [part]}).encode())
+
+
+@pytest.fixture
+def google(stage):
+    def make(words, tokens):
+        play = stage({"aiplatform": words, "b": [answer("b")]}, more=VERTEX)
+        play.tokens.script = tokens
+        return play
+
+    return make
+
+
+def ask_google(play):
+    return play.ask(targets=["v/gemini-x", "b/one"])
+
+
+def test_a_target_at_google_is_asked_with_a_token(google):
+    receipt = ask_google(google([gemini("from google")], [TOKEN]))
+    assert (receipt.answer, receipt.tier) == ("from google", 0)
+
+
+def test_without_google_credentials_the_target_is_skipped_and_nothing_is_held_against_it(google):
+    play = google([gemini("later")], [None, TOKEN])
+    assert outcomes(ask_google(play)) == ["v/gemini-x no_key", "b/one ok"]
+    assert ask_google(play).tier == 0
+
+
+def test_a_refused_token_is_fetched_anew_once(google):
+    play = google([DENIED, gemini("second token")], [TOKEN])
+    assert (ask_google(play).answer, play.tokens.forgotten) == ("second token", 1)
+    play = google([DENIED], [TOKEN])
+    assert outcomes(ask_google(play))[0] == "v/gemini-x auth"
+    assert len([host for host, _, _ in play.calls if host == "aiplatform"]) == 2
+
+
+def test_a_refused_account_is_tried_again_after_an_hour_because_tokens_change_by_themselves(google):
+    play = google([DENIED, DENIED, gemini("mended")], [TOKEN])
+    ask_google(play)
+    assert outcomes(ask_google(play))[0] == "v/gemini-x disabled"
+    play.now += 3600
+    assert ask_google(play).answer == "mended"
+
+
+def test_a_token_that_cannot_be_fetched_is_what_it_is(google):
+    play = google([gemini("x")], [WireError("timeout", "oauth2.example hangs")])
+    assert outcomes(ask_google(play))[0] == "v/gemini-x timeout"
+    play = google([gemini("x")], [TokenRefused(Outcome(Kind.AUTH, "revoked"))])
+    assert outcomes(ask_google(play))[0] == "v/gemini-x auth"
+
+
+def test_no_token_is_fetched_for_a_target_that_may_not_be_asked(google):
+    play = google([gemini("x")], [AssertionError("fetched")])
+    drive(Operator(play.settings, play.ports).trip("v", 60))
+    assert outcomes(ask_google(play)) == ["v/gemini-x held", "b/one ok"]
+
+
+def test_a_target_that_cannot_carry_the_request_leaves_it_to_the_others(stage):
+    more = '  n: {api: anthropic, base_url: "http://n.invalid", api_key: key-of-n-0123}'
+    play = stage({"b": [vectors(1)]}, more=more, feature=", allow_other_models: true")
+    ask = Ask(question("hi"), targets=(Target("n", "claude"), Target("b", "emb")))
+    receipt = drive(play.engine.embed(ask))
+    assert outcomes(receipt) == ["n/claude disabled", "b/emb ok"]
+    assert circuit(play, "n/claude").failures == 0

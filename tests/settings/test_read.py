@@ -140,8 +140,8 @@ CREDENTIALS = {
         None,
         "set project of provider p (GOOGLE_CLOUD_PROJECT)",
     ),
-    "{api: vertex, api_key: '${K}'}": (Credential.KEY, Secret("k-123"), "K", None),
-    "{api: vertex, api_key: '${GONE}', project: me}": (Credential.KEY, None, "GONE", "set GONE"),
+    "{api: vertex, token: '${K}', project: me}": (Credential.KEY, None, "K", None),
+    "{api: vertex, token: '${GONE}', project: me}": (Credential.KEY, None, "GONE", "set GONE"),
 }
 
 

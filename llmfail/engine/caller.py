@@ -1,0 +1,75 @@
+"""One call to one target, within its limit, as a reading: whatever happens to it has an outcome.
+
+Admission and settlement are the walk's; nothing in here touches the store.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from msgspec.structs import replace
+
+from llmfail.core import classify
+from llmfail.core.errors import Unsuited, WireError
+from llmfail.core.model import Endpoint
+from llmfail.core.outcome import Kind, Outcome
+from llmfail.core.receipt import Skip
+from llmfail.engine.exchange import Exchange, Reading, read, unanswered
+from llmfail.engine.ports import Ports
+from llmfail.engine.route import Route
+from llmfail.providers import wire_format
+
+NO_GOOGLE_CREDENTIALS = "no Google credentials; run: gcloud auth application-default login"
+
+
+async def call(
+    ports: Ports, exchange: Exchange, route: Route, quirks: frozenset[str], limit: float
+) -> Reading:
+    """A target that nothing could be sent to is ``skipped``. Raises UsageError for a request that no target
+    could be sent.
+    """
+    ends_at = ports.monotonic() + limit
+    reading = await _once(ports, exchange, route, quirks, limit)
+    if route.google and reading.outcome.kind is Kind.AUTH and reading.status is not None:
+        # A token may have been revoked before its time; a new one tells a bad token from a bad account.
+        ports.google_tokens.forget()
+        reading = await _once(ports, exchange, route, quirks, ends_at - ports.monotonic())
+    return reading
+
+
+async def _once(
+    ports: Ports, exchange: Exchange, route: Route, quirks: frozenset[str], limit: float
+) -> Reading:
+    ends_at = ports.monotonic() + limit
+    endpoint = replace(route.endpoint, quirks=quirks)
+    if route.google:
+        found = await _with_token(ports, endpoint, limit)
+        if isinstance(found, Reading):
+            return found
+        endpoint = found
+    try:
+        sent = exchange.encode(wire_format(endpoint.api), endpoint)
+    except Unsuited as error:
+        return _skipped(Skip.DISABLED, str(error))
+    host = urlsplit(sent.url).hostname or ""
+    try:
+        reply = await ports.send(sent, ends_at - ports.monotonic())
+    except WireError as error:
+        return replace(unanswered(error, endpoint.key), host=host)
+    return replace(read(exchange, endpoint, reply, ports.wall()), host=host)
+
+
+async def _with_token(ports: Ports, endpoint: Endpoint, limit: float) -> Endpoint | Reading:
+    from llmfail.tokens import TokenRefused  # noqa: PLC0415 - start-up: only Vertex needs it
+
+    try:
+        token = await ports.google_tokens.get(limit)
+    except TokenRefused as refused:
+        return Reading(refused.outcome, free=True)
+    except WireError as error:
+        return Reading(classify.of_failure(error), free=True)
+    return _skipped(Skip.NO_KEY, NO_GOOGLE_CREDENTIALS) if token is None else replace(endpoint, key=token)
+
+
+def _skipped(reason: Skip, note: str) -> Reading:
+    return Reading(Outcome(Kind.CANCELLED, note), free=True, skipped=reason)
