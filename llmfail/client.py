@@ -155,20 +155,24 @@ class Client:
 
     def status(self) -> Status:
         """Circuits, rates, latencies and alerts over the last 24 hours."""
-        return ports.drive(_operator(self.settings, self._ports).status(lambda: self._store.name))
+        return ports.drive(_operator(self.settings, self._ports).status(self._store))
 
     def stats(self) -> dict[str, Any]:
         """The figures of ``status`` about all asks: rates, average and 95th percentile latency."""
         routing: dict[str, Any] = self.status().to_json()["routing"]
         return routing
 
-    def reset(self, name: str | None = None) -> tuple[Target, ...]:
-        """Close circuits and re-enable credentials: of a provider, a target, or all."""
-        return ports.drive(_operator(self.settings, self._ports).reset(name))
+    def reset(self, name: str | None = None) -> tuple[str, ...]:
+        """Close circuits and re-enable credentials: of a provider, a target, or all. The names of what there
+        was to reset; UsageError when it could not be recorded.
+        """
+        return _recorded(ports.drive(_operator(self.settings, self._ports).reset(name)), self._store)
 
-    def trip(self, name: str, seconds: float | None = None) -> tuple[Target, ...]:
-        """Hold a provider or target open, for so long or until ``reset``."""
-        return ports.drive(_operator(self.settings, self._ports).trip(name, seconds))
+    def trip(self, name: str, seconds: float | None = None) -> tuple[str, ...]:
+        """Hold a provider or target open, for so long or until ``reset``. UsageError when it could not be
+        recorded.
+        """
+        return _recorded(ports.drive(_operator(self.settings, self._ports).trip(name, seconds)), self._store)
 
     def probed(self, name: str | None = None) -> tuple[Target, ...]:
         """Whom a probe of this name would ask; None: one target of each provider that has a key."""
@@ -228,20 +232,20 @@ class AsyncClient:
 
     async def status(self) -> Status:
         """As ``Client.status``."""
-        return await _operator(self.settings, self._ports).status(lambda: self._store.name)
+        return await _operator(self.settings, self._ports).status(self._store)
 
     async def stats(self) -> dict[str, Any]:
         """As ``Client.stats``."""
         routing: dict[str, Any] = (await self.status()).to_json()["routing"]
         return routing
 
-    async def reset(self, name: str | None = None) -> tuple[Target, ...]:
+    async def reset(self, name: str | None = None) -> tuple[str, ...]:
         """As ``Client.reset``."""
-        return await _operator(self.settings, self._ports).reset(name)
+        return _recorded(await _operator(self.settings, self._ports).reset(name), self._store)
 
-    async def trip(self, name: str, seconds: float | None = None) -> tuple[Target, ...]:
+    async def trip(self, name: str, seconds: float | None = None) -> tuple[str, ...]:
         """As ``Client.trip``."""
-        return await _operator(self.settings, self._ports).trip(name, seconds)
+        return _recorded(await _operator(self.settings, self._ports).trip(name, seconds), self._store)
 
     async def _send(self, call: Call, timeout: float) -> Reply:  # noqa: ASYNC109 - covers the whole call
         if self._wire is None:
@@ -270,6 +274,13 @@ def _operator(settings: Settings, used: ports.Ports) -> Operator:
     from llmfail.engine.operator import Operator  # noqa: PLC0415 - start-up: an ask needs none
 
     return Operator(settings, used)
+
+
+def _recorded(names: tuple[str, ...], store: Guarded) -> tuple[str, ...]:
+    """What an operator does has no effect but the record of it."""
+    if store.down:
+        raise UsageError("nothing was recorded: the state cannot be written; see the warning, or --state-dir")
+    return names
 
 
 def _texts_of(texts: Sequence[str], options: Options) -> Ask:

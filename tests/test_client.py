@@ -7,7 +7,6 @@ import warnings
 
 import pytest
 
-import llmfail
 from llmfail import (
     AsyncClient,
     Attachment,
@@ -95,10 +94,36 @@ def test_circuits_are_seen_held_and_closed(client, simulator):
     primary = client.status().to_json()["providers"]["anthropic/claude-sonnet-5-5"]
     assert (primary["state"], primary["requests"]) == ("open", 2)
     assert client.stats()["fallback_rate"] == 1.0
-    assert list(map(str, client.reset("anthropic"))) == ["anthropic/claude-sonnet-5-5"]
+    assert client.reset("anthropic") == ("anthropic/claude-sonnet-5-5",)
     client.trip("openai/gpt-6.1-terra", 30)
     assert client.plan("hi").steps[1].reason == "held"
-    assert client.reset() == (llmfail.Target("openai", "gpt-6.1-terra"),)
+    assert client.reset() == ("openai/gpt-6.1-terra",)
+
+
+def test_a_held_provider_is_held_whatever_the_model(client, simulator):
+    assert client.trip("openai", 30) == ("openai",)
+    with pytest.raises(Unavailable, match="held open by the operator"):
+        client.ask("hi", model="openai/some-other-model")
+    assert client.status().to_json()["providers"]["openai/gpt-6.1-terra"]["state"] == "forced_open"
+    assert simulator.count("openai") == 0
+    assert client.reset("openai") == ("openai",)
+    assert client.ask("hi", model="openai/some-other-model").ok
+
+
+def test_a_hold_on_a_target_that_nobody_names_is_seen_and_released(client):
+    client.trip("openai/typo")
+    assert client.status().to_json()["providers"]["openai/typo"]["state"] == "forced_open"
+    assert client.reset() == ("openai/typo",)
+
+
+def test_what_could_not_be_recorded_is_no_success(config, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with Client(config, state_dir=tmp_path / "file", warn=lambda text: None) as client:
+        with pytest.raises(UsageError, match="nothing was recorded"):
+            client.trip("openai")
+        with pytest.raises(UsageError, match="nothing was recorded"):
+            client.reset()
+        assert client.status().health != "healthy"
 
 
 def test_embeddings_stay_with_one_model(client, simulator):
@@ -153,7 +178,7 @@ def test_asyncio_has_the_same_engine(config, simulator):
                 await llm.ask("hi")
             held = await llm.trip("openai", 30)
             reset = await llm.reset("openai")
-            return answers, held == reset, (await llm.stats())["total_requests"]
+            return answers, held[0] in reset, (await llm.stats())["total_requests"]
 
     answers, same, total = asyncio.run(play())
     assert [f"question {number}" in receipt.answer for number, receipt in enumerate(answers)] == [True] * 20

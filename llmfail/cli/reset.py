@@ -34,8 +34,8 @@ def command(
     with client_of(options) as client:
         changed = client.reset(name)
     if as_json:
-        emit_json({"reset": list(map(str, changed))})
+        emit_json({"reset": list(changed)})
     for target in changed:
-        say(f"{target} is closed", quiet=options.quiet)
+        say(f"{target} is reset", quiet=options.quiet)
     if not changed:
         say("there was nothing to reset", quiet=options.quiet)

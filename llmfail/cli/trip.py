@@ -47,7 +47,7 @@ def command(
         held = client.trip(name, wait)
     end = iso(None if wait is None else time.time() + wait)
     if as_json:
-        emit_json({"tripped": list(map(str, held)), "until": end})
+        emit_json({"tripped": list(held), "until": end})
     for target in held:
         say(f"{target} is held open until {end or 'you reset it'}", quiet=options.quiet)
 

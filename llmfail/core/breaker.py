@@ -145,6 +145,12 @@ def settle(circuit: Circuit, ticket: Ticket, verdict: Verdict, now: float, rules
     return circuit
 
 
+def believed(hint: float) -> float:
+    """A provider's Retry-After, as far as it is believed, in seconds."""
+    lowest, highest = HINT_RANGE
+    return min(max(hint, lowest), highest)
+
+
 def reset(circuit: Circuit, now: float) -> Circuit:
     """Closed, empty, released; whatever is under way counts for nothing."""
     return Circuit(generation=circuit.generation + 1, at=now)
@@ -261,7 +267,7 @@ def _must_open(circuit: Circuit, verdict: Verdict, rules: Rules) -> bool:
 
 
 def _open(circuit: Circuit, verdict: Verdict, now: float, rules: Rules) -> Circuit:
-    wait = _hint(verdict.retry_after) if verdict.retry_after is not None else None
+    wait = believed(verdict.retry_after) if verdict.retry_after is not None else None
     if wait is None:
         base = rules.rate_limit_timeout if verdict.rate_limited else rules.recovery_timeout
         wait = _backed_off(base, circuit, now, rules)
@@ -286,17 +292,12 @@ def _lengthen(circuit: Circuit, verdict: Verdict, now: float) -> Circuit:
     """A late answer counts for nothing, except that a later hint may lengthen a wait; never shorten it."""
     if circuit.state is not State.OPEN or verdict.retry_after is None or verdict.effect is not Effect.FAILURE:
         return circuit
-    until = now + _hint(verdict.retry_after)
+    until = now + believed(verdict.retry_after)
     return replace(circuit, until=until, at=now) if until > circuit.until else circuit
 
 
 def _enter(circuit: Circuit, state: State, now: float, reopenings: int) -> Circuit:
     return Circuit(state=state, generation=circuit.generation + 1, at=now, reopenings=reopenings)
-
-
-def _hint(seconds: float) -> float:
-    lowest, highest = HINT_RANGE
-    return min(max(seconds, lowest), highest)
 
 
 def _count(slots: tuple[Slot, ...], now: float, rules: Rules, *, failed: int) -> tuple[Slot, ...]:

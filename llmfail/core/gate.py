@@ -17,7 +17,7 @@ from llmfail.core.credential import Block, Credential
 from llmfail.core.model import Target
 from llmfail.core.outcome import Kind, Outcome
 from llmfail.core.receipt import Skip, iso
-from llmfail.core.record import Names, Step, Values, Write, Writes, dump, ours, recall
+from llmfail.core.record import Names, Record, Step, Values, Write, Writes, dump, load, ours, recall
 from llmfail.core.stats import HOUR, KEPT_HOURS, Tally, count_call, hour_of
 
 QUIRK_MEMORY = 30 * 24 * 3600.0
@@ -48,8 +48,18 @@ class Gate(Struct, frozen=True):
         return f"quirks/{self.target}"
 
     @property
+    def hold_key(self) -> str:
+        return hold_key(self.target.provider)
+
+    @property
     def keys(self) -> tuple[str, ...]:
-        return (self.circuit_key, self.credential_key, self.quirks_key)
+        return (self.circuit_key, self.credential_key, self.quirks_key, self.hold_key)
+
+
+class Hold(Record, frozen=True):
+    """An operator's hold on a provider, until a moment or, with None, until it is reset."""
+
+    until: float | None = None
 
 
 class Admitted(Struct, frozen=True):
@@ -89,6 +99,11 @@ class Look(Struct, frozen=True):
     refusal: Refused | None
 
 
+def hold_key(provider: str) -> str:
+    """Where an operator's hold on a whole provider is kept."""
+    return f"hold/{provider}"
+
+
 def tally_key(target: Target, hour: int) -> str:
     return f"tally/{target}/{hour}"
 
@@ -100,6 +115,9 @@ def admit(
     circuit = recall(values[gate.circuit_key], Circuit)
     credential = recall(values[gate.credential_key], Credential)
     credential_after, block = credentials.admit(credential, gate.target.model, now)
+    held = _held(gate, values, now)
+    if held is not None:
+        return {}, held
     if block is not None:
         return {}, _blocked(block)
     circuit_after, answer = breaker.admit(circuit, now, gate.rules, Lease(lease_id, now + lease_for))
@@ -130,6 +148,9 @@ def look(gate: Gate, values: Values, now: float) -> Look:
     circuit = recall(values[gate.circuit_key], Circuit)
     view = breaker.view(circuit, now)
     block = credentials.blocked(recall(values[gate.credential_key], Credential), gate.target.model, now)
+    held = _held(gate, values, now)
+    if held is not None:
+        return Look(State.FORCED_OPEN, view.failures, held.retry_at, held)
     if block is not None:
         return Look("disabled", view.failures, block.until, _blocked(block))
     _, answer = breaker.admit(circuit, now, gate.rules, Lease("", now))
@@ -150,10 +171,22 @@ def reset(gate: Gate, values: Values, now: float) -> tuple[Writes, bool]:
 
 
 def trip(gate: Gate, seconds: float | None, values: Values, now: float) -> tuple[Writes, None]:
-    """Hold the circuit open for so long, or (None) until it is reset."""
+    """Hold the circuit open for so long, or (None) until it is reset. Needs ``TARGETS`` besides the keys."""
     until = None if seconds is None else now + seconds
     held = breaker.hold(recall(values[gate.circuit_key], Circuit), now, until)
-    return ours({gate.circuit_key: _circuit_write(held, gate.rules)}, values), None
+    writes = {gate.circuit_key: _circuit_write(held, gate.rules), **_named(gate, values)}
+    return ours(writes, values), None
+
+
+def hold_provider(key: str, seconds: float | None, values: Values, now: float) -> tuple[Writes, None]:
+    """Hold every target of a provider, whichever they are, under its ``hold_key``."""
+    until = None if seconds is None else now + seconds
+    return ours({key: Write(dump(Hold(until)), until)}, values), None
+
+
+def release_provider(key: str, values: Values, _now: float) -> tuple[Writes, bool]:
+    """End a provider's hold; whether there was one."""
+    return ours({key: None}, values), values[key] is not None
 
 
 def _settle(gate: Gate, admitted: Admitted, settlement: Settlement, values: Values, now: float) -> Writes:
@@ -181,6 +214,13 @@ _REASONS = {
 def _refused(refusal: breaker.Refusal) -> Refused:
     until = f" until {iso(refusal.retry_at)}" if refusal.retry_at is not None else ""
     return Refused(Skip(refusal.reason), refusal.retry_at, _REASONS[refusal.reason] + until)
+
+
+def _held(gate: Gate, values: Values, now: float) -> Refused | None:
+    hold = load(values[gate.hold_key], Hold)
+    if hold is None or (hold.until is not None and hold.until <= now):
+        return None
+    return _refused(breaker.Refusal("held", hold.until))
 
 
 def _blocked(block: Block) -> Refused:
@@ -234,10 +274,13 @@ def _count(gate: Gate, admitted: Admitted, settlement: Settlement, values: Value
         error=None if ok else f"{outcome.kind}: {outcome.note}".rstrip(": "),
     )
     writes = {key: Write(dump(tally), float((hour + KEPT_HOURS) * HOUR))}
+    return {**writes, **_named(gate, values)}
+
+
+def _named(gate: Gate, values: Values) -> dict[str, Write]:
+    """This target among those that ``status`` and ``reset --all`` know, whatever the configuration names."""
     known = recall(values[TARGETS], Names).names
-    if str(gate.target) not in known:
-        writes[TARGETS] = Write(dump(Names(known | {str(gate.target)})))
-    return writes
+    return {} if str(gate.target) in known else {TARGETS: Write(dump(Names(known | {str(gate.target)})))}
 
 
 def _circuit_write(circuit: breaker.Circuit, rules: Rules) -> Write:

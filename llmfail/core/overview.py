@@ -87,21 +87,28 @@ def status_of(
     routing: Routing,
     alerts: tuple[Alert, ...],
     store: str,
+    *,
+    readable: bool,
 ) -> Status:
     """``features`` names the chain of each. A provider without a key was never meant to answer, so it makes
-    nothing degraded; a feature that has nobody else is unhealthy all the same.
+    nothing degraded; a feature that has nobody else is unhealthy all the same. A state that is not
+    ``readable`` cannot be called healthy.
     """
     usable = {one.target for one in targets if one.usable}
     without = tuple(name for name, chain in features.items() if not usable & set(chain))
-    return Status(_health(targets, alerts, without), tuple(targets), routing, alerts, without, store)
+    return Status(
+        _health(targets, alerts, without, readable=readable), tuple(targets), routing, alerts, without, store
+    )
 
 
-def _health(targets: Sequence[TargetStatus], alerts: Sequence[Alert], without: Sequence[str]) -> Health:
+def _health(
+    targets: Sequence[TargetStatus], alerts: Sequence[Alert], without: Sequence[str], *, readable: bool
+) -> Health:
     if without:
         return "unhealthy"
     closed = all(one.state == State.CLOSED for one in targets if not one.missing_key)
     critical = any(alert.level == "critical" for alert in alerts)
-    return "healthy" if closed and not critical else "degraded"
+    return "healthy" if closed and readable and not critical else "degraded"
 
 
 def _routing(routing: Routing) -> dict[str, Any]:

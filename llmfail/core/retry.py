@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from llmfail.core.breaker import HINT_RANGE
+from llmfail.core.breaker import believed
 from llmfail.core.model import Request
 from llmfail.core.outcome import Kind, Move, Outcome
 
@@ -80,5 +80,4 @@ def next_round(outcomes: Sequence[Outcome], made: int, allowed: int, draw: float
     if made > allowed or not passing:
         return None
     own = backoff(made - 1, draw)
-    hinted = max(own, HINT_RANGE[0])  # the circuit believes no hint below this either
-    return min(own if one.retry_after is None else max(one.retry_after, hinted) for one in passing)
+    return min(own if one.retry_after is None else max(believed(one.retry_after), own) for one in passing)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 from llmfail.core import gate as gates
@@ -18,6 +18,7 @@ from llmfail.engine.ports import Ports
 from llmfail.engine.route import Routes, first_target, targets_of
 from llmfail.settings.kinds import YEARS
 from llmfail.settings.settings import Settings
+from llmfail.store.guarded import Guarded
 
 SHOWN_HOURS = 24
 DAY = 86400
@@ -31,8 +32,8 @@ class Operator:
         self._routes = Routes(settings)
         self._ports = ports
 
-    async def status(self, store: Callable[[], str]) -> Status:
-        """Everything about the last 24 hours; ``store`` names the store that is in use by then."""
+    async def status(self, store: Guarded) -> Status:
+        """Everything about the last 24 hours, as far as the store can tell."""
         targets = await self._targets()
         wall = self._ports.wall()
         hours = range(hour_of(wall) - SHOWN_HOURS, hour_of(wall) + 1)
@@ -44,30 +45,38 @@ class Operator:
             name: [entry.target for entry in targets_of(self._settings, feature)]
             for name, feature in self._settings.features.items()
         }
-        return status_of(shown, features, routing, alerts(routing, self._thresholds()), store())
+        return status_of(
+            shown, features, routing, alerts(routing, self._thresholds()), store.name, readable=not store.down
+        )
 
-    async def reset(self, name: str | None) -> tuple[Target, ...]:
+    async def reset(self, name: str | None) -> tuple[str, ...]:
         """Close the circuits and re-enable the credentials of a provider, a target, or (None) all; returns
-        those of which there was anything to reset. Raises UsageError for an unknown name.
+        the names of what there was to reset. Raises UsageError for an unknown name.
         """
-        changed = []
-        for target in await self._named(name):
+        targets = await self._targets()
+        named = targets if name is None else self._matching(targets, name)
+        providers = [one for one in self._settings.providers if name in {None, one}]
+        changed = [one for one in providers if await self._release(one)]
+        for target in named:
             gate = self._routes[target].gate
             if await self._ports.keeper.update(gate.keys, partial(gates.reset, gate)):
-                changed.append(target)
+                changed.append(str(target))
         return tuple(changed)
 
-    async def trip(self, name: str, seconds: float | None) -> tuple[Target, ...]:
-        """Hold a provider's targets or one target open for so long, or (None) until ``reset``. Raises
-        UsageError for an unknown name and for a time that is none.
+    async def trip(self, name: str, seconds: float | None) -> tuple[str, ...]:
+        """Hold a provider (all its targets, whichever they are) or one target open for so long, or (None)
+        until ``reset``; returns the name. Raises UsageError for an unknown name and for a time that is none.
         """
         if seconds is not None and not 0 < seconds <= YEARS:
             raise UsageError(f"a hold lasts from above 0 to {YEARS / DAY:g} days, got {seconds:g} seconds")
-        targets = await self._named(name)
-        for target in targets:
-            gate = self._routes[target].gate
-            await self._ports.keeper.update(gate.keys, partial(gates.trip, gate, seconds))
-        return targets
+        if name in self._settings.providers:
+            key = gates.hold_key(name)
+            await self._ports.keeper.update([key], partial(gates.hold_provider, key, seconds))
+            return (name,)
+        (target,) = self._matching((), name)
+        gate = self._routes[target].gate
+        await self._ports.keeper.update([*gate.keys, gates.TARGETS], partial(gates.trip, gate, seconds))
+        return (str(target),)
 
     def probed(self, name: str | None) -> tuple[Target, ...]:
         """Whom ``probe`` asks: the target, the provider's targets, or one of each provider with a key."""
@@ -77,9 +86,9 @@ class Operator:
         firsts = (first_target(self._settings, provider) for provider in ready)
         return tuple(target for target in firsts if target is not None)
 
-    async def _named(self, name: str | None) -> tuple[Target, ...]:
-        targets = await self._targets()
-        return targets if name is None else self._matching(targets, name)
+    async def _release(self, provider: str) -> bool:
+        key = gates.hold_key(provider)
+        return await self._ports.keeper.update([key], partial(gates.release_provider, key))
 
     async def _targets(self) -> tuple[Target, ...]:
         """What the configuration names, and what was called although it does not name it."""
@@ -96,9 +105,7 @@ class Operator:
         provider, _, model = name.partition("/")
         if provider not in self._settings.providers:
             raise UsageError(f"no provider or target is called {name!r}{self._meant(targets, name)}")
-        if not model:
-            raise UsageError(f"no target of {name} is configured; name one as {name}/MODEL")
-        return (Target(provider, model),)
+        return (Target(provider, model),) if model else ()
 
     def _meant(self, targets: Iterable[Target], name: str) -> str:
         names = [*self._settings.providers, *map(str, targets)]

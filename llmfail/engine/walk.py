@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from llmfail.core import gate as gates
 from llmfail.core import plan, retry
+from llmfail.core.breaker import believed
 from llmfail.core.gate import Admitted, Gate, Refused, Settlement
 from llmfail.core.outcome import CONSEQUENCES, Kind, Outcome
 from llmfail.core.plan import Candidate
@@ -257,7 +258,7 @@ class Walk:
             self._overflowed = max(self._overflowed or 0, candidate.context)
         if outcome.kind is not Kind.OK:
             wait = outcome.retry_after
-            self._note_retry_at(outcome.until if wait is None else self._ports.wall() + wait)
+            self._note_retry_at(outcome.until if wait is None else self._ports.wall() + believed(wait))
         self.trail.append(
             Entry(
                 target=candidate.target,

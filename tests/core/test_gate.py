@@ -141,7 +141,7 @@ def test_reset_closes_and_enables_and_says_whether_it_changed_anything(book):
 
 
 def test_trip_holds_for_so_long(book):
-    writes, _ = gates.trip(gate(), 100.0, book._read(gate().keys), book.now)
+    writes, _ = gates.trip(gate(), 100.0, book._read([*gate().keys, gates.TARGETS]), book.now)
     book._write(writes)
     assert (book.admit(gate()).reason, book.admit(gate()).retry_at) == ("held", book.now + 100)
     book.now += 100
