@@ -106,8 +106,13 @@ def together(steps: Sequence[Step]) -> Step:
         writes: dict[str, Write | None] = {}
         for step in steps:
             made = step.change(seen, now)
-            seen.update({key: write.text if write else None for key, write in made.items()})
+            seen.update(told(made))
             writes.update(made)
         return writes
 
     return Step(tuple(dict.fromkeys(key for step in steps for key in step.keys)), change)
+
+
+def told(writes: Writes) -> Values:
+    """What a reader sees once this is written."""
+    return {key: write.text if write else None for key, write in writes.items()}

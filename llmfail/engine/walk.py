@@ -1,36 +1,28 @@
-"""One ask on its way along its chain: admit, send, settle, and on to wherever the outcome leads.
-
-A call that was admitted is settled whatever happens, Ctrl-C included. A failure is settled at once, for
-others to know; the answer at the end, in one step with whatever else is kept of the ask; name resolution and
-routing failures at the end too, because they may turn out to be our own network's.
-"""
+"""One ask on its way along its chain: admit, send, settle, and on to wherever the outcome leads."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from itertools import count
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from llmfail.core import gate as gates
 from llmfail.core import plan, retry
 from llmfail.core.breaker import believed
-from llmfail.core.gate import Admitted, Gate, Refused, Settlement
+from llmfail.core.gate import Refused, Settlement
 from llmfail.core.outcome import CONSEQUENCES, Kind, Outcome
 from llmfail.core.plan import Candidate
 from llmfail.core.pricing import charge
 from llmfail.core.receipt import Entry, Skip
-from llmfail.core.record import Step, together
+from llmfail.core.record import Step
 from llmfail.engine.caller import call
 from llmfail.engine.chain import Job
 from llmfail.engine.exchange import Answer, Exchange, Reading
+from llmfail.engine.ledger import Ledger, Made
 from llmfail.engine.ports import Ports
 from llmfail.engine.route import Routes
 
-LEASE_MARGIN = 30.0
-"""Seconds that a trial's place outlives its timeout."""
 WALKABLE = frozenset({Skip.CIRCUIT_OPEN, Skip.PROBING, Skip.RATE_LIMITED_HERE})
 """Skips that may have passed by the next round."""
 
@@ -45,15 +37,6 @@ class Found(Struct, frozen=True):
     """The parameters that this target did not get, because it refuses them."""
 
 
-class _Call(Struct, frozen=True):
-    """An admitted call and what became of it; it is settled once."""
-
-    gate: Gate
-    admitted: Admitted
-    settlement: Settlement
-    host: str
-
-
 class Walk:
     """One ask under way. Run it once, read ``trail``, ``deadline_passed`` and ``own_network``, and ``settle``
     whatever happened.
@@ -66,28 +49,26 @@ class Walk:
         self._exchange = exchange
         self._ends_at = ports.monotonic() + job.deadline
         self._stopped = False
-        self._over = False
-        self._network_works = False
         self._overflowed: int | None = None
-        self._pending: list[_Call] = []
+        self._ledger = Ledger(ports)
         self._outcomes: list[Outcome] = []
         self.trail: list[Entry] = []
         self.retry_at: float | None = None
         self.deadline_passed = False
-        self.own_network = False
 
     async def run(self) -> Found | None:
         found = await self._rounds()
-        self.own_network = found is None and self._is_own_network()
-        self._over = True
+        called = [entry for entry in self.trail if entry.action == "called"]
+        self._ledger.end(answered=found is not None, calls=len(called))
         return found
+
+    @property
+    def own_network(self) -> bool:
+        return self._ledger.own_network
 
     async def settle(self, *also: Step) -> None:
         """Settle what is left to settle, in one step with ``also``."""
-        steps = [gates.settle(made.gate, made.admitted, self._judged(made)) for made in self._pending]
-        self._pending = []
-        if steps or also:
-            await self._write(together([*steps, *also]))
+        await self._ledger.settle(*also)
 
     async def _rounds(self) -> Found | None:
         candidates: Sequence[Candidate] = self._job.candidates
@@ -99,7 +80,7 @@ class Walk:
             wait = retry.next_round(self._outcomes, made, self._job.rounds, self._ports.draw())
             if wait is None or wait >= self._left():
                 return None
-            await self._ports.sleep(wait)
+            await self._pause(wait)
             candidates = [one for one in candidates if self._may_help(one)]
         return None
 
@@ -130,7 +111,7 @@ class Walk:
             match step:
                 case retry.Again(wait, quirk) if wait < self._left():
                     dropped |= {quirk} if quirk else set()
-                    await self._ports.sleep(wait)
+                    await self._pause(wait)
                 case retry.Stop():
                     self._stopped = True
                     return None
@@ -143,7 +124,7 @@ class Walk:
     ) -> Found | Outcome | None:
         """One admitted call, settled; None when nothing was sent."""
         route = self._routes[candidate.target]
-        admitted = await self._admit(route.gate, self._limit(candidate, later))
+        admitted = await self._ledger.admit(route.gate, self._limit(candidate, later))
         if isinstance(admitted, Refused):
             self._refused(candidate, admitted)
             return None
@@ -157,23 +138,13 @@ class Walk:
         finally:
             latency_ms = round((self._ports.monotonic() - started) * 1000)
             settlement = self._settlement(candidate, reading, latency_ms, dropped)
-            await self._settle(_Call(route.gate, admitted, settlement, reading.host))
+            self._ledger.enter(Made(route.gate, admitted, settlement, reading.host))
         self._told(candidate, reading, settlement)
         if reading.skipped is not None:
             return None
         if reading.outcome.kind is Kind.OK and reading.answer is not None:
             return Found(candidate, reading.answer, settlement.cost, quirks)
         return reading.outcome
-
-    async def _admit(self, gate: Gate, limit: float) -> Admitted | Refused:
-        lease = self._ports.new_id()
-        try:
-            admission = partial(gates.admit, gate, lease, limit + LEASE_MARGIN)
-            return await self._ports.keeper.update(gate.keys, admission)
-        except BaseException:
-            # Whoever is stopped in the middle does not know whether it was given a place.
-            await self._write(gates.withdraw(gate, lease))
-            raise
 
     def _blamed(self, reading: Reading, candidate: Candidate, limit: float) -> Reading:
         """A target that had less than its fair share of time is not to blame for running out of it."""
@@ -197,34 +168,10 @@ class Walk:
             quirks=dropped if reading.outcome.kind is Kind.OK else frozenset(),
         )
 
-    async def _settle(self, made: _Call) -> None:
-        """A failure now, with those that waited for a sign that our network works; an answer at the end."""
-        outcome = made.settlement.outcome
-        heard = not outcome.unreachable and outcome.kind is not Kind.CANCELLED
-        self._network_works = self._network_works or heard
-        if outcome.kind is Kind.OK or (outcome.unreachable and not self._network_works):
-            self._pending.append(made)
-        elif self._network_works:
-            self._pending.append(made)
-            await self.settle()
-        else:
-            await self._write(gates.settle(made.gate, made.admitted, made.settlement))
-
-    def _judged(self, made: _Call) -> Settlement:
-        """A failure of our own network, or of a walk that was broken off, says nothing about the target."""
-        settlement = made.settlement
-        if not settlement.outcome.unreachable or self._network_works or (self._over and not self.own_network):
-            return settlement
-        return replace(settlement, outcome=replace(settlement.outcome, kind=Kind.CANCELLED))
-
-    async def _write(self, step: Step) -> None:
-        await self._ports.keeper.update(step.keys, lambda values, now: (step.change(values, now), None))
-
-    def _is_own_network(self) -> bool:
-        """At least two hosts were tried, and not one could even be found."""
-        called = [entry for entry in self.trail if entry.action == "called"]
-        hosts = {made.host for made in self._pending}
-        return len(hosts) >= 2 and len(called) == len(self._pending)
+    async def _pause(self, seconds: float) -> None:
+        if seconds > 0:
+            await self._ledger.before_pause()
+            await self._ports.sleep(seconds)
 
     def _limit(self, candidate: Candidate, later: Sequence[Candidate]) -> float:
         open_later = [one for one in later if plan.obstacle(one, self._job.request, self._overflowed) is None]
