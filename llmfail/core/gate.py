@@ -17,7 +17,19 @@ from llmfail.core.credential import Block, Credential
 from llmfail.core.model import Target
 from llmfail.core.outcome import Kind, Outcome
 from llmfail.core.receipt import Skip, iso
-from llmfail.core.record import Names, Record, Step, Values, Write, Writes, dump, load, ours, recall
+from llmfail.core.record import (
+    Names,
+    Record,
+    Step,
+    Values,
+    Write,
+    Writes,
+    dump,
+    kept_until,
+    load,
+    ours,
+    recall,
+)
 from llmfail.core.stats import HOUR, KEPT_HOURS, Tally, count_call, hour_of
 
 QUIRK_MEMORY = 30 * 24 * 3600.0
@@ -255,7 +267,7 @@ def _learn(gate: Gate, quirks: frozenset[str], values: Values, now: float) -> di
     known = recall(values[gate.quirks_key], Names).names
     if quirks <= known:
         return {}
-    return {gate.quirks_key: Write(dump(Names(known | quirks)), now + QUIRK_MEMORY)}
+    return {gate.quirks_key: Write(dump(Names(known | quirks)), kept_until(now + QUIRK_MEMORY))}
 
 
 def _count(gate: Gate, admitted: Admitted, settlement: Settlement, values: Values) -> dict[str, Write]:
@@ -284,4 +296,5 @@ def _named(gate: Gate, values: Values) -> dict[str, Write]:
 
 
 def _circuit_write(circuit: breaker.Circuit, rules: Rules) -> Write:
-    return Write(dump(circuit), breaker.expires_at(circuit, rules))
+    expires_at = breaker.expires_at(circuit, rules)
+    return Write(dump(circuit), None if expires_at is None else kept_until(expires_at))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from base64 import b64encode
+import re
+from base64 import b64encode, urlsafe_b64encode
+from collections.abc import Iterator
 from functools import lru_cache
 from html import escape
 from urllib.parse import quote
@@ -15,6 +17,21 @@ SHORTEST = 8
 """Characters. The letters of a shorter key may stand in any answer, and its other forms in any note."""
 PLACEHOLDER = 4
 """A key of fewer characters is none."""
+LONGEST_WORD = 24
+"""Characters. Whatever it is made of, a longer key is nobody's placeholder."""
+_WORDS = re.compile(r"(?:[A-Z]?[a-z]+|[A-Z]+)(?:[-_.](?:[A-Z]?[a-z]+|[A-Z]+))*")
+
+
+def hides_in_answers(key: Secret | None) -> bool:
+    """Whether a key is to be masked even in an answer, which is somebody's text and must not be changed
+    without need. Servers that want no key get one all the same (``password``, ``lm-studio``,
+    ``not-needed``): what is written like words, without a digit or a capital within one, and is shorter than
+    any key that is drawn at random, is such a placeholder and stays. In notes and errors it is masked too.
+    """
+    if key is None:
+        return False
+    plain = key.reveal()
+    return len(plain) >= SHORTEST and not (len(plain) < LONGEST_WORD and _WORDS.fullmatch(plain))
 
 
 def masked(text: str, key: Secret | None) -> str:
@@ -28,7 +45,7 @@ def masked(text: str, key: Secret | None) -> str:
 
 @lru_cache(maxsize=64)
 def _forms(key: Secret) -> tuple[str, ...]:
-    """The key as it is, and as JSON, Python, HTML, a URL or base64 would have it; the longest first."""
+    """The key as it is, and as JSON, Python, HTML, a URL, hex or base64 would have it; the longest first."""
     plain = key.reveal()
     if len(plain) < SHORTEST:
         return (plain,) if len(plain) >= PLACEHOLDER else ()
@@ -41,12 +58,15 @@ def _forms(key: Secret) -> tuple[str, ...]:
         quote(plain, safe=""),
     }
     written |= {form.replace("/", "\\/") for form in written}
-    return tuple(sorted(written | set(_in_base64(plain.encode())), key=len, reverse=True))
+    encoded = plain.encode()
+    written |= {encoded.hex(), encoded.hex().upper(), *_in_base64(encoded)}
+    return tuple(sorted(written, key=len, reverse=True))
 
 
-def _in_base64(key: bytes) -> tuple[str, ...]:
-    """What is the same wherever the key stands in a longer text that is written in base64."""
-    return tuple(
-        b64encode(bytes(before) + key).decode()[first : (before + len(key)) // 3 * 4]
-        for before, first in ((0, 0), (1, 2), (2, 3))
-    )
+def _in_base64(key: bytes) -> Iterator[str]:
+    """The characters that hold bits of the key alone, wherever it stands in a longer text that is written in
+    base64. The one at either edge that it shares with what stands beside it tells four bits at most.
+    """
+    for encode in (b64encode, urlsafe_b64encode):
+        for before, first in ((0, 0), (1, 2), (2, 3)):
+            yield encode(bytes(before) + key).decode()[first : (before + len(key)) * 8 // 6]

@@ -6,6 +6,7 @@ million tokens with up to six decimals are whole numbers of pico-dollars per tok
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
@@ -14,6 +15,9 @@ from msgspec import Struct
 Api = Literal["anthropic", "openai", "gemini", "vertex"]
 Role = Literal["user", "assistant"]
 FinishReason = Literal["stop", "length", "content_filter", "refusal", "tool_calls", "other"]
+
+LONGEST_NAME = 256
+"""Characters of a target's name."""
 
 
 class Secret:
@@ -45,10 +49,16 @@ class Target(Struct, frozen=True, order=True):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """``openai/gpt-6.1-terra`` -> Target. Raises ValueError when either side is missing."""
-        provider, slash, model = text.partition("/")
-        if not (provider and slash and model):
-            raise ValueError(f"a target is written provider/model, got {text!r}")
+        """``openai/gpt-6.1-terra`` -> Target. Raises ValueError for anything else: names go into URLs, keys
+        and terminals, so they are visible ASCII.
+        """
+        if len(text) > LONGEST_NAME or not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*/[!-.0-~][!-~]*", text):
+            shown = text if len(text) <= LONGEST_NAME else f"{text[:40]}…"
+            raise ValueError(
+                f"a target is written provider/model, in at most {LONGEST_NAME} visible ASCII characters, "
+                f"got {shown!r}"
+            )
+        provider, _, model = text.partition("/")
         return cls(provider, model)
 
     def __str__(self) -> str:

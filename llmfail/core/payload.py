@@ -1,18 +1,21 @@
 """The body of a reply as a value, parsed once and read by both ``classify`` and the wire formats.
 
-JSON is read strictly: NaN and Infinity are not JSON, and neither is what is nested so deeply that it
-exhausts the parser.
+NaN and Infinity, which are not JSON but which some servers write, are read as the numbers that they are: an
+answer that was paid for is not thrown away because of a count beside it. Whoever reads a number checks that
+it is one he can use. What is nested so deeply that it exhausts the parser is not JSON.
 """
 
 from __future__ import annotations
 
 import json
-from typing import Any, NoReturn
+from typing import Any
 
 from msgspec import Struct
 
 _HTML = ("<!doctype html", "<html", "<head", "<body", "<center", "<h1", "<title", "<!--")
 _BLANK = b" \t\r\n"
+_MOST_DIGITS = 30
+"""A longer whole number is no count of anything, and reading one exactly takes ever longer."""
 
 
 class NotJson(Struct, frozen=True):
@@ -39,10 +42,10 @@ def parse(body: bytes) -> Payload:
     if not body.strip(_BLANK):
         return NotJson("")
     try:
-        return json.loads(body, parse_constant=_refuse)
+        return json.loads(body, parse_int=_whole)
     except (ValueError, RecursionError):
         return NotJson(body.decode("utf-8", "replace"))
 
 
-def _refuse(name: str) -> NoReturn:
-    raise ValueError(name)
+def _whole(digits: str) -> float:
+    return int(digits) if len(digits) <= _MOST_DIGITS else float(digits)

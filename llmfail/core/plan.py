@@ -40,6 +40,13 @@ class Chance(Struct, frozen=True):
     turn: int = 0
 
 
+class Needs(Struct, frozen=True):
+    """What a target must have room for, in tokens: an output, and a context of at least so many."""
+
+    output: int
+    context: int
+
+
 class Obstacle(Struct, frozen=True):
     """Why a candidate is not asked."""
 
@@ -70,19 +77,18 @@ def order_of(priority: Priority) -> Order:
     return "quality" if priority == "strategic" else "cost"
 
 
-def obstacle(candidate: Candidate, request: Request, overflowed: int | None) -> Obstacle | None:
-    """What stands in the way without asking anybody. ``overflowed`` is the largest context, in tokens,
-    that this request has already overflowed.
-    """
+def needs_of(request: Request) -> Needs:
+    return Needs(request.max_tokens, least(request))
+
+
+def obstacle(candidate: Candidate, needs: Needs) -> Obstacle | None:
+    """What stands in the way without asking anybody."""
     if candidate.missing_key is not None:
         return Obstacle(Skip.NO_KEY, candidate.missing_key)
-    if candidate.max_output is not None and request.max_tokens > candidate.max_output:
-        note = f"max_tokens {request.max_tokens} is above its max_output {candidate.max_output}"
+    if candidate.max_output is not None and needs.output > candidate.max_output:
+        note = f"max_tokens {needs.output} is above its max_output {candidate.max_output}"
         return Obstacle(Skip.TOO_SMALL, note)
-    if candidate.context is None:
-        return None
-    needed = max(least(request), 0 if overflowed is None else overflowed + 1)
-    if needed > candidate.context:
+    if candidate.context is not None and needs.context > candidate.context:
         return Obstacle(Skip.TOO_SMALL, f"its context of {candidate.context} tokens is too small")
     return None
 

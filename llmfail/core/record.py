@@ -113,6 +113,13 @@ def together(steps: Sequence[Step]) -> Step:
     return Step(tuple(dict.fromkeys(key for step in steps for key in step.keys)), change)
 
 
+def kept_until(moment: float) -> float:
+    """When a record may go: some time after it is of use, in whole hours, so that the index of these moments
+    is seldom written.
+    """
+    return (moment // 3600 + 1) * 3600.0
+
+
 def told(writes: Writes) -> Values:
     """What a reader sees once this is written."""
     return {key: write.text if write else None for key, write in writes.items()}

@@ -6,7 +6,18 @@ from functools import partial
 from typing import Any
 
 from llmfail.core.receipt import Receipt, Skip, iso
-from llmfail.core.record import Record, Step, Values, Write, Writes, dump, load_fields, ours, recall
+from llmfail.core.record import (
+    Record,
+    Step,
+    Values,
+    Write,
+    Writes,
+    dump,
+    kept_until,
+    load_fields,
+    ours,
+    recall,
+)
 from llmfail.core.stats import HOUR, KEPT_HOURS, Routing, count_ask, hour_of
 from llmfail.engine.ports import Ports
 
@@ -58,7 +69,7 @@ def _enter(receipt: Receipt, kept: dict[str, Any], hour: int, values: Values, no
     writes = {
         routing_key(hour): Write(dump(routing), float((hour + KEPT_HOURS) * HOUR)),
         LOG: Write(dump(Next(number + 1))),
-        _slot(number): Write(dump(kept), now + LOG_KEPT),
+        _slot(number): Write(dump(kept), kept_until(now + LOG_KEPT)),
     }
     return ours(writes, values)
 

@@ -34,6 +34,7 @@ class Turn(Record, frozen=True):
 class Job(Struct, frozen=True):
     """Everything about one ask that is decided before the first call. Durations in seconds."""
 
+    id: str
     feature: str
     request: Request
     candidates: tuple[Candidate, ...]
@@ -56,6 +57,7 @@ async def job_of(settings: Settings, routes: Routes, ask: Ask, ports: Ports) -> 
     arranged = await _arranged(feature, ask, candidates, ports)
     numbers = settings.resolved(feature)
     return Job(
+        id=ports.new_id(),
         feature=feature.name,
         request=request_of(feature, numbers, ask),
         candidates=arranged if ask.fallback else arranged[:1],

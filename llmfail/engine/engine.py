@@ -64,7 +64,7 @@ class Engine:
         values, now = await self.ports.keeper.read([key for gate in gates_of for key in gate.keys])
         steps = []
         for candidate, gate in zip(job.candidates, gates_of, strict=True):
-            obstacle = plan.obstacle(candidate, job.request, None)
+            obstacle = plan.obstacle(candidate, plan.needs_of(job.request))
             refusal = gates.look(gate, values, now).refusal
             found = obstacle or refusal
             reason, note = (found.reason, found.note) if found else (None, "")
@@ -96,7 +96,7 @@ class Engine:
 
     def _receipt(self, job: Job, ask: Ask, walk: Walk, found: Found | None, latency_ms: int) -> Receipt:
         blank = Receipt(
-            id=self.ports.new_id(),
+            id=job.id,
             feature=job.feature,
             trail=tuple(walk.trail),
             cost=_total(walk.trail),

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from llmfail.core import classify
 from llmfail.core.errors import MalformedReply, WireError
-from llmfail.core.masking import SHORTEST, masked
+from llmfail.core.masking import hides_in_answers, masked
 from llmfail.core.model import Call, Completion, Embedding, Endpoint, Reply, Request, Secret
 from llmfail.core.outcome import Kind, Outcome
 from llmfail.core.payload import parse
@@ -86,8 +86,8 @@ def unanswered(error: WireError, key: Secret | None) -> Reading:
 
 
 def _without_key(answer: Answer, key: Secret | None) -> Answer:
-    """An answer is somebody's text: a key too short to be one is left in it."""
-    if key is None or len(key.reveal()) < SHORTEST:
+    """An answer is somebody's text: a placeholder instead of a key is left in it."""
+    if not hides_in_answers(key):
         return answer
     model = answer.model and masked(answer.model, key)
     if isinstance(answer, Embedding):

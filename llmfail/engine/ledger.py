@@ -30,10 +30,14 @@ class Made(Struct, frozen=True):
 
 
 class Ledger:
-    """``own_network`` is known once the walk is over."""
+    """``name`` is nobody else's: its trials' places are told apart by it. ``own_network`` is known once the
+    walk is over.
+    """
 
-    def __init__(self, ports: Ports) -> None:
+    def __init__(self, ports: Ports, name: str) -> None:
         self._ports = ports
+        self._name = name
+        self._leases = 0
         self._open: list[Made] = []
         self._network_works = False
         self._over = False
@@ -41,7 +45,8 @@ class Ledger:
 
     async def admit(self, gate: Gate, limit: float) -> Admitted | Refused:
         """Ask for a call that may take so many seconds, and settle what is due."""
-        lease = self._ports.new_id()
+        self._leases += 1
+        lease = f"{self._name}.{self._leases}"
         due = self._take_due()
         before = together([self._settlement(made) for made in due])
 

@@ -49,8 +49,8 @@ class Walk:
         self._exchange = exchange
         self._ends_at = ports.monotonic() + job.deadline
         self._stopped = False
-        self._overflowed: int | None = None
-        self._ledger = Ledger(ports)
+        self._needs = plan.needs_of(job.request)
+        self._ledger = Ledger(ports, job.id)
         self._outcomes: list[Outcome] = []
         self.trail: list[Entry] = []
         self.retry_at: float | None = None
@@ -86,7 +86,7 @@ class Walk:
 
     async def _round(self, candidates: Sequence[Candidate]) -> Found | None:
         for place, candidate in enumerate(candidates):
-            obstacle = plan.obstacle(candidate, self._job.request, self._overflowed)
+            obstacle = plan.obstacle(candidate, self._needs)
             if obstacle is None and self._left() <= 0:
                 self.deadline_passed = True
                 obstacle = plan.Obstacle(Skip.DEADLINE, "no time was left")
@@ -174,7 +174,7 @@ class Walk:
             await self._ports.sleep(seconds)
 
     def _limit(self, candidate: Candidate, later: Sequence[Candidate]) -> float:
-        open_later = [one for one in later if plan.obstacle(one, self._job.request, self._overflowed) is None]
+        open_later = [one for one in later if plan.obstacle(one, self._needs) is None]
         return plan.share(self._left(), [candidate.timeout, *(one.timeout for one in open_later)])
 
     def _left(self) -> float:
@@ -202,7 +202,7 @@ class Walk:
         self._outcomes.append(outcome)
         whole = outcome.kind is Kind.CONTEXT_OVERFLOW and outcome.parameter is None
         if whole and candidate.context is not None:
-            self._overflowed = max(self._overflowed or 0, candidate.context)
+            self._needs = replace(self._needs, context=max(self._needs.context, candidate.context + 1))
         if outcome.kind is not Kind.OK:
             wait = outcome.retry_after
             self._note_retry_at(outcome.until if wait is None else self._ports.wall() + believed(wait))

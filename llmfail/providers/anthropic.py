@@ -14,12 +14,13 @@ from llmfail.core.errors import MalformedReply, Unsuited
 from llmfail.core.model import Call, Completion, Embedding, Endpoint, FinishReason, Message, Request, Usage
 from llmfail.core.payload import Payload
 from llmfail.providers.content import base64, images, post, prose
-from llmfail.providers.reading import count, document, mapping, mappings, text
+from llmfail.providers.reading import counts, document, mapping, mappings, part, text, usage_of
 
 if TYPE_CHECKING:
     from llmfail.providers.stream import Stream
 
 VERSION = "2023-06-01"
+_COUNTS = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "output_tokens")
 _FINISHES: dict[str, FinishReason] = {
     "end_turn": "stop",
     "stop_sequence": "stop",
@@ -65,7 +66,7 @@ def decode(payload: Payload) -> Completion:
     return Completion(
         text="".join(text(block.get("text")) for block in mappings(content) if block.get("type") == "text"),
         finish_reason=finish,
-        usage=_usage(mapping(message.get("usage"))),
+        usage=usage_of(message.get("usage"), _usage),
         model=text(message.get("model")) or None,
         detail=_detail(message, finish),
         billed=finish != "refusal" or bool(content),
@@ -144,19 +145,14 @@ def _message(message: Message) -> dict[str, Any]:
     return {"role": message.role, "content": [*blocks, *([{"type": "text", "text": said}] if said else [])]}
 
 
-def _usage(usage: Mapping[str, Any]) -> Usage | None:
-    if not usage:
-        return None
-    read = count(usage, "cache_read_input_tokens")
-    written = count(usage, "cache_creation_input_tokens")
-    output = count(usage, "output_tokens")
-    thought = count(mapping(usage.get("output_tokens_details")), "thinking_tokens")
+def _usage(usage: Mapping[str, Any]) -> Usage:
+    plain, read, written, output = counts(usage, _COUNTS)
     return Usage(
-        input_tokens=count(usage, "input_tokens") + read + written,
+        input_tokens=plain + read + written,
         cached_input_tokens=read,
         cache_write_tokens=written,
         output_tokens=output,
-        reasoning_tokens=min(thought, output),
+        reasoning_tokens=part(mapping(usage.get("output_tokens_details")), "thinking_tokens", output),
     )
 
 

@@ -14,12 +14,13 @@ from llmfail.core.errors import MalformedReply
 from llmfail.core.model import Call, Completion, Embedding, Endpoint, FinishReason, Message, Request, Usage
 from llmfail.core.payload import Payload
 from llmfail.providers.content import base64, images, post, prose
-from llmfail.providers.reading import count, document, mapping, mappings, text, vector
+from llmfail.providers.reading import counts, document, mapping, mappings, part, text, usage_of, vector
 
 if TYPE_CHECKING:
     from llmfail.providers.stream import Stream
 
 VERSION = "v1beta"
+_COUNTS = ("promptTokenCount", "toolUsePromptTokenCount", "candidatesTokenCount", "thoughtsTokenCount")
 _FINISHES: dict[str, FinishReason] = {"STOP": "stop", "MAX_TOKENS": "length"}
 _KEPT = ("usageMetadata", "modelVersion", "promptFeedback")
 _BLOCKED = frozenset(
@@ -59,7 +60,7 @@ def decode(payload: Payload) -> Completion:
     blocked = _blocked(reply)
     if candidate is None and not blocked:
         raise MalformedReply("the answer has no candidates")
-    usage, model = _usage(mapping(reply.get("usageMetadata"))), text(reply.get("modelVersion")) or None
+    usage, model = usage_of(reply.get("usageMetadata"), _usage), text(reply.get("modelVersion")) or None
     if candidate is None:
         return Completion("", "content_filter", usage, model, detail=f"the prompt was blocked: {blocked}")
     reason = text(candidate.get("finishReason"))
@@ -78,7 +79,7 @@ def decode_embedding(payload: Payload) -> Embedding:
     reply = document(payload)
     rows = list(mappings(reply.get("embeddings"))) or [mapping(reply.get("embedding"))]
     vectors = tuple(vector(row.get("values")) for row in rows)
-    return Embedding(vectors, _usage(mapping(reply.get("usageMetadata"))))
+    return Embedding(vectors, usage_of(reply.get("usageMetadata"), _usage))
 
 
 def events() -> Stream:
@@ -172,13 +173,11 @@ def _said(candidate: Mapping[str, Any]) -> str:
     return "".join(text(part.get("text")) for part in parts if part.get("thought") is not True)
 
 
-def _usage(usage: Mapping[str, Any]) -> Usage | None:
-    if not usage:
-        return None
-    thoughts = count(usage, "thoughtsTokenCount")
+def _usage(usage: Mapping[str, Any]) -> Usage:
+    prompt, tools, said, thoughts = counts(usage, _COUNTS)
     return Usage(
-        input_tokens=count(usage, "promptTokenCount") + count(usage, "toolUsePromptTokenCount"),
-        cached_input_tokens=count(usage, "cachedContentTokenCount"),
-        output_tokens=count(usage, "candidatesTokenCount") + thoughts,
+        input_tokens=prompt + tools,
+        cached_input_tokens=part(usage, "cachedContentTokenCount", prompt + tools),
+        output_tokens=said + thoughts,
         reasoning_tokens=thoughts,
     )

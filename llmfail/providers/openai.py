@@ -17,11 +17,12 @@ from llmfail.core.model import Call, Completion, Embedding, Endpoint, FinishReas
 from llmfail.core.payload import Payload
 from llmfail.core.receipt import PICO
 from llmfail.providers.content import base64, images, post, prose
-from llmfail.providers.reading import count, document, mapping, mappings, text, vector
+from llmfail.providers.reading import counts, document, mapping, mappings, part, text, usage_of, vector, whole
 
 if TYPE_CHECKING:
     from llmfail.providers.stream import Stream
 
+_COUNTS = ("prompt_tokens", "completion_tokens")
 _CAPS = ("max_tokens", "max_completion_tokens")
 _NEW_CAP = frozenset({"api.openai.com", "api.groq.com"})
 _USAGE_UNASKED = frozenset({"api.mistral.ai", "api.together.ai", "api.together.xyz", "api.ai21.com"})
@@ -71,7 +72,7 @@ def decode(payload: Payload) -> Completion:
     return Completion(
         text=_content(message.get("content")),
         finish_reason=finish,
-        usage=_usage(mapping(reply.get("usage"))),
+        usage=usage_of(reply.get("usage"), _usage),
         model=text(reply.get("model")) or None,
         detail=refusal or (said if finish == "other" else ""),
     )
@@ -84,11 +85,11 @@ def encode_embedding(texts: Sequence[str], endpoint: Endpoint) -> Call:
 
 def decode_embedding(payload: Payload) -> Embedding:
     reply = document(payload)
-    rows = sorted(mappings(reply.get("data")), key=lambda row: count(row, "index"))
+    rows = sorted(mappings(reply.get("data")), key=lambda row: whole(row.get("index")) or 0)
     if not rows:
         raise MalformedReply("the answer has no embedding")
     vectors = tuple(vector(row.get("embedding")) for row in rows)
-    return Embedding(vectors, _usage(mapping(reply.get("usage"))), text(reply.get("model")) or None)
+    return Embedding(vectors, usage_of(reply.get("usage"), _usage), text(reply.get("model")) or None)
 
 
 def events() -> Stream:
@@ -155,19 +156,17 @@ def _content(content: object) -> str:
     return text(content)
 
 
-def _usage(usage: Mapping[str, Any]) -> Usage | None:
-    if not usage:
-        return None
+def _usage(usage: Mapping[str, Any]) -> Usage:
     details = mapping(usage.get("prompt_tokens_details"))
-    prompt = count(usage, "prompt_tokens")
-    output = count(usage, "completion_tokens")
-    reasoning = count(mapping(usage.get("completion_tokens_details")), "reasoning_tokens")
-    if reasoning and count(usage, "total_tokens") == prompt + output + reasoning:
+    prompt, output = counts(usage, _COUNTS)
+    reasoning = whole(mapping(usage.get("completion_tokens_details")).get("reasoning_tokens")) or 0
+    if reasoning and whole(usage.get("total_tokens")) == prompt + output + reasoning:
         output += reasoning  # xAI counts reasoning beside the completion; its own total gives it away.
+    cached = part(details, "cached_tokens", prompt) or part(usage, "prompt_cache_hit_tokens", prompt)
     return Usage(
         input_tokens=prompt,
-        cached_input_tokens=count(details, "cached_tokens") or count(usage, "prompt_cache_hit_tokens"),
-        cache_write_tokens=count(details, "cache_write_tokens"),
+        cached_input_tokens=cached,
+        cache_write_tokens=part(details, "cache_write_tokens", prompt - cached),
         output_tokens=output,
         reasoning_tokens=min(reasoning, output),
         reported_cost=_cost(usage.get("cost")),

@@ -5,13 +5,19 @@ MalformedReply.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from llmfail.core.errors import MalformedReply
+from llmfail.core.model import Usage
 from llmfail.core.payload import NotJson, Payload
 
-_MOST_TOKENS = 10**12
+_MOST_TOKENS = 10**9
+"""A hundred times what any model takes."""
+
+
+class Uncountable(Exception):  # noqa: N818 - named for what it says
+    """What should be a count is none: what was used is unknown."""
 
 
 def document(payload: Payload) -> dict[str, Any]:
@@ -44,13 +50,40 @@ def text(value: object) -> str:
     return value
 
 
+def usage_of(said: object, read: Callable[[Mapping[str, Any]], Usage | None]) -> Usage | None:
+    """The usage of an answer; None, never zeros, when nothing is said or a count in it cannot be believed."""
+    try:
+        return read(mapping(said))
+    except Uncountable:
+        return None
+
+
+def counts(source: Mapping[str, Any], names: Sequence[str]) -> Iterator[int]:
+    """Numbers of tokens that are billed; 0 for one that is missing. Raises Uncountable when all are."""
+    if all(source.get(name) is None for name in names):
+        raise Uncountable
+    return (count(source, name) for name in names)
+
+
 def count(source: Mapping[str, Any], name: str) -> int:
-    """A number of tokens; 0 when it is missing or no such number."""
+    """A number of tokens that is billed; 0 when it is missing. Raises Uncountable for what is none."""
     value = source.get(name)
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    usable = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_TOKENS
-    return value if usable and isinstance(value, int) else 0
+    found = 0 if value is None else whole(value)
+    if found is None:
+        raise Uncountable
+    return found
+
+
+def part(source: Mapping[str, Any], name: str, of: int) -> int:
+    """A number of tokens that are a part of others: never more than those, 0 when nobody knows."""
+    return min(whole(source.get(name)) or 0, of)
+
+
+def whole(value: object) -> int | None:
+    """A whole number from 0 to any number of tokens that there may be; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _MOST_TOKENS:
+        return None
+    return int(value) if value == int(value) else None
 
 
 def vector(value: object) -> tuple[float, ...]:

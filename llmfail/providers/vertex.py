@@ -6,7 +6,7 @@ two wrote it: what Claude sends has a ``type``, what Gemini sends never does.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -15,7 +15,7 @@ from llmfail.core.model import Call, Completion, Embedding, Endpoint, Request, U
 from llmfail.core.payload import Payload
 from llmfail.providers import anthropic, gemini
 from llmfail.providers.content import post
-from llmfail.providers.reading import count, document, mapping, mappings, vector
+from llmfail.providers.reading import count, document, mapping, mappings, usage_of, vector
 
 if TYPE_CHECKING:
     from llmfail.providers.stream import Fold, Stream
@@ -51,9 +51,8 @@ def decode_embedding(payload: Payload) -> Embedding:
     rows = [mapping(row.get("embeddings")) for row in mappings(document(payload).get("predictions"))]
     if not rows:
         raise MalformedReply("the answer has no embedding")
-    tokens = [count(mapping(row.get("statistics")), "token_count") for row in rows]
-    usage = Usage(input_tokens=sum(tokens)) if any(tokens) else None
-    return Embedding(tuple(vector(row.get("values")) for row in rows), usage)
+    statistics = {"rows": [mapping(row.get("statistics")) for row in rows]}
+    return Embedding(tuple(vector(row.get("values")) for row in rows), usage_of(statistics, _usage))
 
 
 def events() -> Stream:
@@ -83,6 +82,11 @@ class EitherFold:
 
     def message(self) -> dict[str, Any]:
         return (self._fold or gemini.CandidateFold()).message()
+
+
+def _usage(statistics: Mapping[str, Any]) -> Usage | None:
+    tokens = sum(count(row, "token_count") for row in statistics["rows"])
+    return Usage(input_tokens=tokens) if tokens else None
 
 
 def _of_claude(document: dict[str, Any]) -> bool:

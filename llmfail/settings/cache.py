@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import stat
 import zlib
 from hashlib import sha256
 from pathlib import Path
@@ -16,6 +17,8 @@ from typing import Final
 
 from llmfail import __version__
 
+LARGEST: Final = 16_000_000
+"""Bytes. Nothing that is kept here becomes nearly as large."""
 _HARMLESS: Final = re.compile(r"\s*(?:none|\$\{[A-Za-z_][A-Za-z0-9_]*(?::-)?\})?\s*")
 """A key that is no secret: nothing, ``none``, or a bare reference to the environment."""
 
@@ -34,21 +37,31 @@ def recall(state_dir: Path, path: Path, text: str) -> object:
 
 def remember(state_dir: Path, path: Path, text: str, tree: object) -> None:
     """Keep the tree of a valid configuration, unless a secret stands in it."""
-    if _holds_secret(tree) or not state_dir.is_dir():
+    if _holds_secret(tree):
         return
     entry = {"version": __version__, "path": str(path), "text": _digest(text), "tree": tree}
     try:
-        write_private(_place(state_dir, path), json.dumps(entry))
+        if state_dir.is_dir():
+            write_private(_place(state_dir, path), json.dumps(entry))
     except (OSError, ValueError):
         return
 
 
 def read_private(path: Path) -> bytes:
-    """The bytes, if the user's own: in a directory where others may write, anybody can plant a file."""
-    with path.open("rb") as file:
-        if os.fstat(file.fileno()).st_uid != os.geteuid():
+    """The bytes of a plain file, if it is the user's own: in a directory where others may write, anybody can
+    plant a file, a pipe that nobody writes to, or a link to what never ends.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        found = os.fstat(descriptor)
+        if found.st_uid != os.geteuid():
             raise PermissionError(f"{path} belongs to another user")
-        return file.read()
+        if not stat.S_ISREG(found.st_mode) or found.st_size > LARGEST:
+            raise PermissionError(f"{path} is no file of ours")
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read(LARGEST)
+    finally:
+        os.close(descriptor)
 
 
 def write_private(path: Path, text: str) -> None:

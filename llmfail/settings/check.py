@@ -143,8 +143,10 @@ def _expect(at: Place, expect: Expect, directory: Path) -> Found:
 
 def _schema_problem(path: Path) -> str | None:
     try:
-        if not path.is_file():
+        if not path.exists():
             return "is not there (file names are relative to the configuration)"
+        if not path.is_file():
+            return "is not a regular file"
         if path.stat().st_size > LARGEST_SCHEMA:
             return "is too large for a JSON Schema"
         schema = json.loads(path.read_bytes())

@@ -10,7 +10,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from llmfail.core.errors import Problem, SettingsError
+from llmfail.core.errors import Problem, SettingsError, UsageError
 
 FILE_NAME: Final = "llmfail.yaml"
 VARIABLE: Final = "LLMFAIL_CONFIG"
@@ -40,12 +40,20 @@ def find(config: Path | None, environ: Mapping[str, str], cwd: Path) -> Source:
     if config is not None:
         return Source(path=cwd / config, origin=Origin.OPTION)
     if named := environ.get(VARIABLE):
-        return Source(path=cwd / Path(named).expanduser(), origin=Origin.VARIABLE)
+        return Source(path=cwd / from_home(Path(named)), origin=Origin.VARIABLE)
     if os.path.lexists(here := cwd / FILE_NAME):
         return Source(path=here, origin=Origin.DIRECTORY)
     if os.path.lexists(mine := user_directory() / FILE_NAME):
         return Source(path=mine, origin=Origin.USER)
     return Source(path=packaged(), origin=Origin.PACKAGE)
+
+
+def from_home(path: Path) -> Path:
+    """A path that may begin with ``~`` or ``~user``. Raises UsageError when nobody has that home."""
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise UsageError(f"{path}: there is no such home directory") from None
 
 
 def user_directory() -> Path:
@@ -87,4 +95,4 @@ def _read(source: Source) -> bytes:
 
 def _hint(source: Source) -> str:
     named = source.origin in {Origin.OPTION, Origin.VARIABLE}
-    return " (`llmfail config init` writes one)" if named and not source.path.exists() else ""
+    return " (`llmfail config init` writes one)" if named and not os.path.lexists(source.path) else ""

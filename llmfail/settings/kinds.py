@@ -99,7 +99,8 @@ def whole(low: int, high: int = 1_000_000_000) -> Scalar:
 
 def seconds_of(value: object, *, zero: bool = False) -> float:
     """A duration, as a number of seconds or a text with its unit. Raises ValueError."""
-    says = f"a duration such as 30, 30s, 10m, 2h or 7d, {'at least' if zero else 'above'} 0"
+    lowest = "at least 0" if zero else "above 0"
+    says = f"a duration such as 30, 30s, 10m, 2h or 7d, {lowest}, at most {YEARS / 86400:g}d"
     seconds = _with_unit(value, UNITS, says)
     if not (0 <= seconds <= YEARS if zero else 0 < seconds <= YEARS):
         raise ValueError(f"expected {says}")
@@ -124,7 +125,7 @@ def _with_unit(value: object, units: Mapping[str, float], says: str) -> float:
 
 
 def _size(value: object) -> int:
-    says = "a size such as 500MB or 2GiB"
+    says = "a size such as 500MB or 2GiB, from 1B to 1000TB"
     size = _with_unit(value.upper() if isinstance(value, str) else value, SIZES | SIZES_BINARY, says)
     if not 1 <= size <= 10**15:
         raise ValueError(f"expected {says}")
@@ -211,9 +212,10 @@ def _store(value: object) -> str:
 
 def _target(value: object) -> Target:
     text = _text(value)
-    if not re.fullmatch(rf"{_NAME}/[^\s/][!-~]*", text):
-        raise ValueError("expected a target, written provider/model")
-    return Target.parse(text)
+    try:
+        return Target.parse(text)
+    except ValueError:
+        raise ValueError("expected a target, written provider/model") from None
 
 
 def _reference(value: object) -> Target | str:
@@ -264,5 +266,7 @@ Key = Annotated[Secret, Scalar(_key, {"type": "string"}, text=True, secret=True,
 TargetName = Annotated[Target, Scalar(_target, {"type": "string", "pattern": "/"}, text=True)]
 Reference = Annotated[Target | str, Scalar(_reference, {"type": "string"}, text=True)]
 Hedge = Annotated[float | str, Scalar(_hedge, {"type": ["number", "string"]})]
-UrlPart = Annotated[str, matching(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}", "letters, digits, . _ : and -")]
+UrlPart = Annotated[
+    str, matching(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}", "letters, digits, . _ : and -, at most 100 of them")
+]
 Location = Annotated[str, matching(r"[a-z0-9]+(?:-[a-z0-9]+){0,5}", "a location such as global or us-east5")]

@@ -49,6 +49,7 @@ NOT_YET: Final[tuple[Place, ...]] = (
 def lint(settings: Settings, tree: object, today: date) -> tuple[Finding, ...]:
     """The warnings, each with its place."""
     return (
+        *_nobody(settings),
         *_features(settings),
         *_owners(settings),
         *_targets(settings, retirements(), today),
@@ -62,6 +63,12 @@ def retirements() -> dict[str, Any]:
     path = Path(__file__).parent.parent / "data" / "retirements.json"
     models: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["models"]
     return models
+
+
+def _nobody(settings: Settings) -> Iterator[Finding]:
+    if not settings.targets():
+        where: Place = ("features",) if settings.providers else ("providers",)
+        yield where, "nothing can answer: no feature has a primary, and there are no models to choose from"
 
 
 def _features(settings: Settings) -> Iterator[Finding]:

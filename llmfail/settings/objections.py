@@ -7,7 +7,7 @@ go to a vendor.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -32,9 +32,8 @@ OWNERS: Final[Mapping[str, str]] = {
 }
 """Which host may get the value of which variable."""
 PROJECT: Final = "GOOGLE_CLOUD_PROJECT"
-VERTEX: Final = frozenset(
-    {"aiplatform.googleapis.com", "aiplatform.us.rep.googleapis.com", "aiplatform.eu.rep.googleapis.com"}
-)
+GLOBAL: Final = "aiplatform.googleapis.com"
+VERTEX: Final = frozenset({GLOBAL, "aiplatform.us.rep.googleapis.com", "aiplatform.eu.rep.googleapis.com"})
 """Google's hosts for Vertex, apart from the regional ones."""
 
 
@@ -52,13 +51,18 @@ def objections(source: Source, tree: object, overridden: Collection[Place]) -> t
 
 def host_of(provider: Mapping[str, object]) -> str | None:
     """The host that gets a provider's credential, None for anything but https on its usual port."""
-    written = provider.get("base_url") or BASE_URLS.get(str(provider.get("api")))
-    if written is None and provider.get("api") == "vertex":
-        return "aiplatform.googleapis.com"
-    parts = url_parts(str(written))
+    parts = url_parts(_base(provider))
     if parts is None or parts[0] != "https" or parts[2] not in {None, "443"}:
         return None
     return parts[1]
+
+
+def _base(provider: Mapping[str, object]) -> str:
+    """Where a provider is, as it is written or by default."""
+    written = provider.get("base_url") or BASE_URLS.get(str(provider.get("api")))
+    if written is None and provider.get("api") == "vertex":
+        return f"https://{GLOBAL}"
+    return str(written)
 
 
 def is_vertex(host: str | None) -> bool:
@@ -98,14 +102,30 @@ def _may_read(tree: Mapping[str, object], place: Place, variable: str) -> bool:
 def _use(tree: Mapping[str, object], place: Place, variable: str) -> str:
     match place:
         case ("providers", name, "api_key" | "token"):
-            return f"would send {variable} to {_shown_host(_providers(tree)[name])}"
+            owner = OWNERS.get(variable)
+            foreign = (
+                f"which is not its owner's host ({owner})"
+                if owner
+                else "although no host is known as its owner"
+            )
+            where = _destination(_providers(tree)[name], lambda host: host == owner, foreign)
+            return f"would send {variable} to {where}"
         case _:
             return f"would use the environment variable {variable} where none belongs"
 
 
-def _shown_host(provider: Mapping[str, object]) -> str:
-    parts = url_parts(str(provider.get("base_url") or ""))
-    return host_of(provider) or (f"{parts[0]}://{parts[1]}" if parts else "a host that is not its owner's")
+def _destination(provider: Mapping[str, object], owns: Callable[[str], bool], foreign: str) -> str:
+    """Host and port that would get a credential, and what is wrong with them."""
+    parts = url_parts(_base(provider))
+    if parts is None:
+        return "a host that is not its owner's"
+    scheme, host, port, _ = parts
+    shown = f"{host}:{port}" if port else host
+    if not owns(host):
+        return f"{shown}, {foreign}"
+    if scheme != "https":
+        return f"{scheme}://{shown}, which is not https: it could be read on the way"
+    return f"{shown}, whose port is not the usual 443" if port not in {None, "443"} else shown
 
 
 def _providers(tree: Mapping[str, object]) -> dict[str | int, dict[str, object]]:
@@ -161,8 +181,10 @@ def _credentials(tree: Mapping[str, object], overridden: Collection[Place]) -> I
             (*here, "api") in overridden and provider.get("base_url")
         )
         if may_be_vertex and not is_vertex(host):
-            yield (*here, "base_url"), f"would send a Google token to {_shown_host(provider)}"
+            where = _destination(provider, is_vertex, "which is none of Google's hosts for Vertex")
+            yield (*here, "base_url"), f"would send a Google token to {where}"
         elif not is_vertex(host) and host not in vendors and (*here, "base_url") not in overridden:
+            where = _destination(provider, vendors.__contains__, "which is no vendor's host")
             for key in ("api_key", "token"):
                 if (*here, key) in overridden:
-                    yield (*here, key), f"would send a key of yours to {_shown_host(provider)}"
+                    yield (*here, key), f"would send a key of yours to {where}"

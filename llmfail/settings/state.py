@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from llmfail.settings.find import from_home
+
 VARIABLE = "LLMFAIL_STATE_DIR"
 
 
 def state_directory(option: Path | None, environ: Mapping[str, str]) -> Path:
-    """The option, else LLMFAIL_STATE_DIR, else the user's state directory of this platform."""
+    """The option, else LLMFAIL_STATE_DIR, else the user's state directory of this platform. Raises UsageError
+    for the home directory of nobody.
+    """
     named = option or environ.get(VARIABLE)
     if named:
-        return Path(named).expanduser().absolute()
+        return from_home(Path(named)).absolute()
     import platformdirs  # noqa: PLC0415 - start-up
 
     return Path(platformdirs.user_state_dir("llmfail", appauthor=False))

@@ -31,7 +31,11 @@ UPSERT = (
     " ON CONFLICT (key) DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at"
 )
 DELETE = "DELETE FROM state WHERE key = ?"
-EXPIRE = "DELETE FROM state WHERE key IN (SELECT key FROM state WHERE expires_at <= ? LIMIT 8)"
+EXPIRE = "DELETE FROM state WHERE key IN (SELECT key FROM state WHERE expires_at <= ? LIMIT 64)"
+EXPIRE_EVERY = 8
+"""One in so many writes, by the clock's milliseconds, looks for what has expired."""
+CHECKPOINT = 4000
+"""Pages of the WAL (16 MB) before they are copied, which waits for the disk; so does the last to close."""
 CHUNK = 500
 """Keys per query: an old SQLite takes at most 999 parameters."""
 
@@ -42,6 +46,7 @@ def open_table(path: Path) -> sqlite3.Connection:
         if _schema(connection, path) < SCHEMA:
             _set_up(connection)
         connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT}")
     except BaseException:
         connection.close()
         raise
@@ -102,6 +107,8 @@ def _write(connection: sqlite3.Connection, writes: Writes, now: float) -> None:
     """Keep, delete, and drop a few of those that have expired, since the file is being written anyway."""
     kept = [(key, write.text, write.expires_at) for key, write in writes.items() if write is not None]
     gone = [(key,) for key, write in writes.items() if write is None]
-    connection.execute(EXPIRE, (now,))
     connection.executemany(UPSERT, kept)
-    connection.executemany(DELETE, gone)
+    if gone:
+        connection.executemany(DELETE, gone)
+    if int(now * 1000) % EXPIRE_EVERY == 0:
+        connection.execute(EXPIRE, (now,))

@@ -6,15 +6,16 @@ import asyncio
 
 import httpx
 
+from llmfail.core.errors import WireError
 from llmfail.core.model import Call, Reply
+from llmfail.wire.environment import Way, proxy_errors, proxy_settings, trust, way_to
 from llmfail.wire.failures import (
     CONNECT_LIMIT,
     MOST_BYTES,
     OutOfTimeError,
     body_errors,
-    client_needs,
     headers_of,
-    is_loopback,
+    host_of,
     reply_of,
     too_long,
     wire_errors,
@@ -31,20 +32,19 @@ class AsyncWire:
 
     def __init__(self) -> None:
         self._turns = asyncio.Semaphore(MOST_CALLS)
-        self._clients: dict[bool, httpx.AsyncClient] = {}
+        self._clients: dict[Way, httpx.AsyncClient] = {}
 
     async def send(self, call: Call, timeout: float) -> Reply:  # noqa: ASYNC109 - it covers the whole call
         """The whole reply. Raises WireError; ``timeout`` in seconds covers everything but the turn."""
         with wire_errors(call):
+            await self._turn(call, timeout)
             try:
-                await asyncio.wait_for(self._turns.acquire(), timeout)
-                try:
-                    async with asyncio.timeout(timeout):
-                        return await self._exchange(call)
-                finally:
-                    self._turns.release()
+                async with asyncio.timeout(timeout):
+                    return await self._exchange(call)
             except TimeoutError as error:
                 raise OutOfTimeError from error
+            finally:
+                self._turns.release()
 
     async def close(self) -> None:
         for client in self._clients.values():
@@ -53,10 +53,20 @@ class AsyncWire:
         # asyncio closes a transport one turn of the loop later.
         await asyncio.sleep(0)
 
+    async def _turn(self, call: Call, timeout: float) -> None:  # noqa: ASYNC109 - as above
+        try:
+            async with asyncio.timeout(timeout):
+                await self._turns.acquire()
+        except TimeoutError as error:
+            text = f"{host_of(call)}: not asked, no turn in time among {MOST_CALLS} calls at once"
+            raise WireError("timeout", text) from error
+
     async def _exchange(self, call: Call) -> Reply:
-        client = self._client(direct=is_loopback(call.url))
+        client = self._client(way_to(call.url))
         request = client.build_request(call.method, call.url, headers=headers_of(call), content=call.body)
-        reply = await client.send(request, stream=True)
+        transport = client._transport_for_url(request.url)  # noqa: SLF001 - no public way
+        with proxy_errors(transport, call):
+            reply = await client.send(request, stream=True)
         try:
             with body_errors(call):
                 body = await _body(call, reply)
@@ -64,14 +74,14 @@ class AsyncWire:
             await reply.aclose()
         return reply_of(reply, body)
 
-    def _client(self, *, direct: bool) -> httpx.AsyncClient:
-        """One client for the world and one for this machine, see ``is_loopback``."""
-        if direct not in self._clients:
+    def _client(self, way: Way) -> httpx.AsyncClient:
+        if way not in self._clients:
             limits = httpx.Timeout(None, connect=CONNECT_LIMIT)
-            with client_needs():
-                client = httpx.AsyncClient(follow_redirects=False, timeout=limits, trust_env=not direct)
-            self._clients[direct] = client
-        return self._clients[direct]
+            with proxy_settings(way):
+                self._clients[way] = httpx.AsyncClient(
+                    verify=trust(way), follow_redirects=False, timeout=limits, trust_env=not way.direct
+                )
+        return self._clients[way]
 
 
 async def _body(call: Call, reply: httpx.Response) -> bytes:

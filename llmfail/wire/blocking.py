@@ -6,7 +6,6 @@ for ever. Here the network backend under httpx's pool cuts every operation to wh
 
 from __future__ import annotations
 
-import os
 import socket
 import ssl
 import threading
@@ -18,15 +17,13 @@ import httpcore
 import httpx
 
 from llmfail.core.model import Call, Reply
+from llmfail.wire.environment import Way, proxy_errors, proxy_settings, trust, way_to
 from llmfail.wire.failures import (
     CONNECT_LIMIT,
     MOST_BYTES,
-    PROXIES,
     OutOfTimeError,
     body_errors,
-    client_needs,
     headers_of,
-    is_loopback,
     reply_of,
     too_long,
     wire_errors,
@@ -43,26 +40,24 @@ class Wire:
 
     def __init__(self) -> None:
         self._limit = _Limit()
-        self._clients: dict[tuple[bool, bool], httpx.Client] = {}
+        self._clients: dict[Way, httpx.Client] = {}
+        self._doors: dict[str, tuple[httpx.BaseTransport, httpx.URL]] = {}
         self._making = threading.Lock()
 
     def send(self, call: Call, timeout: float) -> Reply:
         """The whole reply. Raises WireError; ``timeout`` in seconds covers everything."""
         self._limit.start(timeout)
         with wire_errors(call):
-            direct = is_loopback(call.url)
-            secure = call.url.startswith("https:") or (_proxied() and not direct)
-            with client_needs(), self._making:
-                client = self._client(secure=secure, direct=direct)
+            transport, url = self._doors.get(call.url) or self._door(call.url)
             request = httpx.Request(
                 call.method,
-                call.url,
+                url,
                 headers=headers_of(call),
                 content=call.body,
                 extensions={"timeout": {"pool": timeout}},
             )
-            # Past the client's cookies, redirects and hooks, which cost a quarter of a call.
-            reply = client._transport_for_url(request.url).handle_request(request)  # noqa: SLF001
+            with proxy_errors(transport, call):
+                reply = transport.handle_request(request)
             try:
                 with body_errors(call):
                     body = self._body(call, reply)
@@ -74,6 +69,17 @@ class Wire:
         for client in self._clients.values():
             client.close()
         self._clients.clear()
+        self._doors.clear()
+
+    def _door(self, url: str) -> tuple[httpx.BaseTransport, httpx.URL]:
+        """The way to a URL, found once: parsing it and asking the environment takes as long as sending. It
+        leads past the client's cookies, redirects and hooks, which cost a quarter of a call.
+        """
+        parsed = httpx.URL(url)
+        with self._making:
+            client = self._client(way_to(url))
+            self._doors[url] = client._transport_for_url(parsed), parsed  # noqa: SLF001
+        return self._doors[url]
 
     def _body(self, call: Call, reply: httpx.Response) -> bytes:
         parts: list[bytes] = []
@@ -85,18 +91,15 @@ class Wire:
             parts.append(part)
         return b"".join(parts)
 
-    def _client(self, *, secure: bool, direct: bool) -> httpx.Client:
-        """One client for TLS and one without, because certificates take 30 ms to load; and others for this
-        machine itself, which no proxy of the environment stands in front of.
-        """
-        if (secure, direct) not in self._clients:
-            trust = httpx.create_ssl_context() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            client = httpx.Client(verify=trust, trust_env=not direct, limits=LIMITS)
+    def _client(self, way: Way) -> httpx.Client:
+        if way not in self._clients:
+            with proxy_settings(way):
+                client = httpx.Client(verify=trust(way), trust_env=not way.direct, limits=LIMITS)
             for transport in (client._transport, *client._mounts.values()):  # noqa: SLF001 - no public way
                 if isinstance(transport, httpx.HTTPTransport):
                     transport._pool._network_backend = _Backend(self._limit)  # noqa: SLF001
-            self._clients[secure, direct] = client
-        return self._clients[secure, direct]
+            self._clients[way] = client
+        return self._clients[way]
 
 
 class _Limit(threading.local):
@@ -173,10 +176,6 @@ class _Stream(httpcore.NetworkStream):
 
     def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - httpcore's own signature
         return self._inner.get_extra_info(info)
-
-
-def _proxied() -> bool:
-    return any(os.environ.get(name) or os.environ.get(name.upper()) for name in PROXIES)
 
 
 def _resolve(host: str, port: int, timeout: float) -> list[str]:

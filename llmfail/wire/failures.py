@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from urllib.parse import urlsplit
 
 import httpx
 
 from llmfail import __version__
-from llmfail.core.errors import UsageError, WireCause, WireError
+from llmfail.core.errors import WireCause, WireError
 from llmfail.core.model import Call, Reply
 
 MOST_BYTES = 64 * 1024 * 1024
 """A longer reply is not an answer."""
 CONNECT_LIMIT = 10.0
 """Seconds; a host that takes longer to accept a connection is as good as down."""
-PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 
 _CAUSES: dict[type[BaseException], WireCause] = {
     socket.gaierror: "resolve",
@@ -41,9 +40,9 @@ def wire_errors(call: Call) -> Iterator[None]:
     try:
         yield
     except (OutOfTimeError, TimeoutError, httpx.TimeoutException) as error:
-        raise WireError("timeout", f"no answer from {_host(call)} in time") from error
+        raise WireError("timeout", f"no answer from {host_of(call)} in time") from error
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError) as error:
-        raise WireError(cause_of(error), f"{_host(call)}: {_text(error)}") from error
+        raise WireError(cause_of(error), f"{host_of(call)}: {text_of(error)}") from error
 
 
 @contextmanager
@@ -52,22 +51,7 @@ def body_errors(call: Call) -> Iterator[None]:
     try:
         yield
     except (httpx.RemoteProtocolError, httpx.ReadError, httpx.DecodingError) as error:
-        raise WireError("cut", f"{_host(call)}: the reply broke off in the middle") from error
-
-
-@contextmanager
-def client_needs() -> Iterator[None]:
-    """What httpx lacks to use the proxy that the environment names is for the user to install."""
-    try:
-        yield
-    except ImportError as error:
-        raise UsageError(f"the proxy of the environment needs more: {_text(error)}") from error
-
-
-def is_loopback(url: str) -> bool:
-    """Whether a call stays on this machine, where no proxy stands in front of it."""
-    host = urlsplit(url).hostname or ""
-    return host in {"localhost", "::1"} or host.startswith("127.")
+        raise WireError("cut", f"{host_of(call)}: the reply broke off in the middle") from error
 
 
 def cause_of(error: BaseException) -> WireCause:
@@ -92,26 +76,36 @@ def headers_of(call: Call) -> dict[str, str]:
 
 
 def too_long(call: Call) -> WireError:
-    return WireError("other", f"{_host(call)}: the reply is longer than {MOST_BYTES >> 20} MiB")
+    return WireError("other", f"{host_of(call)}: the reply is longer than {MOST_BYTES >> 20} MiB")
 
 
-def _host(call: Call) -> str:
+def host_of(call: Call) -> str:
+    """The host and port that a call goes to."""
     try:
         return httpx.URL(call.url).netloc.decode("ascii")
     except httpx.InvalidURL:
         return "the provider's address"
 
 
-def _text(error: BaseException) -> str:
+def text_of(error: BaseException) -> str:
     """One line. A protocol error quotes what was sent or received, keys and all, so it is not quoted."""
     if isinstance(error, httpx.RemoteProtocolError):
         return "it closed the connection, or its reply is not HTTP"
     if isinstance(error, httpx.LocalProtocolError | ValueError) and not isinstance(error, ssl.SSLError):
         return f"the request could not be sent ({type(error).__name__})"
-    return " ".join(str(error).split()) or type(error).__name__
+    system = next((found for found in _chain(error) if isinstance(found, OSError) and found.strerror), None)
+    return " ".join((_reason(system) if system else str(error)).split()) or type(error).__name__
+
+
+def _reason(error: OSError) -> str:
+    """The system's own words. asyncio has others, and TLS numbers of its own."""
+    if isinstance(error, ssl.SSLError) or error.errno not in errno.errorcode:
+        return error.strerror or ""
+    return os.strerror(error.errno or 0)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
-        error = error.__cause__ or error.__context__
+        first = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else None
+        error = first or error.__cause__ or error.__context__

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmfail.core.masking import MASK, masked
+from llmfail.core.masking import MASK, hides_in_answers, masked
 from llmfail.core.model import Secret
 
 KEYS = ["sk-ant-api03-abcDEF_123", "a/b+c=d&e<f>'g\"h\\i", "ключ-ключ-ключ"]
@@ -21,6 +21,8 @@ FORMS = [
     html.escape,
     quote,
     lambda key: quote(key, safe=""),
+    lambda key: key.encode().hex(),
+    lambda key: key.encode().hex().upper(),
 ]
 
 
@@ -30,12 +32,45 @@ def test_every_form_is_masked_and_what_stands_around_it_stays(key, form):
     assert masked(f"before {form(key)} after", Secret(key)) == f"before {MASK} after"
 
 
-@given(st.sampled_from(KEYS), st.binary(max_size=8), st.binary(max_size=8))
-def test_base64_is_masked_wherever_the_key_stands_in_it(key, before, after):
-    text = base64.b64encode(before + key.encode() + after).decode()
-    hidden = masked(text, Secret(key))
-    assert MASK in hidden
-    assert len(hidden.replace(MASK, "")) <= len(text) - len(key)
+ENCODERS = [base64.b64encode, base64.urlsafe_b64encode]
+
+
+@given(st.sampled_from(ENCODERS), st.sampled_from(KEYS), st.binary(max_size=8), st.binary(max_size=8))
+def test_base64_is_masked_wherever_the_key_stands_in_it(encode, key, before, after):
+    text = encode(before + key.encode() + after).decode()
+    left, mask, right = masked(text, Secret(key)).partition(MASK)
+    assert mask
+    # Beside the mask stand the characters of the text around it, one at each edge shared with the key.
+    assert len(left) <= -(-len(before) * 8 // 6)
+    assert len(right.rstrip("=")) <= -(-len(after) * 8 // 6) + 1
+
+
+PLACEHOLDERS = [
+    "none",
+    "ollama",
+    "password",
+    "lm-studio",
+    "not-needed",
+    "your_api_key",
+    "CHANGE-ME",
+    "Password",
+]
+REAL = [*KEYS, "sk-1234567890", "hunter22", "abcdefgHIJKLmnop", "a" * 24, "0123-4567"]
+
+
+@pytest.mark.parametrize("key", PLACEHOLDERS)
+def test_a_placeholder_stays_in_answers_and_is_masked_in_notes_as_far_as_it_is_long_enough(key):
+    assert not hides_in_answers(Secret(key))
+    assert MASK in masked(f"the key {key} is wrong", Secret(key))
+
+
+@pytest.mark.parametrize("key", REAL)
+def test_a_key_is_masked_in_answers(key):
+    assert hides_in_answers(Secret(key))
+
+
+def test_where_there_is_no_key_nothing_is_masked():
+    assert not hides_in_answers(None)
 
 
 @pytest.mark.parametrize("text", ["", "nothing here", "sk-ant"])

@@ -3,9 +3,10 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from llmfail.core.model import Message, Request, Target
-from llmfail.core.plan import Candidate, Chance, arrange, obstacle, share
+from llmfail.core.plan import Candidate, Chance, arrange, needs_of, obstacle, share
 from llmfail.core.pricing import Price
 
 REQUEST = Request((Message("user", "x" * 8000),), max_tokens=1000)
@@ -81,7 +82,10 @@ def test_every_order_of_an_empty_chain_is_empty():
     ],
 )
 def test_a_candidate_is_left_out_only_for_what_is_known(facts, overflowed, reason):
-    found = obstacle(candidate("a", **facts), REQUEST, overflowed)
+    needs = needs_of(REQUEST)
+    if overflowed is not None:
+        needs = replace(needs, context=overflowed + 1)
+    found = obstacle(candidate("a", **facts), needs)
     assert (found and found.reason) == reason
 
 

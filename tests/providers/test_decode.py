@@ -1,6 +1,7 @@
 """What an answer says: text, end, usage in all its parts."""
 
 import json
+import math
 
 import pytest
 from documents import DOCUMENTS
@@ -180,13 +181,75 @@ def test_a_chat_completion(document, completion):
         ({"prompt_tokens": 1, "cost": "0.1"}, Usage(1)),
         ({"prompt_tokens": 1, "cost": True}, Usage(1)),
         ({"prompt_tokens": 1, "cost": 1e300}, Usage(1)),
-        ({"prompt_tokens": -1, "completion_tokens": "x"}, Usage()),
-        ({"prompt_tokens": True, "completion_tokens": 3.0}, Usage(output_tokens=3)),
-        ({"prompt_tokens": 10**400}, Usage()),
+        ({"prompt_tokens": 1.0, "completion_tokens": 3.0}, Usage(1, output_tokens=3)),
+        # Nothing that counts.
+        ({"total_tokens": 15}, None),
+        ({"prompt_tokens": None, "completion_tokens": None}, None),
+        ("lots", None),
+        # A part is never larger than the whole.
+        ({"prompt_tokens": 1, "prompt_tokens_details": {"cached_tokens": 999}}, Usage(1, 1)),
+        ({"prompt_tokens": 5, "prompt_cache_hit_tokens": 999}, Usage(5, 5)),
+        (
+            {"prompt_tokens": 5, "prompt_tokens_details": {"cached_tokens": 4, "cache_write_tokens": 4}},
+            Usage(5, 4, 1),
+        ),
+        # A part that nobody can read is none; what it costs is in the whole.
+        ({"prompt_tokens": 5, "prompt_tokens_details": {"cached_tokens": "all"}}, Usage(5)),
     ],
 )
 def test_the_usage_of_a_chat_completion(usage, expected):
     assert decode("openai", chat(usage=usage)).usage == expected
+
+
+UNREADABLE = ["five", "3", "", -1, 2.5, True, [], 10**30, 1e308, 10**400, math.nan, math.inf, 10**9 + 1]
+COUNTS = [
+    ("openai", "prompt_tokens", "completion_tokens"),
+    ("openai", "completion_tokens", "prompt_tokens"),
+    ("anthropic", "input_tokens", "output_tokens"),
+    ("anthropic", "output_tokens", "input_tokens"),
+    ("anthropic", "cache_read_input_tokens", "output_tokens"),
+    ("anthropic", "cache_creation_input_tokens", "output_tokens"),
+    ("gemini", "promptTokenCount", "candidatesTokenCount"),
+    ("gemini", "toolUsePromptTokenCount", "candidatesTokenCount"),
+    ("gemini", "candidatesTokenCount", "promptTokenCount"),
+    ("gemini", "thoughtsTokenCount", "promptTokenCount"),
+]
+
+
+def answer_with(api, usage):
+    match api:
+        case "openai":
+            return chat(usage=usage)
+        case "anthropic":
+            return claude(usage=usage)
+        case _:
+            return gemini(usageMetadata=usage)
+
+
+@pytest.mark.parametrize("value", UNREADABLE, ids=lambda value: repr(value)[:12])
+@pytest.mark.parametrize(("api", "name", "other"), COUNTS)
+def test_a_usage_with_a_count_that_is_none_is_unknown_and_the_answer_is_kept(api, name, other, value):
+    answer = decode(api, answer_with(api, {name: value, other: 3}))
+    assert answer.text == "Hello"
+    assert answer.usage is None
+    assert decode(api, answer_with(api, {name: 7, other: 3})).usage is not None
+
+
+@pytest.mark.parametrize("digits", ["NaN", "-Infinity", "1" * 5000])
+def test_a_body_with_a_number_that_json_or_python_does_not_know_is_still_an_answer(digits):
+    raw = json.dumps(chat(usage={"prompt_tokens": "?", "completion_tokens": 3})).replace('"?"', digits)
+    answer = decode("openai", raw.encode())
+    assert (answer.text, answer.usage) == ("Hello", None)
+
+
+def test_what_gemini_cached_is_no_more_than_its_input():
+    usage = {"promptTokenCount": 5, "cachedContentTokenCount": 999}
+    assert decode("gemini", gemini(usageMetadata=usage)).usage == Usage(5, 5)
+
+
+def test_what_claude_thought_is_no_more_than_its_output():
+    usage = {"input_tokens": 5, "output_tokens": 2, "output_tokens_details": {"thinking_tokens": 9}}
+    assert decode("anthropic", claude(usage=usage)).usage == Usage(5, output_tokens=2, reasoning_tokens=2)
 
 
 @pytest.mark.parametrize("api", ["gemini", "vertex"])
@@ -298,6 +361,21 @@ def test_halves_of_surrogate_pairs_in_an_answer_become_printable():
             Embedding(((1.0,), (2.0,)), Usage(5)),
         ),
         ("vertex", {"predictions": [{"embeddings": {"values": [1]}}]}, Embedding(((1.0,),))),
+        (
+            "vertex",
+            {
+                "predictions": [
+                    {"embeddings": {"values": [1], "statistics": {"token_count": 2}}},
+                    {"embeddings": {"values": [2], "statistics": {"token_count": "x"}}},
+                ]
+            },
+            Embedding(((1.0,), (2.0,))),
+        ),
+        (
+            "openai",
+            {"data": [{"embedding": [1]}], "usage": {"prompt_tokens": "x", "total_tokens": 4}},
+            Embedding(((1.0,),)),
+        ),
     ],
 )
 def test_embeddings_come_in_the_order_of_the_texts(api, document, embedding):

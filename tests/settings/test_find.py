@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from llmfail.core.errors import SettingsError
+from llmfail.core.errors import SettingsError, UsageError
 from llmfail.settings import Origin, load
 from llmfail.settings.find import find, packaged, user_directory
+from llmfail.settings.state import state_directory
+
+
+def find_config(named, home):
+    return find(None, {"LLMFAIL_CONFIG": named}, home)
+
+
+def find_state(named, _home):
+    return state_directory(None, {"LLMFAIL_STATE_DIR": named})
 
 
 def test_the_first_of_option_variable_directory_user_and_package_is_chosen(home):
@@ -39,6 +48,17 @@ def test_a_file_that_was_named_and_is_not_there_is_an_error_not_a_reason_to_look
     (home / "llmfail.yaml").write_text("version: 1")
     with pytest.raises(SettingsError, match=r"gone\.yaml: .*no such file"):
         load(None, {"LLMFAIL_CONFIG": "gone.yaml"}, home, state)
+
+
+def test_a_name_that_is_too_long_is_a_file_that_cannot_be_read(home, state):
+    with pytest.raises(SettingsError, match="file name too long"):
+        load(home / ("n" * 300), {}, home, state)
+
+
+@pytest.mark.parametrize("place", [find_config, find_state])
+def test_the_home_of_nobody_is_an_error(home, place):
+    with pytest.raises(UsageError, match=r"~nobody-is-called-so/x: there is no such home directory"):
+        place("~nobody-is-called-so/x", home)
 
 
 def test_a_broken_link_in_the_current_directory_is_an_error(home, state):

@@ -108,9 +108,50 @@ def test_the_list_of_ends_is_dated_and_its_dates_are_dates():
 
 def test_a_key_that_goes_to_another_than_its_owner_is_told(warnings):
     found = warnings("providers: {groq: {api: openai, api_key: '${GROQ_API_KEY}'}}")
-    assert found == {
-        "providers.groq.base_url": "GROQ_API_KEY goes to api.openai.com; its owner is api.groq.com"
-    }
+    assert found["providers.groq.base_url"] == (
+        "GROQ_API_KEY goes to api.openai.com; its owner is api.groq.com"
+    )
+
+
+NOBODY = {
+    "no provider": ("providers: {}", "providers"),
+    "nothing": ("version: 1", "providers"),
+    "a provider and no feature": ("providers: {l: {api: openai, api_key: none}}", "features"),
+    "a feature without a target": (
+        "providers: {l: {api: openai, api_key: none}}\nfeatures: {x: {}}",
+        "features",
+    ),
+    "a feature that can choose": (
+        "providers: {l: {api: openai, api_key: none}}\nfeatures: {x: {}}\nmodels: {l/m: {}}",
+        None,
+    ),
+    "a feature with a target": (
+        "providers: {l: {api: openai, api_key: none}}\nfeatures: {x: {primary: l/m}}",
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "place"), NOBODY.values(), ids=NOBODY)
+def test_a_configuration_with_which_nothing_can_answer_is_told(warnings, text, place):
+    found = {at for at, message in warnings(text).items() if "nothing can answer" in message}
+    assert found == ({place} if place else set())
+
+
+@pytest.mark.parametrize(
+    ("text", "environ"),
+    [
+        ("store: redis://localhost:6379/0", {}),
+        ("store: disk", {"LLMFAIL_STORE": "redis://localhost:6379/0"}),
+    ],
+)
+def test_a_store_that_is_not_there_yet_is_valid_and_told_wherever_it_is_named(home, text, environ):
+    path = home / "named.yaml"
+    path.write_text(text)
+    examination = examine(path, environ, home)
+    assert examination.problems == ()
+    found = dict(lint(examination.reading.settings, examination.tree, TODAY))
+    assert "redis is not supported by this version yet" in found["store",]
 
 
 def test_what_is_not_used_yet_is_one_line_that_names_only_what_the_file_has(warnings):

@@ -11,7 +11,7 @@ import pytest
 
 from llmfail.core.errors import SettingsError
 from llmfail.settings import load
-from llmfail.settings.cache import recall
+from llmfail.settings.cache import LARGEST, recall
 
 TEXT = "providers: {p: {api: openai, api_key: '${K}'}}\nfeatures: {x: {primary: p/m, timeout: 5}}\n"
 
@@ -142,3 +142,26 @@ def test_a_state_directory_that_is_a_file_or_full_of_obstacles_is_no_trouble(hom
     entry.mkdir()
     assert load(config, {}, home, state).feature("x").timeout == 5
     assert [each.name for each in state.iterdir()] == [entry.name], "no draft is left behind"
+
+
+OBSTACLES = {
+    "pipe": os.mkfifo,
+    "endless": lambda path: path.symlink_to("/dev/zero"),
+    "link": lambda path: path.symlink_to(path.parent.parent / "kept.json"),
+    "huge": lambda path: path.touch() or os.truncate(path, LARGEST + 1),
+}
+
+
+@pytest.mark.parametrize("plant", OBSTACLES.values(), ids=OBSTACLES)
+def test_an_entry_that_is_no_plain_file_is_not_used(home, state, config, plant):
+    load(config, {}, home, state)
+    (entry,) = entries(state)
+    entry.rename(state.parent / "kept.json")
+    plant(entry)
+    assert recall(state, config, TEXT) is None
+    assert load(config, {}, home, state).feature("x").timeout == 5
+    assert recall(state, config, TEXT) is not None, "and it was made anew"
+
+
+def test_a_state_directory_that_cannot_be_is_no_trouble(home, config):
+    assert load(config, {}, home, home / ("n" * 300)).feature("x").timeout == 5

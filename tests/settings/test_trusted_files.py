@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from llmfail.core.errors import UsageError
 from llmfail.settings import load
 from llmfail.settings.find import Origin, Source
+from llmfail.settings.load import examine
 from llmfail.settings.objections import OWNERS
 from llmfail.settings.trust import accept
 
@@ -146,6 +148,57 @@ def test_the_refusal_says_what_would_happen_where(found):
     assert "config trust" in second
 
 
+KEY = "would send ANTHROPIC_API_KEY to "
+GOOGLE = "would send a Google token to "
+WHY = {
+    "another host": (
+        key_at("https://evil.example/v1"),
+        f"{KEY}evil.example, which is not its owner's host (api.anthropic.com)",
+    ),
+    "another host at a port": (key_at("http://127.0.0.1:8080"), f"{KEY}127.0.0.1:8080, which is not its"),
+    "another port": (
+        key_at("https://api.anthropic.com:8443"),
+        f"{KEY}api.anthropic.com:8443, whose port is not the usual 443",
+    ),
+    "no TLS": (key_at("http://api.anthropic.com"), f"{KEY}http://api.anthropic.com, which is not https"),
+    "no TLS at a port": (
+        key_at("http://api.anthropic.com:443"),
+        "http://api.anthropic.com:443, which is not",
+    ),
+    "nobody's": (
+        key_at("https://api.anthropic.com", "SECRET"),
+        "would send SECRET to api.anthropic.com, although no host is known as its owner",
+    ),
+    "another vendor by default": (
+        provider("api: openai, api_key: '${ANTHROPIC_API_KEY}'"),
+        f"{KEY}api.openai.com, which is not its owner's host",
+    ),
+    "no URL": (
+        provider("api: openai, api_key: '${OPENAI_API_KEY}', base_url: '${X}'"),
+        "would send OPENAI_API_KEY to a host that is not its owner's",
+    ),
+    "token to another host": (
+        provider("api: vertex, project: p, base_url: 'https://evil.example:1'"),
+        f"{GOOGLE}evil.example:1, which is none of Google's hosts for Vertex",
+    ),
+    "token at another port": (
+        provider("api: vertex, project: p, base_url: 'https://aiplatform.googleapis.com:1'"),
+        f"{GOOGLE}aiplatform.googleapis.com:1, whose port is not the usual 443",
+    ),
+    "token of a variable": (
+        provider("api: vertex, project: p, token: '${SECRET}'"),
+        "would send SECRET to aiplatform.googleapis.com, although no host is known as its owner",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "said"), WHY.values(), ids=WHY)
+def test_the_refusal_says_which_port_and_what_is_wrong_with_it(home, text, said):
+    (home / "llmfail.yaml").write_text(text)
+    found = [message for _, message in examine(None, KEYS, home).objections]
+    assert any(said in message for message in found), found
+
+
 COMMAND = "features: {x: {degrade: [command: [id]]}}\n"
 
 
@@ -197,10 +250,38 @@ def test_a_damaged_record_is_no_consent_and_can_be_written_again(found, home, st
     assert found(COMMAND)
 
 
-def test_consent_that_cannot_be_kept_is_an_error(home):
+@pytest.mark.parametrize("name", ["file", "n" * 300])
+def test_consent_that_cannot_be_kept_is_an_error(home, name):
     (home / "file").touch()
     with pytest.raises(UsageError, match="cannot write"):
-        accept(home / "llmfail.yaml", COMMAND, home / "file")
+        accept(home / "llmfail.yaml", COMMAND, home / name)
+
+
+def test_where_no_state_can_be_kept_nothing_is_trusted_and_the_rest_works(home):
+    (home / "llmfail.yaml").write_text(COMMAND)
+    nowhere = home / ("n" * 300)
+    with pytest.raises(UsageError, match="config trust"):
+        load(None, {}, home, nowhere)
+    assert load(home / "llmfail.yaml", {}, home, nowhere).feature("x").degrade
+
+
+OBSTACLES = {
+    "pipe": os.mkfifo,
+    "endless": lambda path: path.symlink_to("/dev/zero"),
+    "link": lambda path: path.symlink_to(path.parent.parent / "planted.json"),
+    "directory": Path.mkdir,
+}
+
+
+@pytest.mark.parametrize("plant", OBSTACLES.values(), ids=OBSTACLES)
+def test_a_record_that_is_no_plain_file_is_no_consent(home, state, plant):
+    planted = home / "llmfail.yaml"
+    planted.write_text(COMMAND)
+    accept(planted, COMMAND, state)
+    (state / "trusted.json").rename(state.parent / "planted.json")
+    plant(state / "trusted.json")
+    with pytest.raises(UsageError, match="config trust"):
+        load(None, {}, home, state)
 
 
 def test_what_the_user_overrides_is_the_users_own(found):

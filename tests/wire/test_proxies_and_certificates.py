@@ -1,0 +1,232 @@
+"""Proxies and certificates of the environment: used, passed by for this machine, and blamed for what they do.
+
+Both wires, real sockets.
+"""
+
+import asyncio
+import contextlib
+import socket
+import threading
+
+import pytest
+
+from llmfail.core.errors import UsageError, WireError
+from llmfail.core.model import Call
+from llmfail.wire import aio
+from llmfail.wire.aio import AsyncWire
+from llmfail.wire.blocking import Wire
+from llmfail.wire.environment import is_loopback
+
+VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "ssl_cert_file", "ssl_cert_dir")
+NO_CERTIFICATE = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+
+
+@pytest.fixture(autouse=True)
+def nothing_set(monkeypatch):
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+def blocking(url):
+    wire = Wire()
+    try:
+        return wire.send(Call("POST", url, {}, b"{}"), 5)
+    finally:
+        wire.close()
+
+
+def asynchronous(url):
+    async def once():
+        wire = AsyncWire()
+        try:
+            return await wire.send(Call("POST", url, {}, b"{}"), 5)
+        finally:
+            await wire.close()
+
+    return asyncio.run(once())
+
+
+@pytest.fixture(params=[blocking, asynchronous])
+def send(request):
+    return request.param
+
+
+@pytest.fixture
+def closed():
+    """A port of this machine where nobody listens."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
+
+
+@contextlib.contextmanager
+def server(answer):
+    """Answers the first thing that each connection says; yields its port."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve():
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    with connection:
+                        connection.recv(65536)
+                        connection.sendall(answer)
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+CERTIFICATES = {
+    "SSL_CERT_FILE that is not there": ("SSL_CERT_FILE", None, "No such file or directory"),
+    "SSL_CERT_FILE without certificates": ("SSL_CERT_FILE", "", ""),
+    "SSL_CERT_FILE with a broken one": ("SSL_CERT_FILE", NO_CERTIFICATE, ""),
+    "SSL_CERT_DIR that is not there": ("SSL_CERT_DIR", None, "not a directory"),
+    "SSL_CERT_DIR that is a file": ("SSL_CERT_DIR", "x", "not a directory"),
+}
+
+
+@pytest.mark.parametrize(("variable", "content", "why"), CERTIFICATES.values(), ids=CERTIFICATES)
+def test_certificates_that_cannot_be_read_are_a_mistake_of_ours(
+    send, monkeypatch, tmp_path, variable, content, why
+):
+    path = tmp_path / "certificates"
+    if content is not None:
+        path.write_text(content)
+    monkeypatch.setenv(variable, str(path))
+    with pytest.raises(UsageError, match=f"{variable}={path} cannot be used: .*{why}"):
+        send("https://far.invalid/v1")
+
+
+def test_a_directory_of_certificates_among_several_is_enough(send, monkeypatch, tmp_path):
+    monkeypatch.setenv("SSL_CERT_DIR", f"/nope:{tmp_path}")
+    with pytest.raises(WireError) as raised:
+        send("https://far.invalid/v1")
+    assert raised.value.cause == "resolve"
+
+
+def test_a_call_without_tls_needs_no_certificates(send, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", "/nope")
+    with server(b"HTTP/1.1 204 None\r\n\r\n") as port:
+        assert send(f"http://127.0.0.1:{port}/").status == 204
+
+
+NO_PROXIES = {
+    "no port": ("HTTPS_PROXY", "::::", "HTTPS_PROXY is not the address of a proxy"),
+    "a password in it": ("HTTPS_PROXY", "http://me:hunter2@host:port", "HTTPS_PROXY is not the address"),
+    "a port too high": ("http_proxy", "http://me:hunter2@host:99999", "http_proxy is not the address"),
+    "no proxy of ours": ("ALL_PROXY", "ftp://hunter2@host", "ALL_PROXY is not the address of a proxy"),
+    "no list": ("NO_PROXY", "::::", "NO_PROXY is not a list of hosts"),
+}
+
+
+@pytest.mark.parametrize(("variable", "value", "said"), NO_PROXIES.values(), ids=NO_PROXIES)
+def test_a_proxy_that_is_none_is_a_mistake_of_ours_and_no_password_is_shown(
+    send, monkeypatch, variable, value, said
+):
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(UsageError, match=said) as raised:
+        send("https://far.invalid/v1")
+    assert "hunter2" not in str(raised.value)
+
+
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
+def test_a_proxy_that_refuses_is_named_and_is_no_route(send, monkeypatch, closed, variable):
+    monkeypatch.setenv(variable, f"http://me:hunter2@127.0.0.1:{closed}")
+    with pytest.raises(WireError) as raised:
+        send("https://far.invalid/v1")
+    assert str(raised.value) == f"the proxy 127.0.0.1:{closed} of {variable}: Connection refused"
+    assert raised.value.cause == "route"
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_that_has_no_address_is_no_route(send, monkeypatch, scheme):
+    monkeypatch.setenv(f"{scheme}_proxy", "proxy.invalid:3128")
+    with pytest.raises(WireError, match=f"the proxy proxy.invalid:3128 of {scheme}_proxy: ") as raised:
+        send(f"{scheme}://far.invalid/v1")
+    assert raised.value.cause == "route"
+
+
+def test_a_proxy_that_lets_nobody_through_is_no_route(send, monkeypatch):
+    with server(b"HTTP/1.1 407 Who are you\r\ncontent-length: 0\r\n\r\n") as port:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{port}")
+        with pytest.raises(WireError, match=f"the proxy 127.0.0.1:{port} of HTTPS_PROXY: 407") as raised:
+            send("https://far.invalid/v1")
+    assert raised.value.cause == "route"
+
+
+def test_tls_that_fails_behind_a_proxy_is_not_the_proxys(send, monkeypatch):
+    with server(b"HTTP/1.1 200 Go\r\n\r\nthis is no handshake" * 9) as port:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{port}")
+        with pytest.raises(WireError, match=r"^far\.invalid: ") as raised:
+            send("https://far.invalid/v1")
+    assert raised.value.cause == "tls"
+
+
+def test_no_proxy_stands_before_this_machine(send, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "::::")
+    with server(b"HTTP/1.1 204 None\r\n\r\n") as port:
+        assert send(f"http://127.0.0.1:{port}/").status == 204
+
+
+@pytest.mark.parametrize("host", ["proxied.invalid", "127.1.invalid"])
+def test_a_proxy_stands_before_every_other_host(send, monkeypatch, host):
+    with server(b"HTTP/1.1 204 None\r\n\r\n") as port:
+        monkeypatch.setenv("http_proxy", f"127.0.0.1:{port}")
+        assert send(f"http://{host}/").status == 204
+
+
+def test_a_host_that_no_proxy_names_is_reached_without_it(send, monkeypatch):
+    monkeypatch.setenv("http_proxy", "127.0.0.1:1")
+    monkeypatch.setenv("no_proxy", "far.invalid")
+    with pytest.raises(WireError, match=r"^far\.invalid") as raised:
+        send("http://far.invalid/")
+    assert raised.value.cause == "resolve"
+
+
+@pytest.mark.parametrize(
+    ("url", "ours"),
+    [
+        ("http://localhost:1/v1", True),
+        ("http://LOCALHOST/", True),
+        ("http://127.0.0.1/", True),
+        ("http://127.9.9.9:80/", True),
+        ("http://[::1]:1/", True),
+        ("http://127.1.invalid/", False),
+        ("http://127.evil.example/", False),
+        ("http://localhost.evil.example/", False),
+        ("http://128.0.0.1/", False),
+        ("https://[::2]/", False),
+        ("nowhere", False),
+    ],
+)
+def test_this_machine_is_known_by_its_address_not_by_how_a_name_begins(url, ours):
+    assert is_loopback(url) is ours
+
+
+def test_nobody_listening_on_localhost_is_refused_whichever_addresses_it_has(send, closed):
+    with pytest.raises(WireError) as raised:
+        send(f"http://localhost:{closed}/")
+    assert raised.value.cause == "refused"
+
+
+def test_a_call_that_had_no_turn_says_so():
+    silent = socket.create_server(("127.0.0.1", 0))
+    url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+
+    async def crowd():
+        wire = AsyncWire()
+        busy = [asyncio.create_task(wire.send(Call("GET", url, {}), 60)) for _ in range(aio.MOST_CALLS)]
+        await asyncio.sleep(0)
+        try:
+            await wire.send(Call("GET", "http://far.invalid:1/", {}), 0.01)
+        finally:
+            for task in busy:
+                task.cancel()
+            await asyncio.gather(*busy, return_exceptions=True)
+            await wire.close()
+
+    with silent, pytest.raises(WireError, match=r"far\.invalid:1: not asked, no turn in time") as raised:
+        asyncio.run(crowd())
+    assert raised.value.cause == "timeout"
