@@ -14,9 +14,9 @@ from llmfail.wire.failures import (
     MOST_BYTES,
     OutOfTimeError,
     body_errors,
+    headers_from,
     headers_of,
     host_of,
-    reply_of,
     too_long,
     wire_errors,
 )
@@ -72,7 +72,7 @@ class AsyncWire:
                 body = await _body(call, reply)
         finally:
             await reply.aclose()
-        return reply_of(reply, body)
+        return Reply(reply.status_code, headers_from(reply.headers.raw), body)
 
     def _client(self, way: Way) -> httpx.AsyncClient:
         if way not in self._clients:

@@ -1,7 +1,8 @@
 """The wire for one call at a time per thread: blocking httpx whose every socket operation ends in time.
 
 httpx limits each read, not the whole reply, so a server that sends a byte now and then could hold a caller
-for ever. Here the network backend under httpx's pool cuts every operation to what is left of the call.
+for ever. Here the network backend under httpx's pool cuts every operation to what is left of the call. The
+pools are httpx's, with its proxies, certificates and errors; each call goes to its pool directly.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
 
 import httpcore
 import httpx
+from httpx._transports.default import map_httpcore_exceptions
 
 from llmfail.core.model import Call, Reply
 from llmfail.wire.environment import Way, proxy_errors, proxy_settings, trust, way_to
@@ -23,8 +25,8 @@ from llmfail.wire.failures import (
     MOST_BYTES,
     OutOfTimeError,
     body_errors,
+    headers_from,
     headers_of,
-    reply_of,
     too_long,
     wire_errors,
 )
@@ -35,35 +37,39 @@ LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=20)
 SocketOption = tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
 
 
+class _Door(NamedTuple):
+    """The way to one URL, found once: parsing it and asking the environment takes as long as sending."""
+
+    transport: httpx.HTTPTransport
+    pool: httpcore.ConnectionPool
+    url: httpcore.URL
+    host: tuple[bytes, bytes]
+
+
 class Wire:
     """Connections of this process. May be used by several threads; each call blocks its own."""
 
     def __init__(self) -> None:
         self._limit = _Limit()
         self._clients: dict[Way, httpx.Client] = {}
-        self._doors: dict[str, tuple[httpx.BaseTransport, httpx.URL]] = {}
+        self._doors: dict[str, _Door] = {}
         self._making = threading.Lock()
 
     def send(self, call: Call, timeout: float) -> Reply:
         """The whole reply. Raises WireError; ``timeout`` in seconds covers everything."""
         self._limit.start(timeout)
         with wire_errors(call):
-            transport, url = self._doors.get(call.url) or self._door(call.url)
-            request = httpx.Request(
-                call.method,
-                url,
-                headers=headers_of(call),
-                content=call.body,
-                extensions={"timeout": {"pool": timeout}},
-            )
-            with proxy_errors(transport, call):
-                reply = transport.handle_request(request)
+            door = self._doors.get(call.url) or self._door(call.url)
+            request = _request(call, door, timeout)
+            with proxy_errors(door.transport, call), map_httpcore_exceptions():
+                reply = door.pool.handle_request(request)
             try:
-                with body_errors(call):
-                    body = self._body(call, reply)
+                with body_errors(call), map_httpcore_exceptions():
+                    headers = headers_from(reply.headers)
+                    body = _body(call, _decoded(reply) if "content-encoding" in headers else _parts(reply))
             finally:
                 reply.close()
-        return reply_of(reply, body)
+        return Reply(reply.status, headers, body)
 
     def close(self) -> None:
         for client in self._clients.values():
@@ -71,25 +77,16 @@ class Wire:
         self._clients.clear()
         self._doors.clear()
 
-    def _door(self, url: str) -> tuple[httpx.BaseTransport, httpx.URL]:
-        """The way to a URL, found once: parsing it and asking the environment takes as long as sending. It
-        leads past the client's cookies, redirects and hooks, which cost a quarter of a call.
-        """
+    def _door(self, url: str) -> _Door:
         parsed = httpx.URL(url)
         with self._making:
-            client = self._client(way_to(url))
-            self._doors[url] = client._transport_for_url(parsed), parsed  # noqa: SLF001
+            transport = self._client(way_to(url))._transport_for_url(parsed)  # noqa: SLF001 - no public way
+        assert isinstance(transport, httpx.HTTPTransport)
+        target = httpcore.URL(
+            scheme=parsed.raw_scheme, host=parsed.raw_host, port=parsed.port, target=parsed.raw_path
+        )
+        self._doors[url] = _Door(transport, transport._pool, target, (b"host", parsed.netloc))  # noqa: SLF001
         return self._doors[url]
-
-    def _body(self, call: Call, reply: httpx.Response) -> bytes:
-        parts: list[bytes] = []
-        size = 0
-        for part in reply.iter_bytes():
-            size += len(part)
-            if size > MOST_BYTES:
-                raise too_long(call)
-            parts.append(part)
-        return b"".join(parts)
 
     def _client(self, way: Way) -> httpx.Client:
         if way not in self._clients:
@@ -100,6 +97,49 @@ class Wire:
                     transport._pool._network_backend = _Backend(self._limit)  # noqa: SLF001
             self._clients[way] = client
         return self._clients[way]
+
+
+def _request(call: Call, door: _Door, timeout: float) -> httpcore.Request:
+    """Past httpx's client and its requests, which cost as much as the connection itself."""
+    headers = [(name.encode("ascii"), text.encode("ascii")) for name, text in headers_of(call).items()]
+    length = (b"content-length", str(len(call.body)).encode())
+    return httpcore.Request(
+        call.method,
+        door.url,
+        headers=[door.host, *headers, *([length] if call.body else [])],
+        content=call.body,
+        extensions={"timeout": {"pool": timeout}},
+    )
+
+
+def _parts(reply: httpcore.Response) -> Iterator[bytes]:
+    assert isinstance(reply.stream, Iterable)
+    return iter(reply.stream)
+
+
+def _decoded(reply: httpcore.Response) -> Iterator[bytes]:
+    """A compressed reply, unpacked as httpx does it."""
+    stream = _Compressed(_parts(reply))
+    return httpx.Response(reply.status, headers=reply.headers, stream=stream).iter_bytes()
+
+
+class _Compressed(httpx.SyncByteStream):
+    def __init__(self, parts: Iterator[bytes]) -> None:
+        self._parts = parts
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._parts
+
+
+def _body(call: Call, parts: Iterator[bytes]) -> bytes:
+    kept: list[bytes] = []
+    size = 0
+    for part in parts:
+        size += len(part)
+        if size > MOST_BYTES:
+            raise too_long(call)
+        kept.append(part)
+    return b"".join(kept)
 
 
 class _Limit(threading.local):

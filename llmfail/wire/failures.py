@@ -6,14 +6,14 @@ import errno
 import os
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import httpx
 
 from llmfail import __version__
 from llmfail.core.errors import WireCause, WireError
-from llmfail.core.model import Call, Reply
+from llmfail.core.model import Call
 
 MOST_BYTES = 64 * 1024 * 1024
 """A longer reply is not an answer."""
@@ -65,10 +65,9 @@ def cause_of(error: BaseException) -> WireCause:
     return "reset" if isinstance(error, httpx.NetworkError | httpx.RemoteProtocolError) else "other"
 
 
-def reply_of(reply: httpx.Response, body: bytes) -> Reply:
-    """A reply of httpx as ours. Its own view of the headers costs more than everything else here."""
-    headers = {name.decode("latin-1").lower(): text.decode("latin-1") for name, text in reply.headers.raw}
-    return Reply(reply.status_code, headers, body)
+def headers_from(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Headers as ours. httpx's own view of them costs more than everything else here."""
+    return {name.decode("latin-1").lower(): text.decode("latin-1") for name, text in raw}
 
 
 def headers_of(call: Call) -> dict[str, str]:
