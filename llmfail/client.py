@@ -92,6 +92,9 @@ def ask_of(prompt: str | Sequence[Message], **options: Unpack[Options]) -> Ask:
         targets = tuple(map(Target.parse, [model] if isinstance(model, str) else model))
     except ValueError as error:
         raise UsageError(str(error)) from error
+    temperature = options.get("temperature")
+    if temperature is not None and not 0 <= temperature < float("inf"):
+        raise UsageError(f"temperature must be a number from 0, got {temperature!r}")
     if isinstance(options.get("stop"), str):
         raise UsageError("stop is a list of texts, got one text")
     rest: dict[str, Any] = {key: options[key] for key in options.keys() - {"model", "attachments"}}  # type: ignore[literal-required]

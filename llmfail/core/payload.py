@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 _HTML = ("<!doctype html", "<html", "<head", "<body", "<center", "<h1", "<title", "<!--")
@@ -41,6 +42,14 @@ def parse(body: bytes) -> Payload:
     """Never raises. Blank lines in front, sent to keep a connection alive, are skipped."""
     if not body.strip(_BLANK):
         return NotJson("")
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return _leniently(body)
+
+
+def _leniently(body: bytes) -> Payload:
+    """What is not strictly JSON, or is, with numbers that are no counts."""
     try:
         return json.loads(body, parse_int=_whole)
     except (ValueError, RecursionError):

@@ -100,6 +100,8 @@ class Step(NamedTuple):
 
 def together(steps: Sequence[Step]) -> Step:
     """Several changes as one, each seeing what those before it have written."""
+    if len(steps) == 1:
+        return steps[0]
 
     def change(values: Values, now: float) -> Writes:
         seen = dict(values)

@@ -7,6 +7,8 @@ works: if at least two hosts were tried and not one could be found, they say not
 
 from __future__ import annotations
 
+from functools import partial
+
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -15,6 +17,7 @@ from llmfail.core.gate import Admitted, Gate, Refused, Settlement
 from llmfail.core.outcome import Kind
 from llmfail.core.record import Step, Values, Writes, together, told
 from llmfail.engine.ports import Ports
+from llmfail.store.base import Change
 
 LEASE_MARGIN = 30.0
 """Seconds that a trial's place outlives its timeout."""
@@ -47,17 +50,13 @@ class Ledger:
         """Ask for a call that may take so many seconds, and settle what is due."""
         self._leases += 1
         lease = f"{self._name}.{self._leases}"
+        admission = partial(gates.admit, gate, lease, limit + LEASE_MARGIN)
         due = self._take_due()
-        before = together([self._settlement(made) for made in due])
-
-        def change(values: Values, now: float) -> tuple[Writes, Admitted | Refused]:
-            settled = before.change(values, now)
-            seen = {**values, **told(settled)}
-            writes, answer = gates.admit(gate, lease, limit + LEASE_MARGIN, seen, now)
-            return {**settled, **writes}, answer
-
         try:
-            return await self._ports.keeper.update([*before.keys, *gate.keys], change)
+            if not due:
+                return await self._ports.keeper.update(gate.keys, admission)
+            before = together([self._settlement(made) for made in due])
+            return await self._ports.keeper.update([*before.keys, *gate.keys], _after(before, admission))
         except BaseException:
             # Whoever is stopped in the middle does not know whether anything was written.
             self._open = [*due, *self._open]
@@ -92,9 +91,10 @@ class Ledger:
             await self._write(together(steps))
 
     def _take_due(self) -> list[Made]:
-        waiting = [made for made in self._open if self._waits(made)]
+        if not self._open:
+            return []
         due = [made for made in self._open if not self._waits(made)]
-        self._open = waiting
+        self._open = [made for made in self._open if self._waits(made)]
         return due
 
     def _waits(self, made: Made) -> bool:
@@ -113,3 +113,14 @@ class Ledger:
 
     async def _write(self, step: Step) -> None:
         await self._ports.keeper.update(step.keys, lambda values, now: (step.change(values, now), None))
+
+
+def _after(before: Step, admission: Change[Admitted | Refused]) -> Change[Admitted | Refused]:
+    """An admission that sees what was settled in the same step."""
+
+    def change(values: Values, now: float) -> tuple[Writes, Admitted | Refused]:
+        settled = before.change(values, now)
+        writes, answer = admission({**values, **told(settled)}, now)
+        return {**settled, **writes}, answer
+
+    return change

@@ -124,12 +124,13 @@ class Walk:
     ) -> Found | Outcome | None:
         """One admitted call, settled; None when nothing was sent."""
         route = self._routes[candidate.target]
-        admitted = await self._ledger.admit(route.gate, self._limit(candidate, later))
+        limit = self._limit(candidate, later)
+        admitted = await self._ledger.admit(route.gate, limit)
         if isinstance(admitted, Refused):
             self._refused(candidate, admitted)
             return None
         started = self._ports.monotonic()
-        limit = self._limit(candidate, later)
+        limit = min(limit, self._left())
         reading = Reading(Outcome(Kind.CANCELLED))
         quirks = admitted.quirks | dropped
         try:

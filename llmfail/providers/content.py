@@ -9,6 +9,8 @@ from binascii import b2a_base64
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from llmfail.core.errors import UsageError
 from llmfail.core.model import Attachment, Call, Message
 
@@ -17,8 +19,12 @@ def post(url: str, headers: Mapping[str, str], body: Mapping[str, Any]) -> Call:
     """The keys stand in the order in which they were written. Halves of surrogate pairs, which UTF-8 has no
     form for, become question marks: a prompt with a broken character is still a prompt.
     """
-    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return Call("POST", url, {**headers, "content-type": "application/json"}, text.encode("utf-8", "replace"))
+    try:
+        data = msgspec.json.encode(body)
+    except (UnicodeEncodeError, OverflowError):
+        text = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        data = text.encode("utf-8", "replace")
+    return Call("POST", url, {**headers, "content-type": "application/json"}, data)
 
 
 def prose(message: Message) -> str:

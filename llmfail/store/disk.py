@@ -20,7 +20,7 @@ from weakref import WeakSet
 from llmfail.core.record import Values
 from llmfail.store.base import Change, R
 from llmfail.store.database import failure, mapped, set_aside
-from llmfail.store.patience import Locked, mending
+from llmfail.store.patience import Damaged, Locked, mending
 from llmfail.store.place import Identity, create, exclusive, identify, network_of, prepare
 from llmfail.store.table import open_table, read, update
 
@@ -68,7 +68,10 @@ class Disk:
     def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         deadline = time.monotonic() + self._timeout
         with self._my_turn():
-            return mending(lambda: self._once(work), self._mend, deadline)
+            try:
+                return self._once(work)
+            except (Locked, Damaged):
+                return mending(lambda: self._once(work), self._mend, deadline)
 
     def _once(self, work: Callable[[sqlite3.Connection], T]) -> T:
         with mapped(self.path):

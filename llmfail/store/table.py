@@ -99,8 +99,13 @@ def _select(connection: sqlite3.Connection, keys: Sequence[str], now: float) -> 
     values: dict[str, str | None] = dict.fromkeys(keys)
     for start in range(0, len(keys), CHUNK):
         chunk = keys[start : start + CHUNK]
-        values.update(connection.execute(SELECT.format(",".join("?" * len(chunk))), (*chunk, now)))
+        values.update(connection.execute(_select_of(len(chunk)), (*chunk, now)))
     return values
+
+
+@functools.cache
+def _select_of(keys: int) -> str:
+    return SELECT.format(",".join("?" * keys))
 
 
 def _write(connection: sqlite3.Connection, writes: Writes, now: float) -> None:

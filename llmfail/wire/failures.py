@@ -8,6 +8,7 @@ import socket
 import ssl
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -81,8 +82,8 @@ def too_long(call: Call) -> WireError:
 def host_of(call: Call) -> str:
     """The host and port that a call goes to."""
     try:
-        return httpx.URL(call.url).netloc.decode("ascii")
-    except httpx.InvalidURL:
+        return urlsplit(call.url).netloc or "the provider's address"
+    except ValueError:
         return "the provider's address"
 
 
