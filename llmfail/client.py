@@ -34,6 +34,7 @@ from llmfail.core.receipt import Receipt
 from llmfail.engine import book, ports
 from llmfail.engine.engine import Engine
 from llmfail.settings import load
+from llmfail.settings.kinds import YEARS
 from llmfail.settings.settings import Settings
 from llmfail.settings.state import state_directory
 from llmfail.store import open_store
@@ -85,8 +86,8 @@ def ask_of(prompt: str | Sequence[Message], **options: Unpack[Options]) -> Ask:
     if attachments and not isinstance(prompt, str):
         raise UsageError("attachments go with a prompt; in a conversation each Message has its own")
     for name in ("max_tokens", "timeout", "deadline"):
-        if (value := options.get(name)) is not None and not 0 < value < float("inf"):  # type: ignore[operator]
-            raise UsageError(f"{name} must be a positive number, got {value!r}")
+        if (value := options.get(name)) is not None and not 0 < value <= YEARS:  # type: ignore[operator]
+            raise UsageError(f"{name} must be a number above 0 and at most {YEARS:.0f}, got {value!r}")
     messages = question(prompt, *attachments) if isinstance(prompt, str) else tuple(prompt)
     try:
         targets = tuple(map(Target.parse, [model] if isinstance(model, str) else model))

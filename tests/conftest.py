@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 
 import pytest
 
@@ -19,6 +20,7 @@ def hermetic(monkeypatch, tmp_path):
     for name in os.environ:
         if OUTSIDE.fullmatch(name):
             monkeypatch.delenv(name)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job inherits it as ignored
     home = tmp_path / "home"
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))

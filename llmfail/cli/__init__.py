@@ -13,6 +13,9 @@ from typing import NoReturn
 
 from llmfail.core.errors import LlmfailError
 
+COMPLETION = "_LLMFAIL_COMPLETE"
+"""The variable by which a shell asks for completions."""
+
 
 class Interrupted(BaseException):
     """A signal asks to stop. Calls under way are settled on the way out."""
@@ -25,21 +28,19 @@ class Interrupted(BaseException):
 def main() -> NoReturn:
     """Run the command of sys.argv and exit with its code."""
     gc.set_threshold(50_000)  # importing makes many objects and no garbage
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup and the shell's background jobs say so
+            signal.signal(number, _interrupt)
     sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: list[str]) -> int:
     """The exit code of one command line; whatever goes wrong is told on standard error."""
-    from llmfail.cli.output import say  # noqa: PLC0415 - start-up: a signal may come while this imports
+    from llmfail.cli.output import open_output, say  # noqa: PLC0415 - start-up: a signal may come here
 
+    open_output()
     try:
-        from llmfail.cli.app import command_line  # noqa: PLC0415 - as above
-
-        command_line(arguments, os.environ)(arguments, prog_name="llmfail")
-    except SystemExit as exit_:
-        return exit_.code if isinstance(exit_.code, int) else 0
+        return _code(arguments)
     except Interrupted as interrupted:
         return interrupted.exit_code
     except LlmfailError as error:
@@ -50,8 +51,25 @@ def run(arguments: list[str]) -> int:
         # A bug is told in one line as well; whoever wants to see it asks with -vv.
         if _wants_traceback(arguments):
             raise
-        say(f"a bug in llmfail, please report it: {type(error).__name__}: {error} (-vv shows more)")
+        # A shell that completes has no place for words, and asks in ways that Typer does not expect.
+        if COMPLETION not in os.environ:
+            say(f"a bug in llmfail, please report it: {type(error).__name__}: {error} (-vv shows more)")
         return 1
+
+
+def _code(arguments: list[str]) -> int:
+    """The exit code that the command itself decides on."""
+    from llmfail.cli.app import command_line  # noqa: PLC0415 - start-up
+    from llmfail.cli.output import require_output  # noqa: PLC0415 - as above
+
+    try:
+        command_line(arguments, os.environ)(arguments, prog_name="llmfail")
+    except SystemExit as exit_:
+        return exit_.code if isinstance(exit_.code, int) else 0
+    except OSError:
+        # Typer writes help and completions by itself.
+        require_output()
+        raise
     return 0
 
 

@@ -16,7 +16,9 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from llmfail import __version__
+from llmfail.cli import COMPLETION
 from llmfail.cli.options import Globals, state_dir_from
+from llmfail.cli.output import emit
 
 COMMANDS = {
     "ask": "Answer one prompt through the fallback chain of a feature.",
@@ -30,7 +32,6 @@ COMMANDS = {
     "drill": "Play outages on your own configuration.",
     "config": "Write, check and show the configuration.",
 }
-COMPLETION = "_LLMFAIL_COMPLETE"
 GROUPS = frozenset({"config"})
 """Commands with commands of their own."""
 
@@ -68,7 +69,7 @@ def _load(app: typer.Typer, name: str, line: str) -> None:
 
 def _show_version(value: bool) -> None:
     if value:
-        typer.echo(f"llmfail {__version__}")
+        emit(f"llmfail {__version__}")
         raise typer.Exit
 
 

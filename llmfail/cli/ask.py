@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
+from codecs import BOM_UTF8
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 import typer
 
 from llmfail.cli.client import client_of, settings_of
-from llmfail.cli.options import Globals
-from llmfail.cli.output import output_file, say, spinner
+from llmfail.cli.files import MEBI, bytes_of, destination
+from llmfail.cli.options import Globals, seconds_from
+from llmfail.cli.output import say, spinner
 from llmfail.cli.prompt import prompt_of, text_of
 from llmfail.client import ask_of
 from llmfail.core.ask import DEFAULT_FEATURE, Ask
@@ -19,8 +23,13 @@ from llmfail.core.errors import UsageError
 from llmfail.core.model import Attachment
 from llmfail.core.receipt import Entry, Receipt, usd
 
-LARGEST_ATTACHMENT = 20 * 1024 * 1024
+LARGEST_ATTACHMENT = 20 * MEBI
 """Bytes; the providers take no larger requests."""
+LARGEST_SCHEMA = MEBI
+DEEPEST_SCHEMA = 100
+"""Levels; the providers take five to ten."""
+HOTTEST = 2.0
+"""As in the configuration."""
 IMAGES = {
     ".png": "image/png",
     ".jpg": "image/jpeg",
@@ -53,20 +62,22 @@ def command(
         Path | None, typer.Option("--schema", metavar="FILE", help="JSON Schema for the answer.")
     ] = None,
     max_tokens: Annotated[int | None, typer.Option("--max-tokens", metavar="N", min=1)] = None,
-    temperature: Annotated[float | None, typer.Option("--temperature", metavar="X", min=0.0)] = None,
+    temperature: Annotated[float | None, typer.Option("--temperature", metavar="X")] = None,
     stop: Annotated[
         list[str] | None,
         typer.Option("--stop", metavar="S", help="End the answer before this text; repeatable."),
     ] = None,
     timeout: Annotated[
-        float | None, typer.Option("--timeout", metavar="S", help="Seconds that one attempt may take.")
+        str | None,
+        typer.Option("--timeout", metavar="DURATION", help="How long one attempt may take: 30, 30s, 2m."),
     ] = None,
     deadline: Annotated[
-        float | None, typer.Option("--deadline", metavar="S", help="Seconds for everything together.")
+        str | None, typer.Option("--deadline", metavar="DURATION", help="The same for everything together.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the receipt as one line of JSON.")] = False,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write the answer to a file.")
+        Path | None,
+        typer.Option("-o", "--output", metavar="FILE", help="Write the answer there; '-': standard output."),
     ] = None,
     no_fallback: Annotated[bool, typer.Option("--no-fallback", help="Ask the first target only.")] = False,
     no_stream: Annotated[  # noqa: ARG001 - every answer is whole
@@ -93,20 +104,20 @@ def command(
     """
     options: Globals = ctx.obj
     question = ask_of(
-        _prompt(prompt),
+        _prompt(prompt, quiet=options.quiet),
         feature=feature,
         model=model or (),
         attachments=[_attachment(path) for path in attach or ()],
         system=None if system is None else text_of("--system", system),
         schema=_schema(schema),
         max_tokens=max_tokens,
-        temperature=temperature,
+        temperature=_temperature(temperature),
         stop=tuple(text_of("--stop", text) for text in stop or ()),
-        timeout=_seconds("--timeout", timeout),
-        deadline=_seconds("--deadline", deadline),
+        timeout=seconds_from("--timeout", timeout),
+        deadline=seconds_from("--deadline", deadline),
         fallback=not no_fallback,
     )
-    with output_file(output) as write:
+    with destination(output) as write:
         receipt = _receipt(options, question, drill)
         _report(options, receipt)
         if as_json:
@@ -117,41 +128,53 @@ def command(
         raise typer.Exit(receipt.error.code)
 
 
-def _prompt(argument: str | None) -> str:
-    prompt = prompt_of(argument)
+def _prompt(argument: str | None, *, quiet: bool) -> str:
+    prompt = prompt_of(argument, quiet=quiet)
     if prompt is None:
         raise UsageError('there is no prompt: llmfail ask "…", or pipe one to standard input')
     return prompt
 
 
 def _attachment(path: Path) -> Attachment:
-    try:
-        if path.stat().st_size > LARGEST_ATTACHMENT:
-            raise UsageError(f"{path} is larger than {LARGEST_ATTACHMENT >> 20} MiB")
-        data = path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from error
-    return Attachment(path.name, IMAGES.get(path.suffix.lower(), "text/plain"), data)
+    name = text_of("the name of an attachment", path.name)
+    data = bytes_of(path, LARGEST_ATTACHMENT)
+    return Attachment(name, IMAGES.get(path.suffix.lower(), "text/plain"), data)
 
 
 def _schema(path: Path | None) -> dict[str, Any] | None:
     if path is None:
         return None
+    data = bytes_of(path, LARGEST_SCHEMA).removeprefix(BOM_UTF8)
     try:
-        schema = json.loads(path.read_bytes())
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from error
+        schema = msgspec.json.decode(data)  # strict: NaN, 1e400 and half surrogates are no JSON
+    except RecursionError:
+        raise UsageError(f"{path} is not a JSON Schema: it is nested too deeply") from None
     except ValueError as error:
         raise UsageError(f"{path} is not JSON: {error}") from error
     if not isinstance(schema, dict):
         raise UsageError(f"{path} is not a JSON Schema: it must be an object")
+    if _is_deeper(schema, DEEPEST_SCHEMA):
+        raise UsageError(f"{path} is not a JSON Schema: it is nested too deeply")
     return schema
 
 
-def _seconds(option: str, value: float | None) -> float | None:
-    if value is None or 0 < value < float("inf"):
+def _is_deeper(value: object, most: int) -> bool:
+    level = [value]
+    for _ in range(most):
+        level = [inner for outer in level for inner in _parts(outer)]
+    return bool(level)
+
+
+def _parts(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
+
+
+def _temperature(value: float | None) -> float | None:
+    if value is None or 0 <= value <= HOTTEST:
         return value
-    raise UsageError(f"{option} must be a positive number of seconds, got {value:g}")
+    raise UsageError(f"--temperature is a number from 0 to {HOTTEST:g}, got {value:g}")
 
 
 def _receipt(options: Globals, question: Ask, drill: str | None) -> Receipt:

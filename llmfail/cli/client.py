@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
-from llmfail.cli.options import Globals
+from llmfail.cli.options import Globals, current_directory
 from llmfail.cli.output import say
 from llmfail.client import Client
 from llmfail.settings import load
@@ -13,7 +12,7 @@ from llmfail.settings.settings import Settings
 
 
 def settings_of(options: Globals) -> Settings:
-    return load(options.config, os.environ, Path.cwd(), options.state_dir)
+    return load(options.config, os.environ, current_directory(), options.state_dir)
 
 
 def client_of(options: Globals) -> Client:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from llmfail.cli.options import Globals
+from llmfail.cli.options import Globals, current_directory
 from llmfail.cli.output import emit, emit_json, say
 from llmfail.core.errors import Problem, SettingsError, UsageError
 from llmfail.settings import find, trust
@@ -111,7 +111,7 @@ def path(ctx: typer.Context, as_json: AsJson = False) -> None:
       llmfail config path --json
     """
     options: Globals = ctx.obj
-    source = find.find(options.config, os.environ, Path.cwd())
+    source = find.find(options.config, os.environ, current_directory())
     if as_json:
         emit_json({"path": str(source.path), "why": str(source.origin), "exists": source.path.exists()})
         return
@@ -158,7 +158,7 @@ def give_trust(ctx: typer.Context) -> None:
 
 
 def _examined(options: Globals) -> Examination:
-    return examine(options.config, os.environ, Path.cwd())
+    return examine(options.config, os.environ, current_directory())
 
 
 def _objections(examination: Examination, options: Globals) -> tuple[Problem, ...]:

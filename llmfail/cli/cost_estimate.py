@@ -72,7 +72,7 @@ def command(
       llmfail cost-estimate - < prompt.txt
     """
     options: Globals = ctx.obj
-    text = None if input_tokens is not None and prompt is None else prompt_of(prompt)
+    text = None if input_tokens is not None and prompt is None else prompt_of(prompt, quiet=options.quiet)
     if text is not None and input_tokens is not None:
         raise UsageError("say a prompt or --input-tokens, not both")
     settings = settings_of(options)

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from llmfail.cli.output import printable
-from llmfail.cli.tables import ROOMY, add_names, exact_usd, milliseconds, rough_usd, sections, span, table
+from llmfail.cli.tables import (
+    ROOMY,
+    Column,
+    exact_usd,
+    fitted,
+    milliseconds,
+    rough_usd,
+    sections,
+    span,
+    words,
+)
 from llmfail.core.note import one_line
 from llmfail.core.receipt import PICO
 
@@ -20,47 +30,49 @@ if TYPE_CHECKING:
 
 SHORTEST = 10
 """Characters of an id that tell its millisecond; as a rule they tell the request."""
+FEATURE = 11
+"""Characters of a feature's name where there is little room."""
 
 
 def listed(screen: Console, found: Sequence[Mapping[str, Any]]) -> Table:
-    """One row each. ``screen`` decides how much of the date and of the feature's name is shown."""
+    """One row each: who answered always, of the rest as much as there is room for."""
     roomy = screen.width >= ROOMY
     size = _telling([entry["id"] for entry in found])
-    drawn = table(screen)
-    drawn.add_column("id", no_wrap=True, style="cyan")
-    drawn.add_column("time", no_wrap=True)
-    drawn.add_column("feature", no_wrap=True, max_width=None if roomy else 11, overflow="ellipsis")
-    add_names(drawn, "answered by", [entry["target"] or "" for entry in found])
-    drawn.add_column("tier", justify="right", no_wrap=True)
+    features = [words(entry["feature"]) for entry in found]
+    columns = [
+        Column("id", [printable(entry["id"][:size]) for entry in found], rank=1, style="cyan"),
+        Column("time", [_time(entry["at"], whole=roomy) for entry in found], rank=2),
+        Column("feature", features if roomy else list(map(_shortened, features)), rank=4),
+        Column("answered by", [_answered_by(entry, whole=not roomy) for entry in found], name=True),
+        Column("tier", [str(entry["tier"]) for entry in found], rank=3, right=True),
+    ]
     if roomy:
-        drawn.add_column("outcome", no_wrap=True)
-    drawn.add_column("took", justify="right", no_wrap=True)
-    drawn.add_column("cost", justify="right", no_wrap=True)
-    for entry in found:
-        outcome = (_outcome(entry),) if roomy else ()
-        drawn.add_row(
-            entry["id"][:size],
-            _time(entry["at"], whole=roomy),
-            Text(entry["feature"]),
-            _answered_by(entry, whole=not roomy),
-            str(entry["tier"]),
-            *outcome,
-            milliseconds(entry["latency_ms"]),
-            rough_usd(_pico(entry["cost_usd"])),
-        )
-    return drawn
+        columns.append(Column("outcome", list(map(_outcome, found)), rank=3))
+    return fitted(
+        screen,
+        [
+            *columns,
+            Column("took", [milliseconds(entry["latency_ms"]) for entry in found], rank=5, right=True),
+            Column("cost", [rough_usd(_pico(entry["cost_usd"])) for entry in found], rank=6, right=True),
+        ],
+    )
+
+
+def _shortened(name: Text) -> Text:
+    shown = name.copy()
+    shown.truncate(FEATURE, overflow="ellipsis")
+    return shown
 
 
 def told(screen: Console, entry: Mapping[str, Any]) -> RenderableType:
     """What came of one request, its trail, and its texts where they were kept."""
-    head = Text.assemble(
-        (entry["id"], "bold cyan"), f"  {_time(entry['at'], whole=True)}  {entry['feature']}"
-    )
-    result = [Text(_sum(entry), "green" if entry["ok"] else "red")]
+    moment = f"  {_time(entry['at'], whole=True)}  "
+    head = Text.assemble(words(entry["id"], "bold cyan"), moment, words(entry["feature"]))
+    result = [words(_sum(entry), "green" if entry["ok"] else "red")]
     if entry["retry_at"]:
         result.append(Text(f"worth another try from {_time(entry['retry_at'], whole=True)}"))
     kept = [name for name in ("prompt", "answer") if entry.get(name)]
-    texts = [Text.assemble((f"{name}: ", "bold"), printable(entry[name])) for name in kept]
+    texts = [Text.assemble((f"{name}: ", "bold"), words(entry[name])) for name in kept]
     return sections(screen, [head, *result], [_trail(screen, entry["trail"])], texts)
 
 
@@ -77,24 +89,23 @@ def _sum(entry: Mapping[str, Any]) -> str:
 
 
 def _trail(screen: Console, trail: Sequence[Mapping[str, Any]]) -> Table:
-    drawn = table(screen)
-    add_names(drawn, "target", [step["target"] for step in trail])
-    drawn.add_column("outcome", no_wrap=True)
-    for heading in ("status", "took", "cost"):
-        drawn.add_column(heading, justify="right", no_wrap=True)
-    drawn.add_column("note", overflow="fold")
-    for step in trail:
-        called = step["action"] == "called"
-        style = "green" if step["outcome"] == "ok" else "red" if called else "yellow"
-        drawn.add_row(
-            Text(step["target"]),
-            Text(step["outcome"], style),
-            str(step["status"] or "-"),
-            milliseconds(step["latency_ms"]),
-            rough_usd(_pico(step["cost_usd"])) if called else "-",
-            Text(_note(step)),
-        )
-    return drawn
+    called = [step["action"] == "called" for step in trail]
+    costs = [_pico(step["cost_usd"]) for step in trail]
+    spent = [rough_usd(cost) if asked else "-" for cost, asked in zip(costs, called, strict=True)]
+    columns = (
+        Column("target", [words(step["target"]) for step in trail], name=True),
+        Column("outcome", list(map(_ending, trail))),
+        Column("status", [str(step["status"] or "-") for step in trail], rank=2, right=True),
+        Column("took", [milliseconds(step["latency_ms"]) for step in trail], rank=3, right=True),
+        Column("cost", spent, rank=4, right=True),
+        Column("note", [words(_note(step)) for step in trail], rank=1, wraps=True),
+    )
+    return fitted(screen, columns)
+
+
+def _ending(step: Mapping[str, Any]) -> Text:
+    failure = "red" if step["action"] == "called" else "yellow"
+    return words(step["outcome"], "green" if step["outcome"] == "ok" else failure)
 
 
 def _note(step: Mapping[str, Any]) -> str:
@@ -107,12 +118,12 @@ def _note(step: Mapping[str, Any]) -> str:
 def _answered_by(entry: Mapping[str, Any], *, whole: bool) -> Text:
     """The target, else the source of the answer, else (``whole``) why there is none."""
     if entry["ok"]:
-        return Text(entry["target"] or entry["source"], "green" if entry["tier"] == 0 else "yellow")
-    return Text(f"no answer: {entry['error']['kind']}" if whole else "-", "red")
+        return words(entry["target"] or entry["source"], "green" if entry["tier"] == 0 else "yellow")
+    return words(f"no answer: {entry['error']['kind']}" if whole else "-", "red")
 
 
 def _outcome(entry: Mapping[str, Any]) -> Text:
-    return Text("ok", "green") if entry["ok"] else Text(entry["error"]["kind"], "red")
+    return Text("ok", "green") if entry["ok"] else words(entry["error"]["kind"], "red")
 
 
 def _telling(ids: Sequence[str]) -> int:

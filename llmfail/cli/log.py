@@ -61,15 +61,22 @@ def command(
         say("nothing failed" if failed else "nothing was asked yet", quiet=options.quiet)
 
 
+def _sound(client: Client, most: int) -> list[Logged]:
+    """The last requests, without those whose record is damaged."""
+    from llmfail.cli.logged import is_sound  # noqa: PLC0415 - start-up
+
+    return [entry for entry in client.log(most) if is_sound(entry)]
+
+
 def _last(client: Client, most: int, *, failed: bool) -> list[Logged]:
     if not failed:
-        return client.log(most)
-    return [entry for entry in client.log(EVERYTHING) if not entry["ok"]][:most]
+        return _sound(client, most)
+    return [entry for entry in _sound(client, EVERYTHING) if not entry["ok"]][:most]
 
 
 def _one(client: Client, beginning: str) -> Logged:
     """The request whose id begins so. Raises UsageError when there is none, or more than one."""
-    found = [entry for entry in client.log(EVERYTHING) if entry["id"].startswith(beginning.upper())]
+    found = [entry for entry in _sound(client, EVERYTHING) if entry["id"].startswith(beginning.upper())]
     if len(found) == 1:
         return found[0]
     if not found:

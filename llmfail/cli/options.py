@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from llmfail.core.errors import UsageError
+
 
 class Globals(NamedTuple):
     """``ctx.obj`` of every command."""
@@ -20,4 +22,27 @@ def state_dir_from(option: Path | None, environ: Mapping[str, str]) -> Path:
     """--state-dir, else LLMFAIL_STATE_DIR, else the user's state directory."""
     from llmfail.settings.state import state_directory  # noqa: PLC0415 - start-up: not for --help
 
-    return state_directory(option, environ)
+    try:
+        return state_directory(option, environ)
+    except OSError as error:
+        raise UsageError("the current directory is gone; name --state-dir from the root") from error
+
+
+def current_directory() -> Path:
+    """The current directory; where that was deleted, something in which nothing is found."""
+    try:
+        return Path.cwd()
+    except OSError:
+        return Path()
+
+
+def seconds_from(option: str, text: str | None) -> float | None:
+    """A duration as the configuration writes it: ``30``, ``30s``, ``10m``. Raises UsageError."""
+    from llmfail.settings.kinds import seconds_of  # noqa: PLC0415 - start-up: not for --help
+
+    if text is None:
+        return None
+    try:
+        return seconds_of(text)
+    except ValueError as error:
+        raise UsageError(f"{option}: {error}, got {text!r}") from None

@@ -15,13 +15,14 @@ from llmfail.cli.tables import (
     ROOMY,
     STYLES,
     WIDE,
-    add_names,
+    Column,
+    fitted,
     milliseconds,
     percent,
     rough_usd,
     sections,
     span,
-    table,
+    words,
 )
 from llmfail.core.overview import Status, TargetStatus
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 SEVERAL = 3
 """Reasons that a verdict names before it only counts."""
 _HEADINGS = ("calls", "ok", "fallbacks", "p50/p95", "today")
+_RANKS = {"ok": 1, "calls": 2, "today": 3, "p50/p95": 4, "fallbacks": 5}
+"""What gives way first on a narrow screen has the highest."""
 
 
 def verdict(status: Status, now: float) -> str:
@@ -106,22 +109,23 @@ def _totals(status: Status) -> Iterator[str]:
 
 
 def _targets(screen: Console, targets: Sequence[TargetStatus], now: float) -> Table:
-    """As many columns as there is room for."""
-    roomy, whole = screen.width >= ROOMY, screen.width >= WIDE
-    drawn = table(screen)
-    add_names(drawn, "target", [one.target for one in targets])
-    drawn.add_column("state", no_wrap=True)
-    for heading in (*(("failures", "again in") if roomy else ()), *_HEADINGS):
-        drawn.add_column(heading, justify="right", no_wrap=True)
-    if whole:
-        drawn.add_column("last error")
-    for one in targets:
-        circuit = (_failures(one), _wait(one, now) or "-") if roomy else ()
-        error = (Text(one.last_error or "-"),) if whole else ()
-        state = Text(_state(one), STYLES[_state(one)])
-        row = (Text(str(one.target)), state, *circuit, *_figures(one), *error)
-        drawn.add_row(*row, style="dim" if one.missing_key else None)
-    return drawn
+    """As many columns as there is room for; the target and its state always."""
+    figures = [_figures(one) for one in targets]
+    columns = [
+        Column("target", [words(one.target) for one in targets], name=True),
+        Column("state", [Text(_state(one), STYLES[_state(one)]) for one in targets]),
+    ]
+    if screen.width >= ROOMY:
+        columns += [
+            Column("failures", [_failures(one) for one in targets], rank=1, right=True),
+            Column("again in", [_wait(one, now) or "-" for one in targets], rank=1, right=True),
+        ]
+    for place, heading in enumerate(_HEADINGS):
+        columns.append(Column(heading, [one[place] for one in figures], _RANKS[heading], right=True))
+    if screen.width >= WIDE:
+        errors = [words(one.last_error or "-") for one in targets]
+        columns.append(Column("last error", errors, rank=len(_HEADINGS) + 1, wraps=True))
+    return fitted(screen, columns, ["dim" if one.missing_key else None for one in targets])
 
 
 def _troubles(screen: Console, targets: Sequence[TargetStatus], now: float) -> list[RenderableType]:
@@ -129,7 +133,9 @@ def _troubles(screen: Console, targets: Sequence[TargetStatus], now: float) -> l
     if screen.width >= WIDE:
         return []
     told = ((one, _trouble(one, now, roomy=screen.width >= ROOMY)) for one in targets)
-    return [Text.assemble((str(one.target), STYLES[_state(one)]), f"  {text}") for one, text in told if text]
+    return [
+        Text.assemble(words(one.target, STYLES[_state(one)]), "  ", words(text)) for one, text in told if text
+    ]
 
 
 def _figures(one: TargetStatus) -> tuple[str, ...]:

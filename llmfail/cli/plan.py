@@ -53,7 +53,7 @@ def command(
       git diff | llmfail plan -m openai/gpt-6.1-terra -m anthropic/claude-sonnet-5-5 --json
     """
     options: Globals = ctx.obj
-    text = prompt_of(prompt)
+    text = prompt_of(prompt, quiet=options.quiet)
     with client_of(options) as client:
         preview = client.plan(
             text or "",
@@ -91,27 +91,17 @@ def _footnotes(preview: Preview, *, prompted: bool) -> list[str]:
 
 
 def _drawn(screen: Console, steps: tuple[Step, ...]) -> Table:
-    from rich.text import Text  # noqa: PLC0415 - start-up
+    from llmfail.cli.tables import Column, fitted, rough_usd, words  # noqa: PLC0415 - start-up
 
-    from llmfail.cli.tables import add_names, rough_usd, table  # noqa: PLC0415 - start-up
-
-    drawn = table(screen)
-    add_names(drawn, "target", [step.target for step in steps])
-    drawn.add_column("decision", no_wrap=True)
-    drawn.add_column("about", justify="right", no_wrap=True)
-    drawn.add_column("at most", justify="right", no_wrap=True)
-    drawn.add_column("why", overflow="fold")
-    for step in steps:
-        style = "green" if step.decision == "call" else "yellow"
-        drawn.add_row(
-            Text(str(step.target)),
-            Text(step.decision, style),
-            rough_usd(step.estimated_cost),
-            rough_usd(step.max_cost),
-            Text(_why(step)),
-            style=None if step.decision == "call" else "dim",
-        )
-    return drawn
+    decisions = [words(step.decision, "green" if step.decision == "call" else "yellow") for step in steps]
+    columns = (
+        Column("target", [words(step.target) for step in steps], name=True),
+        Column("decision", decisions),
+        Column("about", [rough_usd(step.estimated_cost) for step in steps], rank=3, right=True),
+        Column("at most", [rough_usd(step.max_cost) for step in steps], rank=2, right=True),
+        Column("why", [words(_why(step)) for step in steps], rank=1, wraps=True),
+    )
+    return fitted(screen, columns, [None if step.decision == "call" else "dim" for step in steps])
 
 
 def _why(step: Step) -> str:

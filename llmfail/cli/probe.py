@@ -8,7 +8,7 @@ import typer
 
 from llmfail.cli.client import client_of
 from llmfail.cli.options import Globals
-from llmfail.cli.output import emit, emit_json, say
+from llmfail.cli.output import emit, emit_json, require_output, say
 from llmfail.core.receipt import Receipt
 
 
@@ -33,6 +33,7 @@ def command(
       llmfail probe openai/gpt-6.1-terra --json
     """
     options: Globals = ctx.obj
+    require_output()
     with client_of(options) as client:
         receipts = [client.probe(target) for target in client.probed(name)]
     if as_json:

@@ -8,17 +8,20 @@ something is drawn.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from io import StringIO
+from itertools import zip_longest
 from math import ceil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from llmfail.cli.output import emit
+from llmfail.cli.output import emit, printable, writing
 from llmfail.core.receipt import PICO
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
+    from rich.text import Text
 
 WIDE = 160
 """Columns from which a row has everything."""
@@ -28,6 +31,8 @@ ENDLESS = 2000
 """Columns of an output that is no screen."""
 UNFOLDED = 31
 """Characters of a target that stay on one line, whatever the screen."""
+READABLE = 12
+"""Characters of a column of prose, at least."""
 STYLES = {
     "closed": "green",
     "open": "red",
@@ -46,8 +51,15 @@ def console() -> Console:
     """Standard output: the screen as it is, or something without end to the right."""
     from rich.console import Console  # noqa: PLC0415 - start-up
 
-    width = None if sys.stdout.isatty() else ENDLESS
-    return Console(width=width, markup=False, highlight=False, emoji=False, soft_wrap=False)
+    screen = sys.stdout.isatty()
+    return Console(
+        file=None if screen else StringIO(),
+        width=None if screen else ENDLESS,
+        markup=False,
+        highlight=False,
+        emoji=False,
+        soft_wrap=False,
+    )
 
 
 def is_screen(screen: Console) -> bool:
@@ -55,9 +67,10 @@ def is_screen(screen: Console) -> bool:
 
 
 def show(screen: Console, drawing: RenderableType) -> None:
-    """Draw. A pipe that closes ends the program as it ends other Unix tools."""
-    if sys.stdout.isatty():
-        screen.print(drawing)
+    """Draw on the screen, or write what was drawn."""
+    if is_screen(screen):
+        with writing():
+            screen.print(drawing)
         return
     with screen.capture() as captured:
         screen.print(drawing)
@@ -85,10 +98,70 @@ def sections(screen: Console, *parts: Iterable[RenderableType]) -> RenderableTyp
     return Group(*shown)
 
 
-def add_names(drawn: Table, heading: str, names: Iterable[object]) -> None:
-    """A column of targets: on a narrow screen the others give way first, and nothing is cut."""
-    longest = max((len(str(name)) for name in names), default=0)
-    drawn.add_column(heading, overflow="fold", min_width=min(longest, UNFOLDED))
+class Column(NamedTuple):
+    """What a table may show. On a screen without room the highest ``rank`` gives way first, 0 never. A
+    ``name`` is folded when it is very long, prose (``wraps``) as needed, anything else only when nothing is
+    left to give way.
+    """
+
+    heading: str
+    cells: Sequence[str | Text]
+    rank: int = 0
+    right: bool = False
+    name: bool = False
+    wraps: bool = False
+    style: str = ""
+
+
+def fitted(screen: Console, columns: Sequence[Column], styles: Sequence[str | None] = ()) -> Table:
+    """A table of as many of the columns as the screen has room for; nothing is cut."""
+    kept = list(columns)
+    while not _fits(screen, kept):
+        if not any(column.rank for column in kept):
+            return _drawn(screen, [column._replace(wraps=True) for column in kept], styles)
+        kept.remove(max(kept, key=lambda column: column.rank))
+    return _drawn(screen, kept, styles)
+
+
+def _fits(screen: Console, columns: Sequence[Column]) -> bool:
+    from rich.measure import Measurement  # noqa: PLC0415 - start-up
+
+    endless = screen.options.update(max_width=ENDLESS)
+    floors = [column._replace(cells=["x" * _floor(column)]) for column in columns]
+    return Measurement.get(screen, endless, _drawn(screen, floors)).minimum <= screen.width
+
+
+def _drawn(screen: Console, columns: Sequence[Column], styles: Sequence[str | None] = ()) -> Table:
+    drawn = table(screen)
+    for column in columns:
+        drawn.add_column(
+            column.heading,
+            justify="right" if column.right else "left",
+            style=column.style,
+            overflow="fold",
+            no_wrap=not column.wraps and _floor(column) == _longest(column),
+            min_width=None if column.wraps else _floor(column),
+        )
+    for row, style in zip_longest(zip(*(column.cells for column in columns), strict=True), styles):
+        drawn.add_row(*row, style=style)
+    return drawn
+
+
+def _longest(column: Column) -> int:
+    return max(map(len, column.cells), default=0)
+
+
+def _floor(column: Column) -> int:
+    """Characters that a column has at least, unless it is the last to give way."""
+    most = UNFOLDED if column.name else READABLE if column.wraps else ENDLESS
+    return min(_longest(column), most)
+
+
+def words(text: object, style: str = "") -> Text:
+    """What was stored or configured, as one cell. A terminal obeys nothing that is in it."""
+    from rich.text import Text  # noqa: PLC0415 - start-up
+
+    return Text(printable(str(text)), style)
 
 
 def span(seconds: float) -> str:

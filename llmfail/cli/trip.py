@@ -11,11 +11,10 @@ from typing import Annotated
 import typer
 
 from llmfail.cli.client import client_of
-from llmfail.cli.options import Globals
+from llmfail.cli.options import Globals, seconds_from
 from llmfail.cli.output import emit_json, say
 from llmfail.core.errors import UsageError
 from llmfail.core.receipt import iso
-from llmfail.settings.kinds import seconds_of
 
 _CLOCK = re.compile(r"\d{1,2}:\d{2}(:\d{2})?")
 
@@ -42,7 +41,7 @@ def command(
     if for_ is not None and until is not None:
         raise UsageError("say --for or --until, not both")
     options: Globals = ctx.obj
-    wait = _duration(for_) if for_ is not None else _wait_until(until)
+    wait = _wait_until(until) if for_ is None else seconds_from("--for", for_)
     with client_of(options) as client:
         held = client.trip(name, wait)
     end = iso(None if wait is None else time.time() + wait)
@@ -50,13 +49,6 @@ def command(
         emit_json({"tripped": list(held), "until": end})
     for target in held:
         say(f"{target} is held open until {end or 'you reset it'}", quiet=options.quiet)
-
-
-def _duration(text: str) -> float:
-    try:
-        return seconds_of(text)
-    except ValueError as error:
-        raise UsageError(f"--for: {error}, got {text!r}") from None
 
 
 def _wait_until(text: str | None) -> float | None:

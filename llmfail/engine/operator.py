@@ -94,7 +94,7 @@ class Operator:
         """What the configuration names, and what was called although it does not name it."""
         values, _ = await self._ports.keeper.read([gates.TARGETS])
         named = self._settings.targets()
-        called = (Target.parse(name) for name in sorted(recall(values[gates.TARGETS], Names).names))
+        called = filter(None, map(_stored, sorted(recall(values[gates.TARGETS], Names).names)))
         others = (one for one in called if one not in named and one.provider in self._settings.providers)
         return (*named, *others)
 
@@ -105,7 +105,10 @@ class Operator:
         provider, _, model = name.partition("/")
         if provider not in self._settings.providers:
             raise UsageError(f"no provider or target is called {name!r}{self._meant(targets, name)}")
-        return (Target(provider, model),) if model else ()
+        try:
+            return (Target.parse(name),) if model else ()
+        except ValueError as error:
+            raise UsageError(str(error)) from None
 
     def _meant(self, targets: Iterable[Target], name: str) -> str:
         names = [*self._settings.providers, *map(str, targets)]
@@ -133,6 +136,14 @@ class Operator:
         return Thresholds(
             limits.circuit_open_rate, limits.fallback_rate, limits.latency_p95, limits.error_rate
         )
+
+
+def _stored(name: str) -> Target | None:
+    """None for a name that was damaged in the store."""
+    try:
+        return Target.parse(name)
+    except ValueError:
+        return None
 
 
 def _midnight(wall: float) -> float:

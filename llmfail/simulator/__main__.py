@@ -45,13 +45,20 @@ def _serve(simulator: Simulator, providers: Iterable[str]) -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m llmfail.simulator", description=__doc__)
     parser.add_argument(
-        "--port", type=int, default=0, help="the port that serves every provider; 0 takes a free one"
+        "--port", type=_port, default=0, help="the port that serves every provider; 0 takes a free one"
     )
     parser.add_argument("--faults", default="none", help="as for ask --drill")
     parser.add_argument(
         "--provider", action="append", help="a provider to have a port of its own; repeatable"
     )
     return parser.parse_args()
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port < 65536:
+        raise argparse.ArgumentTypeError(f"a port is a number from 0 to 65535, got {text}")
+    return port
 
 
 if __name__ == "__main__":

@@ -123,7 +123,9 @@ def test_a_trial_that_was_killed_holds_its_place_no_longer_than_its_lease(
     assert [(str(entry.target), entry.outcome) for entry in after.trail] == [(OPENAI, "ok")]
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_a_trial_that_is_stopped_gives_its_place_back_at_once(llmfail, simulator, recovered, number, code):
     with trial_under_way(llmfail, simulator) as process:
         process.send_signal(number)

@@ -1,0 +1,69 @@
+"""What the log makes of records that were damaged, or written by somebody else."""
+
+import contextlib
+import json
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+from commands import configure, llmfail, on_terminal
+
+
+@pytest.fixture(autouse=True)
+def config(tmp_path, simulator, monkeypatch):
+    path = configure(tmp_path / "c.yaml", simulator)
+    monkeypatch.setenv("LLMFAIL_CONFIG", str(path))
+
+
+def damage(change):
+    """Change the record of the first request in the database; the id of the second, which stays."""
+    ids = [llmfail("ask", "hi", "--json").json["id"] for _ in range(2)]
+    file = Path(os.environ["LLMFAIL_STATE_DIR"]) / "state.sqlite3"
+    with contextlib.closing(sqlite3.connect(file)) as connection, connection:
+        [(text,)] = connection.execute("SELECT value FROM state WHERE key = 'log/0'")
+        record = json.loads(text)
+        assert record["id"] == ids[0]
+        change(record)
+        connection.execute("UPDATE state SET value = ? WHERE key = 'log/0'", [json.dumps(record)])
+    return ids[1]
+
+
+DAMAGE = {
+    "a key is missing": lambda record: record.pop("ok"),
+    "a moment is none": lambda record: record.update(at="yesterday"),
+    "a moment before all clocks": lambda record: record.update(at="0001-01-01T00:00:00Z"),
+    "a cost is none": lambda record: record.update(cost_usd="NaN"),
+    "a trail is none": lambda record: record.update(trail="openai"),
+    "a line of the trail is damaged": lambda record: record["trail"][0].pop("outcome"),
+    "a failure without its error": lambda record: record.update(ok=False),
+    "an id is a number": lambda record: record.update(id=7),
+    "usage is damaged": lambda record: record.update(usage={}),
+}
+
+
+@pytest.mark.parametrize("change", DAMAGE.values(), ids=DAMAGE.keys())
+@pytest.mark.parametrize("arguments", [(), ("--json",), ("--failed",)], ids=" ".join)
+def test_a_damaged_record_is_skipped(change, arguments):
+    sound = damage(change)
+    done = llmfail("log", *arguments)
+    assert done.code == 0
+    assert "bug" not in done.err
+    assert len(done.lines) == {(): 2, ("--json",): 1, ("--failed",): 0}[arguments]
+    assert llmfail("log", sound).code == 0
+
+
+def rename(record):
+    record["target"] = record["trail"][0]["target"] = "ok/\x1b[31mred"
+    record["feature"] = "\x1b]0;title\x07"
+
+
+def test_stored_names_give_a_terminal_no_orders():
+    damage(rename)
+    first = llmfail("log", "--json").lines[1]
+    for arguments in ((), (json.loads(first)["id"],)):
+        assert "\x1b" not in llmfail("log", *arguments).out
+        with on_terminal(120, "log", *arguments) as screen:
+            assert screen.finish() == 0
+        assert "ok/�[31mred" in screen.text
+        assert b"title\x07" not in screen.raw
