@@ -14,6 +14,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
@@ -30,9 +31,10 @@ from llmfail.core.errors import (
     UsageError,
 )
 from llmfail.core.model import Attachment, Call, Message, Reply, Target
-from llmfail.core.receipt import Receipt
+from llmfail.core.receipt import PICO, Receipt
 from llmfail.engine import book, ports
 from llmfail.engine.engine import Engine
+from llmfail.prices import REFRESHED, Catalogue
 from llmfail.settings import load
 from llmfail.settings.kinds import YEARS
 from llmfail.settings.settings import Settings
@@ -42,8 +44,12 @@ from llmfail.store.guarded import Guarded
 from llmfail.store.memory import Memory
 
 if TYPE_CHECKING:
+    from llmfail.core.estimate import Estimate
     from llmfail.core.overview import Status
     from llmfail.core.preview import Preview
+    from llmfail.core.report import By, Days, Report
+    from llmfail.core.scenario import Wanted
+    from llmfail.core.usage import Entry
     from llmfail.engine.operator import Operator
     from llmfail.wire.aio import AsyncWire
     from llmfail.wire.blocking import Wire
@@ -59,6 +65,10 @@ _ERRORS: dict[int, type[AskError]] = {
         IncompleteAnswer,
     )
 }
+
+LONGEST_USER = 256
+"""Characters of a user's id."""
+MOST_USD = 1_000_000
 
 
 class Options(TypedDict, total=False):
@@ -77,6 +87,10 @@ class Options(TypedDict, total=False):
     deadline: float | None
     fallback: bool
     ref: str | int | None
+    max_cost: Decimal | float | str | None
+    """What it may cost altogether, in US dollars; what may cost more is refused."""
+    user: str | None
+    """Whose budget it goes on: any text of at most 256 characters."""
 
 
 def ask_of(prompt: str | Sequence[Message], **options: Unpack[Options]) -> Ask:
@@ -98,8 +112,24 @@ def ask_of(prompt: str | Sequence[Message], **options: Unpack[Options]) -> Ask:
         raise UsageError(f"temperature must be a number from 0, got {temperature!r}")
     if isinstance(options.get("stop"), str):
         raise UsageError("stop is a list of texts, got one text")
-    rest: dict[str, Any] = {key: options[key] for key in options.keys() - {"model", "attachments"}}  # type: ignore[literal-required]
-    return Ask(messages, targets=targets, **rest)
+    if (user := options.get("user")) is not None and not 0 < len(user) <= LONGEST_USER:
+        raise UsageError(f"user is a text of 1 to {LONGEST_USER} characters, got {len(user)}")
+    own = {"model", "attachments", "max_cost"}
+    rest: dict[str, Any] = {key: options[key] for key in options.keys() - own}  # type: ignore[literal-required]
+    return Ask(messages, targets=targets, max_cost=_pico(options.get("max_cost")), **rest)
+
+
+def _pico(usd: Decimal | float | str | None) -> int | None:
+    """Whole pico-dollars; a float is taken for what it prints as."""
+    if usd is None:
+        return None
+    try:
+        amount = Decimal(str(usd))
+    except InvalidOperation:
+        amount = Decimal(-1)
+    if not amount.is_finite() or not 0 <= amount <= MOST_USD:
+        raise UsageError(f"max_cost is an amount of 0 to {MOST_USD:,} US dollars, got {usd!r}")
+    return int(amount * PICO)
 
 
 def checked(receipt: Receipt) -> Receipt:
@@ -124,10 +154,12 @@ class Client:
         settings: Settings | None = None,
         warn: Callable[[str], None] | None = None,
     ) -> None:
-        self.settings, self._store = _open(config, state_dir, settings, warn or _warn)
+        self.settings, self._store, catalogue = _open(config, state_dir, settings, warn or _warn)
         self._wire: Wire | None = None
         self._opening = Lock()
-        self._ports = ports.blocking(self._send, self._store)
+        self._ports = ports.blocking(
+            self._send, self._store, catalogue, self._opened, lambda: self._store.down
+        )
         self._engine = Engine(self.settings, self._ports)
 
     def __enter__(self) -> Self:
@@ -190,13 +222,30 @@ class Client:
         """The last receipts, the newest first, each with its moment ``at``."""
         return ports.drive(book.recent(self._ports, most))
 
-    def _send(self, call: Call, timeout: float) -> Reply:
+    def usage(self, by: By = "feature", days: Days | None = None) -> Report:
+        """What was used and paid for, by feature, target, provider, user or day; else of the last 30 days."""
+        return ports.drive(_usage(self.settings, self._ports, by, days))
+
+    def recorded(self, days: Days | None = None) -> list[Entry]:
+        """The records that ``usage`` sums up: one for each day, feature, target and user."""
+        return ports.drive(_recorded_usage(self.settings, self._ports, days))
+
+    def estimate(self, wanted: Wanted) -> Estimate:
+        """What features cost per request and per month, on every target and in every scenario."""
+        from llmfail.engine.estimates import Estimator  # noqa: PLC0415 - start-up: an ask needs none
+
+        return ports.drive(Estimator(self.settings, self._ports).estimate(wanted))
+
+    def _opened(self) -> Wire:
         if self._wire is None:
             from llmfail.wire.blocking import Wire  # noqa: PLC0415 - start-up: httpx takes 95 ms
 
             with self._opening:
                 self._wire = self._wire or Wire()
-        return self._wire.send(call, timeout)
+        return self._wire
+
+    def _send(self, call: Call, timeout: float) -> Reply:
+        return self._opened().send(call, timeout)
 
 
 class AsyncClient:
@@ -210,9 +259,9 @@ class AsyncClient:
         settings: Settings | None = None,
         warn: Callable[[str], None] | None = None,
     ) -> None:
-        self.settings, self._store = _open(config, state_dir, settings, warn or _warn)
+        self.settings, self._store, catalogue = _open(config, state_dir, settings, warn or _warn)
         self._wire: AsyncWire | None = None
-        self._ports = ports.aio(self._send, self._store)
+        self._ports = ports.aio(self._send, self._store, catalogue, self._opened, lambda: self._store.down)
         self._engine = Engine(self.settings, self._ports)
 
     async def __aenter__(self) -> Self:
@@ -251,12 +300,23 @@ class AsyncClient:
         """As ``Client.trip``."""
         return _recorded(await _operator(self.settings, self._ports).trip(name, seconds), self._store)
 
-    async def _send(self, call: Call, timeout: float) -> Reply:  # noqa: ASYNC109 - covers the whole call
+    async def usage(self, by: By = "feature", days: Days | None = None) -> Report:
+        """As ``Client.usage``."""
+        return await _usage(self.settings, self._ports, by, days)
+
+    async def recorded(self, days: Days | None = None) -> list[Entry]:
+        """As ``Client.recorded``."""
+        return await _recorded_usage(self.settings, self._ports, days)
+
+    def _opened(self) -> AsyncWire:
         if self._wire is None:
             from llmfail.wire.aio import AsyncWire  # noqa: PLC0415 - start-up: httpx takes 95 ms
 
             self._wire = AsyncWire()
-        return await self._wire.send(call, timeout)
+        return self._wire
+
+    async def _send(self, call: Call, timeout: float) -> Reply:  # noqa: ASYNC109 - covers the whole call
+        return await self._opened().send(call, timeout)
 
 
 def _open(
@@ -264,20 +324,30 @@ def _open(
     state_dir: str | os.PathLike[str] | None,
     settings: Settings | None,
     warn: Callable[[str], None],
-) -> tuple[Settings, Guarded]:
+) -> tuple[Settings, Guarded, Catalogue]:
     directory = state_directory(None if state_dir is None else Path(state_dir), os.environ)
     if settings is None:
         settings = load(None if config is None else Path(config), os.environ, Path.cwd(), directory)
-    if settings.budgets:
-        warn("budgets are configured, but this version does not enforce them")
     store = open_store(settings.store, directory, settings.store_timeout, warn)
-    return settings, Guarded(store, Memory(time.time), warn)
+    return settings, Guarded(store, Memory(time.time), warn), Catalogue(directory / REFRESHED, warn)
 
 
 def _operator(settings: Settings, used: ports.Ports) -> Operator:
     from llmfail.engine.operator import Operator  # noqa: PLC0415 - start-up: an ask needs none
 
     return Operator(settings, used)
+
+
+async def _usage(settings: Settings, used: ports.Ports, by: By, days: Days | None) -> Report:
+    from llmfail.engine import spending  # noqa: PLC0415 - start-up: an ask needs none
+
+    return await spending.usage(settings, used, by, days or spending.USUAL)
+
+
+async def _recorded_usage(settings: Settings, used: ports.Ports, days: Days | None) -> list[Entry]:
+    from llmfail.engine import spending  # noqa: PLC0415 - start-up: an ask needs none
+
+    return await spending.recorded(settings, used, days or spending.USUAL)
 
 
 def _recorded(names: tuple[str, ...], store: Guarded) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ import asyncio
 import subprocess
 import sys
 import warnings
+from decimal import Decimal
 
 import pytest
 
@@ -13,10 +14,12 @@ from llmfail import (
     Client,
     CredentialsMissing,
     Message,
+    OverBudget,
     RequestRefused,
     Unavailable,
     UsageError,
 )
+from llmfail.client import ask_of
 from llmfail.simulator import parse
 
 CONFIG = """\
@@ -162,11 +165,22 @@ def test_without_a_listener_warnings_are_pythons(config, tmp_path):
     assert [one.category for one in heard] == [RuntimeWarning]
 
 
-def test_budgets_are_not_taken_for_enforced(config, tmp_path):
-    config.write_text(config.read_text() + "budgets: [{name: day, limit: 1, per: day}]\n")
-    heard = []
-    Client(config, warn=heard.append).close()
-    assert "does not enforce" in heard[0]
+def test_a_budget_that_is_spent_raises_over_budget(config):
+    config.write_text(config.read_text() + "budgets: [{name: day, limit: 0, per: day}]\n")
+    with Client(config) as llm, pytest.raises(OverBudget, match="budget day"):
+        llm.ask("hi")
+
+
+@pytest.mark.parametrize("most", [Decimal(-1), float("nan"), "x", 1e12])
+def test_a_max_cost_that_is_no_amount_is_a_usage_error(most):
+    with pytest.raises(UsageError, match="max_cost"):
+        ask_of("hi", max_cost=most)
+
+
+@pytest.mark.parametrize("user", ["", "x" * 257])
+def test_a_user_is_a_short_text(user):
+    with pytest.raises(UsageError, match="user"):
+        ask_of("hi", user=user)
 
 
 def test_asyncio_has_the_same_engine(config, simulator):

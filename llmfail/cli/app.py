@@ -28,11 +28,13 @@ COMMANDS = {
     "trip": "Hold a provider or target open.",
     "probe": "Ask providers or targets something tiny now.",
     "cost-estimate": "Show what a feature costs per request and per month.",
+    "usage": "Show what was used and paid for.",
+    "prices": "Show what targets cost, and get a newer price list.",
     "log": "Show the last requests and what happened to them.",
     "drill": "Play outages on your own configuration.",
     "config": "Write, check and show the configuration.",
 }
-GROUPS = frozenset({"config"})
+GROUPS = frozenset({"config", "prices"})
 """Commands with commands of their own."""
 
 

@@ -6,6 +6,7 @@ import json
 import sys
 from codecs import BOM_UTF8
 from collections.abc import Iterable
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -74,6 +75,11 @@ def command(
     deadline: Annotated[
         str | None, typer.Option("--deadline", metavar="DURATION", help="The same for everything together.")
     ] = None,
+    max_cost: Annotated[
+        str | None,
+        typer.Option("--max-cost", metavar="USD", help="Refuse what may cost more, all attempts together."),
+    ] = None,
+    user: Annotated[str | None, typer.Option("--user", metavar="ID", help="Whose budget it goes on.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the receipt as one line of JSON.")] = False,
     output: Annotated[
         Path | None,
@@ -116,6 +122,8 @@ def command(
         timeout=seconds_from("--timeout", timeout),
         deadline=seconds_from("--deadline", deadline),
         fallback=not no_fallback,
+        max_cost=_dollars(max_cost),
+        user=user,
     )
     with destination(output) as write:
         receipt = _receipt(options, question, drill)
@@ -175,6 +183,14 @@ def _temperature(value: float | None) -> float | None:
     if value is None or 0 <= value <= HOTTEST:
         return value
     raise UsageError(f"--temperature is a number from 0 to {HOTTEST:g}, got {value:g}")
+
+
+def _dollars(text: str | None) -> Decimal | None:
+    """Raises UsageError for what is no amount; what is too large or too small is for the API to say."""
+    try:
+        return None if text is None else Decimal(text.removeprefix("$"))
+    except InvalidOperation:
+        raise UsageError(f"--max-cost is an amount in US dollars such as 0.05, got {text!r}") from None
 
 
 def _receipt(options: Globals, question: Ask, drill: str | None) -> Receipt:

@@ -7,6 +7,7 @@ import os
 from llmfail.cli.options import Globals, current_directory
 from llmfail.cli.output import say
 from llmfail.client import Client
+from llmfail.prices import REFRESHED, Catalogue
 from llmfail.settings import load
 from llmfail.settings.settings import Settings
 
@@ -21,3 +22,7 @@ def client_of(options: Globals) -> Client:
         state_dir=options.state_dir,
         warn=lambda text: say(f"warning: {text}", quiet=options.quiet),
     )
+
+
+def catalogue_of(options: Globals) -> Catalogue:
+    return Catalogue(options.state_dir / REFRESHED, lambda text: say(f"warning: {text}", quiet=options.quiet))

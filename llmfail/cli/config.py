@@ -70,7 +70,7 @@ def check(ctx: typer.Context, as_json: AsJson = False) -> None:
         _report(error.problems, (), as_json=as_json, quiet=options.quiet)
         raise typer.Exit(error.exit_code) from None
     problems = (*examination.problems, *_objections(examination, options))
-    _report(problems, _warnings(examination), as_json=as_json, quiet=options.quiet)
+    _report(problems, _warnings(examination, options), as_json=as_json, quiet=options.quiet)
     if problems:
         raise typer.Exit(SettingsError.exit_code)
     if not as_json:
@@ -168,13 +168,16 @@ def _objections(examination: Examination, options: Globals) -> tuple[Problem, ..
     return examination.located(found)
 
 
-def _warnings(examination: Examination) -> tuple[Problem, ...]:
+def _warnings(examination: Examination, options: Globals) -> tuple[Problem, ...]:
+    from llmfail.cli.client import catalogue_of  # noqa: PLC0415 - start-up
+    from llmfail.engine.prices import Prices  # noqa: PLC0415 - start-up
     from llmfail.settings.lint import lint  # noqa: PLC0415 - start-up
 
     settings = examination.reading.settings
     if settings is None or examination.problems:
         return ()
-    return examination.located(lint(settings, examination.tree, datetime.now(UTC).date()))
+    known = Prices(settings, catalogue_of(options))
+    return examination.located(lint(settings, examination.tree, datetime.now(UTC).date(), known))
 
 
 def _report(

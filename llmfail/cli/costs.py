@@ -18,10 +18,7 @@ if TYPE_CHECKING:
 
 def drawn(screen: Console, result: Estimate) -> RenderableType:
     return sections(
-        screen,
-        [_targets(screen, result)],
-        [_months(screen, result)],
-        [Text("prices: from the configuration, in USD", "dim")],
+        screen, [_targets(screen, result)], [_months(screen, result)], [Text(_prices(result), "dim")]
     )
 
 
@@ -29,18 +26,37 @@ def _targets(screen: Console, result: Estimate) -> Table:
     """A heading per feature on a screen; its name in every row of a pipe, for grep."""
     grid = table(screen)
     together = is_screen(screen)
+    alike = all(_alike(line) for line in result.lines)
     for heading in ("feature and target",) if together else ("feature", "tokens", "target"):
         grid.add_column(heading, overflow="fold")
-    for heading in ("per request", "per 1,000", "saving"):
+    for heading in (*([] if alike or not together else ["input"]), "per request", "1,000 requests", "saving"):
         grid.add_column(heading, justify="right", no_wrap=True)
     for line in result.lines:
-        tokens = f"{line.input_tokens:,} + {line.output_tokens:,}"
         if together:
-            grid.add_row(Text(f"{line.feature}: {tokens} tokens", "bold"))
+            grid.add_row(Text(_heading(line), "bold"))
         for place, offer in enumerate(line.offers):
-            names = (f"  {offer.target}",) if together else (line.feature, tokens, str(offer.target))
-            grid.add_row(*names, *_figures(offer, line, place))
+            names = (
+                (f"  {offer.target}",)
+                if together
+                else (line.feature, _tokens(line, offer), str(offer.target))
+            )
+            counted = () if alike or not together else (f"{offer.input_tokens:,}",)
+            grid.add_row(*names, *counted, *_figures(offer, line, place))
     return grid
+
+
+def _alike(line: Line) -> bool:
+    """Whether all targets count the same tokens."""
+    return len({offer.input_tokens for offer in line.offers}) == 1
+
+
+def _heading(line: Line) -> str:
+    tokens = _tokens(line, line.primary) if _alike(line) else f"{line.output_tokens:,} output"
+    return f"{line.feature}: {tokens} tokens"
+
+
+def _tokens(line: Line, offer: Offer) -> str:
+    return f"{offer.input_tokens:,} + {line.output_tokens:,}"
 
 
 def _figures(offer: Offer, line: Line, place: int) -> Iterator[str | Text]:
@@ -58,7 +74,7 @@ def _figures(offer: Offer, line: Line, place: int) -> Iterator[str | Text]:
 def _months(screen: Console, result: Estimate) -> Table:
     grid = table(screen)
     grid.add_column("scenario", no_wrap=True)
-    for heading in ("requests", "average", "a month"):
+    for heading in ("requests", "per request", "a month"):
         grid.add_column(heading, justify="right", no_wrap=True)
     grid.add_column("served by", overflow="fold")
     for month in result.months:
@@ -74,14 +90,33 @@ def _months(screen: Console, result: Estimate) -> Table:
 
 
 def _served(month: Month) -> Text:
-    """The targets, with the number of features that each serves, and what stands in the way."""
-    counted = _counted(month.served_by).items()
-    alone = len(counted) == 1 or len(month.served_by) == 1
-    names = ", ".join(str(target) if alone else f"{target} ({count})" for target, count in counted)
+    """The targets with their features, or how many these are, and what stands in the way."""
+    used = _used(month.served_by)
+    alone = len(used) == 1 or len(month.served_by) == 1
+    shown = (
+        str(target)
+        if alone
+        else f"{target} ({', '.join(names) if month.name.startswith('outage:') else len(names)})"
+        for target, names in used.items()
+    )
+    names = ", ".join(shown)
     note = f"{'; ' if names else ''}{month.note}" if month.note else ""
     return Text.assemble(names, (note, "yellow"))
 
 
-def _counted(served_by: Mapping[str, tuple[Target, ...]]) -> Mapping[Target, int]:
-    every = [target for targets in served_by.values() for target in targets]
-    return {target: every.count(target) for target in dict.fromkeys(every)}
+def _used(served_by: Mapping[str, tuple[Target, ...]]) -> Mapping[Target, list[str]]:
+    """The features of each target."""
+    used: dict[Target, list[str]] = {}
+    for feature, targets in served_by.items():
+        for target in targets:
+            used.setdefault(target, []).append(feature)
+    return used
+
+
+def _prices(result: Estimate) -> str:
+    """Where the prices come from, and of which day they are."""
+    prices = [offer.price for line in result.lines for offer in line.offers if offer.price is not None]
+    days = sorted({price.as_of for price in prices if price.as_of})
+    configured = ["the configuration"] if any(price.source == "config" for price in prices) else []
+    listed = [f"the catalogue of {' and '.join(days)}"] if days else []
+    return f"prices in USD, from {' and '.join([*configured, *listed]) or 'nowhere: none is known'}"

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from llmfail.cli.spent import bar
 from llmfail.cli.tables import (
     ROOMY,
     STYLES,
     WIDE,
     Column,
+    exact_usd,
     fitted,
     milliseconds,
     percent,
@@ -24,7 +26,7 @@ from llmfail.cli.tables import (
     span,
     words,
 )
-from llmfail.core.overview import Status, TargetStatus
+from llmfail.core.overview import BudgetStatus, Status, TargetStatus
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -32,6 +34,10 @@ if TYPE_CHECKING:
 
 SEVERAL = 3
 """Reasons that a verdict names before it only counts."""
+MOST_BUDGETS = 12
+"""Budgets that people are shown; the JSON has them all."""
+BAR = 20
+"""Characters of a full bar."""
 _HEADINGS = ("calls", "ok", "fallbacks", "p50/p95", "today")
 _RANKS = {"ok": 1, "calls": 2, "today": 3, "p50/p95": 4, "fallbacks": 5}
 """What gives way first on a narrow screen has the highest."""
@@ -57,6 +63,7 @@ def picture(screen: Console, status: Status, now: float, *, verbose: bool) -> Re
         [Text(verdict(status, now), f"bold {STYLES[status.health]}")],
         [_targets(screen, shown, now)] if shown else [],
         _troubles(screen, shown, now),
+        _budgets(screen, status.budgets, now),
         [*about, *alerts],
     )
 
@@ -136,6 +143,44 @@ def _troubles(screen: Console, targets: Sequence[TargetStatus], now: float) -> l
     return [
         Text.assemble(words(one.target, STYLES[_state(one)]), "  ", words(text)) for one, text in told if text
     ]
+
+
+def _budgets(screen: Console, budgets: Sequence[BudgetStatus], now: float) -> list[RenderableType]:
+    """Limits with what is spent and held of them, and what calls that nobody settled may have cost."""
+    if not budgets:
+        return []
+    shown = budgets[:MOST_BUDGETS]
+    columns = (
+        Column("budget", [words(one.cover.label) for one in shown], name=True),
+        Column("used", [percent(one.fraction) for one in shown], right=True),
+        Column("", [_bar(one) for one in shown], rank=4),
+        Column("spent", [rough_usd(one.spending.spent) for one in shown], right=True),
+        Column("held", [rough_usd(one.spending.held) for one in shown], rank=3, right=True),
+        Column("limit", [exact_usd(one.cover.limit) for one in shown], rank=1, right=True),
+        Column("resets in", [_resets(one, now) for one in shown], rank=2, right=True),
+    )
+    more = [f"and {len(budgets) - len(shown)} more"] if len(budgets) > len(shown) else []
+    lost = [_unsettled(one) for one in budgets if one.spending.unsettled]
+    return [fitted(screen, columns), *(Text(line, "dim") for line in more), *lost]
+
+
+def _bar(one: BudgetStatus) -> Text:
+    """What is spent solid, what is held lighter."""
+    solid = bar(min(one.spending.spent / one.cover.limit if one.cover.limit else 1.0, 1.0), BAR)
+    held = min(round(one.fraction * BAR), BAR) - len(solid)
+    style = "red" if one.fraction >= 1 else "yellow" if one.is_alarming else "green"
+    return Text.assemble((solid, style), ("░" * max(held, 0), style))
+
+
+def _resets(one: BudgetStatus, now: float) -> str:
+    return "-" if one.cover.ends_at is None else span(one.cover.ends_at - now)
+
+
+def _unsettled(one: BudgetStatus) -> Text:
+    calls = len(one.spending.unsettled)
+    noun = "1 call was" if calls == 1 else f"{calls} calls were"
+    most = rough_usd(one.unsettled)
+    return words(f"{one.cover.label}: {noun} never settled (unsettled: up to {most} not counted)", "yellow")
 
 
 def _figures(one: TargetStatus) -> tuple[str, ...]:

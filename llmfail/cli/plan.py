@@ -41,7 +41,7 @@ def command(
     may cost. Nothing is sent, nothing is recorded.
 
     The prompt is that of ask: the argument, standard input when it is piped, or both. Without one, the costs
-    are those of the answer alone. Exits 0 also when nobody would be asked; `llmfail status --check` has an
+    are those of the answer. Exits 0 also when nobody would be asked; `llmfail status --check` has an
     exit code for that.
 
     Examples:
@@ -87,7 +87,7 @@ def _summary(preview: Preview) -> str:
 
 def _footnotes(preview: Preview, *, prompted: bool) -> list[str]:
     degrade = [f"when nobody answers: {', '.join(preview.degrade)}"] if preview.degrade else []
-    return degrade if prompted else [*degrade, "without a prompt: the costs are those of the answer alone"]
+    return degrade if prompted else [*degrade, "without a prompt: the costs are those of the answer"]
 
 
 def _drawn(screen: Console, steps: tuple[Step, ...]) -> Table:

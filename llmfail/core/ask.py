@@ -13,7 +13,9 @@ DEFAULT_FEATURE = "default"
 
 
 class Ask(Struct, frozen=True):
-    """One question. ``targets`` replaces the feature's chain; durations are in seconds."""
+    """One question. ``targets`` replaces the feature's chain; durations are in seconds. ``max_cost`` is what
+    it may cost altogether, in pico-dollars; ``user`` is whose budget it goes on.
+    """
 
     messages: tuple[Message, ...]
     feature: str = DEFAULT_FEATURE
@@ -27,6 +29,8 @@ class Ask(Struct, frozen=True):
     deadline: float | None = None
     fallback: bool = True
     ref: str | int | None = None
+    max_cost: int | None = None
+    user: str | None = None
 
     @property
     def prompt(self) -> str:

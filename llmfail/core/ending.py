@@ -16,8 +16,8 @@ REQUESTS = frozenset({Kind.BAD_REQUEST, Kind.CONTENT_BLOCKED, Kind.REFUSAL})
 def failure(
     trail: Sequence[Entry], *, deadline_passed: bool, own_network: bool, retry_at: float | None
 ) -> Failure:
-    """The most telling reason wins: the request, the deadline, our network, then what every target has in
-    common: credentials, money, size; else whatever it was.
+    """The most telling reason wins: the request, the deadline, our network; credentials when they are all
+    there is; money as soon as it kept anybody from answering; size; else whatever it was.
     """
     if trail and trail[-1].action == "called" and trail[-1].outcome in REQUESTS:
         return _refused(trail[-1])
@@ -36,7 +36,7 @@ def _common(last: Sequence[Entry], story: str, retry_at: float | None) -> Failur
         return Failure(6, "credentials", f"no target of this chain has a key: {_keys(last)}")
     if reasons <= CREDENTIALS:
         return Failure(6, "credentials", f"no usable credential: {story}")
-    if reasons <= CREDENTIALS | BUDGETS:
+    if reasons & BUDGETS:
         return Failure(4, "over_budget", f"the budget does not allow this call: {story}")
     if reasons <= CREDENTIALS | REQUESTS:
         return _refused([entry for entry in last if entry.outcome in REQUESTS][-1])

@@ -1,4 +1,5 @@
-"""What features cost per request and per month, from prices and assumed tokens alone.
+"""What features cost per request and per month, from prices and assumed tokens alone; what recorded use comes
+to is ``core.actual``.
 
 No history, no store, no clock. Money is integers of pico-dollars; what is split over features or mixed from
 targets is a Fraction until it is shown, so that nothing is lost on the way. An unknown price makes unknown
@@ -7,55 +8,44 @@ whatever rests on it.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Any
 
 from msgspec import Struct
 
-from llmfail.core.errors import UsageError
 from llmfail.core.model import Target, Usage
 from llmfail.core.plan import Candidate, Chance, Order, arrange
-from llmfail.core.pricing import Price, cost
+from llmfail.core.pricing import Price, Rates, cost
 from llmfail.core.receipt import usd
+from llmfail.core.scenario import Scenario
 
 MILLION = 1_000_000
-USUAL = ("all-primary", "fallback:50%", "aggressive", "budget")
-"""The scenarios that are shown when none is named; outages of the primaries' providers come on top."""
-GRAMMAR = "all-primary, fallback:50%, aggressive, budget or outage:PROVIDER"
-
-Kind = Literal["all-primary", "fallback", "aggressive", "budget", "outage"]
 
 
 class Offer(Struct, frozen=True):
-    """A target that could serve a feature, and what one request costs there: None without a price."""
+    """A target that could serve a feature, and what one request costs there, with as many tokens as this
+    target counts, by these rates: None without a price.
+    """
 
     target: Target
+    input_tokens: int
     price: Price | None
+    rates: Rates | None
     cost: int | None
 
 
 class Line(Struct, frozen=True):
-    """One feature: the tokens of a request, and its chain, the primary first."""
+    """One feature: its chain, the primary first, and whoever else is configured."""
 
     feature: str
-    input_tokens: int
     output_tokens: int
     offers: tuple[Offer, ...]
+    others: tuple[Offer, ...] = ()
 
     @property
     def primary(self) -> Offer:
         return self.offers[0]
-
-
-class Scenario(Struct, frozen=True):
-    """Who serves. ``share`` is that of the first fallback, ``provider`` the one that is down."""
-
-    name: str
-    kind: Kind
-    share: Fraction = Fraction(0)
-    provider: str = ""
 
 
 class Month(Struct, frozen=True):
@@ -81,8 +71,11 @@ class Month(Struct, frozen=True):
 
 
 class Estimate(Struct, frozen=True):
+    """``warnings`` are for people; not part of the JSON."""
+
     lines: tuple[Line, ...]
     months: tuple[Month, ...]
+    warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -91,19 +84,17 @@ class Estimate(Struct, frozen=True):
         }
 
 
-Pool = Mapping[Target, Price | None]
-"""Every target of a configuration with its price."""
+def offer(target: Target, price: Price | None, tokens: tuple[int, int], at: float) -> Offer:
+    """``tokens`` are those of a request and of its answer."""
+    rates = None if price is None else price.at(at)
+    usage = Usage(tokens[0], output_tokens=tokens[1])
+    return Offer(target, tokens[0], price, rates, None if rates is None else cost(usage, rates))
 
 
-def offer(target: Target, price: Price | None, input_tokens: int, output_tokens: int) -> Offer:
-    usage = Usage(input_tokens, output_tokens=output_tokens)
-    return Offer(target, price, None if price is None else cost(usage, price))
-
-
-def chain(candidates: Sequence[Candidate], order: Order) -> tuple[Candidate, ...]:
+def chain(candidates: Sequence[Candidate], order: Order, at: float) -> tuple[Candidate, ...]:
     """The candidates as ``ask`` would try them, as far as that does not hang on latency, turn or chance."""
     if order in {"cost", "quality"}:
-        return arrange(candidates, order, Chance())
+        return arrange(candidates, order, Chance(at))
     return tuple(candidates)
 
 
@@ -118,32 +109,9 @@ def saving(one: Offer, primary: Offer) -> float | None:
     return float(round(Fraction(primary.cost - one.cost, primary.cost), 4))
 
 
-def scenario(text: str, providers: Collection[str]) -> Scenario:
-    """Raises UsageError for what is no scenario, or an outage of a provider that is not configured."""
-    kind, colon, rest = text.partition(":")
-    match kind:
-        case "all-primary" | "aggressive" | "budget" if not colon:
-            return Scenario(kind, kind)
-        case "fallback" if colon:
-            return Scenario(text, "fallback", share=_share(rest))
-        case "outage" if rest in providers:
-            return Scenario(text, "outage", provider=rest)
-        case "outage" if colon:
-            raise UsageError(
-                f"--scenario {text}: there is no provider {rest!r}; there are {_names(providers)}"
-            )
-        case "actual" if not colon:
-            raise UsageError(
-                "--scenario actual needs recorded tokens per feature, which this version does not keep yet; "
-                "say what you expect: --input-tokens, --output-tokens, --scenario fallback:10%"
-            )
-        case _:
-            raise UsageError(f"--scenario takes {GRAMMAR}, got {text!r}")
-
-
-def month(one: Scenario, lines: Sequence[Line], pool: Pool, requests: int) -> Month:
+def month(one: Scenario, lines: Sequence[Line], requests: int) -> Month:
     """The cost of so many requests, split evenly over the features."""
-    served = {line.feature: _serving(one, line, pool) for line in lines}
+    served = {line.feature: _serving(one, line) for line in lines}
     each = Fraction(requests, len(lines))
     parts = [share * each * chosen.cost for used in served.values() for chosen, share in used if chosen.cost]
     used = {chosen.target: chosen for mixed in served.values() for chosen, _ in mixed}
@@ -161,7 +129,7 @@ Serving = tuple[tuple[Offer, Fraction], ...]
 """Who serves a feature, each with its share; nobody when nothing is left."""
 
 
-def _serving(one: Scenario, line: Line, pool: Pool) -> Serving:
+def _serving(one: Scenario, line: Line) -> Serving:
     match one.kind:
         case "all-primary":
             return _whole(line.primary)
@@ -170,11 +138,12 @@ def _serving(one: Scenario, line: Line, pool: Pool) -> Serving:
         case "aggressive":
             return _whole(_cheapest(line.offers))
         case "budget":
-            tokens = line.input_tokens, line.output_tokens
-            return _whole(_cheapest([offer(target, price, *tokens) for target, price in pool.items()]))
+            return _whole(_cheapest((*line.offers, *line.others)))
         case "outage":
             left = (each for each in line.offers if each.target.provider != one.provider)
             return tuple((each, Fraction(1)) for each in left)[:1]
+        case "actual":
+            raise ValueError("what was recorded is no assumption")
 
 
 def _whole(chosen: Offer) -> Serving:
@@ -200,40 +169,29 @@ def _notes(unpriced: Sequence[str], unanswered: Sequence[str]) -> list[str]:
     return [*price, *([f"nobody answers {', '.join(unanswered)}"] if unanswered else [])]
 
 
-def _share(text: str) -> Fraction:
-    number = re.fullmatch(r"(\d{1,3}(?:\.\d{1,6})?)%", text)
-    if number and (share := Fraction(number[1]) / 100) <= 1:
-        return share
-    raise UsageError(f"--scenario fallback takes a share from 0% to 100%, such as fallback:50%, got {text!r}")
-
-
-def _names(providers: Collection[str]) -> str:
-    return ", ".join(providers) or "none"
-
-
 def _targets(line: Line) -> list[dict[str, Any]]:
     return [
         {
             "target": str(each.target),
             "role": "fallback" if place else "primary",
-            "input_tokens": line.input_tokens,
+            "input_tokens": each.input_tokens,
             "output_tokens": line.output_tokens,
             "cost_per_request_usd": usd(each.cost),
             "cost_per_1k_usd": None if each.cost is None else usd(each.cost * 1000),
             "saving": saving(each, line.primary),
-            "price": _price(each.price),
+            "price": _price(each),
         }
         for place, each in enumerate(line.offers)
     ]
 
 
-def _price(price: Price | None) -> dict[str, Any] | None:
-    """In USD per million tokens."""
-    if price is None:
+def _price(one: Offer) -> dict[str, Any] | None:
+    """In USD per million tokens, as it is for such a request."""
+    if one.price is None or one.rates is None:
         return None
     return {
-        "input": usd(price.input * MILLION),
-        "output": usd(price.output * MILLION),
-        "source": "config",
-        "as_of": None,
+        "input": usd(one.rates.input.at(one.input_tokens) * MILLION),
+        "output": usd(one.rates.output.at(one.input_tokens) * MILLION),
+        "source": one.price.source,
+        "as_of": one.price.as_of,
     }

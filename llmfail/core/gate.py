@@ -1,7 +1,6 @@
-"""The gate of one target: credential and circuit, one admission, one settlement.
+"""The gate of one target: credential, circuit, rate limits and budgets; one admission, one settlement.
 
 Both are pure changes for a store's ``update``, so each is one atomic step over everything it decides on.
-Budgets and rate limits belong here as well: further keys, read and written in the same two steps.
 """
 
 from __future__ import annotations
@@ -10,12 +9,15 @@ from functools import partial
 
 from msgspec import Struct
 
-from llmfail.core import breaker
+from llmfail.core import allowance, breaker
 from llmfail.core import credential as credentials
+from llmfail.core.allowance import Claim, Grant, Paid
 from llmfail.core.breaker import Circuit, Lease, Rules, State, Ticket, Verdict
+from llmfail.core.budget import Cover
 from llmfail.core.credential import Block, Credential
-from llmfail.core.model import Target
+from llmfail.core.model import Target, Usage
 from llmfail.core.outcome import Kind, Outcome
+from llmfail.core.rate import Limit
 from llmfail.core.receipt import Skip, iso
 from llmfail.core.record import (
     Names,
@@ -30,6 +32,7 @@ from llmfail.core.record import (
     ours,
     recall,
 )
+from llmfail.core.refusal import Refused
 from llmfail.core.stats import HOUR, KEPT_HOURS, Tally, count_call, hour_of
 
 QUIRK_MEMORY = 30 * 24 * 3600.0
@@ -39,13 +42,14 @@ TARGETS = "targets"
 
 class Gate(Struct, frozen=True):
     """What admission to one target rests on. ``identity`` names the credential, see ``credential``;
-    ``renewed``: it is a token that changes by itself.
+    ``renewed``: it is a token that changes by itself. ``limits`` hold for the target or for its provider.
     """
 
     target: Target
     identity: str
     rules: Rules
     renewed: bool = False
+    limits: tuple[Limit, ...] = ()
 
     @property
     def circuit_key(self) -> str:
@@ -65,7 +69,12 @@ class Gate(Struct, frozen=True):
 
     @property
     def keys(self) -> tuple[str, ...]:
+        """What a look at the circuit needs."""
         return (self.circuit_key, self.credential_key, self.quirks_key, self.hold_key)
+
+    def keys_with(self, covers: tuple[Cover, ...]) -> tuple[str, ...]:
+        """What an admission needs, under these budgets."""
+        return (*self.keys, *allowance.keys(self.target, self.limits, covers))
 
 
 class Hold(Record, frozen=True):
@@ -80,26 +89,20 @@ class Admitted(Struct, frozen=True):
     ticket: Ticket
     at: float
     quirks: frozenset[str]
-
-
-class Refused(Struct, frozen=True):
-    """No call, and nothing to give back."""
-
-    reason: Skip
-    retry_at: float | None
-    note: str
-    cause: Kind | None = None
-    """What disabled it."""
+    grant: Grant
 
 
 class Settlement(Struct, frozen=True):
-    """What became of an admitted call. ``quirks`` are parameters without which it succeeded."""
+    """What became of an admitted call. ``quirks`` are parameters without which it succeeded; ``cost`` is None
+    when nobody knows it.
+    """
 
     outcome: Outcome
     latency_ms: int
     cost: int | None
     fallback: bool
     quirks: frozenset[str] = frozenset()
+    usage: Usage | None = None
 
 
 class Look(Struct, frozen=True):
@@ -120,10 +123,8 @@ def tally_key(target: Target, hour: int) -> str:
     return f"tally/{target}/{hour}"
 
 
-def admit(
-    gate: Gate, lease_id: str, lease_for: float, values: Values, now: float
-) -> tuple[Writes, Admitted | Refused]:
-    """Ask for a call. A trial would hold its place under ``lease_id`` for ``lease_for`` seconds."""
+def admit(gate: Gate, claim: Claim, values: Values, now: float) -> tuple[Writes, Admitted | Refused]:
+    """Ask for a call. Needs ``gate.keys_with`` the budgets of the claim."""
     circuit = recall(values[gate.circuit_key], Circuit)
     credential = recall(values[gate.credential_key], Credential)
     credential_after, block = credentials.admit(credential, gate.target.model, now)
@@ -132,31 +133,47 @@ def admit(
         return {}, held
     if block is not None:
         return {}, _blocked(block)
-    circuit_after, answer = breaker.admit(circuit, now, gate.rules, Lease(lease_id, now + lease_for))
+    allowed = allowance.admit(gate.target, gate.limits, claim, values, now)
+    wait = 0.0 if isinstance(allowed, Refused) else allowed[1].wait
+    lease = Lease(claim.call, now + wait + claim.lasts)
+    circuit_after, answer = breaker.admit(circuit, now, gate.rules, lease)
     writes: dict[str, Write | None] = {}
     if circuit_after != circuit:
         writes[gate.circuit_key] = _circuit_write(circuit_after, gate.rules)
     if isinstance(answer, breaker.Refusal):
         return ours(writes, values), _refused(answer)
+    if isinstance(allowed, Refused):
+        return {}, allowed
+    taken, grant = allowed
+    writes |= taken
     if credential_after != credential:
         writes[gate.credential_key] = Write(dump(credential_after))
     quirks = recall(values[gate.quirks_key], Names).names
-    return ours(writes, values), Admitted(answer, now, quirks)
+    return ours(writes, values), Admitted(answer, now, quirks, grant)
 
 
 def settle(gate: Gate, admitted: Admitted, settlement: Settlement) -> Step:
-    """Tell what became of it: circuit, credential, quirks and counters, each written only when it changed."""
-    keys = (*gate.keys, tally_key(gate.target, hour_of(admitted.at)), TARGETS)
+    """Tell what became of it: circuit, credential, quirks, budgets, rates and counters, each written only
+    when it changed.
+    """
+    keys = (
+        *gate.keys_with(admitted.grant.claim.covers),
+        tally_key(gate.target, hour_of(admitted.at)),
+        TARGETS,
+    )
     return Step(keys, partial(_settle, gate, admitted, settlement))
 
 
-def withdraw(gate: Gate, lease_id: str) -> Step:
-    """Give back a place of which nobody has learnt whether it was given."""
-    return Step((gate.circuit_key,), partial(_withdraw, gate, lease_id))
+def withdraw(gate: Gate, claim: Claim) -> Step:
+    """Give back what was claimed, when nobody has learnt whether it was given."""
+    keys = (gate.circuit_key, *(key for cover in claim.covers for key in cover.keys))
+    return Step(keys, partial(_withdraw, gate, claim))
 
 
-def look(gate: Gate, values: Values, now: float) -> Look:
-    """The same decision as ``admit``, without asking for a place; writes nothing."""
+def look(gate: Gate, values: Values, now: float, claim: Claim | None = None) -> Look:
+    """The same decision as ``admit``, without asking for a place; writes nothing. Without a claim money and
+    rate limits are left out, and ``gate.keys`` are enough.
+    """
     circuit = recall(values[gate.circuit_key], Circuit)
     view = breaker.view(circuit, now)
     block = credentials.blocked(recall(values[gate.credential_key], Credential), gate.target.model, now)
@@ -168,7 +185,8 @@ def look(gate: Gate, values: Values, now: float) -> Look:
     _, answer = breaker.admit(circuit, now, gate.rules, Lease("", now))
     if isinstance(answer, breaker.Refusal):
         return Look(view.state, view.failures, answer.retry_at, _refused(answer))
-    return Look(view.state, view.failures, None, None)
+    allowed = claim and allowance.admit(gate.target, gate.limits, claim, values, now)
+    return Look(view.state, view.failures, None, allowed if isinstance(allowed, Refused) else None)
 
 
 def reset(gate: Gate, values: Values, now: float) -> tuple[Writes, bool]:
@@ -202,18 +220,24 @@ def release_provider(key: str, values: Values, _now: float) -> tuple[Writes, boo
 
 
 def _settle(gate: Gate, admitted: Admitted, settlement: Settlement, values: Values, now: float) -> Writes:
+    paid = Paid(settlement.usage, settlement.cost)
     writes = {
         **_settle_circuit(gate, admitted.ticket, settlement.outcome, values, now),
         **_settle_credential(gate, admitted, settlement.outcome, values, now),
+        **allowance.settle(gate.target, gate.limits, admitted.grant, paid, values, now),
         **_learn(gate, settlement.quirks, values, now),
         **_count(gate, admitted, settlement, values),
     }
     return ours(writes, values)
 
 
-def _withdraw(gate: Gate, lease_id: str, values: Values, now: float) -> Writes:
-    ticket = Ticket(recall(values[gate.circuit_key], Circuit).generation, lease_id)
-    return ours(_settle_circuit(gate, ticket, Outcome(Kind.CANCELLED), values, now), values)
+def _withdraw(gate: Gate, claim: Claim, values: Values, now: float) -> Writes:
+    ticket = Ticket(recall(values[gate.circuit_key], Circuit).generation, claim.call)
+    writes = {
+        **_settle_circuit(gate, ticket, Outcome(Kind.CANCELLED), values, now),
+        **allowance.release(claim.covers, claim.call, values, now),
+    }
+    return ours(writes, values)
 
 
 _REASONS = {

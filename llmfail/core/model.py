@@ -136,9 +136,15 @@ class Usage(Struct, frozen=True):
     input_tokens: int = 0
     cached_input_tokens: int = 0
     cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    """A part of ``cache_write_tokens``: those that are kept for an hour, at a price of their own."""
     output_tokens: int = 0
     reasoning_tokens: int = 0
     estimated: bool = False
+    variant: str | None = None
+    """The price list that the provider says it went by: ``flex``, ``priority``, ``batch``, ``fast``."""
+    surcharge: int = 0
+    """Per cent on top of the price list, such as 10 for a call that was held to one region."""
     reported_cost: int | None = None
     """What the provider itself says the call cost, in pico-dollars; it wins over any price table."""
 

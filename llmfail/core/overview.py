@@ -8,6 +8,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from llmfail.core.breaker import State
+from llmfail.core.budget import Cover, Spending, fraction
 from llmfail.core.gate import Look
 from llmfail.core.model import Target
 from llmfail.core.receipt import iso, usd
@@ -58,6 +59,42 @@ class TargetStatus(Struct, frozen=True):
         }
 
 
+class BudgetStatus(Struct, frozen=True):
+    """One budget, or one bucket of it, in the period of now."""
+
+    cover: Cover
+    spending: Spending
+
+    @property
+    def fraction(self) -> float:
+        """The share that is spent and held."""
+        return fraction(self.spending.taken, self.cover.limit)
+
+    @property
+    def is_alarming(self) -> bool:
+        alert_at, limit = self.cover.alert_at, self.cover.limit
+        return self.spending.spent >= (limit if alert_at is None else min(alert_at, limit))
+
+    @property
+    def unsettled(self) -> int:
+        """What calls that nobody settled may have cost."""
+        return sum(hold.amount for hold in self.spending.unsettled.values())
+
+    def to_json(self) -> dict[str, Any]:
+        cover, spending = self.cover, self.spending
+        shown = {
+            "name": cover.name,
+            "limit_usd": usd(cover.limit),
+            "spent_usd": usd(spending.spent),
+            "held_usd": usd(spending.held),
+            "fraction": round(self.fraction, 4),
+            "resets_at": iso(cover.ends_at),
+            "unsettled_calls": len(spending.unsettled),
+            "unsettled_usd": usd(self.unsettled),
+        }
+        return shown if cover.each is None else {**shown, "each": cover.each, "key": cover.bucket}
+
+
 class Status(Struct, frozen=True):
     health: Health
     targets: tuple[TargetStatus, ...]
@@ -66,44 +103,54 @@ class Status(Struct, frozen=True):
     without_target: tuple[str, ...]
     """Features that no model can answer now."""
     store: str
+    budgets: tuple[BudgetStatus, ...] = ()
+    prices_as_of: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {
             "status": self.health,
             "providers": {str(one.target): one.to_json() for one in self.targets},
             "routing": _routing(self.routing),
-            "budgets": [],
+            "budgets": [budget.to_json() for budget in self.budgets],
             "alerts": [_alert(alert) for alert in self.alerts],
             "cache": {"entries": 0, "hits": 0, "misses": 0, "bytes": 0},
             "queue": {"pending": 0},
-            "prices_as_of": None,
+            "prices_as_of": self.prices_as_of,
             "store": self.store,
         }
 
 
-def status_of(
-    targets: Sequence[TargetStatus],
-    features: Mapping[str, Sequence[Target]],
-    routing: Routing,
-    alerts: tuple[Alert, ...],
-    store: str,
-    *,
-    readable: bool,
-) -> Status:
-    """``features`` names the chain of each. A provider without a key was never meant to answer, so it makes
-    nothing degraded; a feature that has nobody else is unhealthy all the same. A state that is not
-    ``readable`` cannot be called healthy.
-    """
-    usable = {one.target for one in targets if one.usable}
-    without = tuple(name for name, chain in features.items() if not usable & set(chain))
-    return Status(
-        _health(targets, alerts, without, readable=readable), tuple(targets), routing, alerts, without, store
+def budget_alerts(budgets: Sequence[BudgetStatus]) -> tuple[Alert, ...]:
+    """A warning from the share that is set; critical when nothing is left."""
+    return tuple(_budget_alert(one) for one in budgets if one.is_alarming)
+
+
+def _budget_alert(one: BudgetStatus) -> Alert:
+    cover, spent = one.cover, one.spending.spent
+    value = round(fraction(spent, cover.limit), 4)
+    return Alert(
+        name=f"budget {cover.label}",
+        level="critical" if spent >= cover.limit else "warning",
+        value=value,
+        threshold=round(fraction(cover.limit if cover.alert_at is None else cover.alert_at, cover.limit), 4),
+        message=f"budget {cover.label}: ${usd(spent)} of ${usd(cover.limit)} are spent ({value:.0%})",
     )
 
 
-def _health(
+def unanswerable(
+    targets: Sequence[TargetStatus], features: Mapping[str, Sequence[Target]]
+) -> tuple[str, ...]:
+    """The features that no model can answer now; ``features`` names the chain of each."""
+    usable = {one.target for one in targets if one.usable}
+    return tuple(name for name, chain in features.items() if not usable & set(chain))
+
+
+def health_of(
     targets: Sequence[TargetStatus], alerts: Sequence[Alert], without: Sequence[str], *, readable: bool
 ) -> Health:
+    """A provider without a key was never meant to answer, so it makes nothing degraded; a feature that has
+    nobody else is unhealthy all the same. A state that is not ``readable`` cannot be called healthy.
+    """
     if without:
         return "unhealthy"
     closed = all(one.state == State.CLOSED for one in targets if not one.missing_key)

@@ -7,18 +7,23 @@ from typing import Literal
 
 from msgspec import Struct, field
 
-from llmfail.core.model import Request, Target
-from llmfail.core.pricing import Price
+from llmfail.core.budget import Cover
+from llmfail.core.model import Request, Target, Usage
+from llmfail.core.pricing import Price, cost
 from llmfail.core.receipt import Skip
 from llmfail.core.tokens import least
 
 Order = Literal["listed", "cost", "quality", "latency", "round_robin", "weighted"]
 Priority = Literal["strategic", "template", "validation"]
 
+USUAL = Usage(2000, output_tokens=1000)
+"""The request by which prices are compared."""
+
 
 class Candidate(Struct, frozen=True):
     """A target that could answer, with what is known about it. ``timeout`` in seconds; ``latency_ms`` is
-    its recent median; ``missing_key`` says what to do about a missing key.
+    its recent median; ``missing_key`` says what to do about a missing key; ``covers`` are the budgets that a
+    call to it counts in.
     """
 
     target: Target
@@ -31,11 +36,15 @@ class Candidate(Struct, frozen=True):
     max_output: int | None = None
     latency_ms: float | None = None
     missing_key: str | None = None
+    covers: tuple[Cover, ...] = ()
 
 
 class Chance(Struct, frozen=True):
-    """What an order may depend on besides the candidates: numbers in [0, 1), and the turn of a rotation."""
+    """What an order may depend on besides the candidates: the moment, at which prices differ, numbers in
+    [0, 1), and the turn of a rotation.
+    """
 
+    at: float
     draws: Sequence[float] = field(default_factory=tuple)
     turn: int = 0
 
@@ -60,9 +69,9 @@ def arrange(candidates: Sequence[Candidate], order: Order, chance: Chance) -> tu
         case "listed":
             return tuple(candidates)
         case "cost":
-            return tuple(sorted(candidates, key=_cheapness))
+            return tuple(sorted(candidates, key=lambda one: _cheapness(one, chance.at)))
         case "quality":
-            return tuple(sorted(candidates, key=_quality))
+            return tuple(sorted(candidates, key=lambda one: _quality(one, chance.at)))
         case "latency":
             return tuple(sorted(candidates, key=lambda candidate: candidate.latency_ms or 0.0))
         case "round_robin":
@@ -101,16 +110,15 @@ def share(left: float, timeouts: Sequence[float]) -> float:
     return min(first, max(left / len(timeouts), left - sum(rest)))
 
 
-def _cheapness(candidate: Candidate) -> float:
-    """Output weighs half of input tokens, as in the usual request of 2,000 and 1,000 tokens."""
-    price = candidate.price
-    return float("inf") if price is None else 2 * price.input + price.output
+def _cheapness(candidate: Candidate, at: float) -> float:
+    """What the usual request costs."""
+    return float("inf") if candidate.price is None else cost(USUAL, candidate.price.at(at))
 
 
-def _quality(candidate: Candidate) -> tuple[float, float]:
+def _quality(candidate: Candidate, at: float) -> tuple[float, float]:
     """Best first; the unrated come after the rated, the dearer first."""
     rated = float("inf") if candidate.quality is None else -candidate.quality
-    dear = 0.0 if candidate.price is None else -_cheapness(candidate)
+    dear = 0.0 if candidate.price is None else -_cheapness(candidate, at)
     return rated, dear
 
 

@@ -7,10 +7,12 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from llmfail.core import tokens
-from llmfail.core.model import Request, Target, Usage
+from llmfail.core.allowance import Claim
+from llmfail.core.model import Target, Usage
 from llmfail.core.plan import Candidate
-from llmfail.core.pricing import Price, cost
+from llmfail.core.pricing import cost, most
 from llmfail.core.receipt import usd
+from llmfail.core.tokens import Calibration
 
 USUAL_OUTPUT = 500
 """Output tokens of a usual answer, for an estimate without history."""
@@ -51,26 +53,26 @@ class Preview(Struct, frozen=True):
         }
 
 
-def step_of(candidate: Candidate, request: Request, reason: str | None, note: str) -> Step:
+def step_of(candidate: Candidate, claim: Claim, known: Calibration, reason: str | None, note: str) -> Step:
+    """``claim`` is what the call would ask for, ``known`` how the target counts tokens."""
     return Step(
         target=candidate.target,
         decision="call" if reason is None else "skip",
         reason=reason,
-        estimated_cost=_estimated(request, candidate.price),
-        max_cost=_most(request, candidate.price),
+        estimated_cost=_estimated(claim, known),
+        max_cost=_most(claim, known),
         note=note or candidate.note,
     )
 
 
-def _estimated(request: Request, price: Price | None) -> int | None:
-    if price is None:
+def _estimated(claim: Claim, known: Calibration) -> int | None:
+    if claim.rates is None:
         return None
-    return cost(Usage(tokens.of(request), output_tokens=min(request.max_tokens, USUAL_OUTPUT)), price)
+    output = min(claim.output, USUAL_OUTPUT)
+    return cost(Usage(tokens.expected(claim.size, known), output_tokens=output), claim.rates)
 
 
-def _most(request: Request, price: Price | None) -> int | None:
-    """A byte is at least a token's share in every byte-level tokenizer, so bytes bound the tokens."""
-    if price is None:
+def _most(claim: Claim, known: Calibration) -> int | None:
+    if claim.rates is None:
         return None
-    dearest = max(price.input, price.cache_write)
-    return tokens.size(request) * dearest + request.max_tokens * price.output
+    return most(claim.rates, tokens.most(claim.size, known), claim.output)

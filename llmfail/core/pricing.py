@@ -1,24 +1,107 @@
-"""Usage x price -> cost. Integers of pico-dollars throughout; Decimal only where a price comes in."""
+"""Usage x price -> cost. Integers of pico-dollars throughout; Decimal only where a price comes in.
+
+What is listed for a model: periods (from a day on, or at hours of the day) and variants of them (flex,
+priority, batch, fast), each with rates that may have steps. Days and hours are UTC. All of it means what it
+means in genai-prices, so that both come to the same cost to the last digit.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import date
 from decimal import Decimal
+from typing import Any, Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from llmfail.core.model import Completion, Embedding, Usage
 
 PICO_PER_TOKEN = 1_000_000
 """Pico-dollars per token for one dollar per million tokens."""
+DAY = 86400
+_EPOCH = date(1970, 1, 1).toordinal()
+
+Source = Literal["config", "catalogue"]
+Key = Literal["input", "output", "cached_input", "cache_write", "cache_write_1h"]
+KEYS: tuple[Key, ...] = ("input", "output", "cached_input", "cache_write", "cache_write_1h")
+"""What a price may be of."""
+
+
+class Rate(Struct, frozen=True, array_like=True, omit_defaults=True):
+    """Pico-dollars per token. ``steps`` are cliffs, ascending: an input of more than ``start`` tokens makes
+    every token cost that price.
+    """
+
+    base: int
+    steps: tuple[tuple[int, int], ...] = ()
+
+    def at(self, input_tokens: int) -> int:
+        reached = self.base
+        for start, price in self.steps:
+            if input_tokens > start:
+                reached = price
+        return reached
+
+    def highest(self, input_tokens: int) -> int:
+        """The dearest that an input of at most so many tokens can make it."""
+        return max((self.base, *(price for start, price in self.steps if input_tokens > start)))
+
+
+class Rates(Struct, frozen=True):
+    """What counts at one moment, for one variant. What has no rate of its own costs as what it is a part of.
+    ``request`` is what every call costs besides its tokens.
+    """
+
+    input: Rate
+    output: Rate
+    cached_input: Rate | None = None
+    cache_write: Rate | None = None
+    cache_write_1h: Rate | None = None
+    request: int = 0
+
+
+class Listed(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Rates with what they depend on: the day from which they hold, the hours of the day (in seconds, over
+    midnight when the end comes first), the variant. A variant names only what differs.
+    """
+
+    since: date | None = None
+    hours: tuple[int, int] | None = None
+    variant: str | None = None
+    input: Rate | None = None
+    output: Rate | None = None
+    cached_input: Rate | None = None
+    cache_write: Rate | None = None
+    cache_write_1h: Rate | None = None
+    request: int | None = None
+
+    @property
+    def rates(self) -> dict[str, Any]:
+        """Those that are listed."""
+        found = {name: getattr(self, name) for name in (*KEYS, "request")}
+        return {name: rate for name, rate in found.items() if rate is not None}
+
+    def holds(self, moment: float) -> bool:
+        if self.since is not None and moment < (self.since.toordinal() - _EPOCH) * DAY:
+            return False
+        if self.hours is None:
+            return True
+        start, end = self.hours
+        time = moment % DAY
+        return (time >= start or time < end) if end < start else start <= time < end
 
 
 class Price(Struct, frozen=True):
-    """Pico-dollars per token."""
+    """Everything that is listed for one model. Of the periods the last that holds counts, or the first when
+    none does; of the variants, for each rate, the first that holds. ``as_of`` is the day of the list, as in
+    ``2026-11-09``.
+    """
 
-    input: int
-    output: int
-    cached_input: int
-    cache_write: int
+    periods: tuple[Listed, ...]
+    variants: tuple[Listed, ...] = ()
+    source: Source = "catalogue"
+    as_of: str | None = None
 
     @classmethod
     def per_million(
@@ -28,36 +111,80 @@ class Price(Struct, frozen=True):
         cached_input_usd: Decimal | None = None,
         cache_write_usd: Decimal | None = None,
     ) -> Price:
-        """From USD per million tokens; cached reads and cache writes without a price cost as input."""
-        return cls(
-            _pico(input_usd),
-            _pico(output_usd),
-            _pico(input_usd if cached_input_usd is None else cached_input_usd),
-            _pico(input_usd if cache_write_usd is None else cache_write_usd),
+        """Always the same price, from USD per million tokens."""
+        listed = Listed(
+            input=Rate(pico(input_usd)),
+            output=Rate(pico(output_usd)),
+            cached_input=None if cached_input_usd is None else Rate(pico(cached_input_usd)),
+            cache_write=None if cache_write_usd is None else Rate(pico(cache_write_usd)),
         )
+        return cls((listed,), source="config")
+
+    def at(self, moment: float, variant: str | None = None) -> Rates:
+        """The rates at a moment, in seconds since 1970."""
+        period = next((one for one in reversed(self.periods) if one.holds(moment)), self.periods[0])
+        found = period.rates
+        for other in reversed(self.variants if variant else ()):
+            if other.variant == variant and other.holds(moment):
+                found.update(other.rates)
+        return Rates(**found)
 
 
-def cost(usage: Usage, price: Price) -> int:
-    """What these tokens cost, in pico-dollars."""
-    plain = usage.input_tokens - usage.cached_input_tokens - usage.cache_write_tokens
+def cost(usage: Usage, rates: Rates) -> int:
+    """What one call with these tokens costs, in pico-dollars."""
+    whole = usage.input_tokens
+    written = rates.cache_write or rates.input
+    hour = rates.cache_write_1h or written
+    short = usage.cache_write_tokens - usage.cache_write_1h_tokens
+    plain = whole - usage.cached_input_tokens - usage.cache_write_tokens
     return (
-        max(plain, 0) * price.input
-        + usage.cached_input_tokens * price.cached_input
-        + usage.cache_write_tokens * price.cache_write
-        + usage.output_tokens * price.output
+        max(plain, 0) * rates.input.at(whole)
+        + usage.cached_input_tokens * (rates.cached_input or rates.input).at(whole)
+        + max(short, 0) * written.at(whole)
+        + usage.cache_write_1h_tokens * hour.at(whole)
+        + usage.output_tokens * rates.output.at(whole)
+        + rates.request
     )
 
 
-def charge(answer: Completion | Embedding, price: Price | None) -> int | None:
-    """What an answer cost: the provider's own figure first, None when nothing tells."""
+def charge(answer: Completion | Embedding, price: Price | None, moment: float) -> int | None:
+    """What an answer cost: the provider's own figure first, None when nothing tells. ``moment``: when the
+    call was admitted.
+    """
     if isinstance(answer, Completion) and not answer.billed:
         return 0
-    if answer.usage is None:
+    usage = answer.usage
+    if usage is None:
         return None
-    if answer.usage.reported_cost is not None:
-        return answer.usage.reported_cost
-    return None if price is None else cost(answer.usage, price)
+    if usage.reported_cost is not None:
+        return usage.reported_cost
+    return None if price is None else dearer(cost(usage, price.at(moment, usage.variant)), usage.surcharge)
 
 
-def _pico(usd_per_million: Decimal) -> int:
+def most(rates: Rates, input_tokens: int, output_tokens: int) -> int:
+    """What a call of at most so many tokens can cost in the worst case."""
+    inputs = (rates.input, rates.cached_input, rates.cache_write, rates.cache_write_1h)
+    dearest = max(rate.highest(input_tokens) for rate in inputs if rate is not None)
+    return input_tokens * dearest + output_tokens * rates.output.highest(input_tokens) + rates.request
+
+
+def dearer(amount: int, per_cent: int) -> int:
+    """So many per cent on top; half a pico-dollar counts as one."""
+    return (amount * (100 + per_cent) + 50) // 100
+
+
+def raised(listed: Iterable[Listed], per_cent: int) -> tuple[Listed, ...]:
+    """Every rate so many per cent dearer."""
+
+    def more(rate: Rate | int) -> Rate | int:
+        if isinstance(rate, int):
+            return dearer(rate, per_cent)
+        steps = tuple((start, dearer(price, per_cent)) for start, price in rate.steps)
+        return Rate(dearer(rate.base, per_cent), steps)
+
+    return tuple(replace(one, **{name: more(rate) for name, rate in one.rates.items()}) for one in listed)
+
+
+def pico(usd_per_million: Decimal) -> int:
+    """Pico-dollars per token; what is finer is rounded."""
     return int((usd_per_million * PICO_PER_TOKEN).to_integral_value())

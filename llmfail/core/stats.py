@@ -46,12 +46,13 @@ class Routing(Record, frozen=True):
 
 
 class Thresholds(Struct, frozen=True):
-    """Above which an alert stands; rates are shares, ``latency_p95`` is in seconds."""
+    """Above which an alert stands; rates are shares, ``latency_p95`` is in seconds, ``cost_per_day`` USD."""
 
     circuit_open_rate: float
     fallback_rate: float
     latency_p95: float
     error_rate: float
+    cost_per_day: float
 
 
 class Alert(Struct, frozen=True):
@@ -148,14 +149,15 @@ def rate(part: int, whole: int) -> float:
     return round(part / whole, 4) if whole else 0.0
 
 
-def alerts(routing: Routing, thresholds: Thresholds) -> tuple[Alert, ...]:
-    """What is over its threshold; critical at twice the threshold."""
+def alerts(routing: Routing, spent: float, thresholds: Thresholds) -> tuple[Alert, ...]:
+    """What is over its threshold; critical at twice the threshold. ``spent`` is in USD."""
     p95 = (percentile(routing.latencies, 0.95) or 0) / 1000
     watched = (
         ("circuit_open_rate", rate(routing.met_open, routing.asks), thresholds.circuit_open_rate, ""),
         ("fallback_rate", rate(routing.fallbacks, routing.asks), thresholds.fallback_rate, ""),
         ("latency_p95", p95, thresholds.latency_p95, " s"),
         ("error_rate", rate(routing.errors, routing.asks), thresholds.error_rate, ""),
+        ("cost_per_day", spent, thresholds.cost_per_day, " USD"),
     )
     return tuple(_alert(*figures) for figures in watched if figures[1] > figures[2])
 

@@ -27,6 +27,7 @@ from llmfail.drill.rehearsal import apis_of, on_loopback
 from llmfail.engine import ports
 from llmfail.engine.engine import Engine
 from llmfail.engine.route import Routes
+from llmfail.prices import Catalogue
 from llmfail.settings.settings import Settings
 from llmfail.settings.types import Feature
 from llmfail.simulator import Simulator, parse
@@ -48,6 +49,7 @@ class Theatre(Struct, frozen=True):
     settings: Settings
     simulator: Simulator
     wire: Wire
+    catalogue: Catalogue
 
 
 class Cast(Struct, frozen=True):
@@ -104,7 +106,7 @@ def theatre(settings: Settings) -> Iterator[Theatre]:
     wire = Wire()
     try:
         with Simulator(apis=apis_of(settings)) as simulator:
-            yield Theatre(on_loopback(settings, simulator), simulator, wire)
+            yield Theatre(on_loopback(settings, simulator), simulator, wire, Catalogue())
     finally:
         wire.close()
 
@@ -117,7 +119,7 @@ class Play:
         self.clock = Clock(time.time())
         self._house = house
         self._store = Memory(self.clock)
-        self._routes = Routes(house.settings)
+        self._routes = Routes(house.settings, house.catalogue)
         self._engine = Engine(house.settings, self._ports())
         self.strike("none")
         self.count_anew()
@@ -174,7 +176,7 @@ class Play:
 
     def _ports(self) -> ports.Ports:
         return replace(
-            ports.blocking(self._send, self._store),
+            ports.blocking(self._send, self._store, self._house.catalogue),
             sleep=_no_time,
             monotonic=self.clock,
             wall=self.clock,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from llmfail.core.receipt import Receipt, Skip, iso
+from llmfail.core.allowance import Unsettled
+from llmfail.core.receipt import Failure, Receipt, Skip, iso, usd
 from llmfail.core.record import (
     Record,
     Step,
@@ -23,6 +24,8 @@ from llmfail.engine.ports import Ports
 
 LOG = "log"
 LOG_LENGTH = 2000
+UNSETTLED = "unsettled"
+"""The outcome of a call whose process ended before it could say what became of it."""
 LOG_KEPT = 30 * 24 * 3600.0
 
 
@@ -46,6 +49,18 @@ def entry(receipt: Receipt, prompt: str | None, wall: float) -> Step:
     return Step([routing_key(hour), LOG], partial(_enter, receipt, kept, hour))
 
 
+def unsettled(lost: Unsettled, wall: float) -> Step:
+    """Keep that a call was begun and never settled: what it cost is not known."""
+    feature, _, target = lost.hold.call.partition(" ")
+    message = (
+        f"{target} was asked, and the process ended in the middle: it may have cost ${usd(lost.hold.amount)}"
+    )
+    receipt = Receipt(lost.call, feature, cost=None, error=Failure(3, UNSETTLED, message))
+    kept = {"at": iso(wall), **receipt.to_json()}
+    del kept["answer"]
+    return Step([LOG], partial(_append, kept))
+
+
 async def recent(ports: Ports, most: int) -> list[dict[str, Any]]:
     """The last receipts, the newest first."""
     values, _ = await ports.keeper.read([LOG])
@@ -65,9 +80,13 @@ def _enter(receipt: Receipt, kept: dict[str, Any], hour: int, values: Values, no
         met_open=any(line.outcome == Skip.CIRCUIT_OPEN for line in receipt.trail),
         latency_ms=receipt.latency_ms,
     )
+    counted = {routing_key(hour): Write(dump(routing), float((hour + KEPT_HOURS) * HOUR))}
+    return ours({**counted, **_append(kept, values, now)}, values)
+
+
+def _append(kept: dict[str, Any], values: Values, now: float) -> Writes:
     number = _following(values)
     writes = {
-        routing_key(hour): Write(dump(routing), float((hour + KEPT_HOURS) * HOUR)),
         LOG: Write(dump(Next(number + 1))),
         _slot(number): Write(dump(kept), kept_until(now + LOG_KEPT)),
     }

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import tzinfo
 from functools import partial
 from math import inf
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from llmfail.core import budget as budgets
+from llmfail.core import tokens
+from llmfail.core.allowance import Claim
 from llmfail.core.ask import Ask
+from llmfail.core.budget import Spending
 from llmfail.core.errors import UsageError
 from llmfail.core.gate import tally_key
-from llmfail.core.model import Request
+from llmfail.core.model import Request, Target
 from llmfail.core.plan import Candidate, Chance, arrange, order_of
-from llmfail.core.record import Record, Values, Write, Writes, dump, recall
+from llmfail.core.record import Record, Values, Write, Writes, dump, load, recall
 from llmfail.core.stats import Tally, hour_of, percentile, sum_tallies
+from llmfail.core.tokens import Size
+from llmfail.engine.calendar import zone_of
+from llmfail.engine.covers import covers_of
 from llmfail.engine.ports import Ports
 from llmfail.engine.route import Routes, fallbacks_of
 from llmfail.settings.settings import Settings
@@ -44,6 +52,17 @@ class Job(Struct, frozen=True):
     deadline: float
     fair_deadline: float
     """The deadline of the configuration: a target that had its share of this is to blame for a timeout."""
+    size: Size
+    output: int
+    """Tokens that an answer may have at most."""
+    primary: Target
+    downgraded: bool
+    """A budget is nearly spent, so the cheapest come first."""
+    user: str | None
+    zone: tzinfo | None
+    max_cost: int | None
+    allow_unknown: bool
+    refuse_when_down: bool
 
 
 async def job_of(settings: Settings, routes: Routes, ask: Ask, ports: Ports) -> Job:
@@ -54,18 +73,51 @@ async def job_of(settings: Settings, routes: Routes, ask: Ask, ports: Ports) -> 
         raise UsageError(
             f"feature {feature.name} has no target: give it a primary, or models with room for its max_tokens"
         )
-    arranged = await _arranged(feature, ask, candidates, ports)
+    moment = ports.wall()
+    covered = tuple(
+        replace(one, covers=covers_of(settings, feature.name, ask.user, one.target, moment))
+        for one in candidates
+    )
+    arranged = await _arranged(feature, ask, covered, ports)
+    tight = not ask.targets and await _is_tight(arranged, ports)
+    ordered = arrange(arranged, "cost", Chance(moment)) if tight else arranged
     numbers = settings.resolved(feature)
+    request = request_of(feature, numbers, ask)
     return Job(
         id=ports.new_id(),
         feature=feature.name,
-        request=request_of(feature, numbers, ask),
-        candidates=arranged if ask.fallback else arranged[:1],
+        request=request,
+        candidates=ordered if ask.fallback else ordered[:1],
         rounds=numbers.retries,
         target_retries=numbers.target_retries,
         stop_on_refusal=feature.on_refusal == "stop",
         deadline=numbers.deadline if ask.deadline is None else ask.deadline,
         fair_deadline=numbers.deadline,
+        size=tokens.size_of(request),
+        output=request.max_tokens,
+        primary=arranged[0].target,
+        downgraded=tight,
+        user=ask.user,
+        zone=zone_of(settings.timezone),
+        max_cost=ask.max_cost,
+        allow_unknown=settings.on_unknown_price == "allow",
+        refuse_when_down=settings.on_store_error == "refuse",
+    )
+
+
+def claim_of(job: Job, candidate: Candidate, moment: float) -> Claim:
+    """What the first call to a target would ask for, without the name that makes it one."""
+    return Claim(
+        call="",
+        lasts=0.0,
+        feature=job.feature,
+        size=job.size,
+        output=job.output,
+        rates=None if candidate.price is None else candidate.price.at(moment),
+        covers=candidate.covers,
+        most=job.max_cost,
+        allow_unknown=job.allow_unknown,
+        patience=job.deadline / 2,
     )
 
 
@@ -106,14 +158,28 @@ async def _arranged(
     match order:
         case "latency":
             candidates = await _with_latency(candidates, ports)
-            return arrange(candidates, order, Chance())
+            return arrange(candidates, order, Chance(ports.wall()))
         case "round_robin":
             turn = await ports.keeper.update(*_turn(feature.name))
-            return arrange(candidates, order, Chance(turn=turn))
+            return arrange(candidates, order, Chance(ports.wall(), turn=turn))
         case "weighted":
-            return arrange(candidates, order, Chance(draws=[ports.draw() for _ in candidates]))
+            return arrange(candidates, order, Chance(ports.wall(), [ports.draw() for _ in candidates]))
         case _:
-            return arrange(candidates, order, Chance())
+            return arrange(candidates, order, Chance(ports.wall()))
+
+
+async def _is_tight(candidates: tuple[Candidate, ...], ports: Ports) -> bool:
+    """Whether any budget of these is so far spent that cheaper targets should come first."""
+    covers = {
+        cover.key: cover for one in candidates for cover in one.covers if cover.downgrade_at is not None
+    }
+    if not covers:
+        return False
+    values, now = await ports.keeper.read(list(covers))
+    return any(
+        budgets.is_tight(budgets.begun(load(values[key], Spending), now), cover)
+        for key, cover in covers.items()
+    )
 
 
 async def _with_latency(candidates: tuple[Candidate, ...], ports: Ports) -> tuple[Candidate, ...]:

@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from llmfail.core import allowance, plan
 from llmfail.core import gate as gates
-from llmfail.core import plan
+from llmfail.core.allowance import Notice, Unsettled
 from llmfail.core.ask import Ask, question
+from llmfail.core.budget import fraction
 from llmfail.core.ending import failure
 from llmfail.core.model import Completion, Embedding, Target
 from llmfail.core.plan import Candidate
-from llmfail.core.receipt import Entry, Receipt
+from llmfail.core.receipt import Entry, Receipt, usd
 from llmfail.engine import book
-from llmfail.engine.chain import Job, job_of
+from llmfail.engine.chain import Job, claim_of, job_of
 from llmfail.engine.exchange import Exchange, completion, embedding
 from llmfail.engine.ports import Onlooker, Ports
 from llmfail.engine.route import Routes
@@ -40,7 +42,7 @@ class Engine:
     def __init__(self, settings: Settings, ports: Ports) -> None:
         self.settings = settings
         self.ports = ports
-        self._routes = Routes(settings)
+        self._routes = Routes(settings, ports.catalogue)
 
     async def ask(self, ask: Ask) -> Receipt:
         """Raises UsageError for what is not configured; everything else is in the receipt."""
@@ -52,6 +54,7 @@ class Engine:
         job = await job_of(self.settings, self._routes, ask, self.ports)
         if not self.settings.feature(ask.feature).allow_other_models:
             job = replace(job, candidates=_same_model(job.candidates))
+        job = replace(job, output=0)
         return await self._walk(job, ask, embedding(tuple(message.text for message in ask.messages)))
 
     async def plan(self, ask: Ask) -> Preview:
@@ -61,14 +64,20 @@ class Engine:
         onlooker = replace(self.ports, keeper=Onlooker(self.ports.keeper))
         job = await job_of(self.settings, self._routes, ask, onlooker)
         gates_of = [self._routes[candidate.target].gate for candidate in job.candidates]
-        values, now = await self.ports.keeper.read([key for gate in gates_of for key in gate.keys])
+        keys = (
+            key
+            for gate, candidate in zip(gates_of, job.candidates, strict=True)
+            for key in gate.keys_with(candidate.covers)
+        )
+        values, now = await self.ports.keeper.read(list(dict.fromkeys(keys)))
         steps = []
         for candidate, gate in zip(job.candidates, gates_of, strict=True):
+            claim = claim_of(job, candidate, now)
             obstacle = plan.obstacle(candidate, plan.needs_of(job.request))
-            refusal = gates.look(gate, values, now).refusal
-            found = obstacle or refusal
+            found = obstacle or gates.look(gate, values, now, claim).refusal
             reason, note = (found.reason, found.note) if found else (None, "")
-            steps.append(step_of(candidate, job.request, reason, note))
+            known = allowance.calibration(candidate.target, values)
+            steps.append(step_of(candidate, claim, known, reason, note))
         degrade = tuple(map(_step_name, self.settings.feature(ask.feature).degrade))
         return Preview(job.feature, tuple(steps), degrade)
 
@@ -91,8 +100,10 @@ class Engine:
                 prompt = ask.prompt if self.settings.privacy.log_prompts else None
                 entries.append(book.entry(receipt, prompt, self.ports.wall()))
         finally:
-            await walk.settle(*entries)
-        return receipt
+            lost = (book.unsettled(one, self.ports.wall()) for one in walk.unsettled)
+            await walk.settle(*lost, *entries)
+        warnings = (*receipt.warnings, *map(_lost, walk.unsettled), *map(_nearly_spent, walk.notices))
+        return replace(receipt, warnings=warnings)
 
     def _receipt(self, job: Job, ask: Ask, walk: Walk, found: Found | None, latency_ms: int) -> Receipt:
         blank = Receipt(
@@ -148,10 +159,11 @@ def _total(trail: Sequence[Entry]) -> int | None:
 
 
 def _tier(job: Job, candidate: Candidate) -> int:
-    primary = job.candidates[0].target
-    if candidate.target == primary:
+    if candidate.target == job.primary:
         return 0
-    return 1 if candidate.target.provider == primary.provider else 2
+    if job.downgraded:
+        return 3
+    return 1 if candidate.target.provider == job.primary.provider else 2
 
 
 def _warnings(job: Job, answer: Completion, dropped: frozenset[str]) -> tuple[str, ...]:
@@ -160,6 +172,19 @@ def _warnings(job: Job, answer: Completion, dropped: frozenset[str]) -> tuple[st
     return (
         *([cut] if answer.finish_reason == "length" else []),
         *([unheld] if job.request.schema is not None and "schema" in dropped else []),
+    )
+
+
+def _nearly_spent(notice: Notice) -> str:
+    cover = notice.cover
+    share = fraction(notice.spent, cover.limit)
+    return f"budget {cover.label}: ${usd(notice.spent)} of ${usd(cover.limit)} are spent ({share:.0%})"
+
+
+def _lost(one: Unsettled) -> str:
+    return (
+        f"a call of {one.hold.call} was never settled: its process ended in the middle, "
+        f"and it may have cost up to ${usd(one.hold.amount)}"
     )
 
 

@@ -7,20 +7,30 @@ works: if at least two hosts were tried and not one could be found, they say not
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from llmfail.core import allowance, usage
 from llmfail.core import gate as gates
-from llmfail.core.gate import Admitted, Gate, Refused, Settlement
+from llmfail.core.allowance import Claim, Notice, Unsettled
+from llmfail.core.budget import Cover
+from llmfail.core.gate import Admitted, Gate, Settlement
 from llmfail.core.outcome import Kind
+from llmfail.core.receipt import Skip
 from llmfail.core.record import Step, Values, Writes, together, told
+from llmfail.core.refusal import Refused
+from llmfail.core.usage import Use
+from llmfail.engine.calendar import day_of
+from llmfail.engine.chain import Job
 from llmfail.engine.ports import Ports
 from llmfail.store.base import Change
 
 LEASE_MARGIN = 30.0
-"""Seconds that a trial's place outlives its timeout."""
+"""Seconds that a trial's place, and what is held in budgets, outlive the call's timeout."""
+STORE_DOWN = "the store is down, and budgets refuse without it (on_store_error: refuse)"
 
 
 class Made(Struct, frozen=True):
@@ -33,35 +43,46 @@ class Made(Struct, frozen=True):
 
 
 class Ledger:
-    """``name`` is nobody else's: its trials' places are told apart by it. ``own_network`` is known once the
-    walk is over.
+    """Ids of calls are made from the job's, which nobody else has. ``own_network`` is known once the walk is
+    over; ``notices`` are of budgets whose warning is due, ``unsettled`` what came to light on the way.
     """
 
-    def __init__(self, ports: Ports, name: str) -> None:
+    def __init__(self, ports: Ports, job: Job) -> None:
         self._ports = ports
-        self._name = name
-        self._leases = 0
+        self._job = job
+        self._calls = 0
         self._open: list[Made] = []
         self._network_works = False
         self._over = False
         self.own_network = False
+        self.notices: list[Notice] = []
+        self.unsettled: list[Unsettled] = []
 
-    async def admit(self, gate: Gate, limit: float) -> Admitted | Refused:
-        """Ask for a call that may take so many seconds, and settle what is due."""
-        self._leases += 1
-        lease = f"{self._name}.{self._leases}"
-        admission = partial(gates.admit, gate, lease, limit + LEASE_MARGIN)
+    def new_call(self) -> str:
+        self._calls += 1
+        return f"{self._job.id}.{self._calls}"
+
+    async def admit(self, gate: Gate, claim: Claim) -> Admitted | Refused:
+        """Ask for a call, and settle what is due."""
         due = self._take_due()
+        before = together([self._settlement(made) for made in due]) if due else Step((), _nothing)
+        keys = [*before.keys, *gate.keys_with(claim.covers)]
+        change = _after(before, _covers(due), partial(gates.admit, gate, claim))
         try:
-            if not due:
-                return await self._ports.keeper.update(gate.keys, admission)
-            before = together([self._settlement(made) for made in due])
-            return await self._ports.keeper.update([*before.keys, *gate.keys], _after(before, admission))
+            answer, notices = await self._ports.keeper.update(keys, change)
         except BaseException:
             # Whoever is stopped in the middle does not know whether anything was written.
             self._open = [*due, *self._open]
-            await self._write(gates.withdraw(gate, lease))
+            await self._write(gates.withdraw(gate, claim), ())
             raise
+        self.notices += notices
+        if isinstance(answer, Refused):
+            return answer
+        self.unsettled += answer.grant.unsettled
+        if claim.covers and self._job.refuse_when_down and self._ports.is_down():
+            await self._write(gates.withdraw(gate, claim), ())
+            return Refused(Skip.OVER_BUDGET, None, STORE_DOWN)
+        return answer
 
     def enter(self, made: Made) -> None:
         """A host that answers, whatever it says, proves our network good."""
@@ -74,7 +95,7 @@ class Ledger:
         """Others learn of a failure before anybody waits."""
         due = self._take_due()
         if due:
-            await self._write(together([self._settlement(made) for made in due]))
+            await self._write(together([self._settlement(made) for made in due]), _covers(due))
 
     def end(self, *, answered: bool, calls: int) -> None:
         """The walk is over, after so many calls."""
@@ -86,9 +107,10 @@ class Ledger:
     async def settle(self, *also: Step) -> None:
         """Settle what is left, in one step with ``also``."""
         steps = [*map(self._settlement, self._open), *also]
+        covers = _covers(self._open)
         self._open = []
         if steps:
-            await self._write(together(steps))
+            await self._write(together(steps), covers)
 
     def _take_due(self) -> list[Made]:
         if not self._open:
@@ -102,7 +124,24 @@ class Ledger:
         return outcome.kind is Kind.OK or (outcome.unreachable and not self._network_works)
 
     def _settlement(self, made: Made) -> Step:
-        return gates.settle(made.gate, made.admitted, self._judged(made.settlement))
+        settlement = self._judged(made.settlement)
+        settled = gates.settle(made.gate, made.admitted, settlement)
+        if settlement.outcome.kind is Kind.CANCELLED and settlement.cost == 0:
+            return settled
+        return together([settled, self._counted(made, settlement)])
+
+    def _counted(self, made: Made, settlement: Settlement) -> Step:
+        """A call that was made, in the records of what was used."""
+        day = day_of(made.admitted.at, self._job.zone).isoformat()
+        use = Use(
+            feature=self._job.feature,
+            target=made.gate.target,
+            user=self._job.user,
+            usage=settlement.usage,
+            cost=settlement.cost,
+            answered=settlement.outcome.kind is Kind.OK,
+        )
+        return usage.step(day, use)
 
     def _judged(self, settlement: Settlement) -> Settlement:
         """A failure of our own network, or of a walk that was broken off, says nothing about the target."""
@@ -111,16 +150,34 @@ class Ledger:
             return settlement
         return replace(settlement, outcome=replace(settlement.outcome, kind=Kind.CANCELLED))
 
-    async def _write(self, step: Step) -> None:
-        await self._ports.keeper.update(step.keys, lambda values, now: (step.change(values, now), None))
+    async def _write(self, step: Step, covers: Sequence[Cover]) -> None:
+        self.notices += await self._ports.keeper.update(step.keys, partial(_noticing, step, covers))
 
 
-def _after(before: Step, admission: Change[Admitted | Refused]) -> Change[Admitted | Refused]:
+def _covers(made: Iterable[Made]) -> tuple[Cover, ...]:
+    return tuple(dict.fromkeys(cover for one in made for cover in one.admitted.grant.claim.covers))
+
+
+def _nothing(_values: Values, _now: float) -> Writes:
+    return {}
+
+
+def _noticing(
+    step: Step, covers: Sequence[Cover], values: Values, now: float
+) -> tuple[Writes, tuple[Notice, ...]]:
+    """A change that tells which budgets have to be warned of."""
+    writes = step.change(values, now)
+    return writes, allowance.notices(covers, values, writes)
+
+
+def _after(
+    before: Step, covers: Sequence[Cover], admission: Change[Admitted | Refused]
+) -> Change[tuple[Admitted | Refused, tuple[Notice, ...]]]:
     """An admission that sees what was settled in the same step."""
 
-    def change(values: Values, now: float) -> tuple[Writes, Admitted | Refused]:
-        settled = before.change(values, now)
+    def change(values: Values, now: float) -> tuple[Writes, tuple[Admitted | Refused, tuple[Notice, ...]]]:
+        settled, notices = _noticing(before, covers, values, now)
         writes, answer = admission({**values, **told(settled)}, now)
-        return {**settled, **writes}, answer
+        return {**settled, **writes}, (answer, notices)
 
     return change

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import difflib
-import time
 from collections.abc import Iterable, Sequence
 from functools import partial
 
 from llmfail.core import gate as gates
 from llmfail.core.errors import UsageError
 from llmfail.core.model import Target
-from llmfail.core.overview import Status, TargetStatus, status_of
+from llmfail.core.overview import Status, TargetStatus, budget_alerts, health_of, unanswerable
+from llmfail.core.receipt import PICO
 from llmfail.core.record import Names, Values, recall
 from llmfail.core.stats import Routing, Tally, Thresholds, alerts, hour_of, sum_routings, sum_tallies
 from llmfail.engine.book import routing_key
+from llmfail.engine.calendar import day_of, midnight, zone_of
 from llmfail.engine.ports import Ports
 from llmfail.engine.route import Routes, first_target, targets_of
+from llmfail.engine.standing import standing
 from llmfail.settings.kinds import YEARS
 from llmfail.settings.settings import Settings
 from llmfail.store.guarded import Guarded
@@ -29,7 +31,7 @@ class Operator:
 
     def __init__(self, settings: Settings, ports: Ports) -> None:
         self._settings = settings
-        self._routes = Routes(settings)
+        self._routes = Routes(settings, ports.catalogue)
         self._ports = ports
 
     async def status(self, store: Guarded) -> Status:
@@ -45,8 +47,19 @@ class Operator:
             name: [entry.target for entry in targets_of(self._settings, feature)]
             for name, feature in self._settings.features.items()
         }
-        return status_of(
-            shown, features, routing, alerts(routing, self._thresholds()), store.name, readable=not store.down
+        spent = sum(one.tally.cost for one in shown) / float(PICO)
+        budgets = await standing(self._settings, self._ports.keeper, wall)
+        raised = (*alerts(routing, spent, self._thresholds()), *budget_alerts(budgets))
+        without = unanswerable(shown, features)
+        return Status(
+            health=health_of(shown, raised, without, readable=not store.down),
+            targets=tuple(shown),
+            routing=routing,
+            alerts=raised,
+            without_target=without,
+            store=store.name,
+            budgets=budgets,
+            prices_as_of=self._routes.prices.as_of,
         )
 
     async def reset(self, name: str | None) -> tuple[str, ...]:
@@ -121,7 +134,9 @@ class Operator:
     def _target(self, target: Target, hours: range, wall: float, values: Values, now: float) -> TargetStatus:
         route = self._routes[target]
         tallies = {hour: recall(values[gates.tally_key(target, hour)], Tally) for hour in hours}
-        today = sum_tallies(tally for hour, tally in tallies.items() if hour >= hour_of(_midnight(wall)))
+        zone = zone_of(self._settings.timezone)
+        morning = hour_of(midnight(day_of(wall, zone), zone))
+        today = sum_tallies(tally for hour, tally in tallies.items() if hour >= morning)
         return TargetStatus(
             target=target,
             look=gates.look(route.gate, values, now),
@@ -134,7 +149,11 @@ class Operator:
     def _thresholds(self) -> Thresholds:
         limits = self._settings.alerts
         return Thresholds(
-            limits.circuit_open_rate, limits.fallback_rate, limits.latency_p95, limits.error_rate
+            circuit_open_rate=limits.circuit_open_rate,
+            fallback_rate=limits.fallback_rate,
+            latency_p95=limits.latency_p95,
+            error_rate=limits.error_rate,
+            cost_per_day=float(limits.cost_per_day),
         )
 
 
@@ -144,8 +163,3 @@ def _stored(name: str) -> Target | None:
         return Target.parse(name)
     except ValueError:
         return None
-
-
-def _midnight(wall: float) -> float:
-    """The start of the local day."""
-    return time.mktime((*time.localtime(wall)[:3], 0, 0, 0, 0, 0, -1))

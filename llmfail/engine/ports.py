@@ -18,6 +18,7 @@ from msgspec import Struct
 from llmfail.core.model import Call, Reply
 from llmfail.core.record import Values
 from llmfail.engine.google import GoogleTokens, Send, run_here
+from llmfail.prices import Catalogue
 from llmfail.store.base import Change, Store
 
 T = TypeVar("T")
@@ -34,17 +35,34 @@ class Keeper(Protocol):
     async def update(self, keys: Sequence[str], change: Change[R]) -> R: ...
 
 
+def draw() -> float:
+    """A random number in [0, 1)."""
+    return int.from_bytes(os.urandom(7)) / 2**56
+
+
+def new_id() -> str:
+    """A ULID: 26 characters that sort by time, 80 bits of them random."""
+    number = (int(time.time() * 1000) << 80) | int.from_bytes(os.urandom(10))
+    return "".join(_ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5))
+
+
 class Ports(Struct, frozen=True):
-    """``send`` raises WireError. ``monotonic`` measures durations, ``wall`` names moments, in seconds."""
+    """``send`` raises WireError; ``prepare`` makes it ready, so that a call leaves without delay. ``is_down``
+    says that what is kept is not shared with other processes any more. ``monotonic`` measures durations,
+    ``wall`` names moments, in seconds.
+    """
 
     send: Send
     google_tokens: GoogleTokens
     keeper: Keeper
+    catalogue: Catalogue
     sleep: Callable[[float], Awaitable[None]]
-    monotonic: Callable[[], float]
-    wall: Callable[[], float]
-    draw: Callable[[], float]
-    new_id: Callable[[], str]
+    prepare: Callable[[], object]
+    is_down: Callable[[], bool]
+    monotonic: Callable[[], float] = time.monotonic
+    wall: Callable[[], float] = time.time
+    draw: Callable[[], float] = draw
+    new_id: Callable[[], str] = new_id
 
 
 class BlockingKeeper(Struct, frozen=True):
@@ -99,7 +117,13 @@ class Onlooker(Struct, frozen=True):
         return result
 
 
-def blocking(send: Callable[[Call, float], Reply], store: Store) -> Ports:
+def blocking(
+    send: Callable[[Call, float], Reply],
+    store: Store,
+    catalogue: Catalogue,
+    prepare: Callable[[], object] = lambda: None,
+    is_down: Callable[[], bool] = lambda: False,
+) -> Ports:
     """Ports that block: for one ask at a time per thread, with ``drive``."""
 
     async def send_now(call: Call, timeout: float) -> Reply:  # noqa: ASYNC109 - covers the whole call
@@ -108,32 +132,38 @@ def blocking(send: Callable[[Call, float], Reply], store: Store) -> Ports:
     async def sleep_now(seconds: float) -> None:
         time.sleep(seconds)  # noqa: ASYNC251 - there is no event loop here
 
-    return _ports(send_now, GoogleTokens(send_now), BlockingKeeper(store), sleep_now)
+    return Ports(
+        send=send_now,
+        google_tokens=GoogleTokens(send_now),
+        keeper=BlockingKeeper(store),
+        catalogue=catalogue,
+        sleep=sleep_now,
+        prepare=prepare,
+        is_down=is_down,
+    )
 
 
-def aio(send: Send, store: Store) -> Ports:
+def aio(
+    send: Send,
+    store: Store,
+    catalogue: Catalogue,
+    prepare: Callable[[], object] = lambda: None,
+    is_down: Callable[[], bool] = lambda: False,
+) -> Ports:
     """Ports for asyncio."""
     import asyncio  # noqa: PLC0415 - start-up: only asyncio callers need it
 
     async def run_aside(argv: Sequence[str], environ: Mapping[str, str]) -> str | None:
         return await asyncio.to_thread(lambda: drive(run_here(argv, environ)))
 
-    tokens = GoogleTokens(send, run_aside, asyncio.Lock())
-    return _ports(send, tokens, ThreadedKeeper(store), asyncio.sleep)
-
-
-def _ports(
-    send: Send, tokens: GoogleTokens, keeper: Keeper, sleep: Callable[[float], Awaitable[None]]
-) -> Ports:
     return Ports(
         send=send,
-        google_tokens=tokens,
-        keeper=keeper,
-        sleep=sleep,
-        monotonic=time.monotonic,
-        wall=time.time,
-        draw=draw,
-        new_id=new_id,
+        google_tokens=GoogleTokens(send, run_aside, asyncio.Lock()),
+        keeper=ThreadedKeeper(store),
+        catalogue=catalogue,
+        sleep=asyncio.sleep,
+        prepare=prepare,
+        is_down=is_down,
     )
 
 
@@ -145,14 +175,3 @@ def drive(coroutine: Coroutine[Any, Any, T]) -> T:
         return finished.value  # type: ignore[no-any-return]
     coroutine.close()
     raise RuntimeError("a blocking port suspended")
-
-
-def draw() -> float:
-    """A random number in [0, 1)."""
-    return int.from_bytes(os.urandom(7)) / 2**56
-
-
-def new_id() -> str:
-    """A ULID: 26 characters that sort by time, 80 bits of them random."""
-    number = (int(time.time() * 1000) << 80) | int.from_bytes(os.urandom(10))
-    return "".join(_ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5))

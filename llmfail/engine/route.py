@@ -4,6 +4,8 @@ settings once, however often they are walked.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from msgspec import Struct
 
 from llmfail.core import credential
@@ -11,8 +13,11 @@ from llmfail.core.gate import Gate
 from llmfail.core.model import Endpoint, Target
 from llmfail.core.plan import Candidate
 from llmfail.core.pricing import Price
+from llmfail.core.rate import Limit
+from llmfail.engine.prices import Prices
+from llmfail.prices import Catalogue
 from llmfail.settings.settings import Settings
-from llmfail.settings.types import Credential, Fallback, Feature, Provider
+from llmfail.settings.types import Credential, Fallback, Feature, Limits, Provider
 
 
 class Route(Struct, frozen=True):
@@ -28,7 +33,8 @@ class Route(Struct, frozen=True):
 class Routes:
     """The routes and chains of one configuration."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, catalogue: Catalogue) -> None:
+        self.prices = Prices(settings, catalogue)
         self._settings = settings
         self._known: dict[Target, Route] = {}
         self._chains: dict[str, tuple[Candidate, ...]] = {}
@@ -36,7 +42,7 @@ class Routes:
     def __getitem__(self, target: Target) -> Route:
         """Raises UsageError for a provider that is not configured."""
         if target not in self._known:
-            self._known[target] = _route(self._settings, target)
+            self._known[target] = _route(self._settings, target, self.prices.of(target))
         return self._known[target]
 
     def chain(self, feature: Feature) -> tuple[Candidate, ...]:
@@ -48,6 +54,7 @@ class Routes:
 
     def candidate(self, feature: Feature, entry: Fallback) -> Candidate:
         model = self._settings.model(entry.target)
+        facts = self.prices.facts(entry.target)
         route = self[entry.target]
         return Candidate(
             target=entry.target,
@@ -56,8 +63,8 @@ class Routes:
             weight=entry.weight,
             quality=model.quality,
             price=route.price,
-            context=model.context,
-            max_output=model.max_output,
+            context=model.context or facts.context,
+            max_output=model.max_output or facts.max_output,
             missing_key=route.missing_key,
         )
 
@@ -84,7 +91,7 @@ def first_target(settings: Settings, provider: str) -> Target | None:
     return next((target for target in settings.targets() if target.provider == provider), None)
 
 
-def _route(settings: Settings, target: Target) -> Route:
+def _route(settings: Settings, target: Target, price: Price | None) -> Route:
     provider = settings.provider_of(target)
     endpoint = _endpoint(provider, target.model)
     identity = credential.identity(
@@ -92,12 +99,33 @@ def _route(settings: Settings, target: Target) -> Route:
     )
     google = provider.credential is Credential.GOOGLE
     return Route(
-        gate=Gate(target, identity, settings.breaker_rules(target), renewed=google),
+        gate=Gate(
+            target,
+            identity,
+            settings.breaker_rules(target),
+            renewed=google,
+            limits=_limits(settings, target),
+        ),
         endpoint=endpoint,
-        price=_price(settings, target),
+        price=price,
         google=google,
         missing_key=provider.missing_key,
     )
+
+
+def _limits(settings: Settings, target: Target) -> tuple[Limit, ...]:
+    """Those of the provider, which all its targets share, and those of the target itself."""
+    return (
+        *_rates(target.provider, settings.provider_of(target).limits),
+        *_rates(str(target), settings.model(target).limits),
+    )
+
+
+def _rates(name: str, limits: Limits) -> Iterator[Limit]:
+    if limits.requests_per_minute is not None:
+        yield Limit(f"rate/{name}/requests", name, "requests", limits.requests_per_minute, limits.burst or 1)
+    if limits.tokens_per_minute is not None:
+        yield Limit(f"rate/{name}/tokens", name, "tokens", limits.tokens_per_minute)
 
 
 def _endpoint(provider: Provider, model: str) -> Endpoint:
@@ -110,10 +138,3 @@ def _endpoint(provider: Provider, model: str) -> Endpoint:
         project=provider.project,
         location=provider.location,
     )
-
-
-def _price(settings: Settings, target: Target) -> Price | None:
-    price = settings.price(target)
-    if price is None:
-        return None
-    return Price.per_million(price.input, price.output, price.cached_input, price.cache_write)

@@ -9,22 +9,26 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from llmfail.core import plan, retry
+from llmfail.core.allowance import Claim, Notice, Unsettled
 from llmfail.core.breaker import believed
-from llmfail.core.gate import Refused, Settlement
+from llmfail.core.gate import Admitted, Settlement
 from llmfail.core.outcome import CONSEQUENCES, Kind, Outcome
 from llmfail.core.plan import Candidate
 from llmfail.core.pricing import charge
 from llmfail.core.receipt import Entry, Skip
 from llmfail.core.record import Step
+from llmfail.core.refusal import Refused
 from llmfail.engine.caller import call
-from llmfail.engine.chain import Job
+from llmfail.engine.chain import Job, claim_of
 from llmfail.engine.exchange import Answer, Exchange, Reading
-from llmfail.engine.ledger import Ledger, Made
+from llmfail.engine.ledger import LEASE_MARGIN, Ledger, Made
 from llmfail.engine.ports import Ports
 from llmfail.engine.route import Routes
 
 WALKABLE = frozenset({Skip.CIRCUIT_OPEN, Skip.PROBING, Skip.RATE_LIMITED_HERE})
 """Skips that may have passed by the next round."""
+SHORT_WAIT = 1.0
+"""Seconds to wait for a rate limit while others could answer."""
 
 
 class Found(Struct, frozen=True):
@@ -50,7 +54,8 @@ class Walk:
         self._ends_at = ports.monotonic() + job.deadline
         self._stopped = False
         self._needs = plan.needs_of(job.request)
-        self._ledger = Ledger(ports, job.id)
+        self._ledger = Ledger(ports, job)
+        self._spent = 0
         self._outcomes: list[Outcome] = []
         self.trail: list[Entry] = []
         self.retry_at: float | None = None
@@ -65,6 +70,16 @@ class Walk:
     @property
     def own_network(self) -> bool:
         return self._ledger.own_network
+
+    @property
+    def notices(self) -> Sequence[Notice]:
+        """Of budgets whose warning is due, once everything is settled."""
+        return self._ledger.notices
+
+    @property
+    def unsettled(self) -> Sequence[Unsettled]:
+        """Calls of others that nobody has settled in time."""
+        return self._ledger.unsettled
 
     async def settle(self, *also: Step) -> None:
         """Settle what is left to settle, in one step with ``also``."""
@@ -125,20 +140,34 @@ class Walk:
         """One admitted call, settled; None when nothing was sent."""
         route = self._routes[candidate.target]
         limit = self._limit(candidate, later)
-        admitted = await self._ledger.admit(route.gate, limit)
+        if route.gate.limits:
+            # Who has a place in the row must not be late for it.
+            self._ports.prepare()
+        admitted = await self._ledger.admit(route.gate, self._claim(candidate, limit, later))
         if isinstance(admitted, Refused):
             self._refused(candidate, admitted)
             return None
-        started = self._ports.monotonic()
-        limit = min(limit, self._left())
-        reading = Reading(Outcome(Kind.CANCELLED))
+        return await self._call(candidate, admitted, limit, dropped)
+
+    async def _call(
+        self, candidate: Candidate, admitted: Admitted, limit: float, dropped: frozenset[str]
+    ) -> Found | Outcome | None:
+        """Whatever happens from here on is settled."""
+        route = self._routes[candidate.target]
+        reading = Reading(Outcome(Kind.CANCELLED), free=True)
         quirks = admitted.quirks | dropped
+        started = self._ports.monotonic()
         try:
+            await self._pause(admitted.grant.wait)
+            reading = Reading(Outcome(Kind.CANCELLED))
+            started = self._ports.monotonic()
+            limit = min(limit, self._left())
             read = await call(self._ports, self._exchange, route, quirks, limit)
             reading = self._blamed(read, candidate, limit)
         finally:
             latency_ms = round((self._ports.monotonic() - started) * 1000)
-            settlement = self._settlement(candidate, reading, latency_ms, dropped)
+            settlement = self._settlement(candidate, reading, latency_ms, admitted, dropped)
+            self._spent += admitted.grant.amount if settlement.cost is None else settlement.cost
             self._ledger.enter(Made(route.gate, admitted, settlement, reading.host))
         self._told(candidate, reading, settlement)
         if reading.skipped is not None:
@@ -146,6 +175,22 @@ class Walk:
         if reading.outcome.kind is Kind.OK and reading.answer is not None:
             return Found(candidate, reading.answer, settlement.cost, quirks)
         return reading.outcome
+
+    def _claim(self, candidate: Candidate, limit: float, later: Sequence[Candidate]) -> Claim:
+        claim = claim_of(self._job, candidate, self._ports.wall())
+        return replace(
+            claim,
+            call=self._ledger.new_call(),
+            lasts=limit + LEASE_MARGIN,
+            most=None if claim.most is None else claim.most - self._spent,
+            patience=self._patience(later),
+        )
+
+    def _patience(self, later: Sequence[Candidate]) -> float:
+        """The last that could answer is worth a wait, as long as half of the time is left for the call."""
+        most = self._left() / 2
+        others = any(plan.obstacle(one, self._needs) is None for one in later)
+        return min(SHORT_WAIT, most) if others else most
 
     def _blamed(self, reading: Reading, candidate: Candidate, limit: float) -> Reading:
         """A target that had less than its fair share of time is not to blame for running out of it."""
@@ -156,17 +201,25 @@ class Walk:
         return replace(reading, outcome=Outcome(Kind.CANCELLED, note))
 
     def _settlement(
-        self, candidate: Candidate, reading: Reading, latency_ms: int, dropped: frozenset[str]
+        self,
+        candidate: Candidate,
+        reading: Reading,
+        latency_ms: int,
+        admitted: Admitted,
+        dropped: frozenset[str],
     ) -> Settlement:
+        answer = reading.answer
         cost = 0 if reading.free else None
-        if reading.answer is not None:
-            cost = charge(reading.answer, candidate.price)
+        if answer is not None:
+            price = self._routes.prices.answered(candidate.target, answer.model)
+            cost = charge(answer, price, admitted.at)
         return Settlement(
             outcome=reading.outcome,
             latency_ms=latency_ms,
             cost=cost,
-            fallback=candidate.target != self._job.candidates[0].target,
+            fallback=candidate.target != self._job.primary,
             quirks=dropped if reading.outcome.kind is Kind.OK else frozenset(),
+            usage=answer.usage if answer else None,
         )
 
     async def _pause(self, seconds: float) -> None:

@@ -36,6 +36,16 @@ class WireFormat(Protocol):
         """Raises MalformedReply."""
         ...
 
+    def encode_count(self, request: Request, endpoint: Endpoint) -> Call:
+        """How many input tokens a request is, asked of the provider itself, for nothing. Raises Unsuited
+        where it does not tell, and what ``encode`` raises.
+        """
+        ...
+
+    def decode_count(self, payload: Payload) -> int:
+        """Raises MalformedReply."""
+        ...
+
     def events(self) -> Stream:
         """A decoder for the body of one reply to a call with ``stream=True``."""
         ...

@@ -8,19 +8,26 @@ billed.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from llmfail.core.claude import version_of
 from llmfail.core.errors import MalformedReply, Unsuited
 from llmfail.core.model import Call, Completion, Embedding, Endpoint, FinishReason, Message, Request, Usage
 from llmfail.core.payload import Payload
-from llmfail.providers.content import base64, images, post, prose
-from llmfail.providers.reading import counts, document, mapping, mappings, part, text, usage_of
+from llmfail.core.prose import prose
+from llmfail.providers.content import base64, images, post
+from llmfail.providers.reading import counted, counts, document, mapping, mappings, part, text, usage_of
 
 if TYPE_CHECKING:
     from llmfail.providers.stream import Stream
 
 VERSION = "2023-06-01"
 _COUNTS = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "output_tokens")
+_NOT_SENT_TO_COUNT = ("max_tokens", "temperature", "stop_sequences")
+_VARIANTS = frozenset({"batch", "priority", "fast"})
+_IN_THE_US = 10
+"""Per cent on top of the price, for a call that was held to the United States."""
 _FINISHES: dict[str, FinishReason] = {
     "end_turn": "stop",
     "stop_sequence": "stop",
@@ -32,11 +39,8 @@ _FINISHES: dict[str, FinishReason] = {
 
 
 def encode(request: Request, endpoint: Endpoint, *, stream: bool = False) -> Call:
-    headers = {"anthropic-version": endpoint.api_version or VERSION}
-    if endpoint.key:
-        headers["x-api-key"] = endpoint.key.reveal()
     document = {"model": endpoint.model, **body(request, endpoint, stream=stream)}
-    return post(f"{endpoint.base_url.rstrip('/')}/v1/messages", headers, document)
+    return post(_url(endpoint), _headers(endpoint), document)
 
 
 def body(request: Request, endpoint: Endpoint, *, stream: bool) -> dict[str, Any]:
@@ -63,11 +67,12 @@ def decode(payload: Payload) -> Completion:
     if not isinstance(content, list):
         raise MalformedReply("the answer has no content")
     finish = _FINISHES.get(text(message.get("stop_reason")), "other")
+    model = text(message.get("model"))
     return Completion(
         text="".join(text(block.get("text")) for block in mappings(content) if block.get("type") == "text"),
         finish_reason=finish,
-        usage=usage_of(message.get("usage"), _usage),
-        model=text(message.get("model")) or None,
+        usage=usage_of(message.get("usage"), partial(_usage, model)),
+        model=model or None,
         detail=_detail(message, finish),
         billed=finish != "refusal" or bool(content),
     )
@@ -79,6 +84,21 @@ def encode_embedding(texts: Sequence[str], endpoint: Endpoint) -> Call:  # noqa:
 
 def decode_embedding(payload: Payload) -> Embedding:  # noqa: ARG001 - the port's signature
     raise MalformedReply("Anthropic has no embeddings")
+
+
+def encode_count(request: Request, endpoint: Endpoint) -> Call:
+    return post(f"{_url(endpoint)}/count_tokens", _headers(endpoint), count_body(request, endpoint))
+
+
+def count_body(request: Request, endpoint: Endpoint) -> dict[str, Any]:
+    """What the count depends on, and no more: the endpoint refuses the rest."""
+    whole = body(request, endpoint, stream=False)
+    kept = {name: value for name, value in whole.items() if name not in _NOT_SENT_TO_COUNT}
+    return {"model": endpoint.model, **kept}
+
+
+def decode_count(payload: Payload) -> int:
+    return counted(payload, "input_tokens")
 
 
 def events() -> Stream:
@@ -131,6 +151,15 @@ class MessageFold:
         self._usage |= {k: v for k, v in mapping(event.get("usage")).items() if v is not None}
 
 
+def _url(endpoint: Endpoint) -> str:
+    return f"{endpoint.base_url.rstrip('/')}/v1/messages"
+
+
+def _headers(endpoint: Endpoint) -> dict[str, str]:
+    headers = {"anthropic-version": endpoint.api_version or VERSION}
+    return {**headers, "x-api-key": endpoint.key.reveal()} if endpoint.key else headers
+
+
 def _message(message: Message) -> dict[str, Any]:
     said = prose(message)
     blocks: list[dict[str, Any]] = [
@@ -145,15 +174,30 @@ def _message(message: Message) -> dict[str, Any]:
     return {"role": message.role, "content": [*blocks, *([{"type": "text", "text": said}] if said else [])]}
 
 
-def _usage(usage: Mapping[str, Any]) -> Usage:
+def _usage(model: str, usage: Mapping[str, Any]) -> Usage:
     plain, read, written, output = counts(usage, _COUNTS)
     return Usage(
         input_tokens=plain + read + written,
         cached_input_tokens=read,
         cache_write_tokens=written,
+        cache_write_1h_tokens=part(
+            mapping(usage.get("cache_creation")), "ephemeral_1h_input_tokens", written
+        ),
         output_tokens=output,
         reasoning_tokens=part(mapping(usage.get("output_tokens_details")), "thinking_tokens", output),
+        variant=_variant(usage),
+        surcharge=_surcharge(model, text(usage.get("inference_geo"))),
     )
+
+
+def _variant(usage: Mapping[str, Any]) -> str | None:
+    said = (text(usage.get("speed")), text(usage.get("service_tier")))
+    return next((variant for variant in said if variant in _VARIANTS), None)
+
+
+def _surcharge(model: str, place: str) -> int:
+    """Models before 4.6 cost the same everywhere."""
+    return _IN_THE_US if place == "us" and (version_of(model) or (0, 0)) >= (4, 6) else 0
 
 
 def _detail(message: Mapping[str, Any], finish: FinishReason) -> str:

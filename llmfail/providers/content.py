@@ -1,6 +1,4 @@
-"""What the wire formats share when they write a call: the body as JSON, text files inside the prompt, images
-in base64.
-"""
+"""What the wire formats share when they write a call: the body as JSON, images in base64."""
 
 from __future__ import annotations
 
@@ -11,7 +9,6 @@ from typing import Any
 
 import msgspec
 
-from llmfail.core.errors import UsageError
 from llmfail.core.model import Attachment, Call, Message
 
 
@@ -27,27 +24,9 @@ def post(url: str, headers: Mapping[str, str], body: Mapping[str, Any]) -> Call:
     return Call("POST", url, {**headers, "content-type": "application/json"}, data)
 
 
-def prose(message: Message) -> str:
-    """The text of a message, its text files before it, each in a ``<file>`` element."""
-    files = (_file(attachment) for attachment in message.attachments if not attachment.is_image)
-    return "\n\n".join([*files, *([message.text] if message.text else [])])
-
-
 def images(message: Message) -> tuple[Attachment, ...]:
     return tuple(one for one in message.attachments if one.is_image)
 
 
 def base64(attachment: Attachment) -> str:
     return b2a_base64(attachment.data, newline=False).decode("ascii")
-
-
-def _file(attachment: Attachment) -> str:
-    try:
-        content = attachment.data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UsageError(
-            f"attachment {attachment.name}: byte {error.start} is not UTF-8 text; attach images or text files"
-        ) from None
-    name = attachment.name.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
-    closing = "" if content.endswith("\n") else "\n"
-    return f'<file name="{name}">\n{content}{closing}</file>'

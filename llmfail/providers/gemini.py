@@ -13,14 +13,32 @@ from urllib.parse import quote
 from llmfail.core.errors import MalformedReply
 from llmfail.core.model import Call, Completion, Embedding, Endpoint, FinishReason, Message, Request, Usage
 from llmfail.core.payload import Payload
-from llmfail.providers.content import base64, images, post, prose
-from llmfail.providers.reading import counts, document, mapping, mappings, part, text, usage_of, vector
+from llmfail.core.prose import prose
+from llmfail.providers.content import base64, images, post
+from llmfail.providers.reading import (
+    counted,
+    counts,
+    document,
+    mapping,
+    mappings,
+    part,
+    text,
+    usage_of,
+    vector,
+)
 
 if TYPE_CHECKING:
     from llmfail.providers.stream import Stream
 
 VERSION = "v1beta"
 _COUNTS = ("promptTokenCount", "toolUsePromptTokenCount", "candidatesTokenCount", "thoughtsTokenCount")
+_VARIANTS = {
+    "flex": "flex",
+    "priority": "priority",
+    "on_demand_flex": "flex",
+    "on_demand_priority": "priority",
+}
+"""By ``serviceTier`` of the Gemini API and ``trafficType`` of Vertex."""
 _FINISHES: dict[str, FinishReason] = {"STOP": "stop", "MAX_TOKENS": "length"}
 _KEPT = ("usageMetadata", "modelVersion", "promptFeedback")
 _BLOCKED = frozenset(
@@ -80,6 +98,16 @@ def decode_embedding(payload: Payload) -> Embedding:
     rows = list(mappings(reply.get("embeddings"))) or [mapping(reply.get("embedding"))]
     vectors = tuple(vector(row.get("values")) for row in rows)
     return Embedding(vectors, usage_of(reply.get("usageMetadata"), _usage))
+
+
+def encode_count(request: Request, endpoint: Endpoint) -> Call:
+    """The whole request, inside another: only so are system instruction and schema counted."""
+    inner = {"model": f"models/{_name(endpoint.model)}", **body(request, endpoint)}
+    return post(_url(endpoint, "countTokens"), _headers(endpoint), {"generateContentRequest": inner})
+
+
+def decode_count(payload: Payload) -> int:
+    return counted(payload, "totalTokens")
 
 
 def events() -> Stream:
@@ -180,4 +208,9 @@ def _usage(usage: Mapping[str, Any]) -> Usage:
         cached_input_tokens=part(usage, "cachedContentTokenCount", prompt + tools),
         output_tokens=said + thoughts,
         reasoning_tokens=thoughts,
+        variant=_variant(usage),
     )
+
+
+def _variant(usage: Mapping[str, Any]) -> str | None:
+    return _VARIANTS.get(text(usage.get("serviceTier") or usage.get("trafficType")).lower())

@@ -7,28 +7,25 @@ before (``quirks``). A schema is sent without ``strict``: strict mode takes only
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
-from math import isfinite
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from llmfail.core.errors import MalformedReply
-from llmfail.core.model import Call, Completion, Embedding, Endpoint, FinishReason, Message, Request, Usage
+from llmfail.core.errors import MalformedReply, Unsuited
+from llmfail.core.model import Call, Completion, Embedding, Endpoint, FinishReason, Message, Request
 from llmfail.core.payload import Payload
-from llmfail.core.receipt import PICO
-from llmfail.providers.content import base64, images, post, prose
-from llmfail.providers.reading import counts, document, mapping, mappings, part, text, usage_of, vector, whole
+from llmfail.core.prose import prose
+from llmfail.providers.chat_usage import chat_usage, insured
+from llmfail.providers.content import base64, images, post
+from llmfail.providers.reading import counted, document, mapping, mappings, text, vector, whole
 
 if TYPE_CHECKING:
     from llmfail.providers.stream import Stream
 
-_COUNTS = ("prompt_tokens", "completion_tokens")
 _CAPS = ("max_tokens", "max_completion_tokens")
 _NEW_CAP = frozenset({"api.openai.com", "api.groq.com"})
+_COUNTING = frozenset({"api.openai.com", "127.0.0.1"})
 _USAGE_UNASKED = frozenset({"api.mistral.ai", "api.together.ai", "api.together.xyz", "api.ai21.com"})
 """They refuse the field, or send the usage unasked."""
-_HIGHEST_COST = 1000
-"""In dollars. Below it a double holds every pico-dollar of the JSON text."""
 _FINISHES: dict[str, FinishReason] = {
     "stop": "stop",
     "length": "length",
@@ -68,13 +65,15 @@ def decode(payload: Payload) -> Completion:
         raise MalformedReply("the answer has no message")
     refusal = text(message.get("refusal"))
     said = text(choice.get("finish_reason"))
+    usage = chat_usage(reply)
     finish: FinishReason = "refusal" if refusal or said == "refusal" else _FINISHES.get(said, "other")
     return Completion(
         text=_content(message.get("content")),
         finish_reason=finish,
-        usage=usage_of(reply.get("usage"), _usage),
+        usage=usage,
         model=text(reply.get("model")) or None,
         detail=refusal or (said if finish == "other" else ""),
+        billed=bool(said) or not insured(reply, usage),
     )
 
 
@@ -89,7 +88,28 @@ def decode_embedding(payload: Payload) -> Embedding:
     if not rows:
         raise MalformedReply("the answer has no embedding")
     vectors = tuple(vector(row.get("embedding")) for row in rows)
-    return Embedding(vectors, usage_of(reply.get("usage"), _usage), text(reply.get("model")) or None)
+    return Embedding(vectors, chat_usage(reply), text(reply.get("model")) or None)
+
+
+def encode_count(request: Request, endpoint: Endpoint) -> Call:
+    """Asked of the Responses API, which counts as Chat Completions does. Of those who speak OpenAI's format
+    only OpenAI has it; this machine is asked too, for the simulator.
+    """
+    if urlsplit(endpoint.base_url).hostname not in _COUNTING:
+        raise Unsuited(f"{endpoint.model}: this provider does not count tokens; leave out --exact")
+    body: dict[str, Any] = {
+        "model": endpoint.model,
+        "input": [_item(message) for message in request.messages],
+    }
+    if request.system:
+        body["instructions"] = request.system
+    if request.schema is not None and "schema" not in endpoint.quirks:
+        body["text"] = {"format": {"type": "json_schema", "name": "answer", "schema": request.schema}}
+    return post(f"{endpoint.base_url.rstrip('/')}/responses/input_tokens", _headers(endpoint), body)
+
+
+def decode_count(payload: Payload) -> int:
+    return counted(payload, "input_tokens")
 
 
 def events() -> Stream:
@@ -106,11 +126,12 @@ class ChunkFold:
         self._text: list[str] = []
         self._refusal: list[str] = []
         self._finish = ""
-        self._model = ""
+        self._model = self._tier = ""
         self._usage: Mapping[str, Any] = {}
 
     def add(self, event: dict[str, Any]) -> str:
         self._model = text(event.get("model")) or self._model
+        self._tier = text(event.get("service_tier")) or self._tier
         self._usage = (
             mapping(event.get("usage")) or mapping(mapping(event.get("x_groq")).get("usage")) or self._usage
         )
@@ -126,7 +147,12 @@ class ChunkFold:
     def message(self) -> dict[str, Any]:
         message = {"content": "".join(self._text), "refusal": "".join(self._refusal)}
         choice = {"message": message, "finish_reason": self._finish}
-        return {"choices": [choice], "model": self._model, "usage": self._usage}
+        return {
+            "choices": [choice],
+            "model": self._model,
+            "service_tier": self._tier,
+            "usage": self._usage,
+        }
 
 
 def _headers(endpoint: Endpoint) -> dict[str, str]:
@@ -149,34 +175,23 @@ def _message(message: Message) -> dict[str, Any]:
     return {"role": message.role, "content": [*parts, *([{"type": "text", "text": said}] if said else [])]}
 
 
+def _item(message: Message) -> dict[str, Any]:
+    """A message as the Responses API has it."""
+    said = prose(message)
+    parts = [
+        {"type": "input_image", "image_url": f"data:{image.media_type};base64,{base64(image)}"}
+        for image in images(message)
+    ]
+    if not parts:
+        return {"role": message.role, "content": said}
+    return {
+        "role": message.role,
+        "content": [*parts, *([{"type": "input_text", "text": said}] if said else [])],
+    }
+
+
 def _content(content: object) -> str:
     """A string, or a list of chunks of which only the text is the answer (Mistral)."""
     if isinstance(content, list):
         return "".join(text(part.get("text")) for part in mappings(content) if part.get("type") == "text")
     return text(content)
-
-
-def _usage(usage: Mapping[str, Any]) -> Usage:
-    details = mapping(usage.get("prompt_tokens_details"))
-    prompt, output = counts(usage, _COUNTS)
-    reasoning = whole(mapping(usage.get("completion_tokens_details")).get("reasoning_tokens")) or 0
-    if reasoning and whole(usage.get("total_tokens")) == prompt + output + reasoning:
-        output += reasoning  # xAI counts reasoning beside the completion; its own total gives it away.
-    cached = part(details, "cached_tokens", prompt) or part(usage, "prompt_cache_hit_tokens", prompt)
-    return Usage(
-        input_tokens=prompt,
-        cached_input_tokens=cached,
-        cache_write_tokens=part(details, "cache_write_tokens", prompt - cached),
-        output_tokens=output,
-        reasoning_tokens=min(reasoning, output),
-        reported_cost=_cost(usage.get("cost")),
-    )
-
-
-def _cost(dollars: object) -> int | None:
-    """OpenRouter's own bill, in pico-dollars."""
-    if isinstance(dollars, bool) or not isinstance(dollars, int | float):
-        return None
-    if not isfinite(dollars) or not 0 <= dollars <= _HIGHEST_COST:
-        return None
-    return int((Decimal(repr(dollars)) * PICO).to_integral_value())

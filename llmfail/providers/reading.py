@@ -74,6 +74,14 @@ def count(source: Mapping[str, Any], name: str) -> int:
     return found
 
 
+def counted(payload: Payload, name: str) -> int:
+    """The number of tokens that a counting endpoint tells."""
+    found = whole(document(payload).get(name))
+    if found is None:
+        raise MalformedReply(f"the count of tokens has no {name}")
+    return found
+
+
 def part(source: Mapping[str, Any], name: str, of: int) -> int:
     """A number of tokens that are a part of others: never more than those, 0 when nobody knows."""
     return min(whole(source.get(name)) or 0, of)

@@ -10,12 +10,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from msgspec.structs import replace
+
 from llmfail.core.errors import MalformedReply, Unsuited
 from llmfail.core.model import Call, Completion, Embedding, Endpoint, Request, Usage
 from llmfail.core.payload import Payload
 from llmfail.providers import anthropic, gemini
 from llmfail.providers.content import post
-from llmfail.providers.reading import count, document, mapping, mappings, usage_of, vector
+from llmfail.providers.reading import count, counted, document, mapping, mappings, usage_of, vector
 
 if TYPE_CHECKING:
     from llmfail.providers.stream import Fold, Stream
@@ -30,7 +32,7 @@ _HOSTS = {
 
 
 def encode(request: Request, endpoint: Endpoint, *, stream: bool = False) -> Call:
-    if not endpoint.model.startswith("claude"):
+    if not _is_claude(endpoint):
         url = _url(endpoint, "google", gemini.method(stream=stream))
         return post(url, _headers(endpoint), gemini.body(request, endpoint))
     url = _url(endpoint, "anthropic", "streamRawPredict" if stream else "rawPredict")
@@ -53,6 +55,19 @@ def decode_embedding(payload: Payload) -> Embedding:
         raise MalformedReply("the answer has no embedding")
     statistics = {"rows": [mapping(row.get("statistics")) for row in rows]}
     return Embedding(tuple(vector(row.get("values")) for row in rows), usage_of(statistics, _usage))
+
+
+def encode_count(request: Request, endpoint: Endpoint) -> Call:
+    """Claude is counted at a model of its own name; of Gemini, Vertex takes the body of the call as it is."""
+    if _is_claude(endpoint):
+        url = _url(replace(endpoint, model="count-tokens"), "anthropic", "rawPredict")
+        body = {"anthropic_version": CLAUDE_VERSION, **anthropic.count_body(request, endpoint)}
+        return post(url, _headers(endpoint), body)
+    return post(_url(endpoint, "google", "countTokens"), _headers(endpoint), gemini.body(request, endpoint))
+
+
+def decode_count(payload: Payload) -> int:
+    return counted(payload, "input_tokens" if "input_tokens" in document(payload) else "totalTokens")
 
 
 def events() -> Stream:
@@ -87,6 +102,10 @@ class EitherFold:
 def _usage(statistics: Mapping[str, Any]) -> Usage | None:
     tokens = sum(count(row, "token_count") for row in statistics["rows"])
     return Usage(input_tokens=tokens) if tokens else None
+
+
+def _is_claude(endpoint: Endpoint) -> bool:
+    return endpoint.model.startswith("claude")
 
 
 def _of_claude(document: dict[str, Any]) -> bool:

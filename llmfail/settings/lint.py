@@ -1,17 +1,17 @@
-"""What is valid and yet likely to be a mistake: the warnings of ``config check``. Reads one data file.
+"""What is valid and yet likely to be a mistake: the warnings of ``config check``.
 
-Nothing here stops a command. The day is an argument.
+Nothing here stops a command. The day is an argument, and so is what is known of prices and models.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import date, timedelta
-from pathlib import Path
-from typing import Any, Final
+from typing import Final, Protocol
 
+from llmfail.core.catalogue import LONG_AGO, Facts
 from llmfail.core.model import Target
+from llmfail.core.pricing import KEYS, Price
 from llmfail.settings.kinds import url_parts
 from llmfail.settings.objections import OWNERS
 from llmfail.settings.plain import Finding, Place, dotted
@@ -22,19 +22,12 @@ SOON: Final = timedelta(days=90)
 ALIKE: Final = 0.9
 """Contexts that differ by less than a tenth are alike: what fits one by so little fits none safely."""
 NOT_YET: Final[tuple[Place, ...]] = (
-    ("timezone",),
-    ("budgets",),
-    ("on_unknown_price",),
-    ("on_store_error",),
     ("defaults", "first_token_timeout"),
     ("defaults", "stall_timeout"),
-    ("alerts", "cost_per_day"),
     ("cache",),
     ("queue",),
     ("templates",),
     ("rules",),
-    ("providers", "*", "limits"),
-    ("models", "*", "limits"),
     ("features", "*", "cache"),
     ("features", "*", "degrade"),
     ("features", "*", "expect"),
@@ -46,23 +39,24 @@ NOT_YET: Final[tuple[Place, ...]] = (
 """Settings that are validated but that no command of this version goes by yet."""
 
 
-def lint(settings: Settings, tree: object, today: date) -> tuple[Finding, ...]:
+class Known(Protocol):
+    """What is known of targets: the configuration and the catalogue together."""
+
+    def of(self, target: Target) -> Price | None: ...
+
+    def facts(self, target: Target) -> Facts: ...
+
+
+def lint(settings: Settings, tree: object, today: date, known: Known) -> tuple[Finding, ...]:
     """The warnings, each with its place."""
     return (
         *_nobody(settings),
-        *_features(settings),
+        *_features(settings, known),
         *_owners(settings),
-        *_targets(settings, retirements(), today),
+        *_targets(settings, known, today),
         *_not_yet(tree),
         *_store(settings),
     )
-
-
-def retirements() -> dict[str, Any]:
-    """By model: ``on``, the day from which it is gone (None: it is), and ``then``, what comes instead."""
-    path = Path(__file__).parent.parent / "data" / "retirements.json"
-    models: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["models"]
-    return models
 
 
 def _nobody(settings: Settings) -> Iterator[Finding]:
@@ -71,12 +65,12 @@ def _nobody(settings: Settings) -> Iterator[Finding]:
         yield where, "nothing can answer: no feature has a primary, and there are no models to choose from"
 
 
-def _features(settings: Settings) -> Iterator[Finding]:
+def _features(settings: Settings, known: Known) -> Iterator[Finding]:
     for name, feature in settings.features.items():
         at: Place = ("features", name)
         if len(feature.chain) > 1:
             yield from _same_vendor(at, feature, settings)
-            yield from _smaller_context(at, feature, settings)
+            yield from _smaller_context(at, feature, settings, known)
         elif feature.primary and not settings.provider_of(feature.primary).fallbacks:
             yield (*at, "primary"), f"{feature.primary} has no fallback"
 
@@ -108,11 +102,11 @@ def _vendor(provider: Provider) -> str:
     return "Google" if host.endswith(".googleapis.com") else host
 
 
-def _smaller_context(at: Place, feature: Feature, settings: Settings) -> Iterator[Finding]:
+def _smaller_context(at: Place, feature: Feature, settings: Settings, known: Known) -> Iterator[Finding]:
     """Fallbacks that cannot take over what fits the primary, or whatever else precedes them."""
     largest, smaller = 0, []
     for link in feature.chain:
-        context = settings.model(link.target).context
+        context = settings.model(link.target).context or known.facts(link.target).context
         if context is not None and context < largest * ALIKE:
             smaller.append(f"{link.target} ({context:,})")
         largest = max(largest, context or 0)
@@ -132,25 +126,38 @@ def _owners(settings: Settings) -> Iterator[Finding]:
             yield place, f"{provider.key_variable} goes to {parts[1]}; its owner is {owner}"
 
 
-def _targets(settings: Settings, ends: Mapping[str, Any], today: date) -> Iterator[Finding]:
+def _targets(settings: Settings, known: Known, today: date) -> Iterator[Finding]:
     for target in settings.targets():
         place = _place_of(target, settings)
-        if settings.price(target) is None and settings.provider_of(target).credential is not Credential.NONE:
-            yield place, f"{target} has no price here, so what it costs is unknown"
-        end = ends.get(target.model.rpartition("/")[2].partition("@")[0])
-        warning = end and _ending(end, today)
-        if warning:
-            yield place, f"{target} {warning}"
+        lack = _lack(target, settings, known)
+        if lack is not None:
+            yield place, f"{target} {lack}, so what it costs is unknown"
+        ending = _ending(known.facts(target), today)
+        if ending is not None:
+            yield place, f"{target} {ending}"
 
 
-def _ending(end: Mapping[str, Any], today: date) -> str | None:
-    then = f"; {end['then']}" if "then" in end else ""
-    if end["on"] is None:
+def _lack(target: Target, settings: Settings, known: Known) -> str | None:
+    """What is missing of a price. A server that wants no key may be nobody's who charges for it."""
+    if known.of(target) is not None:
+        return None
+    price = settings.price(target)
+    written = [] if price is None else [name for name in KEYS if getattr(price, name) is not None]
+    if written:
+        missing = " and ".join(name for name in ("input", "output") if name not in written)
+        return f"has a price for {' and '.join(written)}, but none for {missing}"
+    free = settings.provider_of(target).credential is Credential.NONE
+    return None if free else "has no price here or in the catalogue"
+
+
+def _ending(facts: Facts, today: date) -> str | None:
+    on = facts.retires
+    then = f"; {facts.then}" if facts.then else ""
+    if on is None or on - today > SOON:
+        return None
+    if on == LONG_AGO:
         return f"is retired{then}"
-    on = date.fromisoformat(end["on"])
-    if today >= on:
-        return f"was retired on {on}{then}"
-    return f"retires on {on}{then}" if on - today <= SOON else None
+    return f"{'was retired' if today >= on else 'retires'} on {on}{then}"
 
 
 def _place_of(target: Target, settings: Settings) -> Place:

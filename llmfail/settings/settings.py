@@ -96,6 +96,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         return self.models.get(target, NO_FACTS)
 
     def price(self, target: Target) -> Price | None:
+        """What the file says of it, which need not be all."""
         return self.model(target).price
 
     def breaker_rules(self, target: Target) -> Rules:

@@ -168,12 +168,13 @@ class Provider(Struct, frozen=True, kw_only=True):
 
 
 class Price(Struct, frozen=True, kw_only=True):
-    """US dollars per million tokens."""
+    """US dollars per million tokens. What is not set here is as the catalogue has it."""
 
-    input: PerMillion
-    output: PerMillion
+    input: PerMillion | None = None
+    output: PerMillion | None = None
     cached_input: PerMillion | None = None
     cache_write: PerMillion | None = None
+    cache_write_1h: PerMillion | None = None
 
 
 class Model(Struct, frozen=True, kw_only=True):

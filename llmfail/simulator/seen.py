@@ -28,11 +28,13 @@ _GOOGLE: Mapping[str, Operation] = {
     "predict": "embed",
     "countTokens": "count",
 }
+_INPUT = ("system", "systemInstruction", "instructions", "messages", "contents", "input")
 _ROUTES: tuple[tuple[re.Pattern[str], Api, Format, Operation | None], ...] = (
     (re.compile(r"/v1/messages"), "anthropic", "anthropic", "generate"),
     (re.compile(r"/v1/messages/count_tokens"), "anthropic", "anthropic", "count"),
     (re.compile(r"(?:/v1)?/chat/completions"), "openai", "openai", "generate"),
     (re.compile(r"(?:/v1)?/embeddings"), "openai", "openai", "embed"),
+    (re.compile(r"(?:/v1)?/responses/input_tokens"), "openai", "openai", "count"),
     (re.compile(r"/v1(?:beta)?/models/(?P<model>[^:]+):(?P<verb>\w+)"), "gemini", "gemini", None),
     (
         re.compile(
@@ -98,9 +100,9 @@ class Seen:
     @property
     def whole_input(self) -> str:
         """Everything that is read: the system text and all messages."""
-        return text_of(
-            [self.document.get(key) for key in ("system", "systemInstruction", "messages", "contents")]
-        )
+        inner = self.document.get("generateContentRequest")
+        document = inner if isinstance(inner, Mapping) else self.document
+        return text_of([document.get(key) for key in _INPUT])
 
     @property
     def max_tokens(self) -> int | None:
@@ -135,13 +137,12 @@ def route(path: str, document: Mapping[str, Any], api: Api) -> Route:
     for pattern, its_api, its_format, operation in _ROUTES:
         if match := pattern.fullmatch(bare):
             if operation is None:
-                return _google_route(match, its_api, its_format, query)
-            model = document.get("model")
+                return _google_route(match, its_api, its_format, query, _model(document))
             return Route(
                 its_api,
                 its_format,
                 operation,
-                model=model if isinstance(model, str) else "",
+                model=_model(document),
                 stream=document.get("stream") is True,
             )
     return Route(api, "gemini" if api == "vertex" else api, "unknown")
@@ -162,8 +163,16 @@ def text_of(value: object) -> str:
             return ""
 
 
-def _google_route(match: re.Match[str], api: Api, its_format: Format, query: str) -> Route:
+def _model(document: Mapping[str, Any]) -> str:
+    model = document.get("model")
+    return model if isinstance(model, str) else ""
+
+
+def _google_route(match: re.Match[str], api: Api, its_format: Format, query: str, said: str) -> Route:
+    """``said`` is the model in the body: where Vertex counts for Claude, the path has another word."""
     verb = match["verb"]
+    if its_format == "anthropic" and match["model"] == "count-tokens":
+        return Route(api, its_format, "count", model=said)
     return Route(
         api,
         its_format,

@@ -1,13 +1,23 @@
 """``llmfail cost-estimate``: from a configuration to figures; the arithmetic is tested in core."""
 
 import json
+import os
 import re
+from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from commands import configure, llmfail, on_terminal, records
 
-CLAUDE, GPT, GROQ = "anthropic/claude-sonnet-5-5", "openai/gpt-6.1-terra", "groq/openai/gpt-oss-120b"
+from llmfail.core import tokens, usage
+from llmfail.core.model import Message, Request, Target, Usage
+from llmfail.core.usage import Use
+from llmfail.simulator import parse
+from llmfail.store import open_store
+
+CLAUDE, GPT = "anthropic/claude-sonnet-5-5", "openai/gpt-6.1-terra"
+UNLISTED = "groq/nobody-lists-this"
 PRICED = {
     "models": {
         CLAUDE: {"price": {"input": 3, "output": 15}},
@@ -24,7 +34,7 @@ PRICED = {
 
 @pytest.fixture(autouse=True)
 def config(tmp_path, simulator, monkeypatch):
-    path = configure(tmp_path / "c.yaml", simulator, **PRICED)
+    path = configure(tmp_path / "c.yaml", simulator, timezone="UTC", **PRICED)
     monkeypatch.setenv("LLMFAIL_CONFIG", str(path))
     return path
 
@@ -37,6 +47,32 @@ def estimate(*arguments, piped=None):
 
 def months(*arguments):
     return {one["name"]: one["monthly_cost_usd"] for one in estimate(*arguments)["scenarios"]}
+
+
+def inputs(found, feature="vpr"):
+    return {one["target"]: one["input_tokens"] for one in found["features"][feature]["targets"]}
+
+
+def expected(target, prompt, system=None):
+    """What is believed of a target that has not reported anything yet."""
+    size = tokens.size_of(Request((Message("user", prompt),), system))
+    return tokens.expected(size, tokens.fresh(Target.parse(target)))
+
+
+def keep(change):
+    """In the store, what ``change`` writes."""
+    directory = Path(os.environ["LLMFAIL_STATE_DIR"])
+    directory.mkdir(mode=0o700, exist_ok=True)
+    store = open_store("disk", directory, 2.0, print)
+    store.update(change.keys, lambda values, now: (change.change(values, now), None))
+    store.close()
+
+
+def use(feature, target, cost, *, answered=True):
+    """A call today."""
+    day = datetime.now(UTC).date().isoformat()
+    counted = Usage(2000, output_tokens=1000)
+    keep(usage.step(day, Use(feature, Target.parse(target), None, counted, cost, answered)))
 
 
 def test_every_feature_is_estimated_at_2000_and_1000_tokens():
@@ -101,13 +137,153 @@ def test_a_prompt_is_counted_with_the_feature_s_system_prompt(config):
     document = json.loads(config.read_text())
     document["features"]["vpr"]["system"] = "x" * 400
     config.write_text(json.dumps(document))
-    features = estimate("y" * 40)["features"]
-    assert [features[name]["targets"][0]["input_tokens"] for name in ("vpr", "pii")] == [110, 10]
-    assert features["vpr"]["targets"][0]["output_tokens"] == 1000
+    found = estimate("What is the capital of Austria?")
+    assert inputs(found)[GPT] == expected(GPT, "What is the capital of Austria?", "x" * 400)
+    assert inputs(found, "pii")["openai/nano"] == expected("openai/nano", "What is the capital of Austria?")
+    assert found["features"]["vpr"]["targets"][0]["output_tokens"] == 1000
+
+
+def test_each_target_counts_a_prompt_in_its_own_way():
+    prompt = "What is the capital of Austria? " * 40
+    found = estimate(prompt, "--output-tokens", "0")
+    assert inputs(found) == {name: expected(name, prompt) for name in (CLAUDE, GPT)}
+    assert inputs(found)[CLAUDE] > inputs(found)[GPT]
+    costs = [Decimal(one["cost_per_request_usd"]) for one in found["features"]["vpr"]["targets"]]
+    prices = Decimal(3), Decimal("2.5")
+    assert costs == [
+        price * count / 10**6 for price, count in zip(prices, inputs(found).values(), strict=True)
+    ]
+
+
+def test_what_a_target_has_reported_changes_what_is_expected_of_it(simulator):
+    prompt = "What is the capital of Austria? " * 40
+    before = inputs(estimate(prompt))
+    assert llmfail("ask", prompt, "-m", CLAUDE).code == 0
+    after = inputs(estimate(prompt))
+    assert after[CLAUDE] < before[CLAUDE]
+    assert after[GPT] == before[GPT]
 
 
 def test_a_piped_prompt_counts_like_an_argument():
     assert estimate(piped="y" * 40) == estimate("y" * 40) == estimate("-", piped="y" * 40)
+
+
+def test_exact_asks_each_provider_of_a_chain_to_count(simulator):
+    prompt = "What is the capital of Austria? " * 40
+    found = estimate(prompt, "-f", "vpr", "--exact")
+    assert inputs(found) == {
+        CLAUDE: simulator_counts(simulator, prompt),
+        GPT: simulator_counts(simulator, prompt),
+    }
+    assert simulator.count() == 2
+    assert records() == []
+
+
+def simulator_counts(simulator, prompt):
+    receipt = llmfail("ask", prompt, "-m", GPT, "--drill", "none", "--json").json
+    return receipt["usage"]["input_tokens"]
+
+
+def test_exact_asks_nobody_the_same_twice(simulator, config):
+    document = json.loads(config.read_text())
+    document["features"] = {name: {"primary": CLAUDE} for name in ("one", "two")}
+    document["features"]["three"] = {"primary": CLAUDE, "system": "You are brief."}
+    config.write_text(json.dumps(document))
+    found = estimate("hello", "--exact")
+    assert simulator.count() == 2
+    assert inputs(found, "one") == inputs(found, "two") != inputs(found, "three")
+
+
+@pytest.mark.parametrize(
+    ("fault", "why"),
+    [("anthropic=503", "server_error"), ("anthropic=auth", "auth"), ("anthropic=refuse", "network")],
+)
+def test_a_provider_that_does_not_count_leaves_the_estimate_and_that_is_said(simulator, fault, why):
+    prompt = "What is the capital of Austria? " * 40
+    simulator.set_faults(parse(fault))
+    done = llmfail("cost-estimate", prompt, "--json", "--exact", "-f", "vpr")
+    assert done.code == 0
+    assert inputs(done.json)[CLAUDE] == expected(CLAUDE, prompt)
+    [line] = done.err.splitlines()
+    assert f"{CLAUDE}: not counted, but estimated: " in line
+    assert why in line
+
+
+def test_a_provider_that_gives_no_whole_reply_is_not_asked_again(simulator, config):
+    document = json.loads(config.read_text())
+    document["features"] = {"vpr": {"primary": CLAUDE, "fallbacks": ["anthropic/fast"]}}
+    config.write_text(json.dumps(document))
+    simulator.set_faults(parse("anthropic=cut"))
+    assert len(llmfail("cost-estimate", "hello", "--exact").err.splitlines()) == 2
+    assert simulator.count("anthropic") == 1
+
+
+def test_exact_needs_no_key_where_there_is_none(config):
+    document = json.loads(config.read_text())
+    document["features"] = {"vpr": {"primary": UNLISTED}}
+    config.write_text(json.dumps(document))
+    done = llmfail("cost-estimate", "hello", "--exact")
+    assert done.code == 0
+    assert "GROQ_API_KEY" in done.err
+    assert llmfail("-q", "cost-estimate", "hello", "--exact").err == ""
+
+
+def test_actual_is_what_was_recorded_scaled_to_the_requests():
+    for _ in range(3):
+        use("vpr", CLAUDE, 21 * 10**9)
+    use("vpr", GPT, 15 * 10**9)
+    [found] = estimate("--scenario", "actual")["scenarios"]
+    assert found["avg_cost_usd"] == "0.0195"
+    assert found["monthly_cost_usd"] == "195"
+    assert found["served_by"]["vpr"] == [CLAUDE, GPT]
+    assert found["note"] == "as 4 recorded, 25% by a fallback"
+
+
+def test_actual_pays_for_failures_and_prices_what_had_no_price():
+    use("vpr", CLAUDE, None)
+    use("vpr", CLAUDE, 0, answered=False)
+    use("vpr", CLAUDE, 21 * 10**9, answered=False)
+    assert months("--scenario", "actual", "--requests", "1") == {"actual": "0.042"}
+
+
+def test_actual_over_an_unknown_price_is_unknown_and_names_it():
+    use("vpr", UNLISTED, None)
+    use("vpr", "gone/model", None)
+    [found] = estimate("--scenario", "actual")["scenarios"]
+    assert found["monthly_cost_usd"] is None
+    assert f"the price of {UNLISTED}, gone/model is unknown" in found["note"]
+
+
+def test_actual_is_that_of_asks_in_earnest():
+    receipt = llmfail("ask", "hello", "-f", "pii", "--json").json
+    [found] = estimate("--scenario", "actual", "--requests", "1")["scenarios"]
+    assert found["monthly_cost_usd"] == receipt["cost_usd"]
+
+
+def test_the_source_of_a_price_is_told_with_its_date(config):
+    document = json.loads(config.read_text())
+    document["models"]["openai/gpt-4o"] = {}
+    document["features"] = {"vpr": {"primary": CLAUDE, "fallbacks": ["openai/gpt-4o"]}}
+    document["providers"]["openai"]["base_url"] = "https://api.openai.com/v1"
+    config.write_text(json.dumps(document))
+    own, listed = (one["price"] for one in estimate()["features"]["vpr"]["targets"])
+    assert own == {"input": "3", "output": "15", "source": "config", "as_of": None}
+    assert listed["source"] == "catalogue"
+    day = datetime.fromisoformat(listed["as_of"]).date()
+    assert (
+        llmfail("cost-estimate").lines[-1]
+        == f"prices in USD, from the configuration and the catalogue of {day}"
+    )
+
+
+def test_an_outage_says_who_would_serve_each_feature(config):
+    document = json.loads(config.read_text())
+    document["features"]["lone"] = {"primary": "anthropic/fast", "fallbacks": ["anthropic/claude-sonnet-5-5"]}
+    config.write_text(json.dumps(document))
+    [found] = estimate("--scenario", "outage:anthropic")["scenarios"]
+    assert found["served_by"] == {"vpr": [GPT], "pii": ["openai/nano"], "lone": []}
+    row = llmfail("cost-estimate", "--scenario", "outage:anthropic").lines[-2]
+    assert row.endswith(f"{GPT} (vpr), openai/nano (pii); nobody answers lone")
 
 
 def test_input_tokens_that_are_given_are_not_taken_from_a_pipe():
@@ -117,24 +293,26 @@ def test_input_tokens_that_are_given_are_not_taken_from_a_pipe():
 
 
 def test_an_unknown_price_is_unknown_and_named(tmp_path, simulator, monkeypatch):
-    monkeypatch.setenv("LLMFAIL_CONFIG", str(configure(tmp_path / "d.yaml", simulator)))
+    features = {"default": {"primary": CLAUDE, "fallbacks": [GPT, UNLISTED]}}
+    monkeypatch.setenv("LLMFAIL_CONFIG", str(configure(tmp_path / "d.yaml", simulator, features=features)))
     found = estimate("-f", "default", "--scenario", "outage:anthropic", "--scenario", "fallback:50%")
     assert found["features"]["default"]["targets"][2]["cost_per_request_usd"] is None
+    assert found["features"]["default"]["targets"][2]["price"] is None
     assert [one["monthly_cost_usd"] for one in found["scenarios"]] == ["150", "180"]
     lost = llmfail(
         "cost-estimate", "-f", "default", "--scenario", "all-primary", "--scenario", "outage:openai"
     )
-    groq = next(line for line in lost.lines if GROQ in line)
-    assert groq.split()[-3:] == ["unknown"] * 3
+    unlisted = next(line for line in lost.lines if UNLISTED in line)
+    assert unlisted.split()[-3:] == ["unknown"] * 3
 
 
 def test_a_month_that_rests_on_an_unknown_price_says_so(tmp_path, simulator, monkeypatch):
-    features = {"default": {"primary": GROQ, "fallbacks": [GPT]}}
+    features = {"default": {"primary": UNLISTED, "fallbacks": [GPT]}}
     monkeypatch.setenv("LLMFAIL_CONFIG", str(configure(tmp_path / "d.yaml", simulator, features=features)))
     [found] = estimate("--scenario", "all-primary")["scenarios"]
     assert found["monthly_cost_usd"] is None
-    assert found["note"] == f"the price of {GROQ} is unknown"
-    assert f"the price of {GROQ} is unknown" in llmfail("cost-estimate", "--scenario", "all-primary").out
+    assert found["note"] == f"the price of {UNLISTED} is unknown"
+    assert f"the price of {UNLISTED} is unknown" in llmfail("cost-estimate", "--scenario", "all-primary").out
 
 
 def test_a_feature_without_a_list_is_on_its_best_or_its_cheapest_usable_target(config):
@@ -177,7 +355,8 @@ def test_nothing_is_sent_and_nothing_is_recorded(simulator):
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        (("--scenario", "actual"), "does not keep yet"),
+        (("--scenario", "actual"), "needs history"),
+        (("--exact",), "--exact counts a prompt"),
         (("--scenario", "worst"), "takes all-primary"),
         (("--scenario", "outage:nobody"), "there is no provider 'nobody'"),
         (("-f", "nosuch"), "nosuch"),

@@ -1,6 +1,7 @@
 """``llmfail plan``: what ask would do now, without doing any of it."""
 
 import re
+from decimal import Decimal
 
 import pytest
 from commands import configure, llmfail, on_terminal, records
@@ -29,22 +30,27 @@ def test_json_is_the_contract_s():
     found = plan("hi there", "--max-tokens", "100")
     assert found.keys() == {"feature", "cache", "candidates", "degrade"}
     assert (found["feature"], found["cache"], found["degrade"]) == ("default", "off", ["cached"])
-    assert found["candidates"][0] == {
-        "target": CLAUDE,
-        "decision": "call",
-        "reason": None,
-        "estimated_cost_usd": "0.001506",
-        "max_cost_usd": "0.001524",
-        "note": "",
-    }
-    assert found["candidates"][2] == {
-        "target": GROQ,
-        "decision": "skip",
-        "reason": "no_key",
-        "estimated_cost_usd": None,
-        "max_cost_usd": None,
-        "note": "set GROQ_API_KEY",
-    }
+    first, second, last = found["candidates"]
+    keys = ["target", "decision", "reason", "estimated_cost_usd", "max_cost_usd", "note"]
+    assert [list(one) for one in (first, second, last)] == [keys] * 3
+    assert (first["target"], first["decision"], first["reason"], first["note"]) == (CLAUDE, "call", None, "")
+    assert Decimal("0.0015") < Decimal(first["estimated_cost_usd"]) <= Decimal(first["max_cost_usd"])
+    assert (last["target"], last["decision"], last["reason"]) == (GROQ, "skip", "no_key")
+    assert last["note"] == "set GROQ_API_KEY"
+
+
+def test_an_unknown_price_makes_unknown_costs():
+    [only] = plan("hi", "-m", "openai/nonesuch", "--no-fallback")["candidates"]
+    assert (only["estimated_cost_usd"], only["max_cost_usd"]) == (None, None)
+
+
+def test_the_price_is_that_of_the_moment_and_of_the_size_of_the_prompt(tmp_path, simulator, monkeypatch):
+    models = {"anthropic/claude-haiku-5-5": {"context": 10**7}}
+    monkeypatch.setenv("LLMFAIL_CONFIG", str(configure(tmp_path / "d.yaml", simulator, models=models)))
+    haiku = ("-m", "anthropic/claude-haiku-5-5", "--max-tokens", "1", "--no-fallback", "-")
+    small, large = (plan(*haiku, piped="word " * count)["candidates"][0] for count in (50_000, 200_000))
+    times = Decimal(large["estimated_cost_usd"]) / Decimal(small["estimated_cost_usd"])
+    assert 15 < times < 25
 
 
 def test_a_target_that_ask_would_skip_is_skipped_for_the_same_reason():
@@ -80,8 +86,8 @@ def test_the_chain_is_that_of_ask(arguments, targets):
 
 def test_prompt_and_system_prompt_are_paid_for():
     plain, longer = (plan("hi", "--no-fallback", *more) for more in ((), ("-s", "x" * 4000)))
-    cost = [float(one["candidates"][0]["estimated_cost_usd"]) for one in (plain, longer)]
-    assert cost[1] - cost[0] == pytest.approx(1000 * 3 / 1e6)
+    cost = [Decimal(one["candidates"][0]["estimated_cost_usd"]) for one in (plain, longer)]
+    assert cost[1] > cost[0] > 0
 
 
 def test_a_piped_prompt_counts_like_an_argument():
@@ -92,8 +98,9 @@ def test_a_piped_prompt_counts_like_an_argument():
 def test_without_a_prompt_the_costs_are_those_of_the_answer():
     done = llmfail("plan")
     assert done.code == 0
-    assert done.lines[-1] == "without a prompt: the costs are those of the answer alone"
-    assert plan("--max-tokens", "100", "--no-fallback")["candidates"][0]["max_cost_usd"] == "0.0015"
+    assert done.lines[-1] == "without a prompt: the costs are those of the answer"
+    shown = plan("--max-tokens", "100", "--no-fallback")["candidates"][0]
+    assert Decimal("0.0015") <= Decimal(shown["max_cost_usd"]) < Decimal("0.003")
 
 
 def test_the_table_has_a_row_per_candidate_and_says_what_stands_behind_them():
@@ -103,7 +110,7 @@ def test_the_table_has_a_row_per_candidate_and_says_what_stands_behind_them():
     rows = [re.split(r"\s{2,}", line) for line in done.lines[2:5]]
     assert [row[:2] for row in rows] == [[CLAUDE, "skip"], [GPT, "call"], [GROQ, "skip"]]
     assert rows[0][4] == "held: held open by the operator"
-    assert rows[2][2:] == ["unknown", "unknown", "no_key: set GROQ_API_KEY"]
+    assert rows[2][4] == "no_key: set GROQ_API_KEY"
     assert done.lines[5] == "when nobody answers: cached"
 
 

@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmfail.core.errors import UsageError
-from llmfail.core.estimate import Estimate, Line, chain, month, offer, saving, scenario
+from llmfail.core.estimate import Estimate, Line, chain, month, offer, saving
 from llmfail.core.model import Target
 from llmfail.core.plan import Candidate
-from llmfail.core.pricing import Price
+from llmfail.core.pricing import Listed, Price, Rate
+from llmfail.core.scenario import scenario
 
 PROVIDERS = ("anthropic", "openai", "google")
 STRONG, SECOND, FAST, CHEAP = (
@@ -27,6 +28,7 @@ PRICES = {
     FAST: Price.per_million(Decimal("0.25"), Decimal("1.25")),
     CHEAP: Price.per_million(Decimal("0.05"), Decimal("0.40")),
 }
+NOW = 1_800_000_000.0
 EVERYTHING = (STRONG, SECOND, FAST, CHEAP, UNPRICED)
 
 
@@ -34,15 +36,16 @@ def candidates(*targets):
     return tuple(Candidate(target, timeout=60.0, price=PRICES.get(target)) for target in targets)
 
 
-POOL = {target: PRICES.get(target) for target in EVERYTHING}
+def offers(targets, tokens):
+    return tuple(offer(target, PRICES.get(target), tokens, NOW) for target in targets)
 
 
-def line(name, *targets, tokens=(2000, 1000)):
-    return Line(name, *tokens, tuple(offer(target, PRICES.get(target), *tokens) for target in targets))
+def line(name, *targets, tokens=(2000, 1000), others=()):
+    return Line(name, tokens[1], offers(targets, tokens), (*offers(EVERYTHING, tokens), *others))
 
 
 def months(text, *lines, requests=10_000):
-    return month(scenario(text, PROVIDERS), lines, POOL, requests)
+    return month(scenario(text, PROVIDERS), lines, requests)
 
 
 def in_usd(text, *lines, requests=10_000):
@@ -85,7 +88,7 @@ def test_a_saving_is_a_share_of_the_primary_s_cost(primary, other, share):
 
 
 def test_nothing_is_saved_against_a_primary_that_is_free():
-    free = offer(Target("local", "llama"), Price.per_million(Decimal(0), Decimal(0)), 2000, 1000)
+    free = offer(Target("local", "llama"), Price.per_million(Decimal(0), Decimal(0)), (2000, 1000), NOW)
     assert free.cost == 0
     assert saving(line("vpr", CHEAP).primary, free) is None
     assert saving(free, free) == 0.0
@@ -188,11 +191,34 @@ def test_the_cheapest_of_targets_without_any_price_is_unknown():
 def test_the_cheapest_depends_on_the_tokens():
     reader = Target("openai", "reader")
     price = Price.per_million(Decimal("0.01"), Decimal(20))
-    pool = {**POOL, reader: price}
-    little = month(scenario("budget", ()), [line("vpr", STRONG, tokens=(2000, 1))], pool, 1)
-    much = month(scenario("budget", ()), [line("vpr", STRONG, tokens=(2000, 1000))], pool, 1)
-    assert little.served_by == {"vpr": (reader,)}
-    assert much.served_by == {"vpr": (CHEAP,)}
+
+    def cheapest(*tokens):
+        others = (offer(reader, price, tokens, NOW),)
+        return months("budget", line("vpr", STRONG, tokens=tokens, others=others)).served_by["vpr"]
+
+    assert cheapest(2000, 1) == (reader,)
+    assert cheapest(2000, 1000) == (CHEAP,)
+
+
+def test_each_target_is_charged_for_the_tokens_that_it_counts_itself():
+    first, second = offer(STRONG, PRICES[STRONG], (100, 0), NOW), offer(SECOND, PRICES[SECOND], (130, 0), NOW)
+    found = Estimate((Line("vpr", 0, (first, second)),), ()).to_json()["features"]["vpr"]["targets"]
+    assert [one["input_tokens"] for one in found] == [100, 130]
+    assert [one["cost_per_request_usd"] for one in found] == ["0.0003", "0.000325"]
+
+
+def test_the_price_that_is_shown_is_that_of_such_a_request():
+    cliff = Price(
+        (Listed(input=Rate(3, ((200_000, 6),)), output=Rate(15, ((200_000, 22),))),), as_of="2026-11-09"
+    )
+
+    def priced(tokens):
+        shown_line = Line("vpr", 0, (offer(STRONG, cliff, (tokens, 0), NOW),))
+        return Estimate((shown_line,), ()).to_json()["features"]["vpr"]["targets"][0]["price"]
+
+    listed = {"source": "catalogue", "as_of": "2026-11-09"}
+    assert priced(200_000) == {"input": "0.000003", "output": "0.000015", **listed}
+    assert priced(200_001) == {"input": "0.000006", "output": "0.000022", **listed}
 
 
 @pytest.mark.parametrize(
@@ -211,12 +237,17 @@ def test_the_cheapest_depends_on_the_tokens():
         ("fallback:nan%", "0% to 100%"),
         ("outage:nobody", "there are anthropic, openai, google"),
         ("outage:", "there is no provider"),
-        ("actual", "does not keep yet"),
+        ("actual:7d", "takes all-primary"),
     ],
 )
 def test_what_is_no_scenario_is_refused_with_a_hint(text, why):
     with pytest.raises(UsageError, match=why):
         scenario(text, PROVIDERS)
+
+
+def test_what_was_recorded_is_no_assumption():
+    with pytest.raises(ValueError, match="no assumption"):
+        months("actual", line("vpr", STRONG))
 
 
 @pytest.mark.parametrize(
@@ -230,11 +261,15 @@ def test_what_is_no_scenario_is_refused_with_a_hint(text, why):
     ],
 )
 def test_a_chain_is_in_the_order_that_does_not_change_from_ask_to_ask(order, expected):
-    found = chain(candidates(STRONG, CHEAP, FAST), order)
+    found = chain(candidates(STRONG, CHEAP, FAST), order, NOW)
     assert tuple(one.target for one in found) == expected
 
 
 PICO = st.integers(0, 10**8)
+
+
+def price_of(pico):
+    return Price((Listed(input=Rate(pico), output=Rate(0)),))
 
 
 @given(
@@ -246,16 +281,15 @@ def test_a_mixture_is_exactly_its_parts(costs, hundredths, requests):
     lines = [
         Line(
             f"feature {number}",
-            1,
             0,
             tuple(
-                offer(Target("openai", f"{number}-{place}"), Price(pico, 0, 0, 0), 1, 0)
+                offer(Target("openai", f"{number}-{place}"), price_of(pico), (1, 0), NOW)
                 for place, pico in enumerate(pair)
             ),
         )
         for number, pair in enumerate(costs)
     ]
     share = Fraction(hundredths, 10_000)
-    mixed = month(scenario(f"fallback:{hundredths / 100:.2f}%", ()), lines, {}, requests).cost
+    mixed = month(scenario(f"fallback:{hundredths / 100:.2f}%", ()), lines, requests).cost
     firsts, seconds = (Fraction(sum(pair[place] for pair in costs), len(costs)) for place in (0, 1))
     assert mixed == requests * ((1 - share) * firsts + share * seconds)

@@ -1,56 +1,22 @@
 """Admission and settlement of one target: circuit, credential, quirks and counters in one step each."""
 
 import json
-from dataclasses import dataclass, field
 
 import pytest
 from msgspec.structs import replace
+from shelf import Book
 
 from llmfail.core import gate as gates
 from llmfail.core.breaker import Rules
-from llmfail.core.gate import Admitted, Gate, Refused, Settlement
+from llmfail.core.gate import Admitted, Gate
 from llmfail.core.model import Target
 from llmfail.core.outcome import Kind, Outcome
 from llmfail.core.record import Names, recall
+from llmfail.core.refusal import Refused
 from llmfail.core.stats import Tally
 
 A, B = Target("p", "a"), Target("p", "b")
 RULES = Rules(failure_threshold=2, success_threshold=1, half_open_limit=1)
-
-
-@dataclass
-class Book:
-    """A store's two verbs over a dictionary, on a clock that the test moves."""
-
-    values: dict = field(default_factory=dict)
-    now: float = 1_000_000.0
-
-    def admit(self, gate, lease="l"):
-        writes, answer = gates.admit(gate, lease, 60.0, self._read(gate.keys), self.now)
-        self._write(writes)
-        return answer
-
-    def settle(self, gate, admitted, outcome, **facts):
-        settlement = Settlement(outcome, **{"latency_ms": 100, "cost": 5, "fallback": False} | facts)
-        step = gates.settle(gate, admitted, settlement)
-        writes = step.change(self._read(step.keys), self.now)
-        self._write(writes)
-        return writes
-
-    def call(self, gate, kind, **facts):
-        admitted = self.admit(gate)
-        assert isinstance(admitted, Admitted), admitted
-        return self.settle(gate, admitted, Outcome(kind, note=kind, **facts))
-
-    def look(self, gate):
-        return gates.look(gate, self._read(gate.keys), self.now)
-
-    def _read(self, keys):
-        return {key: self.values.get(key) for key in keys}
-
-    def _write(self, writes):
-        for key, write in writes.items():
-            self.values[key] = write.text if write else None
 
 
 @pytest.fixture
@@ -133,16 +99,16 @@ def test_a_disabled_target_takes_no_trial_from_its_circuit(book):
 
 def test_reset_closes_and_enables_and_says_whether_it_changed_anything(book):
     book.call(gate(), Kind.AUTH)
-    writes, changed = gates.reset(gate(), book._read(gate().keys), book.now)
-    book._write(writes)
+    writes, changed = gates.reset(gate(), book.read(gate().keys), book.now)
+    book.write(writes)
     assert changed
     assert isinstance(book.admit(gate()), Admitted)
-    assert not gates.reset(gate(), book._read(gate().keys), book.now)[1]
+    assert not gates.reset(gate(), book.read(gate().keys), book.now)[1]
 
 
 def test_trip_holds_for_so_long(book):
-    writes, _ = gates.trip(gate(), 100.0, book._read([*gate().keys, gates.TARGETS]), book.now)
-    book._write(writes)
+    writes, _ = gates.trip(gate(), 100.0, book.read([*gate().keys, gates.TARGETS]), book.now)
+    book.write(writes)
     assert (book.admit(gate()).reason, book.admit(gate()).retry_at) == ("held", book.now + 100)
     book.now += 100
     assert isinstance(book.admit(gate()), Admitted)

@@ -7,8 +7,9 @@ from msgspec.structs import replace
 
 from llmfail.core.model import Message, Request, Target
 from llmfail.core.plan import Candidate, Chance, arrange, needs_of, obstacle, share
-from llmfail.core.pricing import Price
+from llmfail.core.pricing import Listed, Price, Rate
 
+NOW = 1_800_000_000.0
 REQUEST = Request((Message("user", "x" * 8000),), max_tokens=1000)
 
 
@@ -21,16 +22,16 @@ def names(candidates):
 
 
 def price(usd):
-    return Price(usd, usd, usd, usd)
+    return Price((Listed(input=Rate(usd), output=Rate(usd)),))
 
 
 def test_listed_keeps_the_order():
-    assert names(arrange([candidate("b"), candidate("a")], "listed", Chance())) == "ba"
+    assert names(arrange([candidate("b"), candidate("a")], "listed", Chance(NOW))) == "ba"
 
 
 def test_cost_puts_the_cheapest_first_and_the_unknown_last():
     chain = [candidate("u"), candidate("d", price=price(9)), candidate("c", price=price(1))]
-    assert names(arrange(chain, "cost", Chance())) == "cdu"
+    assert names(arrange(chain, "cost", Chance(NOW))) == "cdu"
 
 
 def test_quality_puts_the_best_first_and_orders_the_unrated_by_price_the_dearer_first():
@@ -40,23 +41,23 @@ def test_quality_puts_the_best_first_and_orders_the_unrated_by_price_the_dearer_
         candidate("l", quality=10),
         candidate("h", quality=90),
     ]
-    assert names(arrange(chain, "quality", Chance())) == "hldc"
+    assert names(arrange(chain, "quality", Chance(NOW))) == "hldc"
 
 
 def test_latency_tries_the_unmeasured_first_and_then_the_fastest():
     chain = [candidate("s", latency_ms=900), candidate("f", latency_ms=100), candidate("u")]
-    assert names(arrange(chain, "latency", Chance())) == "ufs"
+    assert names(arrange(chain, "latency", Chance(NOW))) == "ufs"
 
 
 @pytest.mark.parametrize(("turn", "expected"), [(0, "abc"), (1, "bca"), (2, "cab"), (3, "abc")])
 def test_round_robin_begins_one_further_each_turn(turn, expected):
-    assert names(arrange(list(map(candidate, "abc")), "round_robin", Chance(turn=turn))) == expected
+    assert names(arrange(list(map(candidate, "abc")), "round_robin", Chance(NOW, turn=turn))) == expected
 
 
 def test_weighted_gives_first_place_by_weight():
     chain = [candidate("a", weight=9), candidate("b", weight=1), candidate("z", weight=0)]
     steps = [(i + 0.5) / 40 for i in range(40)]
-    firsts = [names(arrange(chain, "weighted", Chance(draws=[x, y, 0.5]))) for x in steps for y in steps]
+    firsts = [names(arrange(chain, "weighted", Chance(NOW, draws=[x, y, 0.5]))) for x in steps for y in steps]
     share_of_a = sum(order[0] == "a" for order in firsts) / len(firsts)
     assert abs(share_of_a - 0.9) < 0.02
     assert all(order[2] == "z" for order in firsts)
@@ -64,7 +65,7 @@ def test_weighted_gives_first_place_by_weight():
 
 def test_every_order_of_an_empty_chain_is_empty():
     for order in ("listed", "cost", "quality", "latency", "round_robin", "weighted"):
-        assert arrange([], order, Chance()) == ()
+        assert arrange([], order, Chance(NOW)) == ()
 
 
 @pytest.mark.parametrize(

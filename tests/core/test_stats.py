@@ -6,7 +6,9 @@ from hypothesis import strategies as st
 
 from llmfail.core.stats import Routing, Thresholds, alerts, count_ask, merge, observe, percentile
 
-THRESHOLDS = Thresholds(circuit_open_rate=0.05, fallback_rate=0.2, latency_p95=30.0, error_rate=0.01)
+THRESHOLDS = Thresholds(
+    circuit_open_rate=0.05, fallback_rate=0.2, latency_p95=30.0, error_rate=0.01, cost_per_day=50.0
+)
 
 
 def histogram(latencies):
@@ -50,9 +52,15 @@ def test_an_ask_is_a_fallback_or_degraded_or_an_error_or_none_of_them():
 )
 def test_an_alert_stands_above_its_threshold_and_is_critical_at_twice_that(fallbacks, level):
     routing = asked(*[(2, True)] * fallbacks, *[(0, True)] * (10 - fallbacks))
-    found = {alert.name: alert.level for alert in alerts(routing, THRESHOLDS)}
+    found = {alert.name: alert.level for alert in alerts(routing, 0.0, THRESHOLDS)}
     assert found.get("fallback_rate") == level
 
 
 def test_nothing_asked_nothing_to_alert():
-    assert alerts(Routing(), THRESHOLDS) == ()
+    assert alerts(Routing(), 0.0, THRESHOLDS) == ()
+
+
+@pytest.mark.parametrize(("spent", "level"), [(50, None), (51, "warning"), (100, "critical")])
+def test_what_a_day_cost_is_watched(spent, level):
+    found = {alert.name: alert.level for alert in alerts(Routing(), spent, THRESHOLDS)}
+    assert found.get("cost_per_day") == level

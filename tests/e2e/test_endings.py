@@ -172,7 +172,7 @@ def test_ctrl_c_leaves_a_file_as_it_was(llmfail, simulator, here):
 
 
 def test_a_closed_pipe_ends_quietly(simulator, configure):
-    document = configuration(simulator, OPENAI)
+    document = configuration(simulator, "openai/home-made")
     document["defaults"]["max_tokens"] = 2_000_000
     simulator.set_answer(lambda _seen: "word " * 400_000)
     llmfail = configure(document)

@@ -10,6 +10,7 @@ from program import ANTHROPIC, OPENAI, at_once, configuration, finish, moment, t
 from llmfail.client import ask_of
 from llmfail.engine import ports
 from llmfail.engine.engine import Engine
+from llmfail.prices import Catalogue
 from llmfail.settings import load
 from llmfail.simulator import parse
 from llmfail.store.disk import Disk
@@ -102,7 +103,7 @@ def engine_at(llmfail, state, now):
     settings = load(llmfail.before[1], llmfail.environ, llmfail.directory, state)
     store, wire = Disk(state, 2.0, lambda: now), Wire()
     try:
-        engine = Engine(settings, ports.blocking(wire.send, store))
+        engine = Engine(settings, ports.blocking(wire.send, store, Catalogue()))
         return ports.drive(engine.ask(ask_of("Say hello")))
     finally:
         wire.close()

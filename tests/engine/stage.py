@@ -11,6 +11,7 @@ from llmfail.core.errors import WireError
 from llmfail.core.model import Reply, Target
 from llmfail.engine.engine import Engine
 from llmfail.engine.ports import BlockingKeeper, Ports, drive
+from llmfail.prices import Catalogue
 from llmfail.settings import load
 from llmfail.store.memory import Memory
 
@@ -77,7 +78,10 @@ class Stage:
             send=self._send,
             google_tokens=self.tokens,
             keeper=BlockingKeeper(self.store),
+            catalogue=Catalogue(),
             sleep=self._sleep,
+            prepare=lambda: None,
+            is_down=lambda: False,
             monotonic=lambda: self.now,
             wall=lambda: self.now,
             draw=lambda: 0.5,

@@ -97,7 +97,9 @@ def test_the_whole_input_of_claude_is_the_sum_of_its_three_parts():
         "output_tokens": 40,
         "output_tokens_details": {"thinking_tokens": 30},
     }
-    assert decode("anthropic", claude(usage=usage)).usage == Usage(950, 800, 50, 40, 30)
+    assert decode("anthropic", claude(usage=usage)).usage == Usage(
+        950, 800, 50, output_tokens=40, reasoning_tokens=30
+    )
 
 
 @pytest.mark.parametrize(
@@ -147,7 +149,7 @@ def test_a_chat_completion(document, completion):
                 "prompt_tokens_details": {"cached_tokens": 60, "cache_write_tokens": 20},
                 "completion_tokens_details": {"reasoning_tokens": 30},
             },
-            Usage(100, 60, 20, 50, 30),
+            Usage(100, 60, 20, output_tokens=50, reasoning_tokens=30),
         ),
         (
             {"prompt_tokens": 100, "prompt_cache_hit_tokens": 64, "prompt_cache_miss_tokens": 36},
@@ -302,7 +304,9 @@ def test_the_usage_of_gemini_counts_thoughts_as_output_and_tool_results_as_input
         "thoughtsTokenCount": 30,
         "totalTokenCount": 157,
     }
-    assert decode("gemini", gemini(usageMetadata=usage)).usage == Usage(107, 60, 0, 50, 30)
+    assert decode("gemini", gemini(usageMetadata=usage)).usage == Usage(
+        107, 60, output_tokens=50, reasoning_tokens=30
+    )
 
 
 @pytest.mark.parametrize("api", APIS)

@@ -94,9 +94,12 @@ GEMINI = sse(
     end="\r\n",
 )
 WHOLE = {
-    "anthropic": (CLAUDE, Completion("Grüß dich 😀", "stop", Usage(15, 5, 0, 7), "claude-x")),
+    "anthropic": (CLAUDE, Completion("Grüß dich 😀", "stop", Usage(15, 5, output_tokens=7), "claude-x")),
     "openai": (CHAT, Completion("Grüß dich 😀", "stop", Usage(10, output_tokens=7), "gpt-x")),
-    "gemini": (GEMINI, Completion("Grüß dich 😀", "stop", Usage(10, 0, 0, 7, 3), "gemini-x")),
+    "gemini": (
+        GEMINI,
+        Completion("Grüß dich 😀", "stop", Usage(10, output_tokens=7, reasoning_tokens=3), "gemini-x"),
+    ),
 }
 BODIES = [(api, *WHOLE[api]) for api in WHOLE] + [
     ("vertex", *WHOLE["anthropic"]),

@@ -10,6 +10,8 @@ import pytest
 import yaml
 
 from llmfail.core.model import Target
+from llmfail.engine.prices import Prices
+from llmfail.prices import Catalogue
 from llmfail.settings import load
 from llmfail.settings.find import packaged
 from llmfail.settings.lint import lint
@@ -48,7 +50,8 @@ def test_the_packaged_file_is_the_example():
 
 def test_it_is_valid_without_any_key_and_warns_of_nothing_that_can_be_mended(examination):
     assert examination.problems == ()
-    found = lint(examination.reading.settings, examination.tree, date(2026, 11, 20))
+    settings = examination.reading.settings
+    found = lint(settings, examination.tree, date(2026, 11, 20), Prices(settings, Catalogue()))
     assert [place for place, _ in found] == [("features", "default", "fallbacks"), ()]
     assert "smaller context" in found[0][1]
     assert "not used by this version yet" in found[1][1]
@@ -84,8 +87,10 @@ def test_nothing_but_the_local_server_is_usable_without_a_key(settings):
     ]
 
 
-def test_every_target_has_a_price_and_every_rated_one_a_quality(settings):
-    assert [target for target in settings.targets() if settings.price(target) is None] == []
+def test_every_target_has_a_price_and_a_context_and_every_rated_one_a_quality(settings):
+    prices = Prices(settings, Catalogue())
+    assert [target for target in settings.targets() if prices.of(target) is None] == []
+    assert [target for target in settings.targets() if prices.facts(target).context is None] == []
     assert settings.model(Target("anthropic", "claude-sonnet-5-5")).quality
 
 

@@ -65,12 +65,6 @@ MALFORMED: dict[str, tuple[str, int, str, str]] = {
         "models.openai/x.price.input",
         "6 decimals",
     ),
-    "half a price": (
-        "models: {openai/x: {price: {input: 1}}}",
-        2,
-        "models.openai/x.price",
-        "output is missing",
-    ),
     "mapping for a list": ("budgets: {a: 1}", 2, "budgets", "expected a list, got a mapping"),
     "text for a list": ("features: {x: {aliases: y}}", 2, "features.x.aliases", "expected a list"),
     "list for a mapping": ("features: [a, b]", 2, "features", "expected a mapping, got a list"),

@@ -59,8 +59,12 @@ _SPENT = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "
 
 
 def answer(seen: Seen, text: str) -> Reply | Streamed:
-    if seen.route.operation == "embed":
-        return _embedding(seen)
+    match seen.route.operation:
+        case "embed":
+            return _embedding(seen)
+        case "count":
+            count = {"object": "response.input_tokens", "input_tokens": tokens(seen.whole_input)}
+            return json_reply(200, _headers(seen), count)
     said, is_cut = within(text, seen.max_tokens)
     finish_reason = "length" if is_cut else "stop"
     if seen.route.stream:

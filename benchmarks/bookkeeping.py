@@ -1,0 +1,110 @@
+"""Admission and settlement of one call on the disk store, with three budgets, rate limits and breaker, over a
+millisecond of the processor; and over two updates of the same file that change one small record each.
+"""
+
+import sys
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+
+from msgspec.structs import replace
+from pairs import compare, wall
+
+from llmfail.core import gate as gates
+from llmfail.core import tokens, usage
+from llmfail.core.allowance import Claim
+from llmfail.core.ask import question
+from llmfail.core.breaker import Rules
+from llmfail.core.budget import Cover
+from llmfail.core.gate import Gate, Settlement
+from llmfail.core.model import Request, Target, Usage
+from llmfail.core.outcome import Kind, Outcome
+from llmfail.core.pricing import Rate, Rates
+from llmfail.core.rate import Limit
+from llmfail.core.record import Names, Write, dump, recall, together
+from llmfail.core.usage import Use
+from llmfail.store.disk import Disk
+
+CALLS = 200
+TARGET = Target("anthropic", "claude-sonnet-5-5")
+GATE = Gate(
+    TARGET,
+    "identity",
+    Rules(),
+    limits=(
+        Limit("rate/anthropic/requests", "anthropic", "requests", 10**9, 10**6),
+        Limit("rate/anthropic/tokens", "anthropic", "tokens", 10**12),
+    ),
+)
+END = time.time() + 86400
+COVERS = (
+    Cover("daily", "budget/daily/day", 10**18, ends_at=END, alert_at=10**17),
+    Cover("monthly", "budget/monthly/month", 10**18, ends_at=END),
+    Cover(
+        "user", "budget/user/day/ann", 10**18, ends_at=END, each="user", bucket="ann", roll="budget/user/day#"
+    ),
+)
+CLAIM = Claim(
+    call="",
+    lasts=90.0,
+    feature="default",
+    size=tokens.size_of(Request(question("Say hello"))),
+    output=2000,
+    rates=Rates(Rate(2_000_000), Rate(10_000_000)),
+    covers=COVERS,
+    patience=60.0,
+)
+USE = Use("default", TARGET, "ann", Usage(12, output_tokens=40), 5_000_000, answered=True)
+PAID = Settlement(Outcome(Kind.OK), 900, 5_000_000, fallback=False, usage=Usage(12, output_tokens=40))
+
+
+def main() -> int:
+    with tempfile.TemporaryDirectory() as name:
+        disk = Disk(Path(name), 2.0)
+        numbers = iter(range(10**9))
+
+        def bookkeeping() -> None:
+            for _ in range(CALLS):
+                claim = replace(CLAIM, call=str(next(numbers)))
+                admitted = disk.update(GATE.keys_with(COVERS), partial(gates.admit, GATE, claim))
+                counted = usage.step("2026-11-21", USE)
+                step = together([gates.settle(GATE, admitted, PAID), counted])
+                disk.update(step.keys, lambda values, now, step=step: (step.change(values, now), None))
+
+        def two_updates() -> None:
+            for number in range(2 * CALLS):
+                disk.update(["plain"], lambda values, _now, n=number: (_plain(values, n), None))
+
+        def a_millisecond_each() -> None:
+            ends_at = time.perf_counter() + CALLS / 1000
+            while time.perf_counter() < ends_at:
+                pass
+
+        fine = compare(
+            f"{CALLS} admissions and settlements over a millisecond each",
+            bookkeeping,
+            a_millisecond_each,
+            limit=1.0,
+            pairs=15,
+            clock=wall,
+        )
+        compare(
+            "the same over two updates of one small record",
+            bookkeeping,
+            two_updates,
+            limit=10.0,
+            pairs=15,
+            clock=wall,
+        )
+        disk.close()
+    return 0 if fine else 1
+
+
+def _plain(values, number):
+    recall(values["plain"], Names)
+    return {"plain": Write(dump(Names(frozenset({str(number)}))))}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

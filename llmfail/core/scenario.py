@@ -1,0 +1,70 @@
+"""What is wanted of an estimate, and who serves in it, in words: ``fallback:50%``, ``outage:openai``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from fractions import Fraction
+from typing import Literal
+
+from msgspec import Struct
+
+from llmfail.core.errors import UsageError
+
+USUAL = ("all-primary", "fallback:50%", "aggressive", "budget")
+"""The scenarios that are shown when none is named; outages of the primaries' providers come on top."""
+GRAMMAR = "all-primary, fallback:50%, aggressive, budget, outage:PROVIDER or actual"
+
+Kind = Literal["all-primary", "fallback", "aggressive", "budget", "outage", "actual"]
+
+
+class Wanted(Struct, frozen=True, kw_only=True):
+    """Which features, else all; the tokens of a request, or the prompt that it asks; how many requests in a
+    month, over all features; which scenarios, else the usual ones. ``exact``: the providers count the prompt.
+    """
+
+    features: Sequence[str] = ()
+    prompt: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int = 1000
+    requests: int = 10_000
+    scenarios: Sequence[str] = ()
+    exact: bool = False
+
+
+class Scenario(Struct, frozen=True):
+    """Who serves. ``share`` is that of the first fallback, ``provider`` the one that is down."""
+
+    name: str
+    kind: Kind
+    share: Fraction = Fraction(0)
+    provider: str = ""
+
+
+def scenario(text: str, providers: Collection[str]) -> Scenario:
+    """Raises UsageError for what is no scenario, or an outage of a provider that is not configured."""
+    kind, colon, rest = text.partition(":")
+    match kind:
+        case "all-primary" | "aggressive" | "budget" | "actual" if not colon:
+            return Scenario(kind, kind)
+        case "fallback" if colon:
+            return Scenario(text, "fallback", share=_share(rest))
+        case "outage" if rest in providers:
+            return Scenario(text, "outage", provider=rest)
+        case "outage" if colon:
+            raise UsageError(
+                f"--scenario {text}: there is no provider {rest!r}; there are {_names(providers)}"
+            )
+        case _:
+            raise UsageError(f"--scenario takes {GRAMMAR}, got {text!r}")
+
+
+def _share(text: str) -> Fraction:
+    number = re.fullmatch(r"(\d{1,3}(?:\.\d{1,6})?)%", text)
+    if number and (share := Fraction(number[1]) / 100) <= 1:
+        return share
+    raise UsageError(f"--scenario fallback takes a share from 0% to 100%, such as fallback:50%, got {text!r}")
+
+
+def _names(providers: Collection[str]) -> str:
+    return ", ".join(providers) or "none"

@@ -1,0 +1,45 @@
+"""How every budget stands: for those who look, not for those who ask."""
+
+from __future__ import annotations
+
+from llmfail.core import budget as budgets
+from llmfail.core import roll
+from llmfail.core.budget import Spending
+from llmfail.core.overview import BudgetStatus
+from llmfail.core.record import load
+from llmfail.engine.covers import NOBODY, cover_of
+from llmfail.engine.ports import Keeper
+from llmfail.settings.settings import Settings
+from llmfail.settings.types import Budget
+
+MOST_BUCKETS = 1000
+"""How many users, features, providers or targets of one budget are shown."""
+
+
+async def standing(settings: Settings, keeper: Keeper, moment: float) -> tuple[BudgetStatus, ...]:
+    """Every budget in the period of that moment, in the order of the configuration; one that is kept for each
+    of something as its buckets, the most taken first.
+    """
+    found: list[BudgetStatus] = []
+    for budget in settings.budgets:
+        covers = [
+            cover_of(settings, budget, bucket, moment)
+            for bucket in await _buckets(settings, budget, keeper, moment)
+        ]
+        values, now = await keeper.read([cover.key for cover in covers])
+        standings = [
+            BudgetStatus(cover, budgets.begun(load(values[cover.key], Spending), now)) for cover in covers
+        ]
+        found += sorted(standings, key=lambda one: one.fraction, reverse=True)
+    return tuple(found)
+
+
+async def _buckets(settings: Settings, budget: Budget, keeper: Keeper, moment: float) -> tuple[str, ...]:
+    """Those that have had a call in this period."""
+    listed = cover_of(settings, budget, NOBODY, moment).roll
+    if not listed:
+        return (NOBODY,)
+    values, _ = await keeper.read([listed])
+    lines = roll.lines(listed, values)[:MOST_BUCKETS]
+    values, _ = await keeper.read(lines)
+    return tuple(name for name in (roll.name(values[line]) for line in lines) if name is not None)

@@ -1,0 +1,197 @@
+"""What money and rates allow of a call, in the same step as the circuit: all is taken, or nothing."""
+
+import pytest
+from shelf import Book, claim
+
+from llmfail.core import budget, rate, roll, tokens
+from llmfail.core import gate as gates
+from llmfail.core.allowance import calibration_key, notices
+from llmfail.core.ask import question
+from llmfail.core.breaker import Rules
+from llmfail.core.budget import Cover, Spending
+from llmfail.core.gate import Admitted, Gate
+from llmfail.core.model import Request, Target, Usage
+from llmfail.core.outcome import Kind, Outcome
+from llmfail.core.pricing import Rate, Rates
+from llmfail.core.rate import Flow, Limit
+from llmfail.core.record import load, recall
+from llmfail.core.refusal import Refused
+from llmfail.core.tokens import Calibration
+
+TARGET = Target("p", "a")
+DIME = Rates(Rate(0), Rate(100))
+"""At 1000 tokens of output a call may cost 100,000."""
+WORST = 100_000
+OK = Outcome(Kind.OK)
+
+
+def gate(*limits):
+    return Gate(TARGET, "k", Rules(failure_threshold=1), limits=limits)
+
+
+def cover(limit, name="daily", **fields):
+    return Cover(name, f"budget/{name}", limit, ends_at=1_086_400.0, **fields)
+
+
+@pytest.fixture
+def book():
+    return Book()
+
+
+def spending(book, name="daily"):
+    return budget.begun(load(book.values.get(f"budget/{name}"), Spending), book.now)
+
+
+def admit(book, covers, call="l", **fields):
+    return book.admit(gate(), call, covers=covers, rates=DIME, **fields)
+
+
+def test_a_call_holds_its_worst_case_in_every_budget_that_covers_it(book):
+    assert isinstance(admit(book, (cover(WORST), cover(WORST, "monthly"))), Admitted)
+    assert (spending(book).held, spending(book, "monthly").held) == (WORST, WORST)
+
+
+def test_as_many_go_as_the_limit_has_room_for(book):
+    answers = [admit(book, (cover(5 * WORST),), str(number)) for number in range(9)]
+    assert [isinstance(answer, Admitted) for answer in answers] == [True] * 5 + [False] * 4
+
+
+def test_one_budget_without_room_leaves_the_others_and_everything_else_untouched(book):
+    before = dict(book.values)
+    refused = admit(book, (cover(WORST), cover(WORST - 1, "small")))
+    assert isinstance(refused, Refused)
+    assert (refused.reason, refused.retry_at) == ("over_budget", 1_086_400.0)
+    assert "small" in refused.note
+    assert book.values == before
+
+
+def test_a_refused_call_takes_no_place_in_a_half_open_circuit(book):
+    book.call(gate(), Kind.SERVER_ERROR)
+    book.now += 61
+    assert isinstance(admit(book, (cover(0),)), Refused)
+    assert isinstance(admit(book, (cover(WORST),), "other"), Admitted)
+
+
+def test_a_settled_call_counts_what_it_cost_and_frees_the_rest(book):
+    admitted = admit(book, (cover(WORST),))
+    book.settle(gate(), admitted, OK, cost=7)
+    assert (spending(book).spent, spending(book).held) == (7, 0)
+
+
+def test_what_nobody_knows_the_cost_of_counts_as_what_was_held(book):
+    admitted = admit(book, (cover(WORST),))
+    book.settle(gate(), admitted, Outcome(Kind.TIMEOUT), cost=None)
+    assert spending(book).spent == WORST
+
+
+def test_a_settlement_that_is_made_twice_counts_once(book):
+    admitted = admit(book, (cover(WORST),))
+    for _ in range(2):
+        book.settle(gate(), admitted, OK, cost=7)
+    assert spending(book).spent == 7
+
+
+def test_an_answer_that_comes_after_the_end_of_its_hold_is_counted_all_the_same(book):
+    admitted = admit(book, (cover(WORST),))
+    book.now += 3600
+    assert isinstance(admit(book, (cover(WORST),), "another"), Admitted)
+    book.settle(gate(), admitted, OK, cost=7)
+    assert (spending(book).spent, spending(book).held) == (7, WORST)
+
+
+def test_what_ended_unsettled_comes_to_light_once_with_what_it_was(book):
+    admit(book, (cover(9 * WORST), cover(9 * WORST, "monthly")))
+    book.now += 3600
+    first = admit(book, (cover(9 * WORST), cover(9 * WORST, "monthly")), "2")
+    second = admit(book, (cover(9 * WORST), cover(9 * WORST, "monthly")), "3")
+    assert [(one.call, one.hold.call) for one in first.grant.unsettled] == [("l", "f p/a")]
+    assert second.grant.unsettled == ()
+
+
+def test_what_is_withdrawn_holds_nothing(book):
+    admit(book, (cover(WORST),))
+    book.make(gates.withdraw(gate(), claim(covers=(cover(WORST),))))
+    assert spending(book).held == 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"covers": (cover(5),)}, "unknown_price"),
+        ({"most": 5}, "unknown_price"),
+        ({}, None),
+        ({"covers": (cover(5),), "allow_unknown": True}, None),
+        ({"rates": DIME, "most": WORST - 1}, "too_expensive"),
+        ({"rates": DIME, "most": WORST}, None),
+        ({"rates": DIME, "most": -1}, "too_expensive"),
+        ({"rates": Rates(Rate(0), Rate(0)), "covers": (cover(0),)}, None),
+    ],
+)
+def test_a_price_or_a_limit_of_the_caller_refuses(book, fields, reason):
+    answer = book.admit(gate(), **fields)
+    assert (answer.reason if isinstance(answer, Refused) else None) == reason
+
+
+def test_a_bucket_is_enlisted_once(book):
+    mine = cover(9 * WORST, each="user", bucket="ann", roll="budget/daily#")
+    for call in "ab":
+        book.settle(gate(), admit(book, (mine,), call), OK)
+    lines = roll.lines("budget/daily#", book.values)
+    assert [roll.name(book.values[line]) for line in lines] == ["ann"]
+
+
+def test_a_warning_is_noticed_in_the_settlement_that_crosses_the_share(book):
+    covers = (cover(9 * WORST, alert_at=10),)
+    for cost, due in ((6, 0), (6, 1), (6, 0)):
+        admitted = admit(book, covers)
+        before = dict(book.values)
+        found = notices(covers, before, book.settle(gate(), admitted, OK, cost=cost))
+        assert len(found) == due
+
+
+class TestRates:
+    SLOW = Limit("rate/p/requests", "p", "requests", 10)
+
+    def test_a_call_that_may_wait_is_told_how_long_and_has_its_place(self, book):
+        waits = [book.admit(gate(self.SLOW), call, patience=60.0).grant.wait for call in "abc"]
+        assert waits == pytest.approx([0, 6.1, 12.2])
+
+    def test_a_call_that_may_not_wait_so_long_takes_no_place(self, book):
+        book.admit(gate(self.SLOW), "a")
+        refused = book.admit(gate(self.SLOW), "b", patience=6.0)
+        assert (refused.reason, refused.retry_at) == ("rate_limited_here", pytest.approx(book.now + 6.1))
+        assert "10 requests a minute at p" in refused.note
+        assert book.admit(gate(self.SLOW), "c", patience=6.2).grant.wait == pytest.approx(6.1)
+
+    def test_over_budget_takes_no_place_in_the_row(self, book):
+        book.admit(gate(self.SLOW), "a", covers=(cover(1),), rates=DIME)
+        assert book.admit(gate(self.SLOW), "b").grant.wait == 0
+
+    def test_the_slowest_limit_decides(self, book):
+        slower = Limit("rate/p/a/requests", "p/a", "requests", 1)
+        book.admit(gate(self.SLOW, slower), "a")
+        refused = book.admit(gate(self.SLOW, slower), "b")
+        assert "1 requests a minute at p/a" in refused.note
+
+    def test_tokens_are_corrected_to_what_the_call_took(self, book):
+        limit = Limit("rate/p/tokens", "p", "tokens", 1000)
+        admitted = book.admit(gate(limit))
+        book.settle(gate(limit), admitted, OK, usage=Usage(300, output_tokens=200))
+        flow = recall(book.values["rate/p/tokens"], Flow)
+        assert rate.wait(flow, limit, book.now) == pytest.approx(500 * limit.interval)
+
+
+LONG = tokens.size_of(Request(question("An ordinary sentence about nothing in particular. " * 60)))
+
+
+def test_how_a_target_counts_is_learnt_from_what_it_reports(book):
+    known = tokens.fresh(TARGET)
+    reported = 2 * tokens.expected(LONG, known)
+    book.settle(gate(), book.admit(gate(), size=LONG), OK, usage=Usage(reported))
+    learnt = load(book.values[calibration_key(TARGET)], Calibration)
+    assert tokens.expected(LONG, known) < tokens.expected(LONG, learnt) <= reported
+
+
+def test_an_estimated_usage_teaches_nothing(book):
+    book.settle(gate(), book.admit(gate(), size=LONG), OK, usage=Usage(9999, estimated=True))
+    assert calibration_key(TARGET) not in book.values

@@ -1,0 +1,220 @@
+"""Budgets over many processes: what goes out, what is refused, what ``status`` says at any moment, and what
+is left by a process that was killed.
+"""
+
+import json
+import threading
+import time
+from decimal import Decimal
+
+import pytest
+from program import ANTHROPIC, OPENAI, at_once, configuration, finish, moment, together, wait_until
+
+from llmfail.client import ask_of
+from llmfail.engine import ports
+from llmfail.engine.engine import Engine
+from llmfail.prices import Catalogue
+from llmfail.settings import load
+from llmfail.simulator import parse
+from llmfail.store.disk import Disk
+from llmfail.wire.blocking import Wire
+
+DIME = {"price": {"input": 0, "output": 100}}
+"""With max_tokens 1000 a call costs at most 0.10 dollars, whatever its prompt."""
+FREE = {"price": {"input": 0, "output": 0}}
+THOUSAND = {"retries": 0, "max_tokens": 1000, "timeout": 60}
+
+
+def budgeted(simulator, *chain, models=None, defaults=None, **sections):
+    return configuration(
+        simulator,
+        *(chain or (OPENAI,)),
+        models=models or {OPENAI: DIME},
+        defaults=THOUSAND | (defaults or {}),
+        **sections,
+    )
+
+
+def daily(limit, **fields):
+    return {"name": "daily", "limit": limit, "per": "day", **fields}
+
+
+def budget(llmfail, place=0):
+    return llmfail.status()["budgets"][place]
+
+
+def test_of_100_processes_at_once_exactly_as_many_call_as_the_budget_has_room_for(simulator, configure):
+    gate = threading.Event()
+    simulator.set_answer(lambda seen: gate.wait() and "done")
+    llmfail = configure(budgeted(simulator, budgets=[daily(5.00)]))
+    processes = together(llmfail, 100, "ask", "--json")
+    try:
+        seen = []
+
+        def half_are_out():
+            seen.append(budget(llmfail))
+            return sum(process.poll() is not None for process in processes) == 50
+
+        wait_until(half_are_out)
+        assert simulator.count("openai") == 50
+        gate.set()
+        ended = [finish(process) for process in processes]
+    finally:
+        gate.set()
+        for process in processes:
+            with process:
+                process.kill()
+    assert sorted(one.code for one in ended) == [0] * 50 + [4] * 50
+    assert simulator.count("openai") == 50
+    assert all(Decimal(one["spent_usd"]) + Decimal(one["held_usd"]) <= 5 for one in seen)
+    refused = next(one for one in ended if one.code == 4)
+    assert refused.trail == [(OPENAI, "skipped", "over_budget")]
+    assert "budget daily" in refused.document["error"]["message"]
+    after = budget(llmfail)
+    assert after["held_usd"] == "0"
+    total = sum(Decimal(one.document["cost_usd"]) for one in ended)
+    assert Decimal(after["spent_usd"]) == total > 0
+
+
+def test_a_killed_process_leaves_a_hold_that_ends_by_itself_and_a_line_that_says_unsettled(
+    simulator, configure, state
+):
+    simulator.set_faults(parse("openai=hang"))
+    llmfail = configure(budgeted(simulator, budgets=[daily(0.15)]))
+    with llmfail.start("ask", "Say hello") as process:
+        assert simulator.wait_for(lambda: simulator.count("openai") == 1)
+        process.kill()
+    simulator.set_faults(parse("none"))
+    assert budget(llmfail)["held_usd"] == "0.1"
+    assert llmfail.ask().code == 4
+    later = time.time() + 60 + 31
+    receipt = engine_at(llmfail, state, later)
+    assert receipt.ok
+    assert any("never settled" in warning for warning in receipt.warnings)
+    after = budget(llmfail)
+    assert (after["held_usd"], after["unsettled_calls"], after["unsettled_usd"]) == ("0", 1, "0.1")
+    assert b"unsettled" in llmfail("status").out
+    logged = map(json.loads, llmfail("log", "--json").out.splitlines())
+    assert "unsettled" in [entry["error"]["kind"] for entry in logged if entry["error"]]
+
+
+def engine_at(llmfail, state, now):
+    """The engine of this configuration on the same state, by a clock that says so; what it comes to."""
+    settings = load(llmfail.before[1], llmfail.environ, llmfail.directory, state)
+    store, wire = Disk(state, 2.0, lambda: now), Wire()
+    try:
+        engine = Engine(settings, ports.blocking(wire.send, store, Catalogue()))
+        return ports.drive(engine.ask(ask_of("Say hello")))
+    finally:
+        wire.close()
+        store.close()
+
+
+def test_a_free_primary_still_answers_when_the_budget_is_spent_and_its_paid_fallback_is_refused(
+    simulator, configure
+):
+    models = {OPENAI: FREE, ANTHROPIC: DIME}
+    llmfail = configure(budgeted(simulator, OPENAI, ANTHROPIC, models=models, budgets=[daily(0.05)]))
+    assert llmfail.ask().trail == [(OPENAI, "called", "ok")]
+    simulator.set_faults(parse("openai=503"))
+    ended = llmfail.ask()
+    assert ended.code == 4
+    assert ended.trail == [(OPENAI, "called", "overloaded"), (ANTHROPIC, "skipped", "over_budget")]
+    assert simulator.count("anthropic") == 0
+
+
+def test_what_is_spent_is_what_the_receipts_say(simulator, configure):
+    llmfail = configure(
+        budgeted(simulator, budgets=[daily(5), {**daily(9), "name": "total", "per": "total"}])
+    )
+    costs = [Decimal(llmfail.ask().document["cost_usd"]) for _ in range(3)]
+    assert [Decimal(one["spent_usd"]) for one in llmfail.status()["budgets"]] == [sum(costs)] * 2
+    assert moment(budget(llmfail)["resets_at"]) > time.time()
+    assert budget(llmfail, 1)["resets_at"] is None
+
+
+def test_each_user_has_a_budget_of_their_own_and_the_nameless_share_one(simulator, configure):
+    llmfail = configure(budgeted(simulator, budgets=[daily(0.10, each="user")]))
+    assert [
+        llmfail.ask("--user", "ann").code,
+        llmfail.ask("--user", "bob/1 #é").code,
+        llmfail.ask().code,
+    ] == [0] * 3
+    assert [llmfail.ask("--user", "ann").code, llmfail.ask().code] == [4, 4]
+    assert "daily of ann" in llmfail("ask", "hi", "--user", "ann").err
+    keys = {one["key"] for one in llmfail.status()["budgets"]}
+    assert keys == {"ann", "bob/1 #é", ""}
+    assert {one["each"] for one in llmfail.status()["budgets"]} == {"user"}
+
+
+def test_a_price_that_nobody_knows_is_refused_under_a_budget_unless_allowed(simulator, configure):
+    unknown = "openai/home-made"
+    document = budgeted(simulator, unknown, budgets=[daily(5)])
+    ended = configure(document).ask()
+    assert ended.code == 4
+    assert ended.trail == [(unknown, "skipped", "unknown_price")]
+    allowed = configure(document | {"on_unknown_price": "allow"}).ask()
+    assert (allowed.code, allowed.document["cost_usd"]) == (0, None)
+    free = configure(budgeted(simulator, unknown)).ask()
+    assert (free.code, free.document["cost_usd"]) == (0, None)
+
+
+def test_one_warning_per_period_and_status_has_it_too(simulator, configure):
+    llmfail = configure(budgeted(simulator, budgets=[daily(0.2, alert_at=0.01)]))
+    said = [llmfail.ask().err for _ in range(3)]
+    assert [text.count("warning: budget daily") for text in said].count(1) == 1
+    alerts = {alert["name"]: alert["level"] for alert in llmfail.status()["alerts"]}
+    assert alerts["budget daily"] == "warning"
+
+
+def test_a_budget_that_is_nearly_spent_puts_the_cheapest_first(simulator, configure):
+    models = {OPENAI: DIME, ANTHROPIC: {"price": {"input": 0, "output": 1}}}
+    document = budgeted(
+        simulator, OPENAI, ANTHROPIC, models=models, budgets=[daily(5, downgrade_at=0.0000001)]
+    )
+    llmfail = configure(document)
+    first, second = llmfail.ask().document, llmfail.ask().document
+    assert (first["target"], first["tier"]) == (OPENAI, 0)
+    assert (second["target"], second["tier"]) == (ANTHROPIC, 3)
+    assert llmfail.ask("-m", OPENAI).document["target"] == OPENAI
+
+
+@pytest.mark.parametrize(("most", "code"), [("0.0999", 4), ("0.10", 0), ("$1", 0), ("0", 4)])
+def test_max_cost_refuses_what_may_cost_more(simulator, configure, most, code):
+    ended = configure(budgeted(simulator)).ask("--max-cost", most)
+    assert ended.code == code
+    assert [entry[2] for entry in ended.trail] == ["ok" if code == 0 else "too_expensive"]
+
+
+@pytest.mark.parametrize("most", ["x", "-1", "nan", "inf", "1e99", ""])
+def test_a_max_cost_that_is_no_amount_is_a_usage_error(simulator, configure, most):
+    ended = configure(budgeted(simulator)).ask("--max-cost", most)
+    assert (ended.code, len(ended.lines)) == (2, 1)
+    assert simulator.count() == 0
+
+
+def test_plan_tells_what_the_budget_would_refuse(simulator, configure):
+    llmfail = configure(budgeted(simulator, budgets=[daily(0.05)]))
+    [candidate] = llmfail("plan", "hi", "--json").document["candidates"]
+    assert (candidate["decision"], candidate["reason"]) == ("skip", "over_budget")
+    assert candidate["max_cost_usd"] == "0.1"
+
+
+@pytest.mark.parametrize(("policy", "code"), [("refuse", 4), ("allow", 0)])
+def test_without_a_store_a_budget_refuses_unless_allowed(simulator, configure, state, policy, code):
+    state.write_text("a file, not a directory")
+    document = budgeted(simulator, budgets=[daily(5)], on_store_error=policy)
+    ended = configure(document).ask()
+    assert ended.code == code
+    assert simulator.count() == (0 if code else 1)
+
+
+def test_at_the_same_moment_three_budgets_hold_at_once(simulator, configure):
+    budgets = [
+        daily(0.5),
+        {**daily(0.3), "name": "weekly", "per": "week"},
+        daily(9, each="target") | {"name": "t"},
+    ]
+    ended = at_once(configure(budgeted(simulator, budgets=budgets)), 8, "ask", "--json")
+    assert sum(one.code == 0 for one in ended) >= 3
+    assert {one.code for one in ended} <= {0, 4}

@@ -1,0 +1,49 @@
+"""A small list as genai-prices publishes it."""
+
+import json
+from datetime import date
+
+from msgspec import Raw
+from msgspec.json import encode
+
+from llmfail.core.catalogue import Entry, Listing
+from llmfail.core.pricing import Listed, Rate
+from llmfail.prices.catalogue import Index
+from llmfail.prices.write import write
+
+SONNET = {
+    "id": "claude-sonnet-5-5",
+    "match": {"or": [{"equals": "claude-sonnet-5-5"}, {"starts_with": "claude-sonnet-5.5"}]},
+    "prices": {"input_mtok": 7, "output_mtok": "8.5"},
+}
+
+
+def published(*models, provider="anthropic"):
+    return [
+        {
+            "id": provider,
+            "name": provider.title(),
+            "api_pattern": rf"https://api\.{provider}\.com",
+            "models": list(models) or [SONNET],
+        }
+    ]
+
+
+def written(directory, as_of, usd=7):
+    """A refreshed directory with one model of Anthropic's."""
+    listed = Listed(input=Rate(usd * 10**6), output=Rate(0))
+    entry = Entry(id="claude-sonnet-5-5", periods=(listed,))
+    listing = Listing("anthropic", as_of, (), {"claude-sonnet-5-5": 0}, (), (Raw(encode(entry)),), {})
+    write(directory, Index(as_of, {"test": "1"}, ("anthropic",)), [listing])
+
+
+def everything_in(directory):
+    return {file.name: file.read_bytes() for file in directory.glob("*.json")}
+
+
+def text_of(document):
+    return json.dumps(document).encode()
+
+
+FUTURE = date(2027, 3, 1)
+PAST = date(2025, 3, 1)
