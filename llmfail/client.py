@@ -112,11 +112,20 @@ def ask_of(prompt: str | Sequence[Message], **options: Unpack[Options]) -> Ask:
         raise UsageError(f"temperature must be a number from 0, got {temperature!r}")
     if isinstance(options.get("stop"), str):
         raise UsageError("stop is a list of texts, got one text")
-    if (user := options.get("user")) is not None and not 0 < len(user) <= LONGEST_USER:
-        raise UsageError(f"user is a text of 1 to {LONGEST_USER} characters, got {len(user)}")
+    if (user := options.get("user")) is not None:
+        _check_user(user)
     own = {"model", "attachments", "max_cost"}
     rest: dict[str, Any] = {key: options[key] for key in options.keys() - own}  # type: ignore[literal-required]
     return Ask(messages, targets=targets, max_cost=_pico(options.get("max_cost")), **rest)
+
+
+def _check_user(user: str) -> None:
+    if not 0 < len(user) <= LONGEST_USER:
+        raise UsageError(f"user is a text of 1 to {LONGEST_USER} characters, got {len(user)}")
+    try:
+        user.encode()
+    except UnicodeEncodeError:
+        raise UsageError("user is a text that UTF-8 can encode") from None
 
 
 def _pico(usd: Decimal | float | str | None) -> int | None:

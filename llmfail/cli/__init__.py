@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import sys
+from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
@@ -28,9 +29,7 @@ class Interrupted(BaseException):
 def main() -> NoReturn:
     """Run the command of sys.argv and exit with its code."""
     gc.set_threshold(50_000)  # importing makes many objects and no garbage
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup and the shell's background jobs say so
-            signal.signal(number, _interrupt)
+    _on_stop(_interrupt)
     sys.exit(run(sys.argv[1:]))
 
 
@@ -79,5 +78,17 @@ def _wants_traceback(arguments: list[str]) -> bool:
     return sum(one.count("v") for one in own if re.fullmatch("-[qv]+", one)) >= 2
 
 
+def _on_stop(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup and the shell's background jobs say so
+            signal.signal(number, handler)
+
+
 def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
+    _on_stop(_insist)
     raise Interrupted(number)
+
+
+def _insist(_number: int, _frame: FrameType | None) -> None:
+    """What has to be written before the end takes no long; the third time is meant."""
+    _on_stop(signal.SIG_DFL)

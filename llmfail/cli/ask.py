@@ -18,7 +18,7 @@ from llmfail.cli.files import MEBI, bytes_of, destination
 from llmfail.cli.options import Globals, seconds_from
 from llmfail.cli.output import say, spinner
 from llmfail.cli.prompt import prompt_of, text_of
-from llmfail.client import ask_of
+from llmfail.client import MOST_USD, ask_of
 from llmfail.core.ask import DEFAULT_FEATURE, Ask
 from llmfail.core.errors import UsageError
 from llmfail.core.model import Attachment
@@ -123,7 +123,7 @@ def command(
         deadline=seconds_from("--deadline", deadline),
         fallback=not no_fallback,
         max_cost=_dollars(max_cost),
-        user=user,
+        user=None if user is None else text_of("--user", user),
     )
     with destination(output) as write:
         receipt = _receipt(options, question, drill)
@@ -186,11 +186,15 @@ def _temperature(value: float | None) -> float | None:
 
 
 def _dollars(text: str | None) -> Decimal | None:
-    """Raises UsageError for what is no amount; what is too large or too small is for the API to say."""
+    if text is None:
+        return None
     try:
-        return None if text is None else Decimal(text.removeprefix("$"))
+        amount = Decimal(text.removeprefix("$"))
     except InvalidOperation:
-        raise UsageError(f"--max-cost is an amount in US dollars such as 0.05, got {text!r}") from None
+        amount = Decimal("nan")
+    if amount.is_finite() and 0 <= amount <= MOST_USD:
+        return amount
+    raise UsageError(f"--max-cost is an amount of 0 to {MOST_USD:,} US dollars such as 0.05, got {text!r}")
 
 
 def _receipt(options: Globals, question: Ask, drill: str | None) -> Receipt:
@@ -210,14 +214,18 @@ def _report(options: Globals, receipt: Receipt) -> None:
     """Who failed, who answered, what to know. A primary that answers is worth a line only to a person."""
     if receipt.error is not None:
         say(receipt.error.message)
-        return
+    else:
+        _tell(options, receipt)
+    for warning in receipt.warnings:
+        say(f"warning: {warning}", quiet=options.quiet)
+
+
+def _tell(options: Globals, receipt: Receipt) -> None:
     curious = options.verbose > 0 or (sys.stderr is not None and sys.stderr.isatty())
     if curious or receipt.tier != 0:
         for entry in receipt.trail[:-1]:
             say(_line(entry), quiet=options.quiet)
         say(_answered(receipt), quiet=options.quiet)
-    for warning in receipt.warnings:
-        say(f"warning: {warning}", quiet=options.quiet)
 
 
 def _line(entry: Entry) -> str:

@@ -26,6 +26,7 @@ from llmfail.cli.tables import (
     span,
     words,
 )
+from llmfail.core.note import one_line
 from llmfail.core.overview import BudgetStatus, Status, TargetStatus
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ def picture(screen: Console, status: Status, now: float, *, verbose: bool) -> Re
 
 
 def _reasons(status: Status, now: float) -> Iterator[str]:
+    if not status.readable:
+        yield "the state cannot be read"
     if status.without_target:
         yield f"no usable target for {_several(status.without_target)}"
     for one in status.targets:
@@ -151,7 +154,7 @@ def _budgets(screen: Console, budgets: Sequence[BudgetStatus], now: float) -> li
         return []
     shown = budgets[:MOST_BUDGETS]
     columns = (
-        Column("budget", [words(one.cover.label) for one in shown], name=True),
+        Column("budget", [words(one_line(one.cover.label)) for one in shown], name=True),
         Column("used", [percent(one.fraction) for one in shown], right=True),
         Column("", [_bar(one) for one in shown], rank=4),
         Column("spent", [rough_usd(one.spending.spent) for one in shown], right=True),
@@ -160,7 +163,7 @@ def _budgets(screen: Console, budgets: Sequence[BudgetStatus], now: float) -> li
         Column("resets in", [_resets(one, now) for one in shown], rank=2, right=True),
     )
     more = [f"and {len(budgets) - len(shown)} more"] if len(budgets) > len(shown) else []
-    lost = [_unsettled(one) for one in budgets if one.spending.unsettled]
+    lost = [_unsettled(one) for one in shown if one.spending.unsettled.calls]
     return [fitted(screen, columns), *(Text(line, "dim") for line in more), *lost]
 
 
@@ -177,10 +180,10 @@ def _resets(one: BudgetStatus, now: float) -> str:
 
 
 def _unsettled(one: BudgetStatus) -> Text:
-    calls = len(one.spending.unsettled)
-    noun = "1 call was" if calls == 1 else f"{calls} calls were"
-    most = rough_usd(one.unsettled)
-    return words(f"{one.cover.label}: {noun} never settled (unsettled: up to {most} not counted)", "yellow")
+    lost = one.spending.unsettled
+    calls = "1 call" if lost.calls == 1 else f"{lost.calls} calls"
+    text = f"{one_line(one.cover.label)}: {calls} unsettled, up to {rough_usd(lost.amount)} not counted"
+    return words(text, "yellow")
 
 
 def _figures(one: TargetStatus) -> tuple[str, ...]:

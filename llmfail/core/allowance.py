@@ -8,17 +8,19 @@ What a call counts of its target's tokens is learnt here too, since the worst ca
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
-from msgspec import Struct
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from llmfail.core import budget as budgets
 from llmfail.core import pricing, rate, roll, tokens
-from llmfail.core.budget import Cover, Hold, Spending
+from llmfail.core.budget import Cover, OpenCall, Spending
 from llmfail.core.model import Target, Usage
 from llmfail.core.pricing import Rates
 from llmfail.core.rate import Flow, Limit
 from llmfail.core.receipt import Skip, iso, usd
-from llmfail.core.record import Values, Write, Writes, dump, kept_until, load, recall
+from llmfail.core.record import Step, Values, Write, Writes, dump, kept_until, load, newer, ours, recall
 from llmfail.core.refusal import Refused
 from llmfail.core.tokens import Calibration, Size
 
@@ -43,23 +45,27 @@ class Claim(Struct, frozen=True):
     patience: float = 0.0
 
 
-class Unsettled(Struct, frozen=True):
-    """A hold that ended before anybody settled it."""
-
-    call: str
-    hold: Hold
-
-
-class Notice(Struct, frozen=True):
+class NearlySpent(Struct, frozen=True):
     """A budget of which so much is spent that somebody should know."""
 
     cover: Cover
     spent: int
 
 
+class Unsettled(Struct, frozen=True):
+    """Calls under a budget whose holds have ended before anybody settled them."""
+
+    cover: Cover
+    calls: int
+    amount: int
+
+
+Notice = NearlySpent | Unsettled
+
+
 class Grant(Struct, frozen=True):
-    """A call may start ``wait`` seconds after ``at``. ``amount`` is held in each budget, ``tokens`` were
-    taken from each limit on tokens; ``unsettled`` came to light.
+    """A call may start ``wait`` seconds after ``at``. ``amount`` is held in each budget, whose records are
+    known by ``since``; of each limit on tokens ``tokens`` were taken, until the moments in ``dues``.
     """
 
     claim: Claim
@@ -67,7 +73,12 @@ class Grant(Struct, frozen=True):
     amount: int = 0
     tokens: int = 0
     wait: float = 0.0
-    unsettled: tuple[Unsettled, ...] = ()
+    since: Mapping[str, float] = field(default_factory=dict)
+    dues: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def starts_at(self) -> float:
+        return self.at + self.wait
 
 
 class Paid(Struct, frozen=True):
@@ -81,12 +92,21 @@ def calibration_key(target: Target) -> str:
     return f"tokens/{target}"
 
 
-def keys(target: Target, limits: Sequence[Limit], covers: Sequence[Cover]) -> tuple[str, ...]:
+def call_key(call: str) -> str:
+    return f"call/{call}"
+
+
+def keys(target: Target, limits: Sequence[Limit], claim: Claim) -> tuple[str, ...]:
     return (
         calibration_key(target),
         *(limit.key for limit in limits),
-        *(key for cover in covers for key in cover.keys),
+        *_keys_of_budgets(claim),
     )
+
+
+def _keys_of_budgets(claim: Claim) -> tuple[str, ...]:
+    held = (call_key(claim.call),) if claim.covers else ()
+    return (*held, *(key for cover in claim.covers for key in cover.keys))
 
 
 def calibration(target: Target, values: Values) -> Calibration:
@@ -94,72 +114,136 @@ def calibration(target: Target, values: Values) -> Calibration:
     return load(values[calibration_key(target)], Calibration) or tokens.fresh(target)
 
 
+def spending_of(cover: Cover, values: Values, now: float) -> Spending:
+    """A budget as it stands now; ``values`` must have all keys of the cover."""
+    before = load(values[cover.before], Spending) if cover.before else None
+    return budgets.begun(load(values[cover.key], Spending), before, now)
+
+
 def admit(
     target: Target, limits: Sequence[Limit], claim: Claim, values: Values, now: float
 ) -> tuple[dict[str, Write | None], Grant] | Refused:
     known = calibration(target, values)
     amount = _worst(claim, known)
-    spent = {cover: budgets.begun(load(values[cover.key], Spending), now) for cover in claim.covers}
-    refused = _too_dear(claim, amount, spent)
+    spent = {cover: spending_of(cover, values, now) for cover in claim.covers}
+    refused = _too_dear(claim, amount, spent, values)
     if refused is not None:
         return refused
-    counted = tokens.expected(claim.size, known) + claim.output
     flows = {limit: recall(values[limit.key], Flow) for limit in limits}
     wait = max((rate.wait(flow, limit, now) for limit, flow in flows.items()), default=0.0)
     if wait > claim.patience:
         return _too_fast(flows, wait, now)
-    writes: dict[str, Write | None] = {}
-    for limit, flow in flows.items():
-        units = counted if limit.unit == "tokens" else 1
-        writes[limit.key] = _flow_write(rate.take(flow, limit, units, now + wait, now), now)
-    held = Hold(amount or 0, now + wait + claim.lasts)
-    for place, (cover, spending) in enumerate(spent.items()):
-        told = budgets.Hold(held.amount, held.until, "" if place else f"{claim.feature} {target}")
-        writes |= _spending_writes(cover, budgets.hold(spending, claim.call, told), values)
-    return writes, Grant(claim, now, held.amount, counted, wait, _come_to_light(spent, values))
+    counted = tokens.expected(claim.size, known) + claim.output
+    taken = {
+        limit: rate.take(flow, limit, counted if limit.unit == "tokens" else 1, now + wait, now)
+        for limit, flow in flows.items()
+    }
+    grant = Grant(
+        claim=claim,
+        at=now,
+        amount=amount or 0,
+        tokens=counted,
+        wait=wait,
+        since={cover.key: spending.since for cover, spending in spent.items()},
+        dues={limit.key: flow.due_at for limit, flow in taken.items() if limit.unit == "tokens"},
+    )
+    writes = {limit.key: _flow_write(flow, now) for limit, flow in taken.items()}
+    return {**writes, **_held(grant, spent, values)}, grant
 
 
 def settle(
     target: Target, limits: Sequence[Limit], grant: Grant, paid: Paid, values: Values, now: float
 ) -> dict[str, Write | None]:
     """A cost that nobody knows counts as what was held for it."""
+    writes = _settled(grant, grant.amount if paid.cost is None else paid.cost, values, now)
     usage = paid.usage
-    amount = grant.amount if paid.cost is None else paid.cost
-    writes: dict[str, Write | None] = {}
-    for cover in grant.claim.covers:
-        before = budgets.begun(load(values[cover.key], Spending), now)
-        after = budgets.warned(budgets.settle(before, grant.claim.call, grant.at, amount), cover)
-        writes |= _spending_writes(cover, after, values)
-    if usage is None or usage.estimated:
-        return writes
-    for limit in limits:
-        if limit.unit == "tokens":
-            more = usage.input_tokens + usage.output_tokens - grant.tokens
-            flow = rate.correct(recall(values[limit.key], Flow), limit, more, now)
-            writes[limit.key] = _flow_write(flow, now)
-    return writes | _learnt(target, grant.claim.size, usage, values, now)
-
-
-def release(covers: Sequence[Cover], call: str, values: Values, now: float) -> dict[str, Write | None]:
-    """Give back what a call holds that was never made."""
-    writes: dict[str, Write | None] = {}
-    for cover in covers:
-        spending = load(values[cover.key], Spending)
-        if spending is not None:
-            after = budgets.release(budgets.begun(spending, now), call)
-            writes |= _spending_writes(cover, after, values)
+    if usage is not None and not usage.estimated:
+        writes |= _corrected(limits, grant, usage.input_tokens + usage.output_tokens, values, now)
+        writes |= _learnt(target, grant.claim.size, usage, values, now)
+    elif paid.cost == 0:
+        writes |= _corrected(limits, grant, 0, values, now)
     return writes
 
 
+def withdraw(claim: Claim) -> Step:
+    """Give back what a call holds that was never made, if it does hold anything."""
+    return Step(_keys_of_budgets(claim), partial(_withdraw, claim))
+
+
 def notices(covers: Sequence[Cover], before: Values, after: Writes) -> tuple[Notice, ...]:
-    """The budgets whose one warning is due with these writes."""
-    found = []
+    """What these writes give notice of. Calls that were lost under several budgets are told of once."""
+    found: list[Notice] = []
     for cover in covers:
         write = after.get(cover.key)
-        spending = load(write.text, Spending) if write else None
-        if spending is not None and spending.warned and not _warned(before[cover.key]):
-            found.append(Notice(cover, spending.spent))
+        old, new = recall(before[cover.key], Spending), load(write.text, Spending) if write else None
+        if new is None:
+            continue
+        if new.warned and not old.warned:
+            found.append(NearlySpent(cover, new.spent))
+        calls = new.unsettled.calls - old.unsettled.calls
+        if calls > 0 and not any(isinstance(one, Unsettled) for one in found):
+            found.append(Unsettled(cover, calls, new.unsettled.amount - old.unsettled.amount))
     return tuple(found)
+
+
+def _held(grant: Grant, spent: Mapping[Cover, Spending], values: Values) -> dict[str, Write | None]:
+    """The worst case in every budget, and the call itself."""
+    if not spent:
+        return {}
+    ends_at = budgets.ending(grant.starts_at + grant.claim.lasts)
+    call = OpenCall(grant.amount, ends_at)
+    kept = kept_until(ends_at + budgets.KEPT_AFTER)
+    writes: dict[str, Write | None] = {call_key(grant.claim.call): Write(dump(call), kept)}
+    for cover, spending in spent.items():
+        writes |= _spending_writes(cover, budgets.hold(spending, call), values)
+    return writes
+
+
+def _settled(grant: Grant, cost: int, values: Values, now: float) -> dict[str, Write | None]:
+    """A call without a record has been settled, but for budgets whose own records were lost since."""
+    covers = grant.claim.covers
+    if not covers:
+        return {}
+    key = call_key(grant.claim.call)
+    call = load(values[key], OpenCall)
+    writes: dict[str, Write | None] = {} if call is None else {key: None}
+    for cover in covers:
+        spending = spending_of(cover, values, now)
+        if call is not None:
+            spending = budgets.settle(spending, call, cost)
+        elif spending.since != grant.since[cover.key]:
+            spending = replace(spending, spent=spending.spent + cost)
+        else:
+            continue
+        writes |= _spending_writes(cover, budgets.warned(spending, cover), values)
+    return writes
+
+
+def _withdraw(claim: Claim, values: Values, now: float) -> Writes:
+    key = call_key(claim.call)
+    call = load(values[key], OpenCall) if claim.covers else None
+    if call is None:
+        return {}
+    writes: dict[str, Write | None] = {key: None}
+    for cover in claim.covers:
+        writes |= _spending_writes(cover, budgets.release(spending_of(cover, values, now), call), values)
+    return ours(writes, values)
+
+
+def _corrected(
+    limits: Sequence[Limit], grant: Grant, used: int, values: Values, now: float
+) -> dict[str, Write]:
+    """Limits on tokens, by what the call took of them."""
+    return {
+        limit.key: _flow_write(
+            rate.correct(
+                recall(values[limit.key], Flow), limit, used - grant.tokens, grant.dues[limit.key], now
+            ),
+            now,
+        )
+        for limit in limits
+        if limit.unit == "tokens"
+    }
 
 
 def _worst(claim: Claim, known: Calibration) -> int | None:
@@ -168,15 +252,22 @@ def _worst(claim: Claim, known: Calibration) -> int | None:
     return pricing.most(claim.rates, tokens.most(claim.size, known), claim.output)
 
 
-def _too_dear(claim: Claim, amount: int | None, spent: Mapping[Cover, Spending]) -> Refused | None:
+def _too_dear(
+    claim: Claim, amount: int | None, spent: Mapping[Cover, Spending], values: Values
+) -> Refused | None:
     if amount is None:
-        limited = bool(claim.covers) or claim.most is not None
-        note = "its price is unknown: set one in `models`, or on_unknown_price: allow"
-        return Refused(Skip.UNKNOWN_PRICE, None, note) if limited and not claim.allow_unknown else None
+        refused = claim.most is not None or (bool(claim.covers) and not claim.allow_unknown)
+        note = "its price is unknown: set one in `models`" + ", or on_unknown_price: allow" * (
+            claim.most is None
+        )
+        return Refused(Skip.UNKNOWN_PRICE, None, note) if refused else None
     if claim.most is not None and amount > claim.most:
         note = f"it may cost ${usd(amount)}, and --max-cost leaves ${usd(max(claim.most, 0))}"
         return Refused(Skip.TOO_EXPENSIVE, None, note)
     for cover, spending in spent.items():
+        if newer(values[cover.key]):
+            note = f"budget {cover.label} was written by a newer llmfail; upgrade"
+            return Refused(Skip.OVER_BUDGET, None, note)
         if not budgets.has_room(spending, cover.limit, amount):
             return Refused(Skip.OVER_BUDGET, cover.ends_at, _over(cover, spending, amount))
     return None
@@ -197,20 +288,6 @@ def _too_fast(flows: Mapping[Limit, Flow], wait: float, now: float) -> Refused:
     return Refused(Skip.RATE_LIMITED_HERE, now + wait, note)
 
 
-def _come_to_light(spent: Mapping[Cover, Spending], values: Values) -> tuple[Unsettled, ...]:
-    """What the records did not know to be unsettled yet; each is told of by one of the budgets only."""
-    found = []
-    for cover, spending in spent.items():
-        stored = load(values[cover.key], Spending)
-        known = stored.unsettled if stored else {}
-        found += [
-            Unsettled(call, hold)
-            for call, hold in spending.unsettled.items()
-            if hold.call and call not in known
-        ]
-    return tuple(found)
-
-
 def _learnt(target: Target, size: Size, usage: Usage, values: Values, now: float) -> dict[str, Write]:
     known = calibration(target, values)
     after = tokens.learn(known, size, usage.input_tokens)
@@ -228,8 +305,3 @@ def _spending_writes(cover: Cover, spending: Spending, values: Values) -> Writes
 
 def _flow_write(flow: Flow, now: float) -> Write:
     return Write(dump(flow), kept_until(rate.expires_at(flow, now)))
-
-
-def _warned(text: str | None) -> bool:
-    spending = load(text, Spending)
-    return spending is not None and spending.warned

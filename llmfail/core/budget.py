@@ -1,48 +1,70 @@
 """One budget in one period, as a value: what is spent, and what calls under way may yet cost.
 
 A call holds its worst case before it is sent and is settled, once, to what it cost. A hold ends by itself:
-who held it has died, or is very late. What becomes of it is not known then, so it is kept among the
-unsettled, gives its room back, and is still settled, once, when its answer comes after all. Money is integers
-of pico-dollars.
+who held it has died, or is very late. What becomes of it is not known then, so it counts as unsettled, gives
+its room back, and is still settled, once, when its answer comes after all. Holds that end together are kept
+as one sum, so that a record stays small however many calls are under way; the calls themselves are
+``OpenCall``. Money is integers of pico-dollars.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import ceil
 
 from msgspec import Struct, field
 from msgspec.structs import replace
 
 from llmfail.core.record import Record
 
-MOST_UNSETTLED = 1000
-"""How many unsettled calls a record remembers, the latest ones."""
+GRAIN = 5
+"""Seconds: holds end at multiples of it, later rather than sooner."""
 KEPT_AFTER = 2 * 86400.0
 """Seconds that a record outlives its period, for calls that are settled late."""
 
 
-class Hold(Struct, frozen=True):
-    """``amount`` is kept free until ``until``. ``call`` says of what, in one of the budgets that hold it."""
+class Bundle(Struct, frozen=True):
+    """So many calls, and what they may cost together."""
 
-    amount: int
-    until: float
-    call: str = ""
+    amount: int = 0
+    calls: int = 0
+
+    def plus(self, amount: int) -> Bundle:
+        return Bundle(self.amount + amount, self.calls + 1)
+
+    def minus(self, amount: int) -> Bundle:
+        return Bundle(max(self.amount - amount, 0), max(self.calls - 1, 0))
+
+    def __add__(self, other: Bundle) -> Bundle:
+        return Bundle(self.amount + other.amount, self.calls + other.calls)
+
+
+NOTHING = Bundle()
+
+
+class OpenCall(Record, frozen=True):
+    """A call that is not settled yet: its worst case, and the end of its hold. When there is no record of
+    a call any more, it has been settled.
+    """
+
+    amount: int = 0
+    ends_at: int = 0
 
 
 class Spending(Record, frozen=True):
-    """``since``: when this record was begun. Holds and unsettled calls by the id of the call. ``warned``: the
-    period's one warning was given.
+    """``since`` tells this record from one that was lost. Holds by the second in which they end. ``warned``:
+    the period's one warning was given.
     """
 
     since: float = 0.0
     spent: int = 0
-    holds: Mapping[str, Hold] = field(default_factory=dict)
-    unsettled: Mapping[str, Hold] = field(default_factory=dict)
+    holds: Mapping[int, Bundle] = field(default_factory=dict)
+    unsettled: Bundle = NOTHING
     warned: bool = False
 
     @property
     def held(self) -> int:
-        return sum(hold.amount for hold in self.holds.values())
+        return sum(bundle.amount for bundle in self.holds.values())
 
     @property
     def taken(self) -> int:
@@ -51,15 +73,17 @@ class Spending(Record, frozen=True):
 
 
 class Cover(Struct, frozen=True):
-    """A budget that covers a call: where its record is kept, and its limit. ``alert_at`` is what has to be
-    spent for a warning, ``downgrade_at`` what has to be passed for the cheapest targets to come first.
-    ``bucket`` is the user, feature, provider or target whose share it is, and then ``roll`` is the list of
-    all of them. ``ends_at`` is the end of the period, None for a budget without one.
+    """A budget that covers a call: where its record is kept, and its limit. ``before`` is the record of the
+    period before. ``alert_at`` is what has to be spent for a warning, ``downgrade_at`` what has to be passed
+    for the cheapest targets to come first. ``bucket`` is the user, feature, provider or target whose share it
+    is, and then ``roll`` is the list of all of them. ``ends_at`` is the end of the period, None for a budget
+    without one.
     """
 
     name: str
     key: str
     limit: int
+    before: str | None = None
     alert_at: int | None = None
     downgrade_at: int | None = None
     ends_at: float | None = None
@@ -76,23 +100,29 @@ class Cover(Struct, frozen=True):
 
     @property
     def keys(self) -> tuple[str, ...]:
-        return (self.key, self.roll) if self.roll else (self.key,)
+        return tuple(key for key in (self.key, self.before, self.roll) if key)
 
     @property
     def expires_at(self) -> float | None:
         return None if self.ends_at is None else self.ends_at + KEPT_AFTER
 
 
-def begun(spending: Spending | None, now: float) -> Spending:
-    """The record as it stands now, without the holds that have ended; a new one where there is none."""
+def ending(moment: float) -> int:
+    """When a hold that is needed until then ends."""
+    return ceil(moment / GRAIN) * GRAIN
+
+
+def begun(spending: Spending | None, before: Spending | None, now: float) -> Spending:
+    """The record as it stands now, with the holds that have ended among the unsettled. A new one begins with
+    those of the period ``before`` that nobody has found there, so that somebody hears of them.
+    """
     if spending is None:
-        return Spending(since=now)
-    ended = {call: hold for call, hold in spending.holds.items() if hold.until <= now}
-    if not ended:
+        return Spending(since=now, unsettled=_ended(before, now) if before else NOTHING)
+    ended = _ended(spending, now)
+    if not ended.calls:
         return spending
-    kept = dict(list({**spending.unsettled, **ended}.items())[-MOST_UNSETTLED:])
-    live = {call: hold for call, hold in spending.holds.items() if call not in ended}
-    return replace(spending, holds=live, unsettled=kept)
+    live = {end: bundle for end, bundle in spending.holds.items() if end > now}
+    return replace(spending, holds=live, unsettled=spending.unsettled + ended)
 
 
 def has_room(spending: Spending, limit: int, amount: int) -> bool:
@@ -100,26 +130,25 @@ def has_room(spending: Spending, limit: int, amount: int) -> bool:
     return amount == 0 or spending.taken + amount <= limit
 
 
-def hold(spending: Spending, call: str, held: Hold) -> Spending:
-    return replace(spending, holds={**spending.holds, call: held})
+def hold(spending: Spending, call: OpenCall) -> Spending:
+    bundle = spending.holds.get(call.ends_at, NOTHING).plus(call.amount)
+    return replace(spending, holds={**spending.holds, call.ends_at: bundle})
 
 
-def settle(spending: Spending, call: str, admitted_at: float, amount: int) -> Spending:
-    """Count what a call came to, once: a call that is neither held nor unsettled has been settled, unless the
-    record is younger than the call, because the one that knew of it is lost.
-    """
-    if call not in spending.holds and call not in spending.unsettled and spending.since <= admitted_at:
-        return spending
-    return replace(release(spending, call), spent=spending.spent + amount)
+def settle(spending: Spending, call: OpenCall, cost: int) -> Spending:
+    """Count what a call came to. Whether that was done before is for its ``OpenCall`` to say."""
+    freed = release(spending, call)
+    return replace(freed, spent=freed.spent + cost)
 
 
-def release(spending: Spending, call: str) -> Spending:
-    """Forget a call that was never made."""
-    return replace(
-        spending,
-        holds={other: held for other, held in spending.holds.items() if other != call},
-        unsettled={other: held for other, held in spending.unsettled.items() if other != call},
-    )
+def release(spending: Spending, call: OpenCall) -> Spending:
+    """A call that holds nothing any more, in time or late."""
+    bundle = spending.holds.get(call.ends_at)
+    if bundle is None:
+        return replace(spending, unsettled=spending.unsettled.minus(call.amount))
+    left = bundle.minus(call.amount)
+    others = {end: other for end, other in spending.holds.items() if end != call.ends_at}
+    return replace(spending, holds={**others, call.ends_at: left} if left.calls else others)
 
 
 def warned(spending: Spending, cover: Cover) -> Spending:
@@ -136,3 +165,7 @@ def fraction(amount: int, limit: int) -> float:
 def is_tight(spending: Spending, cover: Cover) -> bool:
     """Whether cheaper targets should be tried first."""
     return cover.downgrade_at is not None and spending.taken > cover.downgrade_at
+
+
+def _ended(spending: Spending, now: float) -> Bundle:
+    return sum((bundle for end, bundle in spending.holds.items() if end <= now), NOTHING)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 
 from llmfail.core.outcome import Kind
 from llmfail.core.receipt import Entry, Failure, Skip, iso
@@ -37,13 +38,21 @@ def _common(last: Sequence[Entry], story: str, retry_at: float | None) -> Failur
     if reasons <= CREDENTIALS:
         return Failure(6, "credentials", f"no usable credential: {story}")
     if reasons & BUDGETS:
-        return Failure(4, "over_budget", f"the budget does not allow this call: {story}")
+        return _too_dear(reasons & BUDGETS, story)
     if reasons <= CREDENTIALS | REQUESTS:
         return _refused([entry for entry in last if entry.outcome in REQUESTS][-1])
     if reasons <= CREDENTIALS | SIZES:
         return Failure(5, "too_large", f"too large for every target: {story}")
     when = f"; try again at {iso(retry_at)}" if retry_at is not None else ""
     return Failure(3, "unavailable", f"no target could answer: {story}{when}")
+
+
+def _too_dear(reasons: AbstractSet[str], story: str) -> Failure:
+    if reasons == {Skip.TOO_EXPENSIVE}:
+        return Failure(4, "too_expensive", f"--max-cost does not allow this call: {story}")
+    if reasons == {Skip.UNKNOWN_PRICE}:
+        return Failure(4, "unknown_price", f"no limit on costs holds without a price: {story}")
+    return Failure(4, "over_budget", f"the budget does not allow this call: {story}")
 
 
 def _keys(last: Sequence[Entry]) -> str:

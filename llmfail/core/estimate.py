@@ -119,7 +119,7 @@ def month(one: Scenario, lines: Sequence[Line], requests: int) -> Month:
     return Month(
         name=one.name,
         requests=requests,
-        cost=None if unpriced else sum(parts, Fraction(0)),
+        cost=None if unpriced or not used else sum(parts, Fraction(0)),
         served_by={name: tuple(chosen.target for chosen, _ in mixed) for name, mixed in served.items()},
         note="; ".join(_notes(unpriced, [name for name, mixed in served.items() if not mixed])),
     )

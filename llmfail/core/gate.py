@@ -13,7 +13,6 @@ from llmfail.core import allowance, breaker
 from llmfail.core import credential as credentials
 from llmfail.core.allowance import Claim, Grant, Paid
 from llmfail.core.breaker import Circuit, Lease, Rules, State, Ticket, Verdict
-from llmfail.core.budget import Cover
 from llmfail.core.credential import Block, Credential
 from llmfail.core.model import Target, Usage
 from llmfail.core.outcome import Kind, Outcome
@@ -31,6 +30,7 @@ from llmfail.core.record import (
     load,
     ours,
     recall,
+    together,
 )
 from llmfail.core.refusal import Refused
 from llmfail.core.stats import HOUR, KEPT_HOURS, Tally, count_call, hour_of
@@ -72,9 +72,9 @@ class Gate(Struct, frozen=True):
         """What a look at the circuit needs."""
         return (self.circuit_key, self.credential_key, self.quirks_key, self.hold_key)
 
-    def keys_with(self, covers: tuple[Cover, ...]) -> tuple[str, ...]:
-        """What an admission needs, under these budgets."""
-        return (*self.keys, *allowance.keys(self.target, self.limits, covers))
+    def keys_with(self, claim: Claim) -> tuple[str, ...]:
+        """What the admission and the settlement of this claim need."""
+        return (*self.keys, *allowance.keys(self.target, self.limits, claim))
 
 
 class Hold(Record, frozen=True):
@@ -139,7 +139,7 @@ def admit(gate: Gate, claim: Claim, values: Values, now: float) -> tuple[Writes,
     circuit_after, answer = breaker.admit(circuit, now, gate.rules, lease)
     writes: dict[str, Write | None] = {}
     if circuit_after != circuit:
-        writes[gate.circuit_key] = _circuit_write(circuit_after, gate.rules)
+        writes[gate.circuit_key] = circuit_write(circuit_after, gate.rules)
     if isinstance(answer, breaker.Refusal):
         return ours(writes, values), _refused(answer)
     if isinstance(allowed, Refused):
@@ -157,7 +157,7 @@ def settle(gate: Gate, admitted: Admitted, settlement: Settlement) -> Step:
     when it changed.
     """
     keys = (
-        *gate.keys_with(admitted.grant.claim.covers),
+        *gate.keys_with(admitted.grant.claim),
         tally_key(gate.target, hour_of(admitted.at)),
         TARGETS,
     )
@@ -166,8 +166,8 @@ def settle(gate: Gate, admitted: Admitted, settlement: Settlement) -> Step:
 
 def withdraw(gate: Gate, claim: Claim) -> Step:
     """Give back what was claimed, when nobody has learnt whether it was given."""
-    keys = (gate.circuit_key, *(key for cover in claim.covers for key in cover.keys))
-    return Step(keys, partial(_withdraw, gate, claim))
+    place = Step((gate.circuit_key,), partial(_withdraw, gate, claim.call))
+    return together([place, allowance.withdraw(claim)])
 
 
 def look(gate: Gate, values: Values, now: float, claim: Claim | None = None) -> Look:
@@ -189,36 +189,6 @@ def look(gate: Gate, values: Values, now: float, claim: Claim | None = None) -> 
     return Look(view.state, view.failures, None, allowed if isinstance(allowed, Refused) else None)
 
 
-def reset(gate: Gate, values: Values, now: float) -> tuple[Writes, bool]:
-    """Close the circuit and forget blocks and quirks of this target; whether anything changed."""
-    circuit = recall(values[gate.circuit_key], Circuit)
-    writes: dict[str, Write | None] = {
-        gate.circuit_key: _circuit_write(breaker.reset(circuit, now), gate.rules)
-    }
-    writes |= {key: None for key in (gate.credential_key, gate.quirks_key) if values[key] is not None}
-    changed = breaker.view(circuit, now).state is not State.CLOSED or circuit.failures > 0 or len(writes) > 1
-    return ours(writes, values), changed
-
-
-def trip(gate: Gate, seconds: float | None, values: Values, now: float) -> tuple[Writes, None]:
-    """Hold the circuit open for so long, or (None) until it is reset. Needs ``TARGETS`` besides the keys."""
-    until = None if seconds is None else now + seconds
-    held = breaker.hold(recall(values[gate.circuit_key], Circuit), now, until)
-    writes = {gate.circuit_key: _circuit_write(held, gate.rules), **_named(gate, values)}
-    return ours(writes, values), None
-
-
-def hold_provider(key: str, seconds: float | None, values: Values, now: float) -> tuple[Writes, None]:
-    """Hold every target of a provider, whichever they are, under its ``hold_key``."""
-    until = None if seconds is None else now + seconds
-    return ours({key: Write(dump(Hold(until)), until)}, values), None
-
-
-def release_provider(key: str, values: Values, _now: float) -> tuple[Writes, bool]:
-    """End a provider's hold; whether there was one."""
-    return ours({key: None}, values), values[key] is not None
-
-
 def _settle(gate: Gate, admitted: Admitted, settlement: Settlement, values: Values, now: float) -> Writes:
     paid = Paid(settlement.usage, settlement.cost)
     writes = {
@@ -231,13 +201,9 @@ def _settle(gate: Gate, admitted: Admitted, settlement: Settlement, values: Valu
     return ours(writes, values)
 
 
-def _withdraw(gate: Gate, claim: Claim, values: Values, now: float) -> Writes:
-    ticket = Ticket(recall(values[gate.circuit_key], Circuit).generation, claim.call)
-    writes = {
-        **_settle_circuit(gate, ticket, Outcome(Kind.CANCELLED), values, now),
-        **allowance.release(claim.covers, claim.call, values, now),
-    }
-    return ours(writes, values)
+def _withdraw(gate: Gate, lease_id: str, values: Values, now: float) -> Writes:
+    ticket = Ticket(recall(values[gate.circuit_key], Circuit).generation, lease_id)
+    return ours(_settle_circuit(gate, ticket, Outcome(Kind.CANCELLED), values, now), values)
 
 
 _REASONS = {
@@ -274,7 +240,7 @@ def _settle_circuit(
         retry_after=outcome.retry_after,
     )
     after = breaker.settle(circuit, ticket, verdict, now, gate.rules)
-    return {} if after == circuit else {gate.circuit_key: _circuit_write(after, gate.rules)}
+    return {} if after == circuit else {gate.circuit_key: circuit_write(after, gate.rules)}
 
 
 def _settle_credential(
@@ -310,15 +276,15 @@ def _count(gate: Gate, admitted: Admitted, settlement: Settlement, values: Value
         error=None if ok else f"{outcome.kind}: {outcome.note}".rstrip(": "),
     )
     writes = {key: Write(dump(tally), float((hour + KEPT_HOURS) * HOUR))}
-    return {**writes, **_named(gate, values)}
+    return {**writes, **named(gate, values)}
 
 
-def _named(gate: Gate, values: Values) -> dict[str, Write]:
+def named(gate: Gate, values: Values) -> dict[str, Write]:
     """This target among those that ``status`` and ``reset --all`` know, whatever the configuration names."""
     known = recall(values[TARGETS], Names).names
     return {} if str(gate.target) in known else {TARGETS: Write(dump(Names(known | {str(gate.target)})))}
 
 
-def _circuit_write(circuit: breaker.Circuit, rules: Rules) -> Write:
+def circuit_write(circuit: breaker.Circuit, rules: Rules) -> Write:
     expires_at = breaker.expires_at(circuit, rules)
     return Write(dump(circuit), None if expires_at is None else kept_until(expires_at))

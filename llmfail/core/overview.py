@@ -72,13 +72,9 @@ class BudgetStatus(Struct, frozen=True):
 
     @property
     def is_alarming(self) -> bool:
+        """A budget of nothing is there to let only free calls through, and does so quietly."""
         alert_at, limit = self.cover.alert_at, self.cover.limit
-        return self.spending.spent >= (limit if alert_at is None else min(alert_at, limit))
-
-    @property
-    def unsettled(self) -> int:
-        """What calls that nobody settled may have cost."""
-        return sum(hold.amount for hold in self.spending.unsettled.values())
+        return 0 < self.spending.spent >= (limit if alert_at is None else min(alert_at, limit))
 
     def to_json(self) -> dict[str, Any]:
         cover, spending = self.cover, self.spending
@@ -89,8 +85,8 @@ class BudgetStatus(Struct, frozen=True):
             "held_usd": usd(spending.held),
             "fraction": round(self.fraction, 4),
             "resets_at": iso(cover.ends_at),
-            "unsettled_calls": len(spending.unsettled),
-            "unsettled_usd": usd(self.unsettled),
+            "unsettled_calls": spending.unsettled.calls,
+            "unsettled_usd": usd(spending.unsettled.amount),
         }
         return shown if cover.each is None else {**shown, "each": cover.each, "key": cover.bucket}
 
@@ -103,6 +99,7 @@ class Status(Struct, frozen=True):
     without_target: tuple[str, ...]
     """Features that no model can answer now."""
     store: str
+    readable: bool = True
     budgets: tuple[BudgetStatus, ...] = ()
     prices_as_of: str | None = None
 

@@ -20,21 +20,33 @@ provider less than a second late is no call too many there.
 """
 
 
+CLOSE = 1e-6
+"""Seconds that are no wait: sums of intervals are not exact."""
+
+
 class Limit(Struct, frozen=True):
-    """So many units in any minute, ``burst`` more at once. ``key`` is where its state is kept; ``name`` is
-    the provider or target that it holds for.
+    """So many units in any minute, and ``burst`` at once. Without a burst a tenth of the requests may come at
+    once, and come off what follows, so that a minute never has more than the limit. ``key`` is where its
+    state is kept; ``name`` is the provider or target that it holds for.
     """
 
     key: str
     name: str
     unit: Unit
     per_minute: int
-    burst: int = 1
+    burst: int | None = None
+
+    @property
+    def at_once(self) -> int:
+        if self.burst is not None:
+            return self.burst
+        return max(self.per_minute // 10, 1) if self.unit == "requests" else 1
 
     @property
     def interval(self) -> float:
         """Seconds that one unit takes."""
-        return MINUTE / self.per_minute
+        lent = 0 if self.burst is not None else self.at_once - 1
+        return MINUTE / (self.per_minute - lent)
 
 
 class Flow(Record, frozen=True):
@@ -48,7 +60,8 @@ class Flow(Record, frozen=True):
 
 def wait(flow: Flow, limit: Limit, now: float) -> float:
     """Seconds until the next call may start; 0 when it may at once."""
-    return max(0.0, _due(flow, now) - (limit.burst - 1) * limit.interval - now)
+    left = _due(flow, now) - (limit.at_once - 1) * limit.interval - now
+    return left if left > CLOSE else 0.0
 
 
 def take(flow: Flow, limit: Limit, units: int, start_at: float, now: float) -> Flow:
@@ -56,9 +69,14 @@ def take(flow: Flow, limit: Limit, units: int, start_at: float, now: float) -> F
     return Flow(max(_due(flow, now), start_at) + units * limit.interval, now)
 
 
-def correct(flow: Flow, limit: Limit, units: int, now: float) -> Flow:
-    """A call took so many units more (or, below 0, fewer) than it was let through for."""
-    return Flow(_due(flow, now) + units * limit.interval, now)
+def correct(flow: Flow, limit: Limit, units: int, due_at: float, now: float) -> Flow:
+    """A call took so many units more (or, below 0, fewer) than it was let through for, which made ``due_at``
+    then. Time that has gone by, or that others wait behind, is not given back.
+    """
+    more = units * limit.interval
+    if more < 0:
+        more = max(more, now - due_at) if flow.due_at == due_at and now < due_at else 0.0
+    return Flow(_due(flow, now) + more, now)
 
 
 def expires_at(flow: Flow, now: float) -> float:

@@ -164,5 +164,10 @@ def alerts(routing: Routing, spent: float, thresholds: Thresholds) -> tuple[Aler
 
 def _alert(name: str, value: float, threshold: float, unit: str) -> Alert:
     level = "critical" if value >= 2 * threshold else "warning"
-    message = f"{name} is {value:g}{unit}, above {threshold:g}{unit}, in the last 24 hours"
+    message = f"{name} is {_shown(value)}{unit}, above {_shown(threshold)}{unit}, in the last 24 hours"
     return Alert(name, level, value, threshold, message)
+
+
+def _shown(value: float) -> str:
+    """``0.1667``, ``2,000``: never as a power of ten."""
+    return f"{value:,.4f}".rstrip("0").rstrip(".")

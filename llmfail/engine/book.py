@@ -24,8 +24,6 @@ from llmfail.engine.ports import Ports
 
 LOG = "log"
 LOG_LENGTH = 2000
-UNSETTLED = "unsettled"
-"""The outcome of a call whose process ended before it could say what became of it."""
 LOG_KEPT = 30 * 24 * 3600.0
 
 
@@ -49,16 +47,18 @@ def entry(receipt: Receipt, prompt: str | None, wall: float) -> Step:
     return Step([routing_key(hour), LOG], partial(_enter, receipt, kept, hour))
 
 
-def unsettled(lost: Unsettled, wall: float) -> Step:
-    """Keep that a call was begun and never settled: what it cost is not known."""
-    feature, _, target = lost.hold.call.partition(" ")
-    message = (
-        f"{target} was asked, and the process ended in the middle: it may have cost ${usd(lost.hold.amount)}"
-    )
-    receipt = Receipt(lost.call, feature, cost=None, error=Failure(3, UNSETTLED, message))
-    kept = {"at": iso(wall), **receipt.to_json()}
+def unsettled(lost: Unsettled, entry_id: str, wall: float) -> Step:
+    """Keep that calls were begun and never settled: what they cost is not known."""
+    error = Failure(3, "unsettled", f"budget {lost.cover.label}: {told(lost)}")
+    kept = {"at": iso(wall), **Receipt(entry_id, "-", cost=None, error=error).to_json()}
     del kept["answer"]
     return Step([LOG], partial(_append, kept))
+
+
+def told(lost: Unsettled) -> str:
+    """The same in words."""
+    calls, ended = ("1 call was", "its process") if lost.calls == 1 else (f"{lost.calls} calls were", "they")
+    return f"{calls} never settled: {ended} ended in the middle; up to ${usd(lost.amount)} are not counted"
 
 
 async def recent(ports: Ports, most: int) -> list[dict[str, Any]]:

@@ -15,9 +15,12 @@ Per = Literal["day", "week", "month", "total"]
 
 
 class Period(Struct, frozen=True):
-    """``name`` tells it from the others of its kind; ``ends_at`` in epoch seconds, None for never."""
+    """``name`` tells it from the others of its kind, ``before`` is the name of the one before it; ``ends_at``
+    in epoch seconds. None for what there is not.
+    """
 
     name: str
+    before: str | None
     ends_at: float | None
 
 
@@ -48,12 +51,20 @@ def period_of(per: Per, moment: float, zone: tzinfo | None) -> Period:
     day = day_of(moment, zone)
     match per:
         case "day":
-            return Period(day.isoformat(), midnight(day + timedelta(1), zone))
+            first, following = day, day + timedelta(1)
         case "week":
-            monday = day - timedelta(day.weekday())
-            return Period(f"week of {monday}", midnight(monday + timedelta(7), zone))
+            first = day - timedelta(day.weekday())
+            following = first + timedelta(7)
         case "month":
-            following = (day.replace(day=1) + timedelta(32)).replace(day=1)
-            return Period(f"{day:%Y-%m}", midnight(following, zone))
+            first = day.replace(day=1)
+            following = (first + timedelta(32)).replace(day=1)
         case "total":
-            return Period("total", None)
+            return Period("total", None, None)
+    return Period(_name(per, first), _name(per, first - timedelta(1)), midnight(following, zone))
+
+
+def _name(per: Per, day: date) -> str:
+    """Of the period with this day in it."""
+    if per == "month":
+        return f"{day:%Y-%m}"
+    return f"week of {day - timedelta(day.weekday())}" if per == "week" else day.isoformat()

@@ -5,8 +5,10 @@ Admission and settlement are the walk's; nothing in here touches the store.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from llmfail.core import classify
@@ -22,28 +24,36 @@ from llmfail.providers import wire_format
 NO_GOOGLE_CREDENTIALS = "no Google credentials; run: gcloud auth application-default login"
 
 
+class Departure(Struct, frozen=True):
+    """How long a call may take, in seconds, and whom to tell that it is on its way."""
+
+    limit: float
+    leaving: Callable[[], None]
+
+
 async def call(
-    ports: Ports, exchange: Exchange, route: Route, quirks: frozenset[str], limit: float
+    ports: Ports, exchange: Exchange, route: Route, quirks: frozenset[str], departure: Departure
 ) -> Reading:
     """A target that nothing could be sent to is ``skipped``. Raises UsageError for a request that no target
     could be sent.
     """
-    ends_at = ports.monotonic() + limit
-    reading = await _once(ports, exchange, route, quirks, limit)
+    ends_at = ports.monotonic() + departure.limit
+    reading = await _once(ports, exchange, route, quirks, departure)
     if route.google and reading.outcome.kind is Kind.AUTH and reading.status is not None:
         # A token may have been revoked before its time; a new one tells a bad token from a bad account.
         ports.google_tokens.forget()
-        reading = await _once(ports, exchange, route, quirks, ends_at - ports.monotonic())
+        again = replace(departure, limit=ends_at - ports.monotonic())
+        reading = await _once(ports, exchange, route, quirks, again)
     return reading
 
 
 async def _once(
-    ports: Ports, exchange: Exchange, route: Route, quirks: frozenset[str], limit: float
+    ports: Ports, exchange: Exchange, route: Route, quirks: frozenset[str], departure: Departure
 ) -> Reading:
-    ends_at = ports.monotonic() + limit
+    ends_at = ports.monotonic() + departure.limit
     endpoint = replace(route.endpoint, quirks=quirks)
     if route.google:
-        found = await _with_token(ports, endpoint, limit)
+        found = await _with_token(ports, endpoint, departure.limit)
         if isinstance(found, Reading):
             return found
         endpoint = found
@@ -52,6 +62,7 @@ async def _once(
     except Unsuited as error:
         return _skipped(Skip.DISABLED, str(error))
     host = urlsplit(sent.url).hostname or ""
+    departure.leaving()
     try:
         reply = await ports.send(sent, ends_at - ports.monotonic())
     except WireError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import tzinfo
 from functools import partial
 from math import inf
@@ -12,24 +12,25 @@ from msgspec.structs import replace
 
 from llmfail.core import budget as budgets
 from llmfail.core import tokens
-from llmfail.core.allowance import Claim
+from llmfail.core.allowance import Claim, spending_of
 from llmfail.core.ask import Ask
-from llmfail.core.budget import Spending
+from llmfail.core.budget import Cover
 from llmfail.core.errors import UsageError
 from llmfail.core.gate import tally_key
 from llmfail.core.model import Request, Target
 from llmfail.core.plan import Candidate, Chance, arrange, order_of
-from llmfail.core.record import Record, Values, Write, Writes, dump, load, recall
+from llmfail.core.record import Record, Values, Write, Writes, dump, recall
 from llmfail.core.stats import Tally, hour_of, percentile, sum_tallies
 from llmfail.core.tokens import Size
 from llmfail.engine.calendar import zone_of
-from llmfail.engine.covers import covers_of
 from llmfail.engine.ports import Ports
 from llmfail.engine.route import Routes, fallbacks_of
 from llmfail.settings.settings import Settings
 from llmfail.settings.types import Defaults, Fallback, Feature
 
 LATENCY_HOURS = 24
+SHORT_WAIT = 1.0
+"""Seconds to wait for a rate limit while others could answer."""
 TURN_KEPT = 30 * 24 * 3600.0
 
 
@@ -74,13 +75,15 @@ async def job_of(settings: Settings, routes: Routes, ask: Ask, ports: Ports) -> 
             f"feature {feature.name} has no target: give it a primary, or models with room for its max_tokens"
         )
     moment = ports.wall()
-    covered = tuple(
-        replace(one, covers=covers_of(settings, feature.name, ask.user, one.target, moment))
-        for one in candidates
-    )
-    arranged = await _arranged(feature, ask, covered, ports)
-    tight = not ask.targets and await _is_tight(arranged, ports)
-    ordered = arrange(arranged, "cost", Chance(moment)) if tight else arranged
+    arranged = await _arranged(feature, ask, candidates, ports)
+    covers = [
+        cover
+        for one in arranged
+        for cover in routes.covers(feature.name, ask.user, one.target, moment)
+        if cover.downgrade_at is not None
+    ]
+    tight = not ask.targets and await _is_tight(covers, ports)
+    ordered = arrange(arranged, "cost", Chance(at=moment)) if tight else arranged
     numbers = settings.resolved(feature)
     request = request_of(feature, numbers, ask)
     return Job(
@@ -105,7 +108,7 @@ async def job_of(settings: Settings, routes: Routes, ask: Ask, ports: Ports) -> 
     )
 
 
-def claim_of(job: Job, candidate: Candidate, moment: float) -> Claim:
+def claim_of(job: Job, candidate: Candidate, covers: tuple[Cover, ...], moment: float) -> Claim:
     """What the first call to a target would ask for, without the name that makes it one."""
     return Claim(
         call="",
@@ -114,11 +117,18 @@ def claim_of(job: Job, candidate: Candidate, moment: float) -> Claim:
         size=job.size,
         output=job.output,
         rates=None if candidate.price is None else candidate.price.at(moment),
-        covers=candidate.covers,
+        covers=covers,
         most=job.max_cost,
         allow_unknown=job.allow_unknown,
-        patience=job.deadline / 2,
     )
+
+
+def patience(left: float, *, others: bool) -> float:
+    """How long a call may wait for a rate limit, of the time that is left: the last that could answer is
+    worth a wait, as long as half of the time is left for the call.
+    """
+    most = max(left, 0.0) / 2
+    return min(SHORT_WAIT, most) if others else most
 
 
 def request_of(feature: Feature, numbers: Defaults, ask: Ask) -> Request:
@@ -168,18 +178,12 @@ async def _arranged(
             return arrange(candidates, order, Chance(ports.wall()))
 
 
-async def _is_tight(candidates: tuple[Candidate, ...], ports: Ports) -> bool:
-    """Whether any budget of these is so far spent that cheaper targets should come first."""
-    covers = {
-        cover.key: cover for one in candidates for cover in one.covers if cover.downgrade_at is not None
-    }
+async def _is_tight(covers: Sequence[Cover], ports: Ports) -> bool:
+    """Whether any of these budgets is so far spent that cheaper targets should come first."""
     if not covers:
         return False
-    values, now = await ports.keeper.read(list(covers))
-    return any(
-        budgets.is_tight(budgets.begun(load(values[key], Spending), now), cover)
-        for key, cover in covers.items()
-    )
+    values, now = await ports.keeper.read(list({key for cover in covers for key in cover.keys}))
+    return any(budgets.is_tight(spending_of(cover, values, now), cover) for cover in covers)
 
 
 async def _with_latency(candidates: tuple[Candidate, ...], ports: Ports) -> tuple[Candidate, ...]:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from llmfail.core import allowance, tokens
 from llmfail.core.model import Embedding, Request, Target, Usage
 from llmfail.core.record import Names, recall
-from llmfail.engine.caller import call
+from llmfail.engine.caller import Departure, call
 from llmfail.engine.exchange import Exchange, Reading
 from llmfail.engine.ports import Ports
 from llmfail.engine.route import Routes
@@ -74,7 +74,7 @@ async def _ask(routes: Routes, ports: Ports, question: Question) -> Reading:
     route = routes[question.target]
     values, _ = await ports.keeper.read([route.gate.quirks_key])
     quirks = recall(values[route.gate.quirks_key], Names).names
-    return await call(ports, _counting(question.request), route, quirks, LIMIT)
+    return await call(ports, _counting(question.request), route, quirks, Departure(LIMIT, lambda: None))
 
 
 def _why(reading: Reading) -> str:

@@ -34,19 +34,24 @@ def covers_of(
 def cover_of(settings: Settings, budget: Budget, bucket: str, moment: float) -> Cover:
     """One budget, or the share of one bucket of it, in the period of that moment."""
     period = period_of(budget.per, moment, zone_of(budget.timezone or settings.timezone))
-    common = f"budget/{budget.name}/{period.name}"
     limit = _pico(budget.limit)
     return Cover(
         name=budget.name,
-        key=common if budget.each is None else f"{common}/{bucket}",
+        key=_key(budget, period.name, bucket),
         limit=limit,
+        before=None if period.before is None else _key(budget, period.before, bucket),
         alert_at=_share(limit, budget.alert_at),
         downgrade_at=_share(limit, budget.downgrade_at),
         ends_at=period.ends_at,
         each=budget.each,
         bucket=bucket,
-        roll="" if budget.each is None else f"{common}#",
+        roll="" if budget.each is None else f"budget/{budget.name}/{period.name}#",
     )
+
+
+def _key(budget: Budget, period: str, bucket: str) -> str:
+    share = "" if budget.each is None else f"/{bucket}"
+    return f"budget/{budget.name}/{period}{share}"
 
 
 def _pico(usd: Decimal) -> int:

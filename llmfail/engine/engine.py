@@ -9,16 +9,18 @@ from msgspec.structs import replace
 
 from llmfail.core import allowance, plan
 from llmfail.core import gate as gates
-from llmfail.core.allowance import Notice, Unsettled
+from llmfail.core.allowance import Claim, NearlySpent, Notice, Unsettled
 from llmfail.core.ask import Ask, question
 from llmfail.core.budget import fraction
 from llmfail.core.ending import failure
 from llmfail.core.model import Completion, Embedding, Target
 from llmfail.core.plan import Candidate
 from llmfail.core.receipt import Entry, Receipt, usd
+from llmfail.core.record import Step, together
 from llmfail.engine import book
-from llmfail.engine.chain import Job, claim_of, job_of
+from llmfail.engine.chain import Job, claim_of, job_of, patience
 from llmfail.engine.exchange import Exchange, completion, embedding
+from llmfail.engine.ledger import unguarded
 from llmfail.engine.ports import Onlooker, Ports
 from llmfail.engine.route import Routes
 from llmfail.engine.walk import Found, Walk
@@ -63,23 +65,30 @@ class Engine:
 
         onlooker = replace(self.ports, keeper=Onlooker(self.ports.keeper))
         job = await job_of(self.settings, self._routes, ask, onlooker)
+        moment = self.ports.wall()
+        claims = [self._claim(job, place, moment) for place in range(len(job.candidates))]
         gates_of = [self._routes[candidate.target].gate for candidate in job.candidates]
-        keys = (
-            key
-            for gate, candidate in zip(gates_of, job.candidates, strict=True)
-            for key in gate.keys_with(candidate.covers)
-        )
+        keys = (key for gate, claim in zip(gates_of, claims, strict=True) for key in gate.keys_with(claim))
         values, now = await self.ports.keeper.read(list(dict.fromkeys(keys)))
         steps = []
-        for candidate, gate in zip(job.candidates, gates_of, strict=True):
-            claim = claim_of(job, candidate, now)
+        for candidate, gate, claim in zip(job.candidates, gates_of, claims, strict=True):
             obstacle = plan.obstacle(candidate, plan.needs_of(job.request))
-            found = obstacle or gates.look(gate, values, now, claim).refusal
+            found = (
+                obstacle or unguarded(self.ports, job, claim) or gates.look(gate, values, now, claim).refusal
+            )
             reason, note = (found.reason, found.note) if found else (None, "")
             known = allowance.calibration(candidate.target, values)
             steps.append(step_of(candidate, claim, known, reason, note))
         degrade = tuple(map(_step_name, self.settings.feature(ask.feature).degrade))
         return Preview(job.feature, tuple(steps), degrade)
+
+    def _claim(self, job: Job, place: int, moment: float) -> Claim:
+        """What an ask would claim of its candidate in that place, if it came to it at once."""
+        candidate, later = job.candidates[place], job.candidates[place + 1 :]
+        covers = self._routes.covers(job.feature, job.user, candidate.target, moment)
+        others = any(plan.obstacle(one, plan.needs_of(job.request)) is None for one in later)
+        claim = claim_of(job, candidate, covers, moment)
+        return replace(claim, patience=patience(job.deadline, others=others))
 
     async def probe(self, target: Target) -> Receipt:
         """Ask one target something tiny; what it says of the target is recorded, the ask itself is not."""
@@ -100,10 +109,15 @@ class Engine:
                 prompt = ask.prompt if self.settings.privacy.log_prompts else None
                 entries.append(book.entry(receipt, prompt, self.ports.wall()))
         finally:
-            lost = (book.unsettled(one, self.ports.wall()) for one in walk.unsettled)
-            await walk.settle(*lost, *entries)
-        warnings = (*receipt.warnings, *map(_lost, walk.unsettled), *map(_nearly_spent, walk.notices))
-        return replace(receipt, warnings=warnings)
+            await _settled(walk, *entries)
+        lost = [one for one in walk.notices if isinstance(one, Unsettled)]
+        if lost:
+            wall = self.ports.wall()
+            await self._write(together([book.unsettled(one, self.ports.new_id(), wall) for one in lost]))
+        return replace(receipt, warnings=(*receipt.warnings, *map(_notice, walk.notices)))
+
+    async def _write(self, step: Step) -> None:
+        await self.ports.keeper.update(step.keys, lambda values, now: (step.change(values, now), None))
 
     def _receipt(self, job: Job, ask: Ask, walk: Walk, found: Found | None, latency_ms: int) -> Receipt:
         blank = Receipt(
@@ -175,17 +189,21 @@ def _warnings(job: Job, answer: Completion, dropped: frozenset[str]) -> tuple[st
     )
 
 
-def _nearly_spent(notice: Notice) -> str:
+async def _settled(walk: Walk, *entries: Step) -> None:
+    """Whoever is stopped in the middle of it settles what is left."""
+    try:
+        await walk.settle(*entries)
+    except BaseException:
+        await walk.settle()
+        raise
+
+
+def _notice(notice: Notice) -> str:
     cover = notice.cover
-    share = fraction(notice.spent, cover.limit)
-    return f"budget {cover.label}: ${usd(notice.spent)} of ${usd(cover.limit)} are spent ({share:.0%})"
-
-
-def _lost(one: Unsettled) -> str:
-    return (
-        f"a call of {one.hold.call} was never settled: its process ended in the middle, "
-        f"and it may have cost up to ${usd(one.hold.amount)}"
-    )
+    if isinstance(notice, NearlySpent):
+        share = fraction(notice.spent, cover.limit)
+        return f"budget {cover.label}: ${usd(notice.spent)} of ${usd(cover.limit)} are spent ({share:.0%})"
+    return f"budget {cover.label}: {book.told(notice)}"
 
 
 def _same_model(candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:

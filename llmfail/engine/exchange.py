@@ -22,6 +22,9 @@ from llmfail.providers import WireFormat, wire_format
 UNSENT = frozenset({"resolve", "route", "refused", "tls"})
 """Causes after which the question cannot have arrived."""
 
+WORKED_ON = frozenset({Kind.MALFORMED, Kind.TIMEOUT})
+"""Outcomes of a reply after which the provider may charge all the same."""
+
 Answer = Completion | Embedding
 
 
@@ -76,7 +79,7 @@ def read(exchange: Exchange, endpoint: Endpoint, reply: Reply, now: float) -> Re
             outcome = classify.of_failure(error, endpoint.key)
         else:
             outcome = classify.of_completion(answer) if isinstance(answer, Completion) else Outcome(Kind.OK)
-    free = answer is None and outcome.kind is not Kind.MALFORMED
+    free = answer is None and outcome.kind not in WORKED_ON
     return Reading(outcome, answer, reply.status, free)
 
 

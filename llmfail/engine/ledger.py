@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from llmfail.core import allowance, usage
 from llmfail.core import gate as gates
-from llmfail.core.allowance import Claim, Notice, Unsettled
+from llmfail.core.allowance import Claim, Notice
 from llmfail.core.budget import Cover
 from llmfail.core.gate import Admitted, Gate, Settlement
 from llmfail.core.outcome import Kind
@@ -34,68 +34,61 @@ STORE_DOWN = "the store is down, and budgets refuse without it (on_store_error: 
 
 
 class Made(Struct, frozen=True):
-    """An admitted call, what became of it, and the host it went to."""
+    """An admitted call, what became of it as far as is known, and the host it went to."""
 
     gate: Gate
     admitted: Admitted
     settlement: Settlement
-    host: str
+    host: str = ""
+    is_over: bool = False
 
 
 class Ledger:
     """Ids of calls are made from the job's, which nobody else has. ``own_network`` is known once the walk is
-    over; ``notices`` are of budgets whose warning is due, ``unsettled`` what came to light on the way.
+    over; ``notices`` are for people. What is written is forgotten only afterwards: whoever is stopped in the
+    middle calls ``settle`` again.
     """
 
     def __init__(self, ports: Ports, job: Job) -> None:
         self._ports = ports
         self._job = job
         self._calls = 0
+        self._asked: tuple[Gate, Claim] | None = None
         self._open: list[Made] = []
+        self._also: list[Step] = []
         self._network_works = False
         self._over = False
         self.own_network = False
         self.notices: list[Notice] = []
-        self.unsettled: list[Unsettled] = []
 
     def new_call(self) -> str:
         self._calls += 1
         return f"{self._job.id}.{self._calls}"
 
     async def admit(self, gate: Gate, claim: Claim) -> Admitted | Refused:
-        """Ask for a call, and settle what is due."""
-        due = self._take_due()
-        before = together([self._settlement(made) for made in due]) if due else Step((), _nothing)
-        keys = [*before.keys, *gate.keys_with(claim.covers)]
-        change = _after(before, _covers(due), partial(gates.admit, gate, claim))
-        try:
-            answer, notices = await self._ports.keeper.update(keys, change)
-        except BaseException:
-            # Whoever is stopped in the middle does not know whether anything was written.
-            self._open = [*due, *self._open]
-            await self._write(gates.withdraw(gate, claim), ())
-            raise
-        self.notices += notices
-        if isinstance(answer, Refused):
-            return answer
-        self.unsettled += answer.grant.unsettled
-        if claim.covers and self._job.refuse_when_down and self._ports.is_down():
-            await self._write(gates.withdraw(gate, claim), ())
-            return Refused(Skip.OVER_BUDGET, None, STORE_DOWN)
-        return answer
+        """Ask for a call, and settle what is due. Whoever is admitted enters the call."""
+        self._asked = gate, claim
+        return await self._ports.keeper.unbroken(self._admit(gate, claim))
 
     def enter(self, made: Made) -> None:
-        """A host that answers, whatever it says, proves our network good."""
-        outcome = made.settlement.outcome
-        heard = not outcome.unreachable and outcome.kind is not Kind.CANCELLED
-        self._network_works = self._network_works or heard
+        """A call that is about to be made."""
         self._open.append(made)
+        self._asked = None
+
+    def depart(self, settlement: Settlement) -> None:
+        """The call that was entered last is on its way, and comes to this if nothing is heard of it."""
+        self._open[-1] = replace(self._open[-1], settlement=settlement)
+
+    def conclude(self, settlement: Settlement, host: str = "") -> None:
+        """It is over. A host that answers, whatever it says, proves our network good."""
+        self._open[-1] = replace(self._open[-1], settlement=settlement, host=host, is_over=True)
+        heard = not settlement.outcome.unreachable and settlement.outcome.kind is not Kind.CANCELLED
+        self._network_works = self._network_works or heard
 
     async def before_pause(self) -> None:
         """Others learn of a failure before anybody waits."""
-        due = self._take_due()
-        if due:
-            await self._write(together([self._settlement(made) for made in due]), _covers(due))
+        if self._due():
+            await self._ports.keeper.unbroken(self._settle_due())
 
     def end(self, *, answered: bool, calls: int) -> None:
         """The walk is over, after so many calls."""
@@ -106,18 +99,48 @@ class Ledger:
 
     async def settle(self, *also: Step) -> None:
         """Settle what is left, in one step with ``also``."""
-        steps = [*map(self._settlement, self._open), *also]
-        covers = _covers(self._open)
-        self._open = []
-        if steps:
-            await self._write(together(steps), covers)
+        self._also += also
+        await self._ports.keeper.unbroken(self._settle_all())
 
-    def _take_due(self) -> list[Made]:
-        if not self._open:
-            return []
-        due = [made for made in self._open if not self._waits(made)]
-        self._open = [made for made in self._open if self._waits(made)]
-        return due
+    async def _admit(self, gate: Gate, claim: Claim) -> Admitted | Refused:
+        due = self._due()
+        before = self._settlements(due)
+        keys = [*before.keys, *gate.keys_with(claim)]
+        change = _after(before, [*_covers(due), *claim.covers], partial(gates.admit, gate, claim))
+        answer, notices = await self._ports.keeper.update(keys, change)
+        self._forget(due)
+        self.notices += notices
+        refused = unguarded(self._ports, self._job, claim)
+        if isinstance(answer, Admitted) and refused is not None:
+            await self._write(gates.withdraw(gate, claim), ())
+            answer = refused
+        if isinstance(answer, Refused):
+            self._asked = None
+        return answer
+
+    async def _settle_due(self) -> None:
+        due = self._due()
+        await self._write(self._settlements(due), _covers(due))
+        self._forget(due)
+
+    async def _settle_all(self) -> None:
+        left = list(self._open)
+        unused = [gates.withdraw(*self._asked)] if self._asked else []
+        steps = [*map(self._settlement, left), *unused, *self._also]
+        if steps:
+            await self._write(together(steps), _covers(left))
+        self._forget(left)
+        self._asked = None
+        self._also = []
+
+    def _due(self) -> list[Made]:
+        return [made for made in self._open if made.is_over and not self._waits(made)]
+
+    def _forget(self, settled: Sequence[Made]) -> None:
+        self._open = [made for made in self._open if made not in settled]
+
+    def _settlements(self, made: Sequence[Made]) -> Step:
+        return together([self._settlement(one) for one in made]) if made else Step((), _nothing)
 
     def _waits(self, made: Made) -> bool:
         outcome = made.settlement.outcome
@@ -154,6 +177,13 @@ class Ledger:
         self.notices += await self._ports.keeper.update(step.keys, partial(_noticing, step, covers))
 
 
+def unguarded(ports: Ports, job: Job, claim: Claim) -> Refused | None:
+    """A budget that cannot be shared any more guards nothing."""
+    if claim.covers and job.refuse_when_down and ports.is_down():
+        return Refused(Skip.OVER_BUDGET, None, STORE_DOWN)
+    return None
+
+
 def _covers(made: Iterable[Made]) -> tuple[Cover, ...]:
     return tuple(dict.fromkeys(cover for one in made for cover in one.admitted.grant.claim.covers))
 
@@ -176,8 +206,9 @@ def _after(
     """An admission that sees what was settled in the same step."""
 
     def change(values: Values, now: float) -> tuple[Writes, tuple[Admitted | Refused, tuple[Notice, ...]]]:
-        settled, notices = _noticing(before, covers, values, now)
-        writes, answer = admission({**values, **told(settled)}, now)
-        return {**settled, **writes}, (answer, notices)
+        settled = before.change(values, now)
+        admitted, answer = admission({**values, **told(settled)}, now)
+        writes = {**settled, **admitted}
+        return writes, (answer, allowance.notices(covers, values, writes))
 
     return change

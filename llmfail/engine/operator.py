@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 
 from llmfail.core import gate as gates
+from llmfail.core import override
 from llmfail.core.errors import UsageError
 from llmfail.core.model import Target
 from llmfail.core.overview import Status, TargetStatus, budget_alerts, health_of, unanswerable
@@ -58,6 +59,7 @@ class Operator:
             alerts=raised,
             without_target=without,
             store=store.name,
+            readable=not store.down,
             budgets=budgets,
             prices_as_of=self._routes.prices.as_of,
         )
@@ -72,7 +74,7 @@ class Operator:
         changed = [one for one in providers if await self._release(one)]
         for target in named:
             gate = self._routes[target].gate
-            if await self._ports.keeper.update(gate.keys, partial(gates.reset, gate)):
+            if await self._ports.keeper.update(gate.keys, partial(override.reset, gate)):
                 changed.append(str(target))
         return tuple(changed)
 
@@ -84,11 +86,11 @@ class Operator:
             raise UsageError(f"a hold lasts from above 0 to {YEARS / DAY:g} days, got {seconds:g} seconds")
         if name in self._settings.providers:
             key = gates.hold_key(name)
-            await self._ports.keeper.update([key], partial(gates.hold_provider, key, seconds))
+            await self._ports.keeper.update([key], partial(override.hold_provider, key, seconds))
             return (name,)
         (target,) = self._matching((), name)
         gate = self._routes[target].gate
-        await self._ports.keeper.update([*gate.keys, gates.TARGETS], partial(gates.trip, gate, seconds))
+        await self._ports.keeper.update([*gate.keys, gates.TARGETS], partial(override.trip, gate, seconds))
         return (str(target),)
 
     def probed(self, name: str | None) -> tuple[Target, ...]:
@@ -101,7 +103,7 @@ class Operator:
 
     async def _release(self, provider: str) -> bool:
         key = gates.hold_key(provider)
-        return await self._ports.keeper.update([key], partial(gates.release_provider, key))
+        return await self._ports.keeper.update([key], partial(override.release_provider, key))
 
     async def _targets(self) -> tuple[Target, ...]:
         """What the configuration names, and what was called although it does not name it."""

@@ -8,8 +8,10 @@ one with a single ``send``: no event loop, and none of its start-up.
 from __future__ import annotations
 
 import os
+import signal
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -24,6 +26,7 @@ from llmfail.store.base import Change, Store
 T = TypeVar("T")
 R = TypeVar("R")
 
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
@@ -33,6 +36,10 @@ class Keeper(Protocol):
     async def read(self, keys: Sequence[str]) -> tuple[Values, float]: ...
 
     async def update(self, keys: Sequence[str], change: Change[R]) -> R: ...
+
+    async def unbroken(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do the work to its end, also when the caller is stopped meanwhile; then stop."""
+        ...
 
 
 def draw() -> float:
@@ -44,6 +51,17 @@ def new_id() -> str:
     """A ULID: 26 characters that sort by time, 80 bits of them random."""
     number = (int(time.time() * 1000) << 80) | int.from_bytes(os.urandom(10))
     return "".join(_ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5))
+
+
+@contextmanager
+def signals_held() -> Iterator[None]:
+    """What asks this thread to stop has to wait until the block is over."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Ports(Struct, frozen=True):
@@ -74,6 +92,10 @@ class BlockingKeeper(Struct, frozen=True):
     async def update(self, keys: Sequence[str], change: Change[R]) -> R:
         return self.store.update(keys, change)
 
+    async def unbroken(self, work: Coroutine[Any, Any, T]) -> T:
+        with signals_held():
+            return await work
+
 
 class ThreadedKeeper:
     """The same for asyncio: a store may wait for another process, the event loop may not. Its threads are its
@@ -92,16 +114,23 @@ class ThreadedKeeper:
     async def update(self, keys: Sequence[str], change: Change[R]) -> R:
         return await self._finished(partial(self._store.update, keys, change))
 
-    async def _finished(self, verb: Callable[[], T]) -> T:
-        """A thread cannot be stopped: what it writes stands before whoever is cancelled can undo it."""
+    async def unbroken(self, work: Coroutine[Any, Any, T]) -> T:
         import asyncio  # noqa: PLC0415 - start-up: only asyncio callers need it
 
-        work = asyncio.get_running_loop().run_in_executor(self._threads, verb)
-        try:
-            return await asyncio.shield(work)
-        except asyncio.CancelledError:
-            await asyncio.wait({work})
-            raise
+        task, stopped = asyncio.ensure_future(work), None
+        while not task.done():
+            try:
+                await asyncio.wait({task})
+            except asyncio.CancelledError as error:
+                stopped = error
+        if stopped is not None:
+            raise stopped
+        return task.result()
+
+    async def _finished(self, verb: Callable[[], T]) -> T:
+        import asyncio  # noqa: PLC0415 - start-up: only asyncio callers need it
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, verb)
 
 
 class Onlooker(Struct, frozen=True):
@@ -115,6 +144,9 @@ class Onlooker(Struct, frozen=True):
     async def update(self, keys: Sequence[str], change: Change[R]) -> R:
         _, result = change(*await self.keeper.read(keys))
         return result
+
+    async def unbroken(self, work: Coroutine[Any, Any, T]) -> T:
+        return await work
 
 
 def blocking(

@@ -9,24 +9,33 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from llmfail.core import credential
+from llmfail.core.budget import Cover
+from llmfail.core.catalogue import listed_as
 from llmfail.core.gate import Gate
 from llmfail.core.model import Endpoint, Target
 from llmfail.core.plan import Candidate
 from llmfail.core.pricing import Price
 from llmfail.core.rate import Limit
+from llmfail.engine.covers import covers_of
 from llmfail.engine.prices import Prices
 from llmfail.prices import Catalogue
 from llmfail.settings.settings import Settings
 from llmfail.settings.types import Credential, Fallback, Feature, Limits, Provider
 
+OPENROUTER = "openrouter"
+"""As the catalogue calls it."""
+
 
 class Route(Struct, frozen=True):
-    """``google``: the key is a token that has to be fetched first."""
+    """``google``: the key is a token that has to be fetched first. ``tells_cost``: its answers say what they
+    cost.
+    """
 
     gate: Gate
     endpoint: Endpoint
     price: Price | None
     google: bool
+    tells_cost: bool
     missing_key: str | None
 
 
@@ -51,6 +60,10 @@ class Routes:
             entries = targets_of(self._settings, feature)
             self._chains[feature.name] = tuple(self.candidate(feature, entry) for entry in entries)
         return self._chains[feature.name]
+
+    def covers(self, feature: str, user: str | None, target: Target, moment: float) -> tuple[Cover, ...]:
+        """The budgets of a call at that moment."""
+        return covers_of(self._settings, feature, user, target, moment)
 
     def candidate(self, feature: Feature, entry: Fallback) -> Candidate:
         model = self._settings.model(entry.target)
@@ -109,6 +122,7 @@ def _route(settings: Settings, target: Target, price: Price | None) -> Route:
         endpoint=endpoint,
         price=price,
         google=google,
+        tells_cost=listed_as(provider.name, provider.address[0]) == OPENROUTER,
         missing_key=provider.missing_key,
     )
 
@@ -123,7 +137,7 @@ def _limits(settings: Settings, target: Target) -> tuple[Limit, ...]:
 
 def _rates(name: str, limits: Limits) -> Iterator[Limit]:
     if limits.requests_per_minute is not None:
-        yield Limit(f"rate/{name}/requests", name, "requests", limits.requests_per_minute, limits.burst or 1)
+        yield Limit(f"rate/{name}/requests", name, "requests", limits.requests_per_minute, limits.burst)
     if limits.tokens_per_minute is not None:
         yield Limit(f"rate/{name}/tokens", name, "tokens", limits.tokens_per_minute)
 

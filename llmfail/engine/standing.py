@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from llmfail.core import budget as budgets
 from llmfail.core import roll
-from llmfail.core.budget import Spending
+from llmfail.core.allowance import spending_of
 from llmfail.core.overview import BudgetStatus
-from llmfail.core.record import load
 from llmfail.engine.covers import NOBODY, cover_of
 from llmfail.engine.ports import Keeper
 from llmfail.settings.settings import Settings
 from llmfail.settings.types import Budget
 
-MOST_BUCKETS = 1000
-"""How many users, features, providers or targets of one budget are shown."""
+MOST_BUCKETS = 10_000
+"""How many users, features, providers or targets of one budget are looked at, the first of the period."""
 
 
 async def standing(settings: Settings, keeper: Keeper, moment: float) -> tuple[BudgetStatus, ...]:
@@ -26,10 +24,8 @@ async def standing(settings: Settings, keeper: Keeper, moment: float) -> tuple[B
             cover_of(settings, budget, bucket, moment)
             for bucket in await _buckets(settings, budget, keeper, moment)
         ]
-        values, now = await keeper.read([cover.key for cover in covers])
-        standings = [
-            BudgetStatus(cover, budgets.begun(load(values[cover.key], Spending), now)) for cover in covers
-        ]
+        values, now = await keeper.read([key for cover in covers for key in cover.keys])
+        standings = [BudgetStatus(cover, spending_of(cover, values, now)) for cover in covers]
         found += sorted(standings, key=lambda one: one.fraction, reverse=True)
     return tuple(found)
 

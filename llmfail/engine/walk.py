@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from llmfail.core import plan, retry
-from llmfail.core.allowance import Claim, Notice, Unsettled
+from llmfail.core.allowance import Claim, Notice
 from llmfail.core.breaker import believed
 from llmfail.core.gate import Admitted, Settlement
 from llmfail.core.outcome import CONSEQUENCES, Kind, Outcome
@@ -18,8 +18,8 @@ from llmfail.core.pricing import charge
 from llmfail.core.receipt import Entry, Skip
 from llmfail.core.record import Step
 from llmfail.core.refusal import Refused
-from llmfail.engine.caller import call
-from llmfail.engine.chain import Job, claim_of
+from llmfail.engine.caller import Departure, call
+from llmfail.engine.chain import Job, claim_of, patience
 from llmfail.engine.exchange import Answer, Exchange, Reading
 from llmfail.engine.ledger import LEASE_MARGIN, Ledger, Made
 from llmfail.engine.ports import Ports
@@ -27,8 +27,12 @@ from llmfail.engine.route import Routes
 
 WALKABLE = frozenset({Skip.CIRCUIT_OPEN, Skip.PROBING, Skip.RATE_LIMITED_HERE})
 """Skips that may have passed by the next round."""
-SHORT_WAIT = 1.0
-"""Seconds to wait for a rate limit while others could answer."""
+
+
+LATEST = 0.9
+"""Seconds that a call may start after its place in a row: ``rate.MINUTE`` has as many to spare."""
+PLACES = 3
+"""How often somebody who is late for a place asks for another."""
 
 
 class Found(Struct, frozen=True):
@@ -73,13 +77,8 @@ class Walk:
 
     @property
     def notices(self) -> Sequence[Notice]:
-        """Of budgets whose warning is due, once everything is settled."""
+        """What somebody should know of budgets, once everything is settled."""
         return self._ledger.notices
-
-    @property
-    def unsettled(self) -> Sequence[Unsettled]:
-        """Calls of others that nobody has settled in time."""
-        return self._ledger.unsettled
 
     async def settle(self, *also: Step) -> None:
         """Settle what is left to settle, in one step with ``also``."""
@@ -138,37 +137,45 @@ class Walk:
         self, candidate: Candidate, dropped: frozenset[str], later: Sequence[Candidate]
     ) -> Found | Outcome | None:
         """One admitted call, settled; None when nothing was sent."""
-        route = self._routes[candidate.target]
-        limit = self._limit(candidate, later)
-        if route.gate.limits:
+        latest = LATEST if self._routes[candidate.target].gate.limits else LEASE_MARGIN
+        for _ in range(PLACES):
+            admitted = await self._admitted(candidate, later)
+            if isinstance(admitted, Refused):
+                self._refused(candidate, admitted)
+                return None
+            await self._pause(admitted.grant.wait)
+            if self._ports.wall() <= admitted.grant.starts_at + latest:
+                return await self._call(candidate, admitted, self._limit(candidate, later), dropped)
+            # Somebody has held this process: its place in the row has gone by, and its hold may have ended.
+            self._ledger.conclude(_stopped(cost=0))
+        self._refused(candidate, Refused(Skip.RATE_LIMITED_HERE, None, "too late for its place"))
+        return None
+
+    async def _admitted(self, candidate: Candidate, later: Sequence[Candidate]) -> Admitted | Refused:
+        """A place, which is given back unless a call is made of it."""
+        gate = self._routes[candidate.target].gate
+        if gate.limits:
             # Who has a place in the row must not be late for it.
             self._ports.prepare()
-        admitted = await self._ledger.admit(route.gate, self._claim(candidate, limit, later))
-        if isinstance(admitted, Refused):
-            self._refused(candidate, admitted)
-            return None
-        return await self._call(candidate, admitted, limit, dropped)
+        limit = self._limit(candidate, later)
+        admitted = await self._ledger.admit(gate, self._claim(candidate, limit, later))
+        if isinstance(admitted, Admitted):
+            self._ledger.enter(Made(gate, admitted, _stopped(cost=0)))
+        return admitted
 
     async def _call(
         self, candidate: Candidate, admitted: Admitted, limit: float, dropped: frozenset[str]
     ) -> Found | Outcome | None:
-        """Whatever happens from here on is settled."""
+        """Wherever it is stopped, the ledger knows what it may have cost."""
         route = self._routes[candidate.target]
-        reading = Reading(Outcome(Kind.CANCELLED), free=True)
-        quirks = admitted.quirks | dropped
         started = self._ports.monotonic()
-        try:
-            await self._pause(admitted.grant.wait)
-            reading = Reading(Outcome(Kind.CANCELLED))
-            started = self._ports.monotonic()
-            limit = min(limit, self._left())
-            read = await call(self._ports, self._exchange, route, quirks, limit)
-            reading = self._blamed(read, candidate, limit)
-        finally:
-            latency_ms = round((self._ports.monotonic() - started) * 1000)
-            settlement = self._settlement(candidate, reading, latency_ms, admitted, dropped)
-            self._spent += admitted.grant.amount if settlement.cost is None else settlement.cost
-            self._ledger.enter(Made(route.gate, admitted, settlement, reading.host))
+        quirks = admitted.quirks | dropped
+        read = await call(self._ports, self._exchange, route, quirks, Departure(limit, self._leaving))
+        reading = self._blamed(read, candidate, limit)
+        latency_ms = round((self._ports.monotonic() - started) * 1000)
+        settlement = self._settlement(candidate, reading, latency_ms, admitted, dropped)
+        self._ledger.conclude(settlement, reading.host)
+        self._spent += admitted.grant.amount if settlement.cost is None else settlement.cost
         self._told(candidate, reading, settlement)
         if reading.skipped is not None:
             return None
@@ -176,8 +183,15 @@ class Walk:
             return Found(candidate, reading.answer, settlement.cost, quirks)
         return reading.outcome
 
+    def _leaving(self) -> None:
+        """From here on nobody knows what it will cost."""
+        self._ledger.depart(_stopped(cost=None))
+
     def _claim(self, candidate: Candidate, limit: float, later: Sequence[Candidate]) -> Claim:
-        claim = claim_of(self._job, candidate, self._ports.wall())
+        moment = self._ports.wall()
+        job = self._job
+        covers = self._routes.covers(job.feature, job.user, candidate.target, moment)
+        claim = claim_of(job, candidate, covers, moment)
         return replace(
             claim,
             call=self._ledger.new_call(),
@@ -187,10 +201,8 @@ class Walk:
         )
 
     def _patience(self, later: Sequence[Candidate]) -> float:
-        """The last that could answer is worth a wait, as long as half of the time is left for the call."""
-        most = self._left() / 2
         others = any(plan.obstacle(one, self._needs) is None for one in later)
-        return min(SHORT_WAIT, most) if others else most
+        return patience(self._left(), others=others)
 
     def _blamed(self, reading: Reading, candidate: Candidate, limit: float) -> Reading:
         """A target that had less than its fair share of time is not to blame for running out of it."""
@@ -212,7 +224,8 @@ class Walk:
         cost = 0 if reading.free else None
         if answer is not None:
             price = self._routes.prices.answered(candidate.target, answer.model)
-            cost = charge(answer, price, admitted.at)
+            told = self._routes[candidate.target].tells_cost
+            cost = charge(answer, price, admitted.grant.starts_at, told=told)
         return Settlement(
             outcome=reading.outcome,
             latency_ms=latency_ms,
@@ -277,3 +290,8 @@ class Walk:
         """The earliest moment at which anybody may answer again."""
         if moment is not None:
             self.retry_at = moment if self.retry_at is None else min(self.retry_at, moment)
+
+
+def _stopped(cost: int | None) -> Settlement:
+    """A call that came to nothing because the caller was stopped."""
+    return Settlement(Outcome(Kind.CANCELLED), 0, cost, fallback=False)

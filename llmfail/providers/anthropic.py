@@ -175,7 +175,7 @@ def _message(message: Message) -> dict[str, Any]:
 
 
 def _usage(model: str, usage: Mapping[str, Any]) -> Usage:
-    plain, read, written, output = counts(usage, _COUNTS)
+    plain, read, written, output = counts(usage, _COUNTS, ("input_tokens", "output_tokens"))
     return Usage(
         input_tokens=plain + read + written,
         cached_input_tokens=read,

@@ -1,12 +1,12 @@
 """What a reply in OpenAI's format says was used, by the habits of each vendor.
 
 Input includes what was cached and written; output includes reasoning, but for xAI. A cost is told by
-OpenRouter alone, and wins over any price.
+OpenRouter.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from functools import partial
 from math import isfinite
@@ -26,7 +26,9 @@ _HIGHEST_COST = 1000
 
 
 def chat_usage(reply: Mapping[str, Any]) -> Usage | None:
-    return usage_of(reply.get("usage"), partial(_usage, text(reply.get("service_tier"))))
+    """An embedding has no completion; half the usage of an answer is none."""
+    needed = _COUNTS if "choices" in reply else _COUNTS[:1]
+    return usage_of(reply.get("usage"), partial(_usage, text(reply.get("service_tier")), needed))
 
 
 def insured(reply: Mapping[str, Any], usage: Usage | None) -> bool:
@@ -34,9 +36,9 @@ def insured(reply: Mapping[str, Any], usage: Usage | None) -> bool:
     return usage is not None and usage.output_tokens == 0 and "cost" in mapping(reply.get("usage"))
 
 
-def _usage(tier: str, usage: Mapping[str, Any]) -> Usage:
+def _usage(tier: str, needed: Sequence[str], usage: Mapping[str, Any]) -> Usage:
     details = mapping(usage.get("prompt_tokens_details"))
-    prompt, output = counts(usage, _COUNTS)
+    prompt, output = counts(usage, _COUNTS, needed)
     reasoning = whole(mapping(usage.get("completion_tokens_details")).get("reasoning_tokens")) or 0
     if reasoning and whole(usage.get("total_tokens")) == prompt + output + reasoning:
         output += reasoning  # xAI counts reasoning beside the completion; its own total gives it away.

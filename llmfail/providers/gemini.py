@@ -202,7 +202,7 @@ def _said(candidate: Mapping[str, Any]) -> str:
 
 
 def _usage(usage: Mapping[str, Any]) -> Usage:
-    prompt, tools, said, thoughts = counts(usage, _COUNTS)
+    prompt, tools, said, thoughts = counts(usage, _COUNTS, ("promptTokenCount",))
     return Usage(
         input_tokens=prompt + tools,
         cached_input_tokens=part(usage, "cachedContentTokenCount", prompt + tools),

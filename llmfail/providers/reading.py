@@ -58,9 +58,11 @@ def usage_of(said: object, read: Callable[[Mapping[str, Any]], Usage | None]) ->
         return None
 
 
-def counts(source: Mapping[str, Any], names: Sequence[str]) -> Iterator[int]:
-    """Numbers of tokens that are billed; 0 for one that is missing. Raises Uncountable when all are."""
-    if all(source.get(name) is None for name in names):
+def counts(source: Mapping[str, Any], names: Sequence[str], needed: Sequence[str]) -> Iterator[int]:
+    """Numbers of tokens that are billed; 0 for one that is missing. Raises Uncountable when one that is
+    ``needed`` is.
+    """
+    if any(source.get(name) is None for name in needed):
         raise Uncountable
     return (count(source, name) for name in names)
 

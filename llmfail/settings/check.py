@@ -57,7 +57,7 @@ def check(settings: Settings, names: Known, directory: Path) -> Found:
         for kind, pattern in patterns.items():
             yield from _pattern(("rules", name, kind), pattern)
     yield from _budgets(settings)
-    if settings.timezone:
+    if settings.timezone is not None:
         yield from _timezone(("timezone",), settings.timezone)
 
 
@@ -176,7 +176,7 @@ def _budgets(settings: Settings) -> Found:
     for index, budget in enumerate(settings.budgets):
         if names[budget.name] > 1:
             yield ("budgets", index, "name"), f"{names[budget.name]} budgets are called {budget.name!r}"
-        if budget.timezone:
+        if budget.timezone is not None:
             yield from _timezone(("budgets", index, "timezone"), budget.timezone)
 
 

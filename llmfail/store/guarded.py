@@ -7,17 +7,20 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from llmfail.core.errors import StoreError
-from llmfail.core.record import Values, Write, Writes
+from llmfail.core.record import Values, Write, Writes, told
 from llmfail.store.base import Change, R, Store
 from llmfail.store.memory import Memory
 
 T = TypeVar("T")
 
+REMEMBERED = 1000
+"""Records that are carried over into memory."""
+
 
 class Guarded:
     """The first StoreError is told once, and the rest of the process goes on from ``spare``, which starts
-    with what this process last read, so that a disk that fills up does not make a dead provider look alive.
-    ``down`` says that it happened; a budget that cannot be shared any more refuses on it.
+    with what this process last read and wrote, so that a disk that fills up does not make a dead provider
+    look alive. ``down`` says that it happened; a budget that cannot be shared any more refuses on it.
     """
 
     def __init__(self, store: Store, spare: Memory, warn: Callable[[str], None]) -> None:
@@ -35,19 +38,35 @@ class Guarded:
     def read(self, keys: Sequence[str]) -> tuple[Values, float]:
         values, now = self._run(lambda store: store.read(keys))
         if not self.down:
-            self._seen.update(values)
+            self._see(values)
         return values, now
 
     def update(self, keys: Sequence[str], change: Change[R]) -> R:
+        wrote: list[Writes] = []
+
         def watched(values: Values, now: float) -> tuple[Writes, R]:
             if not self.down:
-                self._seen.update(values)
-            return change(values, now)
+                self._see(values)
+            writes, result = change(values, now)
+            wrote[:] = [writes]
+            return writes, result
 
-        return self._run(lambda store: store.update(keys, watched))
+        result = self._run(lambda store: store.update(keys, watched))
+        if not self.down:
+            self._see(*map(told, wrote))
+        return result
 
     def close(self) -> None:
         self._run(lambda store: store.close())
+
+    def _see(self, *told: Values) -> None:
+        """Remember the records of late; a long-lived process must not remember them all."""
+        for values in told:
+            for key, text in values.items():
+                self._seen.pop(key, None)
+                self._seen[key] = text
+        while len(self._seen) > REMEMBERED:
+            self._seen.pop(next(iter(self._seen)), None)
 
     def _run(self, verb: Callable[[Store], T]) -> T:
         if not self.down:

@@ -24,7 +24,7 @@ class Book:
 
     def admit(self, gate, call="l", **fields):
         asked = claim(call, **fields)
-        writes, answer = gates.admit(gate, asked, self.read(gate.keys_with(asked.covers)), self.now)
+        writes, answer = gates.admit(gate, asked, self.read(gate.keys_with(asked)), self.now)
         self.write(writes)
         return answer
 

@@ -1,6 +1,7 @@
 """What money and rates allow of a call, in the same step as the circuit: all is taken, or nothing."""
 
 import pytest
+from msgspec.structs import replace
 from shelf import Book, claim
 
 from llmfail.core import budget, rate, roll, tokens
@@ -14,7 +15,7 @@ from llmfail.core.model import Request, Target, Usage
 from llmfail.core.outcome import Kind, Outcome
 from llmfail.core.pricing import Rate, Rates
 from llmfail.core.rate import Flow, Limit
-from llmfail.core.record import load, recall
+from llmfail.core.record import Write, load, recall
 from llmfail.core.refusal import Refused
 from llmfail.core.tokens import Calibration
 
@@ -39,7 +40,7 @@ def book():
 
 
 def spending(book, name="daily"):
-    return budget.begun(load(book.values.get(f"budget/{name}"), Spending), book.now)
+    return budget.begun(load(book.values.get(f"budget/{name}"), Spending), None, book.now)
 
 
 def admit(book, covers, call="l", **fields):
@@ -99,19 +100,65 @@ def test_an_answer_that_comes_after_the_end_of_its_hold_is_counted_all_the_same(
     assert (spending(book).spent, spending(book).held) == (7, WORST)
 
 
-def test_what_ended_unsettled_comes_to_light_once_with_what_it_was(book):
-    admit(book, (cover(9 * WORST), cover(9 * WORST, "monthly")))
+def noticed(book, covers, act):
+    before = dict(book.values)
+    act()
+    writes = {key: Write(text) for key, text in book.values.items() if text and text != before.get(key)}
+    return notices(covers, {**dict.fromkeys(key for one in covers for key in one.keys), **before}, writes)
+
+
+def test_what_ended_unsettled_comes_to_light_once_also_under_several_budgets(book):
+    covers = (cover(9 * WORST), cover(9 * WORST, "monthly"))
+    admit(book, covers)
     book.now += 3600
-    first = admit(book, (cover(9 * WORST), cover(9 * WORST, "monthly")), "2")
-    second = admit(book, (cover(9 * WORST), cover(9 * WORST, "monthly")), "3")
-    assert [(one.call, one.hold.call) for one in first.grant.unsettled] == [("l", "f p/a")]
-    assert second.grant.unsettled == ()
+    [found] = noticed(book, covers, lambda: admit(book, covers, "2"))
+    assert (found.cover.name, found.calls, found.amount) == ("daily", 1, WORST)
+    assert noticed(book, covers, lambda: admit(book, covers, "3")) == ()
 
 
-def test_what_is_withdrawn_holds_nothing(book):
-    admit(book, (cover(WORST),))
-    book.make(gates.withdraw(gate(), claim(covers=(cover(WORST),))))
-    assert spending(book).held == 0
+def test_a_settlement_brings_to_light_what_others_have_lost(book):
+    covers = (cover(9 * WORST),)
+    admit(book, covers, "lost")
+    book.now += 50
+    mine = admit(book, covers, "mine")
+    book.now += 50
+    [found] = noticed(book, covers, lambda: book.settle(gate(), mine, OK))
+    assert found.calls == 1
+
+
+def test_a_new_period_brings_to_light_what_the_old_one_lost_at_its_end(book):
+    yesterday = cover(WORST, "yesterday")
+    admit(book, (yesterday,))
+    book.now += 3600
+    today = replace(cover(WORST, "today"), before=yesterday.key)
+    [found] = noticed(book, (today,), lambda: admit(book, (today,), "2"))
+    assert (found.calls, spending(book, "today").held) == (1, WORST)
+
+
+def test_what_is_withdrawn_holds_nothing_and_only_once(book):
+    covers = (cover(9 * WORST),)
+    admit(book, covers)
+    admit(book, covers, "other")
+    for _ in range(2):
+        book.make(gates.withdraw(gate(), claim(covers=covers)))
+    assert spending(book).held == WORST
+
+
+def test_a_call_that_was_settled_can_not_be_withdrawn(book):
+    covers = (cover(WORST),)
+    book.settle(gate(), admit(book, covers), OK, cost=7)
+    book.make(gates.withdraw(gate(), claim(covers=covers)))
+    assert (spending(book).spent, spending(book).held) == (7, 0)
+
+
+def test_a_call_whose_budget_was_lost_is_counted_in_the_new_one(book):
+    covers = (cover(WORST),)
+    admitted = admit(book, covers)
+    book.values.clear()
+    book.now += 5
+    admit(book, covers, "other")
+    book.settle(gate(), admitted, OK, cost=7)
+    assert (spending(book).spent, spending(book).held) == (7, WORST)
 
 
 @pytest.mark.parametrize(
@@ -121,6 +168,7 @@ def test_what_is_withdrawn_holds_nothing(book):
         ({"most": 5}, "unknown_price"),
         ({}, None),
         ({"covers": (cover(5),), "allow_unknown": True}, None),
+        ({"most": 5, "allow_unknown": True}, "unknown_price"),
         ({"rates": DIME, "most": WORST - 1}, "too_expensive"),
         ({"rates": DIME, "most": WORST}, None),
         ({"rates": DIME, "most": -1}, "too_expensive"),
@@ -144,8 +192,9 @@ def test_a_warning_is_noticed_in_the_settlement_that_crosses_the_share(book):
     covers = (cover(9 * WORST, alert_at=10),)
     for cost, due in ((6, 0), (6, 1), (6, 0)):
         admitted = admit(book, covers)
-        before = dict(book.values)
-        found = notices(covers, before, book.settle(gate(), admitted, OK, cost=cost))
+        found = noticed(
+            book, covers, lambda paid=admitted, cost=cost: book.settle(gate(), paid, OK, cost=cost)
+        )
         assert len(found) == due
 
 
@@ -173,12 +222,29 @@ class TestRates:
         refused = book.admit(gate(self.SLOW, slower), "b")
         assert "1 requests a minute at p/a" in refused.note
 
+    TOKENS = Limit("rate/p/tokens", "p", "tokens", 1000)
+
+    def left(self, book):
+        return rate.wait(recall(book.values["rate/p/tokens"], Flow), self.TOKENS, book.now)
+
     def test_tokens_are_corrected_to_what_the_call_took(self, book):
-        limit = Limit("rate/p/tokens", "p", "tokens", 1000)
-        admitted = book.admit(gate(limit))
-        book.settle(gate(limit), admitted, OK, usage=Usage(300, output_tokens=200))
-        flow = recall(book.values["rate/p/tokens"], Flow)
-        assert rate.wait(flow, limit, book.now) == pytest.approx(500 * limit.interval)
+        admitted = book.admit(gate(self.TOKENS))
+        book.settle(gate(self.TOKENS), admitted, OK, usage=Usage(300, output_tokens=200))
+        assert self.left(book) == pytest.approx(500 * self.TOKENS.interval)
+
+    @pytest.mark.parametrize(("cost", "tokens"), [(0, 0), (None, 1000)])
+    def test_what_was_free_took_no_tokens_and_what_nobody_knows_all(self, book, cost, tokens):
+        admitted = book.admit(gate(self.TOKENS))
+        book.settle(gate(self.TOKENS), admitted, Outcome(Kind.SERVER_ERROR), cost=cost)
+        assert self.left(book) == pytest.approx(tokens * self.TOKENS.interval, rel=0.2)
+
+    def test_tokens_whose_time_has_gone_by_are_not_given_back(self, book):
+        first = book.admit(gate(self.TOKENS))
+        book.now += self.left(book)
+        book.admit(gate(self.TOKENS), "second")
+        before = self.left(book)
+        book.settle(gate(self.TOKENS), first, OK, usage=Usage(1))
+        assert self.left(book) == before
 
 
 LONG = tokens.size_of(Request(question("An ordinary sentence about nothing in particular. " * 60)))

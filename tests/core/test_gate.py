@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from shelf import Book
 
 from llmfail.core import gate as gates
+from llmfail.core import override
 from llmfail.core.breaker import Rules
 from llmfail.core.gate import Admitted, Gate
 from llmfail.core.model import Target
@@ -99,15 +100,15 @@ def test_a_disabled_target_takes_no_trial_from_its_circuit(book):
 
 def test_reset_closes_and_enables_and_says_whether_it_changed_anything(book):
     book.call(gate(), Kind.AUTH)
-    writes, changed = gates.reset(gate(), book.read(gate().keys), book.now)
+    writes, changed = override.reset(gate(), book.read(gate().keys), book.now)
     book.write(writes)
     assert changed
     assert isinstance(book.admit(gate()), Admitted)
-    assert not gates.reset(gate(), book.read(gate().keys), book.now)[1]
+    assert not override.reset(gate(), book.read(gate().keys), book.now)[1]
 
 
 def test_trip_holds_for_so_long(book):
-    writes, _ = gates.trip(gate(), 100.0, book.read([*gate().keys, gates.TARGETS]), book.now)
+    writes, _ = override.trip(gate(), 100.0, book.read([*gate().keys, gates.TARGETS]), book.now)
     book.write(writes)
     assert (book.admit(gate()).reason, book.admit(gate()).retry_at) == ("held", book.now + 100)
     book.now += 100

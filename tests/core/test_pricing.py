@@ -49,17 +49,23 @@ def test_cached_and_written_tokens_are_parts_of_the_input():
 
 def test_an_unknown_price_is_unknown_and_not_free():
     answer = Completion("hi", "stop", Usage(10, output_tokens=5))
-    assert charge(answer, None, NOW) is None
-    assert charge(Completion("hi", "stop"), ONE, NOW) is None
+    assert charge(answer, None, NOW, told=False) is None
+    assert charge(Completion("hi", "stop"), ONE, NOW, told=False) is None
 
 
 def test_what_the_provider_says_wins():
     answer = Completion("hi", "stop", Usage(10, output_tokens=5, reported_cost=7))
-    assert charge(answer, ONE, NOW) == 7
+    assert charge(answer, ONE, NOW, told=True) == 7
+
+
+def test_elsewhere_a_figure_in_the_answer_counts_only_when_no_price_is_known():
+    answer = Completion("hi", "stop", Usage(10, output_tokens=5, reported_cost=7))
+    assert charge(answer, ONE, NOW, told=False) == cost(answer.usage, ONE.at(NOW))
+    assert charge(answer, None, NOW, told=False) == 7
 
 
 def test_a_refusal_that_is_not_billed_costs_nothing():
-    assert charge(Completion("", "refusal", Usage(10), billed=False), ONE, NOW) == 0
+    assert charge(Completion("", "refusal", Usage(10), billed=False), ONE, NOW, told=False) == 0
 
 
 @given(
@@ -157,7 +163,7 @@ def test_an_answer_is_charged_by_the_variant_and_with_the_surcharge_that_it_repo
     )
 
     def charged(**usage):
-        return charge(Completion("hi", "stop", Usage(10, **usage)), price, NOW)
+        return charge(Completion("hi", "stop", Usage(10, **usage)), price, NOW, told=False)
 
     assert charged() == 10_000
     assert charged(variant="flex") == 5_000

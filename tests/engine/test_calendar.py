@@ -51,7 +51,9 @@ def test_a_period_is_what_the_calendar_of_its_zone_says(per, zone, moment, name,
 
 @pytest.mark.parametrize(("per", "zone", "moment", "name", "end"), PERIODS)
 def test_the_end_of_a_period_is_the_beginning_of_the_next(per, zone, moment, name, end):
-    assert period_of(per, at(end), ZoneInfo(zone)).name != name
+    following = period_of(per, at(end), ZoneInfo(zone))
+    assert following.name != name
+    assert following.before == name
     assert period_of(per, at(end) - 0.001, ZoneInfo(zone)).name == name
 
 

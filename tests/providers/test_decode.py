@@ -152,7 +152,12 @@ def test_a_chat_completion(document, completion):
             Usage(100, 60, 20, output_tokens=50, reasoning_tokens=30),
         ),
         (
-            {"prompt_tokens": 100, "prompt_cache_hit_tokens": 64, "prompt_cache_miss_tokens": 36},
+            {
+                "prompt_tokens": 100,
+                "completion_tokens": 0,
+                "prompt_cache_hit_tokens": 64,
+                "prompt_cache_miss_tokens": 36,
+            },
             Usage(100, 64),
         ),
         # xAI: the reasoning stands beside the completion, and the total tells.
@@ -175,28 +180,47 @@ def test_a_chat_completion(document, completion):
             Usage(32, output_tokens=9, reasoning_tokens=9),
         ),
         # OpenRouter's own bill, to the pico-dollar.
-        ({"prompt_tokens": 1, "cost": 0.00021234567}, Usage(1, reported_cost=212_345_670)),
-        ({"prompt_tokens": 1, "cost": 1.23e-7}, Usage(1, reported_cost=123_000)),
-        ({"prompt_tokens": 1, "cost": 999.123456789012}, Usage(1, reported_cost=999_123_456_789_012)),
-        ({"prompt_tokens": 1, "cost": 0}, Usage(1, reported_cost=0)),
-        ({"prompt_tokens": 1, "cost": -1}, Usage(1)),
-        ({"prompt_tokens": 1, "cost": "0.1"}, Usage(1)),
-        ({"prompt_tokens": 1, "cost": True}, Usage(1)),
-        ({"prompt_tokens": 1, "cost": 1e300}, Usage(1)),
+        (
+            {"prompt_tokens": 1, "completion_tokens": 0, "cost": 0.00021234567},
+            Usage(1, reported_cost=212_345_670),
+        ),
+        ({"prompt_tokens": 1, "completion_tokens": 0, "cost": 1.23e-7}, Usage(1, reported_cost=123_000)),
+        (
+            {"prompt_tokens": 1, "completion_tokens": 0, "cost": 999.123456789012},
+            Usage(1, reported_cost=999_123_456_789_012),
+        ),
+        ({"prompt_tokens": 1, "completion_tokens": 0, "cost": 0}, Usage(1, reported_cost=0)),
+        ({"prompt_tokens": 1, "completion_tokens": 0, "cost": -1}, Usage(1)),
+        ({"prompt_tokens": 1, "completion_tokens": 0, "cost": "0.1"}, Usage(1)),
+        ({"prompt_tokens": 1, "completion_tokens": 0, "cost": True}, Usage(1)),
+        ({"prompt_tokens": 1, "completion_tokens": 0, "cost": 1e300}, Usage(1)),
         ({"prompt_tokens": 1.0, "completion_tokens": 3.0}, Usage(1, output_tokens=3)),
         # Nothing that counts.
         ({"total_tokens": 15}, None),
+        # Half of it is not known to be nothing.
+        ({"prompt_tokens": 15}, None),
+        ({"completion_tokens": 15}, None),
         ({"prompt_tokens": None, "completion_tokens": None}, None),
         ("lots", None),
         # A part is never larger than the whole.
-        ({"prompt_tokens": 1, "prompt_tokens_details": {"cached_tokens": 999}}, Usage(1, 1)),
-        ({"prompt_tokens": 5, "prompt_cache_hit_tokens": 999}, Usage(5, 5)),
         (
-            {"prompt_tokens": 5, "prompt_tokens_details": {"cached_tokens": 4, "cache_write_tokens": 4}},
+            {"prompt_tokens": 1, "completion_tokens": 0, "prompt_tokens_details": {"cached_tokens": 999}},
+            Usage(1, 1),
+        ),
+        ({"prompt_tokens": 5, "completion_tokens": 0, "prompt_cache_hit_tokens": 999}, Usage(5, 5)),
+        (
+            {
+                "prompt_tokens": 5,
+                "completion_tokens": 0,
+                "prompt_tokens_details": {"cached_tokens": 4, "cache_write_tokens": 4},
+            },
             Usage(5, 4, 1),
         ),
         # A part that nobody can read is none; what it costs is in the whole.
-        ({"prompt_tokens": 5, "prompt_tokens_details": {"cached_tokens": "all"}}, Usage(5)),
+        (
+            {"prompt_tokens": 5, "completion_tokens": 0, "prompt_tokens_details": {"cached_tokens": "all"}},
+            Usage(5),
+        ),
     ],
 )
 def test_the_usage_of_a_chat_completion(usage, expected):
@@ -205,17 +229,22 @@ def test_the_usage_of_a_chat_completion(usage, expected):
 
 UNREADABLE = ["five", "3", "", -1, 2.5, True, [], 10**30, 1e308, 10**400, math.nan, math.inf, 10**9 + 1]
 COUNTS = [
-    ("openai", "prompt_tokens", "completion_tokens"),
-    ("openai", "completion_tokens", "prompt_tokens"),
-    ("anthropic", "input_tokens", "output_tokens"),
-    ("anthropic", "output_tokens", "input_tokens"),
-    ("anthropic", "cache_read_input_tokens", "output_tokens"),
-    ("anthropic", "cache_creation_input_tokens", "output_tokens"),
-    ("gemini", "promptTokenCount", "candidatesTokenCount"),
-    ("gemini", "toolUsePromptTokenCount", "candidatesTokenCount"),
-    ("gemini", "candidatesTokenCount", "promptTokenCount"),
-    ("gemini", "thoughtsTokenCount", "promptTokenCount"),
+    ("openai", "prompt_tokens"),
+    ("openai", "completion_tokens"),
+    ("anthropic", "input_tokens"),
+    ("anthropic", "output_tokens"),
+    ("anthropic", "cache_read_input_tokens"),
+    ("anthropic", "cache_creation_input_tokens"),
+    ("gemini", "promptTokenCount"),
+    ("gemini", "toolUsePromptTokenCount"),
+    ("gemini", "candidatesTokenCount"),
+    ("gemini", "thoughtsTokenCount"),
 ]
+NEEDED = {
+    "openai": ("prompt_tokens", "completion_tokens"),
+    "anthropic": ("input_tokens", "output_tokens"),
+    "gemini": ("promptTokenCount",),
+}
 
 
 def answer_with(api, usage):
@@ -229,12 +258,20 @@ def answer_with(api, usage):
 
 
 @pytest.mark.parametrize("value", UNREADABLE, ids=lambda value: repr(value)[:12])
-@pytest.mark.parametrize(("api", "name", "other"), COUNTS)
-def test_a_usage_with_a_count_that_is_none_is_unknown_and_the_answer_is_kept(api, name, other, value):
-    answer = decode(api, answer_with(api, {name: value, other: 3}))
+@pytest.mark.parametrize(("api", "name"), COUNTS)
+def test_a_usage_with_a_count_that_is_none_is_unknown_and_the_answer_is_kept(api, name, value):
+    needed = dict.fromkeys(NEEDED[api], 3)
+    answer = decode(api, answer_with(api, {**needed, name: value}))
     assert answer.text == "Hello"
     assert answer.usage is None
-    assert decode(api, answer_with(api, {name: 7, other: 3})).usage is not None
+    assert decode(api, answer_with(api, {**needed, name: 7})).usage is not None
+
+
+@pytest.mark.parametrize(("api", "name"), [(api, name) for api, names in NEEDED.items() for name in names])
+def test_half_a_usage_is_none(api, name):
+    half = dict.fromkeys(NEEDED[api], 3)
+    del half[name]
+    assert decode(api, answer_with(api, half)).usage is None
 
 
 @pytest.mark.parametrize("digits", ["NaN", "-Infinity", "1" * 5000])

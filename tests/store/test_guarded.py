@@ -7,7 +7,7 @@ import pytest
 from llmfail.core.errors import StoreError
 from llmfail.core.record import Write
 from llmfail.store.disk import Disk
-from llmfail.store.guarded import Guarded
+from llmfail.store.guarded import REMEMBERED, Guarded
 from llmfail.store.memory import Memory
 
 WARNING = "out of order; circuits and limits of this run are kept in memory only"
@@ -149,3 +149,17 @@ def test_what_an_update_has_seen_is_known_when_the_store_fails(guarded, store):
     guarded.update(["circuit"], lambda values, now: ({}, None))
     store.broken = True
     assert guarded.update(["circuit"], lambda values, now: ({}, values["circuit"])) == "open"
+
+
+def test_what_was_written_before_is_there_when_memory_takes_over(guarded, store):
+    guarded.update(["a"], lambda values, now: ({"a": Write("mine")}, None))
+    store.broken = True
+    assert guarded.read(["a"])[0] == {"a": "mine"}
+
+
+def test_a_process_that_lives_long_remembers_only_the_records_of_late(guarded, store):
+    for number in range(REMEMBERED + 1):
+        guarded.update([str(number)], lambda values, now, key=str(number): ({key: Write("x")}, None))
+    store.broken = True
+    values, _ = guarded.read(["0", "1", str(REMEMBERED)])
+    assert list(values.values()) == [None, "x", "x"]
