@@ -48,7 +48,7 @@ def budget(llmfail, place=0):
 def test_of_100_processes_at_once_exactly_as_many_call_as_the_budget_has_room_for(simulator, configure):
     gate = threading.Event()
     simulator.set_answer(lambda seen: gate.wait() and "done")
-    llmfail = configure(budgeted(simulator, budgets=[daily(5.00)]))
+    llmfail = configure(budgeted(simulator, budgets=[daily(5.00)], store_timeout="30s"))
     processes = together(llmfail, 100, "ask", "--json")
     try:
         seen = []
