@@ -1,5 +1,7 @@
 """Rate limits and budgets on the way of an ask, on a clock that moves only when told."""
 
+from datetime import datetime
+
 import pytest
 from msgspec.structs import replace
 from stage import Stage, answer, error
@@ -119,3 +121,29 @@ def test_a_day_that_begins_on_the_way_pays_for_itself(tmp_path):
     days = [f"budget/all/2023-11-{day}" for day in (14, 15)]
     values, _ = play.store.read(days)
     assert [recall(values[day], Spending).spent for day in days] == [0, 5_000_000]
+
+
+@pytest.mark.parametrize(
+    ("per", "zone", "moment", "end"),
+    [
+        ("day", "UTC", "2026-11-21T12:00:00Z", "2026-11-22T00:00:00Z"),
+        ("day", "Europe/Berlin", "2026-11-21T23:30:00Z", "2026-11-22T23:00:00Z"),
+        ("day", "Europe/Berlin", "2026-03-28T23:30:00Z", "2026-03-29T22:00:00Z"),
+        ("day", "Europe/Berlin", "2026-10-24T22:30:00Z", "2026-10-25T23:00:00Z"),
+        ("week", "Europe/Berlin", "2026-10-25T22:30:00Z", "2026-10-25T23:00:00Z"),
+        ("month", "UTC", "2026-12-31T23:00:00Z", "2027-01-01T00:00:00Z"),
+        ("month", "Europe/Berlin", "2026-03-01T00:00:00Z", "2026-03-31T22:00:00Z"),
+    ],
+)
+def test_what_is_spent_is_spent_until_the_period_is_over(tmp_path, per, zone, moment, end):
+    """One call at most: the answer costs more than the limit has left for another."""
+    budget = f"budgets: [{{name: all, limit: 0.0020049, per: {per}, timezone: {zone}}}]"
+    more = LIMITED.replace("budgets: [{name: all, limit: 100, per: total}]", budget)
+    play = Stage(tmp_path, {"a": [answer()], "b": [answer()], "c": [answer()]}, more=more)
+    play.now = datetime.fromisoformat(moment).timestamp()
+    assert play.ask().ok
+    assert play.ask().error.code == 4
+    play.now = datetime.fromisoformat(end).timestamp() - 0.001
+    assert play.ask().error.code == 4
+    play.now += 0.001
+    assert play.ask().ok
