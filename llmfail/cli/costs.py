@@ -82,7 +82,7 @@ def _months(screen: Console, result: Estimate) -> Table:
         grid.add_row(
             Text(month.name, "bold"),
             f"{month.requests:,}",
-            exact_usd(None if cost is None else round(cost / month.requests)),
+            exact_usd(None if month.average is None else round(month.average)),
             rough_usd(None if cost is None else round(cost)),
             _served(month),
         )

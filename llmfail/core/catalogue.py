@@ -19,6 +19,10 @@ from llmfail.core.pricing import Listed
 LONG_AGO = date.min
 _COMPACT_DATE = re.compile(r"-(20\d{2})(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(?=-|:|$)")
 
+_TUNED = "ft:"
+"""Names that go on with whose they are."""
+_VERSION = re.compile(r"(?:[-@:._](?:latest|preview|exp|experimental|beta|v?\d{1,8}))*")
+
 
 class Entry(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One model with its prices, none when it is not priced by tokens of text. ``regional`` is per cent on
@@ -62,12 +66,30 @@ class Clause(Struct, frozen=True, array_like=True):
             case "regex":
                 return re.search(self.text, name) is not None
 
+    @property
+    def excludes(self) -> bool:
+        """It says what a name must not have."""
+        return self.kind == "regex" and self.text.startswith("^(?!")
+
+    def rest(self, name: str) -> str:
+        """What a name has behind the part that the clause is about."""
+        return name.partition(self.text)[2] if self.kind in {"starts_with", "contains"} else ""
+
 
 class Rule(Struct, frozen=True, array_like=True):
     """The model at ``place`` is meant when every clause holds."""
 
     place: int
     clauses: tuple[Clause, ...]
+
+    def is_meant(self, name: str) -> bool:
+        """Whether what a name says behind a part of it is no more than a version: ``-lite`` is another model,
+        which nobody has listed.
+        """
+        parts = [clause for clause in self.clauses if not clause.excludes]
+        if len(parts) > 1 or name.startswith(_TUNED):
+            return True
+        return _VERSION.fullmatch(parts[0].rest(name)) is not None
 
 
 class Listing(Struct, frozen=True):
@@ -90,7 +112,7 @@ class Listing(Struct, frozen=True):
             if exact is not None and rule.place >= exact:
                 break
             if all(clause.holds(name) for clause in rule.clauses):
-                return rule.place
+                return rule.place if exact == rule.place or rule.is_meant(name) else None
         return exact
 
 
@@ -158,13 +180,17 @@ _ALIASES = {
 
 
 def listed_as(name: str, host: str) -> str | None:
-    """The provider of the catalogue that a host belongs to, else the one that goes by this name; None when
-    there is none.
+    """The provider of the catalogue that a host belongs to. This machine may stand for any provider, so there
+    (and without a host) the name tells; a gateway elsewhere has prices of its own. None when nobody is meant.
     """
     labels = host.lower().split(".")
     domains = (".".join(labels[start:]) for start in range(len(labels)))
     known = next((_DOMAINS[domain] for domain in domains if domain in _DOMAINS), None)
-    if known is not None:
+    if known is not None or not _is_here(host):
         return known
     called = _ALIASES.get(name.lower(), name.lower())
     return called if called in PROVIDERS else None
+
+
+def _is_here(host: str) -> bool:
+    return host in {"", "localhost", "::1"} or host.startswith("127.")

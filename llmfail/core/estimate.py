@@ -58,12 +58,21 @@ class Month(Struct, frozen=True):
     cost: Fraction | None
     served_by: Mapping[str, tuple[Target, ...]]
     note: str = ""
+    answered: Fraction = Fraction(1)
+    """The share of the requests that somebody answers."""
+
+    @property
+    def average(self) -> Fraction | None:
+        """What an answer costs."""
+        if self.cost is None or not self.answered:
+            return None
+        return self.cost / (self.requests * self.answered)
 
     def to_json(self) -> dict[str, Any]:
         shown = {
             "name": self.name,
             "requests": self.requests,
-            "avg_cost_usd": None if self.cost is None else usd(round(self.cost / self.requests)),
+            "avg_cost_usd": None if self.average is None else usd(round(self.average)),
             "monthly_cost_usd": None if self.cost is None else usd(round(self.cost)),
             "served_by": {name: list(map(str, targets)) for name, targets in self.served_by.items()},
         }
@@ -122,6 +131,7 @@ def month(one: Scenario, lines: Sequence[Line], requests: int) -> Month:
         cost=None if unpriced or not used else sum(parts, Fraction(0)),
         served_by={name: tuple(chosen.target for chosen, _ in mixed) for name, mixed in served.items()},
         note="; ".join(_notes(unpriced, [name for name, mixed in served.items() if not mixed])),
+        answered=Fraction(sum(map(bool, served.values())), len(served)),
     )
 
 

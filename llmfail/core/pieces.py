@@ -68,7 +68,19 @@ def weigh(text: str) -> Weight:
         a_piece, at_most = _weigh(piece)
         expected += a_piece * times
         most += at_most * times
-    return Weight(expected, most, len(text.encode("utf-8", "replace")))
+    return Weight(expected, most, _bytes(text))
+
+
+def _bytes(text: str) -> int:
+    """As UTF-8, and as what some tokenizers make of a text before they count: a ligature may become a
+    sentence.
+    """
+    size = len(text.encode("utf-8", "replace"))
+    if text.isascii():
+        return size
+    from unicodedata import normalize  # noqa: PLC0415 - start-up
+
+    return max(size, len(normalize("NFKC", text).encode("utf-8", "replace")))
 
 
 @cache

@@ -148,15 +148,15 @@ def cost(usage: Usage, rates: Rates) -> int:
 
 
 def charge(answer: Completion | Embedding, price: Price | None, moment: float, *, told: bool) -> int | None:
-    """What an answer cost, None when nothing tells. The figure of the provider itself comes first where its
-    bills are told in answers (``told``), and last elsewhere. ``moment``: when the call was let go.
+    """What an answer cost, None when nothing tells. The figure of the provider itself counts where its bills
+    are told in answers (``told``). ``moment``: when the call was let go.
     """
     if isinstance(answer, Completion) and not answer.billed:
         return 0
     usage = answer.usage
     if usage is None:
         return None
-    if usage.reported_cost is not None and (told or price is None):
+    if usage.reported_cost is not None and told:
         return usage.reported_cost
     return None if price is None else dearer(cost(usage, price.at(moment, usage.variant)), usage.surcharge)
 

@@ -17,6 +17,7 @@ from math import ceil
 from typing import Annotated
 
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from llmfail.core.claude import version_of
 from llmfail.core.model import Attachment, Request, Target
@@ -65,11 +66,14 @@ class Size(Struct, frozen=True):
 
 
 class Calibration(Record, frozen=True):
-    """What a target makes of an expected token: usually, and at most of late."""
+    """What a target makes of an expected token: usually, and at most of late; ``start`` is what is believed
+    of its family, below which the bound never falls.
+    """
 
     ratio: _Ratio = 1.0
     highest: _Ratio = 1.0
     samples: int = 0
+    start: _Ratio = 1.0
 
 
 def estimate(text: str) -> int:
@@ -113,13 +117,14 @@ def learn(calibration: Calibration, size: Size, input_tokens: int) -> Calibratio
     weight = max(0.1, 1 / (calibration.samples + 2))
     ratio = calibration.ratio + weight * (seen - calibration.ratio)
     lowered = calibration.highest - FORGETTING * (calibration.highest - ratio)
-    return Calibration(ratio, max(seen, ratio, lowered), calibration.samples + 1)
+    highest = max(seen, ratio, lowered, calibration.start)
+    return replace(calibration, ratio=ratio, highest=highest, samples=calibration.samples + 1)
 
 
 def fresh(target: Target) -> Calibration:
     """What is believed before anything was reported, by the family of the model."""
     ratio = _ratio_of(target.model.lower())
-    return Calibration(ratio, ratio)
+    return Calibration(ratio, ratio, start=ratio)
 
 
 def least(request: Request) -> int:

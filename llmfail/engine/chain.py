@@ -66,10 +66,12 @@ class Job(Struct, frozen=True):
     refuse_when_down: bool
 
 
-async def job_of(settings: Settings, routes: Routes, ask: Ask, ports: Ports) -> Job:
-    """Raises UsageError for a feature or provider that is not configured."""
+async def job_of(settings: Settings, routes: Routes, ask: Ask, ports: Ports, *, vectors: bool = False) -> Job:
+    """``vectors``: embeddings are wanted. Raises UsageError for what is not configured."""
     feature = settings.feature(ask.feature)
     candidates = _candidates(settings, routes, feature, ask)
+    if feature.primary is None and not ask.targets:
+        candidates = tuple(one for one in candidates if routes.prices.embeds(one.target) is vectors)
     if not candidates:
         raise UsageError(
             f"feature {feature.name} has no target: give it a primary, or models with room for its max_tokens"

@@ -53,7 +53,7 @@ class Engine:
 
     async def embed(self, ask: Ask) -> Receipt:
         """One vector per message of the ask."""
-        job = await job_of(self.settings, self._routes, ask, self.ports)
+        job = await job_of(self.settings, self._routes, ask, self.ports, vectors=True)
         if not self.settings.feature(ask.feature).allow_other_models:
             job = replace(job, candidates=_same_model(job.candidates))
         job = replace(job, output=0)

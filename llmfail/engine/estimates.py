@@ -109,7 +109,9 @@ class Estimator:
             name,
             output_tokens,
             offers=tuple(offered(one.target) for one in chain),
-            others=tuple(map(offered, self._settings.targets())),
+            others=tuple(
+                offered(one) for one in self._settings.targets() if not self._routes.prices.embeds(one)
+            ),
         )
 
     async def _month(self, one: Scenario, lines: Sequence[Line], requests: int) -> Month:

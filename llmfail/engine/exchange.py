@@ -78,9 +78,18 @@ def read(exchange: Exchange, endpoint: Endpoint, reply: Reply, now: float) -> Re
         except MalformedReply as error:
             outcome = classify.of_failure(error, endpoint.key)
         else:
+            answer = _counted(answer)
             outcome = classify.of_completion(answer) if isinstance(answer, Completion) else Outcome(Kind.OK)
     free = answer is None and outcome.kind not in WORKED_ON
     return Reading(outcome, answer, reply.status, free)
+
+
+def _counted(answer: Answer) -> Answer:
+    """A text of no tokens was not counted."""
+    usage = answer.usage
+    if isinstance(answer, Completion) and answer.text and usage is not None and usage.output_tokens == 0:
+        return replace(answer, usage=None)
+    return answer
 
 
 def unanswered(error: WireError, key: Secret | None) -> Reading:

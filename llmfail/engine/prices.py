@@ -37,6 +37,12 @@ class Prices:
             self._known[target] = self._price(target, self._found(target))
         return self._known[target]
 
+    def embeds(self, target: Target) -> bool:
+        """Whether it gives vectors and no text: its list has a price for input alone."""
+        found = self._found(target)
+        listed = found.entry.periods[-1] if found is not None and found.entry.periods else None
+        return listed is not None and listed.output == Rate(0) != listed.input
+
     def facts(self, target: Target) -> Facts:
         """What the catalogue says of a target besides its price."""
         vendor = self._vendor(target)
@@ -51,6 +57,8 @@ class Prices:
         other = Target(target.provider, model)
         if self._settings.price(other) is not None:
             return self.of(other)
+        if self._settings.price(target) is not None and model.startswith(target.model):
+            return self.of(target)
         found, asked = self._found(other), self._found(target)
         if found is None or (asked is None and self.of(target) is not None):
             return self.of(target)

@@ -5,6 +5,7 @@ The package is an extra and takes 200 ms to import, so it is here and nowhere el
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterable, Sequence
 from datetime import date
@@ -15,7 +16,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 from msgspec.json import Decoder
 
-from llmfail.core.catalogue import PROVIDERS, Entry, Listing
+from llmfail.core.catalogue import PROVIDERS, Entry, Listing, Rule
 from llmfail.core.errors import LlmfailError, UsageError
 from llmfail.core.pricing import Rate
 from llmfail.prices.catalogue import PACKAGED, Catalogue, Index, read
@@ -93,9 +94,18 @@ def _made(providers: Iterable[Provider], as_of: date) -> list[Listing]:
     if not _priced(made):
         raise ValueError("it lists no prices of a provider that llmfail knows")
     for listing in made:
+        for rule in listing.rules:
+            _check_rule(rule)
         for entry in _entries(listing):
             _check(f"{listing.provider}/{entry.id}", entry)
     return made
+
+
+def _check_rule(rule: Rule) -> None:
+    """An expression that repeats what repeats may take for ever on a name."""
+    for clause in rule.clauses:
+        if clause.kind == "regex" and re.search(r"\)[*+{]", clause.text):
+            raise ValueError(f"the expression {clause.text!r} is not one to be trusted")
 
 
 def _check(name: str, entry: Entry) -> None:

@@ -114,7 +114,7 @@ def configure(path, simulator, **rest):
                 "api_key": "sk-ant-1",
             },
             "openai": {"api": "openai", "base_url": simulator.base_url("openai"), "api_key": "sk-oai-1"},
-            "groq": {"api": "openai", "base_url": "https://groq.invalid/v1", "api_key": "${GROQ_API_KEY}"},
+            "groq": {"api": "openai", "base_url": "http://127.0.0.1:9/v1", "api_key": "${GROQ_API_KEY}"},
         },
         "models": {
             "anthropic/claude-sonnet-5-5": {"price": {"input": 3, "output": 15}},

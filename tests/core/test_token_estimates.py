@@ -319,7 +319,7 @@ def test_a_calibration_out_of_range_counts_as_none():
     ],
 )
 def test_the_family_of_a_model_gives_the_first_guess(model, ratio):
-    assert fresh(Target("any", model)) == Calibration(ratio, ratio)
+    assert fresh(Target("any", model)) == Calibration(ratio, ratio, start=ratio)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ providers:
   openai: {{api: openai, api_key: k}}
   google: {{api: gemini, api_key: k}}
   mine: {{api: openai, base_url: "https://api.openai.com/v1", api_key: k}}
-  xai: {{api: openai, base_url: "https://gateway.example/v1", api_key: k}}
+  xai: {{api: openai, base_url: "http://127.0.0.1:2/v1", api_key: k}}
   deepseek: {{api: openai, base_url: "http://127.0.0.1:1/v1", api_key: none}}
   elsewhere: {{api: openai, base_url: "https://gateway.example/v1", api_key: k}}
   global: {{api: vertex, project: p}}

@@ -50,7 +50,7 @@ def test_what_was_fetched_counts_from_then_on(tmp_path):
     assert (done.models, done.kept, done.index.as_of) == (1, None, TODAY)
     catalogue = Catalogue(directory, pytest.fail)
     assert catalogue.as_of == TODAY
-    found = catalogue.find("anthropic", "claude-sonnet-5.5-new")
+    found = catalogue.find("anthropic", "claude-sonnet-5.5-latest")
     assert found.entry.periods[0].input.base == 7_000_000
     assert found.entry.periods[0].output.base == 8_500_000
     assert directory.stat().st_mode & 0o777 == 0o700
