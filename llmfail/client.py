@@ -165,6 +165,7 @@ class Client:
     ) -> None:
         self.settings, self._store, catalogue = _open(config, state_dir, settings, warn or _warn)
         self._wire: Wire | None = None
+        self._process = os.getpid()
         self._opening = Lock()
         self._ports = ports.blocking(
             self._send, self._store, catalogue, self._opened, lambda: self._store.down
@@ -246,6 +247,9 @@ class Client:
         return ports.drive(Estimator(self.settings, self._ports).estimate(wanted))
 
     def _opened(self) -> Wire:
+        if self._process != os.getpid():
+            # The connections of a process that forked are its own.
+            self._process, self._wire, self._opening = os.getpid(), None, Lock()
         if self._wire is None:
             from llmfail.wire.blocking import Wire  # noqa: PLC0415 - start-up: httpx takes 95 ms
 

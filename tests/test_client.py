@@ -1,6 +1,7 @@
 """The Python API, both faces, over real HTTP to the simulator."""
 
 import asyncio
+import os
 import subprocess
 import sys
 import warnings
@@ -181,6 +182,32 @@ def test_a_max_cost_that_is_no_amount_is_a_usage_error(most):
 def test_a_user_is_a_short_text(user):
     with pytest.raises(UsageError, match="user"):
         ask_of("hi", user=user)
+
+
+def test_after_a_fork_each_process_has_connections_of_its_own(config, simulator):
+    simulator.set_answer(lambda seen: seen.prompt)
+
+    def wrong(llm, name):
+        return sum(llm.ask(f"{name} {number}").answer != f"{name} {number}" for number in range(10))
+
+    with Client(config) as llm:
+        assert llm.ask("warm").answer == "warm"
+        children = {}
+        for name in "abc":
+            ours, theirs = os.pipe()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # of a fork while there are threads
+                child = os.fork()
+            if child == 0:
+                os.write(theirs, str(wrong(llm, name)).encode())
+                os._exit(0)
+            os.close(theirs)
+            children[child] = ours
+        assert wrong(llm, "parent") == 0
+        for child, ours in children.items():
+            with os.fdopen(ours) as answer:
+                assert answer.read() == "0"
+            os.waitpid(child, 0)
 
 
 def test_asyncio_has_the_same_engine(config, simulator):

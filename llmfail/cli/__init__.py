@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import sys
+import time
 from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
@@ -16,6 +17,10 @@ from llmfail.core.errors import LlmfailError
 
 COMPLETION = "_LLMFAIL_COMPLETE"
 """The variable by which a shell asks for completions."""
+
+
+SETTLING = 3.0
+"""Seconds within which a process that was asked to stop has settled what it did."""
 
 
 class Interrupted(BaseException):
@@ -29,8 +34,12 @@ class Interrupted(BaseException):
 def main() -> NoReturn:
     """Run the command of sys.argv and exit with its code."""
     gc.set_threshold(50_000)  # importing makes many objects and no garbage
-    _on_stop(_interrupt)
-    sys.exit(run(sys.argv[1:]))
+    try:
+        _on_stop(_interrupt)
+        code = run(sys.argv[1:])
+    except Interrupted as interrupted:
+        code = interrupted.exit_code
+    sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:
@@ -85,10 +94,12 @@ def _on_stop(handler: Callable[[int, FrameType | None], None] | signal.Handlers)
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
-    _on_stop(_insist)
+    """What has to be written before the end takes no long: who asks again at once is not heard."""
+    stopped_at = time.monotonic()
+
+    def insist(number: int, _frame: FrameType | None) -> None:
+        if time.monotonic() > stopped_at + SETTLING:
+            raise Interrupted(number)
+
+    _on_stop(insist)
     raise Interrupted(number)
-
-
-def _insist(_number: int, _frame: FrameType | None) -> None:
-    """What has to be written before the end takes no long; the third time is meant."""
-    _on_stop(signal.SIG_DFL)

@@ -44,6 +44,11 @@ class Claim(Struct, frozen=True):
     allow_unknown: bool = False
     patience: float = 0.0
 
+    @property
+    def is_limited(self) -> bool:
+        """Whether anybody minds what it costs."""
+        return bool(self.covers) or self.most is not None
+
 
 class NearlySpent(Struct, frozen=True):
     """A budget of which so much is spent that somebody should know."""
@@ -115,16 +120,23 @@ def calibration(target: Target, values: Values) -> Calibration:
 
 
 def spending_of(cover: Cover, values: Values, now: float) -> Spending:
-    """A budget as it stands now; ``values`` must have all keys of the cover."""
-    before = load(values[cover.before], Spending) if cover.before else None
-    return budgets.begun(load(values[cover.key], Spending), before, now)
+    """A budget as it stands now, with what the period before has lost at its end; ``values`` must have all
+    keys of the cover.
+    """
+    spending = budgets.begun(load(values[cover.key], Spending), now)
+    lost = budgets.ended(before, now) if (before := _before(cover, values)) else budgets.NOTHING
+    return replace(spending, unsettled=spending.unsettled + lost) if lost.calls else spending
+
+
+def _before(cover: Cover, values: Values) -> Spending | None:
+    return load(values[cover.before], Spending) if cover.before else None
 
 
 def admit(
     target: Target, limits: Sequence[Limit], claim: Claim, values: Values, now: float
 ) -> tuple[dict[str, Write | None], Grant] | Refused:
     known = calibration(target, values)
-    amount = _worst(claim, known)
+    amount = _worst(claim, known) if claim.is_limited else 0
     spent = {cover: spending_of(cover, values, now) for cover in claim.covers}
     refused = _too_dear(claim, amount, spent, values)
     if refused is not None:
@@ -195,7 +207,7 @@ def _held(grant: Grant, spent: Mapping[Cover, Spending], values: Values) -> dict
     kept = kept_until(ends_at + budgets.KEPT_AFTER)
     writes: dict[str, Write | None] = {call_key(grant.claim.call): Write(dump(call), kept)}
     for cover, spending in spent.items():
-        writes |= _spending_writes(cover, budgets.hold(spending, call), values)
+        writes |= _spending_writes(cover, budgets.hold(spending, call), values, grant.at)
     return writes
 
 
@@ -215,7 +227,7 @@ def _settled(grant: Grant, cost: int, values: Values, now: float) -> dict[str, W
             spending = replace(spending, spent=spending.spent + cost)
         else:
             continue
-        writes |= _spending_writes(cover, budgets.warned(spending, cover), values)
+        writes |= _spending_writes(cover, budgets.warned(spending, cover), values, now)
     return writes
 
 
@@ -226,7 +238,7 @@ def _withdraw(claim: Claim, values: Values, now: float) -> Writes:
         return {}
     writes: dict[str, Write | None] = {key: None}
     for cover in claim.covers:
-        writes |= _spending_writes(cover, budgets.release(spending_of(cover, values, now), call), values)
+        writes |= _spending_writes(cover, budgets.release(spending_of(cover, values, now), call), values, now)
     return ours(writes, values)
 
 
@@ -256,7 +268,7 @@ def _too_dear(
     claim: Claim, amount: int | None, spent: Mapping[Cover, Spending], values: Values
 ) -> Refused | None:
     if amount is None:
-        refused = claim.most is not None or (bool(claim.covers) and not claim.allow_unknown)
+        refused = claim.most is not None or not claim.allow_unknown
         note = "its price is unknown: set one in `models`" + ", or on_unknown_price: allow" * (
             claim.most is None
         )
@@ -296,8 +308,12 @@ def _learnt(target: Target, size: Size, usage: Usage, values: Values, now: float
     return {calibration_key(target): Write(dump(after), kept_until(now + CALIBRATION_KEPT))}
 
 
-def _spending_writes(cover: Cover, spending: Spending, values: Values) -> Writes:
+def _spending_writes(cover: Cover, spending: Spending, values: Values, now: float) -> dict[str, Write | None]:
+    """What the period before has lost is told once: with it, that record forgets it."""
     writes: dict[str, Write | None] = {cover.key: Write(dump(spending), cover.expires_at)}
+    before = _before(cover, values)
+    if cover.before and before is not None and budgets.ended(before, now).calls:
+        writes[cover.before] = Write(dump(budgets.begun(before, now)), cover.expires_at)
     if cover.roll and values[cover.key] is None:
         writes |= roll.enlist(cover.roll, cover.bucket, values, cover.expires_at)
     return writes

@@ -112,17 +112,22 @@ def ending(moment: float) -> int:
     return ceil(moment / GRAIN) * GRAIN
 
 
-def begun(spending: Spending | None, before: Spending | None, now: float) -> Spending:
-    """The record as it stands now, with the holds that have ended among the unsettled. A new one begins with
-    those of the period ``before`` that nobody has found there, so that somebody hears of them.
+def begun(spending: Spending | None, now: float) -> Spending:
+    """The record as it stands now, with the holds that have ended among the unsettled; a new one where there
+    is none.
     """
     if spending is None:
-        return Spending(since=now, unsettled=_ended(before, now) if before else NOTHING)
-    ended = _ended(spending, now)
-    if not ended.calls:
+        return Spending(since=now)
+    lost = ended(spending, now)
+    if not lost.calls:
         return spending
     live = {end: bundle for end, bundle in spending.holds.items() if end > now}
-    return replace(spending, holds=live, unsettled=spending.unsettled + ended)
+    return replace(spending, holds=live, unsettled=spending.unsettled + lost)
+
+
+def ended(spending: Spending, now: float) -> Bundle:
+    """The holds that have ended, and that nobody has found yet."""
+    return sum((bundle for end, bundle in spending.holds.items() if end <= now), NOTHING)
 
 
 def has_room(spending: Spending, limit: int, amount: int) -> bool:
@@ -165,7 +170,3 @@ def fraction(amount: int, limit: int) -> float:
 def is_tight(spending: Spending, cover: Cover) -> bool:
     """Whether cheaper targets should be tried first."""
     return cover.downgrade_at is not None and spending.taken > cover.downgrade_at
-
-
-def _ended(spending: Spending, now: float) -> Bundle:
-    return sum((bundle for end, bundle in spending.holds.items() if end <= now), NOTHING)

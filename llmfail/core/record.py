@@ -14,6 +14,7 @@ from msgspec import Struct
 
 VERSION = 1
 _OURS = f'{{"v":{VERSION},'
+_DONE = f'{{"v":{VERSION}}}'
 _decoders: dict[type, msgspec.json.Decoder[Any]] = {}
 _UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 
@@ -113,6 +114,18 @@ def together(steps: Sequence[Step]) -> Step:
         return writes
 
     return Step(tuple(dict.fromkeys(key for step in steps for key in step.keys)), change)
+
+
+def once(name: str, step: Step) -> Step:
+    """A change that is made once, however often it is asked for under this name; for an hour at least."""
+    key = f"done/{name}"
+
+    def change(values: Values, now: float) -> Writes:
+        if values[key] is not None:
+            return {}
+        return {**step.change(values, now), key: Write(_DONE, kept_until(now + 3600))}
+
+    return Step((*step.keys, key), change)
 
 
 def kept_until(moment: float) -> float:

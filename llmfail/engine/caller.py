@@ -62,6 +62,7 @@ async def _once(
     except Unsuited as error:
         return _skipped(Skip.DISABLED, str(error))
     host = urlsplit(sent.url).hostname or ""
+    ports.prepare()
     departure.leaving()
     try:
         reply = await ports.send(sent, ends_at - ports.monotonic())

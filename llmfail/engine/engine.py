@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -109,15 +109,25 @@ class Engine:
                 prompt = ask.prompt if self.settings.privacy.log_prompts else None
                 entries.append(book.entry(receipt, prompt, self.ports.wall()))
         finally:
-            await _settled(walk, *entries)
-        lost = [one for one in walk.notices if isinstance(one, Unsettled)]
-        if lost:
-            wall = self.ports.wall()
-            await self._write(together([book.unsettled(one, self.ports.new_id(), wall) for one in lost]))
+            await self._settled(walk, *entries)
         return replace(receipt, warnings=(*receipt.warnings, *map(_notice, walk.notices)))
 
-    async def _write(self, step: Step) -> None:
-        await self.ports.keeper.update(step.keys, lambda values, now: (step.change(values, now), None))
+    async def _settled(self, walk: Walk, *entries: Step) -> None:
+        """Whoever is stopped in the middle of it settles what is left, and what came to light is kept."""
+        try:
+            await walk.settle(*entries)
+        except BaseException:
+            await walk.settle()
+            raise
+        finally:
+            await self._keep(one for one in walk.notices if isinstance(one, Unsettled))
+
+    async def _keep(self, lost: Iterable[Unsettled]) -> None:
+        wall = self.ports.wall()
+        steps = [book.unsettled(one, self.ports.new_id(), wall) for one in lost]
+        if steps:
+            kept = together(steps)
+            await self.ports.keeper.update(kept.keys, lambda values, now: (kept.change(values, now), None))
 
     def _receipt(self, job: Job, ask: Ask, walk: Walk, found: Found | None, latency_ms: int) -> Receipt:
         blank = Receipt(
@@ -187,15 +197,6 @@ def _warnings(job: Job, answer: Completion, dropped: frozenset[str]) -> tuple[st
         *([cut] if answer.finish_reason == "length" else []),
         *([unheld] if job.request.schema is not None and "schema" in dropped else []),
     )
-
-
-async def _settled(walk: Walk, *entries: Step) -> None:
-    """Whoever is stopped in the middle of it settles what is left."""
-    try:
-        await walk.settle(*entries)
-    except BaseException:
-        await walk.settle()
-        raise
 
 
 def _notice(notice: Notice) -> str:

@@ -20,7 +20,7 @@ from llmfail.core.budget import Cover
 from llmfail.core.gate import Admitted, Gate, Settlement
 from llmfail.core.outcome import Kind
 from llmfail.core.receipt import Skip
-from llmfail.core.record import Step, Values, Writes, together, told
+from llmfail.core.record import Step, Values, Writes, once, together, told
 from llmfail.core.refusal import Refused
 from llmfail.core.usage import Use
 from llmfail.engine.calendar import day_of
@@ -126,12 +126,20 @@ class Ledger:
     async def _settle_all(self) -> None:
         left = list(self._open)
         unused = [gates.withdraw(*self._asked)] if self._asked else []
-        steps = [*map(self._settlement, left), *unused, *self._also]
-        if steps:
+        ending = [self._ending(left)] if left or self._also else []
+        if steps := [*unused, *ending]:
             await self._write(together(steps), _covers(left))
         self._forget(left)
         self._asked = None
         self._also = []
+
+    def _ending(self, left: Sequence[Made]) -> Step:
+        """The last call together with what else is kept of the ask: one mark tells that both were written."""
+        if not left:
+            return once(self._job.id, together(self._also))
+        *others, last = left
+        ended = once(_name(last), together([self._settled(last), *self._also]))
+        return together([*map(self._settlement, others), ended])
 
     def _due(self) -> list[Made]:
         return [made for made in self._open if made.is_over and not self._waits(made)]
@@ -147,6 +155,9 @@ class Ledger:
         return outcome.kind is Kind.OK or (outcome.unreachable and not self._network_works)
 
     def _settlement(self, made: Made) -> Step:
+        return once(_name(made), self._settled(made))
+
+    def _settled(self, made: Made) -> Step:
         settlement = self._judged(made.settlement)
         settled = gates.settle(made.gate, made.admitted, settlement)
         if settlement.outcome.kind is Kind.CANCELLED and settlement.cost == 0:
@@ -182,6 +193,10 @@ def unguarded(ports: Ports, job: Job, claim: Claim) -> Refused | None:
     if claim.covers and job.refuse_when_down and ports.is_down():
         return Refused(Skip.OVER_BUDGET, None, STORE_DOWN)
     return None
+
+
+def _name(made: Made) -> str:
+    return made.admitted.grant.claim.call
 
 
 def _covers(made: Iterable[Made]) -> tuple[Cover, ...]:

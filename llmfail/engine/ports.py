@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -56,12 +56,14 @@ def new_id() -> str:
 @contextmanager
 def signals_held() -> Iterator[None]:
     """What asks this thread to stop has to wait until the block is over."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    before: Collection[int] | None = None
     try:
-        signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        # One that came just before the block is told by the call that begins it, which then gives no mask.
+        how, mask = (signal.SIG_UNBLOCK, STOPS) if before is None else (signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(how, mask)
 
 
 class Ports(Struct, frozen=True):

@@ -14,7 +14,7 @@ from llmfail.store.memory import Memory
 T = TypeVar("T")
 
 REMEMBERED = 1000
-"""Records that are carried over into memory."""
+"""Records after which those that were met before are the earlier ones, and those before them forgotten."""
 
 
 class Guarded:
@@ -29,6 +29,7 @@ class Guarded:
         self._spare = spare
         self._warn = warn
         self._seen: dict[str, str | None] = {}
+        self._earlier: dict[str, str | None] = {}
         self._lock = threading.Lock()
 
     @property
@@ -53,20 +54,18 @@ class Guarded:
 
         result = self._run(lambda store: store.update(keys, watched))
         if not self.down:
-            self._see(*map(told, wrote))
+            for writes in wrote:
+                self._see(told(writes))
         return result
 
     def close(self) -> None:
         self._run(lambda store: store.close())
 
-    def _see(self, *told: Values) -> None:
+    def _see(self, values: Values) -> None:
         """Remember the records of late; a long-lived process must not remember them all."""
-        for values in told:
-            for key, text in values.items():
-                self._seen.pop(key, None)
-                self._seen[key] = text
-        while len(self._seen) > REMEMBERED:
-            self._seen.pop(next(iter(self._seen)), None)
+        self._seen.update(values)
+        if len(self._seen) > REMEMBERED:
+            self._earlier, self._seen = self._seen, {}
 
     def _run(self, verb: Callable[[Store], T]) -> T:
         if not self.down:
@@ -80,7 +79,9 @@ class Guarded:
         with self._lock:
             if self.down:
                 return
-            known = {key: Write(text) for key, text in self._seen.items() if text is not None}
+            known = {
+                key: Write(text) for key, text in {**self._earlier, **self._seen}.items() if text is not None
+            }
             self._spare.update((), lambda _values, _now: (known, None))
             self.down = True
         self._warn(f"{error}; circuits and limits of this run are kept in memory only")

@@ -40,7 +40,7 @@ def book():
 
 
 def spending(book, name="daily"):
-    return budget.begun(load(book.values.get(f"budget/{name}"), Spending), None, book.now)
+    return budget.begun(load(book.values.get(f"budget/{name}"), Spending), book.now)
 
 
 def admit(book, covers, call="l", **fields):
@@ -126,13 +126,19 @@ def test_a_settlement_brings_to_light_what_others_have_lost(book):
     assert found.calls == 1
 
 
-def test_a_new_period_brings_to_light_what_the_old_one_lost_at_its_end(book):
-    yesterday = cover(WORST, "yesterday")
+@pytest.mark.parametrize("early", [False, True])
+def test_a_new_period_brings_to_light_what_the_old_one_lost_at_its_end_once(book, early):
+    """Also when its first call was before that end."""
+    yesterday = cover(9 * WORST, "yesterday")
+    today = replace(cover(9 * WORST, "today"), before=yesterday.key)
     admit(book, (yesterday,))
+    if early:
+        assert noticed(book, (today,), lambda: admit(book, (today,), "early")) == ()
+        book.settle(gate(), admit(book, (today,), "soon"), OK)
     book.now += 3600
-    today = replace(cover(WORST, "today"), before=yesterday.key)
     [found] = noticed(book, (today,), lambda: admit(book, (today,), "2"))
-    assert (found.calls, spending(book, "today").held) == (1, WORST)
+    assert found.calls == 1 + early
+    assert noticed(book, (today,), lambda: admit(book, (today,), "3")) == ()
 
 
 def test_what_is_withdrawn_holds_nothing_and_only_once(book):

@@ -23,7 +23,7 @@ NOW = 1_700_000_000
 
 
 def fresh():
-    return begun(None, None, NOW)
+    return begun(None, NOW)
 
 
 def open_call(amount, until=NOW + 60):
@@ -63,13 +63,13 @@ def test_calls_that_end_together_are_one_sum():
 
 
 def test_a_hold_ends_by_itself_and_counts_as_unsettled():
-    after = begun(hold(fresh(), open_call(10)), None, NOW + 60)
+    after = begun(hold(fresh(), open_call(10)), NOW + 60)
     assert (after.held, after.unsettled) == (0, Bundle(10, 1))
 
 
 def test_an_answer_after_the_end_of_its_hold_is_counted_all_the_same():
     call = open_call(10)
-    late = settle(begun(hold(fresh(), call), None, NOW + 99), call, 4)
+    late = settle(begun(hold(fresh(), call), NOW + 99), call, 4)
     assert (late.spent, late.unsettled) == (4, Bundle(0, 0))
 
 
@@ -78,11 +78,11 @@ def test_a_call_that_was_never_made_leaves_nothing():
     assert release(hold(fresh(), call), call) == fresh()
 
 
-def test_a_new_period_tells_of_what_was_lost_at_the_end_of_the_one_before():
+def test_what_has_ended_is_found_once():
     before = hold(fresh(), open_call(10))
-    assert begun(None, before, NOW + 99).unsettled == Bundle(10, 1)
-    assert begun(None, before, NOW + 59).unsettled == Bundle(0, 0)
-    assert begun(None, begun(before, None, NOW + 99), NOW + 99).unsettled == Bundle(0, 0)
+    assert budget.ended(before, NOW + 59) == Bundle(0, 0)
+    assert budget.ended(before, NOW + 60) == Bundle(10, 1)
+    assert budget.ended(begun(before, NOW + 60), NOW + 60) == Bundle(0, 0)
 
 
 @pytest.mark.parametrize(("spent", "due"), [(7, False), (8, True), (12, True)])
@@ -112,14 +112,14 @@ class Accounts(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.now = NOW
-        self.record = begun(None, None, NOW)
+        self.record = begun(None, NOW)
         self.open = []
         self.paid = 0
         self.late = 0
 
     @rule(amount=st.integers(0, 40), lasts=st.integers(1, 30))
     def ask(self, amount, lasts):
-        self.record = begun(self.record, None, self.now)
+        self.record = begun(self.record, self.now)
         call = OpenCall(amount, ending(self.now + lasts))
         live = sum(one.amount for one in self.open if one.ends_at > self.now)
         fits = amount == 0 or self.paid + live + amount <= self.LIMIT
@@ -135,7 +135,7 @@ class Accounts(RuleBasedStateMachine):
         cost = data.draw(st.integers(0, call.amount))
         self.paid += cost
         self.late += cost if call.ends_at <= self.now else 0
-        self.record = settle(begun(self.record, None, self.now), call, cost)
+        self.record = settle(begun(self.record, self.now), call, cost)
 
     @rule(seconds=st.integers(0, 40))
     def wait(self, seconds):
@@ -147,7 +147,7 @@ class Accounts(RuleBasedStateMachine):
 
     @invariant()
     def what_is_held_and_lost_is_what_is_open(self):
-        now = begun(self.record, None, self.now)
+        now = begun(self.record, self.now)
         live = [one.amount for one in self.open if one.ends_at > self.now]
         assert now.held == sum(live)
         assert now.unsettled == Bundle(
@@ -156,7 +156,7 @@ class Accounts(RuleBasedStateMachine):
 
     @invariant()
     def only_answers_that_came_late_go_beyond_the_limit(self):
-        assert begun(self.record, None, self.now).taken <= self.LIMIT + self.late
+        assert begun(self.record, self.now).taken <= self.LIMIT + self.late
 
 
 Accounts.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)

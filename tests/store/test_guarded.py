@@ -158,8 +158,9 @@ def test_what_was_written_before_is_there_when_memory_takes_over(guarded, store)
 
 
 def test_a_process_that_lives_long_remembers_only_the_records_of_late(guarded, store):
-    for number in range(REMEMBERED + 1):
+    last = 3 * REMEMBERED
+    for number in range(last + 1):
         guarded.update([str(number)], lambda values, now, key=str(number): ({key: Write("x")}, None))
     store.broken = True
-    values, _ = guarded.read(["0", "1", str(REMEMBERED)])
+    values, _ = guarded.read(["0", str(last - REMEMBERED + 1), str(last)])
     assert list(values.values()) == [None, "x", "x"]
