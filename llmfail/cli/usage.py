@@ -42,9 +42,9 @@ def command(
 ) -> None:
     """Show what was used and paid for: requests, tokens and costs, the dearest first.
 
-    Every call that reached a provider counts, also one that failed. Days are those of `timezone` in the
-    configuration, and are kept for 400 days. A cost that is not known is none: unpriced_requests says how
-    many are missing from the sum. In CSV an apostrophe precedes a key that a spreadsheet would take for a
+    Calls that answered count, and those that failed and may have been charged. Days are those of `timezone`
+    in the configuration, and are kept for 400 days. A cost that is not known is none: unpriced_requests says
+    how many are missing from the sum. In CSV an apostrophe precedes a key that a spreadsheet would take for a
     formula.
 
     Examples:

@@ -135,6 +135,8 @@ def _before(cover: Cover, values: Values) -> Spending | None:
 def admit(
     target: Target, limits: Sequence[Limit], claim: Claim, values: Values, now: float
 ) -> tuple[dict[str, Write | None], Grant] | Refused:
+    if not claim.is_limited and not limits:
+        return {}, Grant(claim, now)
     known = calibration(target, values)
     amount = _worst(claim, known) if claim.is_limited else 0
     spent = {cover: spending_of(cover, values, now) for cover in claim.covers}
@@ -301,6 +303,8 @@ def _too_fast(flows: Mapping[Limit, Flow], wait: float, now: float) -> Refused:
 
 
 def _learnt(target: Target, size: Size, usage: Usage, values: Values, now: float) -> dict[str, Write]:
+    if size.expected < tokens.SMALLEST_SAMPLE:
+        return {}
     known = calibration(target, values)
     after = tokens.learn(known, size, usage.input_tokens)
     if after == known:

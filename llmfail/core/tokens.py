@@ -65,6 +65,10 @@ class Size(Struct, frozen=True):
     images: int = 0
 
 
+NOTHING = Size(0, 0, 0)
+"""Of a request that was not weighed."""
+
+
 class Calibration(Record, frozen=True):
     """What a target makes of an expected token: usually, and at most of late; ``start`` is what is believed
     of its family, below which the bound never falls.
@@ -125,6 +129,11 @@ def fresh(target: Target) -> Calibration:
     """What is believed before anything was reported, by the family of the model."""
     ratio = _ratio_of(target.model.lower())
     return Calibration(ratio, ratio, start=ratio)
+
+
+def is_tiny(request: Request) -> bool:
+    """Whether it is surely below what ``learn`` learns from."""
+    return sum(map(len, _texts(request))) < SMALLEST_SAMPLE // 2
 
 
 def least(request: Request) -> int:

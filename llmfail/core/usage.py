@@ -24,8 +24,8 @@ NO_TOKENS = Usage()
 
 
 class Use(Struct, frozen=True):
-    """One call that reached a provider. ``usage`` is None when nothing was reported, ``cost`` (pico-dollars)
-    when nobody knows it; ``answered``: the answer was good.
+    """One call that answered, or may have been charged. ``usage`` is None when nothing was reported, ``cost``
+    (pico-dollars) when nobody knows it; ``answered``: the answer was good.
     """
 
     feature: str

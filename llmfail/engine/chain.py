@@ -66,8 +66,18 @@ class Job(Struct, frozen=True):
     refuse_when_down: bool
 
 
-async def job_of(settings: Settings, routes: Routes, ask: Ask, ports: Ports, *, vectors: bool = False) -> Job:
-    """``vectors``: embeddings are wanted. Raises UsageError for what is not configured."""
+async def job_of(
+    settings: Settings,
+    routes: Routes,
+    ask: Ask,
+    ports: Ports,
+    *,
+    vectors: bool = False,
+    weighed: bool = False,
+) -> Job:
+    """``vectors``: embeddings are wanted; ``weighed``: the size of the request is, however small. Raises
+    UsageError for what is not configured.
+    """
     feature = settings.feature(ask.feature)
     candidates = _candidates(settings, routes, feature, ask)
     if feature.primary is None and not ask.targets:
@@ -98,7 +108,7 @@ async def job_of(settings: Settings, routes: Routes, ask: Ask, ports: Ports, *, 
         stop_on_refusal=feature.on_refusal == "stop",
         deadline=numbers.deadline if ask.deadline is None else ask.deadline,
         fair_deadline=numbers.deadline,
-        size=tokens.size_of(request),
+        size=_size(settings, routes, ordered, request, weighed=weighed or ask.max_cost is not None),
         output=request.max_tokens,
         primary=arranged[0].target,
         downgraded=tight,
@@ -110,15 +120,28 @@ async def job_of(settings: Settings, routes: Routes, ask: Ask, ports: Ports, *, 
     )
 
 
-def claim_of(job: Job, candidate: Candidate, covers: tuple[Cover, ...], moment: float) -> Claim:
-    """What the first call to a target would ask for, without the name that makes it one."""
+def _size(
+    settings: Settings, routes: Routes, candidates: Sequence[Candidate], request: Request, *, weighed: bool
+) -> Size:
+    """A request that is too small to learn from is not weighed unless somebody minds."""
+    minded = weighed or settings.budgets or any(routes[one.target].gate.limits for one in candidates)
+    return tokens.size_of(request) if minded or not tokens.is_tiny(request) else tokens.NOTHING
+
+
+def claim_of(
+    job: Job, candidate: Candidate, covers: tuple[Cover, ...], moment: float, *, priced: bool
+) -> Claim:
+    """What the first call to a target would ask for, without the name that makes it one. ``priced``: with its
+    rates also when nobody minds what it costs.
+    """
+    price = candidate.price if priced or covers or job.max_cost is not None else None
     return Claim(
         call="",
         lasts=0.0,
         feature=job.feature,
         size=job.size,
         output=job.output,
-        rates=None if candidate.price is None else candidate.price.at(moment),
+        rates=None if price is None else price.at(moment),
         covers=covers,
         most=job.max_cost,
         allow_unknown=job.allow_unknown,

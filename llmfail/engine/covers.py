@@ -19,6 +19,8 @@ def covers_of(
     settings: Settings, feature: str, user: str | None, target: Target, moment: float
 ) -> tuple[Cover, ...]:
     """The budgets of a call at that moment."""
+    if not settings.budgets:
+        return ()
     buckets = {
         "user": user or NOBODY,
         "feature": feature,

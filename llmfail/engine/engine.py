@@ -64,7 +64,7 @@ class Engine:
         from llmfail.core.preview import Preview, step_of  # noqa: PLC0415 - start-up: an ask needs none
 
         onlooker = replace(self.ports, keeper=Onlooker(self.ports.keeper))
-        job = await job_of(self.settings, self._routes, ask, onlooker)
+        job = await job_of(self.settings, self._routes, ask, onlooker, weighed=True)
         moment = self.ports.wall()
         claims = [self._claim(job, place, moment) for place in range(len(job.candidates))]
         gates_of = [self._routes[candidate.target].gate for candidate in job.candidates]
@@ -87,7 +87,7 @@ class Engine:
         candidate, later = job.candidates[place], job.candidates[place + 1 :]
         covers = self._routes.covers(job.feature, job.user, candidate.target, moment)
         others = any(plan.obstacle(one, plan.needs_of(job.request)) is None for one in later)
-        claim = claim_of(job, candidate, covers, moment)
+        claim = claim_of(job, candidate, covers, moment, priced=True)
         return replace(claim, patience=patience(job.deadline, others=others))
 
     async def probe(self, target: Target) -> Receipt:

@@ -68,7 +68,7 @@ class Ledger:
     async def admit(self, gate: Gate, claim: Claim) -> Admitted | Refused:
         """Ask for a call, and settle what is due. Whoever is admitted enters the call."""
         self._asked = gate, claim
-        return await self._ports.keeper.unbroken(self._admit(gate, claim))
+        return await self._ports.keeper.unbroken(self._admit(gate, claim), writes=bool(self._open))
 
     def enter(self, made: Made) -> None:
         """A call that is about to be made."""
@@ -88,7 +88,7 @@ class Ledger:
     async def before_pause(self) -> None:
         """Others learn of a failure before anybody waits."""
         if self._due():
-            await self._ports.keeper.unbroken(self._settle_due())
+            await self._ports.keeper.unbroken(self._settle_due(), writes=True)
 
     def end(self, *, answered: bool, calls: int) -> None:
         """The walk is over, after so many calls."""
@@ -100,7 +100,7 @@ class Ledger:
     async def settle(self, *also: Step) -> None:
         """Settle what is left, in one step with ``also``."""
         self._also += also
-        await self._ports.keeper.unbroken(self._settle_all())
+        await self._ports.keeper.unbroken(self._settle_all(), writes=True)
 
     async def _admit(self, gate: Gate, claim: Claim) -> Admitted | Refused:
         due = self._due()
@@ -126,20 +126,13 @@ class Ledger:
     async def _settle_all(self) -> None:
         left = list(self._open)
         unused = [gates.withdraw(*self._asked)] if self._asked else []
-        ending = [self._ending(left)] if left or self._also else []
-        if steps := [*unused, *ending]:
-            await self._write(together(steps), _covers(left))
+        steps = [*unused, *map(self._settlement, left), *self._also]
+        if steps:
+            # Whoever is stopped after the write settles again: a mark tells that it was made.
+            await self._write(once(self._job.id, together(steps)), _covers(left))
         self._forget(left)
         self._asked = None
         self._also = []
-
-    def _ending(self, left: Sequence[Made]) -> Step:
-        """The last call together with what else is kept of the ask: one mark tells that both were written."""
-        if not left:
-            return once(self._job.id, together(self._also))
-        *others, last = left
-        ended = once(_name(last), together([self._settled(last), *self._also]))
-        return together([*map(self._settlement, others), ended])
 
     def _due(self) -> list[Made]:
         return [made for made in self._open if made.is_over and not self._waits(made)]
@@ -155,12 +148,10 @@ class Ledger:
         return outcome.kind is Kind.OK or (outcome.unreachable and not self._network_works)
 
     def _settlement(self, made: Made) -> Step:
-        return once(_name(made), self._settled(made))
-
-    def _settled(self, made: Made) -> Step:
+        """What was free and no answer is not worth a record of its use."""
         settlement = self._judged(made.settlement)
         settled = gates.settle(made.gate, made.admitted, settlement)
-        if settlement.outcome.kind is Kind.CANCELLED and settlement.cost == 0:
+        if settlement.cost == 0 and settlement.outcome.kind is not Kind.OK:
             return settled
         return together([settled, self._counted(made, settlement)])
 
@@ -193,10 +184,6 @@ def unguarded(ports: Ports, job: Job, claim: Claim) -> Refused | None:
     if claim.covers and job.refuse_when_down and ports.is_down():
         return Refused(Skip.OVER_BUDGET, None, STORE_DOWN)
     return None
-
-
-def _name(made: Made) -> str:
-    return made.admitted.grant.claim.call
 
 
 def _covers(made: Iterable[Made]) -> tuple[Cover, ...]:

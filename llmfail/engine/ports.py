@@ -37,8 +37,10 @@ class Keeper(Protocol):
 
     async def update(self, keys: Sequence[str], change: Change[R]) -> R: ...
 
-    async def unbroken(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do the work to its end, also when the caller is stopped meanwhile; then stop."""
+    async def unbroken(self, work: Coroutine[Any, Any, T], *, writes: bool) -> T:
+        """Do the work to its end, also when the caller is stopped meanwhile; then stop. Where nothing goes on
+        by itself once the caller is stopped, only the ``last`` work has to be protected from that.
+        """
         ...
 
 
@@ -94,7 +96,9 @@ class BlockingKeeper(Struct, frozen=True):
     async def update(self, keys: Sequence[str], change: Change[R]) -> R:
         return self.store.update(keys, change)
 
-    async def unbroken(self, work: Coroutine[Any, Any, T]) -> T:
+    async def unbroken(self, work: Coroutine[Any, Any, T], *, writes: bool) -> T:
+        if not writes:
+            return await work
         with signals_held():
             return await work
 
@@ -116,7 +120,7 @@ class ThreadedKeeper:
     async def update(self, keys: Sequence[str], change: Change[R]) -> R:
         return await self._finished(partial(self._store.update, keys, change))
 
-    async def unbroken(self, work: Coroutine[Any, Any, T]) -> T:
+    async def unbroken(self, work: Coroutine[Any, Any, T], *, writes: bool) -> T:  # noqa: ARG002 - all is
         import asyncio  # noqa: PLC0415 - start-up: only asyncio callers need it
 
         task, stopped = asyncio.ensure_future(work), None
@@ -147,7 +151,7 @@ class Onlooker(Struct, frozen=True):
         _, result = change(*await self.keeper.read(keys))
         return result
 
-    async def unbroken(self, work: Coroutine[Any, Any, T]) -> T:
+    async def unbroken(self, work: Coroutine[Any, Any, T], *, writes: bool) -> T:  # noqa: ARG002
         return await work
 
 

@@ -191,16 +191,18 @@ class Walk:
         moment = self._ports.wall()
         job = self._job
         covers = self._routes.covers(job.feature, job.user, candidate.target, moment)
-        claim = claim_of(job, candidate, covers, moment)
+        claim = claim_of(job, candidate, covers, moment, priced=False)
         return replace(
             claim,
             call=self._ledger.new_call(),
             lasts=limit + LEASE_MARGIN,
             most=None if claim.most is None else claim.most - self._spent,
-            patience=self._patience(later),
+            patience=self._patience(candidate, later),
         )
 
-    def _patience(self, later: Sequence[Candidate]) -> float:
+    def _patience(self, candidate: Candidate, later: Sequence[Candidate]) -> float:
+        if not self._routes[candidate.target].gate.limits:
+            return 0.0
         others = any(plan.obstacle(one, self._needs) is None for one in later)
         return patience(self._left(), others=others)
 
