@@ -15,6 +15,14 @@ from pathlib import Path
 
 from servers import CLAUDE, GEMINI, GPT
 
+from llmfail.client import ask_of
+from llmfail.engine import ports
+from llmfail.engine.engine import Engine
+from llmfail.prices import Catalogue
+from llmfail.settings import load
+from llmfail.store.disk import Disk
+from llmfail.wire.blocking import Wire
+
 LLMFAIL = Path(sys.executable).with_name("llmfail")
 PATIENCE = 60
 """Seconds after which a process that still runs has failed the test. Nothing here should come near it."""
@@ -163,6 +171,18 @@ def together(program, number, *arguments):
         process.stdin.close()
         process.stdin = None
     return started
+
+
+def engine_at(llmfail, state, now):
+    """The engine of this configuration on the same state, by a clock that says so; what it comes to."""
+    settings = load(llmfail.before[1], llmfail.environ, llmfail.directory, state)
+    store, wire = Disk(state, 2.0, lambda: now), Wire()
+    try:
+        engine = Engine(settings, ports.blocking(wire.send, store, Catalogue()))
+        return ports.drive(engine.ask(ask_of("Say hello")))
+    finally:
+        wire.close()
+        store.close()
 
 
 def wait_until(condition, patience=PATIENCE):

@@ -10,16 +10,9 @@ import time
 from decimal import Decimal
 
 import pytest
-from program import ANTHROPIC, OPENAI, configuration, finish, moment, together, wait_until
+from program import ANTHROPIC, OPENAI, configuration, engine_at, finish, moment, together, wait_until
 
-from llmfail.client import ask_of
-from llmfail.engine import ports
-from llmfail.engine.engine import Engine
-from llmfail.prices import Catalogue
-from llmfail.settings import load
 from llmfail.simulator import parse
-from llmfail.store.disk import Disk
-from llmfail.wire.blocking import Wire
 
 DIME = {"price": {"input": 0, "output": 100}}
 """With max_tokens 1000 a call costs at most 0.10 dollars, whatever its prompt."""
@@ -100,18 +93,6 @@ def test_a_killed_process_leaves_a_hold_that_ends_by_itself_and_a_line_that_says
     assert b"unsettled" in llmfail("status").out
     logged = map(json.loads, llmfail("log", "--json").out.splitlines())
     assert "unsettled" in [entry["error"]["kind"] for entry in logged if entry["error"]]
-
-
-def engine_at(llmfail, state, now):
-    """The engine of this configuration on the same state, by a clock that says so; what it comes to."""
-    settings = load(llmfail.before[1], llmfail.environ, llmfail.directory, state)
-    store, wire = Disk(state, 2.0, lambda: now), Wire()
-    try:
-        engine = Engine(settings, ports.blocking(wire.send, store, Catalogue()))
-        return ports.drive(engine.ask(ask_of("Say hello")))
-    finally:
-        wire.close()
-        store.close()
 
 
 def test_a_free_primary_still_answers_when_the_budget_is_spent_and_its_paid_fallback_is_refused(

@@ -5,16 +5,9 @@ import threading
 import time
 
 import pytest
-from program import ANTHROPIC, OPENAI, at_once, configuration, finish, moment, together, wait_until
+from program import ANTHROPIC, OPENAI, at_once, configuration, engine_at, finish, moment, together, wait_until
 
-from llmfail.client import ask_of
-from llmfail.engine import ports
-from llmfail.engine.engine import Engine
-from llmfail.prices import Catalogue
-from llmfail.settings import load
 from llmfail.simulator import parse
-from llmfail.store.disk import Disk
-from llmfail.wire.blocking import Wire
 
 TIMEOUT = 30
 LEASE_MARGIN = 30
@@ -96,18 +89,6 @@ def test_a_trial_that_fails_opens_the_circuit_again_for_longer(llmfail, simulato
     held = llmfail.status(OPENAI)
     assert held["state"] == "open"
     assert time.time() + 150 < moment(held["retry_at"]) <= time.time() + 221
-
-
-def engine_at(llmfail, state, now):
-    """The engine of this configuration on the same state, by a clock that says so; what it comes to."""
-    settings = load(llmfail.before[1], llmfail.environ, llmfail.directory, state)
-    store, wire = Disk(state, 2.0, lambda: now), Wire()
-    try:
-        engine = Engine(settings, ports.blocking(wire.send, store, Catalogue()))
-        return ports.drive(engine.ask(ask_of("Say hello")))
-    finally:
-        wire.close()
-        store.close()
 
 
 def test_a_trial_that_was_killed_holds_its_place_no_longer_than_its_lease(
