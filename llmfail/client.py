@@ -15,9 +15,12 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack
+
+from msgspec import Struct
 
 from llmfail.core.ask import Ask, question
 from llmfail.core.errors import (
@@ -25,32 +28,40 @@ from llmfail.core.errors import (
     CredentialsMissing,
     DeadlinePassed,
     IncompleteAnswer,
+    LlmfailError,
     OverBudget,
     RequestRefused,
+    StoreError,
     Unavailable,
     UsageError,
 )
+from llmfail.core.expect import Expectation
 from llmfail.core.model import Attachment, Call, Message, Reply, Target
 from llmfail.core.receipt import PICO, Receipt
 from llmfail.engine import book, ports
-from llmfail.engine.engine import Engine
+from llmfail.engine.door import at_hand
 from llmfail.prices import REFRESHED, Catalogue
 from llmfail.settings import load
 from llmfail.settings.kinds import YEARS
 from llmfail.settings.settings import Settings
 from llmfail.settings.state import state_directory
-from llmfail.store import open_store
+from llmfail.store import open_answers, open_store
 from llmfail.store.guarded import Guarded
 from llmfail.store.memory import Memory
 
 if TYPE_CHECKING:
     from llmfail.core.estimate import Estimate
-    from llmfail.core.overview import Status
+    from llmfail.core.overview import Holdings, Status
     from llmfail.core.preview import Preview
     from llmfail.core.report import By, Days, Report
     from llmfail.core.scenario import Wanted
     from llmfail.core.usage import Entry
+    from llmfail.engine.engine import Engine
     from llmfail.engine.operator import Operator
+    from llmfail.engine.runner import Output, Pass
+    from llmfail.store.answers import Stock
+    from llmfail.store.base import Store
+    from llmfail.store.queue import Queue
     from llmfail.wire.aio import AsyncWire
     from llmfail.wire.blocking import Wire
 
@@ -91,6 +102,22 @@ class Options(TypedDict, total=False):
     """What it may cost altogether, in US dollars; what may cost more is refused."""
     user: str | None
     """Whose budget it goes on: any text of at most 256 characters."""
+    template: str | None
+    """The name of a prompt template of the configuration, instead of the feature's own."""
+    parameters: Mapping[str, str]
+    """What the template's ``$names`` stand for."""
+    expect: str | Sequence[str]
+    """What an answer must be besides what the feature says: ``json``, ``nonempty``, ``complete``,
+    ``regex:…``.
+    """
+    cache: Literal["use", "refresh", "off"]
+    """Stored answers: ``refresh`` asks a model all the same, ``off`` stores nothing either."""
+    strict: bool
+    """No degraded answers."""
+    wait: float
+    """How many seconds to wait for the first trial when every circuit is open."""
+    queue: bool
+    """Keep the request for ``llmfail queue run`` when nothing can answer."""
 
 
 def ask_of(prompt: str | Sequence[Message], **options: Unpack[Options]) -> Ask:
@@ -114,9 +141,29 @@ def ask_of(prompt: str | Sequence[Message], **options: Unpack[Options]) -> Ask:
         raise UsageError("stop is a list of texts, got one text")
     if (user := options.get("user")) is not None:
         _check_user(user)
-    own = {"model", "attachments", "max_cost"}
+    if not 0 <= options.get("wait", 0.0) <= YEARS:
+        raise UsageError(f"wait is a number of seconds from 0 to {YEARS:.0f}, got {options['wait']!r}")
+    own = {"model", "attachments", "max_cost", "expect"}
     rest: dict[str, Any] = {key: options[key] for key in options.keys() - own}  # type: ignore[literal-required]
-    return Ask(messages, targets=targets, max_cost=_pico(options.get("max_cost")), **rest)
+    return Ask(
+        messages,
+        targets=targets,
+        max_cost=_pico(options.get("max_cost")),
+        expect=_expectation(options.get("expect", ())),
+        **rest,
+    )
+
+
+def _expectation(wanted: str | Sequence[str]) -> Expectation:
+    from llmfail.core.expect import both, parse  # noqa: PLC0415 - start-up
+
+    expected = Expectation()
+    for one in [wanted] if isinstance(wanted, str) else wanted:
+        try:
+            expected = both(expected, parse(one))
+        except ValueError as error:
+            raise UsageError(f"expect: {error}") from None
+    return expected
 
 
 def _check_user(user: str) -> None:
@@ -152,7 +199,8 @@ class Client:
     """Asks through the fallback chains of a configuration, each call blocking its own thread.
 
     ``config`` and ``state_dir`` default to what the command line uses. ``warn`` hears what a person should
-    know while the work goes on, such as a store that is down; without it, ``warnings.warn``.
+    know while the work goes on, such as a store that is down; without it, ``warnings.warn``. ``pause`` waits
+    so many seconds, for a rate limit or an open circuit.
     """
 
     def __init__(
@@ -162,15 +210,17 @@ class Client:
         state_dir: str | os.PathLike[str] | None = None,
         settings: Settings | None = None,
         warn: Callable[[str], None] | None = None,
+        pause: Callable[[float], None] = time.sleep,
     ) -> None:
-        self.settings, self._store, catalogue = _open(config, state_dir, settings, warn or _warn)
+        self._opened = _open(config, state_dir, settings, warn or _warn)
+        self.settings = self._opened.settings
+        self._store = self._opened.state
         self._wire: Wire | None = None
         self._process = os.getpid()
         self._opening = Lock()
         self._ports = ports.blocking(
-            self._send, self._store, catalogue, self._opened, lambda: self._store.down
+            self._send, self._opened.stores, self._opened.catalogue, self._connected, pause
         )
-        self._engine = Engine(self.settings, self._ports)
 
     def __enter__(self) -> Self:
         return self
@@ -181,7 +231,14 @@ class Client:
     def close(self) -> None:
         if self._wire is not None:
             self._wire.close()
-        self._store.close()
+        self._opened.close()
+
+    @cached_property
+    def _engine(self) -> Engine:
+        """Imported when somebody has to be asked: a stored answer is found without it."""
+        from llmfail.engine.engine import Engine  # noqa: PLC0415 - start-up
+
+        return Engine(self.settings, self._ports)
 
     def ask(self, prompt: str | Sequence[Message], **options: Unpack[Options]) -> Receipt:
         """The receipt of an answer. Raises the AskError that fits when there is none."""
@@ -189,7 +246,8 @@ class Client:
 
     def receipt(self, ask: Ask) -> Receipt:
         """The receipt, with or without an answer; raises only UsageError."""
-        return ports.drive(self._engine.ask(ask))
+        stored = None if "_engine" in vars(self) else ports.drive(at_hand(self.settings, self._ports, ask))
+        return stored or ports.drive(self._engine.ask(ask))
 
     def embed(self, *texts: str, **options: Unpack[Options]) -> Receipt:
         """One vector per text, in ``receipt.embedding.vectors``."""
@@ -201,7 +259,7 @@ class Client:
 
     def status(self) -> Status:
         """Circuits, rates, latencies and alerts over the last 24 hours."""
-        return ports.drive(_operator(self.settings, self._ports).status(self._store))
+        return ports.drive(_operator(self.settings, self._ports).status(self._store, _holdings(self._opened)))
 
     def stats(self) -> dict[str, Any]:
         """The figures of ``status`` about all asks: rates, average and 95th percentile latency."""
@@ -246,7 +304,27 @@ class Client:
 
         return ports.drive(Estimator(self.settings, self._ports).estimate(wanted))
 
-    def _opened(self) -> Wire:
+    def cache_stock(self) -> Stock:
+        """How many answers are stored, and their bytes. UsageError when that cannot be read."""
+        return _stock(self._opened)
+
+    def clear_cache(self) -> int:
+        """Forget every stored answer; how many there were. UsageError when that cannot be done."""
+        return _clear(self._opened)
+
+    @cached_property
+    def queue(self) -> Queue:
+        """The requests kept for later, whose verbs raise StoreError. UsageError where there is no queue."""
+        return self._opened.queue()
+
+    def runner(self, output: Output, say: Callable[[str], None]) -> Callable[[], Pass]:
+        """Asks again whatever is due in the queue, each time it is called."""
+        from llmfail.engine.runner import Runner  # noqa: PLC0415 - start-up: an ask needs none
+
+        runner = Runner(self._engine, self.queue, output, say)
+        return lambda: ports.drive(runner.once())
+
+    def _connected(self) -> Wire:
         if self._process != os.getpid():
             # The connections of a process that forked are its own.
             self._process, self._wire, self._opening = os.getpid(), None, Lock()
@@ -258,7 +336,7 @@ class Client:
         return self._wire
 
     def _send(self, call: Call, timeout: float) -> Reply:
-        return self._opened().send(call, timeout)
+        return self._connected().send(call, timeout)
 
 
 class AsyncClient:
@@ -272,9 +350,13 @@ class AsyncClient:
         settings: Settings | None = None,
         warn: Callable[[str], None] | None = None,
     ) -> None:
-        self.settings, self._store, catalogue = _open(config, state_dir, settings, warn or _warn)
+        from llmfail.engine.engine import Engine  # noqa: PLC0415 - start-up: not for a blocking client
+
+        self._opened = _open(config, state_dir, settings, warn or _warn)
+        self.settings = self._opened.settings
+        self._store = self._opened.state
         self._wire: AsyncWire | None = None
-        self._ports = ports.aio(self._send, self._store, catalogue, self._opened, lambda: self._store.down)
+        self._ports = ports.aio(self._send, self._opened.stores, self._opened.catalogue, self._connected)
         self._engine = Engine(self.settings, self._ports)
 
     async def __aenter__(self) -> Self:
@@ -286,7 +368,7 @@ class AsyncClient:
     async def close(self) -> None:
         if self._wire is not None:
             await self._wire.close()
-        self._store.close()
+        self._opened.close()
 
     async def ask(self, prompt: str | Sequence[Message], **options: Unpack[Options]) -> Receipt:
         """As ``Client.ask``."""
@@ -298,7 +380,7 @@ class AsyncClient:
 
     async def status(self) -> Status:
         """As ``Client.status``."""
-        return await _operator(self.settings, self._ports).status(self._store)
+        return await _operator(self.settings, self._ports).status(self._store, _holdings(self._opened))
 
     async def stats(self) -> dict[str, Any]:
         """As ``Client.stats``."""
@@ -321,7 +403,7 @@ class AsyncClient:
         """As ``Client.recorded``."""
         return await _recorded_usage(self.settings, self._ports, days)
 
-    def _opened(self) -> AsyncWire:
+    def _connected(self) -> AsyncWire:
         if self._wire is None:
             from llmfail.wire.aio import AsyncWire  # noqa: PLC0415 - start-up: httpx takes 95 ms
 
@@ -329,7 +411,58 @@ class AsyncClient:
         return self._wire
 
     async def _send(self, call: Call, timeout: float) -> Reply:  # noqa: ASYNC109 - covers the whole call
-        return await self._opened().send(call, timeout)
+        return await self._connected().send(call, timeout)
+
+
+class _Opened(Struct, frozen=True):
+    """A configuration, and what outlives the process under it."""
+
+    settings: Settings
+    catalogue: Catalogue
+    state: Guarded
+    shelf: Store
+    answers: Guarded
+    """The same, for those whose work goes on without it."""
+
+    directory: Path
+    warn: Callable[[str], None]
+
+    @property
+    def stores(self) -> ports.Stores:
+        kept = self.settings.store != "memory"
+        return ports.Stores(self.state, self.answers, self.enqueue if kept else None, lambda: self.state.down)
+
+    def queue(self) -> Queue:
+        """The requests kept for later. Nothing is touched before the first verb."""
+        from llmfail.store.queue import Queue  # noqa: PLC0415 - start-up: an ask seldom needs it
+
+        if self.settings.store == "memory":
+            raise UsageError("there is no queue with `store: memory`: nothing outlives the process")
+        limits = self.settings.queue
+        return Queue(
+            self.directory,
+            max_items=limits.max_items,
+            max_age=limits.max_age,
+            timeout=self.settings.store_timeout,
+            clock=time.time,
+            warn=self.warn,
+        )
+
+    def enqueue(self, ask: Ask, retry_at: float | None) -> str:
+        """The id under which the request is kept. Raises StoreError."""
+        from llmfail.core.queued import dump_ask  # noqa: PLC0415 - start-up: an ask seldom needs it
+
+        number = ports.new_id()
+        queue = self.queue()
+        try:
+            queue.put(number, ask.feature, dump_ask(ask), retry_at)
+        finally:
+            queue.close()
+        return number
+
+    def close(self) -> None:
+        self.state.close()
+        self.answers.close()
 
 
 def _open(
@@ -337,12 +470,60 @@ def _open(
     state_dir: str | os.PathLike[str] | None,
     settings: Settings | None,
     warn: Callable[[str], None],
-) -> tuple[Settings, Guarded, Catalogue]:
+) -> _Opened:
     directory = state_directory(None if state_dir is None else Path(state_dir), os.environ)
     if settings is None:
         settings = load(None if config is None else Path(config), os.environ, Path.cwd(), directory)
-    store = open_store(settings.store, directory, settings.store_timeout, warn)
-    return settings, Guarded(store, Memory(time.time), warn), Catalogue(directory / REFRESHED, warn)
+    state = Guarded(
+        open_store(settings.store, directory, settings.store_timeout, warn), Memory(time.time), warn
+    )
+
+    def warn_once(text: str) -> None:
+        """What is wrong with the whole directory is told once, of the state."""
+        state.read(())
+        if not state.down:
+            warn(text)
+
+    answers = open_answers(settings.store, directory, settings.cache.max_size, settings.store_timeout, warn)
+    return _Opened(
+        settings,
+        Catalogue(directory / REFRESHED, warn),
+        state,
+        answers,
+        Guarded(answers, Memory(time.time), warn_once, "stored answers"),
+        directory,
+        warn,
+    )
+
+
+def _stock(opened: _Opened) -> Stock:
+    from llmfail.store.answers import Answers, Stock  # noqa: PLC0415 - start-up: an ask needs none
+
+    try:
+        return opened.shelf.stock() if isinstance(opened.shelf, Answers) else Stock(0, 0)
+    except StoreError as error:
+        raise UsageError(str(error)) from error
+
+
+def _holdings(opened: _Opened) -> Holdings:
+    """What cannot be read is not there."""
+    from llmfail.core.overview import Holdings  # noqa: PLC0415 - start-up: an ask needs none
+
+    try:
+        stock = _stock(opened)
+        pending = opened.queue().pending() if opened.settings.store != "memory" else 0
+    except LlmfailError:
+        return Holdings()
+    return Holdings(stock.entries, stock.bytes, pending)
+
+
+def _clear(opened: _Opened) -> int:
+    from llmfail.store.answers import Answers  # noqa: PLC0415 - start-up: an ask needs none
+
+    try:
+        return opened.shelf.clear() if isinstance(opened.shelf, Answers) else 0
+    except StoreError as error:
+        raise UsageError(str(error)) from error
 
 
 def _operator(settings: Settings, used: ports.Ports) -> Operator:

@@ -96,7 +96,7 @@ def test_the_example_is_what_ships_in_the_package():
 
 
 def test_what_the_configuration_promises_too_early_is_said_in_the_readme():
-    words = {"cache": "answer cache", "queue": "queue", "budgets": "budgets", "limits": "rate limits"}
+    words = {"cache": "cache", "queue": "queue", "hedge": "hedging", "stall_timeout": "streaming"}
     for key, word in words.items():
         assert (key in str(NOT_YET)) == (
             word in README.partition("This version has no ")[2].partition(".")[0]

@@ -30,11 +30,13 @@ COMMANDS = {
     "cost-estimate": "Show what a feature costs per request and per month.",
     "usage": "Show what was used and paid for.",
     "prices": "Show what targets cost, and get a newer price list.",
+    "cache": "Show and forget stored answers.",
+    "queue": "Show, ask again and drop what waits for an answer.",
     "log": "Show the last requests and what happened to them.",
     "drill": "Play outages on your own configuration.",
     "config": "Write, check and show the configuration.",
 }
-GROUPS = frozenset({"config", "prices"})
+GROUPS = frozenset({"cache", "config", "prices", "queue"})
 """Commands with commands of their own."""
 
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
-from codecs import BOM_UTF8
-from collections.abc import Iterable
+from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Literal
 
-import msgspec
 import typer
 
 from llmfail.cli.client import client_of, settings_of
@@ -22,13 +20,11 @@ from llmfail.client import MOST_USD, ask_of
 from llmfail.core.ask import DEFAULT_FEATURE, Ask
 from llmfail.core.errors import UsageError
 from llmfail.core.model import Attachment
-from llmfail.core.receipt import Entry, Receipt, usd
+from llmfail.core.receipt import DEGRADED, Entry, Receipt, usd
+from llmfail.settings.schemas import schema_of
 
 LARGEST_ATTACHMENT = 20 * MEBI
 """Bytes; the providers take no larger requests."""
-LARGEST_SCHEMA = MEBI
-DEEPEST_SCHEMA = 100
-"""Levels; the providers take five to ten."""
 HOTTEST = 2.0
 """As in the configuration."""
 IMAGES = {
@@ -55,12 +51,28 @@ def command(
     system: Annotated[
         str | None, typer.Option("-s", "--system", metavar="TEXT", help="System prompt.")
     ] = None,
+    template: Annotated[
+        str | None,
+        typer.Option("-t", "--template", metavar="NAME", help="A prompt template of the configuration."),
+    ] = None,
+    param: Annotated[
+        list[str] | None,
+        typer.Option("-p", "--param", metavar="K=V", help="What $K in the template is; repeatable."),
+    ] = None,
     attach: Annotated[
         list[Path] | None,
         typer.Option("-a", "--attach", metavar="FILE", help="An image or a text file; repeatable."),
     ] = None,
     schema: Annotated[
         Path | None, typer.Option("--schema", metavar="FILE", help="JSON Schema for the answer.")
+    ] = None,
+    expect: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--expect",
+            metavar="WHAT",
+            help="json, nonempty, complete or regex:RE: another answer is none; repeatable.",
+        ),
     ] = None,
     max_tokens: Annotated[int | None, typer.Option("--max-tokens", metavar="N", min=1)] = None,
     temperature: Annotated[float | None, typer.Option("--temperature", metavar="X")] = None,
@@ -85,7 +97,24 @@ def command(
         Path | None,
         typer.Option("-o", "--output", metavar="FILE", help="Write the answer there; '-': standard output."),
     ] = None,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Neither use a stored answer nor store this one.")
+    ] = False,
+    refresh: Annotated[
+        bool,
+        typer.Option("--refresh", help="Ask a model although an answer is stored, and store the new one."),
+    ] = False,
     no_fallback: Annotated[bool, typer.Option("--no-fallback", help="Ask the first target only.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Only a model's answer will do.")] = False,
+    wait: Annotated[
+        str | None,
+        typer.Option(
+            "--wait", metavar="DURATION", help="When every circuit is open, wait for the first trial."
+        ),
+    ] = None,
+    queue: Annotated[
+        bool, typer.Option("--queue", help="When nothing can answer, keep the request for `queue run`.")
+    ] = False,
     no_stream: Annotated[  # noqa: ARG001 - every answer is whole
         bool,
         typer.Option("--no-stream", help="Print the answer when it is whole (always so in this version)."),
@@ -107,15 +136,22 @@ def command(
       git diff | llmfail ask "Write a commit message" -f cover_letter
 
       llmfail ask "Say hello" --drill anthropic=503,openai=hangx2 --json
+
+      llmfail ask -f pii_detection --schema pii.json <letter.txt
+
+      llmfail ask -t vpr_prompt -p cv="$(cat cv.txt)" -p job=baker
     """
     options: Globals = ctx.obj
     question = ask_of(
-        _prompt(prompt, quiet=options.quiet),
+        prompt_of(prompt, quiet=options.quiet) or "",
         feature=feature,
         model=model or (),
         attachments=[_attachment(path) for path in attach or ()],
         system=None if system is None else text_of("--system", system),
-        schema=_schema(schema),
+        schema=None if schema is None else schema_of(schema),
+        template=template,
+        parameters=_parameters(param or ()),
+        expect=[text_of("--expect", text) for text in expect or ()],
         max_tokens=max_tokens,
         temperature=_temperature(temperature),
         stop=tuple(text_of("--stop", text) for text in stop or ()),
@@ -124,6 +160,10 @@ def command(
         fallback=not no_fallback,
         max_cost=_dollars(max_cost),
         user=None if user is None else text_of("--user", user),
+        cache=_cache(no_cache=no_cache, refresh=refresh),
+        strict=strict,
+        wait=seconds_from("--wait", wait) or 0.0,
+        queue=queue,
     )
     with destination(output) as write:
         receipt = _receipt(options, question, drill)
@@ -136,47 +176,28 @@ def command(
         raise typer.Exit(receipt.error.code)
 
 
-def _prompt(argument: str | None, *, quiet: bool) -> str:
-    prompt = prompt_of(argument, quiet=quiet)
-    if prompt is None:
-        raise UsageError('there is no prompt: llmfail ask "…", or pipe one to standard input')
-    return prompt
+def _parameters(written: Sequence[str]) -> dict[str, str]:
+    parameters: dict[str, str] = {}
+    for one in written:
+        name, equals, value = text_of("--param", one).partition("=")
+        if not equals or not name:
+            raise UsageError(f"--param is written NAME=VALUE, got {one!r}")
+        if name in parameters:
+            raise UsageError(f"--param {name} is given twice")
+        parameters[name] = value
+    return parameters
+
+
+def _cache(*, no_cache: bool, refresh: bool) -> Literal["use", "refresh", "off"]:
+    if no_cache and refresh:
+        raise UsageError("--no-cache stores nothing and --refresh stores a new answer; say one of them")
+    return "off" if no_cache else "refresh" if refresh else "use"
 
 
 def _attachment(path: Path) -> Attachment:
     name = text_of("the name of an attachment", path.name)
     data = bytes_of(path, LARGEST_ATTACHMENT)
     return Attachment(name, IMAGES.get(path.suffix.lower(), "text/plain"), data)
-
-
-def _schema(path: Path | None) -> dict[str, Any] | None:
-    if path is None:
-        return None
-    data = bytes_of(path, LARGEST_SCHEMA).removeprefix(BOM_UTF8)
-    try:
-        schema = msgspec.json.decode(data)  # strict: NaN, 1e400 and half surrogates are no JSON
-    except RecursionError:
-        raise UsageError(f"{path} is not a JSON Schema: it is nested too deeply") from None
-    except ValueError as error:
-        raise UsageError(f"{path} is not JSON: {error}") from error
-    if not isinstance(schema, dict):
-        raise UsageError(f"{path} is not a JSON Schema: it must be an object")
-    if _is_deeper(schema, DEEPEST_SCHEMA):
-        raise UsageError(f"{path} is not a JSON Schema: it is nested too deeply")
-    return schema
-
-
-def _is_deeper(value: object, most: int) -> bool:
-    level = [value]
-    for _ in range(most):
-        level = [inner for outer in level for inner in _parts(outer)]
-    return bool(level)
-
-
-def _parts(value: object) -> Iterable[object]:
-    if isinstance(value, dict):
-        return value.values()
-    return value if isinstance(value, list) else ()
 
 
 def _temperature(value: float | None) -> float | None:
@@ -199,7 +220,7 @@ def _dollars(text: str | None) -> Decimal | None:
 
 def _receipt(options: Globals, question: Ask, drill: str | None) -> Receipt:
     if drill is None:
-        with client_of(options) as client, spinner("asking …", quiet=options.quiet):
+        with spinner("asking …", quiet=options.quiet) as pause, client_of(options, pause) as client:
             return client.receipt(question)
     from llmfail.drill import rehearsal  # noqa: PLC0415 - start-up: only a drill needs it
 
@@ -223,8 +244,9 @@ def _report(options: Globals, receipt: Receipt) -> None:
 def _tell(options: Globals, receipt: Receipt) -> None:
     curious = options.verbose > 0 or (sys.stderr is not None and sys.stderr.isatty())
     if curious or receipt.tier != 0:
-        for entry in receipt.trail[:-1]:
-            say(_line(entry), quiet=options.quiet)
+        for entry in receipt.trail:
+            if entry.outcome != "ok":
+                say(_line(entry), quiet=options.quiet)
         say(_answered(receipt), quiet=options.quiet)
 
 
@@ -238,4 +260,18 @@ def _line(entry: Entry) -> str:
 def _answered(receipt: Receipt) -> str:
     cost = usd(receipt.cost)
     spent = "price unknown" if cost is None else f"${cost}"
-    return f"{receipt.target} answered (tier {receipt.tier}, {receipt.latency_ms} ms, {spent})"
+    return f"{_who(receipt)} (tier {receipt.tier}, {receipt.latency_ms} ms, {spent})"
+
+
+def _who(receipt: Receipt) -> str:
+    match receipt.source:
+        case "model" if receipt.tier == DEGRADED:
+            return f"{receipt.target} answered a simplified prompt"
+        case "model":
+            return f"{receipt.target} answered"
+        case "cache":
+            return f"{receipt.target} answered this before"
+        case "stale_cache":
+            return f"no model answered; this is what {receipt.target} said before"
+        case source:
+            return f"no model answered; this is the feature's {source}"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable
 
 from llmfail.cli.options import Globals, current_directory
 from llmfail.cli.output import say
@@ -16,11 +18,12 @@ def settings_of(options: Globals) -> Settings:
     return load(options.config, os.environ, current_directory(), options.state_dir)
 
 
-def client_of(options: Globals) -> Client:
+def client_of(options: Globals, pause: Callable[[float], None] = time.sleep) -> Client:
     return Client(
         settings=settings_of(options),
         state_dir=options.state_dir,
         warn=lambda text: say(f"warning: {text}", quiet=options.quiet),
+        pause=pause,
     )
 
 

@@ -6,11 +6,17 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from functools import partial
+from math import ceil
+from typing import TYPE_CHECKING, Any
 
 from llmfail.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.status import Status
 
 _KEPT_CONTROLS = "\n\t"
 
@@ -89,17 +95,29 @@ def line_of(text: str) -> bytes:
 
 
 @contextmanager
-def spinner(text: str, *, quiet: bool) -> Iterator[None]:
-    """Something that moves on a terminal while a call is under way."""
+def spinner(text: str, *, quiet: bool) -> Iterator[Callable[[float], None]]:
+    """Something that moves on a terminal while a call is under way. Yields how to pause: on a terminal with a
+    countdown.
+    """
     if quiet or sys.stderr is None or not sys.stderr.isatty():
-        yield
+        yield time.sleep
         return
     from rich.console import Console  # noqa: PLC0415 - start-up: only a terminal needs it
 
     status = Console(stderr=True).status(text)
     status.start()
     try:
-        yield
+        yield partial(_count_down, status, text)
     finally:
         with suppress(OSError):  # a terminal that was closed
             status.stop()
+
+
+def _count_down(status: Status, text: str, seconds: float) -> None:
+    """A pause too short to read about is not told."""
+    ends_at = time.monotonic() + seconds
+    while (left := ends_at - time.monotonic()) > 0:
+        if seconds >= 1:
+            status.update(f"waiting {ceil(left)} s for the next try …")
+        time.sleep(min(left, 1.0))
+    status.update(text)

@@ -57,7 +57,7 @@ def picture(screen: Console, status: Status, now: float, *, verbose: bool) -> Re
     """Verdict, targets, how many are hidden, totals, alerts. ``verbose`` hides nothing."""
     hidden = [] if verbose else [one for one in status.targets if _is_idle(one)]
     shown = [one for one in status.targets if one not in hidden]
-    about = [*(Text(line, "dim") for line in (*_hidden(hidden), *_totals(status)))]
+    about = [*(Text(line, "dim") for line in (*_hidden(hidden), *_totals(status), *_kept(status)))]
     alerts = [Text(f"{alert.level}: {alert.message}", STYLES[alert.level]) for alert in status.alerts]
     return sections(
         screen,
@@ -116,6 +116,16 @@ def _totals(status: Status) -> Iterator[str]:
     yield f"{figures['total_requests']} asked in the last 24 hours: {shares}"
     latencies = milliseconds(figures["avg_latency_ms"]), milliseconds(figures["p95_latency_ms"])
     yield f"{latencies[0]} on average, p95 {latencies[1]}; store: {status.store}"
+
+
+def _kept(status: Status) -> Iterator[str]:
+    """Stored answers and requests for later, where there are any."""
+    cache, pending = status.cache, status.holdings.pending
+    if cache["entries"] or cache["hits"]:
+        served = f"{cache['hits']} of {cache['hits'] + cache['misses']} asks"
+        yield f"cache: {cache['entries']} answers in {cache['bytes'] / 1e6:.1f} MB, which served {served}"
+    if pending:
+        yield f"queue: {pending} waiting for `llmfail queue run`"
 
 
 def _targets(screen: Console, targets: Sequence[TargetStatus], now: float) -> Table:

@@ -82,6 +82,8 @@ def _summary(preview: Preview) -> str:
     if not called:
         return f"{preview.feature}: nobody would be asked"
     more = f", {len(called) - 1} more behind it" if len(called) > 1 else ""
+    if preview.cache == "hit":
+        return f"{preview.feature}: a stored answer would do; else {called[0]} would be asked first{more}"
     return f"{preview.feature}: {called[0]} would be asked first{more}"
 
 

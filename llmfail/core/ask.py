@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
-from msgspec import Struct
+from msgspec import Struct, field
 
+from llmfail.core.expect import Expectation
 from llmfail.core.model import Attachment, Message, Target
 
 DEFAULT_FEATURE = "default"
@@ -14,7 +15,9 @@ DEFAULT_FEATURE = "default"
 
 class Ask(Struct, frozen=True):
     """One question. ``targets`` replaces the feature's chain; durations are in seconds. ``max_cost`` is what
-    it may cost altogether, in pico-dollars; ``user`` is whose budget it goes on.
+    it may cost altogether, in pico-dollars; ``user`` is whose budget it goes on. ``cache``: with ``refresh``
+    stored answers are not read, but written. ``strict`` refuses degraded answers; ``wait`` is how long to
+    wait for an open circuit; ``queue`` keeps the request for later when nothing answers.
     """
 
     messages: tuple[Message, ...]
@@ -31,9 +34,17 @@ class Ask(Struct, frozen=True):
     ref: str | int | None = None
     max_cost: int | None = None
     user: str | None = None
+    template: str | None = None
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    expect: Expectation = Expectation()
+    cache: Literal["use", "refresh", "off"] = "use"
+    strict: bool = False
+    wait: float = 0.0
+    queue: bool = False
 
     @property
     def prompt(self) -> str:
+        """What the caller typed, before any template."""
         return "\n\n".join(message.text for message in self.messages)
 
 

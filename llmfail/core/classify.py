@@ -55,8 +55,10 @@ def of_failure(error: WireError | MalformedReply, hide: Secret | None = None) ->
             return Outcome(Kind.NETWORK, note)
 
 
-def of_completion(completion: Completion, hide: Secret | None = None) -> Outcome:
-    """The outcome of a decoded answer, before anybody's ``expect``. One cut at its length is one."""
+def of_completion(completion: Completion, hide: Secret | None = None, *, nonempty: bool = True) -> Outcome:
+    """The outcome of a decoded answer, apart from what else anybody expects of it. One cut at its length is
+    one.
+    """
     detail = one_line(completion.detail, hide)
     if completion.finish_reason == "refusal":
         return Outcome(Kind.REFUSAL, detail or "the model refused", status=200)
@@ -65,7 +67,7 @@ def of_completion(completion: Completion, hide: Secret | None = None) -> Outcome
     failed = _FINISHES.get(completion.detail.lower())
     if completion.finish_reason == "other" and failed:
         return Outcome(failed, f"the answer ended with {detail}", status=200)
-    if not completion.text.strip():
+    if nonempty and not completion.text.strip():
         return Outcome(Kind.REJECTED_ANSWER, _why_empty(completion), status=200)
     return Outcome(Kind.OK, status=200)
 

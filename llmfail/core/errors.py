@@ -8,6 +8,7 @@ LlmfailError
 ├── WireError                    no whole HTTP reply arrived; the engine turns it into an outcome
 ├── MalformedReply               a reply is not what its wire format promises; likewise
 ├── TokenRefused                 credentials give no token (llmfail.tokens); carries its outcome
+├── CommandFailed                a degrade command gave no answer; the ladder goes on
 └── AskError                     no answer; carries the receipt
     ├── Unavailable          3   every target failed or is unavailable
     ├── OverBudget           4   a budget or --max-cost refused the call
@@ -79,6 +80,10 @@ class WireError(LlmfailError):
 
 class MalformedReply(LlmfailError):  # noqa: N818 - the outcome is called malformed
     """A 2xx reply whose body is not an answer in its wire format."""
+
+
+class CommandFailed(LlmfailError):  # noqa: N818 - named for what it says
+    """A degrade command gave no answer: which, what became of it, and the last line of its errors."""
 
 
 class AskError(LlmfailError):

@@ -91,6 +91,14 @@ class BudgetStatus(Struct, frozen=True):
         return shown if cover.each is None else {**shown, "each": cover.each, "key": cover.bucket}
 
 
+class Holdings(Struct, frozen=True):
+    """What is kept besides the state: stored answers, their bytes, and requests for later."""
+
+    entries: int = 0
+    bytes: int = 0
+    pending: int = 0
+
+
 class Status(Struct, frozen=True):
     health: Health
     targets: tuple[TargetStatus, ...]
@@ -102,6 +110,7 @@ class Status(Struct, frozen=True):
     readable: bool = True
     budgets: tuple[BudgetStatus, ...] = ()
     prices_as_of: str | None = None
+    holdings: Holdings = Holdings()
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -110,10 +119,19 @@ class Status(Struct, frozen=True):
             "routing": _routing(self.routing),
             "budgets": [budget.to_json() for budget in self.budgets],
             "alerts": [_alert(alert) for alert in self.alerts],
-            "cache": {"entries": 0, "hits": 0, "misses": 0, "bytes": 0},
-            "queue": {"pending": 0},
+            "cache": self.cache,
+            "queue": {"pending": self.holdings.pending},
             "prices_as_of": self.prices_as_of,
             "store": self.store,
+        }
+
+    @property
+    def cache(self) -> dict[str, int]:
+        return {
+            "entries": self.holdings.entries,
+            "hits": self.routing.hits,
+            "misses": self.routing.misses,
+            "bytes": self.holdings.bytes,
         }
 
 

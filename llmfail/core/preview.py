@@ -14,6 +14,8 @@ from llmfail.core.pricing import cost, most
 from llmfail.core.receipt import usd
 from llmfail.core.tokens import Calibration
 
+AtHand = Literal["hit", "stale", "miss", "off"]
+"""What a stored answer would do: serve, serve when no model does, nothing; ``off``: none are stored."""
 USUAL_OUTPUT = 500
 """Output tokens of a usual answer, for an estimate without history."""
 
@@ -43,11 +45,12 @@ class Preview(Struct, frozen=True):
     feature: str
     steps: tuple[Step, ...]
     degrade: tuple[str, ...]
+    cache: AtHand
 
     def to_json(self) -> dict[str, Any]:
         return {
             "feature": self.feature,
-            "cache": "off",
+            "cache": self.cache,
             "candidates": [step.to_json() for step in self.steps],
             "degrade": list(self.degrade),
         }

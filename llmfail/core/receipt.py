@@ -4,6 +4,7 @@ tests read these values.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -15,6 +16,8 @@ from llmfail.core.model import Embedding, FinishReason, Target, Usage
 
 Source = Literal["model", "cache", "stale_cache", "template", "rules", "command", "text", "none"]
 PICO = Decimal(10) ** 12
+DEGRADED = 4
+"""The tier of what is no model's answer to the request as it was."""
 
 
 class Skip(StrEnum):
@@ -92,6 +95,8 @@ class Receipt(Struct, frozen=True):
     embedding: Embedding | None = None
     warnings: tuple[str, ...] = ()
     """For people, on standard error; not part of the JSON."""
+    looked: bool = False
+    """Whether a stored answer would have done; not part of the JSON."""
 
     @property
     def ok(self) -> bool:
@@ -119,6 +124,12 @@ class Receipt(Struct, frozen=True):
             "error": _failure(self.error),
             "trail": [entry.to_json() for entry in self.trail],
         }
+
+
+def total(trail: Sequence[Entry]) -> int | None:
+    """What it cost altogether: unknown as soon as one part of it is."""
+    costs = [entry.cost for entry in trail]
+    return None if None in costs else sum(cost or 0 for cost in costs)
 
 
 def usd(pico: int | None) -> str | None:

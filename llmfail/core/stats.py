@@ -34,7 +34,9 @@ class Tally(Record, frozen=True):
 
 
 class Routing(Record, frozen=True):
-    """One hour of asks. ``met_open``: asks that found at least one circuit open."""
+    """One hour of asks. ``met_open``: asks that found at least one circuit open. ``hits`` and ``misses``:
+    asks for which a stored answer would have done.
+    """
 
     asks: int = 0
     fallbacks: int = 0
@@ -43,6 +45,8 @@ class Routing(Record, frozen=True):
     met_open: int = 0
     latency_ms: int = 0
     latencies: Histogram = field(default_factory=dict)
+    hits: int = 0
+    misses: int = 0
 
 
 class Thresholds(Struct, frozen=True):
@@ -82,7 +86,10 @@ def count_call(
     )
 
 
-def count_ask(routing: Routing, *, tier: int, ok: bool, met_open: bool, latency_ms: int) -> Routing:
+def count_ask(
+    routing: Routing, *, tier: int, ok: bool, met_open: bool, latency_ms: int, hit: bool | None = None
+) -> Routing:
+    """``hit``: whether a stored answer served; None where none would have done."""
     return replace(
         routing,
         asks=routing.asks + 1,
@@ -92,6 +99,8 @@ def count_ask(routing: Routing, *, tier: int, ok: bool, met_open: bool, latency_
         met_open=routing.met_open + met_open,
         latency_ms=routing.latency_ms + latency_ms,
         latencies=observe(routing.latencies, latency_ms),
+        hits=routing.hits + (hit is True),
+        misses=routing.misses + (hit is False),
     )
 
 
@@ -122,6 +131,8 @@ def sum_routings(routings: Iterable[Routing]) -> Routing:
             met_open=total.met_open + routing.met_open,
             latency_ms=total.latency_ms + routing.latency_ms,
             latencies=merge(total.latencies, routing.latencies),
+            hits=total.hits + routing.hits,
+            misses=total.misses + routing.misses,
         )
     return total
 

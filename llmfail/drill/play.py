@@ -176,7 +176,7 @@ class Play:
 
     def _ports(self) -> ports.Ports:
         return replace(
-            ports.blocking(self._send, self._store, self._house.catalogue),
+            ports.blocking(self._send, ports.Stores(self._store), self._house.catalogue),
             sleep=_no_time,
             monotonic=self.clock,
             wall=self.clock,

@@ -15,10 +15,15 @@ from llmfail.core.breaker import State
 from llmfail.core.model import Target
 from llmfail.core.receipt import Receipt
 from llmfail.drill.play import Cast, Play
-from llmfail.settings.types import Step
+from llmfail.settings.types import Cached, Command, Fixed, Queue, Rules, Step, Template
 
-DEGRADES: tuple[type[Step], ...] = ()
-"""The degrade steps that answer when every model is down. This version carries none of them out."""
+DEGRADES: tuple[type[Step], ...] = (Template, Rules, Command, Fixed)
+"""The degrade steps that answer when every model is down."""
+ELSEWHERE: Mapping[type[Step], str] = {
+    Cached: "a stored answer serves where there is one",
+    Queue: "the request is queued",
+}
+"""What other steps do in earnest. A drill stores and keeps nothing."""
 DOWN = "503"
 RETRY_AFTER = 30.0
 """What the rate-limited provider asks for, in seconds."""
@@ -162,9 +167,10 @@ def everything_down(play: Play) -> Scene:
     if receipt.retry_at is not None:
         when = "tells when to retry"
         told = f"{told}, retry in {_seconds(receipt.retry_at - play.clock.now)}"
-    later = " (this version does not degrade)" if play.cast.feature.degrade else ""
+    words = [ELSEWHERE[type(step)] for step in play.cast.feature.degrade if type(step) in ELSEWHERE]
+    earnest = f" (in earnest {', else '.join(words)})" if words else ""
     return Scene(
-        ok, "exit 3, and when to retry", told, receipt, f"everything down: exit {code}, {when}{later}"
+        ok, "exit 3, and when to retry", told, receipt, f"everything down: exit {code}, {when}{earnest}"
     )
 
 

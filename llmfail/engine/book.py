@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from llmfail.core.allowance import Unsettled
 from llmfail.core.receipt import Failure, Receipt, Skip, iso, usd
 from llmfail.core.record import (
     Record,
@@ -21,6 +20,9 @@ from llmfail.core.record import (
 )
 from llmfail.core.stats import HOUR, KEPT_HOURS, Routing, count_ask, hour_of
 from llmfail.engine.ports import Ports
+
+if TYPE_CHECKING:
+    from llmfail.core.allowance import Unsettled
 
 LOG = "log"
 LOG_LENGTH = 2000
@@ -79,6 +81,7 @@ def _enter(receipt: Receipt, kept: dict[str, Any], hour: int, values: Values, no
         ok=receipt.ok,
         met_open=any(line.outcome == Skip.CIRCUIT_OPEN for line in receipt.trail),
         latency_ms=receipt.latency_ms,
+        hit=receipt.source == "cache" if receipt.looked else None,
     )
     counted = {routing_key(hour): Write(dump(routing), float((hour + KEPT_HOURS) * HOUR))}
     return ours({**counted, **_append(kept, values, now)}, values)

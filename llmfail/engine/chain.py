@@ -16,7 +16,9 @@ from llmfail.core.allowance import Claim, spending_of
 from llmfail.core.ask import Ask
 from llmfail.core.budget import Cover
 from llmfail.core.errors import UsageError
+from llmfail.core.expect import Expectation
 from llmfail.core.gate import tally_key
+from llmfail.core.kept import Terms
 from llmfail.core.model import Request, Target
 from llmfail.core.plan import Candidate, Chance, arrange, order_of
 from llmfail.core.record import Record, Values, Write, Writes, dump, recall
@@ -24,9 +26,10 @@ from llmfail.core.stats import Tally, hour_of, percentile, sum_tallies
 from llmfail.core.tokens import Size
 from llmfail.engine.calendar import zone_of
 from llmfail.engine.ports import Ports
+from llmfail.engine.request import expectation_of, request_of, terms_of
 from llmfail.engine.route import Routes, fallbacks_of
 from llmfail.settings.settings import Settings
-from llmfail.settings.types import Defaults, Fallback, Feature
+from llmfail.settings.types import Fallback, Feature
 
 LATENCY_HOURS = 24
 SHORT_WAIT = 1.0
@@ -64,6 +67,11 @@ class Job(Struct, frozen=True):
     max_cost: int | None
     allow_unknown: bool
     refuse_when_down: bool
+    expected: Expectation
+    terms: Terms | None
+    """How old stored answers may be; None: there are none."""
+    wait: float
+    """How long to wait for an open circuit."""
 
 
 async def job_of(
@@ -73,10 +81,10 @@ async def job_of(
     ports: Ports,
     *,
     vectors: bool = False,
-    weighed: bool = False,
+    previewed: bool = False,
 ) -> Job:
-    """``vectors``: embeddings are wanted; ``weighed``: the size of the request is, however small. Raises
-    UsageError for what is not configured.
+    """``vectors``: embeddings are wanted; ``previewed``: nothing will be sent, so there need be no prompt,
+    and the size of the request counts however small it is. Raises UsageError for what is not configured.
     """
     feature = settings.feature(ask.feature)
     candidates = _candidates(settings, routes, feature, ask)
@@ -97,7 +105,8 @@ async def job_of(
     tight = not ask.targets and await _is_tight(covers, ports)
     ordered = arrange(arranged, "cost", Chance(at=moment)) if tight else arranged
     numbers = settings.resolved(feature)
-    request = request_of(feature, numbers, ask)
+    expected = expectation_of(settings, feature, ask)
+    request = request_of(settings, feature, ask, expected, blank=previewed)
     return Job(
         id=ports.new_id(),
         feature=feature.name,
@@ -106,9 +115,9 @@ async def job_of(
         rounds=numbers.retries,
         target_retries=numbers.target_retries,
         stop_on_refusal=feature.on_refusal == "stop",
-        deadline=numbers.deadline if ask.deadline is None else ask.deadline,
+        deadline=numbers.deadline + ask.wait if ask.deadline is None else ask.deadline,
         fair_deadline=numbers.deadline,
-        size=_size(settings, routes, ordered, request, weighed=weighed or ask.max_cost is not None),
+        size=_size(settings, routes, ordered, request, weighed=previewed or ask.max_cost is not None),
         output=request.max_tokens,
         primary=arranged[0].target,
         downgraded=tight,
@@ -117,6 +126,9 @@ async def job_of(
         max_cost=ask.max_cost,
         allow_unknown=settings.on_unknown_price == "allow",
         refuse_when_down=settings.on_store_error == "refuse",
+        expected=expected,
+        terms=None if vectors else terms_of(settings, feature, ask),
+        wait=ask.wait,
     )
 
 
@@ -154,17 +166,6 @@ def patience(left: float, *, others: bool) -> float:
     """
     most = max(left, 0.0) / 2
     return min(SHORT_WAIT, most) if others else most
-
-
-def request_of(feature: Feature, numbers: Defaults, ask: Ask) -> Request:
-    return Request(
-        messages=ask.messages,
-        system=feature.system if ask.system is None else ask.system,
-        max_tokens=numbers.max_tokens if ask.max_tokens is None else ask.max_tokens,
-        temperature=numbers.temperature if ask.temperature is None else ask.temperature,
-        stop=ask.stop,
-        schema=ask.schema,
-    )
 
 
 def _candidates(settings: Settings, routes: Routes, feature: Feature, ask: Ask) -> tuple[Candidate, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -13,9 +13,10 @@ from llmfail.core.allowance import Claim, NearlySpent, Notice, Unsettled
 from llmfail.core.ask import Ask, question
 from llmfail.core.budget import fraction
 from llmfail.core.ending import failure
+from llmfail.core.fingerprint import fingerprint
 from llmfail.core.model import Completion, Embedding, Target
 from llmfail.core.plan import Candidate
-from llmfail.core.receipt import Entry, Receipt, usd
+from llmfail.core.receipt import Receipt, total, usd
 from llmfail.core.record import Step, together
 from llmfail.engine import book
 from llmfail.engine.chain import Job, claim_of, job_of, patience
@@ -23,13 +24,13 @@ from llmfail.engine.exchange import Exchange, completion, embedding
 from llmfail.engine.ledger import unguarded
 from llmfail.engine.ports import Onlooker, Ports
 from llmfail.engine.route import Routes
+from llmfail.engine.shelf import reader_of
 from llmfail.engine.walk import Found, Walk
 from llmfail.settings.settings import Settings
-from llmfail.settings.types import Fixed
-from llmfail.settings.types import Step as DegradeStep
 
 if TYPE_CHECKING:
-    from llmfail.core.preview import Preview
+    from llmfail.core.preview import AtHand, Preview
+    from llmfail.core.preview import Step as PlanStep
 
 RETRYABLE = frozenset({3, 6, 7})
 """Exit codes after which asking again later may help."""
@@ -46,10 +47,20 @@ class Engine:
         self.ports = ports
         self._routes = Routes(settings, ports.catalogue)
 
-    async def ask(self, ask: Ask) -> Receipt:
-        """Raises UsageError for what is not configured; everything else is in the receipt."""
+    async def ask(self, ask: Ask, *, ladder: bool = True) -> Receipt:
+        """Raises UsageError for what is not configured; everything else is in the receipt. ``ladder``: the
+        feature's ``degrade`` steps may answer when no model does.
+        """
+        started = self.ports.monotonic()
         job = await job_of(self.settings, self._routes, ask, self.ports)
-        return await self._walk(job, ask, completion(job.request))
+        below = ladder and (ask.queue or bool(self.settings.feature(ask.feature).degrade))
+        receipt = await self._walk(job, ask, completion(job.request, job.expected), last=not below)
+        if receipt.error is None or not below:
+            return receipt
+        degraded = await self._degraded(receipt, job, ask, started + job.deadline)
+        degraded = replace(degraded, latency_ms=self._since(started))
+        await self._keep([self._entry(degraded, ask)])
+        return degraded
 
     async def embed(self, ask: Ask) -> Receipt:
         """One vector per message of the ask."""
@@ -62,9 +73,10 @@ class Engine:
     async def plan(self, ask: Ask) -> Preview:
         """What ``ask`` would do now; nothing is sent, nothing is recorded."""
         from llmfail.core.preview import Preview, step_of  # noqa: PLC0415 - start-up: an ask needs none
+        from llmfail.engine.ladder import step_name  # noqa: PLC0415 - as above
 
         onlooker = replace(self.ports, keeper=Onlooker(self.ports.keeper))
-        job = await job_of(self.settings, self._routes, ask, onlooker, weighed=True)
+        job = await job_of(self.settings, self._routes, ask, onlooker, previewed=True)
         moment = self.ports.wall()
         claims = [self._claim(job, place, moment) for place in range(len(job.candidates))]
         gates_of = [self._routes[candidate.target].gate for candidate in job.candidates]
@@ -79,8 +91,21 @@ class Engine:
             reason, note = (found.reason, found.note) if found else (None, "")
             known = allowance.calibration(candidate.target, values)
             steps.append(step_of(candidate, claim, known, reason, note))
-        degrade = tuple(map(_step_name, self.settings.feature(ask.feature).degrade))
-        return Preview(job.feature, tuple(steps), degrade)
+        degrade = tuple(map(step_name, self.settings.feature(ask.feature).degrade))
+        return Preview(job.feature, tuple(steps), degrade, await self._at_hand(job, steps))
+
+    async def _at_hand(self, job: Job, steps: Sequence[PlanStep]) -> AtHand:
+        """What a stored answer would do: one of a target before or instead of the first that would be called
+        is a hit.
+        """
+        reader = reader_of(self.ports, job.terms, job.expected)
+        if reader is None:
+            return "off"
+        prints = [fingerprint(job.request, self._routes[one.target].endpoint) for one in job.candidates]
+        first = next((place for place, step in enumerate(steps) if step.decision == "call"), len(prints))
+        if await reader.fresh(prints[: first + 1]):
+            return "hit"
+        return "stale" if await reader.stale(prints) else "miss"
 
     def _claim(self, job: Job, place: int, moment: float) -> Claim:
         """What an ask would claim of its candidate in that place, if it came to it at once."""
@@ -94,23 +119,49 @@ class Engine:
         """Ask one target something tiny; what it says of the target is recorded, the ask itself is not."""
         ask = Ask(question(PROBE), targets=(target,), max_tokens=PROBE_TOKENS, fallback=False)
         job = replace(await job_of(self.settings, self._routes, ask, self.ports), rounds=0)
-        return await self._walk(job, ask, completion(job.request), kept=False)
+        return await self._walk(job, ask, completion(job.request, job.expected), kept=False)
 
-    async def _walk(self, job: Job, ask: Ask, exchange: Exchange, *, kept: bool = True) -> Receipt:
-        """``kept``: counted and logged as an ask; what was learnt of the targets is recorded in any case."""
+    async def _walk(
+        self, job: Job, ask: Ask, exchange: Exchange, *, kept: bool = True, last: bool = True
+    ) -> Receipt:
+        """``kept``: counted and logged as an ask, unless it has no answer and something else is tried behind
+        it (not ``last``); what was learnt of the targets is recorded in any case.
+        """
         started = self.ports.monotonic()
         walk = Walk(self._routes, self.ports, job, exchange)
         entries = []
         try:
             found = await walk.run()
-            latency_ms = round((self.ports.monotonic() - started) * 1000)
-            receipt = self._receipt(job, ask, walk, found, latency_ms)
-            if kept:
-                prompt = ask.prompt if self.settings.privacy.log_prompts else None
-                entries.append(book.entry(receipt, prompt, self.ports.wall()))
+            receipt = self._receipt(job, ask, walk, found, self._since(started))
+            if kept and (last or receipt.ok):
+                entries.append(self._entry(receipt, ask))
         finally:
             await self._settled(walk, *entries)
         return replace(receipt, warnings=(*receipt.warnings, *map(_notice, walk.notices)))
+
+    async def _degraded(self, failed: Receipt, job: Job, ask: Ask, ends_at: float) -> Receipt:
+        from llmfail.engine import ladder  # noqa: PLC0415 - start-up: only when no model answers
+
+        if not ladder.may_help(failed.error):
+            return failed
+
+        async def again(job: Job) -> Receipt:
+            return await self._walk(job, ask, completion(job.request, job.expected), kept=False)
+
+        steps = ladder.steps_of(self.settings, ask)
+        prints = tuple(fingerprint(job.request, self._routes[one.target].endpoint) for one in job.candidates)
+        below = ladder.Ladder(
+            self.settings, self.ports, reader_of(self.ports, job.terms, job.expected), again, ends_at
+        )
+        return await below.descend(steps, failed, ladder.Case(job, ask, prints))
+
+    def _entry(self, receipt: Receipt, ask: Ask) -> Step:
+        prompt = ask.prompt if self.settings.privacy.log_prompts else None
+        return book.entry(receipt, prompt, self.ports.wall())
+
+    def _since(self, started: float) -> int:
+        """Milliseconds."""
+        return round((self.ports.monotonic() - started) * 1000)
 
     async def _settled(self, walk: Walk, *entries: Step) -> None:
         """Whoever is stopped in the middle of it settles what is left, and what came to light is kept."""
@@ -120,11 +171,11 @@ class Engine:
             await walk.settle()
             raise
         finally:
-            await self._keep(one for one in walk.notices if isinstance(one, Unsettled))
+            wall = self.ports.wall()
+            lost = (one for one in walk.notices if isinstance(one, Unsettled))
+            await self._keep([book.unsettled(one, self.ports.new_id(), wall) for one in lost])
 
-    async def _keep(self, lost: Iterable[Unsettled]) -> None:
-        wall = self.ports.wall()
-        steps = [book.unsettled(one, self.ports.new_id(), wall) for one in lost]
+    async def _keep(self, steps: Sequence[Step]) -> None:
         if steps:
             kept = together(steps)
             await self.ports.keeper.update(kept.keys, lambda values, now: (kept.change(values, now), None))
@@ -134,9 +185,10 @@ class Engine:
             id=job.id,
             feature=job.feature,
             trail=tuple(walk.trail),
-            cost=_total(walk.trail),
+            cost=total(walk.trail),
             latency_ms=latency_ms,
             ref=ask.ref,
+            looked=job.terms is not None and job.terms.reads,
         )
         return _failed(blank, walk) if found is None else _answered(blank, job, found)
 
@@ -145,7 +197,7 @@ def _answered(blank: Receipt, job: Job, found: Found) -> Receipt:
     answer = found.answer
     receipt = replace(
         blank,
-        source="model",
+        source="cache" if found.stored else "model",
         tier=_tier(job, found.candidate),
         target=found.candidate.target,
         response_model=answer.model,
@@ -157,7 +209,7 @@ def _answered(blank: Receipt, job: Job, found: Found) -> Receipt:
         receipt,
         answer=answer.text,
         finish_reason=answer.finish_reason,
-        warnings=_warnings(job, answer, found.dropped),
+        warnings=_warnings(job, answer),
     )
 
 
@@ -171,17 +223,6 @@ def _failed(blank: Receipt, walk: Walk) -> Receipt:
     return replace(blank, error=error, retry_at=walk.retry_at if error.code in RETRYABLE else None)
 
 
-def _step_name(step: DegradeStep) -> str:
-    """As the configuration writes it."""
-    return "text" if isinstance(step, Fixed) else type(step).__name__.lower()
-
-
-def _total(trail: Sequence[Entry]) -> int | None:
-    """Unknown as soon as one part of it is."""
-    costs = [entry.cost for entry in trail]
-    return None if None in costs else sum(cost or 0 for cost in costs)
-
-
 def _tier(job: Job, candidate: Candidate) -> int:
     if candidate.target == job.primary:
         return 0
@@ -190,13 +231,10 @@ def _tier(job: Job, candidate: Candidate) -> int:
     return 1 if candidate.target.provider == job.primary.provider else 2
 
 
-def _warnings(job: Job, answer: Completion, dropped: frozenset[str]) -> tuple[str, ...]:
-    cut = f"the answer was cut at max_tokens ({job.request.max_tokens})"
-    unheld = "the target takes no JSON Schema: the answer was not held to yours"
-    return (
-        *([cut] if answer.finish_reason == "length" else []),
-        *([unheld] if job.request.schema is not None and "schema" in dropped else []),
-    )
+def _warnings(job: Job, answer: Completion) -> tuple[str, ...]:
+    if answer.finish_reason != "length":
+        return ()
+    return (f"the answer was cut at max_tokens ({job.request.max_tokens})",)
 
 
 def _notice(notice: Notice) -> str:

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from llmfail.core import classify
 from llmfail.core.errors import MalformedReply, WireError
+from llmfail.core.expect import Expectation, objection
 from llmfail.core.masking import hides_in_answers, masked
 from llmfail.core.model import Call, Completion, Embedding, Endpoint, Reply, Request, Secret
 from llmfail.core.outcome import Kind, Outcome
@@ -42,15 +43,20 @@ class Reading(Struct, frozen=True):
 
 
 class Exchange(Struct, frozen=True):
-    """How a question is put and its answer decoded, in any wire format."""
+    """How a question is put and its answer decoded, in any wire format. ``expected`` is what an answer must
+    be to be one.
+    """
 
     encode: Callable[[WireFormat, Endpoint], Call]
     decode: Callable[[WireFormat, object], Answer]
+    expected: Expectation = Expectation()
 
 
-def completion(request: Request) -> Exchange:
+def completion(request: Request, expected: Expectation) -> Exchange:
     return Exchange(
-        lambda fmt, endpoint: fmt.encode(request, endpoint), lambda fmt, payload: fmt.decode(payload)
+        lambda fmt, endpoint: fmt.encode(request, endpoint),
+        lambda fmt, payload: fmt.decode(payload),
+        expected,
     )
 
 
@@ -79,9 +85,19 @@ def read(exchange: Exchange, endpoint: Endpoint, reply: Reply, now: float) -> Re
             outcome = classify.of_failure(error, endpoint.key)
         else:
             answer = _counted(answer)
-            outcome = classify.of_completion(answer) if isinstance(answer, Completion) else Outcome(Kind.OK)
+            outcome = _judged(answer, exchange.expected)
     free = answer is None and outcome.kind not in WORKED_ON
     return Reading(outcome, answer, reply.status, free)
+
+
+def _judged(answer: Answer, expected: Expectation) -> Outcome:
+    if not isinstance(answer, Completion):
+        return Outcome(Kind.OK)
+    outcome = classify.of_completion(answer, nonempty=expected.nonempty)
+    if outcome.kind is not Kind.OK:
+        return outcome
+    unfit = objection(expected, answer.text, answer.finish_reason)
+    return outcome if unfit is None else Outcome(Kind.REJECTED_ANSWER, unfit, status=200)
 
 
 def _counted(answer: Answer) -> Answer:

@@ -10,7 +10,7 @@ from llmfail.core import gate as gates
 from llmfail.core import override
 from llmfail.core.errors import UsageError
 from llmfail.core.model import Target
-from llmfail.core.overview import Status, TargetStatus, budget_alerts, health_of, unanswerable
+from llmfail.core.overview import Holdings, Status, TargetStatus, budget_alerts, health_of, unanswerable
 from llmfail.core.receipt import PICO
 from llmfail.core.record import Names, Values, recall
 from llmfail.core.stats import Routing, Tally, Thresholds, alerts, hour_of, sum_routings, sum_tallies
@@ -35,7 +35,7 @@ class Operator:
         self._routes = Routes(settings, ports.catalogue)
         self._ports = ports
 
-    async def status(self, store: Guarded) -> Status:
+    async def status(self, store: Guarded, holdings: Holdings) -> Status:
         """Everything about the last 24 hours, as far as the store can tell."""
         targets = await self._targets()
         wall = self._ports.wall()
@@ -62,6 +62,7 @@ class Operator:
             readable=not store.down,
             budgets=budgets,
             prices_as_of=self._routes.prices.as_of,
+            holdings=holdings,
         )
 
     async def reset(self, name: str | None) -> tuple[str, ...]:

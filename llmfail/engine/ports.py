@@ -13,21 +13,32 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from msgspec import Struct
 
+from llmfail.core.ask import Ask
 from llmfail.core.model import Call, Reply
 from llmfail.core.record import Values
 from llmfail.engine.google import GoogleTokens, Send, run_here
-from llmfail.prices import Catalogue
+from llmfail.engine.presence import Presence
 from llmfail.store.base import Change, Store
+
+if TYPE_CHECKING:
+    from llmfail.prices import Catalogue
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+class Aside(Protocol):
+    """Runs work that blocks where it holds up nobody else."""
+
+    def __call__(self, work: Callable[[], T]) -> Awaitable[T]: ...
 
 
 class Keeper(Protocol):
@@ -55,6 +66,16 @@ def new_id() -> str:
     return "".join(_ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5))
 
 
+def run_command(argv: Sequence[str], text: str, timeout: float, directory: Path) -> str:
+    from llmfail.command import run  # noqa: PLC0415 - start-up: a rare way to answer
+
+    return run(argv, text, timeout, directory)
+
+
+async def run_at_once(work: Callable[[], T]) -> T:
+    return work()
+
+
 @contextmanager
 def signals_held() -> Iterator[None]:
     """What asks this thread to stop has to wait until the block is over."""
@@ -68,10 +89,17 @@ def signals_held() -> Iterator[None]:
         signal.pthread_sigmask(how, mask)
 
 
+Enqueue = Callable[[Ask, "float | None"], str]
+"""Keeps a request for later, until that moment at least, and gives its id. Raises StoreError."""
+Command = Callable[[Sequence[str], str, float, Path], str]
+"""What a program says to a text, within so many seconds, in a directory. Raises CommandFailed."""
+
+
 class Ports(Struct, frozen=True):
     """``send`` raises WireError; ``prepare`` makes it ready, so that a call leaves without delay. ``is_down``
-    says that what is kept is not shared with other processes any more. ``monotonic`` measures durations,
-    ``wall`` names moments, in seconds.
+    says that what is kept is not shared with other processes any more. ``answers`` are the stored ones and
+    ``enqueue`` the queue, None where nothing is kept. ``aside`` runs what blocks. ``monotonic`` measures
+    durations, ``wall`` names moments, in seconds.
     """
 
     send: Send
@@ -85,6 +113,11 @@ class Ports(Struct, frozen=True):
     wall: Callable[[], float] = time.time
     draw: Callable[[], float] = draw
     new_id: Callable[[], str] = new_id
+    answers: Keeper | None = None
+    enqueue: Enqueue | None = None
+    command: Command = run_command
+    aside: Aside = run_at_once
+    presence: Presence = Presence()
 
 
 class BlockingKeeper(Struct, frozen=True):
@@ -155,12 +188,21 @@ class Onlooker(Struct, frozen=True):
         return await work
 
 
+class Stores(Struct, frozen=True):
+    """What outlives the ask: the state, the stored answers, the queue."""
+
+    state: Store
+    answers: Store | None = None
+    enqueue: Enqueue | None = None
+    is_down: Callable[[], bool] = lambda: False
+
+
 def blocking(
     send: Callable[[Call, float], Reply],
-    store: Store,
+    stores: Stores,
     catalogue: Catalogue,
     prepare: Callable[[], object] = lambda: None,
-    is_down: Callable[[], bool] = lambda: False,
+    pause: Callable[[float], None] = time.sleep,
 ) -> Ports:
     """Ports that block: for one ask at a time per thread, with ``drive``."""
 
@@ -168,25 +210,23 @@ def blocking(
         return send(call, timeout)
 
     async def sleep_now(seconds: float) -> None:
-        time.sleep(seconds)  # noqa: ASYNC251 - there is no event loop here
+        pause(seconds)
 
     return Ports(
         send=send_now,
         google_tokens=GoogleTokens(send_now),
-        keeper=BlockingKeeper(store),
+        keeper=BlockingKeeper(stores.state),
         catalogue=catalogue,
         sleep=sleep_now,
         prepare=prepare,
-        is_down=is_down,
+        is_down=stores.is_down,
+        answers=None if stores.answers is None else BlockingKeeper(stores.answers),
+        enqueue=stores.enqueue,
     )
 
 
 def aio(
-    send: Send,
-    store: Store,
-    catalogue: Catalogue,
-    prepare: Callable[[], object] = lambda: None,
-    is_down: Callable[[], bool] = lambda: False,
+    send: Send, stores: Stores, catalogue: Catalogue, prepare: Callable[[], object] = lambda: None
 ) -> Ports:
     """Ports for asyncio."""
     import asyncio  # noqa: PLC0415 - start-up: only asyncio callers need it
@@ -194,14 +234,20 @@ def aio(
     async def run_aside(argv: Sequence[str], environ: Mapping[str, str]) -> str | None:
         return await asyncio.to_thread(lambda: drive(run_here(argv, environ)))
 
+    async def run_in_a_thread(work: Callable[[], T]) -> T:
+        return await asyncio.to_thread(work)
+
     return Ports(
         send=send,
         google_tokens=GoogleTokens(send, run_aside, asyncio.Lock()),
-        keeper=ThreadedKeeper(store),
+        keeper=ThreadedKeeper(stores.state),
         catalogue=catalogue,
         sleep=asyncio.sleep,
         prepare=prepare,
-        is_down=is_down,
+        is_down=stores.is_down,
+        answers=None if stores.answers is None else ThreadedKeeper(stores.answers),
+        enqueue=stores.enqueue,
+        aside=run_in_a_thread,
     )
 
 

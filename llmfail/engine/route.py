@@ -18,9 +18,10 @@ from llmfail.core.pricing import Price
 from llmfail.core.rate import Limit
 from llmfail.engine.covers import covers_of
 from llmfail.engine.prices import Prices
+from llmfail.engine.request import endpoint_of
 from llmfail.prices import Catalogue
 from llmfail.settings.settings import Settings
-from llmfail.settings.types import Credential, Fallback, Feature, Limits, Provider
+from llmfail.settings.types import Credential, Fallback, Feature, Limits
 
 OPENROUTER = "openrouter"
 """As the catalogue calls it."""
@@ -106,7 +107,7 @@ def first_target(settings: Settings, provider: str) -> Target | None:
 
 def _route(settings: Settings, target: Target, price: Price | None) -> Route:
     provider = settings.provider_of(target)
-    endpoint = _endpoint(provider, target.model)
+    endpoint = endpoint_of(provider, target.model)
     identity = credential.identity(
         f"{endpoint.base_url} {endpoint.project} {endpoint.location}", endpoint.key
     )
@@ -140,15 +141,3 @@ def _rates(name: str, limits: Limits) -> Iterator[Limit]:
         yield Limit(f"rate/{name}/requests", name, "requests", limits.requests_per_minute, limits.burst)
     if limits.tokens_per_minute is not None:
         yield Limit(f"rate/{name}/tokens", name, "tokens", limits.tokens_per_minute)
-
-
-def _endpoint(provider: Provider, model: str) -> Endpoint:
-    return Endpoint(
-        api=provider.api,
-        base_url=provider.base_url or "",
-        model=model,
-        key=provider.token or provider.api_key,
-        api_version=provider.api_version,
-        project=provider.project,
-        location=provider.location,
-    )

@@ -1,9 +1,12 @@
-"""One ask on its way along its chain: admit, send, settle, and on to wherever the outcome leads."""
+"""One ask on its way along its chain: a stored answer, or admit, send, settle, and on to wherever the outcome
+leads.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import count
+from math import inf
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -11,7 +14,9 @@ from msgspec.structs import replace
 from llmfail.core import plan, retry
 from llmfail.core.allowance import Claim, Notice
 from llmfail.core.breaker import believed
-from llmfail.core.gate import Admitted, Settlement
+from llmfail.core.fingerprint import fingerprint as fingerprint_of
+from llmfail.core.gate import Admitted, Look, Settlement, look
+from llmfail.core.model import Completion
 from llmfail.core.outcome import CONSEQUENCES, Kind, Outcome
 from llmfail.core.plan import Candidate
 from llmfail.core.pricing import charge
@@ -24,6 +29,7 @@ from llmfail.engine.exchange import Answer, Exchange, Reading
 from llmfail.engine.ledger import LEASE_MARGIN, Ledger, Made
 from llmfail.engine.ports import Ports
 from llmfail.engine.route import Routes
+from llmfail.engine.shelf import shelf_of
 
 WALKABLE = frozenset({Skip.CIRCUIT_OPEN, Skip.PROBING, Skip.RATE_LIMITED_HERE})
 """Skips that may have passed by the next round."""
@@ -31,6 +37,9 @@ WALKABLE = frozenset({Skip.CIRCUIT_OPEN, Skip.PROBING, Skip.RATE_LIMITED_HERE})
 
 LATEST = 0.9
 """Seconds that a call may start after its place in a row: ``rate.MINUTE`` has as many to spare."""
+TRIAL_TAKES = 1.0
+"""Seconds after which to look again whether the trial of somebody else is over."""
+TICK = 0.001
 PLACES = 3
 """How often somebody who is late for a place asks for another."""
 
@@ -41,8 +50,10 @@ class Found(Struct, frozen=True):
     candidate: Candidate
     answer: Answer
     cost: int | None
-    dropped: frozenset[str]
+    dropped: frozenset[str] = frozenset()
     """The parameters that this target did not get, because it refuses them."""
+    stored: bool = False
+    """Nobody was asked: the same question has been answered before."""
 
 
 class Walk:
@@ -56,9 +67,11 @@ class Walk:
         self._job = job
         self._exchange = exchange
         self._ends_at = ports.monotonic() + job.deadline
+        self._wait_ends_at = ports.monotonic() + job.wait
         self._stopped = False
         self._needs = plan.needs_of(job.request)
         self._ledger = Ledger(ports, job)
+        self._shelf = shelf_of(ports, job.terms, job.expected, job.id)
         self._spent = 0
         self._outcomes: list[Outcome] = []
         self.trail: list[Entry] = []
@@ -92,10 +105,13 @@ class Walk:
             if found is not None or self._stopped or self.deadline_passed:
                 return found
             wait = retry.next_round(self._outcomes, made, self._job.rounds, self._ports.draw())
+            if wait is None:
+                wait, candidates = await self._until_a_trial(), self._job.candidates
+            else:
+                candidates = [one for one in candidates if self._may_help(one)]
             if wait is None or wait >= self._left():
                 return None
             await self._pause(wait)
-            candidates = [one for one in candidates if self._may_help(one)]
         return None
 
     async def _round(self, candidates: Sequence[Candidate]) -> Found | None:
@@ -104,14 +120,40 @@ class Walk:
             if obstacle is None and self._left() <= 0:
                 self.deadline_passed = True
                 obstacle = plan.Obstacle(Skip.DEADLINE, "no time was left")
+            stored = await self._stored(candidate, candidates[place + 1 :], ready=obstacle is None)
+            if stored is not None:
+                return stored
             if obstacle is not None:
                 self.trail.append(Entry(candidate.target, "skipped", obstacle.reason, note=obstacle.note))
                 continue
-            found = await self._target(candidate, candidates[place + 1 :])
+            found = await self._asked(candidate, candidates[place + 1 :])
             if found is not None or self._stopped:
                 return found
         self.deadline_passed = self.deadline_passed or self._left() <= 0
         return None
+
+    async def _stored(self, candidate: Candidate, later: Sequence[Candidate], *, ready: bool) -> Found | None:
+        """What this target said to the same question before, or is saying to somebody else right now."""
+        if self._shelf is None:
+            return None
+        fingerprint = self._fingerprint(candidate)
+        if ready:
+            kept = await self._shelf.fetch(fingerprint, self._limit(candidate, later), self._pause)
+        else:
+            kept = await self._shelf.reader.fresh([fingerprint])
+        return None if kept is None else Found(candidate, kept.completion, 0, stored=True)
+
+    async def _asked(self, candidate: Candidate, later: Sequence[Candidate]) -> Found | None:
+        """One target; whoever waits for the same answer has it, or waits no longer."""
+        if self._shelf is None:
+            return await self._target(candidate, later)
+        try:
+            found = await self._target(candidate, later)
+            if found is not None and isinstance(found.answer, Completion):
+                await self._shelf.keep(self._fingerprint(candidate), candidate.target, found.answer)
+            return found
+        finally:
+            await self._shelf.give_up()
 
     async def _target(self, candidate: Candidate, later: Sequence[Candidate]) -> Found | None:
         """One target, with its retries."""
@@ -237,6 +279,24 @@ class Walk:
             usage=answer.usage if answer else None,
         )
 
+    async def _until_a_trial(self) -> float | None:
+        """Seconds until the first open circuit allows one; None when nobody is to wait, or somebody could be
+        asked right now.
+        """
+        left = self._wait_ends_at - self._ports.monotonic()
+        usable = [one for one in self._job.candidates if plan.obstacle(one, self._needs) is None]
+        if left <= 0 or not usable:
+            return None
+        gates = [self._routes[one.target].gate for one in usable]
+        await self._ledger.before_pause()
+        values, now = await self._ports.keeper.read([key for gate in gates for key in gate.keys])
+        waits = [_until_open(look(gate, values, now), now) for gate in gates]
+        soonest = min(waits)
+        return soonest if 0 < soonest <= left else None
+
+    def _fingerprint(self, candidate: Candidate) -> str:
+        return fingerprint_of(self._job.request, self._routes[candidate.target].endpoint)
+
     async def _pause(self, seconds: float) -> None:
         if seconds > 0:
             await self._ledger.before_pause()
@@ -292,6 +352,14 @@ class Walk:
         """The earliest moment at which anybody may answer again."""
         if moment is not None:
             self.retry_at = moment if self.retry_at is None else min(self.retry_at, moment)
+
+
+def _until_open(look: Look, now: float) -> float:
+    """Seconds until a target may be asked; a trial of somebody else may be over any moment."""
+    if look.refusal is None:
+        return 0.0
+    wait = inf if look.retry_at is None else max(look.retry_at - now, TICK)
+    return min(wait, TRIAL_TAKES) if look.refusal.reason is Skip.PROBING else wait
 
 
 def _stopped(cost: int | None) -> Settlement:

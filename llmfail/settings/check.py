@@ -7,13 +7,14 @@ them, so that one broken provider does not make every chain through it wrong too
 
 from __future__ import annotations
 
-import json
 import re
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from llmfail.core.errors import UsageError
 from llmfail.core.model import Target
 from llmfail.settings.plain import Place
 from llmfail.settings.read import unknown
@@ -21,7 +22,6 @@ from llmfail.settings.settings import Settings
 from llmfail.settings.types import Expect, Feature, Provider, Rules, Template
 
 Found = Iterator[tuple[Place, str]]
-LARGEST_SCHEMA = 1_000_000
 _PARAMETERS = re.compile(r"\$\$|\$[A-Za-z_][A-Za-z0-9_]*|\$\{[A-Za-z_][A-Za-z0-9_]*\}")
 
 
@@ -59,6 +59,22 @@ def check(settings: Settings, names: Known, directory: Path) -> Found:
     yield from _budgets(settings)
     if settings.timezone is not None:
         yield from _timezone(("timezone",), settings.timezone)
+
+
+def closely(settings: Settings, directory: Path) -> Found:
+    """What takes the libraries to tell that answers are judged with, for a configuration without a problem:
+    20 ms that not every command can spare.
+    """
+    from llmfail.settings import schemas  # noqa: PLC0415 - start-up
+
+    for name, feature in settings.features.items():
+        try:
+            schemas.expectation_of(feature.expect, directory)
+        except UsageError as problem:
+            yield ("features", name, "expect"), str(problem)
+    for name, patterns in settings.rules.items():
+        for kind, pattern in patterns.items():
+            yield from _stoppable(("rules", name, kind), pattern)
 
 
 def _provider(at: Place, provider: Provider, names: Known) -> Found:
@@ -134,27 +150,17 @@ def _aliases(features: Mapping[str, Feature], names: Known) -> Found:
 def _expect(at: Place, expect: Expect, directory: Path) -> Found:
     if expect.regex is not None:
         yield from _pattern((*at, "regex"), expect.regex)
-    if expect.schema is None:
-        return
-    problem = _schema_problem(directory / expect.schema)
-    if problem:
-        yield (*at, "schema"), f"{expect.schema!r} {problem}"
+    if expect.schema is not None:
+        yield from _schema((*at, "schema"), expect.schema, directory)
 
 
-def _schema_problem(path: Path) -> str | None:
+def _schema(at: Place, name: str, directory: Path) -> Found:
+    from llmfail.settings import schemas  # noqa: PLC0415 - start-up: few features have a schema
+
     try:
-        if not path.exists():
-            return "is not there (file names are relative to the configuration)"
-        if not path.is_file():
-            return "is not a regular file"
-        if path.stat().st_size > LARGEST_SCHEMA:
-            return "is too large for a JSON Schema"
-        schema = json.loads(path.read_bytes())
-    except OSError as error:
-        return f"cannot be read: {error.strerror}"
-    except (ValueError, RecursionError):
-        return "is not JSON"
-    return None if isinstance(schema, dict) else "is not a JSON Schema: that is an object"
+        schemas.read(directory / name)
+    except schemas.NoSchema as problem:
+        yield at, f"{name!r} {problem}"
 
 
 def _template(at: Place, text: str) -> Found:
@@ -166,9 +172,21 @@ def _template(at: Place, text: str) -> Found:
 
 def _pattern(at: Place, pattern: str) -> Found:
     try:
-        re.compile(pattern)
+        with warnings.catch_warnings(action="ignore"):  # of what a later Python may understand otherwise
+            re.compile(pattern)
     except (re.error, RecursionError, OverflowError) as error:
-        yield at, f"is not a regular expression: {error}"
+        from llmfail.core.note import one_line  # noqa: PLC0415 - start-up
+
+        yield at, f"is not a regular expression: {one_line(str(error))}"
+
+
+def _stoppable(at: Place, pattern: str) -> Found:
+    from llmfail.core.pattern import check as check_pattern  # noqa: PLC0415 - start-up
+
+    try:
+        check_pattern(pattern)
+    except ValueError as error:
+        yield at, str(error)
 
 
 def _budgets(settings: Settings) -> Found:

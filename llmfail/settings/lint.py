@@ -1,10 +1,12 @@
 """What is valid and yet likely to be a mistake: the warnings of ``config check``.
 
-Nothing here stops a command. The day is an argument, and so is what is known of prices and models.
+Nothing here stops a command. The day is an argument, and so is what is known of prices and models; of files,
+only those are looked at that the configuration would run.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from datetime import date, timedelta
 from typing import Final, Protocol
@@ -12,11 +14,12 @@ from typing import Final, Protocol
 from llmfail.core.catalogue import LONG_AGO, Facts
 from llmfail.core.model import Target
 from llmfail.core.pricing import KEYS, Price
+from llmfail.settings.find import packaged
 from llmfail.settings.kinds import url_parts
 from llmfail.settings.objections import OWNERS
 from llmfail.settings.plain import Finding, Place, dotted
 from llmfail.settings.settings import Settings
-from llmfail.settings.types import Credential, Feature, Provider
+from llmfail.settings.types import Cached, Command, Credential, Feature, Fixed, Provider, Queue, Step
 
 SOON: Final = timedelta(days=90)
 ALIKE: Final = 0.9
@@ -24,17 +27,9 @@ ALIKE: Final = 0.9
 NOT_YET: Final[tuple[Place, ...]] = (
     ("defaults", "first_token_timeout"),
     ("defaults", "stall_timeout"),
-    ("cache",),
-    ("queue",),
-    ("templates",),
-    ("rules",),
-    ("features", "*", "cache"),
-    ("features", "*", "degrade"),
-    ("features", "*", "expect"),
     ("features", "*", "first_token_timeout"),
     ("features", "*", "stall_timeout"),
     ("features", "*", "hedge"),
-    ("features", "*", "template"),
 )
 """Settings that are validated but that no command of this version goes by yet."""
 
@@ -52,6 +47,7 @@ def lint(settings: Settings, tree: object, today: date, known: Known) -> tuple[F
     return (
         *_nobody(settings),
         *_features(settings, known),
+        *_ladders(settings),
         *_owners(settings),
         *_targets(settings, known, today),
         *_not_yet(tree),
@@ -115,6 +111,49 @@ def _smaller_context(at: Place, feature: Feature, settings: Settings, known: Kno
             (*at, "fallbacks"),
             f"smaller context than the {largest:,} tokens of what precedes: {', '.join(smaller)}",
         )
+
+
+def _ladders(settings: Settings) -> Iterator[Finding]:
+    """What is wrong with ``degrade`` lists."""
+    for name, feature in settings.features.items():
+        at: Place = ("features", name, "degrade")
+        yield from _unreachable(at, feature.degrade)
+        for index, step in enumerate(feature.degrade):
+            if isinstance(step, Cached) and not _stores(feature, settings):
+                yield (*at, index), "nothing is ever stored here: the cache of this feature is off"
+            if isinstance(step, Command):
+                yield from _program((*at, index), step, settings)
+
+
+def _unreachable(at: Place, steps: tuple[Step, ...]) -> Iterator[Finding]:
+    """What stands behind a text, which always answers, or behind the queue, which is always the end."""
+    last = next((index for index, step in enumerate(steps[:-1]) if isinstance(step, Fixed | Queue)), None)
+    if last is None:
+        return
+    if isinstance(steps[last], Queue):
+        message = "is never reached: `queue` before it ends the list"
+    elif isinstance(steps[last + 1], Queue):
+        message = "is reached with --strict only: `text` before it always answers"
+    else:
+        message = "is never reached: `text` before it always answers"
+    yield (*at, last + 1), message
+
+
+def _stores(feature: Feature, settings: Settings) -> bool:
+    own = feature.cache.enabled
+    return settings.cache.enabled if own is None else own
+
+
+def _program(at: Place, step: Command, settings: Settings) -> Iterator[Finding]:
+    """A program named by its path that could not be run. What ships in the package names one to replace."""
+    name = next(iter(step.command), "")
+    if "/" not in name or settings.source is None or settings.source.path == packaged():
+        return
+    path = settings.source.path.parent / name
+    if "\0" in name or not os.access(path, os.F_OK):
+        yield at, f"{name!r} is not there (a program named by its path is relative to the configuration)"
+    elif not path.is_file() or not os.access(path, os.X_OK):
+        yield at, f"{name!r} is not an executable file"
 
 
 def _owners(settings: Settings) -> Iterator[Finding]:

@@ -31,3 +31,22 @@ def open_store(
             raise UsageError("store: redis is not supported yet; use disk (shared on one host) or memory")
         case _:
             raise UsageError(f"store: must be disk, memory or redis://host:port/db, not {scheme!r}")
+
+
+def open_answers(
+    url: str,
+    state_dir: Path,
+    most: int,
+    timeout: float,
+    warn: Callable[[str], None] = lambda _text: None,
+) -> Store:
+    """Where answers are stored, at most so many bytes of them: on disk unless the state is in memory."""
+    import time  # noqa: PLC0415 - start-up, as below
+
+    if url == "memory":
+        from llmfail.store.memory import Memory  # noqa: PLC0415
+
+        return Memory(time.time)
+    from llmfail.store.answers import Answers  # noqa: PLC0415
+
+    return Answers(state_dir, most, timeout, time.time, warn)

@@ -1,4 +1,4 @@
-"""The state of all processes of one host, in one SQLite file.
+"""What all processes of one host share, in one SQLite file.
 
 Not a cache and not a database for anything else: one table of keys and JSON text. The network, the clock of
 another host and the meaning of a value have no place here. A transaction holds the write lock for some
@@ -22,7 +22,7 @@ from llmfail.store.base import Change, R
 from llmfail.store.database import failure, mapped, set_aside
 from llmfail.store.patience import Damaged, Locked, mending
 from llmfail.store.place import Identity, create, exclusive, identify, network_of, prepare
-from llmfail.store.table import open_table, read, update
+from llmfail.store.table import Room, open_table, read, update
 
 T = TypeVar("T")
 
@@ -37,6 +37,7 @@ class Disk:
     """
 
     name = "disk"
+    file = FILE
 
     def __init__(
         self,
@@ -44,11 +45,13 @@ class Disk:
         timeout: float,
         clock: Callable[[], float] = time.time,
         warn: Callable[[str], None] = lambda _text: None,
+        room: Room | None = None,
     ) -> None:
-        self.path = directory / FILE
+        self.path = directory / self.file
         self._timeout = timeout
         self._clock = clock
         self._warn = warn
+        self._room = room
         self._turn = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         self._identity: Identity | None = None
@@ -58,7 +61,7 @@ class Disk:
         return self._run(lambda connection: read(connection, keys, self._clock))
 
     def update(self, keys: Sequence[str], change: Change[R]) -> R:
-        return self._run(lambda connection: update(connection, keys, change, self._clock))
+        return self._run(lambda connection: update(connection, keys, change, self._clock, self._room))
 
     def close(self) -> None:
         """Give the file back. A later verb opens it again."""

@@ -23,8 +23,11 @@ class Guarded:
     look alive. ``down`` says that it happened; a budget that cannot be shared any more refuses on it.
     """
 
-    def __init__(self, store: Store, spare: Memory, warn: Callable[[str], None]) -> None:
+    def __init__(
+        self, store: Store, spare: Memory, warn: Callable[[str], None], kept: str = "circuits and limits"
+    ) -> None:
         self.down = False
+        self._what = kept
         self._store = store
         self._spare = spare
         self._warn = warn
@@ -84,4 +87,4 @@ class Guarded:
             }
             self._spare.update((), lambda _values, _now: (known, None))
             self.down = True
-        self._warn(f"{error}; circuits and limits of this run are kept in memory only")
+        self._warn(f"{error}; {self._what} of this run are kept in memory only")

@@ -1,4 +1,4 @@
-"""The one table of the state file: keys, texts, and when they end.
+"""The one table of a state file: keys, texts, and when they end.
 
 Raises what SQLite raises. A transaction that fails is left open for the caller to roll back.
 """
@@ -9,6 +9,7 @@ import functools
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from llmfail.core.errors import StoreError
 from llmfail.core.record import Values, Writes
@@ -31,13 +32,28 @@ UPSERT = (
     " ON CONFLICT (key) DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at"
 )
 DELETE = "DELETE FROM state WHERE key = ?"
+EVICT = (
+    "DELETE FROM state WHERE key IN"
+    " (SELECT key FROM state WHERE key GLOB ? AND expires_at > 0 ORDER BY expires_at LIMIT ?)"
+)
 EXPIRE = "DELETE FROM state WHERE key IN (SELECT key FROM state WHERE expires_at <= ? LIMIT 64)"
 EXPIRE_EVERY = 8
 """One in so many writes, by the clock's milliseconds, looks for what has expired."""
 CHECKPOINT = 4000
 """Pages of the WAL (16 MB) before they are copied, which waits for the disk; so does the last to close."""
+EVICTED_AT_ONCE = 32
+"""Rows that make room with each write: more than come in, so that a lowered limit is reached soon."""
 CHUNK = 500
 """Keys per query: an old SQLite takes at most 999 parameters."""
+
+
+class Room(NamedTuple):
+    """How much room the rows whose keys begin so may take, in bytes of the whole file. Those that end first
+    go first; other rows stay.
+    """
+
+    prefix: str
+    most: int
 
 
 def open_table(path: Path) -> sqlite3.Connection:
@@ -84,15 +100,35 @@ def read(
 
 
 def update(
-    connection: sqlite3.Connection, keys: Sequence[str], change: Change[R], clock: Callable[[], float]
+    connection: sqlite3.Connection,
+    keys: Sequence[str],
+    change: Change[R],
+    clock: Callable[[], float],
+    room: Room | None = None,
 ) -> R:
     connection.execute("BEGIN IMMEDIATE")
     now = clock()
     writes, result = change(_select(connection, keys, now), now)
     if writes:
         _write(connection, writes, now)
+        if room is not None:
+            _make_room(connection, room)
     connection.execute("COMMIT")
     return result
+
+
+def used(connection: sqlite3.Connection) -> int:
+    """Bytes that are in use, however large the file is."""
+    pages, free, size = (
+        connection.execute(f"PRAGMA {name}").fetchone()[0]
+        for name in ("page_count", "freelist_count", "page_size")
+    )
+    return int((pages - free) * size)
+
+
+def _make_room(connection: sqlite3.Connection, room: Room) -> None:
+    if used(connection) > room.most:
+        connection.execute(EVICT, (f"{room.prefix}*", EVICTED_AT_ONCE))
 
 
 def _select(connection: sqlite3.Connection, keys: Sequence[str], now: float) -> Values:

@@ -129,6 +129,7 @@ def configure(path, simulator, **rest):
             },
             "solo": {"aliases": ["alone"], "primary": "openai/gpt-6.1-terra"},
         },
+        "cache": {"enabled": False},
     }
     path.write_text(json.dumps({**document, **rest}))
     return path

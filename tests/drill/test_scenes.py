@@ -122,11 +122,31 @@ def test_everything_down_says_when_the_first_may_be_back(tmp_path):
     assert shown.receipt.retry_at is not None
 
 
-def test_degrade_steps_are_said_not_to_be_carried_out(tmp_path):
-    feature = "{primary: a/one, fallbacks: [b/two], degrade: [{text: sorry}]}"
+def test_a_degrade_step_answers_when_everything_is_down(tmp_path):
+    feature = "{primary: a/one, fallbacks: [b/two], degrade: [cached, {command: ['false']}, {text: sorry}]}"
     shown = drills.one(tmp_path, feature, "everything-down")
     assert shown.ok
-    assert shown.words.endswith("tells when to retry (this version does not degrade)")
+    assert shown.words == "everything down: text answered (tier 4)"
+
+
+def test_a_step_that_should_answer_and_does_not_breaks_the_promise(tmp_path):
+    feature = "{primary: a/one, fallbacks: [b/two], degrade: [{command: ['false']}]}"
+    shown = drills.one(tmp_path, feature, "everything-down")
+    assert not shown.ok
+
+
+def test_what_a_drill_cannot_show_is_told(tmp_path):
+    feature = "{primary: a/one, fallbacks: [b/two], degrade: [cached, queue]}"
+    shown = drills.one(tmp_path, feature, "everything-down")
+    assert shown.ok
+    earnest = "(in earnest a stored answer serves where there is one, else the request is queued)"
+    assert shown.words.endswith(f"tells when to retry {earnest}")
+
+
+def test_a_feature_without_a_fallback_survives_by_its_steps(tmp_path):
+    shown = drills.one(tmp_path, "{primary: a/one, degrade: [{text: sorry}]}", "primary-down")
+    assert shown.ok
+    assert shown.words == "survives an outage of a (text answers, tier 4)"
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ KEYS = {
 
 
 def configuration(simulator, *chain, **sections):
-    """One feature over three providers that are the simulator. Nobody is asked twice."""
+    """One feature over three providers that are the simulator. Nobody is asked twice, no answer is stored."""
     primary, *fallbacks = chain or (OPENAI, ANTHROPIC, GOOGLE)
     return {
         "version": 1,
@@ -62,6 +62,7 @@ def configuration(simulator, *chain, **sections):
             },
         },
         "features": {"default": {"primary": primary, "fallbacks": fallbacks}},
+        "cache": {"enabled": False},
     } | sections
 
 
@@ -178,7 +179,7 @@ def engine_at(llmfail, state, now):
     settings = load(llmfail.before[1], llmfail.environ, llmfail.directory, state)
     store, wire = Disk(state, 2.0, lambda: now), Wire()
     try:
-        engine = Engine(settings, ports.blocking(wire.send, store, Catalogue()))
+        engine = Engine(settings, ports.blocking(wire.send, ports.Stores(store), Catalogue()))
         return ports.drive(engine.ask(ask_of("Say hello")))
     finally:
         wire.close()

@@ -24,6 +24,7 @@ providers:
   b: {{api: openai, base_url: "http://b.invalid/v1", api_key: key-of-b-0123}}
   c: {{api: openai, base_url: "http://c.invalid/v1", api_key: key-of-c-0123}}
 {more}
+cache: {{enabled: {cached}}}
 features:
   default: {{primary: a/one, fallbacks: [a/two, b/one, c/one]{feature}}}
 """
@@ -62,6 +63,7 @@ class Stage:
     takes: dict = field(default_factory=dict)
     more: str = ""
     feature: str = ""
+    cached: bool = False
     now: float = 1_700_000_000.0
     calls: list = field(default_factory=list)
     slept: list = field(default_factory=list)
@@ -69,9 +71,10 @@ class Stage:
 
     def __post_init__(self):
         file = self.directory / "llmfail.yaml"
-        file.write_text(CONFIG.format(more=self.more, feature=self.feature))
+        file.write_text(CONFIG.format(more=self.more, feature=self.feature, cached=str(self.cached).lower()))
         self.settings = load(file, {}, self.directory, self.directory)
         self.store = Memory(lambda: self.now)
+        self.answers = Memory(lambda: self.now)
         self.tokens = Tokens()
         ids = iter(range(10**6))
         self.ports = Ports(
@@ -86,6 +89,7 @@ class Stage:
             wall=lambda: self.now,
             draw=lambda: 0.5,
             new_id=lambda: f"id{next(ids)}",
+            answers=BlockingKeeper(self.answers),
         )
         self.engine = Engine(self.settings, self.ports)
 

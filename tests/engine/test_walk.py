@@ -400,12 +400,13 @@ def test_an_output_that_is_too_long_says_nothing_about_the_context(stage):
     assert play.ask().answer == "fits"
 
 
-def test_a_schema_that_had_to_be_dropped_is_told(stage):
+def test_an_answer_is_held_to_a_schema_that_had_to_be_dropped(stage):
     refused = error(400, "unsupported_parameter", "response_format is not supported", param="response_format")
-    play = stage({"a": [refused, answer()]})
-    assert "JSON Schema" in play.ask(schema={"type": "object"}).warnings[0]
-    assert "JSON Schema" in play.ask(schema={"type": "object"}).warnings[0]
-    assert play.ask().warnings == ()
+    play = stage({"a": [refused, answer("[]"), answer("{}")], "b": [answer("{}")]})
+    asked = play.ask(schema={"type": "object"}, targets=["a/one", "b/one"])
+    assert [entry.outcome for entry in asked.trail] == ["bad_request", "rejected_answer", "ok"]
+    assert "response_format" not in play.calls[1][2]
+    assert play.ask(schema={"type": "object"}, targets=["a/one"]).ok
 
 
 def test_a_prompt_that_is_no_text_costs_no_answer_when_prompts_are_logged(stage):

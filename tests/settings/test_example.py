@@ -22,7 +22,7 @@ from llmfail.settings.shape import Maybe, Names, Record, shape_of
 from llmfail.settings.show import effective
 
 FEATURES = {
-    # name: alias, priority, vendors in order, last step, timeout, max_tokens
+    # name: alias, priority, vendors in order, first step when all are down, timeout, max_tokens
     "vpr": ("vpr_generator", "strategic", "anthropic openai google", "cached", 60, 4096),
     "gap_analysis": (None, "strategic", "anthropic openai google", "simplify", 90, 8192),
     "cv_tailoring": (None, "template", "anthropic openai google", "template", 30, 2048),
@@ -64,7 +64,7 @@ def test_its_features_are_those_of_the_contract(settings, name, row):
     assert feature.aliases == ((alias,) if alias else ())
     assert feature.priority == (priority or feature.priority)
     assert [link.target.provider for link in feature.chain] == vendors.split()
-    assert step in str(feature.degrade[-1]).lower().replace("fixed", "text")
+    assert step in str(feature.degrade[0]).lower().replace("fixed", "text")
     assert (feature.timeout, feature.max_tokens) == (timeout, max_tokens)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date
 from textwrap import dedent
 
@@ -9,6 +10,7 @@ import pytest
 
 from llmfail.engine.prices import Prices
 from llmfail.prices import Catalogue
+from llmfail.settings.find import packaged
 from llmfail.settings.lint import NOT_YET, lint
 from llmfail.settings.load import examine
 from llmfail.settings.plain import dotted
@@ -155,16 +157,128 @@ def test_a_store_that_is_not_there_yet_is_valid_and_told_wherever_it_is_named(ho
     assert "redis is not supported by this version yet" in found["store",]
 
 
+LADDERS = {
+    "behind a text": (
+        "[{text: no}, {template: t}, cached]",
+        {1: "is never reached: `text` before it always answers"},
+    ),
+    "the queue behind a text": (
+        "[{text: no}, queue]",
+        {1: "is reached with --strict only: `text` before it always answers"},
+    ),
+    "behind the queue": (
+        "[{template: t}, queue, cached, {text: no}]",
+        {2: "is never reached: `queue` before it ends the list"},
+    ),
+    "behind both": ("[{text: no}, queue, cached]", {1: "is reached with --strict only"}),
+    "the queue twice": ("[queue, queue]", {1: "is never reached"}),
+    "a text at the end": ("[{template: t}, {text: no}]", {}),
+    "the queue at the end": ("[{template: t}, queue]", {}),
+    "what may have no answer": ("[{template: t}, {rules: r}, {simplify: {keep_chars: 5}}, cached]", {}),
+    "nothing": ("[]", {}),
+}
+
+
+@pytest.fixture
+def ladder(warnings):
+    """The warnings about the steps of a feature, by their number."""
+
+    def ladder(steps):
+        found = warnings(
+            f"""\
+            providers:
+              l: {{api: openai, api_key: none}}
+              m: {{api: openai, base_url: "http://m.example", api_key: none}}
+            templates: {{t: Sorry}}
+            rules: {{r: {{a: b}}}}
+            features: {{x: {{primary: l/m, fallbacks: [m/m], degrade: {steps}}}}}
+            """
+        )
+        return {int(place.removesuffix("]").rpartition("[")[2]): said for place, said in found.items()}
+
+    return ladder
+
+
+@pytest.mark.parametrize(("steps", "expected"), LADDERS.values(), ids=LADDERS)
+def test_steps_that_nobody_comes_to_are_told_once(ladder, steps, expected):
+    found = ladder(steps)
+    assert set(found) == set(expected)
+    assert all(part in found[index] for index, part in expected.items())
+
+
+@pytest.mark.parametrize(
+    ("own", "common", "is_told"),
+    [
+        ("", "", False),
+        ("cache: {enabled: false}", "", True),
+        ("cache: {ttl: 5}", "cache: {enabled: false}", True),
+        ("cache: {enabled: true}", "cache: {enabled: false}", False),
+        ("", "cache: {enabled: true}", False),
+    ],
+)
+def test_a_stored_answer_where_none_is_ever_stored_is_told(warnings, own, common, is_told):
+    found = warnings(f"features: {{x: {{degrade: [queue, cached], {own}}}}}\n{common}\n")
+    told = "nothing is ever stored here: the cache of this feature is off"
+    assert (told in found.values()) == is_told
+
+
+PROGRAMS = {
+    "./there": None,
+    "inner/there": None,
+    "./none": "'./none' is not there (a program named by its path is relative to the configuration)",
+    "there/none": "'there/none' is not there",
+    "./plain": "'./plain' is not an executable file",
+    "./inner": "'./inner' is not an executable file",
+    "/bin/sh": None,
+    "/none/such": "'/none/such' is not there",
+    "none": None,
+    "": None,
+    f"./{'x' * 5000}": "is not there",
+    "./a\0b": "is not there",
+}
+
+
+@pytest.mark.parametrize(("name", "part"), PROGRAMS.items(), ids=lambda value: str(value)[:20])
+def test_a_program_that_could_not_be_run_is_told(ladder, home, monkeypatch, name, part):
+    (home / "inner").mkdir()
+    for path in ("there", "inner/there", "plain"):
+        (home / path).write_text("#!/bin/sh\n")
+    (home / "there").chmod(0o755)
+    (home / "inner/there").chmod(0o755)
+    monkeypatch.chdir("/")
+    found = ladder(f"[{{command: [{json.dumps(name)}, ./argument]}}]")
+    assert set(found) == (set() if part is None else {0})
+    assert part is None or part in found[0]
+
+
+def test_the_program_that_the_packaged_configuration_names_is_for_its_copies_to_have(home):
+    def told(path):
+        examination = examine(path, {}, home)
+        settings = examination.reading.settings
+        found = lint(settings, examination.tree, TODAY, Prices(settings, Catalogue()))
+        return [message for _, message in found if "./search.sh" in message]
+
+    copy = home / "copy.yaml"
+    copy.write_text(packaged().read_text())
+    assert told(packaged()) == []
+    assert len(told(copy)) == 1
+
+
 def test_what_is_not_used_yet_is_one_line_that_names_only_what_the_file_has(warnings):
     found = warnings(
         """\
+        defaults: {stall_timeout: 5, timeout: 5}
         providers: {l: {api: openai, api_key: none, limits: {requests_per_minute: 5}}}
-        features: {x: {primary: l/m, degrade: [cached], fallbacks: []}}
-        budgets: []
+        features:
+          x: {primary: l/m, degrade: [cached], fallbacks: [], expect: {json: true}, template: t}
+          y: {primary: l/m, hedge: 2s}
+        templates: {t: Hello}
+        rules: {}
         cache: {ttl: 5}
+        queue: {max_items: 5}
         """
     )
-    assert found[""] == ("valid, but not used by this version yet: cache, features.*.degrade")
+    assert found[""] == "valid, but not used by this version yet: defaults.stall_timeout, features.*.hedge"
 
 
 def test_what_is_not_used_yet_exists(warnings):

@@ -152,6 +152,12 @@ MALFORMED: dict[str, tuple[str, int, str, str]] = {
         "rules.pii.mail",
         "regular expression",
     ),
+    "expression with an error of two lines": (
+        'rules: {pii: {mail: "(?\\n"}}',
+        2,
+        "rules.pii.mail",
+        "unknown extension ?",
+    ),
     "expectation that does not compile": (
         "features: {x: {expect: {regex: '[z-a]'}}}",
         2,

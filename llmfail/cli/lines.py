@@ -1,0 +1,50 @@
+"""Standard output as a place for lines that must not be lost: each is written whole, or known not to be."""
+
+from __future__ import annotations
+
+import select
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from llmfail.cli.output import line_of, require_output
+
+_GONE = select.POLLERR | select.POLLHUP
+
+
+class Lines:
+    """Both verbs raise BrokenPipeError when nobody reads any more, ``write`` UsageError for what else is in
+    the way.
+    """
+
+    def __init__(self) -> None:
+        self._poll = select.poll()
+        self._poll.register(sys.stdout.fileno(), select.POLLOUT)
+
+    def ready(self, patience: float) -> bool:
+        """Whether a line would be taken now, or within so many seconds."""
+        found = self._poll.poll(patience * 1000)
+        if any(events & _GONE for _, events in found):
+            raise BrokenPipeError
+        return bool(found)
+
+    def write(self, line: str) -> None:
+        try:
+            sys.stdout.buffer.write(line_of(line))
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise
+        except OSError:
+            require_output()
+            raise
+
+
+@contextmanager
+def quietly_ended() -> Iterator[None]:
+    """A closed pipe ends the program as it ends other Unix tools, once everything is in order."""
+    try:
+        yield
+    except BrokenPipeError:
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGPIPE)

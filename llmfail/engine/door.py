@@ -1,0 +1,64 @@
+"""An ask that has been answered before, answered at the door: without the engine, which takes longer to
+import than the answer takes to find.
+
+Only for the first target of a chain whose order is known beforehand. What is not found here, the engine looks
+for too.
+"""
+
+from __future__ import annotations
+
+from llmfail.core.ask import Ask
+from llmfail.core.fingerprint import fingerprint
+from llmfail.core.model import Target
+from llmfail.core.receipt import Receipt
+from llmfail.engine import book
+from llmfail.engine.ports import Ports
+from llmfail.engine.request import endpoint_of, expectation_of, request_of, terms_of
+from llmfail.engine.shelf import reader_of
+from llmfail.settings.settings import Settings
+from llmfail.settings.types import Feature
+
+
+async def at_hand(settings: Settings, ports: Ports, ask: Ask) -> Receipt | None:
+    """None when somebody has to be asked. Raises UsageError for what is not configured."""
+    started = ports.monotonic()
+    feature = settings.feature(ask.feature)
+    target = _first(settings, feature, ask)
+    terms = terms_of(settings, feature, ask)
+    if target is None or terms is None:
+        return None
+    expected = expectation_of(settings, feature, ask)
+    reader = reader_of(ports, terms, expected)
+    if reader is None:
+        return None
+    request = request_of(settings, feature, ask, expected)
+    endpoint = endpoint_of(settings.provider_of(target), target.model)
+    found = await reader.fresh([fingerprint(request, endpoint)])
+    if found is None:
+        return None
+    receipt = Receipt(
+        id=ports.new_id(),
+        feature=feature.name,
+        answer=found.text,
+        source="cache",
+        tier=0,
+        target=target,
+        response_model=found.model,
+        finish_reason=found.finish_reason,
+        latency_ms=round((ports.monotonic() - started) * 1000),
+        ref=ask.ref,
+        looked=True,
+    )
+    prompt = ask.prompt if settings.privacy.log_prompts else None
+    entry = book.entry(receipt, prompt, ports.wall())
+    await ports.keeper.update(entry.keys, lambda values, now: (entry.change(values, now), None))
+    return receipt
+
+
+def _first(settings: Settings, feature: Feature, ask: Ask) -> Target | None:
+    """The target that is asked first, if nothing but the configuration decides on it."""
+    if ask.targets:
+        return ask.targets[0]
+    listed = feature.order in {None, "listed"}
+    tight = any(budget.downgrade_at is not None for budget in settings.budgets)
+    return feature.primary if listed and not tight else None

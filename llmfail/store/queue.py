@@ -1,0 +1,181 @@
+"""The requests that are kept for later, in a file of their own, each asked by one process at a time.
+
+Who asks one takes it on a lease, which ends by itself, or when its holder is known to have ended. An answer
+is stored before it is printed, and the item goes once it is printed: what somebody did not come to print is
+printed by somebody else, as the same receipt.
+
+What is put in stays until it is answered, dropped or too old; nothing pushes it out. It is on the disk when
+``put`` returns, and overwritten when it goes.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from llmfail.core.errors import StoreError
+from llmfail.core.queued import Item
+from llmfail.store import rows
+from llmfail.store.file import File
+
+T = TypeVar("T")
+
+FILE = "queue.sqlite3"
+Change = Callable[[sqlite3.Connection, float], T]
+"""What is done in one transaction, at this moment."""
+
+
+class Queue:
+    """``max_age`` and ``timeout`` are in seconds, the clock tells epoch seconds. Every verb raises StoreError
+    when it cannot do its work within the timeout; only ``put`` makes a file. A ``holder`` is a name that
+    nobody else has; its verbs say False when the item is not its own any more.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        max_items: int,
+        max_age: float,
+        timeout: float,
+        clock: Callable[[], float],
+        warn: Callable[[str], None] = lambda _text: None,
+    ) -> None:
+        self._file = File(directory / FILE, rows.open_queue, timeout, warn)
+        self._max_items = max_items
+        self._max_age = max_age
+        self._clock = clock
+        self._warn = warn
+
+    def put(self, item_id: str, feature: str, ask: str, retry_at: float | None) -> None:
+        """Keep a request for later. When one of this id is there already, that is the same."""
+        values = {"id": item_id, "feature": feature, "ask": ask, "retry_at": retry_at, "age": self._max_age}
+
+        def change(connection: sqlite3.Connection, now: float) -> int:
+            gone = connection.execute(rows.EXPIRE, {"now": now}).rowcount
+            (items,) = connection.execute(rows.COUNT).fetchone()
+            if items >= self._max_items:
+                raise StoreError(
+                    f"the queue is full ({items} requests; queue.max_items); "
+                    "`llmfail queue run` asks them again, `llmfail queue drop` forgets them"
+                )
+            connection.execute(rows.INSERT, {**values, "now": now})
+            return gone
+
+        gone = self._file.run(self._whole(change))
+        if gone:
+            self._warn(f"queued requests that were not answered within queue.max_age are gone: {gone}")
+
+    def items(self) -> Iterator[Item]:
+        """Everything there is, the oldest first, also what is too old; each as it is when its turn comes."""
+        item = self._following("")
+        while item is not None:
+            yield item
+            item = self._following(item.id)
+
+    def take(
+        self, item_id: str, holder: str, lease: float, is_gone: Callable[[str], bool] = lambda _holder: False
+    ) -> Item | None:
+        """The item as it is now, for so many seconds; None when it is somebody else's, at rest, or over.
+        ``is_gone`` says whether the holder of a lease has certainly ended.
+        """
+        values = {"id": item_id, "holder": holder, "lease": lease}
+
+        def change(connection: sqlite3.Connection, now: float) -> Item | None:
+            other = connection.execute(rows.HOLDER, {"id": item_id, "now": now}).fetchone()
+            gone = other[0] if other is not None and is_gone(other[0]) else None
+            taken = connection.execute(rows.TAKE, {**values, "gone": gone, "now": now}).rowcount
+            return rows.read(connection, rows.WITH_ID, item_id) if taken else None
+
+        return self._file.look(self._whole(change), None)
+
+    def answered(self, item_id: str, holder: str, receipt: str, lease: float) -> bool:
+        """Store the answer, and have so many seconds to print it; it is kept as long as a new request. False
+        also when it has an answer already, or was dropped.
+        """
+        values = {"receipt": receipt, "lease": lease, "age": self._max_age}
+        return self._write(rows.ANSWER, id=item_id, holder=holder, **values) > 0
+
+    def renew(self, item_id: str, holder: str, lease: float) -> bool:
+        """So many seconds from now."""
+        return self._write(rows.RENEW, id=item_id, holder=holder, lease=lease) > 0
+
+    def remove(self, item_id: str, holder: str) -> bool:
+        """Its answer is printed."""
+        return self._write(rows.REMOVE, id=item_id, holder=holder) > 0
+
+    def give_back(
+        self,
+        item_id: str,
+        holder: str,
+        *,
+        attempted: bool,
+        rests_until: float | None,
+        retry_at: float | None,
+        error: str,
+    ) -> bool:
+        """It was asked in vain; ``attempted``: a target was called."""
+        told = {"attempted": attempted, "rests_until": rests_until, "retry_at": retry_at, "error": error}
+        return self._write(rows.GIVE_BACK, id=item_id, holder=holder, **told) > 0
+
+    def release(self, holder: str) -> None:
+        """Give back whatever this holder has, as if it had not been taken."""
+        self._write(rows.RELEASE, holder=holder)
+
+    def expired(self) -> list[str]:
+        """The ids of what was not answered in time, which is gone now."""
+
+        def change(connection: sqlite3.Connection, now: float) -> list[str]:
+            found = [item_id for (item_id,) in connection.execute(rows.EXPIRED, {"now": now})]
+            connection.execute(rows.EXPIRE, {"now": now})
+            return found
+
+        return self._file.look(self._whole(change), [])
+
+    def drop(self, ids: Sequence[str]) -> list[str]:
+        """Forget these, also while somebody asks them. Those that there were."""
+        return [item_id for item_id in ids if self._write(rows.DROP, id=item_id)]
+
+    def drop_all(self) -> int:
+        """Forget everything. How many there were."""
+        return self._write(rows.DROP_ALL)
+
+    def pending(self) -> int:
+        """How many wait to be answered."""
+        return int(self._number(rows.PENDING) or 0)
+
+    def next_at(self) -> float | None:
+        """The next moment at which one of them may be asked again; None when no moment is known."""
+        return self._number(rows.NEXT)
+
+    def close(self) -> None:
+        """Give the file back. A later verb opens it again."""
+        self._file.close()
+
+    def _following(self, item_id: str) -> Item | None:
+        return self._file.look(lambda connection: rows.read(connection, rows.FOLLOWING, item_id), None)
+
+    def _number(self, select: str) -> float | None:
+        values = {"now": self._clock()}
+        found = self._file.look(lambda connection: connection.execute(select, values).fetchone(), None)
+        return None if found is None else found[0]
+
+    def _write(self, statement: str, **values: object) -> int:
+        """How many rows it was for."""
+
+        def change(connection: sqlite3.Connection, now: float) -> int:
+            return connection.execute(statement, {**values, "now": now}).rowcount
+
+        return self._file.look(self._whole(change), 0)
+
+    def _whole(self, change: Change[T]) -> Callable[[sqlite3.Connection], T]:
+        """All of it or nothing, at a moment at which nobody else writes."""
+
+        def work(connection: sqlite3.Connection) -> T:
+            connection.execute("BEGIN IMMEDIATE")
+            result = change(connection, self._clock())
+            connection.execute("COMMIT")
+            return result
+
+        return work
