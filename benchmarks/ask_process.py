@@ -1,8 +1,11 @@
-"""The whole process of ``llmfail ask`` over a four-line httpx script, both to the same server on loopback."""
+"""The whole process of ``llmfail ask``, which stores its answer too, over a four-line httpx script, both to
+the same server on loopback.
+"""
 
 import os
 import subprocess
 import sys
+from itertools import count
 
 from pairs import LLMFAIL, QUESTION, compare, place, simulator
 
@@ -15,8 +18,9 @@ print(reply.json()["content"][0]["text"])
 
 
 def main() -> int:
-    with simulator() as urls, place(urls) as (config, state):
+    with simulator() as urls, place(urls, cache=True) as (config, state):
         script = SCRIPT.format(body=QUESTION, url=urls["anthropic"])
+        prompts = (f"Say hello {number}" for number in count())
         environment = {**os.environ, "LLMFAIL_CONFIG": str(config), "LLMFAIL_STATE_DIR": str(state)}
 
         def run(*command: str) -> None:
@@ -26,7 +30,7 @@ def main() -> int:
 
         fine = compare(
             "llmfail ask over a four-line httpx script",
-            lambda: run(LLMFAIL, "ask", "Say hello"),
+            lambda: run(LLMFAIL, "ask", next(prompts)),
             lambda: run(sys.executable, "-c", script),
             limit=1.5,
             pairs=31,

@@ -19,6 +19,7 @@ breaker: {{failure_threshold: {threshold}, volume_threshold: {threshold}, recove
 providers:
   anthropic: {{api: anthropic, base_url: "{anthropic}", api_key: "${{BENCH_KEY}}"}}
   openai: {{api: openai, base_url: "{openai}", api_key: "${{BENCH_KEY}}"}}
+cache: {{enabled: {cache}}}
 features:
   default: {{primary: anthropic/claude-sonnet-5-5, fallbacks: [openai/gpt-6.1-terra]}}
 """
@@ -43,11 +44,15 @@ def simulator(faults: str = "none") -> Iterator[dict[str, str]]:
 
 
 @contextlib.contextmanager
-def place(urls: dict[str, str], timeout: str = "30s", threshold: int = 5) -> Iterator[tuple[Path, Path]]:
+def place(
+    urls: dict[str, str], timeout: str = "30s", threshold: int = 5, *, cache: bool = False
+) -> Iterator[tuple[Path, Path]]:
     """A configuration that uses these URLs, and a state directory of its own."""
     with tempfile.TemporaryDirectory() as name:
         config = Path(name) / "llmfail.yaml"
-        config.write_text(CONFIG.format(timeout=timeout, threshold=threshold, **urls))
+        config.write_text(
+            CONFIG.format(timeout=timeout, threshold=threshold, cache=str(cache).lower(), **urls)
+        )
         yield config, Path(name) / "state"
 
 

@@ -143,6 +143,8 @@ def ask_of(prompt: str | Sequence[Message], **options: Unpack[Options]) -> Ask:
         _check_user(user)
     if not 0 <= options.get("wait", 0.0) <= YEARS:
         raise UsageError(f"wait is a number of seconds from 0 to {YEARS:.0f}, got {options['wait']!r}")
+    if (schema := options.get("schema")) is not None:
+        _check_schema(schema)
     own = {"model", "attachments", "max_cost", "expect"}
     rest: dict[str, Any] = {key: options[key] for key in options.keys() - own}  # type: ignore[literal-required]
     return Ask(
@@ -152,6 +154,14 @@ def ask_of(prompt: str | Sequence[Message], **options: Unpack[Options]) -> Ask:
         expect=_expectation(options.get("expect", ())),
         **rest,
     )
+
+
+def _check_schema(schema: Mapping[str, Any]) -> None:
+    """A schema that is none would reject every answer, once it is paid for."""
+    from llmfail.core.expect import flaw  # noqa: PLC0415 - start-up
+
+    if (problem := flaw(Expectation(schema=schema))) is not None:
+        raise UsageError(problem)
 
 
 def _expectation(wanted: str | Sequence[str]) -> Expectation:

@@ -9,11 +9,13 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from llmfail.cli import swift
 from llmfail.core.errors import LlmfailError
 
 COMPLETION = "_LLMFAIL_COMPLETE"
@@ -78,6 +80,9 @@ def run(arguments: list[str]) -> int:
 
 def _code(arguments: list[str]) -> int:
     """The exit code that the command itself decides on."""
+    plain = None if COMPLETION in os.environ else swift.read(arguments)
+    if plain is not None:
+        return _asked(plain)
     from llmfail.cli.app import command_line  # noqa: PLC0415 - start-up
     from llmfail.cli.output import require_output  # noqa: PLC0415 - as above
 
@@ -90,6 +95,32 @@ def _code(arguments: list[str]) -> int:
         require_output()
         raise
     return 0
+
+
+def _asked(plain: swift.Plain) -> int:
+    with _without("typing_extensions"):
+        # It takes longer to import than msgspec itself, which needs nothing of it that typing has not.
+        import msgspec  # noqa: F401, PLC0415 - start-up
+    from llmfail.cli.asking import Said, answered  # noqa: PLC0415 - start-up
+    from llmfail.cli.options import Globals, state_dir_from  # noqa: PLC0415 - as above
+
+    config = None if plain.config is None else Path(plain.config)
+    state_dir = None if plain.state_dir is None else Path(plain.state_dir)
+    options = Globals(config, state_dir_from(state_dir, os.environ), plain.verbose, plain.quiet)
+    return answered(options, Said(**plain.said))
+
+
+@contextmanager
+def _without(module: str) -> Iterator[None]:
+    """As if that module were not installed."""
+    there = sys.modules.get(module)
+    sys.modules[module] = None  # type: ignore[assignment]  # how Python is told so
+    try:
+        yield
+    finally:
+        del sys.modules[module]
+        if there is not None:
+            sys.modules[module] = there
 
 
 def _wants_traceback(arguments: list[str]) -> bool:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
 
-LOOKED_EVERY = 5.0
+LOOKED_EVERY = 2.0
 """Seconds between two passes of ``--watch`` at most: a request that comes in meanwhile is seen."""
 SHORTEST_PAUSE = 0.2
 

@@ -33,7 +33,7 @@ RENEWED_EVERY = 5.0
 
 
 class Output(Protocol):
-    """Where receipts go, a line each. Both raise BrokenPipeError when nobody reads them any more."""
+    """Where receipts go, a line each. What it raises ends the pass, and costs no answer."""
 
     def ready(self, patience: float) -> bool:
         """Whether a line would be taken now, or within so many seconds."""

@@ -116,6 +116,8 @@ def _examine(source: Source, text: str, environ: Mapping[str, str]) -> Examinati
         raise SettingsError((Problem("", hint, str(source.path), 1),))
     reading = build(document.tree, environ, source)
     reading = replace(reading, findings=(*document.problems, *reading.findings))
+    if reading.settings is not None and not reading.findings:
+        reading = replace(reading, findings=tuple(check.closely(reading.settings, source.path.parent)))
     return Examination(
         source=source,
         text=text,

@@ -8,7 +8,9 @@ import signal
 import sqlite3
 import subprocess
 import time
+from pathlib import Path
 
+import mounts
 import pytest
 from program import OPENAI, configuration, finish, moment, wait_until
 
@@ -41,8 +43,8 @@ def queue(state):
 
 @pytest.fixture
 def later(state):
-    """The queue as somebody sees it when every lease and rest of today is over."""
-    with contextlib.closing(Queue(state, 10_000, 1e6, 5, lambda: time.time() + 5000)) as made:
+    """The queue as somebody sees it when every lease of now is over."""
+    with contextlib.closing(Queue(state, 10_000, 1000, 5, lambda: time.time() + 500)) as made:
         yield made
 
 
@@ -156,7 +158,7 @@ class TestKilled:
         found = receipts(*out, ran.out)
         assert ran.code == 0
         assert sorted({one["queued"] for one in found}) == names
-        # Printed twice is only what was killed between printing and removing, and then it is the same receipt.
+        # Who is killed between printing and removing leaves the same receipt to be printed again.
         assert len({one["id"] for one in found}) == len(names)
         assert len(found) <= len(names) + 1
         assert simulator.count() <= len(names) + 1
@@ -201,9 +203,10 @@ class TestKilled:
         with llmfail.start("queue", "run") as runner:
             wait_until(lambda: simulator.count() == 1)
             runner.send_signal(signal.SIGSTOP)
-            assert later.take(name, "another", 30)
+            taken = later.take(name, "another", 30)
             runner.send_signal(signal.SIGCONT)
             ended = finish(runner)
+        assert taken.id == name
         assert (ended.code, ended.out) == (0, b"")
         assert f"{name} was dropped, or taken over by somebody else" in ended.lines[0]
         assert later.remove(name, "another")
@@ -250,17 +253,36 @@ class TestOutput:
         assert sorted(one["queued"] for one in found) == names
         assert simulator.count() == 10
 
-    def test_an_answer_that_cannot_be_written_is_kept_and_not_paid_for_twice(self, llmfail, simulator, queue):
+    def test_an_answer_that_nobody_reads_any_more_is_not_paid_for_twice(self, llmfail, simulator, queue):
         (name,) = names_of(1)
         put(queue, name)
-        with open("/dev/full", "wb") as full, llmfail.start("queue", "run", stdout=full) as runner:
-            failed = finish(runner)
+        simulator.set_faults(parse("openai=slow:300"))
+        with llmfail.start("queue", "run") as runner:
+            wait_until(lambda: simulator.count() == 1)
+            runner.stdout.close()
+            assert runner.stderr.read() == b""
+        assert runner.returncode == -signal.SIGPIPE
+        assert [one["queued"] for one in receipts(llmfail("queue", "run").out)] == [name]
+        assert simulator.count() == 1
+
+    @pytest.mark.skipif(not mounts.can_mount(), reason="mounting is not allowed here")
+    def test_an_answer_that_cannot_be_written_is_not_paid_for_twice(self, llmfail, simulator, queue, here):
+        (name,) = names_of(1)
+        put(queue, name)
+        (here / "full").mkdir()
+        launcher = (*mounts.full(here / "full"), "sh", "-c", 'exec "$@" >full/answers.jsonl', "sh")
+        failed = llmfail.under(*launcher)("queue", "run")
         assert failed.code == 2
         assert failed.lines == ["llmfail: cannot write to standard output: No space left on device"]
-        asked = simulator.count()
-        ran = llmfail("queue", "run")
-        assert [one["queued"] for one in receipts(ran.out)] == [name]
-        assert simulator.count() == asked <= 1
+        assert [one["queued"] for one in receipts(llmfail("queue", "run").out)] == [name]
+        assert simulator.count() == 1
+
+    def test_an_output_that_takes_nothing_costs_nothing(self, llmfail, simulator, queue):
+        put(queue, *names_of(1))
+        with Path("/dev/full").open("wb") as full, llmfail.start("queue", "run", stdout=full) as runner:
+            assert finish(runner).code == 2
+        assert simulator.count() == 0
+        assert len(listed(llmfail)) == 1
 
     def test_nothing_is_asked_that_nobody_reads(self, llmfail, simulator, queue):
         names = names_of(40)
@@ -389,13 +411,14 @@ class TestWatch:
         one, other = names_of(2)
         put(queue, one)
         with llmfail.start("queue", "run", "--watch") as runner:
-            assert json.loads(runner.stdout.readline())["queued"] == one
-            put(queue, other)
+            for name in (one, other):
+                assert json.loads(runner.stdout.readline())["queued"] == name
+                assert runner.stderr.readline() == b"llmfail: 1 answered, 0 still waiting\n"
+                put(queue, other)
             assert json.loads(runner.stdout.readline())["queued"] == other
             runner.send_signal(signal.SIGINT)
             ended = finish(runner)
         assert (ended.code, ended.out) == (130, b"")
-        assert ended.lines == ["llmfail: 1 answered, 0 still waiting"] * 2
 
     def test_it_ends_when_nobody_reads_any_more(self, llmfail, state):
         with llmfail.start("queue", "run", "--watch") as runner:
@@ -416,7 +439,7 @@ class TestListAndDrop:
         heading, first, second = shown.out.decode().splitlines()
         assert heading.split()[0] == "id"
         assert first.startswith(one)
-        assert "503" in first
+        assert "overloaded" in first
         assert second.startswith(other)
         assert "damaged" in second
         assert b"What is" not in shown.out

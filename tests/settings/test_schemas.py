@@ -11,6 +11,8 @@ import pytest
 from llmfail.core.errors import SettingsError, UsageError
 from llmfail.core.expect import Expectation
 from llmfail.settings.check import closely
+from llmfail.settings.find import Origin, Source
+from llmfail.settings.load import build
 from llmfail.settings.schemas import LARGEST, expectation_of, schema_of
 from llmfail.settings.types import Expect
 
@@ -122,20 +124,23 @@ def test_a_configuration_that_names_it_is_refused(settings_of, home, data, probl
         settings_of("features: {x: {expect: {schema: a.json}}}")
 
 
-CLOSER = """\
-features:
-  plain: {}
-  fine: {expect: {schema: fine.json, regex: '^{'}}
-  large: {expect: {regex: '(?:a{1000}){1000}'}}
-  wrong: {expect: {schema: wrong.json}}
-rules: {pii: {nr: '[0-9]+', run: '(?:b{1000}){1000}'}}
-"""
+CLOSER = {
+    "features": {
+        "plain": {},
+        "fine": {"expect": {"schema": "fine.json", "regex": "^{"}},
+        "large": {"expect": {"regex": "(?:a{1000}){1000}"}},
+        "wrong": {"expect": {"schema": "wrong.json"}},
+    },
+    "rules": {"pii": {"nr": "[0-9]+", "run": "(?:b{1000}){1000}"}},
+}
 
 
-def test_a_closer_look_finds_what_only_the_libraries_tell(settings_of, home):
+def test_a_closer_look_finds_what_only_the_libraries_tell(home):
     (home / "fine.json").write_bytes(SCHEMA)
     (home / "wrong.json").write_bytes(b'{"type": "strin"}')
-    found = dict(closely(settings_of(CLOSER), home))
+    reading = build(CLOSER, {}, Source(path=home / "llmfail.yaml", origin=Origin.OPTION))
+    assert reading.findings == ()
+    found = dict(closely(reading.settings, home))
     assert list(found) == [
         ("features", "large", "expect"),
         ("features", "wrong", "expect"),
@@ -148,17 +153,18 @@ def test_a_pattern_that_python_will_read_otherwise_one_day_is_no_noise(settings_
     settings_of("rules: {x: {y: '[[a]'}}")
 
 
-def test_loading_a_configuration_imports_no_judge(home):
-    """They take 20 ms, and this runs at every ask."""
+def test_what_runs_at_every_ask_imports_no_judge(home):
+    """They take 20 ms."""
     (home / "fine.json").write_bytes(SCHEMA)
     (home / "wrong.json").write_bytes(SCHEMA)
-    (home / "llmfail.yaml").write_text(CLOSER)
-    program = """if True:
+    program = f"""if True:
         import sys
         from pathlib import Path
-        from llmfail.settings import load
-        load(Path("llmfail.yaml"), {}, Path.cwd(), Path("nowhere"))
-        print(*sorted({"regex", "jsonschema_rs", "jsonschema"} & set(sys.modules)))
+        from llmfail.settings.find import Origin, Source
+        from llmfail.settings.load import build
+        source = Source(path=Path.cwd() / "llmfail.yaml", origin=Origin.OPTION)
+        assert not build({CLOSER!r}, {{}}, source).findings
+        print(*sorted({{"regex", "jsonschema_rs", "jsonschema"}} & set(sys.modules)))
     """
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert run.stdout == "\n"
