@@ -36,7 +36,7 @@ IMAGES = {
 
 
 class Said(Struct, frozen=True, kw_only=True):
-    """The options of an ask, by the names and with the defaults that its command has; files by their names."""
+    """The options of an ask, with the names and defaults that its command has; files by their names."""
 
     prompt: str | None = None
     feature: str = DEFAULT_FEATURE

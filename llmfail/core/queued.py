@@ -73,6 +73,19 @@ def rest(attempts: int) -> float:
     return min(FIRST_REST * 2.0 ** min(max(attempts, 1) - 1, _DOUBLINGS), LONGEST_REST)
 
 
+def again(
+    item: Item, now: float, retry_at: float | None, *, called: bool
+) -> tuple[float | None, float | None]:
+    """When to ask an item again that was asked in vain: its ``retry_at`` and ``rests_until`` from now on.
+    ``retry_at`` is what was told this time; ``called``: a target was.
+    """
+    if called:
+        return retry_at, now + rest(item.attempts + 1)
+    told = now + LONGEST_REST if retry_at is None or retry_at <= now else retry_at
+    # Asked before its time because somebody would be called, and nobody was: that must not go on and on.
+    return told, None if item.has_come(now) else now + FIRST_REST
+
+
 def dump_ask(ask: Ask) -> str:
     """Halves of surrogate pairs become question marks, as on their way to a provider."""
     fields = {"v": VERSION, "ask": msgspec.to_builtins(ask, enc_hook=dict)}

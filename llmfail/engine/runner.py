@@ -20,7 +20,7 @@ from llmfail.core.ask import Ask
 from llmfail.core.errors import StoreError, UsageError
 from llmfail.core.model import Target
 from llmfail.core.note import one_line
-from llmfail.core.queued import LONGEST_REST, Item, rest
+from llmfail.core.queued import Item, again
 from llmfail.core.receipt import Failure, Receipt
 from llmfail.engine.engine import Engine
 from llmfail.engine.ledger import LEASE_MARGIN
@@ -126,13 +126,9 @@ class Runner:
         receipt = await self._asked(taken)
         if receipt.error is not None:
             return self._in_vain(taken, receipt, receipt.error)
-        text = _line(receipt)
-        if not self._queue.answered(taken.id, self._holder, text, PRINTING):
-            self._lost(taken.id)
-            return None
         for warning in receipt.warnings:
             self._say(f"warning: {taken.id}: {warning}")
-        return self._print(taken.id, text)
+        return self._store(taken.id, _line(receipt))
 
     def _lease(self, item: Item) -> float:
         """As long as the ask may take, and some more."""
@@ -161,15 +157,7 @@ class Runner:
 
     def _in_vain(self, item: Item, receipt: Receipt, failure: Failure) -> bool | None:
         called = any(entry.action == "called" for entry in receipt.trail)
-        now = self._engine.ports.wall()
-        retry_at, rests_until = receipt.retry_at, None
-        if called:
-            rests_until = now + rest(item.attempts + 1)
-        elif retry_at is None or retry_at <= now:
-            retry_at = now + LONGEST_REST
-        if not called and not item.has_come(now):
-            # It was asked because somebody would be called, and nobody was: that must not go on and on.
-            rests_until = now + rest(1)
+        retry_at, rests_until = again(item, self._engine.ports.wall(), receipt.retry_at, called=called)
         error = one_line(failure.message)
         told = self._queue.give_back(
             item.id, self._holder, attempted=called, rests_until=rests_until, retry_at=retry_at, error=error
@@ -181,14 +169,30 @@ class Runner:
             self._output.write(_line(receipt))
         return False
 
+    def _store(self, item_id: str, line: str) -> bool | None:
+        """An answer that cannot be stored is printed all the same: it was paid for."""
+        try:
+            stored = self._queue.answered(item_id, self._holder, line, PRINTING)
+        except StoreError:
+            return self._put_out(item_id, line)
+        if not stored:
+            self._lost(item_id)
+            return None
+        return self._print(item_id, line)
+
     def _print(self, item_id: str, line: str) -> bool | None:
-        """Nothing comes between printing and removing but the end of the process."""
+        """While nobody takes it, it stays ours."""
         while not self._output.ready(RENEWED_EVERY):
             self._queue.renew(item_id, self._holder, PRINTING)
         with signals_held():
-            if not self._queue.renew(item_id, self._holder, PRINTING):
-                self._lost(item_id)
-                return None
+            if self._queue.renew(item_id, self._holder, PRINTING):
+                return self._put_out(item_id, line)
+        self._lost(item_id)
+        return None
+
+    def _put_out(self, item_id: str, line: str) -> bool:
+        """Nothing comes between printing and removing but the end of the process."""
+        with signals_held():
             self._output.write(line)
             self._queue.remove(item_id, self._holder)
         return True

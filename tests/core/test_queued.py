@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from llmfail.core.ask import Ask, question
 from llmfail.core.expect import Expectation
 from llmfail.core.model import Attachment, Message, Target
-from llmfail.core.queued import Item, dump_ask, load_ask, rest
+from llmfail.core.queued import Item, again, dump_ask, load_ask, rest
 from llmfail.core.record import newer
 
 TEXTS = st.text(max_size=20)
@@ -132,6 +132,23 @@ def test_no_text_at_all_makes_it_fail(text):
 )
 def test_the_rest_doubles_up_to_an_hour(attempts, seconds):
     assert rest(attempts) == seconds
+
+
+@pytest.mark.parametrize(
+    ("item", "told", "called", "expected"),
+    [
+        (Item("A", "vpr", 0, 1e6), None, True, (None, 130)),
+        (Item("A", "vpr", 0, 1e6, attempts=2), 500, True, (500, 220)),
+        (Item("A", "vpr", 0, 1e6, retry_at=900), 90, True, (90, 130)),
+        (Item("A", "vpr", 0, 1e6), 500, False, (500, None)),
+        (Item("A", "vpr", 0, 1e6, attempts=9), None, False, (3700, None)),
+        (Item("A", "vpr", 0, 1e6, retry_at=100), 100, False, (3700, None)),
+        (Item("A", "vpr", 0, 1e6, retry_at=101), 500, False, (500, 130)),
+        (Item("A", "vpr", 0, 1e6, retry_at=101), None, False, (3700, 130)),
+    ],
+)
+def test_what_was_called_in_vain_rests_and_what_was_not_waits_for_its_moment(item, told, called, expected):
+    assert again(item, 100, told, called=called) == expected
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ way.
 
 import contextlib
 import json
+import os
 import signal
 import sqlite3
 import subprocess
@@ -277,6 +278,19 @@ class TestOutput:
         assert [one["queued"] for one in receipts(llmfail("queue", "run").out)] == [name]
         assert simulator.count() == 1
 
+    def test_an_answer_that_cannot_be_stored_is_printed_all_the_same(self, llmfail, simulator, queue, state):
+        (name,) = names_of(1)
+        put(queue, name)
+        simulator.set_faults(parse("openai=slow:300"))
+        with llmfail.with_environ(LLMFAIL_STORE_TIMEOUT="0.2").start("queue", "run") as runner:
+            wait_until(lambda: simulator.count() == 1)
+            with contextlib.closing(sqlite3.connect(state / "queue.sqlite3", isolation_level=None)) as other:
+                other.execute("BEGIN IMMEDIATE")
+                ended = finish(runner)
+        assert ended.code == 2
+        assert [one["queued"] for one in receipts(ended.out)] == [name]
+        assert "queue.sqlite3 is locked by another process" in ended.lines[-1]
+
     def test_an_output_that_takes_nothing_costs_nothing(self, llmfail, simulator, queue):
         put(queue, *names_of(1))
         with Path("/dev/full").open("wb") as full, llmfail.start("queue", "run", stdout=full) as runner:
@@ -284,7 +298,18 @@ class TestOutput:
         assert simulator.count() == 0
         assert len(listed(llmfail)) == 1
 
-    def test_nothing_is_asked_that_nobody_reads(self, llmfail, simulator, queue):
+    def test_nothing_is_asked_when_nobody_reads_from_the_start(self, llmfail, simulator, queue):
+        put(queue, *names_of(1))
+        reader, writer = os.pipe()
+        os.close(reader)
+        with llmfail.start("queue", "run", stdout=writer) as runner:
+            os.close(writer)
+            ended = finish(runner)
+        assert (ended.code, ended.err) == (-signal.SIGPIPE, "")
+        assert simulator.count() == 0
+        assert len(listed(llmfail)) == 1
+
+    def test_hardly_more_is_asked_than_is_read(self, llmfail, simulator, queue):
         names = names_of(40)
         put(queue, *names)
         simulator.set_answer(lambda seen: "a long answer " * 1000)
@@ -359,6 +384,20 @@ class TestInVain:
         assert len(receipts(third.out)) == 7
         assert {item["attempts"] for item in listed(llmfail)} == set()
 
+    def test_a_stored_answer_will_do_before_its_time(self, llmfail, simulator, queue):
+        assert llmfail.ask().code == 0
+        assert llmfail("trip", "openai").code == 0
+        (name,) = names_of(1)
+        queue.put(name, "default", dump_ask(Ask(question("Say hello"))), time.time() + 1000)
+        (receipt,) = receipts(llmfail("queue", "run").out)
+        assert (receipt["ok"], receipt["source"], receipt["queued"]) == (True, "cache", name)
+        assert simulator.count() == 1
+
+    def test_the_runner_does_not_wait_for_a_circuit_as_the_first_ask_did(self, llmfail, queue):
+        put(queue, *names_of(1), wait=7200.0, deadline=7200.0)
+        assert llmfail("trip", "openai", "--for", "1h").code == 0
+        assert llmfail("queue", "run").code == 3
+
     def test_a_feature_that_is_gone_is_told_and_asked_again_when_it_is_back(
         self, llmfail, simulator, queue, configure, document
     ):
@@ -419,6 +458,17 @@ class TestWatch:
             runner.send_signal(signal.SIGINT)
             ended = finish(runner)
         assert (ended.code, ended.out) == (130, b"")
+
+    def test_nothing_of_an_answered_prompt_is_left_while_it_goes_on(self, llmfail, queue, state):
+        put(queue, *names_of(3))
+        queue.close()
+        with llmfail.start("queue", "run", "--watch") as runner:
+            assert runner.stderr.readline() == b"llmfail: 3 answered, 0 still waiting\n"
+            left = b"".join(path.read_bytes() for path in state.glob("queue.sqlite3*"))
+            runner.send_signal(signal.SIGTERM)
+            assert finish(runner).code == 143
+        assert b"What is" not in left
+        assert left
 
     def test_it_ends_when_nobody_reads_any_more(self, llmfail, state):
         with llmfail.start("queue", "run", "--watch") as runner:
