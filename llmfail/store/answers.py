@@ -15,6 +15,7 @@ from llmfail.core.kept import ANSWER
 from llmfail.store.disk import Disk
 from llmfail.store.table import Room, used
 
+FILE = "answers.sqlite3"
 COUNT = "SELECT COUNT(*) FROM state WHERE key GLOB ?"
 
 
@@ -28,8 +29,6 @@ class Stock(NamedTuple):
 class Answers(Disk):
     """``most`` is in bytes."""
 
-    file = "answers.sqlite3"
-
     def __init__(
         self,
         directory: Path,
@@ -38,15 +37,15 @@ class Answers(Disk):
         clock: Callable[[], float],
         warn: Callable[[str], None] = lambda _text: None,
     ) -> None:
-        super().__init__(directory, timeout, clock, warn, Room(ANSWER, most))
+        super().__init__(directory, timeout, clock, warn, FILE, Room(ANSWER, most))
 
     def stock(self) -> Stock:
         """Nothing is made where there is nothing. Raises StoreError."""
-        return self._run(_stock) if self.path.exists() else Stock(0, 0)
+        return self.file.look(_stock, Stock(0, 0))
 
     def clear(self) -> int:
         """Forget every answer, and give the space back. How many there were. Raises StoreError."""
-        return self._run(_clear) if self.path.exists() else 0
+        return self.file.look(_clear, 0)
 
 
 def _stock(connection: sqlite3.Connection) -> Stock:

@@ -384,7 +384,8 @@ class TestInVain:
         assert len(receipts(third.out)) == 7
         assert {item["attempts"] for item in listed(llmfail)} == set()
 
-    def test_a_stored_answer_will_do_before_its_time(self, llmfail, simulator, queue):
+    def test_a_stored_answer_will_do_before_its_time(self, configure, document, simulator, queue):
+        llmfail = configure(document | {"cache": {"enabled": True}})
         assert llmfail.ask().code == 0
         assert llmfail("trip", "openai").code == 0
         (name,) = names_of(1)

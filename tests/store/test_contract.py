@@ -148,7 +148,7 @@ def test_expired_values_do_not_pile_up(store, clock):
 def rows_of(store):
     if isinstance(store, Memory):
         return len(store._rows)
-    return store._connection.execute("SELECT count(*) FROM state").fetchone()[0]
+    return store.file._connection.execute("SELECT count(*) FROM state").fetchone()[0]
 
 
 @pytest.mark.parametrize(

@@ -165,7 +165,7 @@ def test_a_file_that_is_no_database_is_set_aside_and_made_anew(disk, directory, 
     assert get(disk, "a") == "1"
     (aside,) = set_aside(directory)
     assert (directory / aside).read_bytes() == content
-    assert warnings == [f"{disk.path} was damaged and is now {directory / aside}; a new one was begun"]
+    assert warnings == [f"{disk.file.path} was damaged and is now {directory / aside}; a new one was begun"]
 
 
 def test_an_empty_file_is_no_damage(disk, directory, warnings):
@@ -234,7 +234,7 @@ def test_a_full_disk_keeps_what_is_there_and_says_so(directory, disk):
         return "written"
 
     text = fleet.in_child(work)
-    assert text.startswith(f"1 cannot use {disk.path}: ")
+    assert text.startswith(f"1 cannot use {disk.file.path}: ")
     assert get(disk, "b") is None
 
 
