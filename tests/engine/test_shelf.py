@@ -1,0 +1,158 @@
+"""Who asks the same at the same time waits for one answer, and for nobody who does not come back."""
+
+import asyncio
+
+import pytest
+from msgspec.structs import replace
+from stage import Stage, answer, error
+
+from llmfail.core.ask import Ask, question
+from llmfail.core.expect import Expectation
+from llmfail.core.kept import Flight, Terms, answer_key, flight_key
+from llmfail.core.model import Completion
+from llmfail.core.record import Write, dump
+from llmfail.engine.engine import Engine
+from llmfail.engine.ports import BlockingKeeper, drive
+from llmfail.engine.shelf import MARGIN, Reader, Shelf
+
+PRINT = "f" * 64
+TERMS = Terms(60, 600)
+
+
+@pytest.fixture
+def play(tmp_path):
+    return Stage(tmp_path, {host: [answer()] for host in "abc"}, cached=True)
+
+
+def shelf(play, name, terms=TERMS):
+    return Shelf(play.ports, Reader(play.ports.answers, terms, Expectation()), name)
+
+
+def fetched(play, one, patience=10.0):
+    return drive(one.fetch(PRINT, patience, play.ports.sleep))
+
+
+def flying(play, holder="somewhere else 1 1", lasts=60.0):
+    writes = {flight_key(PRINT): Write(dump(Flight("theirs", holder, play.now + lasts)))}
+    play.answers.update((), lambda values, now: (writes, None))
+
+
+def flights(play):
+    return [key for key in play.answers._rows if key.startswith("flight/")]
+
+
+def test_the_first_leads_and_who_comes_meanwhile_waits_in_vain_only_as_long_as_it_may(play):
+    first, second = shelf(play, "first"), shelf(play, "second")
+    assert fetched(play, first) is None
+    assert flights(play)
+    before = play.now
+    assert fetched(play, second, patience=5.0) is None
+    assert 5.0 <= play.now - before < 6.0
+
+
+def test_what_the_leader_keeps_is_what_the_others_get(play):
+    first, second = shelf(play, "first"), shelf(play, "second")
+    fetched(play, first)
+    target = play.settings.features["default"].primary
+    drive(first.keep(PRINT, target, Completion("said", "stop")))
+    found = fetched(play, second)
+    assert (found.text, found.target, found.at) == ("said", "a/one", play.now)
+    assert not flights(play)
+
+
+@pytest.mark.parametrize("finish", ["length", "other", "tool_calls"])
+def test_half_an_answer_is_kept_for_nobody_and_nobody_waits_on(play, finish):
+    first = shelf(play, "first")
+    fetched(play, first)
+    drive(first.keep(PRINT, play.settings.features["default"].primary, Completion("said", finish)))
+    assert not play.answers._rows.get(answer_key(PRINT))
+    assert not flights(play)
+
+
+def test_who_followed_a_leader_that_gave_up_goes_alone_and_leads_nobody(play):
+    flying(play)
+    second = shelf(play, "second")
+    waits = iter(
+        [lambda: None, lambda: play.answers.update((), lambda v, n: ({flight_key(PRINT): None}, None))]
+    )
+
+    async def pause(seconds):
+        next(waits)()
+
+    assert drive(second.fetch(PRINT, 60.0, pause)) is None
+    assert not flights(play)
+
+
+def test_a_leader_elsewhere_is_waited_for_until_its_lease_ends(play):
+    flying(play, lasts=3.0)
+    before = play.now
+    assert fetched(play, shelf(play, "second"), patience=60.0) is None
+    assert 3.0 <= play.now - before < 4.0
+    assert flights(play)
+
+
+def test_a_leader_that_has_ended_here_is_not_waited_for(play):
+    place = play.ports.presence.holder.rsplit(" ", 2)[0]
+    flying(play, holder=f"{place} 999999999 1")
+    before = play.now
+    assert fetched(play, shelf(play, "second"), patience=60.0) is None
+    assert play.now - before < 0.1
+
+
+def test_the_lease_of_a_leader_outlives_the_time_that_it_has(play):
+    fetched(play, shelf(play, "first"), patience=10.0)
+    (row,) = (row for key, row in play.answers._rows.items() if key.startswith("flight/"))
+    assert row.expires_at == play.now + 10.0 + MARGIN
+
+
+@pytest.mark.parametrize("terms", [Terms(0, 600), Terms(60, 600, refresh=True)])
+def test_where_nothing_is_fresh_enough_nobody_flies(play, terms):
+    assert fetched(play, shelf(play, "first", terms)) is None
+    assert not flights(play)
+
+
+def test_every_way_out_of_an_ask_ends_its_flight(tmp_path):
+    for said in (answer(), error(500), error(400), answer("")):
+        play = Stage(tmp_path, {host: [said] for host in "abc"}, cached=True)
+        play.ask()
+        assert not flights(play)
+
+
+def test_an_ask_that_is_stopped_ends_its_flight(tmp_path):
+    class Stop(BaseException):
+        """A signal."""
+
+    play = Stage(tmp_path, {"a": [Stop()]}, cached=True)
+    with pytest.raises(Stop):
+        play.ask()
+    assert not flights(play)
+
+
+def test_tasks_of_one_event_loop_pay_once(tmp_path):
+    """The holder of the flight is this very process, and alive."""
+    play = Stage(tmp_path, {"a": [answer()]}, cached=True)
+    began = []
+
+    async def send(call, timeout):
+        began.append(call)
+        await asyncio.sleep(0)
+        return answer()
+
+    async def sleep(seconds):
+        await asyncio.sleep(0)
+
+    async def main():
+        ports = replace(play.ports, send=send, sleep=sleep)
+        engine = Engine(play.settings, ports)
+        return await asyncio.gather(*(engine.ask(Ask(question("hi"))) for _ in range(20)))
+
+    receipts = asyncio.run(main())
+    assert len(began) == 1
+    assert sorted(one.source for one in receipts) == ["cache"] * 19 + ["model"]
+
+
+def test_a_second_keeper_on_the_same_answers_sees_them(play):
+    reader = Reader(BlockingKeeper(play.answers), TERMS, Expectation())
+    play.ask()
+    (key,) = (key for key in play.answers._rows if key.startswith("answer/"))
+    assert drive(reader.fresh([key.removeprefix("answer/")])).text == "hello"
