@@ -33,7 +33,7 @@ def stats(
     if as_json:
         emit_json({**cache, "max_bytes": most})
         return
-    kept = f"{cache['entries']} answers in {cache['bytes'] / 1e6:.1f} of {most / 1e6:.0f} MB"
+    kept = f"{_answers(cache['entries'])} in {cache['bytes'] / 1e6:.1f} of {most / 1e6:.0f} MB"
     emit(
         f"{kept}; {cache['hits']} of {cache['hits'] + cache['misses']} asks of the last day were answered so"
     )
@@ -50,4 +50,8 @@ def clear(ctx: typer.Context) -> None:
     options: Globals = ctx.obj
     with client_of(options) as client:
         forgotten = client.clear_cache()
-    say(f"forgot {forgotten} answers", quiet=options.quiet)
+    say(f"forgot {_answers(forgotten)}", quiet=options.quiet)
+
+
+def _answers(count: int) -> str:
+    return "1 answer" if count == 1 else f"{count} answers"

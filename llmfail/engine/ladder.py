@@ -18,6 +18,7 @@ from llmfail.core.errors import CommandFailed, StoreError
 from llmfail.core.expect import objection
 from llmfail.core.fill import Missing, fill
 from llmfail.core.kept import Kept
+from llmfail.core.masking import hides_in_answers, masked
 from llmfail.core.model import Request, Target
 from llmfail.core.pattern import PatternTimeout
 from llmfail.core.receipt import DEGRADED, Failure, Receipt, Source, total
@@ -165,13 +166,20 @@ class Ladder:
         if limit <= 0:
             raise Unserved("no time was left")
         prompt = "\n\n".join(message.text for message in request.messages if message.role == "user")
-        directory = directory_of(self._settings)
+        argv, place = step.command, directory_of(self._settings)
         try:
-            return await self._ports.aside(
-                lambda: self._ports.command(step.command, prompt, limit, directory)
-            )
+            said = await self._ports.aside(lambda: self._ports.command(argv, prompt, limit, place))
         except CommandFailed as error:
-            raise Unserved(str(error)) from None
+            raise Unserved(self._without_keys(str(error))) from None
+        return self._without_keys(said)
+
+    def _without_keys(self, text: str) -> str:
+        """A program has our environment, and may print it."""
+        for provider in self._settings.providers.values():
+            for key in (provider.api_key, provider.token):
+                if hides_in_answers(key):
+                    text = masked(text, key)
+        return text
 
     async def _simplify(self, step: Simplified, receipt: Receipt, case: Case) -> tuple[Receipt, str | None]:
         if self._left() <= 0:

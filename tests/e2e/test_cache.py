@@ -159,7 +159,7 @@ def test_status_and_stats_count_hits_and_misses(llmfail):
     assert (cache["entries"], cache["hits"], cache["misses"]) == (1, 2, 1)
     stats = llmfail("cache", "stats", "--json").document
     assert stats == {**cache, "max_bytes": 500_000_000}
-    assert b"1 answers" in llmfail("cache", "stats").out
+    assert b"1 answer in 0.0 of 500 MB; 2 of 3 asks" in llmfail("cache", "stats").out
 
 
 def test_cleared_answers_are_gone_from_the_disk(llmfail, simulator, state):
@@ -169,7 +169,7 @@ def test_cleared_answers_are_gone_from_the_disk(llmfail, simulator, state):
     assert any(b"xyzzy" in file.read_bytes() for file in state.iterdir())
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
     cleared = llmfail("cache", "clear")
-    assert (cleared.code, cleared.lines) == (0, ["llmfail: forgot 1 answers"])
+    assert (cleared.code, cleared.lines) == (0, ["llmfail: forgot 1 answer"])
     assert not any(b"xyzzy" in file.read_bytes() for file in state.iterdir())
     assert llmfail.ask().document["source"] == "model"
 

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from program import ANTHROPIC, OPENAI, configuration, moment
+from program import ANTHROPIC, KEYS, OPENAI, configuration, moment
 
 from llmfail.simulator import parse
 
@@ -217,3 +217,12 @@ def test_a_queued_request_tells_when_to_try_again(simulator, configure):
     receipt = llmfail.ask().document
     (item,) = llmfail("queue", "list", "--json").document
     assert moment(item["retry_at"]) == moment(receipt["retry_at"])
+
+
+@pytest.mark.parametrize("script", ["echo $OPENAI_API_KEY", "echo $OPENAI_API_KEY >&2; exit 1"])
+def test_a_command_that_prints_a_key_tells_it_to_nobody(program, tmp_path, state, script):
+    key = "sk-proj-4nDQ81xR0pTz"
+    asked = program({"command": ["sh", "-c", script]}).with_environ(**KEYS | {"OPENAI_API_KEY": key}).ask()
+    everything = asked.out + asked.err.encode() + b"".join(file.read_bytes() for file in state.iterdir())
+    assert b"[key]" in everything
+    assert key.encode() not in everything
