@@ -241,6 +241,8 @@ class Client:
     def close(self) -> None:
         if self._wire is not None:
             self._wire.close()
+        if "queue" in vars(self):
+            self.queue.close()
         self._opened.close()
 
     @cached_property
@@ -500,7 +502,7 @@ def _open(
         Catalogue(directory / REFRESHED, warn),
         state,
         answers,
-        Guarded(answers, Memory(time.time), warn_once, "stored answers"),
+        Guarded(answers, Memory(time.time), warn_once, "stored answers", remembers=False),
         directory,
         warn,
     )
@@ -521,10 +523,20 @@ def _holdings(opened: _Opened) -> Holdings:
 
     try:
         stock = _stock(opened)
-        pending = opened.queue().pending() if opened.settings.store != "memory" else 0
+        pending = _pending(opened)
     except LlmfailError:
         return Holdings()
     return Holdings(stock.entries, stock.bytes, pending)
+
+
+def _pending(opened: _Opened) -> int:
+    if opened.settings.store == "memory":
+        return 0
+    queue = opened.queue()
+    try:
+        return queue.pending()
+    finally:
+        queue.close()
 
 
 def _clear(opened: _Opened) -> int:

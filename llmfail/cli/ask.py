@@ -80,7 +80,7 @@ def command(
         typer.Option("--refresh", help="Ask a model although an answer is stored, and store the new one."),
     ] = False,
     no_fallback: Annotated[bool, typer.Option("--no-fallback", help="Ask the first target only.")] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Only a model's answer will do.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse degraded answers.")] = False,
     wait: Annotated[
         str | None,
         typer.Option(

@@ -5,11 +5,13 @@ from __future__ import annotations
 import select
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from llmfail.cli.output import emit
+from llmfail.cli.output import line_of, printable, writing
 
+PATIENCE = 5.0
+"""Seconds between two looks whether somebody reads."""
 _GONE = select.POLLERR | select.POLLHUP
 
 
@@ -29,8 +31,16 @@ class Lines:
             raise BrokenPipeError
         return bool(found)
 
-    def write(self, line: str) -> None:
-        emit(line)
+    def write(self, line: str, meanwhile: Callable[[], object]) -> None:
+        """The whole line, in parts that a pipe takes at once when it takes anything. ``meanwhile`` is called
+        now and then while it takes nothing.
+        """
+        data = line_of(printable(line) if sys.stdout.isatty() else line)
+        for start in range(0, len(data), select.PIPE_BUF):
+            while not self.ready(PATIENCE):
+                meanwhile()
+            with writing():
+                sys.stdout.buffer.write(data[start : start + select.PIPE_BUF])
 
 
 @contextmanager

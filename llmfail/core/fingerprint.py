@@ -6,6 +6,7 @@ keys, time limits and prices are not.
 
 from __future__ import annotations
 
+import json
 from hashlib import sha256
 from typing import Any
 
@@ -17,20 +18,25 @@ VERSION = 1
 """Of what goes into a fingerprint: another one finds nothing of this one."""
 
 
-def fingerprint(request: Request, endpoint: Endpoint) -> str:
-    """64 hexadecimal digits. Raises UnicodeEncodeError for what is no text."""
-    place = (
-        endpoint.api,
-        endpoint.base_url,
-        endpoint.model,
-        endpoint.api_version,
-        endpoint.project,
-        endpoint.location,
-    )
+def digest(request: Request) -> str:
+    """The part that is the same on every target."""
     sampling = (request.max_tokens, request.temperature, request.stop)
     said = [_message(message) for message in request.messages]
-    whole = (VERSION, place, request.system or None, sampling, request.schema, said)
-    return sha256(msgspec.json.encode(whole)).hexdigest()
+    return _hashed((VERSION, request.system or None, sampling, request.schema, said))
+
+
+def fingerprint(question: str, endpoint: Endpoint) -> str:
+    """64 hexadecimal digits, of a question's ``digest`` on one target."""
+    place = (endpoint.api, endpoint.base_url, endpoint.model, endpoint.api_version)
+    return _hashed((question, place, endpoint.project, endpoint.location))
+
+
+def _hashed(whole: tuple[Any, ...]) -> str:
+    try:
+        text = msgspec.json.encode(whole)
+    except UnicodeEncodeError:  # half a surrogate pair
+        text = json.dumps(whole).encode()
+    return sha256(text).hexdigest()
 
 
 def _message(message: Message) -> tuple[Any, ...]:

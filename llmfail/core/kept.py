@@ -10,7 +10,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from llmfail.core.model import Completion, FinishReason
-from llmfail.core.record import Record, Values, Write, Writes, dump, load, newer, ours
+from llmfail.core.record import Record, Values, Write, Writes, dump, kept_until, load, newer, ours
 
 ANSWER = "answer/"
 """What the keys of answers begin with."""
@@ -92,7 +92,8 @@ def take(
         return {}, there
     if there is None and (followed is not None or newer(values[key])):
         return {}, Alone()
-    return {key: Write(dump(mine), mine.ends_at)}, Lead()
+    # It is kept for longer, so that one that came back and one whose time is over can be told apart.
+    return {key: Write(dump(mine), kept_until(mine.ends_at))}, Lead()
 
 
 def keep(fingerprint: str, kept: Kept, most: float, values: Values) -> Writes:

@@ -14,7 +14,7 @@ from llmfail.core.pricing import cost, most
 from llmfail.core.receipt import usd
 from llmfail.core.tokens import Calibration
 
-AtHand = Literal["hit", "stale", "miss", "off"]
+Stored = Literal["hit", "stale", "miss", "off"]
 """What a stored answer would do: serve, serve when no model does, nothing; ``off``: none are stored."""
 USUAL_OUTPUT = 500
 """Output tokens of a usual answer, for an estimate without history."""
@@ -45,7 +45,7 @@ class Preview(Struct, frozen=True):
     feature: str
     steps: tuple[Step, ...]
     degrade: tuple[str, ...]
-    cache: AtHand
+    cache: Stored
 
     def to_json(self) -> dict[str, Any]:
         return {

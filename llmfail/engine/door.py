@@ -8,7 +8,7 @@ for too.
 from __future__ import annotations
 
 from llmfail.core.ask import Ask
-from llmfail.core.fingerprint import fingerprint
+from llmfail.core.fingerprint import digest, fingerprint
 from llmfail.core.model import Target
 from llmfail.core.receipt import Receipt
 from llmfail.engine import book
@@ -33,7 +33,7 @@ async def at_hand(settings: Settings, ports: Ports, ask: Ask) -> Receipt | None:
         return None
     request = request_of(settings, feature, ask, expected)
     endpoint = endpoint_of(settings.provider_of(target), target.model)
-    found = await reader.fresh([fingerprint(request, endpoint)])
+    found = await reader.fresh([fingerprint(digest(request), endpoint)])
     if found is None:
         return None
     receipt = Receipt(
@@ -58,6 +58,8 @@ async def at_hand(settings: Settings, ports: Ports, ask: Ask) -> Receipt | None:
 def _first(settings: Settings, feature: Feature, ask: Ask) -> Target | None:
     """The target that is asked first, if nothing but the configuration decides on it."""
     if ask.targets:
+        for target in ask.targets:
+            settings.provider_of(target)
         return ask.targets[0]
     listed = feature.order in {None, "listed"}
     tight = any(budget.downgrade_at is not None for budget in settings.budgets)

@@ -13,7 +13,7 @@ from llmfail.core.allowance import Claim, NearlySpent, Notice, Unsettled
 from llmfail.core.ask import Ask, question
 from llmfail.core.budget import fraction
 from llmfail.core.ending import failure
-from llmfail.core.fingerprint import fingerprint
+from llmfail.core.fingerprint import digest, fingerprint
 from llmfail.core.model import Completion, Embedding, Target
 from llmfail.core.plan import Candidate
 from llmfail.core.receipt import Receipt, total, usd
@@ -29,7 +29,7 @@ from llmfail.engine.walk import Found, Walk
 from llmfail.settings.settings import Settings
 
 if TYPE_CHECKING:
-    from llmfail.core.preview import AtHand, Preview
+    from llmfail.core.preview import Preview, Stored
     from llmfail.core.preview import Step as PlanStep
 
 RETRYABLE = frozenset({3, 6, 7})
@@ -92,16 +92,16 @@ class Engine:
             known = allowance.calibration(candidate.target, values)
             steps.append(step_of(candidate, claim, known, reason, note))
         degrade = tuple(map(step_name, self.settings.feature(ask.feature).degrade))
-        return Preview(job.feature, tuple(steps), degrade, await self._at_hand(job, steps))
+        return Preview(job.feature, tuple(steps), degrade, await self._stored(job, steps))
 
-    async def _at_hand(self, job: Job, steps: Sequence[PlanStep]) -> AtHand:
+    async def _stored(self, job: Job, steps: Sequence[PlanStep]) -> Stored:
         """What a stored answer would do: one of a target before or instead of the first that would be called
         is a hit.
         """
         reader = reader_of(self.ports, job.terms, job.expected)
         if reader is None:
             return "off"
-        prints = [fingerprint(job.request, self._routes[one.target].endpoint) for one in job.candidates]
+        prints = self._fingerprints(job)
         first = next((place for place, step in enumerate(steps) if step.decision == "call"), len(prints))
         if await reader.fresh(prints[: first + 1]):
             return "hit"
@@ -117,7 +117,7 @@ class Engine:
 
     async def probe(self, target: Target) -> Receipt:
         """Ask one target something tiny; what it says of the target is recorded, the ask itself is not."""
-        ask = Ask(question(PROBE), targets=(target,), max_tokens=PROBE_TOKENS, fallback=False)
+        ask = Ask(question(PROBE), targets=(target,), max_tokens=PROBE_TOKENS, fallback=False, cache="off")
         job = replace(await job_of(self.settings, self._routes, ask, self.ports), rounds=0)
         return await self._walk(job, ask, completion(job.request, job.expected), kept=False)
 
@@ -149,11 +149,16 @@ class Engine:
             return await self._walk(job, ask, completion(job.request, job.expected), kept=False)
 
         steps = ladder.steps_of(self.settings, ask)
-        prints = tuple(fingerprint(job.request, self._routes[one.target].endpoint) for one in job.candidates)
+        prints = self._fingerprints(job)
         below = ladder.Ladder(
             self.settings, self.ports, reader_of(self.ports, job.terms, job.expected), again, ends_at
         )
         return await below.descend(steps, failed, ladder.Case(job, ask, prints))
+
+    def _fingerprints(self, job: Job) -> tuple[str, ...]:
+        """Of the request on each target of the chain."""
+        question = digest(job.request)
+        return tuple(fingerprint(question, self._routes[one.target].endpoint) for one in job.candidates)
 
     def _entry(self, receipt: Receipt, ask: Ask) -> Step:
         prompt = ask.prompt if self.settings.privacy.log_prompts else None

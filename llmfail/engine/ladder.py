@@ -133,7 +133,7 @@ class Ladder:
             case Template():
                 return Served(self._filled(step.template, case), "template")
             case Rules():
-                return Served(self._found(step, case.job.request), "rules")
+                return Served(await self._ports.aside(lambda: self._found(step, case.job.request)), "rules")
             case Command():
                 return Served(await self._said(step, case.job.request), "command")
             case Fixed():
@@ -142,7 +142,9 @@ class Ladder:
                 assert_never(step)
 
     async def _cached(self, case: Case) -> Served:
-        found = None if self._reader is None else await self._reader.stale(case.fingerprints)
+        if self._reader is None:
+            raise Unserved("no answers are stored here")
+        found = await self._reader.stale(case.fingerprints)
         if found is None:
             raise Unserved("no stored answer to this request is young enough")
         return Served(found.text, "stale_cache", found)
@@ -194,6 +196,7 @@ class Ladder:
             rounds=0,
             deadline=self._left(),
             wait=0.0,
+            max_cost=_rest(case.job.max_cost, receipt.cost),
         )
         second = await self._again(job)
         trail = (*receipt.trail, *second.trail)
@@ -235,6 +238,13 @@ def texts_of(request: Request) -> list[tuple[str | None, str]]:
         (None, "\n\n".join(message.text for message in said)),
         *((file.name, file.data.decode("utf-8-sig", "replace")) for file in files),
     ]
+
+
+def _rest(most: int | None, spent: int | None) -> int | None:
+    """What may still be spent: nothing, once nobody knows what was."""
+    if most is None:
+        return None
+    return 0 if spent is None else max(most - spent, 0)
 
 
 def _answered(receipt: Receipt, served: Served) -> Receipt:

@@ -27,7 +27,7 @@ class Presence:
         if place != self._place or not process.isdecimal():
             return False
         number = int(process)
-        return not _runs(number) or _began(number) != holder.rpartition(" ")[2]
+        return not _runs(number) or _began(number) not in {"", holder.rpartition(" ")[2]}
 
 
 def _runs(number: int) -> bool:

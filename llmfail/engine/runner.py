@@ -39,8 +39,8 @@ class Output(Protocol):
         """Whether a line would be taken now, or within so many seconds."""
         ...
 
-    def write(self, line: str) -> None:
-        """When this returns, the line has left the process."""
+    def write(self, line: str, meanwhile: Callable[[], object]) -> None:
+        """When this returns, the line has left the process. ``meanwhile`` is called while it has to wait."""
         ...
 
 
@@ -166,7 +166,7 @@ class Runner:
             self._lost(item.id)
             return None
         with signals_held():
-            self._output.write(_line(receipt))
+            self._output.write(_line(receipt), lambda: None)
         return False
 
     def _store(self, item_id: str, line: str) -> bool | None:
@@ -183,9 +183,9 @@ class Runner:
     def _print(self, item_id: str, line: str) -> bool | None:
         """While nobody takes it, it stays ours."""
         while not self._output.ready(RENEWED_EVERY):
-            self._queue.renew(item_id, self._holder, PRINTING)
+            self._renew(item_id)
         with signals_held():
-            if self._queue.renew(item_id, self._holder, PRINTING):
+            if self._renew(item_id):
                 return self._put_out(item_id, line)
         self._lost(item_id)
         return None
@@ -193,9 +193,12 @@ class Runner:
     def _put_out(self, item_id: str, line: str) -> bool:
         """Nothing comes between printing and removing but the end of the process."""
         with signals_held():
-            self._output.write(line)
+            self._output.write(line, lambda: self._renew(item_id))
             self._queue.remove(item_id, self._holder)
         return True
+
+    def _renew(self, item_id: str) -> bool:
+        return self._queue.renew(item_id, self._holder, PRINTING)
 
     def _lost(self, item_id: str) -> None:
         self._say(f"{item_id} was dropped, or taken over by somebody else; its receipt is not printed here")

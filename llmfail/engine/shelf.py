@@ -15,7 +15,7 @@ from llmfail.core import kept as rules
 from llmfail.core.expect import Expectation, objection
 from llmfail.core.kept import Alone, Flight, Kept, Lead, Terms, answer_key, flight_key, young
 from llmfail.core.model import Completion, Target
-from llmfail.core.record import Values, Writes
+from llmfail.core.record import Values, Writes, load
 from llmfail.engine.ports import Keeper, Ports
 
 FIRST_PAUSE = 0.02
@@ -72,16 +72,16 @@ class Shelf:
             return None
         ends_at = self._ports.monotonic() + patience
         mine = Flight(self._name, self._ports.presence.holder, self._ports.wall() + patience + MARGIN)
-        followed: Flight | None = None
+        found = await self._take(fingerprint, mine, None)
         for tries in count():
-            dead = followed is not None and self._ports.presence.is_gone(followed.holder)
-            found = await self._take(fingerprint, mine, followed, dead=dead)
             if not isinstance(found, Flight):
                 return found
             if self._ports.monotonic() >= ends_at:
                 return None
-            followed = found
             await pause(min(FIRST_PAUSE * 2 ** min(tries, 10), LONGEST_PAUSE))
+            if await self._is_out(fingerprint, found):
+                continue
+            found = await self._take(fingerprint, mine, found)
         return None
 
     async def keep(self, fingerprint: str, target: Target, answer: Completion) -> None:
@@ -109,18 +109,29 @@ class Shelf:
         await self.reader.keeper.update(_keys(fingerprint), lambda values, now: (change(values, now), None))
         self._leads = None
 
-    async def _take(
-        self, fingerprint: str, mine: Flight, followed: Flight | None, *, dead: bool
-    ) -> Kept | Flight | None:
+    async def _is_out(self, fingerprint: str, followed: Flight) -> bool:
+        """Whether there is nothing to do but wait on: a look, which holds up nobody who writes."""
+        values, now = await self.reader.keeper.read(_keys(fingerprint))
+        there = load(values[flight_key(fingerprint)], Flight)
+        return there == followed and there.ends_at > now and not self._is_dead(followed)
+
+    def _is_dead(self, followed: Flight) -> bool:
+        return self._ports.presence.is_gone(followed.holder)
+
+    async def _take(self, fingerprint: str, mine: Flight, followed: Flight | None) -> Kept | Flight | None:
+        """Whoever is stopped in the middle of it gives up a flight that may have begun."""
+        dead = followed is not None and self._is_dead(followed)
+
         def change(values: Values, now: float) -> tuple[Writes, Kept | Lead | Alone | Flight]:
             found = self.reader.serves(values[answer_key(fingerprint)], self.reader.terms.ttl, now)
             if found is not None:
                 return {}, found
             return rules.take(fingerprint, mine, followed, dead=dead, values=values, now=now)
 
+        self._leads = fingerprint
         taken = await self.reader.keeper.update(_keys(fingerprint), change)
-        if isinstance(taken, Lead):
-            self._leads = fingerprint
+        if not isinstance(taken, Lead):
+            self._leads = None
         return taken if isinstance(taken, Kept | Flight) else None
 
 

@@ -5,6 +5,7 @@ leads.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from itertools import count
 from math import inf
 
@@ -14,9 +15,10 @@ from msgspec.structs import replace
 from llmfail.core import plan, retry
 from llmfail.core.allowance import Claim, Notice
 from llmfail.core.breaker import believed
-from llmfail.core.fingerprint import fingerprint as fingerprint_of
+from llmfail.core.fingerprint import digest, fingerprint
 from llmfail.core.gate import Admitted, Look, Settlement, look
-from llmfail.core.model import Completion
+from llmfail.core.kept import Kept
+from llmfail.core.model import Completion, Target
 from llmfail.core.outcome import CONSEQUENCES, Kind, Outcome
 from llmfail.core.plan import Candidate
 from llmfail.core.pricing import charge
@@ -29,7 +31,7 @@ from llmfail.engine.exchange import Answer, Exchange, Reading
 from llmfail.engine.ledger import LEASE_MARGIN, Ledger, Made
 from llmfail.engine.ports import Ports
 from llmfail.engine.route import Routes
-from llmfail.engine.shelf import shelf_of
+from llmfail.engine.shelf import Shelf, shelf_of
 
 WALKABLE = frozenset({Skip.CIRCUIT_OPEN, Skip.PROBING, Skip.RATE_LIMITED_HERE})
 """Skips that may have passed by the next round."""
@@ -39,7 +41,7 @@ LATEST = 0.9
 """Seconds that a call may start after its place in a row: ``rate.MINUTE`` has as many to spare."""
 TRIAL_TAKES = 1.0
 """Seconds after which to look again whether the trial of somebody else is over."""
-TICK = 0.001
+TICK = 0.02
 PLACES = 3
 """How often somebody who is late for a place asks for another."""
 
@@ -116,44 +118,48 @@ class Walk:
 
     async def _round(self, candidates: Sequence[Candidate]) -> Found | None:
         for place, candidate in enumerate(candidates):
-            obstacle = plan.obstacle(candidate, self._needs)
-            if obstacle is None and self._left() <= 0:
-                self.deadline_passed = True
-                obstacle = plan.Obstacle(Skip.DEADLINE, "no time was left")
-            stored = await self._stored(candidate, candidates[place + 1 :], ready=obstacle is None)
-            if stored is not None:
-                return stored
-            if obstacle is not None:
-                self.trail.append(Entry(candidate.target, "skipped", obstacle.reason, note=obstacle.note))
-                continue
-            found = await self._asked(candidate, candidates[place + 1 :])
+            found = await self._visited(candidate, candidates[place + 1 :])
             if found is not None or self._stopped:
                 return found
         self.deadline_passed = self.deadline_passed or self._left() <= 0
         return None
 
-    async def _stored(self, candidate: Candidate, later: Sequence[Candidate], *, ready: bool) -> Found | None:
-        """What this target said to the same question before, or is saying to somebody else right now."""
-        if self._shelf is None:
-            return None
+    async def _visited(self, candidate: Candidate, later: Sequence[Candidate]) -> Found | None:
+        """What a target said to the same question before, or says now; whoever waits for the same has the
+        answer then, or waits no longer.
+        """
+        shelf = self._shelf
+        if shelf is None:
+            return await self._asked(candidate, later)
         fingerprint = self._fingerprint(candidate)
-        if ready:
-            kept = await self._shelf.fetch(fingerprint, self._limit(candidate, later), self._pause)
-        else:
-            kept = await self._shelf.reader.fresh([fingerprint])
-        return None if kept is None else Found(candidate, kept.completion, 0, stored=True)
-
-    async def _asked(self, candidate: Candidate, later: Sequence[Candidate]) -> Found | None:
-        """One target; whoever waits for the same answer has it, or waits no longer."""
-        if self._shelf is None:
-            return await self._target(candidate, later)
         try:
-            found = await self._target(candidate, later)
+            kept = await self._kept(shelf, candidate, later)
+            if kept is not None:
+                return Found(candidate, kept.completion, 0, stored=True)
+            found = await self._asked(candidate, later)
             if found is not None and isinstance(found.answer, Completion):
-                await self._shelf.keep(self._fingerprint(candidate), candidate.target, found.answer)
+                await shelf.keep(fingerprint, candidate.target, found.answer)
             return found
         finally:
-            await self._shelf.give_up()
+            await shelf.give_up()
+
+    async def _kept(self, shelf: Shelf, candidate: Candidate, later: Sequence[Candidate]) -> Kept | None:
+        """Who waits for somebody else's answer keeps half of the time that is left."""
+        fingerprint = self._fingerprint(candidate)
+        if plan.obstacle(candidate, self._needs) is not None or self._left() <= 0:
+            return await shelf.reader.fresh([fingerprint])
+        patience = min(self._limit(candidate, later), self._left() / 2)
+        return await shelf.fetch(fingerprint, patience, self._pause)
+
+    async def _asked(self, candidate: Candidate, later: Sequence[Candidate]) -> Found | None:
+        obstacle = plan.obstacle(candidate, self._needs)
+        if obstacle is None and self._left() <= 0:
+            self.deadline_passed = True
+            obstacle = plan.Obstacle(Skip.DEADLINE, "no time was left")
+        if obstacle is not None:
+            self.trail.append(Entry(candidate.target, "skipped", obstacle.reason, note=obstacle.note))
+            return None
+        return await self._target(candidate, later)
 
     async def _target(self, candidate: Candidate, later: Sequence[Candidate]) -> Found | None:
         """One target, with its retries."""
@@ -280,22 +286,33 @@ class Walk:
         )
 
     async def _until_a_trial(self) -> float | None:
-        """Seconds until the first open circuit allows one; None when nobody is to wait, or somebody could be
-        asked right now.
+        """Seconds until the first open circuit allows one. None when nobody is to wait, or all who could be
+        asked right now have just been asked in vain.
         """
         left = self._wait_ends_at - self._ports.monotonic()
         usable = [one for one in self._job.candidates if plan.obstacle(one, self._needs) is None]
         if left <= 0 or not usable:
             return None
-        gates = [self._routes[one.target].gate for one in usable]
         await self._ledger.before_pause()
+        gates = [self._routes[one.target].gate for one in usable]
         values, now = await self._ports.keeper.read([key for gate in gates for key in gate.keys])
-        waits = [_until_open(look(gate, values, now), now) for gate in gates]
-        soonest = min(waits)
-        return soonest if 0 < soonest <= left else None
+        looks = [look(gate, values, now) for gate in gates]
+        free = [gate.target for gate, one in zip(gates, looks, strict=True) if one.refusal is None]
+        if free and all(map(self._was_called, free)):
+            return None
+        soonest = min(_until_open(one, now) for one in looks)
+        return soonest if soonest <= left else None
+
+    def _was_called(self, target: Target) -> bool:
+        """The last time that it had its turn."""
+        return next(one for one in reversed(self.trail) if one.target == target).action == "called"
+
+    @cached_property
+    def _question(self) -> str:
+        return digest(self._job.request)
 
     def _fingerprint(self, candidate: Candidate) -> str:
-        return fingerprint_of(self._job.request, self._routes[candidate.target].endpoint)
+        return fingerprint(self._question, self._routes[candidate.target].endpoint)
 
     async def _pause(self, seconds: float) -> None:
         if seconds > 0:
@@ -357,7 +374,7 @@ class Walk:
 def _until_open(look: Look, now: float) -> float:
     """Seconds until a target may be asked; a trial of somebody else may be over any moment."""
     if look.refusal is None:
-        return 0.0
+        return TICK
     wait = inf if look.retry_at is None else max(look.retry_at - now, TICK)
     return min(wait, TRIAL_TAKES) if look.refusal.reason is Skip.PROBING else wait
 

@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from llmfail.core.errors import UsageError
+from llmfail.core.fill import PARAMETERS
 from llmfail.core.model import Target
 from llmfail.settings.plain import Place
 from llmfail.settings.read import unknown
 from llmfail.settings.settings import Settings
-from llmfail.settings.types import Expect, Feature, Provider, Rules, Template
+from llmfail.settings.types import Command, Expect, Feature, Provider, Rules, Template
 
 Found = Iterator[tuple[Place, str]]
-_PARAMETERS = re.compile(r"\$\$|\$[A-Za-z_][A-Za-z0-9_]*|\$\{[A-Za-z_][A-Za-z0-9_]*\}")
 
 
 class Known(NamedTuple):
@@ -119,8 +119,17 @@ def _feature(at: Place, feature: Feature, names: Known, directory: Path) -> Foun
             yield place, f"{step.template!r}: {unknown('template', step.template, names.templates)}"
         if isinstance(step, Rules) and step.rules not in names.rules:
             yield place, f"{step.rules!r}: {unknown('set of rules', step.rules, names.rules)}"
+        if isinstance(step, Command):
+            yield from _command(place, step)
     if feature.expect is not None:
         yield from _expect((*at, "expect"), feature.expect, directory)
+
+
+def _command(at: Place, step: Command) -> Found:
+    if not step.command or not step.command[0]:
+        yield at, "a command begins with the name of a program"
+    if any("\0" in part for part in step.command):
+        yield at, "an argument cannot have a NUL character"
 
 
 def _chain(at: Place, feature: Feature, names: Known) -> Found:
@@ -164,7 +173,7 @@ def _schema(at: Place, name: str, directory: Path) -> Found:
 
 
 def _template(at: Place, text: str) -> Found:
-    rest = _PARAMETERS.sub("", text)
+    rest = PARAMETERS.sub("", text)
     if "$" in rest:
         after = rest[rest.index("$") + 1 :][:1]
         yield at, f"'$' before {after!r} names no parameter; write $$ for a dollar sign"

@@ -46,7 +46,7 @@ def open_answers(
     if url == "memory":
         from llmfail.store.memory import Memory  # noqa: PLC0415
 
-        return Memory(time.time)
+        return Memory(time.time, most)
     from llmfail.store.answers import Answers  # noqa: PLC0415
 
     return Answers(state_dir, most, timeout, time.time, warn)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,7 +56,9 @@ def _stock(connection: sqlite3.Connection) -> Stock:
 
 def _clear(connection: sqlite3.Connection) -> int:
     (entries,) = connection.execute(COUNT, (f"{ANSWER}*",)).fetchone()
+    connection.execute("PRAGMA secure_delete = ON")
     connection.execute("DELETE FROM state")
-    connection.execute("VACUUM")
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    with suppress(sqlite3.OperationalError):  # somebody reads: the space is given back at the next time
+        connection.execute("VACUUM")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return int(entries)

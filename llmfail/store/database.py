@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -62,6 +62,28 @@ def connect(path: Path, timeout: float = 0) -> sqlite3.Connection:
         isolation_level=None,
         check_same_thread=False,
     )
+
+
+def lay_out(
+    connection: sqlite3.Connection, path: Path, schema: int, statements: Sequence[str], first: str = ""
+) -> None:
+    """Make the tables of a new file, ``first`` before there is anything in it. ``schema`` is its
+    ``user_version``; a file with a higher one was written by a newer llmfail and is left alone. Any number of
+    processes may do this at once, so each statement must be harmless the second time.
+    """
+    found: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    if found > schema:
+        raise StoreError(
+            f"{path} was written by a newer llmfail; upgrade, or name another directory with --state-dir"
+        )
+    if found == schema:
+        return
+    connection.execute(first)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("BEGIN IMMEDIATE")
+    for statement in (*statements, f"PRAGMA user_version = {schema}"):
+        connection.execute(statement)
+    connection.execute("COMMIT")
 
 
 def set_aside(path: Path, damaged: Identity | None, warn: Callable[[str], None]) -> None:

@@ -20,14 +20,22 @@ REMEMBERED = 1000
 class Guarded:
     """The first StoreError is told once, and the rest of the process goes on from ``spare``, which starts
     with what this process last read and wrote, so that a disk that fills up does not make a dead provider
-    look alive. ``down`` says that it happened; a budget that cannot be shared any more refuses on it.
+    look alive, if it ``remembers``. ``down`` says that it happened; a budget that cannot be shared any more
+    refuses on it.
     """
 
     def __init__(
-        self, store: Store, spare: Memory, warn: Callable[[str], None], kept: str = "circuits and limits"
+        self,
+        store: Store,
+        spare: Memory,
+        warn: Callable[[str], None],
+        kept: str = "circuits and limits",
+        *,
+        remembers: bool = True,
     ) -> None:
         self.down = False
         self._what = kept
+        self._remembers = remembers
         self._store = store
         self._spare = spare
         self._warn = warn
@@ -66,6 +74,8 @@ class Guarded:
 
     def _see(self, values: Values) -> None:
         """Remember the records of late; a long-lived process must not remember them all."""
+        if not self._remembers:
+            return
         self._seen.update(values)
         if len(self._seen) > REMEMBERED:
             self._earlier, self._seen = self._seen, {}

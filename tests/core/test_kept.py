@@ -15,7 +15,7 @@ from llmfail.core.kept import (
     take,
     young,
 )
-from llmfail.core.record import dump
+from llmfail.core.record import dump, kept_until
 
 NOW = 1_700_000_000.0
 PRINT = "f" * 64
@@ -30,7 +30,7 @@ def taken(there, followed=None, *, dead=False):
     return take(PRINT, MINE, followed, dead=dead, values=values, now=NOW)
 
 
-LED = ({flight_key(PRINT): (dump(MINE), MINE.ends_at)}, Lead())
+LED = ({flight_key(PRINT): (dump(MINE), kept_until(MINE.ends_at))}, Lead())
 
 
 @pytest.mark.parametrize(

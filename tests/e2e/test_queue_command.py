@@ -87,6 +87,23 @@ def as_if_it_were_over(state, column):
         connection.execute(f"UPDATE queue SET {column} = 0 WHERE {column} IS NOT NULL")
 
 
+def lease_of(state, item_id):
+    with contextlib.closing(sqlite3.connect(state / "queue.sqlite3")) as connection:
+        return connection.execute("SELECT lease_until FROM queue WHERE id = ?", (item_id,)).fetchone()[0]
+
+
+def until_stuck(queue):
+    """Wait until somebody has an answer and cannot print it: the id of its item."""
+    seen = [None, object()]
+
+    def is_stuck():
+        seen.append(next((item.id for item in queue.items() if item.receipt), None))
+        return seen[-1] is not None and len(set(seen[-10:])) == 1
+
+    wait_until(is_stuck)
+    return seen[-1]
+
+
 class TestAnsweredLater:
     def test_an_ask_that_was_queued_says_its_id_and_waits(self, llmfail, simulator):
         simulator.set_faults(parse(DOWN))
@@ -253,6 +270,21 @@ class TestOutput:
         assert ran.code == 0
         assert sorted(one["queued"] for one in found) == names
         assert simulator.count() == 10
+
+    def test_who_waits_for_a_reader_keeps_its_item(self, llmfail, simulator, queue, state):
+        """Longer than a lease for printing lasts, if its end were not put off again and again."""
+        names = names_of(9)
+        put(queue, *names)
+        simulator.set_answer(lambda seen: "a long answer " * 1000)
+        with llmfail.start("queue", "run") as runner:
+            stuck = until_stuck(queue)
+            as_if_it_were_over(state, "lease_until")
+            wait_until(lambda: lease_of(state, stuck) > time.time())
+            other = llmfail("queue", "run")
+            ended = finish(runner)
+        assert (ended.code, other.code) == (0, 0)
+        assert sorted(one["queued"] for one in receipts(ended.out, other.out)) == names
+        assert stuck in {one["queued"] for one in receipts(ended.out)}
 
     def test_an_answer_that_nobody_reads_any_more_is_not_paid_for_twice(self, llmfail, simulator, queue):
         (name,) = names_of(1)

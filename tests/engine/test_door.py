@@ -34,6 +34,9 @@ ASKS = {
 }
 
 
+NOBODY = Ask(question("hi"), targets=(Target("a", "one"), Target("nobody", "x")))
+
+
 @pytest.fixture
 def stage(tmp_path):
     def stage(feature="", **options):
@@ -67,7 +70,12 @@ def test_a_plain_ask_is_answered_at_the_door(stage):
 
 def test_what_is_wrong_is_said_at_the_door_too(stage):
     play = stage()
-    for ask in (Ask(question("")), Ask(question("hi"), feature="no"), Ask(question("hi"), template="no")):
+    for ask in (
+        Ask(question("")),
+        Ask(question("hi"), feature="no"),
+        Ask(question("hi"), template="no"),
+        NOBODY,
+    ):
         with pytest.raises(UsageError) as there:
             drive(play.engine.ask(ask))
         with pytest.raises(UsageError) as here:

@@ -8,11 +8,13 @@ from stage import Stage, answer, error
 
 from llmfail.core.ask import Ask, question
 from llmfail.core.expect import Expectation
+from llmfail.core.fingerprint import digest, fingerprint
 from llmfail.core.kept import Flight, Terms, answer_key, flight_key
-from llmfail.core.model import Completion
-from llmfail.core.record import Write, dump
+from llmfail.core.model import Completion, Message, Request
+from llmfail.core.record import Write, dump, load
 from llmfail.engine.engine import Engine
 from llmfail.engine.ports import BlockingKeeper, drive
+from llmfail.engine.request import endpoint_of
 from llmfail.engine.shelf import MARGIN, Reader, Shelf
 
 PRINT = "f" * 64
@@ -91,6 +93,22 @@ def test_a_leader_elsewhere_is_waited_for_until_its_lease_ends(play):
     assert flights(play)
 
 
+def test_when_a_lease_has_ended_one_of_the_others_leads_and_they_wait_for_it(play):
+    """Kept longer than it lasts, it is told apart from one that was given up."""
+    flying(play, lasts=3.0)
+    second, third = shelf(play, "second"), shelf(play, "third")
+
+    async def pause(seconds):
+        await play.ports.sleep(seconds)
+
+    assert drive(second.fetch(PRINT, 60.0, pause)) is None
+    row = play.answers._rows[flight_key(PRINT)]
+    assert load(row.text, Flight).name == "second"
+    before = play.now
+    assert fetched(play, third, patience=5.0) is None
+    assert play.now - before >= 5.0
+
+
 def test_a_leader_that_has_ended_here_is_not_waited_for(play):
     place = play.ports.presence.holder.rsplit(" ", 2)[0]
     flying(play, holder=f"{place} 999999999 1")
@@ -102,7 +120,7 @@ def test_a_leader_that_has_ended_here_is_not_waited_for(play):
 def test_the_lease_of_a_leader_outlives_the_time_that_it_has(play):
     fetched(play, shelf(play, "first"), patience=10.0)
     (row,) = (row for key, row in play.answers._rows.items() if key.startswith("flight/"))
-    assert row.expires_at == play.now + 10.0 + MARGIN
+    assert load(row.text, Flight).ends_at == play.now + 10.0 + MARGIN
 
 
 @pytest.mark.parametrize("terms", [Terms(0, 600), Terms(60, 600, refresh=True)])
@@ -156,3 +174,42 @@ def test_a_second_keeper_on_the_same_answers_sees_them(play):
     play.ask()
     (key,) = (key for key in play.answers._rows if key.startswith("answer/"))
     assert drive(reader.fresh([key.removeprefix("answer/")])).text == "hello"
+
+
+def test_who_waits_for_another_keeps_half_of_its_time(tmp_path):
+    """A leader that was stopped, and is alive: the provider is asked before the deadline all the same."""
+    play = Stage(tmp_path, {"a": [answer()]}, cached=True)
+    question_of = digest(Request((Message("user", "hi"),)))
+    target = play.settings.features["default"].primary
+    endpoint = endpoint_of(play.settings.provider_of(target), target.model)
+    there = Flight("theirs", play.ports.presence.holder, play.now + 10**6)
+    writes = {flight_key(fingerprint(question_of, endpoint)): Write(dump(there))}
+    play.answers.update((), lambda values, now: (writes, None))
+    before = play.now
+    receipt = play.ask(targets=["a/one"], deadline=8.0)
+    assert (receipt.source, receipt.target.provider) == ("model", "a")
+    assert 3.9 <= play.now - before <= 4.5
+
+
+def test_a_task_that_is_cancelled_while_it_takes_the_lead_leads_nobody(tmp_path):
+    """The store goes on with what it was told."""
+    play = Stage(tmp_path, {"a": [answer()]}, cached=True)
+
+    class Slow(BlockingKeeper):
+        async def update(self, keys, change):
+            result = self.store.update(keys, change)
+            await asyncio.sleep(0.05)
+            return result
+
+    async def main():
+        ports = replace(play.ports, answers=Slow(play.answers))
+        engine = Engine(play.settings, ports)
+        task = asyncio.create_task(engine.ask(Ask(question("hi"))))
+        await asyncio.sleep(0.01)
+        assert flights(play)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    assert not flights(play)

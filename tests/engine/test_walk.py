@@ -8,6 +8,7 @@ from stage import Stage, answer, error, lost, vectors
 from llmfail.core.ask import Ask, question
 from llmfail.core.breaker import Circuit
 from llmfail.core.errors import UsageError, WireError
+from llmfail.core.expect import Expectation
 from llmfail.core.model import Message, Reply, Secret, Target
 from llmfail.core.outcome import Kind, Outcome
 from llmfail.core.record import recall
@@ -509,3 +510,32 @@ def test_a_target_that_cannot_carry_the_request_leaves_it_to_the_others(stage):
     receipt = drive(play.engine.embed(ask))
     assert outcomes(receipt) == ["n/claude disabled", "b/emb ok"]
     assert circuit(play, "n/claude").failures == 0
+
+
+def test_a_probe_never_makes_do_with_a_stored_answer(tmp_path):
+    play = Stage(tmp_path, {"b": [answer()]}, cached=True)
+    for _ in range(2):
+        assert drive(play.engine.probe(Target("b", "one"))).source == "model"
+    assert play.hosts() == "bb"
+
+
+def test_what_was_spent_before_a_simplified_prompt_counts_towards_the_most_it_may_cost(tmp_path):
+    price = "models: {a/one: {price: {input: 3, output: 10}}}"
+    step = ", degrade: [{simplify: {keep_chars: 100}}]"
+    play = Stage(tmp_path, {"a": [answer("no json")]}, more=price, feature=step)
+    worst = play.plan().steps[0].max_cost
+    asked = play.ask(targets=["a/one"], expect=Expectation(json=True), max_cost=worst)
+    assert [entry.outcome for entry in asked.trail] == ["rejected_answer", "too_expensive"]
+    twice = play.ask(targets=["a/one"], expect=Expectation(json=True), max_cost=2 * worst)
+    assert [entry.outcome for entry in twice.trail] == ["rejected_answer", "rejected_answer"]
+
+
+def test_a_wait_asks_whoever_has_become_free_meanwhile(tmp_path):
+    """The circuit that was open has had its time while another target took its own."""
+    play = Stage(tmp_path, {"a": [error(500), error(500), answer()], "b": [error(500)]})
+    for _ in range(2):
+        play.ask(targets=["a/one"])
+    play.takes = {"b": 70.0}
+    asked = play.ask(targets=["a/one", "b/one"], wait=100.0, timeout=65.0, deadline=200.0)
+    assert asked.ok
+    assert asked.target == Target("a", "one")

@@ -139,6 +139,24 @@ MALFORMED: dict[str, tuple[str, int, str, str]] = {
         "features.x.degrade[0].text",
         "unknown key",
     ),
+    "command of nothing": (
+        "features: {x: {degrade: [command: []]}}",
+        2,
+        "features.x.degrade[0]",
+        "begins with the name of a program",
+    ),
+    "command without a name": (
+        "features: {x: {degrade: [{command: ['', a]}]}}",
+        2,
+        "features.x.degrade[0]",
+        "begins with the name of a program",
+    ),
+    "argument with a NUL": (
+        'features: {x: {degrade: [{command: [cat, "a\\0b"]}]}}',
+        2,
+        "features.x.degrade[0]",
+        "NUL character",
+    ),
     "step that is a list": ("features: {x: {degrade: [[cached]]}}", 2, "features.x.degrade[0]", "a step"),
     "command as one text": (
         "features: {x: {degrade: [command: rm -rf]}}",

@@ -73,6 +73,14 @@ def test_a_lowered_limit_is_reached_within_a_few_writes(open_answers):
     assert smaller.stock().bytes <= 500_000 + SLACK
 
 
+def test_what_has_just_come_stays_and_no_more_goes_than_must(open_answers):
+    answers = open_answers()
+    for number in range(60):
+        keep(answers, str(number), "x" * 60_000, until=NOW + 3600 + number)
+        assert kept(answers, str(number))
+        assert answers.stock().entries >= min(number + 1, 12)
+
+
 def test_an_answer_larger_than_the_room_leaves_the_file_usable(open_answers):
     answers = open_answers(100_000)
     keep(answers, "huge", "x" * 1_000_000)

@@ -91,7 +91,7 @@ def test_damage_seen_by_8_processes_at_once_is_set_aside_once(directory, damage)
 
 
 def test_a_forked_child_and_its_parent_lose_nothing(directory):
-    """SQLite must not have the file open in a fork: see ``_pause_all``."""
+    """SQLite must not have the file open in a fork: see ``file._pause_all``."""
     disk = Disk(directory, 10)
     add(disk, "a")
 
