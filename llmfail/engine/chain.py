@@ -87,23 +87,9 @@ async def job_of(
     and the size of the request counts however small it is. Raises UsageError for what is not configured.
     """
     feature = settings.feature(ask.feature)
-    candidates = _candidates(settings, routes, feature, ask)
-    if feature.primary is None and not ask.targets:
-        candidates = tuple(one for one in candidates if routes.prices.embeds(one.target) is vectors)
-    if not candidates:
-        raise UsageError(
-            f"feature {feature.name} has no target: give it a primary, or models with room for its max_tokens"
-        )
-    moment = ports.wall()
-    arranged = await _arranged(feature, ask, candidates, ports)
-    covers = [
-        cover
-        for one in arranged
-        for cover in routes.covers(feature.name, ask.user, one.target, moment)
-        if cover.downgrade_at is not None
-    ]
-    tight = not ask.targets and await _is_tight(covers, ports)
-    ordered = arrange(arranged, "cost", Chance(at=moment)) if tight else arranged
+    arranged = await _arranged(feature, ask, _usable(settings, routes, feature, ask, vectors=vectors), ports)
+    tight = not ask.targets and await _is_tight(routes, feature, ask, arranged, ports)
+    ordered = arrange(arranged, "cost", Chance(at=ports.wall())) if tight else arranged
     numbers = settings.resolved(feature)
     expected = expectation_of(settings, feature, ask)
     request = request_of(settings, feature, ask, expected, blank=previewed)
@@ -168,6 +154,20 @@ def patience(left: float, *, others: bool) -> float:
     return min(SHORT_WAIT, most) if others else most
 
 
+def _usable(
+    settings: Settings, routes: Routes, feature: Feature, ask: Ask, *, vectors: bool
+) -> tuple[Candidate, ...]:
+    """The candidates, at least one. Raises UsageError."""
+    candidates = _candidates(settings, routes, feature, ask)
+    if feature.primary is None and not ask.targets:
+        candidates = tuple(one for one in candidates if routes.prices.embeds(one.target) is vectors)
+    if not candidates:
+        raise UsageError(
+            f"feature {feature.name} has no target: give it a primary, or models with room for its max_tokens"
+        )
+    return candidates
+
+
 def _candidates(settings: Settings, routes: Routes, feature: Feature, ask: Ask) -> tuple[Candidate, ...]:
     chain = routes.chain(feature)
     if ask.targets:
@@ -204,8 +204,17 @@ async def _arranged(
             return arrange(candidates, order, Chance(ports.wall()))
 
 
-async def _is_tight(covers: Sequence[Cover], ports: Ports) -> bool:
-    """Whether any of these budgets is so far spent that cheaper targets should come first."""
+async def _is_tight(
+    routes: Routes, feature: Feature, ask: Ask, candidates: Sequence[Candidate], ports: Ports
+) -> bool:
+    """Whether any budget of theirs is so far spent that cheaper targets should come first."""
+    moment = ports.wall()
+    covers = [
+        cover
+        for one in candidates
+        for cover in routes.covers(feature.name, ask.user, one.target, moment)
+        if cover.downgrade_at is not None
+    ]
     if not covers:
         return False
     values, now = await ports.keeper.read(list({key for cover in covers for key in cover.keys}))
