@@ -417,7 +417,7 @@ class AsyncClient:
 
     def _connected(self) -> AsyncWire:
         if self._wire is None:
-            from llmfail.wire.aio import AsyncWire  # noqa: PLC0415 - start-up: httpx takes 95 ms
+            from llmfail.wire.aio import AsyncWire  # noqa: PLC0415 - start-up: aiohttp and httpx take 190 ms
 
             self._wire = AsyncWire()
         return self._wire

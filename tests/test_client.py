@@ -248,9 +248,18 @@ def test_a_cancelled_task_gives_its_trial_back(config, simulator):
     assert asyncio.run(play()).tier == 0
 
 
+def test_a_blocking_call_imports_nothing_of_asyncio(config, tmp_path):
+    code = f"""import sys, llmfail
+with llmfail.Client({str(config)!r}, state_dir={str(tmp_path)!r}) as client:
+    client.ask("Say hello")
+print([name for name in ("aiohttp", "asyncio") if name in sys.modules])"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
 def test_importing_the_package_imports_no_http():
     code = """import sys, llmfail
 llmfail.Client
-print([name for name in ("httpx", "yaml", "asyncio", "rich") if name in sys.modules])"""
+print([name for name in ("httpx", "aiohttp", "yaml", "asyncio", "rich") if name in sys.modules])"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

@@ -19,7 +19,7 @@ import httpx
 from httpx._transports.default import map_httpcore_exceptions
 
 from llmfail.core.model import Call, Reply
-from llmfail.wire.environment import Way, proxy_errors, proxy_settings, trust, way_to
+from llmfail.wire.environment import Way, proxy_errors, proxy_settings, proxy_to, trust, way_to
 from llmfail.wire.failures import (
     CONNECT_LIMIT,
     MOST_BYTES,
@@ -40,7 +40,7 @@ SocketOption = tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple
 class _Door(NamedTuple):
     """The way to one URL, found once: parsing it and asking the environment takes as long as sending."""
 
-    transport: httpx.HTTPTransport
+    proxy: httpx.Proxy | None
     pool: httpcore.ConnectionPool
     url: httpcore.URL
     host: tuple[bytes, bytes]
@@ -61,7 +61,7 @@ class Wire:
         with wire_errors(call):
             door = self._doors.get(call.url) or self._door(call.url)
             request = _request(call, door, timeout)
-            with proxy_errors(door.transport, call), map_httpcore_exceptions():
+            with proxy_errors(door.proxy, call), map_httpcore_exceptions():
                 reply = door.pool.handle_request(request)
             try:
                 with body_errors(call), map_httpcore_exceptions():
@@ -78,14 +78,15 @@ class Wire:
         self._doors.clear()
 
     def _door(self, url: str) -> _Door:
-        parsed = httpx.URL(url)
+        way, parsed = way_to(url), httpx.URL(url)
         with self._making:
-            transport = self._client(way_to(url))._transport_for_url(parsed)  # noqa: SLF001 - no public way
+            transport = self._client(way)._transport_for_url(parsed)  # noqa: SLF001 - no public way
         assert isinstance(transport, httpx.HTTPTransport)
+        proxy = None if way.direct else proxy_to(parsed)
         target = httpcore.URL(
             scheme=parsed.raw_scheme, host=parsed.raw_host, port=parsed.port, target=parsed.raw_path
         )
-        self._doors[url] = _Door(transport, transport._pool, target, (b"host", parsed.netloc))  # noqa: SLF001
+        self._doors[url] = _Door(proxy, transport._pool, target, (b"host", parsed.netloc))  # noqa: SLF001
         return self._doors[url]
 
     def _client(self, way: Way) -> httpx.Client:

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import httpx
+from httpx._utils import URLPattern, get_environment_proxies
 
 from llmfail.core.errors import UsageError, WireError
 from llmfail.core.model import Call
@@ -80,28 +81,26 @@ def proxy_settings(way: Way) -> Iterator[None]:
         raise UsageError(f"{_set(_NO_PROXY) or _NO_PROXY} is not a list of hosts") from error
 
 
+def proxy_to(url: httpx.URL) -> httpx.Proxy | None:
+    """The proxy of the environment in front of a URL, as httpx chooses it; it has no public way to ask."""
+    patterns = sorted((URLPattern(pattern), proxy) for pattern, proxy in get_environment_proxies().items())
+    chosen = next((proxy for pattern, proxy in patterns if pattern.matches(url)), None)
+    return None if chosen is None else httpx.Proxy(chosen)
+
+
 @contextmanager
-def proxy_errors(transport: httpx.BaseTransport | httpx.AsyncBaseTransport, call: Call) -> Iterator[None]:
+def proxy_errors(proxy: httpx.Proxy | None, call: Call) -> Iterator[None]:
     """Until the head of a reply is here. A proxy that cannot be reached, or lets nobody through, is no news
     of the provider; TLS is, because it goes through the proxy.
     """
     try:
         yield
     except (httpx.ProxyError, httpx.ConnectError, httpx.ConnectTimeout, socket.gaierror) as error:
-        proxy = _proxy_of(transport)
         if proxy is None or cause_of(error) == "tls":
             raise
         variable = _set(f"{urlsplit(call.url).scheme}_proxy") or _set("all_proxy")
-        raise WireError("route", f"the proxy {proxy} of {variable}: {text_of(error)}") from error
-
-
-def _proxy_of(transport: object) -> str | None:
-    """Host and port of the proxy that a transport of httpx goes through; it has no public way to tell."""
-    address = getattr(getattr(transport, "_pool", None), "_proxy_url", None)
-    if address is None:
-        return None
-    host = address.host.decode("ascii", "replace")
-    return host if address.port is None else f"{host}:{address.port}"
+        where = proxy.url.netloc.decode("ascii", "replace")
+        raise WireError("route", f"the proxy {where} of {variable}: {text_of(error)}") from error
 
 
 def _set(name: str) -> str | None:

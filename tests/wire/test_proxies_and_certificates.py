@@ -12,7 +12,6 @@ import pytest
 
 from llmfail.core.errors import UsageError, WireError
 from llmfail.core.model import Call
-from llmfail.wire import aio
 from llmfail.wire.aio import AsyncWire
 from llmfail.wire.blocking import Wire
 from llmfail.wire.environment import is_loopback
@@ -216,8 +215,8 @@ def test_a_call_that_had_no_turn_says_so():
     url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
 
     async def crowd():
-        wire = AsyncWire()
-        busy = [asyncio.create_task(wire.send(Call("GET", url, {}), 60)) for _ in range(aio.MOST_CALLS)]
+        wire = AsyncWire(most=2)
+        busy = [asyncio.create_task(wire.send(Call("GET", url, {}), 60)) for _ in range(2)]
         await asyncio.sleep(0)
         try:
             await wire.send(Call("GET", "http://far.invalid:1/", {}), 0.01)

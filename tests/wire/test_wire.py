@@ -208,6 +208,22 @@ def test_a_reply_without_an_end_is_given_up(send):
         send(call(url), 60)
 
 
+@pytest.mark.parametrize("size", [5_000_000, 1])
+def test_a_long_question_is_sent_whole(send, size):
+    def behave(connection):
+        connection.sendall(HEAD + b"0123456789")
+
+    with server(behave) as url:
+        assert send(Call("POST", url, {}, b"x" * size), 30).body == b"0123456789"
+
+
+def test_a_header_of_many_kilobytes_is_read(send):
+    with server(
+        say(b"HTTP/1.1 200 OK\r\nx-policy: " + b"x" * 30_000 + b"\r\ncontent-length: 0\r\n\r\n")
+    ) as url:
+        assert len(send(call(url), 5).headers["x-policy"]) == 30_000
+
+
 def test_a_connection_is_used_again():
     connections = []
 

@@ -1,0 +1,299 @@
+"""The wire for asyncio with many calls: connections are used again, not after their end, and none is left."""
+
+import asyncio
+import contextlib
+import datetime as dt
+import gc
+import os
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from llmfail.core.errors import UsageError, WireError
+from llmfail.core.model import Call
+from llmfail.wire.aio import AsyncWire
+
+REPLY = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+
+
+class Server:
+    """Answers each request with ``reply``, after ``enough`` have come; without one it waits for the end."""
+
+    def __init__(self, reply=REPLY, enough=1, trusted=None):
+        self.reply, self.enough, self.trusted = reply, enough, trusted
+        self.requests, self.accepted, self.open = [], 0, set()
+        self.changed = asyncio.Condition()
+
+    async def __aenter__(self):
+        self._server = await asyncio.start_server(self.serve, "127.0.0.1", 0, ssl=self.trusted, backlog=4096)
+        self.port = self._server.sockets[0].getsockname()[1]
+        self.url = f"{'https' if self.trusted else 'http'}://localhost:{self.port}/"
+        return self
+
+    async def __aexit__(self, *_exc_info):
+        self._server.close()
+        for writer in list(self.open):
+            writer.close()
+        await self.until(lambda: not self.open)
+
+    async def serve(self, reader, writer):
+        self.accepted += 1
+        self.open.add(writer)
+        try:
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                await reader.readexactly(2 if b"content-length: 2" in head.lower() else 0)
+                await self.note(lambda head=head: self.requests.append(head))
+                await self.until(lambda: len(self.requests) >= self.enough)
+                writer.write(self.reply or await reader.read())
+        except (asyncio.IncompleteReadError, OSError):
+            pass
+        finally:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+            await self.note(lambda: self.open.discard(writer))
+
+    async def note(self, change):
+        async with self.changed:
+            change()
+            self.changed.notify_all()
+
+    async def until(self, condition):
+        async with asyncio.timeout(20), self.changed:
+            await self.changed.wait_for(condition)
+
+
+def call(url):
+    return Call("POST", url, {"x-api-key": "sk-secret-key"}, b"{}")
+
+
+def play(scene):
+    """Nothing that was opened may be left to the garbage collector, which would warn."""
+    asyncio.run(scene())
+    gc.collect()
+
+
+def test_a_thousand_calls_are_under_way_at_once():
+    async def scene():
+        async with Server(enough=1000) as server:
+            wire = AsyncWire(most=1000)
+            replies = await asyncio.gather(*(wire.send(call(server.url), 30) for _ in range(1000)))
+            await wire.close()
+            assert [reply.body for reply in replies] == [b"ok"] * 1000
+            assert server.accepted == 1000
+
+    play(scene)
+
+
+def test_no_more_calls_at_once_than_there_are_turns():
+    async def scene():
+        async with Server() as server:
+            wire = AsyncWire(most=3)
+            await asyncio.gather(*(wire.send(call(server.url), 30) for _ in range(50)))
+            await wire.close()
+            assert len(server.requests) == 50
+            assert server.accepted <= 3
+
+    play(scene)
+
+
+def test_file_descriptors_decide_how_many_calls_there_are_at_once():
+    code = """import resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+from llmfail.wire.aio import most_calls
+print(most_calls())"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "64\n"
+
+
+def test_a_connection_is_used_again():
+    async def scene():
+        async with Server() as server:
+            wire = AsyncWire()
+            for _ in range(3):
+                await wire.send(call(server.url), 5)
+            await wire.close()
+            assert (len(server.requests), server.accepted) == (3, 1)
+
+    play(scene)
+
+
+def test_a_connection_that_ended_while_nobody_looked_is_not_used():
+    """The end has arrived at this machine, but the event loop has had no turn to see it."""
+    answered = threading.Semaphore(0)
+
+    def serve(listener):
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                with connection:
+                    connection.recv(65536)
+                    connection.sendall(REPLY)
+                answered.release()
+
+    async def scene():
+        wire = AsyncWire()
+        for _ in range(5):
+            assert (await wire.send(call(f"http://127.0.0.1:{port}/"), 5)).body == b"ok"
+            answered.acquire()
+        await wire.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        threading.Thread(target=serve, args=(listener,), daemon=True).start()
+        play(scene)
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_call_that_is_stopped_leaves_no_connection():
+    async def scene():
+        async with Server(reply=None) as server:
+            wire = AsyncWire()
+            tasks = [asyncio.create_task(wire.send(call(server.url), 30)) for _ in range(5)]
+            await server.until(lambda: len(server.requests) == 5)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await server.until(lambda: not server.open)
+            await wire.close()
+            assert all(task.cancelled() for task in tasks)
+
+    play(scene)
+
+
+def test_a_call_that_is_stopped_while_it_connects_leaves_nothing():
+    async def scene():
+        wire = AsyncWire()
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            url = f"https://127.0.0.1:{silent.getsockname()[1]}/"
+            task = asyncio.create_task(wire.send(call(url), 30))
+            connection, _ = await asyncio.to_thread(silent.accept)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await wire.close()
+            with connection:
+                while await asyncio.to_thread(connection.recv, 65536):
+                    pass
+
+    play(scene)
+
+
+@pytest.fixture
+def identity(tmp_path):
+    """A certificate for localhost, and what a server that has it needs."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = dt.datetime.now(dt.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    public, private = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    public.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    private.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(public, private)
+    return public, context
+
+
+def test_tls_is_checked_with_the_certificates_of_the_environment_and_used_again(identity, monkeypatch):
+    public, context = identity
+    monkeypatch.setenv("SSL_CERT_FILE", str(public))
+
+    async def scene():
+        async with Server(trusted=context) as server:
+            wire = AsyncWire()
+            for _ in range(3):
+                assert (await wire.send(call(server.url), 5)).body == b"ok"
+            assert server.accepted == 1
+            await asyncio.gather(*(wire.send(call(server.url), 5) for _ in range(20)))
+            await wire.close()
+            await server.until(lambda: not server.open)
+
+    play(scene)
+
+
+def test_a_certificate_that_nobody_vouches_for_is_a_failure_of_tls(identity):
+    async def scene():
+        async with Server(trusted=identity[1]) as server:
+            wire = AsyncWire()
+            with pytest.raises(WireError, match="certificate verify failed") as raised:
+                await wire.send(call(server.url), 5)
+            await wire.close()
+            assert raised.value.cause == "tls"
+
+    play(scene)
+
+
+@pytest.fixture
+def alone(monkeypatch):
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.mark.parametrize(
+    ("url", "line"),
+    [
+        ("http://far.invalid/v1?a=%2Fb", b"POST http://far.invalid/v1?a=%2Fb HTTP/1.1"),
+        ("https://far.invalid/v1", b"CONNECT far.invalid:443 HTTP/1.1"),
+    ],
+    ids=["http", "https"],
+)
+def test_a_proxy_gets_its_own_credentials_and_nothing_of_the_call_behind_tls(alone, monkeypatch, url, line):
+    async def scene():
+        async with Server(b"HTTP/1.1 407 Who\r\ncontent-length: 0\r\n\r\n") as proxy:
+            monkeypatch.setenv("all_proxy", f"http://me:p%40ss@127.0.0.1:{proxy.port}")
+            wire = AsyncWire()
+            with contextlib.suppress(WireError):
+                await wire.send(call(url), 5)
+            await wire.close()
+            head = proxy.requests[0]
+            assert head.startswith(line)
+            assert b"proxy-authorization: basic bwu6cebzcw==" in head.lower()
+            assert (b"sk-secret-key" in head) is url.startswith("http:")
+
+    play(scene)
+
+
+def test_a_socks_proxy_is_refused_with_a_reason(alone, monkeypatch):
+    monkeypatch.setenv("all_proxy", "socks5://me:hunter2@127.0.0.1:1")
+
+    async def scene():
+        wire = AsyncWire()
+        with pytest.raises(UsageError, match="SOCKS") as raised:
+            await wire.send(call("http://far.invalid/"), 5)
+        await wire.close()
+        assert "hunter2" not in str(raised.value)
+
+    play(scene)
+
+
+def test_credentials_in_a_url_are_neither_sent_nor_in_the_way_of_the_key():
+    async def scene():
+        async with Server() as server:
+            wire = AsyncWire()
+            url = server.url.replace("//", "//me:hunter2@")
+            await wire.send(Call("POST", url, {"authorization": "Bearer key"}, b"{}"), 5)
+            await wire.close()
+            assert b"authorization: bearer key" in server.requests[0].lower()
+
+    play(scene)
