@@ -263,7 +263,11 @@ class Client:
 
     def embed(self, *texts: str, **options: Unpack[Options]) -> Receipt:
         """One vector per text, in ``receipt.embedding.vectors``."""
-        return checked(ports.drive(self._engine.embed(_texts_of(texts, options))))
+        return checked(self.embedded(_texts_of(texts, options)))
+
+    def embedded(self, ask: Ask) -> Receipt:
+        """The receipt, with or without one vector per message; raises only UsageError."""
+        return ports.drive(self._engine.embed(ask))
 
     def plan(self, prompt: str, **options: Unpack[Options]) -> Preview:
         """What ``ask`` would do now; nothing is sent, nothing is recorded."""

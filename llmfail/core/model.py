@@ -168,3 +168,8 @@ class Embedding(Struct, frozen=True):
     vectors: tuple[tuple[float, ...], ...]
     usage: Usage | None = None
     model: str | None = None
+
+    @property
+    def dimensions(self) -> int:
+        """How many numbers each vector has."""
+        return len(self.vectors[0]) if self.vectors else 0

@@ -34,6 +34,8 @@ class Skip(StrEnum):
     TOO_SMALL = "too_small"
     TOO_EXPENSIVE = "too_expensive"
     DEADLINE = "deadline"
+    OTHER_MODEL = "other_model"
+    """Of embeddings alone."""
 
 
 class Entry(Struct, frozen=True):

@@ -28,6 +28,7 @@ from llmfail.engine.calendar import zone_of
 from llmfail.engine.ports import Ports
 from llmfail.engine.request import expectation_of, request_of, terms_of
 from llmfail.engine.route import Routes, fallbacks_of
+from llmfail.engine.vectors import of_one_model
 from llmfail.settings.settings import Settings
 from llmfail.settings.types import Fallback, Feature
 
@@ -72,6 +73,8 @@ class Job(Struct, frozen=True):
     """How old stored answers may be; None: there are none."""
     wait: float
     """How long to wait for an open circuit."""
+    others: tuple[Target, ...] = ()
+    """Those of the chain that may not give vectors, because their model is another."""
 
 
 async def job_of(
@@ -83,16 +86,22 @@ async def job_of(
     vectors: bool = False,
     previewed: bool = False,
 ) -> Job:
-    """``vectors``: embeddings are wanted; ``previewed``: nothing will be sent, so there need be no prompt,
-    and the size of the request counts however small it is. Raises UsageError for what is not configured.
+    """``vectors``: embeddings are wanted, of the bare texts and from one model; ``previewed``: nothing will
+    be sent, so there need be no prompt, and the size of the request counts however small it is. Raises
+    UsageError for what is not configured.
     """
     feature = settings.feature(ask.feature)
-    arranged = await _arranged(feature, ask, _usable(settings, routes, feature, ask, vectors=vectors), ports)
+    if vectors:
+        ask = replace(ask, max_tokens=0)
+    candidates = _usable(settings, routes, feature, ask, vectors=vectors)
+    candidates, others = of_one_model(feature, ask, candidates) if vectors else (candidates, ())
+    arranged = await _arranged(feature, ask, candidates, ports)
     tight = not ask.targets and await _is_tight(routes, feature, ask, arranged, ports)
     ordered = arrange(arranged, "cost", Chance(at=ports.wall())) if tight else arranged
     numbers = settings.resolved(feature)
-    expected = expectation_of(settings, feature, ask)
-    request = request_of(settings, feature, ask, expected, blank=previewed)
+    expected = Expectation() if vectors else expectation_of(settings, feature, ask)
+    bare = Request(ask.messages, max_tokens=0)
+    request = bare if vectors else request_of(settings, feature, ask, expected, blank=previewed)
     return Job(
         id=ports.new_id(),
         feature=feature.name,
@@ -115,6 +124,7 @@ async def job_of(
         expected=expected,
         terms=None if vectors else terms_of(settings, feature, ask),
         wait=ask.wait,
+        others=others,
     )
 
 

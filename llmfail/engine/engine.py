@@ -13,18 +13,20 @@ from llmfail.core.allowance import Claim, NearlySpent, Notice, Unsettled
 from llmfail.core.ask import Ask, question
 from llmfail.core.budget import fraction
 from llmfail.core.ending import failure
+from llmfail.core.errors import UsageError
 from llmfail.core.fingerprint import digest, fingerprint
 from llmfail.core.model import Completion, Embedding, Target
 from llmfail.core.plan import Candidate
 from llmfail.core.receipt import Receipt, total, usd
 from llmfail.core.record import Step, together
-from llmfail.engine import book
+from llmfail.engine import book, vectors
 from llmfail.engine.chain import Job, claim_of, job_of, patience
 from llmfail.engine.exchange import Exchange, completion, embedding
 from llmfail.engine.ledger import unguarded
 from llmfail.engine.ports import Onlooker, Ports
 from llmfail.engine.route import Routes
 from llmfail.engine.shelf import reader_of
+from llmfail.engine.vectors import Space, told_apart
 from llmfail.engine.walk import Found, Walk
 from llmfail.settings.settings import Settings
 
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
 RETRYABLE = frozenset({3, 6, 7})
 """Exit codes after which asking again later may help."""
+NO_TEXT = 'there is no text: llmfail embed "…", or pipe one to standard input'
 PROBE = "Reply with the single word: OK"
 PROBE_TOKENS = 1024
 """Room for a model that thinks before it says one word."""
@@ -63,12 +66,31 @@ class Engine:
         return degraded
 
     async def embed(self, ask: Ask) -> Receipt:
-        """One vector per message of the ask."""
+        """One vector per message of the ask. Raises UsageError as well for a text that is empty, and where no
+        target has embeddings.
+        """
+        texts = tuple(message.text for message in ask.messages)
+        if not texts or not all(text.strip() for text in texts):
+            raise UsageError(NO_TEXT)
         job = await job_of(self.settings, self._routes, ask, self.ports, vectors=True)
-        if not self.settings.feature(ask.feature).allow_other_models:
-            job = replace(job, candidates=_same_model(job.candidates))
-        job = replace(job, output=0)
-        return await self._walk(job, ask, embedding(tuple(message.text for message in ask.messages)))
+        exchange = embedding(texts)
+        vectors.require_embeddings(
+            job.feature, exchange, self._routes, [one.target for one in job.candidates]
+        )
+        if self.settings.feature(ask.feature).allow_other_models:
+            return await self._walk(job, ask, exchange)
+        key = vectors.space_key(job.feature, job.primary)
+        values, _ = await self.ports.keeper.read([key])
+        space = vectors.space_of(key, self._routes[job.primary].endpoint, values)
+        receipt = await self._walk(job, ask, replace(exchange, objection=space.objection))
+        return await self._placed(receipt, space)
+
+    async def _placed(self, receipt: Receipt, space: Space) -> Receipt:
+        """What its vectors are like is known from now on."""
+        if receipt.embedding is None or receipt.embedding.dimensions == space.dimensions:
+            return receipt
+        await self._keep([space.change(receipt.embedding.dimensions)])
+        return vectors.warned(receipt, receipt.embedding.dimensions, space.dimensions)
 
     async def plan(self, ask: Ask) -> Preview:
         """What ``ask`` would do now; nothing is sent, nothing is recorded."""
@@ -195,7 +217,7 @@ class Engine:
             ref=ask.ref,
             looked=job.terms is not None and job.terms.reads,
         )
-        return _failed(blank, walk) if found is None else _answered(blank, job, found)
+        return told_apart(_failed(blank, walk), job.others) if found is None else _answered(blank, job, found)
 
 
 def _answered(blank: Receipt, job: Job, found: Found) -> Receipt:
@@ -248,9 +270,3 @@ def _notice(notice: Notice) -> str:
         share = fraction(notice.spent, cover.limit)
         return f"budget {cover.label}: ${usd(notice.spent)} of ${usd(cover.limit)} are spent ({share:.0%})"
     return f"budget {cover.label}: {book.told(notice)}"
-
-
-def _same_model(candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
-    """Vectors of two models do not mix; a model may have a vendor's prefix at one provider only."""
-    name = candidates[0].target.model.rpartition("/")[2]
-    return tuple(one for one in candidates if one.target.model.rpartition("/")[2] == name)

@@ -44,12 +44,13 @@ class Reading(Struct, frozen=True):
 
 class Exchange(Struct, frozen=True):
     """How a question is put and its answer decoded, in any wire format. ``expected`` is what an answer must
-    be to be one.
+    be to be one; ``objection`` says what is wrong with vectors of that endpoint.
     """
 
     encode: Callable[[WireFormat, Endpoint], Call]
     decode: Callable[[WireFormat, object], Answer]
     expected: Expectation = Expectation()
+    objection: Callable[[Embedding, Endpoint], str | None] = lambda _answer, _endpoint: None
 
 
 def completion(request: Request, expected: Expectation) -> Exchange:
@@ -70,6 +71,8 @@ def embedding(texts: tuple[str, ...]) -> Exchange:
 def _each(texts: tuple[str, ...], answer: Embedding) -> Embedding:
     if len(answer.vectors) != len(texts):
         raise MalformedReply(f"{len(answer.vectors)} vectors for {len(texts)} texts")
+    if len(set(map(len, answer.vectors))) > 1:
+        raise MalformedReply("the answer has vectors of several lengths")
     return answer
 
 
@@ -85,18 +88,19 @@ def read(exchange: Exchange, endpoint: Endpoint, reply: Reply, now: float) -> Re
             outcome = classify.of_failure(error, endpoint.key)
         else:
             answer = _counted(answer)
-            outcome = _judged(answer, exchange.expected)
+            outcome = _judged(answer, exchange, endpoint)
     free = answer is None and outcome.kind not in WORKED_ON
     return Reading(outcome, answer, reply.status, free)
 
 
-def _judged(answer: Answer, expected: Expectation) -> Outcome:
-    if not isinstance(answer, Completion):
-        return Outcome(Kind.OK)
-    outcome = classify.of_completion(answer, nonempty=expected.nonempty)
-    if outcome.kind is not Kind.OK:
-        return outcome
-    unfit = objection(expected, answer.text, answer.finish_reason)
+def _judged(answer: Answer, exchange: Exchange, endpoint: Endpoint) -> Outcome:
+    if isinstance(answer, Embedding):
+        outcome, unfit = Outcome(Kind.OK), exchange.objection(answer, endpoint)
+    else:
+        outcome = classify.of_completion(answer, nonempty=exchange.expected.nonempty)
+        if outcome.kind is not Kind.OK:
+            return outcome
+        unfit = objection(exchange.expected, answer.text, answer.finish_reason)
     return outcome if unfit is None else Outcome(Kind.REJECTED_ANSWER, unfit, status=200)
 
 

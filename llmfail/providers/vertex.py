@@ -45,6 +45,8 @@ def decode(payload: Payload) -> Completion:
 
 
 def encode_embedding(texts: Sequence[str], endpoint: Endpoint) -> Call:
+    if _is_claude(endpoint):
+        raise Unsuited(f"{endpoint.model}: Claude has no embeddings; use another model for this feature")
     instances = [{"content": one} for one in texts]
     return post(_url(endpoint, "google", "predict"), _headers(endpoint), {"instances": instances})
 

@@ -431,6 +431,25 @@ def test_vectors_of_two_models_do_not_mix(stage):
     assert outcomes(receipt) == ["a/one server_error", "c/one ok"]
 
 
+def test_vectors_of_several_lengths_are_no_answer(stage):
+    data = [{"index": 0, "embedding": [0.5]}, {"index": 1, "embedding": [0.5, 0.5]}]
+    play = stage({"a": [Reply(200, {}, json.dumps({"data": data}).encode())]})
+    ask = Ask((Message("user", "x"), Message("user", "y")), targets=(Target("a", "one"),), fallback=False)
+    assert drive(play.engine.embed(ask)).trail[0].outcome == "malformed"
+
+
+def test_one_empty_text_among_others_is_a_usage_error(stage):
+    ask = Ask((Message("user", "x"), Message("user", " ")), targets=(Target("a", "one"),))
+    with pytest.raises(UsageError, match="there is no text"):
+        drive(stage({}).engine.embed(ask))
+
+
+def test_a_turn_of_a_rotation_does_not_change_the_model(stage):
+    play = stage({"a": [vectors(1)], "b": [vectors(1)], "c": [vectors(1)]}, feature=", order: round_robin")
+    served = [str(drive(play.engine.embed(Ask(question("hi")))).target) for _ in range(4)]
+    assert served == ["a/one", "b/one", "c/one", "a/one"]
+
+
 def test_one_vector_for_two_texts_is_no_answer(stage):
     play = stage({"a": [vectors(1)]})
     ask = Ask((Message("user", "x"), Message("user", "y")), targets=(Target("a", "one"),), fallback=False)
