@@ -72,7 +72,7 @@ def answered(options: Globals, said: Said) -> int:
     question = _question(said, quiet=options.quiet)
     with destination(None if said.output is None else Path(said.output)) as write:
         receipt = _receipt(options, question, said.drill)
-        _report(options, receipt)
+        report(options, receipt)
         if said.as_json:
             write(json.dumps(receipt.to_json(), ensure_ascii=False))
         elif receipt.answer is not None:
@@ -97,7 +97,7 @@ def _question(said: Said, *, quiet: bool) -> Ask:
         timeout=seconds_from("--timeout", said.timeout),
         deadline=seconds_from("--deadline", said.deadline),
         fallback=not said.no_fallback,
-        max_cost=_dollars(said.max_cost),
+        max_cost=dollars_from(said.max_cost),
         user=None if said.user is None else text_of("--user", said.user),
         cache=_cache(no_cache=said.no_cache, refresh=said.refresh),
         strict=said.strict,
@@ -144,7 +144,8 @@ def _temperature(value: float | None) -> float | None:
     raise UsageError(f"--temperature is a number from 0 to {HOTTEST:g}, got {value:g}")
 
 
-def _dollars(text: str | None) -> Decimal | None:
+def dollars_from(text: str | None) -> Decimal | None:
+    """What --max-cost says. Raises UsageError."""
     if text is None:
         return None
     try:
@@ -169,7 +170,7 @@ def _receipt(options: Globals, question: Ask, drill: str | None) -> Receipt:
         return stage.client.receipt(question)
 
 
-def _report(options: Globals, receipt: Receipt) -> None:
+def report(options: Globals, receipt: Receipt) -> None:
     """Who failed, who answered, what to know. A primary that answers is worth a line only to a person."""
     if receipt.error is not None:
         say(receipt.error.message)

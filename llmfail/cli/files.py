@@ -14,9 +14,12 @@ from typing import IO
 
 from llmfail.cli.output import emit, line_of, require_output
 from llmfail.core.errors import UsageError
+from llmfail.core.row import LARGEST
 
-STANDARD_OUTPUT = Path("-")
+STANDARD_OUTPUT = STANDARD_INPUT = Path("-")
 MEBI = 1 << 20
+PATIENCE = 5.0
+"""Seconds after which to look again whether anybody reads what is written."""
 
 
 def bytes_of(path: Path, most: int) -> bytes:
@@ -34,6 +37,67 @@ def bytes_of(path: Path, most: int) -> bytes:
     if len(data) > most:
         raise UsageError(f"{path} is larger than {most // MEBI} MiB")
     return data
+
+
+def lines_of(path: Path) -> Iterator[bytes | None]:
+    """The lines of a file, or of standard input (``-``), as they come; None for one that is too long. It
+    stays open: to close it would be to wait for the thread that waits for its next line.
+    """
+    try:
+        file = os.fdopen(0, "rb") if path == STANDARD_INPUT else path.open("rb")
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from error
+    return _lines(file, path)
+
+
+def _lines(file: IO[bytes], path: Path) -> Iterator[bytes | None]:
+    try:
+        while line := file.readline(LARGEST):
+            whole = len(line) < LARGEST or line.endswith(b"\n")
+            yield line if whole else None
+            while not whole:
+                rest = file.readline(LARGEST)
+                whole = len(rest) < LARGEST or rest.endswith(b"\n")
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from error
+
+
+@contextmanager
+def lines_to(path: Path | None, source: Path) -> Iterator[Callable[[str], None]]:
+    """A way to write one line after the other, each as it comes: to standard output (None or ``-``), or to a
+    file, from its beginning, which must not be the ``source``. On standard output raises BrokenPipeError when
+    nobody reads any more.
+    """
+    if path is None or path == STANDARD_OUTPUT:
+        require_output()
+        yield _to_standard_output
+        return
+    try:
+        if path.exists() and source != STANDARD_INPUT and path.samefile(source):
+            raise UsageError(f"{path} is the input as well; name another file for the output")
+        file = path.open("wb", buffering=0)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from error
+    with file:
+        yield lambda text: _add(text, file, path)
+
+
+def _to_standard_output(text: str) -> None:
+    from llmfail.cli.lines import Lines  # noqa: PLC0415 - start-up: one answer needs none
+
+    lines = Lines()
+    while not lines.ready(PATIENCE):
+        pass
+    lines.write(text)
+
+
+def _add(text: str, file: IO[bytes], path: Path) -> None:
+    data = memoryview(line_of(text))
+    try:
+        while data:
+            data = data[file.write(data) :]
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from error
 
 
 def _at_once(path: str, flags: int) -> int:
