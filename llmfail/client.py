@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from functools import cached_property
 from pathlib import Path
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from llmfail.core.report import By, Days, Report
     from llmfail.core.scenario import Wanted
     from llmfail.core.usage import Entry
+    from llmfail.engine.batch import Batch, Limits
     from llmfail.engine.engine import Engine
     from llmfail.engine.operator import Operator
     from llmfail.engine.runner import Output, Pass
@@ -389,6 +390,21 @@ class AsyncClient:
     async def ask(self, prompt: str | Sequence[Message], **options: Unpack[Options]) -> Receipt:
         """As ``Client.ask``."""
         return checked(await self._engine.ask(ask_of(prompt, **options)))
+
+    def batch(
+        self,
+        write: Callable[[Sequence[Receipt]], Awaitable[None]],
+        limits: Limits,
+        *,
+        max_cost: int | None = None,
+        spent: int = 0,
+    ) -> Batch:
+        """Asks many, within so many pico-dollars altogether, of which some are ``spent``."""
+        from llmfail.engine.batch import Batch  # noqa: PLC0415 - few asyncio callers need it
+        from llmfail.engine.purse import Purse  # noqa: PLC0415 - as above
+
+        purse = None if max_cost is None else Purse(max_cost, spent, self._engine.plan)
+        return Batch(self._engine.ask, write, limits, self._ports, purse)
 
     async def embed(self, *texts: str, **options: Unpack[Options]) -> Receipt:
         """As ``Client.embed``."""

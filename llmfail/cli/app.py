@@ -22,6 +22,7 @@ from llmfail.cli.output import emit
 
 COMMANDS = {
     "ask": "Answer one prompt through the fallback chain of a feature.",
+    "batch": "Answer every line of a JSONL file, many at once.",
     "embed": "Turn texts into vectors, through the chain of a feature.",
     "plan": "Show what ask would do now, and why.",
     "status": "Show circuits, rates, latencies and alerts.",

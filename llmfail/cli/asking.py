@@ -16,7 +16,7 @@ from llmfail.cli.files import MEBI, bytes_of, destination
 from llmfail.cli.options import Globals, seconds_from
 from llmfail.cli.output import say, spinner
 from llmfail.cli.prompt import prompt_of, text_of
-from llmfail.client import MOST_USD, ask_of
+from llmfail.client import MOST_USD, Options, ask_of
 from llmfail.core.ask import DEFAULT_FEATURE, Ask
 from llmfail.core.errors import UsageError
 from llmfail.core.model import Attachment
@@ -81,8 +81,12 @@ def answered(options: Globals, said: Said) -> int:
 
 
 def _question(said: Said, *, quiet: bool) -> Ask:
-    return ask_of(
-        prompt_of(said.prompt, quiet=quiet) or "",
+    return ask_of(prompt_of(said.prompt, quiet=quiet) or "", **options_of(said))
+
+
+def options_of(said: Said) -> Options:
+    """Everything but the prompt. Reads the files that are named. Raises UsageError."""
+    return Options(
         feature=said.feature,
         model=said.model,
         attachments=[_attachment(Path(name)) for name in said.attach],
@@ -145,7 +149,7 @@ def _temperature(value: float | None) -> float | None:
 
 
 def dollars_from(text: str | None) -> Decimal | None:
-    """What --max-cost says. Raises UsageError."""
+    """What ``--max-cost`` says. Raises UsageError."""
     if text is None:
         return None
     try:

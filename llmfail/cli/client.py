@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from llmfail.cli.options import Globals, current_directory
 from llmfail.cli.output import say
-from llmfail.client import Client
+from llmfail.client import AsyncClient, Client
 from llmfail.prices import REFRESHED, Catalogue
 from llmfail.settings import load
 from llmfail.settings.settings import Settings
@@ -29,3 +29,11 @@ def client_of(options: Globals, pause: Callable[[float], None] = time.sleep) -> 
 
 def catalogue_of(options: Globals) -> Catalogue:
     return Catalogue(options.state_dir / REFRESHED, lambda text: say(f"warning: {text}", quiet=options.quiet))
+
+
+def async_client_of(options: Globals) -> AsyncClient:
+    return AsyncClient(
+        settings=settings_of(options),
+        state_dir=options.state_dir,
+        warn=lambda text: say(f"warning: {text}", quiet=options.quiet),
+    )

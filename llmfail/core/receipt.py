@@ -53,6 +53,8 @@ class Entry(Struct, frozen=True):
     note: str = ""
     cause: str | None = None
     """What disabled a target that was skipped; told in the note, not in the JSON."""
+    held: int = 0
+    """What a call may have cost at worst; not in the JSON."""
 
     def to_json(self) -> dict[str, Any]:
         shown: dict[str, Any] = {
@@ -132,6 +134,11 @@ def total(trail: Sequence[Entry]) -> int | None:
     """What it cost altogether: unknown as soon as one part of it is."""
     costs = [entry.cost for entry in trail]
     return None if None in costs else sum(cost or 0 for cost in costs)
+
+
+def most_paid(trail: Sequence[Entry]) -> int:
+    """What it cost altogether; where nobody knows, what may have been charged at worst."""
+    return sum(entry.held if entry.cost is None else entry.cost for entry in trail)
 
 
 def usd(pico: int | None) -> str | None:

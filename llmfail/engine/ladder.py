@@ -21,7 +21,7 @@ from llmfail.core.kept import Kept
 from llmfail.core.masking import hides_in_answers, masked
 from llmfail.core.model import Request, Target
 from llmfail.core.pattern import PatternTimeout
-from llmfail.core.receipt import DEGRADED, Failure, Receipt, Source, total
+from llmfail.core.receipt import DEGRADED, Failure, Receipt, Source, most_paid, total
 from llmfail.core.simplify import simplified
 from llmfail.core.tokens import size_of
 from llmfail.engine.chain import Job
@@ -186,7 +186,7 @@ class Ladder:
     async def _simplify(self, step: Simplified, receipt: Receipt, case: Case) -> tuple[Receipt, str | None]:
         if self._left() <= 0:
             return receipt, "no time was left"
-        request = simplified(case.job.request, step)
+        request, limit = simplified(case.job.request, step), case.job.max_cost
         job = replace(
             case.job,
             id=self._ports.new_id(),
@@ -195,6 +195,7 @@ class Ladder:
             size=size_of(request),
             rounds=0,
             deadline=self._left(),
+            max_cost=None if limit is None else max(limit - most_paid(receipt.trail), 0),
             wait=0.0,
             max_cost=_rest(case.job.max_cost, receipt.cost),
         )

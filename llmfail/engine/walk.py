@@ -224,7 +224,7 @@ class Walk:
         settlement = self._settlement(candidate, reading, latency_ms, admitted, dropped)
         self._ledger.conclude(settlement, reading.host)
         self._spent += admitted.grant.amount if settlement.cost is None else settlement.cost
-        self._told(candidate, reading, settlement)
+        self._told(candidate, reading, settlement, admitted.grant.amount)
         if reading.skipped is not None:
             return None
         if reading.outcome.kind is Kind.OK and reading.answer is not None:
@@ -339,7 +339,7 @@ class Walk:
             Entry(candidate.target, "skipped", refused.reason, note=refused.note, cause=refused.cause)
         )
 
-    def _told(self, candidate: Candidate, reading: Reading, settlement: Settlement) -> None:
+    def _told(self, candidate: Candidate, reading: Reading, settlement: Settlement, held: int) -> None:
         """A line in the trail, and what follows from it for the rest of the walk."""
         outcome = reading.outcome
         if reading.skipped is not None:
@@ -362,6 +362,7 @@ class Walk:
                 cost=settlement.cost,
                 retry_after=outcome.retry_after,
                 note=outcome.note or candidate.note,
+                held=held,
             )
         )
 
