@@ -85,10 +85,7 @@ def lines_to(path: Path | None, source: Path) -> Iterator[Callable[[str], None]]
 def _to_standard_output(text: str) -> None:
     from llmfail.cli.lines import Lines  # noqa: PLC0415 - start-up: one answer needs none
 
-    lines = Lines()
-    while not lines.ready(PATIENCE):
-        pass
-    lines.write(text)
+    Lines().write(text, lambda: None)
 
 
 def _add(text: str, file: IO[bytes], path: Path) -> None:

@@ -197,7 +197,6 @@ class Ladder:
             deadline=self._left(),
             max_cost=None if limit is None else max(limit - most_paid(receipt.trail), 0),
             wait=0.0,
-            max_cost=_rest(case.job.max_cost, receipt.cost),
         )
         second = await self._again(job)
         trail = (*receipt.trail, *second.trail)
@@ -239,13 +238,6 @@ def texts_of(request: Request) -> list[tuple[str | None, str]]:
         (None, "\n\n".join(message.text for message in said)),
         *((file.name, file.data.decode("utf-8-sig", "replace")) for file in files),
     ]
-
-
-def _rest(most: int | None, spent: int | None) -> int | None:
-    """What may still be spent: nothing, once nobody knows what was."""
-    if most is None:
-        return None
-    return 0 if spent is None else max(most - spent, 0)
 
 
 def _answered(receipt: Receipt, served: Served) -> Receipt:
