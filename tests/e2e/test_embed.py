@@ -3,6 +3,7 @@
 import json
 import signal
 import subprocess
+import threading
 from decimal import Decimal
 
 import pytest
@@ -463,6 +464,12 @@ def test_lines_go_to_a_file_one_after_the_other(embed, here):
     assert len((here / "v.jsonl").read_text().splitlines()) == 4
 
 
+def late():
+    """An answer that comes after the one to the line before it."""
+    threading.Event().wait(1)
+    return ""
+
+
 def test_a_closed_pipe_ends_it_quietly_and_settles_what_is_under_way(embed, simulator):
     run = embed(SMALL)
     with run.llmfail.start("embed", "-f", "search", "--input", "-", stdin=subprocess.PIPE) as process:
@@ -470,13 +477,14 @@ def test_a_closed_pipe_ends_it_quietly_and_settles_what_is_under_way(embed, simu
         process.stdin.flush()
         assert process.stdout.readline()
         process.stdout.close()
+        simulator.set_answer(lambda seen: "" if "two" in str(seen.document) else late())
         process.stdin.write(b'"two"\n"three"\n')
         process.stdin.close()
         process.stdin = process.stdout = None
         assert process.wait(60) == -signal.SIGPIPE
         assert process.stderr.read() == b""
-    entry = run.llmfail.status(SMALL)
-    assert entry["requests"] == simulator.count()
+    assert simulator.count() == 3
+    assert run.llmfail.status(SMALL)["requests"] == 3
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -496,7 +504,7 @@ def test_a_signal_ends_it_with_what_is_printed_so_far(embed, simulator, number, 
 
 def test_a_signal_does_not_wait_for_a_provider_that_hangs(embed, simulator):
     simulator.set_faults(parse("openai=hang"))
-    llmfail = embed(SMALL).llmfail
+    llmfail = embed(SMALL, timeout="10m", deadline="10m").llmfail
     with llmfail.start("embed", "-f", "search", "--input", "-", stdin=subprocess.PIPE) as process:
         process.stdin.write(LINES)
         process.stdin.close()
