@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -102,11 +101,9 @@ def _asked(plain: swift.Plain) -> int:
         # It takes longer to import than msgspec itself, which needs nothing of it that typing has not.
         import msgspec  # noqa: F401, PLC0415 - start-up
     from llmfail.cli.asking import Said, answered  # noqa: PLC0415 - start-up
-    from llmfail.cli.options import Globals, state_dir_from  # noqa: PLC0415 - as above
+    from llmfail.cli.options import globals_from  # noqa: PLC0415 - as above
 
-    config = None if plain.config is None else Path(plain.config)
-    state_dir = None if plain.state_dir is None else Path(plain.state_dir)
-    options = Globals(config, state_dir_from(state_dir, os.environ), plain.verbose, plain.quiet)
+    options = globals_from(plain.config, plain.state_dir, plain.verbose, plain.quiet)
     return answered(options, Said(**plain.said))
 
 

@@ -6,10 +6,8 @@ tables of ``status`` nor ``--help`` for the engine.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from pathlib import Path
 from typing import Annotated, cast
 
 import typer
@@ -17,7 +15,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from llmfail import __version__
 from llmfail.cli import COMPLETION
-from llmfail.cli.options import Globals, state_dir_from
+from llmfail.cli.options import globals_from
 from llmfail.cli.output import emit
 
 COMMANDS = {
@@ -82,10 +80,10 @@ def _show_version(value: bool) -> None:
 def llmfail(
     ctx: typer.Context,
     config: Annotated[
-        Path | None, typer.Option("--config", metavar="FILE", help="The configuration to use.")
+        str | None, typer.Option("--config", metavar="FILE", help="The configuration to use.")
     ] = None,
     state_dir: Annotated[
-        Path | None, typer.Option("--state-dir", metavar="DIR", help="Where circuits and counters live.")
+        str | None, typer.Option("--state-dir", metavar="DIR", help="Where circuits and counters live.")
     ] = None,
     verbose: Annotated[
         int, typer.Option("--verbose", "-v", count=True, help="Say more; twice: with tracebacks.")
@@ -103,4 +101,4 @@ def llmfail(
 
       git diff | llmfail ask "Write a commit message"
     """
-    ctx.obj = Globals(config, state_dir_from(state_dir, os.environ), verbose, quiet)
+    ctx.obj = globals_from(config, state_dir, verbose, quiet)

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from llmfail.cli.client import client_of, settings_of
 from llmfail.cli.files import MEBI, bytes_of, destination
-from llmfail.cli.options import Globals, seconds_from
+from llmfail.cli.options import Globals, path_from, seconds_from
 from llmfail.cli.output import say, spinner
 from llmfail.cli.prompt import prompt_of, text_of
 from llmfail.client import MOST_USD, Options, ask_of
@@ -70,7 +70,7 @@ class Said(Struct, frozen=True, kw_only=True):
 def answered(options: Globals, said: Said) -> int:
     """Ask, tell, and the exit code. Raises UsageError."""
     question = _question(said, quiet=options.quiet)
-    with destination(None if said.output is None else Path(said.output)) as write:
+    with destination(path_from("--output", said.output)) as write:
         receipt = _receipt(options, question, said.drill)
         report(options, receipt)
         if said.as_json:
@@ -105,7 +105,7 @@ def options_of(said: Said) -> Options:
         user=None if said.user is None else text_of("--user", said.user),
         cache=_cache(no_cache=said.no_cache, refresh=said.refresh),
         strict=said.strict,
-        wait=seconds_from("--wait", said.wait) or 0.0,
+        wait=seconds_from("--wait", said.wait, zero=True) or 0.0,
         queue=said.queue,
     )
 

@@ -106,7 +106,7 @@ def _ask(said: Said, text: str) -> Ask:
         fallback=not said.no_fallback,
         max_cost=dollars_from(said.max_cost),
         user=None if said.user is None else text_of("--user", said.user),
-        wait=seconds_from("--wait", said.wait) or 0.0,
+        wait=seconds_from("--wait", said.wait, zero=True) or 0.0,
     )
 
 

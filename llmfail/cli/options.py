@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +17,12 @@ class Globals(NamedTuple):
     state_dir: Path
     verbose: int = 0
     quiet: bool = False
+
+
+def globals_from(config: str | None, state_dir: str | None, verbose: int, quiet: bool) -> Globals:
+    """Raises UsageError."""
+    directory = state_dir_from(path_from("--state-dir", state_dir), os.environ)
+    return Globals(path_from("--config", config), directory, verbose, quiet)
 
 
 def state_dir_from(option: Path | None, environ: Mapping[str, str]) -> Path:
@@ -36,13 +43,20 @@ def current_directory() -> Path:
         return Path()
 
 
-def seconds_from(option: str, text: str | None) -> float | None:
+def path_from(option: str, text: str | None) -> Path | None:
+    """A file or directory. An empty name is mostly a variable that is not set; raises UsageError."""
+    if text == "":
+        raise UsageError(f"{option} is empty; name a file or directory, or leave it out")
+    return None if text is None else Path(text)
+
+
+def seconds_from(option: str, text: str | None, *, zero: bool = False) -> float | None:
     """A duration as the configuration writes it: ``30``, ``30s``, ``10m``. Raises UsageError."""
     from llmfail.settings.kinds import seconds_of  # noqa: PLC0415 - start-up: not for --help
 
     if text is None:
         return None
     try:
-        return seconds_of(text)
+        return seconds_of(text, zero=zero)
     except ValueError as error:
         raise UsageError(f"{option}: {error}, got {text!r}") from None

@@ -181,6 +181,8 @@ def _show(waiting: Sequence[Listed], now: float) -> None:
 
 def _named(beginning: str, ids: Sequence[str]) -> str:
     """The id that begins so. Raises UsageError when there is none, or more than one."""
+    if not beginning.strip():
+        raise UsageError("an id is empty; `llmfail queue list` shows them, --all means every request")
     found = [item_id for item_id in ids if item_id.startswith(beginning.upper())]
     if len(found) == 1:
         return found[0]

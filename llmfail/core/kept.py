@@ -8,6 +8,7 @@ leader that came back with nothing goes alone; who finds a leader dead takes its
 from __future__ import annotations
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from llmfail.core.model import Completion, FinishReason
 from llmfail.core.record import Record, Values, Write, Writes, dump, kept_until, load, newer, ours
@@ -100,6 +101,15 @@ def keep(fingerprint: str, kept: Kept, most: float, values: Values) -> Writes:
     """Store an answer for so many seconds."""
     key = answer_key(fingerprint)
     return ours({key: Write(dump(kept), kept.at + most)}, values)
+
+
+def leave(fingerprint: str, name: str, values: Values) -> Writes:
+    """Leave the lead to whoever comes first, because we are stopped; unless it is somebody else's by now."""
+    key = flight_key(fingerprint)
+    there = load(values[key], Flight)
+    if there is None or there.name != name:
+        return {}
+    return {key: Write(dump(replace(there, ends_at=0.0)), kept_until(there.ends_at))}
 
 
 def end(fingerprint: str, name: str, values: Values) -> Writes:

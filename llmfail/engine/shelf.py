@@ -6,7 +6,6 @@ Assumes that whoever leads a flight ends it, by ``keep`` or ``give_up``.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
 from itertools import count
 
 from msgspec import Struct
@@ -99,11 +98,16 @@ class Shelf:
 
     async def give_up(self) -> None:
         """Whoever waits for us waits no longer."""
-        if self._leads is not None:
-            await self._write(self._leads, partial(self._ended, self._leads))
+        await self._end(rules.end)
 
-    def _ended(self, fingerprint: str, values: Values, _now: float) -> Writes:
-        return rules.end(fingerprint, self._name, values)
+    async def leave(self) -> None:
+        """We are stopped: the first of those who wait for us leads, and the others wait for that one."""
+        await self._end(rules.leave)
+
+    async def _end(self, rule: Callable[[str, str, Values], Writes]) -> None:
+        led = self._leads
+        if led is not None:
+            await self._write(led, lambda values, _now: rule(led, self._name, values))
 
     async def _write(self, fingerprint: str, change: Callable[[Values, float], Writes]) -> None:
         await self.reader.keeper.update(_keys(fingerprint), lambda values, now: (change(values, now), None))

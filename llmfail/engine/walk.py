@@ -139,9 +139,11 @@ class Walk:
             found = await self._asked(candidate, later)
             if found is not None and isinstance(found.answer, Completion):
                 await shelf.keep(fingerprint, candidate.target, found.answer)
-            return found
-        finally:
-            await shelf.give_up()
+        except BaseException:
+            await shelf.leave()
+            raise
+        await shelf.give_up()
+        return found
 
     async def _kept(self, shelf: Shelf, candidate: Candidate, later: Sequence[Candidate]) -> Kept | None:
         """Who waits for somebody else's answer keeps half of the time that is left."""
@@ -259,7 +261,7 @@ class Walk:
         fair = min(candidate.timeout, self._job.fair_deadline / len(self._job.candidates))
         if reading.outcome.kind is not Kind.TIMEOUT or limit >= fair * 0.999:
             return reading
-        note = f"no answer in the {limit:.3g} s that the deadline left"
+        note = f"no answer in the {max(limit, 0.0):.3g} s that the deadline left"
         return replace(reading, outcome=Outcome(Kind.CANCELLED, note))
 
     def _settlement(

@@ -57,7 +57,7 @@ def _stock(connection: sqlite3.Connection) -> Stock:
 def _clear(connection: sqlite3.Connection) -> int:
     (entries,) = connection.execute(COUNT, (f"{ANSWER}*",)).fetchone()
     connection.execute("PRAGMA secure_delete = ON")
-    connection.execute("DELETE FROM state")
+    connection.execute("DELETE FROM state WHERE key GLOB ?", (f"{ANSWER}*",))  # who is out for one stays out
     with suppress(sqlite3.OperationalError):  # somebody reads: the space is given back at the next time
         connection.execute("VACUUM")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

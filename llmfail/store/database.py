@@ -47,6 +47,8 @@ def failure(path: Path, error: sqlite3.Error | OSError) -> StoreError:
             return _locked(path)
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
             return Damaged(f"{path} is damaged; remove it, or name another directory with --state-dir")
+        case sqlite3.SQLITE_ERROR if str(error).startswith("no such"):
+            return Damaged(f"{path} lacks a part; remove it, or name another directory with --state-dir")
         case _:
             return _unusable(path, REASONS.get(code, str(error)))
 

@@ -12,6 +12,7 @@ from llmfail.core.kept import (
     end,
     flight_key,
     keep,
+    leave,
     take,
     young,
 )
@@ -103,3 +104,18 @@ def test_an_answer_of_a_newer_version_is_left_alone():
 )
 def test_how_long_answers_last_and_whether_they_are_read(terms, lasts, reads):
     assert (terms.lasts, terms.reads) == (lasts, reads)
+
+
+def test_a_lead_that_is_left_goes_to_the_first_who_comes_and_the_others_follow():
+    left = leave(PRINT, "theirs", {flight_key(PRINT): dump(THEIRS)})
+    ((key, write),) = left.items()
+    writes, decision = take(PRINT, MINE, THEIRS, dead=False, values={key: write.text}, now=NOW)
+    assert decision == Lead()
+    (mine,) = writes.values()
+    third = Flight("third", "it", NOW + 60)
+    assert take(PRINT, third, THEIRS, dead=False, values={key: mine.text}, now=NOW) == ({}, MINE)
+
+
+def test_only_its_own_lead_is_left():
+    assert leave(PRINT, "mine", {flight_key(PRINT): dump(THEIRS)}) == {}
+    assert leave(PRINT, "mine", {flight_key(PRINT): None}) == {}

@@ -1,5 +1,6 @@
 """Stored answers, from process to process."""
 
+import signal
 import stat
 import threading
 import time
@@ -242,6 +243,27 @@ def test_when_the_leader_is_killed_one_other_asks_and_nobody_hangs(llmfail, simu
         ended = [finish(one) for one in others]
     gate.set()
     assert [one.code for one in ended] == [0] * 9
+    assert simulator.count() == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_leader_that_is_stopped_leaves_the_lead_to_one_of_those_who_wait(llmfail, simulator, number):
+    gate = threading.Event()
+
+    def answer(seen):
+        if simulator.count() == 1:
+            gate.wait()
+        return "at last"
+
+    simulator.set_answer(answer)
+    leader = llmfail.start("ask", "Say hello", "--json")
+    assert simulator.wait_for(lambda: simulator.count() == 1)
+    others = [llmfail.start("ask", "Say hello", "--json") for _ in range(5)]
+    with leader:
+        leader.send_signal(number)
+        ended = [finish(one) for one in others]
+    gate.set()
+    assert [one.code for one in ended] == [0] * 5
     assert simulator.count() == 2
 
 

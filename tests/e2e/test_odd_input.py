@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from program import OPENAI, PATIENCE, finish
@@ -192,3 +193,20 @@ def test_the_simulator_names_a_port_that_is_none():
     assert "a port is a number from 0 to 65535, got 99999" in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--state-dir", "", "ask", "hello"),
+        ("--state-dir=", "status"),
+        ("--config", "", "ask", "hello"),
+        ("ask", "hello", "-o", ""),
+        ("queue", "drop", ""),
+    ],
+)
+def test_an_empty_name_is_mostly_a_variable_that_is_not_set(llmfail, here, arguments):
+    ended = (llmfail if arguments[0] != "--config" else replace(llmfail, before=()))(*arguments)
+    assert (ended.code, ended.out) == (2, b"")
+    assert "empty" in ended.err
+    assert list(here.iterdir()) == []

@@ -82,6 +82,10 @@ def _read(terminal):
         return b""
 
 
+def test_not_to_wait_may_be_said(llmfail):
+    assert llmfail.ask("--wait", "0").code == 3
+
+
 @pytest.mark.parametrize("wait", ["-1", "soon", "11y"])
 def test_what_is_no_duration_is_a_usage_error(llmfail, wait):
     assert llmfail.ask("--wait", wait).code == 2

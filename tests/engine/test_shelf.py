@@ -40,7 +40,9 @@ def flying(play, holder="somewhere else 1 1", lasts=60.0):
 
 
 def flights(play):
-    return [key for key in play.answers._rows if key.startswith("flight/")]
+    """Those that anybody would wait for."""
+    rows = (row for key, row in play.answers._rows.items() if key.startswith("flight/"))
+    return [row for row in rows if load(row.text, Flight).ends_at > play.now]
 
 
 def test_the_first_leads_and_who_comes_meanwhile_waits_in_vain_only_as_long_as_it_may(play):

@@ -109,6 +109,25 @@ def test_clearing_gives_the_space_back(open_answers, tmp_path):
     assert LARGE.encode() not in (tmp_path / "answers.sqlite3").read_bytes()
 
 
+def test_clearing_leaves_those_alone_who_are_out_for_an_answer(open_answers):
+    answers = open_answers()
+    answers.update((), lambda values, now: ({flight_key("f"): Write("flight", NOW + 60)}, None))
+    keep(answers, "a")
+    assert answers.clear() == 1
+    assert answers.read([flight_key("f")])[0] == {flight_key("f"): "flight"}
+
+
+def test_a_database_without_its_table_is_set_aside_like_any_damaged_file(open_answers, tmp_path):
+    answers = open_answers()
+    keep(answers, "a")
+    answers.close()
+    with sqlite3.connect(tmp_path / "answers.sqlite3") as connection:
+        connection.execute("DROP TABLE state")
+    connection.close()
+    keep(answers, "b")
+    assert kept(answers, "a", "b") == ["b"]
+
+
 def test_clearing_while_another_has_it_open_clears_all_the_same(open_answers):
     one, other = open_answers(), open_answers()
     keep(one, "a")
