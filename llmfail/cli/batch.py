@@ -35,7 +35,7 @@ def command(
         bool, typer.Option("--resume", help="Go on with FILE: no line that has a receipt is asked again.")
     ] = False,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="The same, but for lines that only failed.")
+        bool, typer.Option("--retry-failed", help="The same, and lines that only failed are asked again.")
     ] = False,
     max_cost: Annotated[
         str | None,

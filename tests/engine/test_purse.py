@@ -125,3 +125,12 @@ def test_a_target_without_a_price_is_refused(tmp_path):
 def test_one_that_is_not_configured_holds_nothing(tmp_path):
     receipts, _ = ran(stage_of(tmp_path), 100, 2, targets=("nobody/x",))
     assert [receipt.error.kind for receipt in receipts] == ["usage"] * 2
+
+
+@pytest.mark.parametrize(("limit", "calls"), [(19, 1), (20, 2)])
+def test_a_simplified_prompt_has_what_the_first_one_left(tmp_path, limit, calls):
+    """The first call may have been charged ten."""
+    simplify = ", degrade: [{simplify: {keep_chars: 100, max_tokens: 10}}]"
+    stage = Stage(tmp_path, {"a": [lost("cut"), answer()]}, more=PRICED, feature=simplify)
+    receipt = stage.ask(targets=("a/one",), max_tokens=10, max_cost=limit * UNIT)
+    assert (len(stage.calls), receipt.ok) == (calls, calls == 2)
