@@ -112,7 +112,7 @@ def _drawn(tally: Tally, total: int | None, elapsed: float) -> RenderableType:
 
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_row(
-        ProgressBar(total, tally.done + tally.skipped, width=30, pulse=total is None),
+        ProgressBar(total, tally.done + tally.skipped, width=16, pulse=total is None),
         " · ".join(_figures(tally, total, elapsed)),
     )
     return grid
