@@ -14,6 +14,7 @@ import os
 import time
 import warnings
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import closing
 from decimal import Decimal, InvalidOperation
 from functools import cached_property
 from pathlib import Path
@@ -321,10 +322,6 @@ class Client:
 
         return ports.drive(Estimator(self.settings, self._ports).estimate(wanted))
 
-    def cache_stock(self) -> Stock:
-        """How many answers are stored, and their bytes. UsageError when that cannot be read."""
-        return _stock(self._opened)
-
     def clear_cache(self) -> int:
         """Forget every stored answer; how many there were. UsageError when that cannot be done."""
         return _clear(self._opened)
@@ -485,11 +482,8 @@ class _Opened(Struct, frozen=True):
         from llmfail.core.queued import dump_ask  # noqa: PLC0415 - start-up: an ask seldom needs it
 
         number = ports.new_id()
-        queue = self.queue()
-        try:
+        with closing(self.queue()) as queue:
             queue.put(number, ask.feature, dump_ask(ask), retry_at)
-        finally:
-            queue.close()
         return number
 
     def close(self) -> None:
@@ -531,10 +525,7 @@ def _open(
 def _stock(opened: _Opened) -> Stock:
     from llmfail.store.answers import Answers, Stock  # noqa: PLC0415 - start-up: an ask needs none
 
-    try:
-        return opened.shelf.stock() if isinstance(opened.shelf, Answers) else Stock(0, 0)
-    except StoreError as error:
-        raise UsageError(str(error)) from error
+    return opened.shelf.stock() if isinstance(opened.shelf, Answers) else Stock(0, 0)
 
 
 def _holdings(opened: _Opened) -> Holdings:
@@ -552,11 +543,8 @@ def _holdings(opened: _Opened) -> Holdings:
 def _pending(opened: _Opened) -> int:
     if opened.settings.store == "memory":
         return 0
-    queue = opened.queue()
-    try:
+    with closing(opened.queue()) as queue:
         return queue.pending()
-    finally:
-        queue.close()
 
 
 def _clear(opened: _Opened) -> int:

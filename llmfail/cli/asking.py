@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
@@ -20,7 +19,7 @@ from llmfail.client import MOST_USD, Options, ask_of
 from llmfail.core.ask import DEFAULT_FEATURE, Ask
 from llmfail.core.errors import UsageError
 from llmfail.core.model import Attachment
-from llmfail.core.receipt import DEGRADED, Entry, Receipt, usd
+from llmfail.core.receipt import DEGRADED, Entry, Receipt, line_of, usd
 
 LARGEST_ATTACHMENT = 20 * MEBI
 """Bytes; the providers take no larger requests."""
@@ -74,7 +73,7 @@ def answered(options: Globals, said: Said) -> int:
         receipt = _receipt(options, question, said.drill)
         report(options, receipt)
         if said.as_json:
-            write(json.dumps(receipt.to_json(), ensure_ascii=False))
+            write(line_of(receipt))
         elif receipt.answer is not None:
             write(receipt.answer)
     return 0 if receipt.error is None else receipt.error.code

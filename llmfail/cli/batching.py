@@ -16,8 +16,8 @@ from msgspec import Struct
 
 from llmfail.cli.asking import Said, dollars_from, options_of
 from llmfail.cli.client import async_client_of
-from llmfail.cli.files import STANDARD_OUTPUT
-from llmfail.cli.jsonl import STANDARD_INPUT, Input, Receipts, Stream, opened_input, opened_output
+from llmfail.cli.files import STANDARD_INPUT, STANDARD_OUTPUT
+from llmfail.cli.jsonl import Input, Receipts, Stream, opened_input, opened_output
 from llmfail.cli.lines import quietly_ended
 from llmfail.cli.options import Globals, seconds_from
 from llmfail.cli.output import say
@@ -27,7 +27,7 @@ from llmfail.client import AsyncClient, ask_of
 from llmfail.core.ask import Ask
 from llmfail.core.errors import UsageError
 from llmfail.core.lines import MALFORMED, Line, Malformed, Raw, malformed, read
-from llmfail.core.receipt import PICO, Failure, Receipt, usd
+from llmfail.core.receipt import PICO, Failure, Receipt, line_of, usd
 from llmfail.engine.batch import Batch, Limits
 from llmfail.engine.ports import STOPS, new_id
 from llmfail.store.refs import Known, Refs
@@ -177,7 +177,7 @@ class Run:
         return Receipt(new_id(), self._typed.said.feature, ref=line.ref, error=failure)
 
     async def _write(self, receipts: Sequence[Receipt]) -> None:
-        lines = [json.dumps(receipt.to_json(), ensure_ascii=False) + "\n" for receipt in receipts]
+        lines = [line_of(receipt) + "\n" for receipt in receipts]
         await self._output.write("".join(lines).encode("utf-8", "replace"))
         for receipt in receipts:
             self._tally.count(receipt)

@@ -20,12 +20,13 @@ from llmfail.cli.asking import dollars_from, report
 from llmfail.cli.client import client_of
 from llmfail.cli.files import destination, lines_of, lines_to
 from llmfail.cli.lines import quietly_ended
-from llmfail.cli.options import Globals, seconds_from
+from llmfail.cli.options import Globals, path_from, seconds_from
 from llmfail.cli.output import say, spinner
 from llmfail.cli.prompt import prompt_of, text_of
 from llmfail.client import ask_of
 from llmfail.core.ask import DEFAULT_FEATURE, Ask, question
 from llmfail.core.errors import UsageError
+from llmfail.core.lines import Raw
 from llmfail.core.receipt import Failure, Receipt, usd
 from llmfail.core.row import Row, row_of
 from llmfail.engine.ports import new_id
@@ -66,7 +67,7 @@ def embedded(options: Globals, said: Said) -> int:
 
 
 def _one(options: Globals, said: Said, ask: Ask) -> int:
-    with destination(_path(said.output)) as write:
+    with destination(path_from("--output", said.output)) as write:
         with spinner("embedding …", quiet=options.quiet) as pause, client_of(options, pause) as client:
             receipt = client.embedded(ask)
         report(options, receipt)
@@ -83,17 +84,13 @@ def _many(options: Globals, said: Said, path: Path) -> int:
     with (
         quietly_ended(),
         client_of(options) as client,
-        lines_to(_path(said.output), path) as write,
+        lines_to(path_from("--output", said.output), path) as write,
     ):
         for row, receipt in in_order(partial(_answered, client, blank), _rows(lines), said.at_once):
             write(_line(receipt, as_json=said.as_json))
             summary.add(row, receipt, alone=not said.as_json)
         summary.tell()
     return SOME_FAILED if summary.failed else 0
-
-
-def _path(name: str | None) -> Path | None:
-    return None if name is None else Path(name)
 
 
 def _ask(said: Said, text: str) -> Ask:
@@ -110,9 +107,9 @@ def _ask(said: Said, text: str) -> Ask:
     )
 
 
-def _rows(lines: Iterator[bytes | None]) -> Iterator[Row]:
-    """Lines with nothing in them are counted, and left out. None is a line that is too long."""
-    for number, line in enumerate(lines, 1):
+def _rows(lines: Iterator[Raw]) -> Iterator[Row]:
+    """Lines with nothing in them are left out."""
+    for number, line in lines:
         if line is None or line.strip():
             yield row_of(number, line)
 

@@ -9,17 +9,17 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
 from typing import IO
 
 from llmfail.cli.output import emit, line_of, require_output
 from llmfail.core.errors import UsageError
-from llmfail.core.row import LARGEST
+from llmfail.core.lines import LONGEST, Raw, Splitter
 
 STANDARD_OUTPUT = STANDARD_INPUT = Path("-")
 MEBI = 1 << 20
-PATIENCE = 5.0
-"""Seconds after which to look again whether anybody reads what is written."""
+CHUNK = 1 << 16
 
 
 def bytes_of(path: Path, most: int) -> bytes:
@@ -39,9 +39,9 @@ def bytes_of(path: Path, most: int) -> bytes:
     return data
 
 
-def lines_of(path: Path) -> Iterator[bytes | None]:
-    """The lines of a file, or of standard input (``-``), as they come; None for one that is too long. It
-    stays open: to close it would be to wait for the thread that waits for its next line.
+def lines_of(path: Path) -> Iterator[Raw]:
+    """The lines of a file, or of standard input (``-``), as they come. It stays open: to close it would be to
+    wait for the thread that waits for its next line.
     """
     try:
         file = os.fdopen(0, "rb") if path == STANDARD_INPUT else path.open("rb")
@@ -50,16 +50,14 @@ def lines_of(path: Path) -> Iterator[bytes | None]:
     return _lines(file, path)
 
 
-def _lines(file: IO[bytes], path: Path) -> Iterator[bytes | None]:
+def _lines(file: BufferedReader, path: Path) -> Iterator[Raw]:
+    splitter = Splitter(LONGEST - 1)  # a line with its newline
     try:
-        while line := file.readline(LARGEST):
-            whole = len(line) < LARGEST or line.endswith(b"\n")
-            yield line if whole else None
-            while not whole:
-                rest = file.readline(LARGEST)
-                whole = len(rest) < LARGEST or rest.endswith(b"\n")
+        while chunk := file.read1(CHUNK):
+            yield from splitter.feed(chunk)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
+    yield from splitter.end()
 
 
 @contextmanager

@@ -17,13 +17,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from llmfail.cli.files import STANDARD_OUTPUT
+from llmfail.cli.files import CHUNK, STANDARD_INPUT, STANDARD_OUTPUT
 from llmfail.cli.output import printable, require_output
 from llmfail.core.errors import UsageError
 from llmfail.core.lines import Raw, Splitter
-
-CHUNK = 1 << 16
-STANDARD_INPUT = Path("-")
 
 
 class Input:

@@ -4,6 +4,7 @@ tests read these values.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -128,6 +129,11 @@ class Receipt(Struct, frozen=True):
             "error": _failure(self.error),
             "trail": [entry.to_json() for entry in self.trail],
         }
+
+
+def line_of(receipt: Receipt) -> str:
+    """The receipt as one line of JSON, without its end."""
+    return json.dumps(receipt.to_json(), ensure_ascii=False)
 
 
 def total(trail: Sequence[Entry]) -> int | None:

@@ -7,8 +7,8 @@ from typing import Any
 
 from msgspec import Struct
 
-LARGEST = 20 << 20
-"""Bytes of a line; no provider takes a larger request."""
+from llmfail.core.lines import LONGEST
+
 SHAPE = 'a line is a JSON string, or an object such as {"text": "…", "id": 7}'
 _TEXTS = ("text", "prompt")
 
@@ -27,7 +27,7 @@ class Row(Struct, frozen=True):
 def row_of(number: int, line: bytes | None) -> Row:
     """None is a line that was too long to be read."""
     if line is None:
-        return Row(number, number, flaw=f"longer than {LARGEST >> 20} MiB")
+        return Row(number, number, flaw=f"longer than {LONGEST >> 20} MiB")
     try:
         written = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
     except UnicodeDecodeError as error:

@@ -12,7 +12,7 @@ from llmfail.core.fingerprint import digest, fingerprint
 from llmfail.core.model import Target
 from llmfail.core.receipt import Receipt
 from llmfail.engine import book
-from llmfail.engine.ports import Ports
+from llmfail.engine.ports import Ports, write
 from llmfail.engine.request import endpoint_of, expectation_of, request_of, terms_of
 from llmfail.engine.shelf import reader_of
 from llmfail.settings.settings import Settings
@@ -50,8 +50,7 @@ async def at_hand(settings: Settings, ports: Ports, ask: Ask) -> Receipt | None:
         looked=True,
     )
     prompt = ask.prompt if settings.privacy.log_prompts else None
-    entry = book.entry(receipt, prompt, ports.wall())
-    await ports.keeper.update(entry.keys, lambda values, now: (entry.change(values, now), None))
+    await write(ports.keeper, book.entry(receipt, prompt, ports.wall()))
     return receipt
 
 

@@ -23,7 +23,7 @@ from llmfail.engine import book, vectors
 from llmfail.engine.chain import Job, claim_of, job_of, patience
 from llmfail.engine.exchange import Exchange, completion, embedding
 from llmfail.engine.ledger import unguarded
-from llmfail.engine.ports import Onlooker, Ports
+from llmfail.engine.ports import Onlooker, Ports, write
 from llmfail.engine.route import Routes
 from llmfail.engine.shelf import reader_of
 from llmfail.engine.vectors import Space, told_apart
@@ -204,8 +204,7 @@ class Engine:
 
     async def _keep(self, steps: Sequence[Step]) -> None:
         if steps:
-            kept = together(steps)
-            await self.ports.keeper.update(kept.keys, lambda values, now: (kept.change(values, now), None))
+            await write(self.ports.keeper, together(steps))
 
     def _receipt(self, job: Job, ask: Ask, walk: Walk, found: Found | None, latency_ms: int) -> Receipt:
         blank = Receipt(

@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from llmfail.core.ask import Ask
 from llmfail.core.model import Call, Reply
-from llmfail.core.record import Values
+from llmfail.core.record import Step, Values
 from llmfail.engine.google import GoogleTokens, Send, run_here
 from llmfail.engine.presence import Presence
 from llmfail.store.base import Change, Store
@@ -64,6 +64,11 @@ def new_id() -> str:
     """A ULID: 26 characters that sort by time, 80 bits of them random."""
     number = (int(time.time() * 1000) << 80) | int.from_bytes(os.urandom(10))
     return "".join(_ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5))
+
+
+async def write(keeper: Keeper, step: Step) -> None:
+    """Make a change that has no result."""
+    await keeper.update(step.keys, lambda values, now: (step.change(values, now), None))
 
 
 def run_command(argv: Sequence[str], text: str, timeout: float, directory: Path) -> str:

@@ -8,7 +8,6 @@ A runner whose item was taken over, because it was stopped for longer than its l
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
@@ -21,7 +20,7 @@ from llmfail.core.errors import StoreError, UsageError
 from llmfail.core.model import Target
 from llmfail.core.note import one_line
 from llmfail.core.queued import Item, again
-from llmfail.core.receipt import Failure, Receipt
+from llmfail.core.receipt import Failure, Receipt, line_of
 from llmfail.engine.engine import Engine
 from llmfail.engine.ledger import LEASE_MARGIN
 from llmfail.engine.ports import signals_held
@@ -128,7 +127,7 @@ class Runner:
             return self._in_vain(taken, receipt, receipt.error)
         for warning in receipt.warnings:
             self._say(f"warning: {taken.id}: {warning}")
-        return self._store(taken.id, _line(receipt))
+        return self._store(taken.id, line_of(receipt))
 
     def _lease(self, item: Item) -> float:
         """As long as the ask may take, and some more."""
@@ -166,7 +165,7 @@ class Runner:
             self._lost(item.id)
             return None
         with signals_held():
-            self._output.write(_line(receipt), lambda: None)
+            self._output.write(line_of(receipt), lambda: None)
         return False
 
     def _store(self, item_id: str, line: str) -> bool | None:
@@ -210,7 +209,3 @@ class Runner:
             why = "was written by a newer llmfail" if item.is_newer else "is damaged"
             self._say(f"{item.id} cannot be asked: it {why}; `llmfail queue drop {item.id}` removes it")
         return None if item.is_newer else False
-
-
-def _line(receipt: Receipt) -> str:
-    return json.dumps(receipt.to_json(), ensure_ascii=False)

@@ -1,6 +1,6 @@
 """Stored answers as one ask uses them: what is at hand, what to wait for, what to keep.
 
-Assumes that whoever leads a flight ends it, by ``keep`` or ``give_up``.
+Assumes that whoever leads a flight ends it, by ``keep``, ``give_up`` or ``leave``.
 """
 
 from __future__ import annotations

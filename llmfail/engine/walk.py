@@ -131,27 +131,28 @@ class Walk:
         shelf = self._shelf
         if shelf is None:
             return await self._asked(candidate, later)
-        fingerprint = self._fingerprint(candidate)
+        question = fingerprint(self._digest, self._routes[candidate.target].endpoint)
         try:
-            kept = await self._kept(shelf, candidate, later)
+            kept = await self._kept(shelf, question, candidate, later)
             if kept is not None:
                 return Found(candidate, kept.completion, 0, stored=True)
             found = await self._asked(candidate, later)
             if found is not None and isinstance(found.answer, Completion):
-                await shelf.keep(fingerprint, candidate.target, found.answer)
+                await shelf.keep(question, candidate.target, found.answer)
         except BaseException:
             await shelf.leave()
             raise
         await shelf.give_up()
         return found
 
-    async def _kept(self, shelf: Shelf, candidate: Candidate, later: Sequence[Candidate]) -> Kept | None:
+    async def _kept(
+        self, shelf: Shelf, question: str, candidate: Candidate, later: Sequence[Candidate]
+    ) -> Kept | None:
         """Who waits for somebody else's answer keeps half of the time that is left."""
-        fingerprint = self._fingerprint(candidate)
         if plan.obstacle(candidate, self._needs) is not None or self._left() <= 0:
-            return await shelf.reader.fresh([fingerprint])
+            return await shelf.reader.fresh([question])
         patience = min(self._limit(candidate, later), self._left() / 2)
-        return await shelf.fetch(fingerprint, patience, self._pause)
+        return await shelf.fetch(question, patience, self._pause)
 
     async def _asked(self, candidate: Candidate, later: Sequence[Candidate]) -> Found | None:
         obstacle = plan.obstacle(candidate, self._needs)
@@ -310,11 +311,8 @@ class Walk:
         return next(one for one in reversed(self.trail) if one.target == target).action == "called"
 
     @cached_property
-    def _question(self) -> str:
+    def _digest(self) -> str:
         return digest(self._job.request)
-
-    def _fingerprint(self, candidate: Candidate) -> str:
-        return fingerprint(self._question, self._routes[candidate.target].endpoint)
 
     async def _pause(self, seconds: float) -> None:
         if seconds > 0:

@@ -5,12 +5,14 @@ Assumes that nobody renames a file here except ``set_aside``, under its lock.
 
 from __future__ import annotations
 
+import functools
 import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from llmfail.core.errors import StoreError
 from llmfail.store.patience import Damaged, Locked
@@ -25,6 +27,18 @@ REASONS = {
     sqlite3.SQLITE_CANTOPEN: "it cannot be opened",
     sqlite3.SQLITE_IOERR: "the disk reports an error",
 }
+
+
+class Layout(NamedTuple):
+    """What is in a file. ``version`` is its ``user_version``; the ``statements`` make its tables, each
+    harmless the second time, because any number of processes may do this at once; ``first`` comes before
+    there is anything in it. ``pragmas`` are for every connection.
+    """
+
+    version: int
+    statements: Sequence[str]
+    pragmas: Sequence[str]
+    first: str = ""
 
 
 @contextmanager
@@ -66,24 +80,35 @@ def connect(path: Path, timeout: float = 0) -> sqlite3.Connection:
     )
 
 
-def lay_out(
-    connection: sqlite3.Connection, path: Path, schema: int, statements: Sequence[str], first: str = ""
-) -> None:
-    """Make the tables of a new file, ``first`` before there is anything in it. ``schema`` is its
-    ``user_version``; a file with a higher one was written by a newer llmfail and is left alone. Any number of
-    processes may do this at once, so each statement must be harmless the second time.
+def open_laid_out(path: Path, layout: Layout) -> sqlite3.Connection:
+    """A connection to a file with its tables. A damaged text is for whoever reads the record in it."""
+    connection = connect(path)
+    try:
+        _lay_out(connection, path, layout)
+        for pragma in layout.pragmas:
+            connection.execute(f"PRAGMA {pragma}")
+    except BaseException:
+        connection.close()
+        raise
+    connection.text_factory = functools.partial(str, encoding="utf-8", errors="replace")
+    return connection
+
+
+def _lay_out(connection: sqlite3.Connection, path: Path, layout: Layout) -> None:
+    """Make the tables of a new file; one of a higher version was written by a newer llmfail and is left
+    alone.
     """
     found: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    if found > schema:
+    if found > layout.version:
         raise StoreError(
             f"{path} was written by a newer llmfail; upgrade, or name another directory with --state-dir"
         )
-    if found == schema:
+    if found == layout.version:
         return
-    connection.execute(first)
+    connection.execute(layout.first)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("BEGIN IMMEDIATE")
-    for statement in (*statements, f"PRAGMA user_version = {schema}"):
+    for statement in (*layout.statements, f"PRAGMA user_version = {layout.version}"):
         connection.execute(statement)
     connection.execute("COMMIT")
 

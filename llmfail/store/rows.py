@@ -6,7 +6,6 @@ leaves the rows of others alone.
 
 from __future__ import annotations
 
-import functools
 import sqlite3
 from pathlib import Path
 
@@ -14,18 +13,19 @@ from msgspec.structs import replace
 
 from llmfail.core.queued import Item, load_ask
 from llmfail.core.record import newer
-from llmfail.store.database import connect, lay_out
+from llmfail.store.database import Layout, open_laid_out
 
-SCHEMA = 1
 TABLE = (
     "CREATE TABLE IF NOT EXISTS queue (id TEXT PRIMARY KEY NOT NULL, feature TEXT NOT NULL,"
     " created_at REAL NOT NULL, expires_at REAL NOT NULL, attempts INTEGER NOT NULL DEFAULT 0,"
     " retry_at REAL, rests_until REAL, lease_holder TEXT, lease_until REAL,"
     " error TEXT NOT NULL DEFAULT '', ask TEXT NOT NULL, receipt TEXT)"
 )
-STATEMENTS = (
-    TABLE,
-    "CREATE INDEX IF NOT EXISTS expiry ON queue (expires_at)",
+LAYOUT = Layout(
+    version=1,
+    statements=(TABLE, "CREATE INDEX IF NOT EXISTS expiry ON queue (expires_at)"),
+    pragmas=("synchronous = FULL", "secure_delete = ON"),
+    first="PRAGMA auto_vacuum = FULL",
 )
 # The casts make of whatever a tampered row holds what it should be.
 SELECT = (
@@ -73,17 +73,7 @@ NEXT = (
 
 def open_queue(path: Path) -> sqlite3.Connection:
     """What is written is on the disk. What is deleted takes no room, and is overwritten: it was a prompt."""
-    connection = connect(path)
-    try:
-        lay_out(connection, path, SCHEMA, STATEMENTS, first="PRAGMA auto_vacuum = FULL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA secure_delete = ON")
-    except BaseException:
-        connection.close()
-        raise
-    # A damaged text is for whoever reads the request in it.
-    connection.text_factory = functools.partial(str, encoding="utf-8", errors="replace")
-    return connection
+    return open_laid_out(path, LAYOUT)
 
 
 def read(connection: sqlite3.Connection, select: str, item_id: str) -> Item | None:

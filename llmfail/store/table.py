@@ -13,12 +13,17 @@ from typing import NamedTuple
 
 from llmfail.core.record import Values, Writes
 from llmfail.store.base import Change, R
-from llmfail.store.database import connect, lay_out
+from llmfail.store.database import Layout, open_laid_out
 
-SCHEMA = 1
-STATEMENTS = (
-    "CREATE TABLE IF NOT EXISTS state (key TEXT PRIMARY KEY, value TEXT, expires_at REAL) WITHOUT ROWID",
-    "CREATE INDEX IF NOT EXISTS expiry ON state (expires_at) WHERE expires_at IS NOT NULL",
+CHECKPOINT = 4000
+"""Pages of the WAL (16 MB) before they are copied, which waits for the disk; so does the last to close."""
+LAYOUT = Layout(
+    version=1,
+    statements=(
+        "CREATE TABLE IF NOT EXISTS state (key TEXT PRIMARY KEY, value TEXT, expires_at REAL) WITHOUT ROWID",
+        "CREATE INDEX IF NOT EXISTS expiry ON state (expires_at) WHERE expires_at IS NOT NULL",
+    ),
+    pragmas=("synchronous = NORMAL", f"wal_autocheckpoint = {CHECKPOINT}"),
 )
 # The cast makes text of whatever a tampered row holds: what it means is for the reader of the record.
 SELECT = (
@@ -35,8 +40,6 @@ SOONEST = (
 EXPIRE = "DELETE FROM state WHERE key IN (SELECT key FROM state WHERE expires_at <= ? LIMIT 64)"
 EXPIRE_EVERY = 8
 """One in so many writes, by the clock's milliseconds, looks for what has expired."""
-CHECKPOINT = 4000
-"""Pages of the WAL (16 MB) before they are copied, which waits for the disk; so does the last to close."""
 EVICTED_AT_ONCE = 64
 """Rows that make room with each write at most, so that no write takes long; a lowered limit is reached by and
 by.
@@ -55,17 +58,7 @@ class Room(NamedTuple):
 
 
 def open_table(path: Path) -> sqlite3.Connection:
-    connection = connect(path)
-    try:
-        lay_out(connection, path, SCHEMA, STATEMENTS)
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT}")
-    except BaseException:
-        connection.close()
-        raise
-    # A damaged text is for the reader of the record, who takes it for a fresh one.
-    connection.text_factory = functools.partial(str, encoding="utf-8", errors="replace")
-    return connection
+    return open_laid_out(path, LAYOUT)
 
 
 def read(

@@ -226,7 +226,8 @@ def test_ten_identical_asks_at_once_are_one_request(llmfail, simulator):
     assert sorted(one.document["source"] for one in results) == ["cache"] * 9 + ["model"]
 
 
-def test_when_the_leader_is_killed_one_other_asks_and_nobody_hangs(llmfail, simulator):
+def leading(llmfail, simulator):
+    """A process whose request is there and waits for its answer; the event that lets it have one."""
     gate = threading.Event()
 
     def answer(seen):
@@ -237,6 +238,11 @@ def test_when_the_leader_is_killed_one_other_asks_and_nobody_hangs(llmfail, simu
     simulator.set_answer(answer)
     leader = llmfail.start("ask", "Say hello", "--json")
     assert simulator.wait_for(lambda: simulator.count() == 1)
+    return leader, gate
+
+
+def test_when_the_leader_is_killed_one_other_asks_and_nobody_hangs(llmfail, simulator):
+    leader, gate = leading(llmfail, simulator)
     others = [llmfail.start("ask", "Say hello", "--json") for _ in range(9)]
     with leader:
         leader.kill()
@@ -248,16 +254,7 @@ def test_when_the_leader_is_killed_one_other_asks_and_nobody_hangs(llmfail, simu
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_leader_that_is_stopped_leaves_the_lead_to_one_of_those_who_wait(llmfail, simulator, number):
-    gate = threading.Event()
-
-    def answer(seen):
-        if simulator.count() == 1:
-            gate.wait()
-        return "at last"
-
-    simulator.set_answer(answer)
-    leader = llmfail.start("ask", "Say hello", "--json")
-    assert simulator.wait_for(lambda: simulator.count() == 1)
+    leader, gate = leading(llmfail, simulator)
     others = [llmfail.start("ask", "Say hello", "--json") for _ in range(5)]
     with leader:
         leader.send_signal(number)
