@@ -1,4 +1,4 @@
-"""The wire for asyncio: hundreds to thousands of calls at once, each within its limit.
+"""The wire for asyncio: hundreds to thousands of calls at once, nothing waited for without a limit.
 
 The connections are aiohttp's: httpx's pool looks at all of its own for every call, which takes 1.5 ms of
 processor time with 64 at once and 15 with 500, where aiohttp takes 0.12. Which proxy, which certificates and
@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import resource
-import select
 import ssl
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from io import BytesIO
-from typing import TYPE_CHECKING, NamedTuple
-from weakref import WeakSet
+from typing import NamedTuple
 
 import aiohttp
 import httpx
@@ -24,11 +22,12 @@ from yarl import URL
 
 from llmfail.core.errors import UsageError, WireError
 from llmfail.core.model import Call, Reply
+from llmfail.wire.connector import Connector
 from llmfail.wire.environment import Way, proxy_errors, proxy_settings, proxy_to, trust, way_to
 from llmfail.wire.failures import (
     CONNECT_LIMIT,
     MOST_BYTES,
-    OutOfTimeError,
+    already_closed,
     body_errors,
     headers_from,
     headers_of,
@@ -36,11 +35,6 @@ from llmfail.wire.failures import (
     too_long,
     wire_errors,
 )
-
-if TYPE_CHECKING:
-    from aiohttp.client_proto import ResponseHandler
-    from aiohttp.connector import Connection
-    from aiohttp.tracing import Trace
 
 MOST_HEAD = 64 * 1024
 """Bytes in a line of a reply's head; aiohttp's own 8 KiB are fewer than some gateways send."""
@@ -67,15 +61,29 @@ class AsyncWire:
 
     async def send(self, call: Call, timeout: float) -> Reply:  # noqa: ASYNC109 - it covers the whole call
         """The whole reply. Raises WireError; ``timeout`` in seconds covers everything but the turn."""
-        with wire_errors(call):
-            await self._turn(call, timeout)
-            try:
+        await self._turn(call, timeout)
+        try:
+            with wire_errors(call):
                 async with asyncio.timeout(timeout):
-                    return await self._exchange(call)
-            except TimeoutError as error:
-                raise OutOfTimeError from error
-            finally:
-                self._turns.release()
+                    with closing(await self._head(call)) as reply:
+                        body = await _Body(call, reply.content).rest()
+                        return Reply(reply.status, headers_from(reply.raw_headers), body)
+        finally:
+            self._turns.release()
+
+    async def open(self, call: Call, timeout: float) -> AsyncLiveReply:  # noqa: ASYNC109 - as above
+        """A reply whose head is here. Raises WireError; ``timeout`` in seconds covers everything up to there
+        but the turn, which the reply holds until whoever opened it closes it.
+        """
+        await self._turn(call, timeout)
+        try:
+            with wire_errors(call):
+                async with asyncio.timeout(timeout):
+                    reply = await self._head(call)
+        except BaseException:
+            self._turns.release()
+            raise
+        return AsyncLiveReply(call, reply, self._turns)
 
     async def close(self) -> None:
         for session in self._sessions.values():
@@ -93,14 +101,10 @@ class AsyncWire:
             text = f"{host_of(call)}: not asked, no turn in time among {self._most} calls at once (ulimit -n)"
             raise WireError("timeout", text) from error
 
-    async def _exchange(self, call: Call) -> Reply:
+    async def _head(self, call: Call) -> aiohttp.ClientResponse:
         door = self._doors.get(call.url) or self._door(call.url)
         with proxy_errors(door.proxy, call), _httpx_errors(proxied=door.proxy is not None):
-            reply = await _request(call, door)
-        with body_errors(call), _httpx_errors():
-            async with reply:
-                body = await _body(call, reply)
-        return Reply(reply.status, headers_from(reply.raw_headers), body)
+            return await _request(call, door)
 
     def _door(self, url: str) -> _Door:
         way, parsed = way_to(url), httpx.URL(url).copy_with(userinfo=b"")
@@ -116,7 +120,7 @@ class AsyncWire:
     def _session(self, way: Way) -> aiohttp.ClientSession:
         if way not in self._sessions:
             self._sessions[way] = aiohttp.ClientSession(
-                connector=_Connector(trust(way)),
+                connector=Connector(trust(way)),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(sock_connect=CONNECT_LIMIT),
                 skip_auto_headers=["content-type"],
@@ -126,30 +130,69 @@ class AsyncWire:
         return self._sessions[way]
 
 
-class _Connector(aiohttp.TCPConnector):
-    """A pool that hands out no connection on which the server has said goodbye: nobody could tell afterwards
-    whether a call on it had arrived.
-    """
+class _Body:
+    """The body of a reply, as it comes."""
 
-    def __init__(self, trusted: ssl.SSLContext) -> None:
-        super().__init__(limit=0, ssl=trusted, resolver=aiohttp.ThreadedResolver())
-        self._known: WeakSet[ResponseHandler] = WeakSet()
+    def __init__(self, call: Call, content: aiohttp.StreamReader) -> None:
+        self._call = call
+        self._content = content
+        self._size = 0
 
-    async def connect(
-        self,
-        req: aiohttp.ClientRequest,
-        traces: list[Trace],
-        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's own signature
-    ) -> Connection:
-        while True:
-            connection = await super().connect(req, traces, timeout)
-            assert connection.protocol is not None
-            if connection.protocol not in self._known:
-                self._known.add(connection.protocol)
-                return connection
-            if not _has_news(connection):
-                return connection
-            connection.close()
+    async def piece(self) -> bytes:
+        """What is there, as soon as something is; b"" once the body is over."""
+        with body_errors(self._call), _httpx_errors():
+            piece = self._left() or await self._content.readany()
+        self._size += len(piece)
+        if self._size > MOST_BYTES:
+            raise too_long(self._call)
+        return piece
+
+    async def rest(self) -> bytes:
+        pieces = []
+        while piece := await self.piece():
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    def _left(self) -> bytes:
+        """What came before a connection broke off; aiohttp itself would raise its error before that."""
+        broken = self._content.exception() is not None
+        return self._content._read_nowait(-1) if broken else b""  # noqa: SLF001 - no public way
+
+
+class AsyncLiveReply:
+    """A reply that is read as it comes. What is not closed keeps its connection, and its turn."""
+
+    def __init__(self, call: Call, reply: aiohttp.ClientResponse, turns: asyncio.Semaphore) -> None:
+        self.status = reply.status
+        self.headers = headers_from(reply.raw_headers)
+        self._call = call
+        self._reply = reply
+        self._body = _Body(call, reply.content)
+        self._turns = turns
+        self._closed = False
+
+    async def read(self, timeout: float) -> bytes:  # noqa: ASYNC109 - the limit of the other wire, too
+        """The next piece of the body, as soon as one is there within ``timeout`` seconds; b"" once the body
+        is over. Raises WireError; after that, as after a cancellation, the reply is closed.
+        """
+        if self._closed:
+            raise already_closed(self._call)
+        try:
+            with wire_errors(self._call):
+                async with asyncio.timeout(timeout):
+                    return await self._body.piece()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """A connection whose body came to its end is used again; any other ends here. Nothing is waited for,
+        so no cancellation comes in between.
+        """
+        if not self._closed:
+            self._closed = True
+            self._reply.close()
+            self._turns.release()
 
 
 def most_calls() -> int:
@@ -158,14 +201,6 @@ def most_calls() -> int:
     """
     soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     return max(1, soft // 4) if soft != resource.RLIM_INFINITY else sys.maxsize
-
-
-def _has_news(connection: Connection) -> bool:
-    """Whether something came while nothing was asked; the event loop may not have seen it yet."""
-    assert connection.transport is not None
-    sight = select.poll()
-    sight.register(connection.transport.get_extra_info("socket"), select.POLLIN)
-    return bool(sight.poll(0))
 
 
 async def _request(call: Call, door: _Door) -> aiohttp.ClientResponse:
@@ -187,17 +222,6 @@ async def _request(call: Call, door: _Door) -> aiohttp.ClientResponse:
 def _with_credentials(proxy: httpx.Proxy) -> URL:
     user, password = proxy.auth or (None, None)
     return URL(str(proxy.url)).with_user(user).with_password(password)
-
-
-async def _body(call: Call, reply: aiohttp.ClientResponse) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    async for part in reply.content.iter_any():
-        size += len(part)
-        if size > MOST_BYTES:
-            raise too_long(call)
-        parts.append(part)
-    return b"".join(parts)
 
 
 @contextmanager

@@ -1,18 +1,13 @@
-"""The wire for one call at a time per thread: blocking httpx whose every socket operation ends in time.
+"""The wire for threads: each operation blocks its own, on blocking httpx whose sockets keep to a limit.
 
-httpx limits each read, not the whole reply, so a server that sends a byte now and then could hold a caller
-for ever. Here the network backend under httpx's pool cuts every operation to what is left of the call. The
-pools are httpx's, with its proxies, certificates and errors; each call goes to its pool directly.
+The pools are httpx's, with its proxies, certificates and errors; each call goes to its pool directly.
 """
 
 from __future__ import annotations
 
-import socket
-import ssl
 import threading
-import time
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import httpcore
 import httpx
@@ -21,20 +16,18 @@ from httpx._transports.default import map_httpcore_exceptions
 from llmfail.core.model import Call, Reply
 from llmfail.wire.environment import Way, proxy_errors, proxy_settings, proxy_to, trust, way_to
 from llmfail.wire.failures import (
-    CONNECT_LIMIT,
     MOST_BYTES,
-    OutOfTimeError,
+    already_closed,
     body_errors,
     headers_from,
     headers_of,
     too_long,
     wire_errors,
 )
+from llmfail.wire.limit import Backend, Limit
 
 LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=20)
 """Each thread that calls has a connection: none waits for another's."""
-
-SocketOption = tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
 
 
 class _Door(NamedTuple):
@@ -50,32 +43,40 @@ class Wire:
     """Connections of this process. May be used by several threads; each call blocks its own."""
 
     def __init__(self) -> None:
-        self._limit = _Limit()
+        self._limit = Limit()
         self._clients: dict[Way, httpx.Client] = {}
         self._doors: dict[str, _Door] = {}
         self._making = threading.Lock()
 
     def send(self, call: Call, timeout: float) -> Reply:
         """The whole reply. Raises WireError; ``timeout`` in seconds covers everything."""
-        self._limit.start(timeout)
-        with wire_errors(call):
-            door = self._doors.get(call.url) or self._door(call.url)
-            request = _request(call, door, timeout)
-            with proxy_errors(door.proxy, call), map_httpcore_exceptions():
-                reply = door.pool.handle_request(request)
-            try:
-                with body_errors(call), map_httpcore_exceptions():
-                    headers = headers_from(reply.headers)
-                    body = _body(call, _decoded(reply) if "content-encoding" in headers else _parts(reply))
-            finally:
-                reply.close()
-        return Reply(reply.status, headers, body)
+        reply = self._head(call, timeout)
+        try:
+            headers = headers_from(reply.headers)
+            return Reply(reply.status, headers, b"".join(_pieces(call, reply, headers)))
+        finally:
+            reply.close()
+
+    def open(self, call: Call, timeout: float) -> LiveReply:
+        """A reply whose head is here. Raises WireError; ``timeout`` in seconds covers everything up to there.
+        Who opens it closes it.
+        """
+        return LiveReply(call, self._head(call, timeout), self._limit)
 
     def close(self) -> None:
         for client in self._clients.values():
             client.close()
         self._clients.clear()
         self._doors.clear()
+
+    def _head(self, call: Call, timeout: float) -> httpcore.Response:
+        """Starts the limit of this thread, which goes on for whatever is read of the reply."""
+        self._limit.start(timeout)
+        with wire_errors(call):
+            door = self._doors.get(call.url) or self._door(call.url)
+            request = _request(call, door, timeout)
+            with proxy_errors(door.proxy, call), map_httpcore_exceptions():
+                return door.pool.handle_request(request)
 
     def _door(self, url: str) -> _Door:
         way, parsed = way_to(url), httpx.URL(url)
@@ -95,9 +96,42 @@ class Wire:
                 client = httpx.Client(verify=trust(way), trust_env=not way.direct, limits=LIMITS)
             for transport in (client._transport, *client._mounts.values()):  # noqa: SLF001 - no public way
                 if isinstance(transport, httpx.HTTPTransport):
-                    transport._pool._network_backend = _Backend(self._limit)  # noqa: SLF001
+                    transport._pool._network_backend = Backend(self._limit)  # noqa: SLF001
             self._clients[way] = client
         return self._clients[way]
+
+
+class LiveReply:
+    """A reply that is read as it comes, by one thread; several may be read in turns. What is not closed keeps
+    its connection.
+    """
+
+    def __init__(self, call: Call, reply: httpcore.Response, limit: Limit) -> None:
+        self.status = reply.status
+        self.headers = headers_from(reply.headers)
+        self._call = call
+        self._reply = reply
+        self._limit = limit
+        self._pieces = _pieces(call, reply, self.headers)
+        self._closed = False
+
+    def read(self, timeout: float) -> bytes:
+        """The next piece of the body, as soon as one is there within ``timeout`` seconds; b"" once the body
+        is over. Raises WireError, after which the reply is closed.
+        """
+        if self._closed:
+            raise already_closed(self._call)
+        self._limit.start(timeout)
+        try:
+            return next(self._pieces, b"")
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """A connection whose body was read to its end is used again; any other ends here."""
+        self._closed = True
+        self._reply.close()
 
 
 def _request(call: Call, door: _Door, timeout: float) -> httpcore.Request:
@@ -132,126 +166,12 @@ class _Compressed(httpx.SyncByteStream):
         return self._parts
 
 
-def _body(call: Call, parts: Iterator[bytes]) -> bytes:
-    kept: list[bytes] = []
+def _pieces(call: Call, reply: httpcore.Response, headers: dict[str, str]) -> Iterator[bytes]:
+    """The body, none of its pieces empty, within the limit of the thread that asks for the next one."""
     size = 0
-    for part in parts:
-        size += len(part)
-        if size > MOST_BYTES:
-            raise too_long(call)
-        kept.append(part)
-    return b"".join(kept)
-
-
-class _Limit(threading.local):
-    """When the call of this thread must be over."""
-
-    ends_at = 0.0
-
-    def start(self, timeout: float) -> None:
-        self.ends_at = time.monotonic() + timeout
-
-    def left(self) -> float:
-        """Seconds left; raises OutOfTimeError when there are none."""
-        left = self.ends_at - time.monotonic()
-        if left <= 0:
-            raise OutOfTimeError
-        return left
-
-    def cut(self, timeout: float | None) -> float:
-        """A timeout, cut to what is left."""
-        left = self.left()
-        return left if timeout is None else min(timeout, left)
-
-
-class _Backend(httpcore.NetworkBackend):
-    """Opens connections within the limit, and hands out streams that keep to it."""
-
-    def __init__(self, limit: _Limit) -> None:
-        self._limit = limit
-        self._inner = httpcore.SyncBackend()
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[SocketOption] | None = None,
-    ) -> httpcore.NetworkStream:
-        addresses = _resolve(host, port, self._limit.cut(timeout))
-        last: Exception | None = None
-        for address in addresses:
-            wait = min(CONNECT_LIMIT, self._limit.cut(timeout))
-            try:
-                stream = self._inner.connect_tcp(address, port, wait, local_address, socket_options)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
-                last = error
-            else:
-                return _Stream(stream, self._limit)
-        raise last or socket.gaierror(f"no address for {host}")
-
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
-
-
-class _Stream(httpcore.NetworkStream):
-    def __init__(self, inner: httpcore.NetworkStream, limit: _Limit) -> None:
-        self._inner = inner
-        self._limit = limit
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._inner.read(max_bytes, self._limit.cut(timeout))
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._inner.write(buffer, self._limit.cut(timeout))
-
-    def close(self) -> None:
-        self._inner.close()
-
-    def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore.NetworkStream:
-        secured = self._inner.start_tls(ssl_context, server_hostname, self._limit.cut(timeout))
-        return _Stream(secured, self._limit)
-
-    def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - httpcore's own signature
-        return self._inner.get_extra_info(info)
-
-
-def _resolve(host: str, port: int, timeout: float) -> list[str]:
-    """The addresses of a host. The system's resolver knows no limit, so it works in a thread of its own."""
-    if _is_address(host):
-        return [host]
-    found: list[str] = []
-    failures: list[OSError] = []
-
-    def look_up() -> None:
-        try:
-            infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            found.extend(dict.fromkeys(str(info[4][0]) for info in infos))
-        except (OSError, UnicodeError) as error:
-            failures.append(error if isinstance(error, OSError) else socket.gaierror(str(error)))
-
-    _within(look_up, timeout)
-    if failures:
-        raise failures[0]
-    if not found:
-        raise socket.gaierror(socket.EAI_AGAIN, "the resolver did not answer in time")
-    return found
-
-
-def _within(work: Callable[[], None], timeout: float) -> None:
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    thread.join(timeout)
-
-
-def _is_address(host: str) -> bool:
-    for family in (socket.AF_INET, socket.AF_INET6):
-        try:
-            socket.inet_pton(family, host)
-        except (OSError, UnicodeError):
-            continue
-        return True
-    return False
+    with wire_errors(call), body_errors(call), map_httpcore_exceptions():
+        for piece in filter(None, _decoded(reply) if "content-encoding" in headers else _parts(reply)):
+            size += len(piece)
+            if size > MOST_BYTES:
+                raise too_long(call)
+            yield piece

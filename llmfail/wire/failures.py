@@ -79,6 +79,10 @@ def too_long(call: Call) -> WireError:
     return WireError("other", f"{host_of(call)}: the reply is longer than {MOST_BYTES >> 20} MiB")
 
 
+def already_closed(call: Call) -> WireError:
+    return WireError("cut", f"{host_of(call)}: the reply was closed before")
+
+
 def host_of(call: Call) -> str:
     """The host and port that a call goes to."""
     try:
