@@ -6,7 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from llmfail.client import AsyncClient, Client
+    from llmfail.client.aio import AsyncClient
+    from llmfail.client.blocking import Client
     from llmfail.core.errors import (
         AskError,
         CredentialsMissing,
@@ -43,7 +44,13 @@ __all__ = [
     "UsageError",
 ]
 
-_HOMES = ("llmfail.client", "llmfail.core.errors", "llmfail.core.model", "llmfail.core.receipt")
+_HOMES = (
+    "llmfail.client.blocking",
+    "llmfail.client.aio",
+    "llmfail.core.errors",
+    "llmfail.core.model",
+    "llmfail.core.receipt",
+)
 
 
 def __getattr__(name: str) -> object:

@@ -20,7 +20,7 @@ from llmfail import (
     Unavailable,
     UsageError,
 )
-from llmfail.client import ask_of
+from llmfail.client.options import ask_of
 from llmfail.simulator import parse
 
 CONFIG = """\

@@ -90,10 +90,20 @@ def command(
     queue: Annotated[
         bool, typer.Option("--queue", help="When nothing can answer, keep the request for `queue run`.")
     ] = False,
-    no_stream: Annotated[
-        bool,
-        typer.Option("--no-stream", help="Print the answer when it is whole (always so in this version)."),
-    ] = False,
+    hedge: Annotated[
+        str | None,
+        typer.Option(
+            "--hedge", metavar="DURATION", help="Ask the next target too when the answer is so late; or p95."
+        ),
+    ] = None,
+    stream: Annotated[
+        bool | None,
+        typer.Option(
+            "--stream/--no-stream",
+            help="Ask for a stream, which a terminal shows as it comes; by default, on a terminal.",
+            show_default=False,
+        ),
+    ] = None,
     drill: Annotated[
         str | None,
         typer.Option("--drill", metavar="FAULTS", help="Ask a simulator with faults, such as anthropic=503."),

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import Struct
 
 from llmfail.cli.client import client_of, settings_of
-from llmfail.cli.files import MEBI, bytes_of, destination
+from llmfail.cli.files import MEBI, STANDARD_OUTPUT, bytes_of, destination
 from llmfail.cli.options import Globals, path_from, seconds_from
-from llmfail.cli.output import say, spinner
+from llmfail.cli.output import Spinner, Still, say, spinner
 from llmfail.cli.prompt import prompt_of, text_of
-from llmfail.client import MOST_USD, Options, ask_of
+from llmfail.cli.screen import Screen
+from llmfail.client.options import MOST_USD, Options, ask_of
 from llmfail.core.ask import DEFAULT_FEATURE, Ask
-from llmfail.core.errors import UsageError
+from llmfail.core.errors import AskError, UsageError
 from llmfail.core.model import Attachment
 from llmfail.core.receipt import DEGRADED, Entry, Receipt, line_of, usd
+
+if TYPE_CHECKING:
+    from llmfail.client.blocking import Client
 
 LARGEST_ATTACHMENT = 20 * MEBI
 """Bytes; the providers take no larger requests."""
@@ -61,21 +66,26 @@ class Said(Struct, frozen=True, kw_only=True):
     strict: bool = False
     wait: str | None = None
     queue: bool = False
-    no_stream: bool = False
-    """Every answer is whole."""
+    stream: bool | None = None
+    hedge: str | None = None
     drill: str | None = None
 
 
 def answered(options: Globals, said: Said) -> int:
     """Ask, tell, and the exit code. Raises UsageError."""
     question = _question(said, quiet=options.quiet)
-    with destination(path_from("--output", said.output)) as write:
-        receipt = _receipt(options, question, said.drill)
-        report(options, receipt)
-        if said.as_json:
-            write(line_of(receipt))
-        elif receipt.answer is not None:
-            write(receipt.answer)
+    place = path_from("--output", said.output)
+    with destination(place) as write:
+        if _is_watched(said, place):
+            receipt = _shown(options, question, said.drill)
+            report(options, receipt)
+        else:
+            receipt = _receipt(options, question, said.drill)
+            report(options, receipt)
+            if said.as_json:
+                write(line_of(receipt))
+            elif receipt.answer is not None:
+                write(receipt.answer)
     return 0 if receipt.error is None else receipt.error.code
 
 
@@ -106,6 +116,8 @@ def options_of(said: Said) -> Options:
         strict=said.strict,
         wait=seconds_from("--wait", said.wait, zero=True) or 0.0,
         queue=said.queue,
+        stream=said.stream is True,
+        hedge=hedge_from(said.hedge),
     )
 
 
@@ -160,17 +172,56 @@ def dollars_from(text: str | None) -> Decimal | None:
     raise UsageError(f"--max-cost is an amount of 0 to {MOST_USD:,} US dollars such as 0.05, got {text!r}")
 
 
+def hedge_from(text: str | None) -> float | Literal["p95"] | None:
+    """What ``--hedge`` says. Raises UsageError."""
+    return "p95" if text == "p95" else seconds_from("--hedge", text)
+
+
+def _is_watched(said: Said, place: Path | None) -> bool:
+    """Whether somebody sees the answer as it comes."""
+    piped = said.as_json or (place is not None and place != STANDARD_OUTPUT) or not sys.stdout.isatty()
+    return said.stream is not False and not piped
+
+
 def _receipt(options: Globals, question: Ask, drill: str | None) -> Receipt:
+    with _client(options, drill) as (client, _):
+        return client.receipt(question)
+
+
+def _shown(options: Globals, question: Ask, drill: str | None) -> Receipt:
+    """Its answer is on the terminal by then, or what there was of it."""
+    screen = Screen()
+    try:
+        with (
+            _client(options, drill) as (client, spinning),
+            client.answering(question) as answering,
+            suppress(AskError),
+        ):
+            for piece in answering:
+                spinning.stop()
+                screen.show(piece)
+    finally:
+        screen.end()
+    assert answering.receipt is not None, "the loop is over"
+    return answering.receipt
+
+
+@contextmanager
+def _client(options: Globals, drill: str | None) -> Iterator[tuple[Client, Spinner | Still]]:
     if drill is None:
-        with spinner("asking …", quiet=options.quiet) as pause, client_of(options, pause) as client:
-            return client.receipt(question)
+        with (
+            spinner("asking …", quiet=options.quiet) as spinning,
+            client_of(options, spinning.pause) as client,
+        ):
+            yield client, spinning
+        return
     from llmfail.drill import rehearsal  # noqa: PLC0415 - start-up: only a drill needs it
 
     with (
         rehearsal(settings_of(options), drill) as stage,
-        spinner("asking the simulator …", quiet=options.quiet),
+        spinner("asking the simulator …", quiet=options.quiet) as spinning,
     ):
-        return stage.client.receipt(question)
+        yield stage.client, spinning
 
 
 def report(options: Globals, receipt: Receipt) -> None:
@@ -201,7 +252,7 @@ def _line(entry: Entry) -> str:
 
 def _answered(receipt: Receipt) -> str:
     cost = usd(receipt.cost)
-    spent = "price unknown" if cost is None else f"${cost}"
+    spent = "cost unknown" if cost is None else f"${cost}"
     return f"{_who(receipt)} (tier {receipt.tier}, {receipt.latency_ms} ms, {spent})"
 
 

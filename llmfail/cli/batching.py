@@ -14,7 +14,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from llmfail.cli.asking import Said, dollars_from, options_of
+from llmfail.cli.asking import Said, dollars_from, hedge_from, options_of
 from llmfail.cli.client import async_client_of
 from llmfail.cli.files import STANDARD_INPUT, STANDARD_OUTPUT
 from llmfail.cli.jsonl import Input, Receipts, Stream, opened_input, opened_output
@@ -23,7 +23,8 @@ from llmfail.cli.options import Globals, seconds_from
 from llmfail.cli.output import say
 from llmfail.cli.progress import Tally, bar
 from llmfail.cli.resume import Past, past_of
-from llmfail.client import AsyncClient, ask_of
+from llmfail.client.aio import AsyncClient
+from llmfail.client.options import ask_of
 from llmfail.core.ask import Ask
 from llmfail.core.errors import UsageError
 from llmfail.core.lines import MALFORMED, Line, Malformed, Raw, malformed, read
@@ -208,6 +209,8 @@ def _ask(line: Line, defaults: dict[str, Any]) -> Ask | Malformed:
         for name in DURATIONS:
             if isinstance(options[name], str):
                 options[name] = seconds_from(name, options[name])
+        if isinstance(options["hedge"], str):
+            options["hedge"] = hedge_from(options["hedge"])
         return ask_of(line.prompt, **options)
     except UsageError as error:
         return malformed(line.number, line.ref, str(error))

@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from llmfail.cli.options import Globals, current_directory
 from llmfail.cli.output import say
-from llmfail.client import AsyncClient, Client
+from llmfail.client.blocking import Client
 from llmfail.prices import REFRESHED, Catalogue
 from llmfail.settings import load
 from llmfail.settings.settings import Settings
+
+if TYPE_CHECKING:
+    from llmfail.client.aio import AsyncClient
 
 
 def settings_of(options: Globals) -> Settings:
@@ -32,6 +36,8 @@ def catalogue_of(options: Globals) -> Catalogue:
 
 
 def async_client_of(options: Globals) -> AsyncClient:
+    from llmfail.client.aio import AsyncClient  # noqa: PLC0415 - start-up: an ask seldom needs it
+
     return AsyncClient(
         settings=settings_of(options),
         state_dir=options.state_dir,

@@ -177,7 +177,7 @@ def _warnings(examination: Examination, options: Globals) -> tuple[Problem, ...]
     if settings is None or examination.problems:
         return ()
     known = Prices(settings, catalogue_of(options))
-    return examination.located(lint(settings, examination.tree, datetime.now(UTC).date(), known))
+    return examination.located(lint(settings, datetime.now(UTC).date(), known))
 
 
 def _report(

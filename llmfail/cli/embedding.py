@@ -23,7 +23,7 @@ from llmfail.cli.lines import quietly_ended
 from llmfail.cli.options import Globals, path_from, seconds_from
 from llmfail.cli.output import say, spinner
 from llmfail.cli.prompt import prompt_of, text_of
-from llmfail.client import ask_of
+from llmfail.client.options import ask_of
 from llmfail.core.ask import DEFAULT_FEATURE, Ask, question
 from llmfail.core.errors import UsageError
 from llmfail.core.lines import Raw
@@ -32,7 +32,7 @@ from llmfail.core.row import Row, row_of
 from llmfail.engine.ports import new_id
 
 if TYPE_CHECKING:
-    from llmfail.client import Client
+    from llmfail.client.blocking import Client
 
 AT_ONCE = 8
 SOME_FAILED = 3
@@ -68,7 +68,10 @@ def embedded(options: Globals, said: Said) -> int:
 
 def _one(options: Globals, said: Said, ask: Ask) -> int:
     with destination(path_from("--output", said.output)) as write:
-        with spinner("embedding …", quiet=options.quiet) as pause, client_of(options, pause) as client:
+        with (
+            spinner("embedding …", quiet=options.quiet) as spinning,
+            client_of(options, spinning.pause) as client,
+        ):
             receipt = client.embedded(ask)
         report(options, receipt)
         if said.as_json or receipt.error is None:
@@ -163,5 +166,5 @@ class _Summary:
     def tell(self) -> None:
         elsewhere = f" ({self._elsewhere} by a fallback)" if self._elsewhere else ""
         cost = usd(self._cost)
-        spent = "price unknown" if cost is None else f"${cost}"
+        spent = "cost unknown" if cost is None else f"${cost}"
         say(f"{self._embedded} embedded{elsewhere}, {self.failed} failed, {spent}", quiet=self._quiet)

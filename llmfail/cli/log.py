@@ -13,7 +13,7 @@ from llmfail.cli.output import emit_json, say
 from llmfail.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from llmfail.client import Client
+    from llmfail.client.blocking import Client
 
 EVERYTHING = 1_000_000
 """More than is kept."""

@@ -7,10 +7,10 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 from math import ceil
+from threading import Lock, Timer
 from typing import TYPE_CHECKING, Any
 
 from llmfail.core.errors import UsageError
@@ -18,6 +18,8 @@ from llmfail.core.errors import UsageError
 if TYPE_CHECKING:
     from rich.status import Status
 
+PATIENCE = 0.5
+"""Seconds before anything moves."""
 _KEPT_CONTROLS = "\n\t"
 
 
@@ -94,30 +96,71 @@ def line_of(text: str) -> bytes:
     return text.rstrip("\n").encode("utf-8", "replace") + b"\n"
 
 
-@contextmanager
-def spinner(text: str, *, quiet: bool) -> Iterator[Callable[[float], None]]:
-    """Something that moves on a terminal while a call is under way. Yields how to pause: on a terminal with a
-    countdown.
+class Spinner:
+    """Something that moves on a terminal while a call is under way: only after half a second, because most
+    answers are there by then, and what draws it takes as long to import as a part of them.
     """
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._status: Status | None = None
+        self._is_over = False
+        self._drawing = Lock()
+        self._timer = Timer(PATIENCE, self._start)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def pause(self, seconds: float) -> None:
+        """Wait, with a countdown; a pause too short to read about is not told."""
+        ends_at = time.monotonic() + seconds
+        while (left := ends_at - time.monotonic()) > 0:
+            if seconds >= 1:
+                self._say(f"waiting {ceil(left)} s for the next try …")
+            time.sleep(min(left, 1.0))
+        self._say(self._text)
+
+    def stop(self) -> None:
+        """There is something else to see."""
+        self._timer.cancel()
+        with self._drawing:
+            self._is_over = True
+            if self._status is not None:
+                with suppress(OSError):  # a terminal that was closed
+                    self._status.stop()
+                self._status = None
+
+    def _start(self) -> None:
+        from rich.console import Console  # noqa: PLC0415 - start-up: only a terminal needs it
+
+        with self._drawing:
+            if not self._is_over:
+                self._status = Console(stderr=True).status(self._text)
+                self._status.start()
+
+    def _say(self, text: str) -> None:
+        self._text = text
+        if self._status is not None:
+            self._status.update(text)
+
+
+class Still:
+    """The same where nobody looks."""
+
+    def pause(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    def stop(self) -> None:
+        """Nothing moves."""
+
+
+@contextmanager
+def spinner(text: str, *, quiet: bool) -> Iterator[Spinner | Still]:
+    """Until the block is over, or something is to be seen."""
     if quiet or sys.stderr is None or not sys.stderr.isatty():
-        yield time.sleep
+        yield Still()
         return
-    from rich.console import Console  # noqa: PLC0415 - start-up: only a terminal needs it
-
-    status = Console(stderr=True).status(text)
-    status.start()
+    spinning = Spinner(text)
     try:
-        yield partial(_count_down, status, text)
+        yield spinning
     finally:
-        with suppress(OSError):  # a terminal that was closed
-            status.stop()
-
-
-def _count_down(status: Status, text: str, seconds: float) -> None:
-    """A pause too short to read about is not told."""
-    ends_at = time.monotonic() + seconds
-    while (left := ends_at - time.monotonic()) > 0:
-        if seconds >= 1:
-            status.update(f"waiting {ceil(left)} s for the next try …")
-        time.sleep(min(left, 1.0))
-    status.update(text)
+        spinning.stop()

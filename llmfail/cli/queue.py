@@ -16,7 +16,7 @@ from llmfail.core.errors import StoreError, UsageError
 from llmfail.core.receipt import iso
 
 if TYPE_CHECKING:
-    from llmfail.client import Client
+    from llmfail.client.blocking import Client
     from llmfail.core.queued import Item
     from llmfail.engine.runner import Pass
 

@@ -11,7 +11,7 @@ import typer
 from llmfail.cli.client import client_of
 from llmfail.cli.options import Globals
 from llmfail.cli.output import emit, emit_json
-from llmfail.client import Client
+from llmfail.client.blocking import Client
 from llmfail.core.errors import UsageError
 from llmfail.core.overview import Health, Status
 

@@ -28,6 +28,7 @@ VALUES: Final[Mapping[str, str]] = {
     "--user": "user",
     "--output": "output",
     "--wait": "wait",
+    "--hedge": "hedge",
     "--drill": "drill",
 }
 MANY: Final[Mapping[str, str]] = {
@@ -47,8 +48,9 @@ FLAGS: Final[Mapping[str, str]] = {
     "--no-fallback": "no_fallback",
     "--strict": "strict",
     "--queue": "queue",
-    "--no-stream": "no_stream",
+    "--stream": "stream",
 }
+NEGATIONS: Final[Mapping[str, str]] = {"--no-stream": "stream"}
 SHARED: Final[Mapping[str, str]] = {"--config": "config", "--state-dir": "state_dir"}
 """Those that come before the command."""
 _LEVELS: Final = {"-v": 1, "--verbose": 1, "-vv": 2}
@@ -104,6 +106,8 @@ def _said(words: Iterator[str]) -> dict[str, Any]:
         option, equals, value = word.partition("=") if word.startswith("--") else (word, "", "")
         if option in FLAGS and not equals:
             said[FLAGS[option]] = True
+        elif option in NEGATIONS and not equals:
+            said[NEGATIONS[option]] = False
         elif option in MANY:
             name = MANY[option]
             said[name] = (*said.get(name, ()), value if equals else _value(words))

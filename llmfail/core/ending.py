@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 
-from llmfail.core.outcome import Kind
+from llmfail.core.model import Target
+from llmfail.core.outcome import Kind, Outcome
 from llmfail.core.receipt import Entry, Failure, Skip, iso
 
 CREDENTIALS = frozenset({Skip.NO_KEY, Skip.DISABLED, Kind.AUTH, Kind.BILLING, Kind.PERMISSION})
@@ -29,6 +30,14 @@ def failure(
     if own_network:
         return Failure(3, "network", f"no provider can be reached from here, check the network: {story}")
     return _common(last, story, retry_at)
+
+
+def broken_off(target: Target, outcome: Outcome) -> Failure:
+    """What was shown of an answer stays, and there is no more of it."""
+    why = f": {outcome.note}" if outcome.note else f" ({outcome.kind})"
+    return Failure(
+        8, "incomplete", f"{target}: the answer broke off{why}; what was shown of it is incomplete"
+    )
 
 
 def _common(last: Sequence[Entry], story: str, retry_at: float | None) -> Failure:

@@ -45,6 +45,11 @@ def both(one: Expectation, other: Expectation) -> Expectation:
     )
 
 
+def can_be_shown(expected: Expectation) -> bool:
+    """Whether an answer may be shown before it is whole: nothing is expected but some text."""
+    return expected in (Expectation(), Expectation(nonempty=True))
+
+
 def parse(text: str) -> Expectation:
     """``json``, ``nonempty``, ``complete`` or ``regex:RE``. Raises ValueError for anything else."""
     match text.partition(":"):

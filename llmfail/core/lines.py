@@ -107,6 +107,8 @@ class _Fields(Struct, forbid_unknown_fields=True):
     no_fallback: bool = False
     strict: bool = False
     queue: bool = False
+    stream: bool = False
+    hedge: float | str | None = None
 
 
 class _Named(Struct):
@@ -129,6 +131,7 @@ _AS_THEY_ARE = (
     "wait",
     "max_cost",
     "user",
+    "hedge",
 )
 _LINE = msgspec.json.Decoder(str | _Fields)
 _NAME = msgspec.json.Decoder(_Named)
@@ -177,4 +180,4 @@ def _options(said: _Fields) -> dict[str, Any]:
         named["cache"] = "off" if said.no_cache else "refresh"
     if said.no_fallback:
         named["fallback"] = False
-    return named | {name: True for name in ("strict", "queue") if getattr(said, name)}
+    return named | {name: True for name in ("strict", "queue", "stream") if getattr(said, name)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from base64 import b64encode, urlsafe_b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from html import escape
 from urllib.parse import quote
@@ -41,6 +41,39 @@ def masked(text: str, key: Secret | None) -> str:
     for form in _forms(key):
         text = text.replace(form, MASK)
     return text
+
+
+class Veil:
+    """The same for a text that comes in pieces: what may be the beginning of the key is held back until more
+    of it is there.
+    """
+
+    def __init__(self, key: Secret | None) -> None:
+        self._key = key if hides_in_answers(key) else None
+        self._held = ""
+
+    def lift(self, piece: str) -> str:
+        """What may be shown once this piece is there too."""
+        if self._key is None:
+            return piece
+        text = masked(self._held + piece, self._key)
+        start = _begins(text, _forms(self._key))
+        self._held = text[start:]
+        return text[:start]
+
+    def rest(self) -> str:
+        """What is held back at the end of the text, and is no key."""
+        held, self._held = self._held, ""
+        return held
+
+
+def _begins(text: str, forms: Sequence[str]) -> int:
+    """Where the tail of a text begins that may become one of these; its end when there is none."""
+    firsts = {form[0] for form in forms}
+    for start in range(max(0, len(text) - len(forms[0]) + 1), len(text)):
+        if text[start] in firsts and any(form.startswith(text[start:]) for form in forms):
+            return start
+    return len(text)
 
 
 @lru_cache(maxsize=64)

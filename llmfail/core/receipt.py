@@ -100,6 +100,8 @@ class Receipt(Struct, frozen=True):
     embedding: Embedding | None = None
     warnings: tuple[str, ...] = ()
     """For people, on standard error; not part of the JSON."""
+    partial: str | None = None
+    """What was shown of an answer that broke off; not part of the JSON, where an answer is whole or none."""
     looked: bool = False
     """Whether a stored answer would have done; not part of the JSON."""
 

@@ -20,7 +20,7 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from llmfail.core.claude import version_of
-from llmfail.core.model import Attachment, Request, Target
+from llmfail.core.model import Attachment, Request, Target, Usage
 from llmfail.core.pieces import weigh
 from llmfail.core.prose import element
 from llmfail.core.record import Record
@@ -109,6 +109,15 @@ def most(size: Size, calibration: Calibration) -> int:
     if calibration.samples >= ENOUGH_SAMPLES:
         text = min(text, ceil(size.most * max(1.0, MARGIN * calibration.highest)))
     return text + MOST_PER_IMAGE * size.images
+
+
+def used(request: Request, model: str, text: str, reported: Usage | None) -> Usage:
+    """What an answer of that text has used when its own count never came, or came before the end."""
+    found = reported or Usage()
+    start = _ratio_of(model.lower())
+    output = max(found.output_tokens, ceil(estimate(text) * start))
+    known = found.input_tokens or expected(size_of(request), Calibration(start, start))
+    return replace(found, input_tokens=known, output_tokens=output, estimated=True)
 
 
 def learn(calibration: Calibration, size: Size, input_tokens: int) -> Calibration:

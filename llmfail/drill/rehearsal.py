@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from msgspec import Struct
 from msgspec.structs import replace
 
-from llmfail.client import Client
+from llmfail.client.blocking import Client
 from llmfail.core.model import Api, Secret
 from llmfail.settings.settings import Settings
 from llmfail.settings.types import Cache, Credential, Limits, Provider

@@ -57,9 +57,7 @@ def cast_of(settings: Settings, house: Theatre, feature: Feature) -> Cast:
     """``settings`` are the user's own, with the real addresses. Raises UsageError for a feature without any
     target.
     """
-    idle = replace(
-        ports.blocking(house.wire.send, ports.Stores(Memory(time.time)), house.catalogue), draw=even
-    )
+    idle = replace(ports.blocking(house.wire, ports.Stores(Memory(time.time)), house.catalogue), draw=even)
     ask = Ask(question(PROMPT), feature=feature.name)
     steps = ports.drive(Engine(house.settings, idle).plan(ask)).steps
     chain = tuple(step.target for step in steps)

@@ -6,6 +6,7 @@ Admission and settlement are the walk's; nothing in here touches the store.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from msgspec import Struct
@@ -21,14 +22,20 @@ from llmfail.engine.ports import Ports
 from llmfail.engine.route import Route
 from llmfail.providers import wire_format
 
+if TYPE_CHECKING:
+    from llmfail.engine.listening import Ear
+
 NO_GOOGLE_CREDENTIALS = "no Google credentials; run: gcloud auth application-default login"
 
 
 class Departure(Struct, frozen=True):
-    """How long a call may take, in seconds, and whom to tell that it is on its way."""
+    """How long a call may take, in seconds, whom to tell that it is on its way, and who listens; None: the
+    answer is wanted in one piece.
+    """
 
     limit: float
     leaving: Callable[[], None]
+    ear: Ear | None = None
 
 
 async def call(
@@ -64,6 +71,10 @@ async def _once(
     host = urlsplit(sent.url).hostname or ""
     ports.prepare()
     departure.leaving()
+    if departure.ear is not None:
+        from llmfail.engine.listening import listen  # noqa: PLC0415 - start-up: most answers are not streamed
+
+        return replace(await listen(ports, exchange, endpoint, sent, departure.ear, ends_at), host=host)
     try:
         reply = await ports.send(sent, ends_at - ports.monotonic())
     except WireError as error:

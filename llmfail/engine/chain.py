@@ -11,6 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from llmfail.core import budget as budgets
+from llmfail.core import hedge as hedges
 from llmfail.core import tokens
 from llmfail.core.allowance import Claim, spending_of
 from llmfail.core.ask import Ask
@@ -20,8 +21,9 @@ from llmfail.core.expect import Expectation
 from llmfail.core.gate import tally_key
 from llmfail.core.kept import Terms
 from llmfail.core.model import Request, Target
+from llmfail.core.patience import Patience
 from llmfail.core.plan import Candidate, Chance, arrange, order_of
-from llmfail.core.record import Record, Values, Write, Writes, dump, recall
+from llmfail.core.record import Record, Write, Writes, dump, recall
 from llmfail.core.stats import Tally, hour_of, percentile, sum_tallies
 from llmfail.core.tokens import Size
 from llmfail.engine.calendar import zone_of
@@ -73,6 +75,10 @@ class Job(Struct, frozen=True):
     """How old stored answers may be; None: there are none."""
     wait: float
     """How long to wait for an open circuit."""
+    patience: Patience | None
+    """For a streamed answer; None: it is asked for in one piece."""
+    hedge: float | None
+    """Seconds after which an answer is late, so that a second target is asked too."""
     others: tuple[Target, ...] = ()
     """Those of the chain that may not give vectors, because their model is another."""
 
@@ -124,6 +130,8 @@ async def job_of(
         expected=expected,
         terms=None if vectors else terms_of(settings, feature, ask),
         wait=ask.wait,
+        patience=Patience(numbers.first_token_timeout, numbers.stall_timeout) if ask.stream else None,
+        hedge=await _late_after(feature, ask, ordered, ports),
         others=others,
     )
 
@@ -233,19 +241,40 @@ async def _is_tight(
 
 async def _with_latency(candidates: tuple[Candidate, ...], ports: Ports) -> tuple[Candidate, ...]:
     """The median latency of the last day; a target without one is tried first, so that it gets one."""
+    tallies = await _last_day(candidates, ports)
+    return tuple(replace(one, latency_ms=_median(tallies[one.target])) for one in candidates)
+
+
+async def _last_day(candidates: Sequence[Candidate], ports: Ports) -> dict[Target, Tally]:
     hour = hour_of(ports.wall())
     hours = range(hour - LATENCY_HOURS, hour + 1)
     keys = {one.target: [tally_key(one.target, at) for at in hours] for one in candidates}
     values, _ = await ports.keeper.read([key for found in keys.values() for key in found])
-    return tuple(replace(one, latency_ms=_median(values, keys[one.target])) for one in candidates)
+    return {
+        target: sum_tallies(recall(values[key], Tally) for key in found if values[key] is not None)
+        for target, found in keys.items()
+    }
 
 
-def _median(values: Values, keys: list[str]) -> float | None:
+def _median(tally: Tally) -> float | None:
     """None without any call; a target that was called and never answered is the slowest of all."""
-    tally = sum_tallies(recall(values[key], Tally) for key in keys if values[key] is not None)
     if not tally.calls:
         return None
     return percentile(tally.latencies, 0.5) or inf
+
+
+async def _late_after(
+    feature: Feature, ask: Ask, candidates: Sequence[Candidate], ports: Ports
+) -> float | None:
+    """Seconds; None where nobody is to be asked besides the first."""
+    wanted = feature.hedge if ask.hedge is None else ask.hedge
+    if wanted is None or not ask.fallback or len(candidates) < 2:
+        return None
+    if not isinstance(wanted, str):
+        return wanted
+    first = next((one for one in candidates if one.missing_key is None), candidates[0])
+    tallies = await _last_day([first], ports)
+    return hedges.late_after(tallies[first.target])
 
 
 def _turn(feature: str) -> tuple[list[str], partial[tuple[Writes, int]]]:

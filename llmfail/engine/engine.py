@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from llmfail.core import allowance, plan
+from llmfail.core import allowance, hedge, plan
 from llmfail.core import gate as gates
 from llmfail.core.allowance import Claim, NearlySpent, Notice, Unsettled
 from llmfail.core.ask import Ask, question
 from llmfail.core.budget import fraction
-from llmfail.core.ending import failure
+from llmfail.core.ending import broken_off, failure
 from llmfail.core.errors import UsageError
+from llmfail.core.expect import can_be_shown
 from llmfail.core.fingerprint import digest, fingerprint
 from llmfail.core.model import Completion, Embedding, Target
 from llmfail.core.plan import Candidate
@@ -21,13 +22,14 @@ from llmfail.core.receipt import Receipt, total, usd
 from llmfail.core.record import Step, together
 from llmfail.engine import book, vectors
 from llmfail.engine.chain import Job, claim_of, job_of, patience
+from llmfail.engine.course import Found
 from llmfail.engine.exchange import Exchange, completion, embedding
 from llmfail.engine.ledger import unguarded
-from llmfail.engine.ports import Onlooker, Ports, write
+from llmfail.engine.ports import Onlooker, Ports, Show, write
 from llmfail.engine.route import Routes
 from llmfail.engine.shelf import reader_of
 from llmfail.engine.vectors import Space, told_apart
-from llmfail.engine.walk import Found, Walk
+from llmfail.engine.walk import Walk
 from llmfail.settings.settings import Settings
 
 if TYPE_CHECKING:
@@ -50,17 +52,20 @@ class Engine:
         self.ports = ports
         self._routes = Routes(settings, ports.catalogue)
 
-    async def ask(self, ask: Ask, *, ladder: bool = True) -> Receipt:
+    async def ask(self, ask: Ask, *, ladder: bool = True, show: Show | None = None) -> Receipt:
         """Raises UsageError for what is not configured; everything else is in the receipt. ``ladder``: the
-        feature's ``degrade`` steps may answer when no model does.
+        feature's ``degrade`` steps may answer when no model does. ``show`` hears a streamed answer as it
+        comes, unless only the whole of it can be judged; what is not streamed is in the receipt alone.
         """
         started = self.ports.monotonic()
         job = await job_of(self.settings, self._routes, ask, self.ports)
         below = ladder and (ask.queue or bool(self.settings.feature(ask.feature).degrade))
-        receipt = await self._walk(job, ask, completion(job.request, job.expected), last=not below)
+        if not can_be_shown(job.expected):
+            show = None
+        receipt = await self._walk(job, ask, _questioned(job), last=not below, show=show)
         if receipt.error is None or not below:
             return receipt
-        degraded = await self._degraded(receipt, job, ask, started + job.deadline)
+        degraded = await self._degraded(receipt, job, ask, started + job.deadline, show)
         degraded = replace(degraded, latency_ms=self._since(started))
         await self._keep([self._entry(degraded, ask)])
         return degraded
@@ -141,34 +146,45 @@ class Engine:
         """Ask one target something tiny; what it says of the target is recorded, the ask itself is not."""
         ask = Ask(question(PROBE), targets=(target,), max_tokens=PROBE_TOKENS, fallback=False, cache="off")
         job = replace(await job_of(self.settings, self._routes, ask, self.ports), rounds=0)
-        return await self._walk(job, ask, completion(job.request, job.expected), kept=False)
+        return await self._walk(job, ask, _questioned(job), kept=False)
 
     async def _walk(
-        self, job: Job, ask: Ask, exchange: Exchange, *, kept: bool = True, last: bool = True
+        self,
+        job: Job,
+        ask: Ask,
+        exchange: Exchange,
+        *,
+        kept: bool = True,
+        last: bool = True,
+        show: Show | None = None,
     ) -> Receipt:
         """``kept``: counted and logged as an ask, unless it has no answer and something else is tried behind
         it (not ``last``); what was learnt of the targets is recorded in any case.
         """
         started = self.ports.monotonic()
-        walk = Walk(self._routes, self.ports, job, exchange)
+        walk = Walk(self._routes, self.ports, job, exchange, show)
         entries = []
         try:
             found = await walk.run()
             receipt = self._receipt(job, ask, walk, found, self._since(started))
             if kept and (last or receipt.ok):
                 entries.append(self._entry(receipt, ask))
+            if job.hedge is not None:
+                entries.append(hedge.earn(job.feature, walk.unused_hedges))
         finally:
             await self._settled(walk, *entries)
         return replace(receipt, warnings=(*receipt.warnings, *map(_notice, walk.notices)))
 
-    async def _degraded(self, failed: Receipt, job: Job, ask: Ask, ends_at: float) -> Receipt:
+    async def _degraded(
+        self, failed: Receipt, job: Job, ask: Ask, ends_at: float, show: Show | None
+    ) -> Receipt:
         from llmfail.engine import ladder  # noqa: PLC0415 - start-up: only when no model answers
 
         if not ladder.may_help(failed.error):
             return failed
 
         async def again(job: Job) -> Receipt:
-            return await self._walk(job, ask, completion(job.request, job.expected), kept=False)
+            return await self._walk(job, ask, _questioned(job), kept=False, show=show)
 
         steps = ladder.steps_of(self.settings, ask)
         prints = self._fingerprints(job)
@@ -219,6 +235,10 @@ class Engine:
         return told_apart(_failed(blank, walk), job.others) if found is None else _answered(blank, job, found)
 
 
+def _questioned(job: Job) -> Exchange:
+    return completion(job.request, job.expected, stream=job.patience is not None)
+
+
 def _answered(blank: Receipt, job: Job, found: Found) -> Receipt:
     answer = found.answer
     receipt = replace(
@@ -240,6 +260,9 @@ def _answered(blank: Receipt, job: Job, found: Found) -> Receipt:
 
 
 def _failed(blank: Receipt, walk: Walk) -> Receipt:
+    if walk.broken is not None:
+        error = broken_off(walk.broken.target, walk.broken.outcome)
+        return replace(blank, error=error, partial=walk.broken.text)
     error = failure(
         walk.trail,
         deadline_passed=walk.deadline_passed,

@@ -6,15 +6,16 @@ Whatever a provider sends back, the key that was sent to it goes no further than
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from llmfail.core import classify
+from llmfail.core import classify, tokens
 from llmfail.core.errors import MalformedReply, WireError
 from llmfail.core.expect import Expectation, objection
 from llmfail.core.masking import hides_in_answers, masked
-from llmfail.core.model import Call, Completion, Embedding, Endpoint, Reply, Request, Secret
+from llmfail.core.model import Call, Completion, Embedding, Endpoint, Reply, Request, Secret, Usage
 from llmfail.core.outcome import Kind, Outcome
 from llmfail.core.payload import parse
 from llmfail.core.receipt import Skip
@@ -27,6 +28,7 @@ WORKED_ON = frozenset({Kind.MALFORMED, Kind.TIMEOUT})
 """Outcomes of a reply after which the provider may charge all the same."""
 
 Answer = Completion | Embedding
+A = TypeVar("A", Completion, Embedding, Completion | Embedding)
 
 
 class Reading(Struct, frozen=True):
@@ -40,24 +42,29 @@ class Reading(Struct, frozen=True):
     skipped: Skip | None = None
     """Nothing was sent, and why."""
     host: str = ""
+    is_slow: bool = False
+    """It ran out of the time that any stream has, for its first token or between two."""
 
 
 class Exchange(Struct, frozen=True):
     """How a question is put and its answer decoded, in any wire format. ``expected`` is what an answer must
-    be to be one; ``objection`` says what is wrong with vectors of that endpoint.
+    be to be one; ``objection`` says what is wrong with vectors of that endpoint; ``used`` is what an answer
+    of some model has probably used that was not counted to its end.
     """
 
     encode: Callable[[WireFormat, Endpoint], Call]
     decode: Callable[[WireFormat, object], Answer]
     expected: Expectation = Expectation()
     objection: Callable[[Embedding, Endpoint], str | None] = lambda _answer, _endpoint: None
+    used: Callable[[Completion, str], Usage | None] = lambda answer, _model: answer.usage
 
 
-def completion(request: Request, expected: Expectation) -> Exchange:
+def completion(request: Request, expected: Expectation, *, stream: bool = False) -> Exchange:
     return Exchange(
-        lambda fmt, endpoint: fmt.encode(request, endpoint),
+        lambda fmt, endpoint: fmt.encode(request, endpoint, stream=stream),
         lambda fmt, payload: fmt.decode(payload),
         expected,
+        used=lambda answer, model: tokens.used(request, model, answer.text, answer.usage),
     )
 
 
@@ -93,6 +100,22 @@ def read(exchange: Exchange, endpoint: Endpoint, reply: Reply, now: float) -> Re
     return Reading(outcome, answer, reply.status, free)
 
 
+def heard(exchange: Exchange, endpoint: Endpoint, whole: Completion, status: int) -> Reading:
+    """What a stream has said that came to its end. Streams without a count are common."""
+    answer = _counted(_without_key(whole, endpoint.key))
+    if answer.usage is None:
+        answer = replace(answer, usage=exchange.used(answer, endpoint.model))
+    return Reading(_judged(answer, exchange, endpoint), answer, status)
+
+
+def broken(exchange: Exchange, endpoint: Endpoint, outcome: Outcome, partial: Completion | None) -> Reading:
+    """A stream that came to no good end. ``partial``: what the model had said by then, if it was at work."""
+    if partial is None:
+        return Reading(outcome, status=outcome.status, free=outcome.kind not in WORKED_ON)
+    said = replace(partial, usage=exchange.used(partial, endpoint.model))
+    return Reading(outcome, _without_key(said, endpoint.key), outcome.status)
+
+
 def _judged(answer: Answer, exchange: Exchange, endpoint: Endpoint) -> Outcome:
     if isinstance(answer, Embedding):
         outcome, unfit = Outcome(Kind.OK), exchange.objection(answer, endpoint)
@@ -104,7 +127,7 @@ def _judged(answer: Answer, exchange: Exchange, endpoint: Endpoint) -> Outcome:
     return outcome if unfit is None else Outcome(Kind.REJECTED_ANSWER, unfit, status=200)
 
 
-def _counted(answer: Answer) -> Answer:
+def _counted(answer: A) -> A:
     """A text of no tokens was not counted."""
     usage = answer.usage
     if isinstance(answer, Completion) and answer.text and usage is not None and usage.output_tokens == 0:
@@ -117,7 +140,7 @@ def unanswered(error: WireError, key: Secret | None) -> Reading:
     return Reading(classify.of_failure(error, key), free=error.cause in UNSENT)
 
 
-def _without_key(answer: Answer, key: Secret | None) -> Answer:
+def _without_key(answer: A, key: Secret | None) -> A:
     """An answer is somebody's text: a placeholder instead of a key is left in it."""
     if not hides_in_answers(key):
         return answer

@@ -42,19 +42,24 @@ class Made(Struct, frozen=True):
     host: str = ""
     is_over: bool = False
 
+    @property
+    def call(self) -> str:
+        return self.admitted.grant.claim.call
+
 
 class Ledger:
     """Ids of calls are made from the job's, which nobody else has. ``own_network`` is known once the walk is
     over; ``notices`` are for people. What is written is forgotten only afterwards: whoever is stopped in the
-    middle calls ``settle`` again.
+    middle calls ``settle`` again. Several calls may be under way; of what is written, one thing at a time.
     """
 
     def __init__(self, ports: Ports, job: Job) -> None:
         self._ports = ports
         self._job = job
         self._calls = 0
-        self._asked: tuple[Gate, Claim] | None = None
-        self._open: list[Made] = []
+        self._asked: dict[str, tuple[Gate, Claim]] = {}
+        self._open: dict[str, Made] = {}
+        self._writing = ports.lock()
         self._also: list[Step] = []
         self._network_works = False
         self._over = False
@@ -67,21 +72,21 @@ class Ledger:
 
     async def admit(self, gate: Gate, claim: Claim) -> Admitted | Refused:
         """Ask for a call, and settle what is due. Whoever is admitted enters the call."""
-        self._asked = gate, claim
+        self._asked[claim.call] = gate, claim
         return await self._ports.keeper.unbroken(self._admit(gate, claim), writes=bool(self._open))
 
     def enter(self, made: Made) -> None:
         """A call that is about to be made."""
-        self._open.append(made)
-        self._asked = None
+        self._open[made.call] = made
+        del self._asked[made.call]
 
-    def depart(self, settlement: Settlement) -> None:
-        """The call that was entered last is on its way, and comes to this if nothing is heard of it."""
-        self._open[-1] = replace(self._open[-1], settlement=settlement)
+    def depart(self, call: str, settlement: Settlement) -> None:
+        """A call that was entered is on its way, and comes to this if nothing is heard of it."""
+        self._open[call] = replace(self._open[call], settlement=settlement)
 
-    def conclude(self, settlement: Settlement, host: str = "") -> None:
+    def conclude(self, call: str, settlement: Settlement, host: str = "") -> None:
         """It is over. A host that answers, whatever it says, proves our network good."""
-        self._open[-1] = replace(self._open[-1], settlement=settlement, host=host, is_over=True)
+        self._open[call] = replace(self._open[call], settlement=settlement, host=host, is_over=True)
         heard = not settlement.outcome.unreachable and settlement.outcome.kind is not Kind.CANCELLED
         self._network_works = self._network_works or heard
 
@@ -92,7 +97,7 @@ class Ledger:
 
     def end(self, *, answered: bool, calls: int) -> None:
         """The walk is over, after so many calls."""
-        unfound = [made for made in self._open if made.settlement.outcome.unreachable]
+        unfound = [made for made in self._open.values() if made.settlement.outcome.unreachable]
         hosts = {made.host for made in unfound}
         self.own_network = not answered and len(hosts) >= 2 and len(unfound) == calls
         self._over = True
@@ -103,42 +108,45 @@ class Ledger:
         await self._ports.keeper.unbroken(self._settle_all(), writes=True)
 
     async def _admit(self, gate: Gate, claim: Claim) -> Admitted | Refused:
-        due = self._due()
-        before = self._settlements(due)
-        keys = [*before.keys, *gate.keys_with(claim)]
-        change = _after(before, [*_covers(due), *claim.covers], partial(gates.admit, gate, claim))
-        answer, notices = await self._ports.keeper.update(keys, change)
-        self._forget(due)
+        async with self._writing:
+            due = self._due()
+            before = self._settlements(due)
+            keys = [*before.keys, *gate.keys_with(claim)]
+            change = _after(before, [*_covers(due), *claim.covers], partial(gates.admit, gate, claim))
+            answer, notices = await self._ports.keeper.update(keys, change)
+            self._forget(due)
         self.notices += notices
         refused = unguarded(self._ports, self._job, claim)
         if isinstance(answer, Admitted) and refused is not None:
             await self._write(gates.withdraw(gate, claim), ())
             answer = refused
         if isinstance(answer, Refused):
-            self._asked = None
+            del self._asked[claim.call]
         return answer
 
     async def _settle_due(self) -> None:
-        due = self._due()
-        await self._write(self._settlements(due), _covers(due))
-        self._forget(due)
+        async with self._writing:
+            due = self._due()
+            await self._write(self._settlements(due), _covers(due))
+            self._forget(due)
 
     async def _settle_all(self) -> None:
-        left = list(self._open)
-        unused = [gates.withdraw(*self._asked)] if self._asked else []
+        left = list(self._open.values())
+        unused = [gates.withdraw(gate, claim) for gate, claim in self._asked.values()]
         steps = [*unused, *map(self._settlement, left), *self._also]
         if steps:
             # Whoever is stopped after the write settles again: a mark tells that it was made.
             await self._write(once(self._job.id, together(steps)), _covers(left))
         self._forget(left)
-        self._asked = None
+        self._asked.clear()
         self._also = []
 
     def _due(self) -> list[Made]:
-        return [made for made in self._open if made.is_over and not self._waits(made)]
+        return [made for made in self._open.values() if made.is_over and not self._waits(made)]
 
     def _forget(self, settled: Sequence[Made]) -> None:
-        self._open = [made for made in self._open if made not in settled]
+        for made in settled:
+            del self._open[made.call]
 
     def _settlements(self, made: Sequence[Made]) -> Step:
         return together([self._settlement(one) for one in made]) if made else Step((), _nothing)

@@ -11,7 +11,7 @@ import os
 import signal
 import time
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -39,6 +39,24 @@ class Aside(Protocol):
     """Runs work that blocks where it holds up nobody else."""
 
     def __call__(self, work: Callable[[], T]) -> Awaitable[T]: ...
+
+
+class LiveReply(Protocol):
+    """A reply whose head is here, and whose body is read as it comes. Header names are lower case."""
+
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+
+    async def read(self, timeout: float) -> bytes:  # noqa: ASYNC109 - the wire keeps to it
+        """The next piece, within so many seconds; empty once the body is over. Raises WireError."""
+        ...
+
+    async def close(self) -> None:
+        """The end of it, whether or not it was read to its end."""
+        ...
 
 
 class Keeper(Protocol):
@@ -94,6 +112,10 @@ def signals_held() -> Iterator[None]:
         signal.pthread_sigmask(how, mask)
 
 
+Open = Callable[[Call, float], Awaitable[LiveReply]]
+"""Sends a call and gives its reply once the head is here, within so many seconds. Raises WireError."""
+Show = Callable[[str], Awaitable[None]]
+"""Hears an answer piece by piece, as it comes."""
 Enqueue = Callable[[Ask, "float | None"], str]
 """Keeps a request for later, until that moment at least, and gives its id. Raises StoreError."""
 Command = Callable[[Sequence[str], str, float, Path], str]
@@ -101,13 +123,15 @@ Command = Callable[[Sequence[str], str, float, Path], str]
 
 
 class Ports(Struct, frozen=True):
-    """``send`` raises WireError; ``prepare`` makes it ready, so that a call leaves without delay. ``is_down``
-    says that what is kept is not shared with other processes any more. ``answers`` are the stored ones and
-    ``enqueue`` the queue, None where nothing is kept. ``aside`` runs what blocks. ``monotonic`` measures
-    durations, ``wall`` names moments, in seconds.
+    """``send`` and ``open`` raise WireError; ``prepare`` makes them ready, so that a call leaves without
+    delay. ``is_down`` says that what is kept is not shared with other processes any more. ``answers`` are the
+    stored ones and ``enqueue`` the queue, None where nothing is kept. ``aside`` runs what blocks.
+    ``concurrent``: two targets can be asked at once (asyncio); ``lock`` makes what keeps one task out while
+    another is in. ``monotonic`` measures durations, ``wall`` names moments, in seconds.
     """
 
     send: Send
+    open: Open
     google_tokens: GoogleTokens
     keeper: Keeper
     catalogue: Catalogue
@@ -123,6 +147,8 @@ class Ports(Struct, frozen=True):
     command: Command = run_command
     aside: Aside = run_at_once
     presence: Presence = Presence()
+    concurrent: bool = False
+    lock: Callable[[], AbstractAsyncContextManager[Any]] = nullcontext
 
 
 class BlockingKeeper(Struct, frozen=True):
@@ -202,8 +228,49 @@ class Stores(Struct, frozen=True):
     is_down: Callable[[], bool] = lambda: False
 
 
+class BlockingReply(Protocol):
+    """As a wire that blocks gives it."""
+
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+
+    def read(self, timeout: float) -> bytes: ...
+
+    def close(self) -> None: ...
+
+
+class BlockingWire(Protocol):
+    def send(self, call: Call, timeout: float) -> Reply: ...
+
+    def open(self, call: Call, timeout: float) -> BlockingReply: ...
+
+
+class AsyncWire(Protocol):
+    async def send(self, call: Call, timeout: float) -> Reply: ...  # noqa: ASYNC109 - the wire keeps to it
+
+    async def open(self, call: Call, timeout: float) -> LiveReply: ...  # noqa: ASYNC109 - as above
+
+
+class _Heard:
+    """The reply of a wire that blocks, as the engine reads it."""
+
+    def __init__(self, reply: BlockingReply) -> None:
+        self.status = reply.status
+        self.headers = reply.headers
+        self._reply = reply
+
+    async def read(self, timeout: float) -> bytes:  # noqa: ASYNC109 - the wire keeps to it
+        return self._reply.read(timeout)
+
+    async def close(self) -> None:
+        self._reply.close()
+
+
 def blocking(
-    send: Callable[[Call, float], Reply],
+    wire: BlockingWire,
     stores: Stores,
     catalogue: Catalogue,
     prepare: Callable[[], object] = lambda: None,
@@ -211,18 +278,22 @@ def blocking(
 ) -> Ports:
     """Ports that block: for one ask at a time per thread, with ``drive``."""
 
-    async def send_now(call: Call, timeout: float) -> Reply:  # noqa: ASYNC109 - covers the whole call
-        return send(call, timeout)
+    async def send(call: Call, timeout: float) -> Reply:  # noqa: ASYNC109 - covers the whole call
+        return wire.send(call, timeout)
 
-    async def sleep_now(seconds: float) -> None:
+    async def open_(call: Call, timeout: float) -> LiveReply:  # noqa: ASYNC109 - until its head is here
+        return _Heard(wire.open(call, timeout))
+
+    async def sleep(seconds: float) -> None:
         pause(seconds)
 
     return Ports(
-        send=send_now,
-        google_tokens=GoogleTokens(send_now),
+        send=send,
+        open=open_,
+        google_tokens=GoogleTokens(send),
         keeper=BlockingKeeper(stores.state),
         catalogue=catalogue,
-        sleep=sleep_now,
+        sleep=sleep,
         prepare=prepare,
         is_down=stores.is_down,
         answers=None if stores.answers is None else BlockingKeeper(stores.answers),
@@ -231,7 +302,7 @@ def blocking(
 
 
 def aio(
-    send: Send, stores: Stores, catalogue: Catalogue, prepare: Callable[[], object] = lambda: None
+    wire: AsyncWire, stores: Stores, catalogue: Catalogue, prepare: Callable[[], object] = lambda: None
 ) -> Ports:
     """Ports for asyncio."""
     import asyncio  # noqa: PLC0415 - start-up: only asyncio callers need it
@@ -243,8 +314,9 @@ def aio(
         return await asyncio.to_thread(work)
 
     return Ports(
-        send=send,
-        google_tokens=GoogleTokens(send, run_aside, asyncio.Lock()),
+        send=wire.send,
+        open=wire.open,
+        google_tokens=GoogleTokens(wire.send, run_aside, asyncio.Lock()),
         keeper=ThreadedKeeper(stores.state),
         catalogue=catalogue,
         sleep=asyncio.sleep,
@@ -253,6 +325,8 @@ def aio(
         answers=None if stores.answers is None else ThreadedKeeper(stores.answers),
         enqueue=stores.enqueue,
         aside=run_in_a_thread,
+        concurrent=True,
+        lock=asyncio.Lock,
     )
 
 

@@ -117,7 +117,7 @@ class MessageFold:
         self._head: dict[str, Any] = {}
         self._usage: dict[str, Any] = {}
 
-    def add(self, event: dict[str, Any]) -> str:
+    def add(self, event: dict[str, Any]) -> str | None:
         match event.get("type"):
             case "message_start":
                 start = mapping(event.get("message"))
@@ -125,7 +125,7 @@ class MessageFold:
                 self._count(start)
             case "content_block_start":
                 self._output = True
-                return self._say(mapping(event.get("content_block")))
+                return self._say(mapping(event.get("content_block"))) or None
             case "content_block_delta":
                 return self._say(mapping(event.get("delta")))
             case "message_delta":
@@ -133,7 +133,7 @@ class MessageFold:
                 self._count(event)
             case "message_stop":
                 self.ended = self.marked = True
-        return ""
+        return None
 
     def message(self) -> dict[str, Any]:
         blocks = [{"type": "text", "text": "".join(self._text)}] if self._output else []

@@ -6,7 +6,7 @@ of tools are counted apart. A blocked prompt has no candidates at all, and a can
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -128,18 +128,18 @@ class CandidateFold:
         self._rest: dict[str, Any] = {}
         self._blocked = False
 
-    def add(self, event: dict[str, Any]) -> str:
+    def add(self, event: dict[str, Any]) -> str | None:
         self._rest |= {name: event[name] for name in _KEPT if event.get(name)}
         candidate = next(mappings(event.get("candidates")), None)
         if candidate is None:
             self._blocked = not self._text and bool(_blocked(event))
             self.ended = self.ended or self._blocked
-            return ""
+            return None
         self._finish = text(candidate.get("finishReason")) or self._finish
         self.ended = bool(self._finish)
         said = _said(candidate)
         self._text.append(said)
-        return said
+        return said if said or _thinks(candidate) else None
 
     def message(self) -> dict[str, Any]:
         if self._blocked:
@@ -197,8 +197,15 @@ def _finish(reason: str) -> FinishReason:
 
 
 def _said(candidate: Mapping[str, Any]) -> str:
-    parts = mappings(mapping(candidate.get("content")).get("parts"))
-    return "".join(text(part.get("text")) for part in parts if part.get("thought") is not True)
+    return "".join(text(part.get("text")) for part in _parts(candidate) if part.get("thought") is not True)
+
+
+def _thinks(candidate: Mapping[str, Any]) -> bool:
+    return any(part.get("thought") is True or "functionCall" in part for part in _parts(candidate))
+
+
+def _parts(candidate: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    return mappings(mapping(candidate.get("content")).get("parts"))
 
 
 def _usage(usage: Mapping[str, Any]) -> Usage:

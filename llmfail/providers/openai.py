@@ -118,6 +118,10 @@ def events() -> Stream:
     return Stream(ChunkFold(), decode)
 
 
+_UNREAD = ("content", "reasoning_content", "reasoning", "tool_calls", "refusal")
+"""Where a model says something; all but the text of the first is not for the reader."""
+
+
 class ChunkFold:
     """The chunks of one answer. The usage may come with the last text, after it, or never; the last wins."""
 
@@ -129,7 +133,7 @@ class ChunkFold:
         self._model = self._tier = ""
         self._usage: Mapping[str, Any] = {}
 
-    def add(self, event: dict[str, Any]) -> str:
+    def add(self, event: dict[str, Any]) -> str | None:
         self._model = text(event.get("model")) or self._model
         self._tier = text(event.get("service_tier")) or self._tier
         self._usage = (
@@ -142,7 +146,7 @@ class ChunkFold:
         self._refusal.append(text(delta.get("refusal")))
         said = _content(delta.get("content"))
         self._text.append(said)
-        return said
+        return said if said or any(delta.get(name) for name in _UNREAD) else None
 
     def message(self) -> dict[str, Any]:
         message = {"content": "".join(self._text), "refusal": "".join(self._refusal)}

@@ -24,6 +24,10 @@ class TextDelta(Struct, frozen=True):
     text: str
 
 
+class Working(Struct, frozen=True):
+    """The model is at work on what nobody reads: thoughts, or the call of a tool."""
+
+
 class StreamError(Struct, frozen=True):
     """An error after the 200. ``payload`` is for ``classify.of_reply``, with the status of the reply."""
 
@@ -42,7 +46,7 @@ class Finished(Struct, frozen=True):
     completion: Completion
 
 
-Event = TextDelta | StreamError | Broken | Finished
+Event = TextDelta | Working | StreamError | Broken | Finished
 
 
 class Fold(Protocol):
@@ -56,8 +60,8 @@ class Fold(Protocol):
     @property
     def marked(self) -> bool: ...
 
-    def add(self, event: dict[str, Any]) -> str:
-        """Take one event; its text, empty when it has none."""
+    def add(self, event: dict[str, Any]) -> str | None:
+        """Take one event; its text, empty where the model says something else, None where it says nothing."""
         ...
 
     def message(self) -> dict[str, Any]:
@@ -66,8 +70,8 @@ class Fold(Protocol):
 
 
 class Stream:
-    """One streamed reply. ``feed`` it until an event other than TextDelta comes: that is the last one, stop
-    reading. When the body ends before it, ``end`` gives it.
+    """One streamed reply. ``feed`` it until an event other than TextDelta and Working comes: that is the last
+    one, stop reading. When the body ends before it, ``end`` gives it.
     """
 
     def __init__(self, fold: Fold, decode: Callable[[Payload], Completion]) -> None:
@@ -127,8 +131,9 @@ class Stream:
         elif find(payload, failed=False):
             yield from self._last([StreamError(payload)])
         elif isinstance(payload, dict):
-            delta = self._fold.add(payload)
-            yield from [TextDelta(delta)] if delta else []
+            said = self._fold.add(payload)
+            if said is not None:
+                yield TextDelta(said) if said else Working()
             yield from self._last([Finished(self.completion)]) if self._fold.marked else []
 
     def _last(self, events: list[Event]) -> Iterator[Event]:

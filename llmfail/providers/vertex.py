@@ -92,7 +92,7 @@ class EitherFold:
     def marked(self) -> bool:
         return self._fold is not None and self._fold.marked
 
-    def add(self, event: dict[str, Any]) -> str:
+    def add(self, event: dict[str, Any]) -> str | None:
         if self._fold is None:
             self._fold = anthropic.MessageFold() if _of_claude(event) else gemini.CandidateFold()
         return self._fold.add(event)

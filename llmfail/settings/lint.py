@@ -17,21 +17,13 @@ from llmfail.core.pricing import KEYS, Price
 from llmfail.settings.find import packaged
 from llmfail.settings.kinds import url_parts
 from llmfail.settings.objections import OWNERS
-from llmfail.settings.plain import Finding, Place, dotted
+from llmfail.settings.plain import Finding, Place
 from llmfail.settings.settings import Settings
 from llmfail.settings.types import Cached, Command, Credential, Feature, Fixed, Provider, Queue, Step
 
 SOON: Final = timedelta(days=90)
 ALIKE: Final = 0.9
 """Contexts that differ by less than a tenth are alike: what fits one by so little fits none safely."""
-NOT_YET: Final[tuple[Place, ...]] = (
-    ("defaults", "first_token_timeout"),
-    ("defaults", "stall_timeout"),
-    ("features", "*", "first_token_timeout"),
-    ("features", "*", "stall_timeout"),
-    ("features", "*", "hedge"),
-)
-"""Settings that are validated but that no command of this version goes by yet."""
 
 
 class Known(Protocol):
@@ -42,7 +34,7 @@ class Known(Protocol):
     def facts(self, target: Target) -> Facts: ...
 
 
-def lint(settings: Settings, tree: object, today: date, known: Known) -> tuple[Finding, ...]:
+def lint(settings: Settings, today: date, known: Known) -> tuple[Finding, ...]:
     """The warnings, each with its place."""
     return (
         *_nobody(settings),
@@ -50,7 +42,6 @@ def lint(settings: Settings, tree: object, today: date, known: Known) -> tuple[F
         *_ladders(settings),
         *_owners(settings),
         *_targets(settings, known, today),
-        *_not_yet(tree),
         *_store(settings),
     )
 
@@ -216,21 +207,3 @@ def _store(settings: Settings) -> Iterator[Finding]:
             ("store",),
             "redis is not supported by this version yet: every command that needs it refuses",
         )
-
-
-def _not_yet(tree: object) -> Iterator[Finding]:
-    used = [path for path in NOT_YET if any(_found(tree, path))]
-    if used:
-        names = ", ".join(dotted(path) for path in used)
-        yield (), f"valid, but not used by this version yet: {names}"
-
-
-def _found(tree: object, path: Place) -> Iterator[bool]:
-    """True for each place on the path that says anything."""
-    if not path:
-        yield tree not in (None, [], {})
-        return
-    if isinstance(tree, dict):
-        keys = list(tree) if path[0] == "*" else [path[0]]
-        for key in keys:
-            yield from (found for found in _found(tree.get(key), path[1:]) if found)

@@ -16,7 +16,12 @@ from llmfail.cli.asking import Said
 
 GROUP = command_line(["ask"], {})
 ASK = GROUP.commands["ask"]
-DECLARED = {name: option for option in ASK.params for name in option.opts if name.startswith("-")}
+DECLARED = {
+    name: option
+    for option in ASK.params
+    for name in (*option.opts, *option.secondary_opts)
+    if name.startswith("-")
+}
 SHARED = {name for option in GROUP.params for name in option.opts if name.startswith("-")}
 
 WORDS = st.one_of(
@@ -74,9 +79,11 @@ def test_what_comes_before_the_command_is_read_alike_too(arguments):
 
 
 def test_every_option_of_an_ask_is_known_to_both():
-    swiftly = {**swift.VALUES, **swift.MANY, **swift.FLAGS}
+    swiftly = {**swift.VALUES, **swift.MANY, **swift.FLAGS, **swift.NEGATIONS}
     assert {name: option.name for name, option in DECLARED.items() if option.name != "help"} == swiftly
-    assert set(swift.FLAGS) == {n for n, o in DECLARED.items() if o.is_flag and o.name != "help"}
+    assert set(swift.FLAGS) | set(swift.NEGATIONS) == {
+        n for n, o in DECLARED.items() if o.is_flag and o.name != "help"
+    }
     assert set(swift.MANY) == {n for n, o in DECLARED.items() if o.multiple}
 
 

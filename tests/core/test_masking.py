@@ -3,13 +3,14 @@
 import base64
 import html
 import json
+from itertools import pairwise
 from urllib.parse import quote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmfail.core.masking import MASK, hides_in_answers, masked
+from llmfail.core.masking import MASK, Veil, hides_in_answers, masked
 from llmfail.core.model import Secret
 
 KEYS = ["sk-ant-api03-abcDEF_123", "a/b+c=d&e<f>'g\"h\\i", "ключ-ключ-ключ"]
@@ -87,3 +88,28 @@ def test_a_secret_shows_itself_to_nobody_who_does_not_ask():
     secret = Secret("sk-very-secret")
     assert "very" not in f"{secret} {secret!r} {[secret]} {vars(type(secret)).get('x')}"
     assert secret.reveal() == "sk-very-secret"
+
+
+@given(
+    st.sampled_from(KEYS),
+    st.lists(st.sampled_from(FORMS) | st.text(max_size=6), max_size=4),
+    st.lists(st.integers(0, 200), max_size=8),
+)
+def test_a_text_in_pieces_is_masked_like_a_whole_one(key, parts, places):
+    text = "".join(part if isinstance(part, str) else part(key) for part in parts)
+    cuts = sorted({0, *(place for place in places if place < len(text)), len(text)})
+    veil = Veil(Secret(key))
+    shown = [veil.lift(text[start:end]) for start, end in pairwise(cuts)]
+    assert "".join([*shown, veil.rest()]) == masked(text, Secret(key))
+
+
+@given(st.sampled_from(KEYS), st.text(max_size=10), st.data())
+def test_of_a_key_that_is_still_coming_nothing_is_shown(key, before, data):
+    begun = key[: data.draw(st.integers(1, len(key) - 1))]
+    assert not Veil(Secret(key)).lift(f"{before}.{begun}").endswith(f".{begun}")
+
+
+@pytest.mark.parametrize("key", [None, Secret("password"), Secret("lm-studio")])
+def test_without_a_key_to_hide_nothing_waits(key):
+    veil = Veil(key)
+    assert (veil.lift("pass"), veil.lift("wor"), veil.rest()) == ("pass", "wor", "")

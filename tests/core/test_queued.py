@@ -60,6 +60,8 @@ OPTIONS = {
     "strict": st.booleans(),
     "wait": SECONDS,
     "queue": st.booleans(),
+    "stream": st.booleans(),
+    "hedge": st.none() | SECONDS | st.just("p95"),
 }
 ASKS = st.fixed_dictionaries({"messages": tuples(MESSAGES)}, optional=OPTIONS).map(lambda given: Ask(**given))
 

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 import drills
 import pytest
 
-from llmfail.client import ask_of
+from llmfail.client.options import ask_of
 from llmfail.core.errors import UsageError
 from llmfail.drill import rehearsal
 

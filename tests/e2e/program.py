@@ -15,7 +15,7 @@ from pathlib import Path
 
 from servers import CLAUDE, GEMINI, GPT
 
-from llmfail.client import ask_of
+from llmfail.client.options import ask_of
 from llmfail.engine import ports
 from llmfail.engine.engine import Engine
 from llmfail.prices import Catalogue
@@ -179,7 +179,7 @@ def engine_at(llmfail, state, now):
     settings = load(llmfail.before[1], llmfail.environ, llmfail.directory, state)
     store, wire = Disk(state, 2.0, lambda: now), Wire()
     try:
-        engine = Engine(settings, ports.blocking(wire.send, ports.Stores(store), Catalogue()))
+        engine = Engine(settings, ports.blocking(wire, ports.Stores(store), Catalogue()))
         return ports.drive(engine.ask(ask_of("Say hello")))
     finally:
         wire.close()

@@ -15,7 +15,8 @@ import mounts
 import pytest
 from program import OPENAI, configuration, finish, moment, wait_until
 
-from llmfail.client import Client, ask_of
+from llmfail.client.blocking import Client
+from llmfail.client.options import ask_of
 from llmfail.core.ask import Ask, question
 from llmfail.core.queued import dump_ask
 from llmfail.settings import load

@@ -30,6 +30,9 @@ features:
 """
 
 
+DONE = b"data: [DONE]\n\n"
+
+
 def answer(text="hello", **fields):
     choice = {"message": {"content": text}, "finish_reason": "stop", **fields}
     usage = {"prompt_tokens": 10, "completion_tokens": 5}
@@ -41,6 +44,55 @@ def error(status, code="", message="no", **headers):
     return Reply(
         status, {name.replace("_", "-"): text for name, text in headers.items()}, json.dumps(body).encode()
     )
+
+
+def chunk(text="", finish=None, **fields):
+    """One event of a streamed answer; ``usage`` comes with the last."""
+    choice = {"index": 0, "delta": {"content": text, **fields.pop("delta", {})}, "finish_reason": finish}
+    return f"data: {json.dumps({'model': 'm', 'choices': [choice], **fields})}\n\n".encode()
+
+
+def streamed(*texts, usage={"prompt_tokens": 10, "completion_tokens": 5}):  # noqa: B006 - never changed
+    """A whole streamed answer, event by event."""
+    return Live(*map(chunk, texts), chunk(finish="stop", **({"usage": usage} if usage else {})), DONE)
+
+
+class Live:
+    """A reply that comes piece by piece: bytes, seconds of silence, or what is raised. It may be played
+    again.
+    """
+
+    def __init__(self, *script, status=200):
+        self.script = script
+        self.status = status
+        self.closed = 0
+
+    def on(self, stage):
+        return _Playing(self, stage)
+
+
+class _Playing:
+    def __init__(self, live, stage):
+        self.status, self.headers = live.status, {}
+        self._live, self._stage = live, stage
+        self._left = list(live.script)
+
+    async def read(self, timeout):
+        if timeout <= 0:
+            raise WireError("timeout", "no time")
+        while self._left and isinstance(self._left[0], int | float):
+            silence = self._left.pop(0)
+            self._stage.now += min(silence, timeout)
+            if silence > timeout:
+                raise WireError("timeout", "late")
+            timeout -= silence
+        word = self._left.pop(0) if self._left else b""
+        if isinstance(word, BaseException):
+            raise word
+        return word
+
+    async def close(self):
+        self._live.closed += 1
 
 
 def vectors(count):
@@ -79,6 +131,7 @@ class Stage:
         ids = iter(range(10**6))
         self.ports = Ports(
             send=self._send,
+            open=self._open,
             google_tokens=self.tokens,
             keeper=BlockingKeeper(self.store),
             catalogue=Catalogue(),
@@ -97,11 +150,26 @@ class Stage:
         targets = tuple(map(Target.parse, options.pop("targets", ())))
         return drive(self.engine.ask(Ask(question("hi"), targets=targets, **options)))
 
+    def shown(self, **options):
+        """The pieces that somebody is shown, and the receipt."""
+        pieces = []
+
+        async def show(piece):
+            pieces.append(piece)
+
+        ask = Ask(question("hi"), stream=True, **options)
+        receipt = drive(self.engine.ask(ask, show=show))
+        return pieces, receipt
+
     def plan(self):
         return drive(self.engine.plan(Ask(question("hi"))))
 
     def hosts(self):
         return "".join(host for host, _, _ in self.calls)
+
+    async def _open(self, call, timeout):
+        word = await self._send(call, timeout)
+        return word.on(self) if isinstance(word, Live) else Live(word.body, status=word.status).on(self)
 
     async def _send(self, call, timeout):
         host = call.url.split("/")[2].partition(".")[0]

@@ -51,10 +51,9 @@ def test_the_packaged_file_is_the_example():
 def test_it_is_valid_without_any_key_and_warns_of_nothing_that_can_be_mended(examination):
     assert examination.problems == ()
     settings = examination.reading.settings
-    found = lint(settings, examination.tree, date(2026, 11, 20), Prices(settings, Catalogue()))
-    assert [place for place, _ in found] == [("features", "default", "fallbacks"), ()]
+    found = lint(settings, date(2026, 11, 20), Prices(settings, Catalogue()))
+    assert [place for place, _ in found] == [("features", "default", "fallbacks")]
     assert "smaller context" in found[0][1]
-    assert "not used by this version yet" in found[1][1]
 
 
 @pytest.mark.parametrize(("name", "row"), FEATURES.items(), ids=FEATURES)

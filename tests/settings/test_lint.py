@@ -11,7 +11,7 @@ import pytest
 from llmfail.engine.prices import Prices
 from llmfail.prices import Catalogue
 from llmfail.settings.find import packaged
-from llmfail.settings.lint import NOT_YET, lint
+from llmfail.settings.lint import lint
 from llmfail.settings.load import examine
 from llmfail.settings.plain import dotted
 
@@ -45,7 +45,7 @@ def warnings(home):
         examination = examine(path, {}, home)
         assert examination.problems == ()
         settings = examination.reading.settings
-        found = lint(settings, examination.tree, today, Prices(settings, Catalogue()))
+        found = lint(settings, today, Prices(settings, Catalogue()))
         return {dotted(place): message for place, message in found}
 
     return warnings
@@ -153,7 +153,7 @@ def test_a_store_that_is_not_there_yet_is_valid_and_told_wherever_it_is_named(ho
     examination = examine(path, environ, home)
     assert examination.problems == ()
     settings = examination.reading.settings
-    found = dict(lint(settings, examination.tree, TODAY, Prices(settings, Catalogue())))
+    found = dict(lint(settings, TODAY, Prices(settings, Catalogue())))
     assert "redis is not supported by this version yet" in found["store",]
 
 
@@ -253,31 +253,10 @@ def test_the_program_that_the_packaged_configuration_names_is_for_its_copies_to_
     def told(path):
         examination = examine(path, {}, home)
         settings = examination.reading.settings
-        found = lint(settings, examination.tree, TODAY, Prices(settings, Catalogue()))
+        found = lint(settings, TODAY, Prices(settings, Catalogue()))
         return [message for _, message in found if "./search.sh" in message]
 
     copy = home / "copy.yaml"
     copy.write_text(packaged().read_text())
     assert told(packaged()) == []
     assert len(told(copy)) == 1
-
-
-def test_what_is_not_used_yet_is_one_line_that_names_only_what_the_file_has(warnings):
-    found = warnings(
-        """\
-        defaults: {stall_timeout: 5, timeout: 5}
-        providers: {l: {api: openai, api_key: none, limits: {requests_per_minute: 5}}}
-        features:
-          x: {primary: l/m, degrade: [cached], fallbacks: [], expect: {json: true}, template: t}
-          y: {primary: l/m, hedge: 2s}
-        templates: {t: Hello}
-        rules: {}
-        cache: {ttl: 5}
-        queue: {max_items: 5}
-        """
-    )
-    assert found[""] == "valid, but not used by this version yet: defaults.stall_timeout, features.*.hedge"
-
-
-def test_what_is_not_used_yet_exists(warnings):
-    assert len(set(NOT_YET)) == len(NOT_YET)

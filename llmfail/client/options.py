@@ -1,0 +1,152 @@
+"""An Ask from what a caller writes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal, InvalidOperation
+from typing import Any, Literal, TypedDict, Unpack
+
+from llmfail.core.ask import Ask, question
+from llmfail.core.errors import UsageError
+from llmfail.core.expect import Expectation
+from llmfail.core.model import Attachment, Message, Target
+from llmfail.core.receipt import PICO
+from llmfail.settings.kinds import YEARS
+
+LONGEST_USER = 256
+"""Characters of a user's id."""
+MOST_USD = 1_000_000
+
+
+class Options(TypedDict, total=False):
+    """What may be said of a question besides itself; the default is what the feature says."""
+
+    feature: str
+    model: str | Sequence[str]
+    """A target, or several in the order in which they are tried, instead of the feature's chain."""
+    attachments: Sequence[Attachment]
+    system: str | None
+    schema: Mapping[str, Any] | None
+    max_tokens: int | None
+    temperature: float | None
+    stop: tuple[str, ...]
+    timeout: float | None
+    deadline: float | None
+    fallback: bool
+    ref: str | int | None
+    max_cost: Decimal | float | str | None
+    """What it may cost altogether, in US dollars; what may cost more is refused."""
+    user: str | None
+    """Whose budget it goes on: any text of at most 256 characters."""
+    template: str | None
+    """The name of a prompt template of the configuration, instead of the feature's own."""
+    parameters: Mapping[str, str]
+    """What the template's ``$names`` stand for."""
+    expect: str | Sequence[str]
+    """What an answer must be besides what the feature says: ``json``, ``nonempty``, ``complete``,
+    ``regex:…``.
+    """
+    cache: Literal["use", "refresh", "off"]
+    """Stored answers: ``refresh`` asks a model all the same, ``off`` stores nothing either."""
+    strict: bool
+    """No degraded answers."""
+    wait: float
+    """How many seconds to wait for the first trial when every circuit is open."""
+    queue: bool
+    """Keep the request for ``llmfail queue run`` when nothing can answer."""
+    stream: bool
+    """Ask for a stream, so that the limits for its first token and between two tokens hold."""
+    hedge: float | Literal["p95"] | None
+    """Seconds after which an answer is late, so that the next target is asked too; ``p95``: when it is later
+    than 95 of 100 that the target gave in the last day.
+    """
+
+
+def ask_of(prompt: str | Sequence[Message], **options: Unpack[Options]) -> Ask:
+    """An Ask from what a caller writes. Raises UsageError for a target that is none."""
+    model = options.get("model", ())
+    attachments = options.get("attachments", ())
+    if attachments and not isinstance(prompt, str):
+        raise UsageError("attachments go with a prompt; in a conversation each Message has its own")
+    for name in ("max_tokens", "timeout", "deadline"):
+        if (value := options.get(name)) is not None and not 0 < value <= YEARS:  # type: ignore[operator]
+            raise UsageError(f"{name} must be a number above 0 and at most {YEARS:.0f}, got {value!r}")
+    messages = question(prompt, *attachments) if isinstance(prompt, str) else tuple(prompt)
+    try:
+        targets = tuple(map(Target.parse, [model] if isinstance(model, str) else model))
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    temperature = options.get("temperature")
+    if temperature is not None and not 0 <= temperature < float("inf"):
+        raise UsageError(f"temperature must be a number from 0, got {temperature!r}")
+    if isinstance(options.get("stop"), str):
+        raise UsageError("stop is a list of texts, got one text")
+    if (user := options.get("user")) is not None:
+        _check_user(user)
+    if not 0 <= options.get("wait", 0.0) <= YEARS:
+        raise UsageError(f"wait is a number of seconds from 0 to {YEARS:.0f}, got {options['wait']!r}")
+    _check_hedge(options.get("hedge"))
+    if (schema := options.get("schema")) is not None:
+        _check_schema(schema)
+    own = {"model", "attachments", "max_cost", "expect"}
+    rest: dict[str, Any] = {key: options[key] for key in options.keys() - own}  # type: ignore[literal-required]
+    return Ask(
+        messages,
+        targets=targets,
+        max_cost=_pico(options.get("max_cost")),
+        expect=_expectation(options.get("expect", ())),
+        **rest,
+    )
+
+
+def _check_schema(schema: Mapping[str, Any]) -> None:
+    """A schema that is none would reject every answer, once it is paid for."""
+    from llmfail.core.expect import flaw  # noqa: PLC0415 - start-up
+
+    if (problem := flaw(Expectation(schema=schema))) is not None:
+        raise UsageError(problem)
+
+
+def _expectation(wanted: str | Sequence[str]) -> Expectation:
+    from llmfail.core.expect import both, parse  # noqa: PLC0415 - start-up
+
+    expected = Expectation()
+    for one in [wanted] if isinstance(wanted, str) else wanted:
+        try:
+            expected = both(expected, parse(one))
+        except ValueError as error:
+            raise UsageError(f"expect: {error}") from None
+    return expected
+
+
+def _check_hedge(hedge: object) -> None:
+    if hedge is None or hedge == "p95" or (isinstance(hedge, float | int) and 0 < hedge <= YEARS):
+        return
+    raise UsageError(f"hedge is a number of seconds above 0, or p95, got {hedge!r}")
+
+
+def _check_user(user: str) -> None:
+    if not 0 < len(user) <= LONGEST_USER:
+        raise UsageError(f"user is a text of 1 to {LONGEST_USER} characters, got {len(user)}")
+    try:
+        user.encode()
+    except UnicodeEncodeError:
+        raise UsageError("user is a text that UTF-8 can encode") from None
+
+
+def _pico(usd: Decimal | float | str | None) -> int | None:
+    """Whole pico-dollars; a float is taken for what it prints as."""
+    if usd is None:
+        return None
+    try:
+        amount = Decimal(str(usd))
+    except InvalidOperation:
+        amount = Decimal(-1)
+    if not amount.is_finite() or not 0 <= amount <= MOST_USD:
+        raise UsageError(f"max_cost is an amount of 0 to {MOST_USD:,} US dollars, got {usd!r}")
+    return int(amount * PICO)
+
+
+def texts_of(texts: Sequence[str], options: Options) -> Ask:
+    """One message for each text, of which vectors are wanted. Raises UsageError."""
+    return ask_of([Message("user", text) for text in texts], **options)

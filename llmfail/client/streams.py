@@ -1,0 +1,138 @@
+"""Answers as they come: what a caller loops over, and how the engine's coroutine is driven for it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator
+from typing import TYPE_CHECKING, Any, Self
+
+from llmfail.client.verbs import checked
+from llmfail.core.receipt import Receipt
+from llmfail.engine.ports import Show
+
+if TYPE_CHECKING:
+    import asyncio
+
+Pieces = Generator[str, None, Receipt]
+"""The pieces of an answer, and what became of it."""
+Work = Callable[[Show], Coroutine[Any, Any, Receipt]]
+"""An ask that shows its answer."""
+
+
+class Answering:
+    """The pieces of one answer, in order; read it once. An answer that is not streamed is one piece.
+
+    ``receipt`` is there when the loop is over. The loop raises the AskError that fits when there is no
+    answer, and IncompleteAnswer when it breaks off: ``error.receipt.partial`` is what there was of it. Who
+    leaves the loop early closes it, which ends the call.
+    """
+
+    def __init__(self, found: Pieces) -> None:
+        self.receipt: Receipt | None = None
+        self._found = self._told(found)
+
+    def __iter__(self) -> Iterator[str]:
+        return self._found
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """The end of the call, if it is still under way."""
+        self._found.close()
+
+    def _told(self, found: Pieces) -> Generator[str]:
+        try:
+            self.receipt = yield from whole_too(found)
+        finally:
+            found.close()
+        checked(self.receipt)
+
+
+class AsyncAnswering:
+    """The same for asyncio."""
+
+    def __init__(self, work: Work) -> None:
+        self.receipt: Receipt | None = None
+        self._work = work
+        self._task: asyncio.Task[Receipt] | None = None
+
+    async def __aiter__(self) -> AsyncIterator[str]:
+        import asyncio  # noqa: PLC0415 - start-up: only asyncio callers need it
+
+        said: asyncio.Queue[str | None] = asyncio.Queue()
+
+        async def show(piece: str) -> None:
+            said.put_nowait(piece)
+
+        self._task = asyncio.ensure_future(self._work(show))
+        self._task.add_done_callback(lambda _task: said.put_nowait(None))
+        shown = False
+        try:
+            while (piece := await said.get()) is not None:
+                shown = True
+                yield piece
+            self.receipt = self._task.result()
+        finally:
+            await self.close()
+        if self.receipt.answer and not shown:
+            yield self.receipt.answer
+        checked(self.receipt)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_exc_info: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """As ``Answering.close``."""
+        import asyncio  # noqa: PLC0415 - start-up: only asyncio callers need it
+
+        if self._task is not None and not self._task.done():
+            self._task.cancel()
+            await asyncio.wait({self._task})
+
+
+def pieces(work: Work) -> Pieces:
+    """Drives the coroutine of a blocking engine, which suspends for what it shows and for nothing else."""
+    coroutine = work(_shown)
+    try:
+        while True:
+            yield coroutine.send(None)
+    except StopIteration as ended:
+        receipt: Receipt = ended.value
+        return receipt
+    finally:
+        coroutine.close()
+
+
+def whole_too(found: Pieces) -> Pieces:
+    """An answer that was not shown in pieces is shown as one."""
+    shown = False
+    try:
+        while True:
+            piece = next(found)
+            shown = True
+            yield piece
+    except StopIteration as ended:
+        receipt: Receipt = ended.value
+    if receipt.answer and not shown:
+        yield receipt.answer
+    return receipt
+
+
+class _Piece:
+    """Awaited, it hands itself to whoever drives the coroutine."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __await__(self) -> Generator[str]:
+        yield self._text
+
+
+def _shown(text: str) -> Awaitable[None]:
+    return _Piece(text)

@@ -1,0 +1,12 @@
+"""How long a streamed answer may keep its listener waiting."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class Patience(Struct, frozen=True):
+    """Seconds from sending to the first token, and between two tokens."""
+
+    first_token: float
+    stall: float

@@ -1,0 +1,158 @@
+"""One call whose answer is read as it comes, as a reading like any other.
+
+What counts as a sign of life is a token, of the text or of a thought; comments and pings are none. Once text
+has been shown nobody else can take over, so from then on a healthy stream may go on until the deadline.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from llmfail.core import classify
+from llmfail.core.errors import MalformedReply, WireError
+from llmfail.core.masking import Veil
+from llmfail.core.model import Call, Completion, Endpoint, Reply
+from llmfail.core.patience import Patience
+from llmfail.engine.exchange import Exchange, Reading, broken, heard, read, unanswered
+from llmfail.engine.ports import LiveReply, Ports
+from llmfail.engine.voice import Voice
+from llmfail.providers import wire_format
+from llmfail.providers.stream import Broken, Finished, StreamError, TextDelta, Working
+
+if TYPE_CHECKING:
+    from llmfail.providers.stream import Stream
+
+
+class Ear(Struct, frozen=True):
+    """Who listens, and for how long. ``deadline`` is a moment on the monotonic clock, by which an answer must
+    be whole that is being shown.
+    """
+
+    patience: Patience
+    voice: Voice
+    deadline: float
+
+
+LINGER = 0.05
+"""Seconds for the end of a body behind its end mark."""
+
+
+class _Silent(Exception):  # noqa: N818 - named for what it says
+    """No token came in time; the text says which time."""
+
+
+async def listen(
+    ports: Ports, exchange: Exchange, endpoint: Endpoint, call: Call, ear: Ear, ends_at: float
+) -> Reading:
+    """Send the call and hear it out. ``ends_at``: by when, on the monotonic clock, while nothing is shown."""
+    first_by = ports.monotonic() + ear.patience.first_token
+    try:
+        live = await ports.open(call, min(first_by, ends_at) - ports.monotonic())
+    except WireError as error:
+        reading = unanswered(error, endpoint.key)
+        return replace(reading, is_slow=error.cause == "timeout" and first_by < ends_at)
+    try:
+        if not 200 <= live.status < 300:
+            return read(exchange, endpoint, await _whole(ports, live, ends_at), ports.wall())
+        hearing = _Hearing(ports, exchange, endpoint, live, ear)
+        return await hearing.out(first_by, ends_at)
+    except WireError as error:
+        return unanswered(error, endpoint.key)
+    finally:
+        await live.close()
+
+
+class _Hearing:
+    """One stream, from its head on."""
+
+    def __init__(
+        self, ports: Ports, exchange: Exchange, endpoint: Endpoint, live: LiveReply, ear: Ear
+    ) -> None:
+        self._ports = ports
+        self._exchange = exchange
+        self._endpoint = endpoint
+        self._live = live
+        self._ear = ear
+        self._stream: Stream = wire_format(endpoint.api).events()
+        self._veil = Veil(endpoint.key)
+        self._began = False
+        self._due = 0.0
+
+    async def out(self, first_by: float, ends_at: float) -> Reading:
+        self._due = first_by
+        try:
+            while True:
+                data = await self._next(ends_at)
+                for event in self._stream.feed(data) if data else self._stream.end():
+                    if isinstance(event, Working | TextDelta):
+                        await self._token(event)
+                    else:
+                        return await self._last(event)
+        except _Silent as silent:
+            return replace(self._broken(WireError("timeout", str(silent))), is_slow=True)
+        except WireError as error:
+            return self._broken(error)
+
+    async def _next(self, ends_at: float) -> bytes:
+        """More of the body. Raises _Silent when a token is overdue, WireError when the time is over."""
+        voice, clock = self._ear.voice, self._ports.monotonic
+        end = self._ear.deadline if voice.spoke else ends_at
+        try:
+            return await self._live.read(min(self._due, end) - clock())
+        except WireError as error:
+            if error.cause == "timeout" and self._due < end:
+                raise _Silent(self._silence()) from error
+            raise
+
+    def _silence(self) -> str:
+        patience = self._ear.patience
+        host = urlsplit(self._endpoint.base_url).netloc
+        if self._began:
+            return f"{host}: the answer stalled, nothing came for {patience.stall:g} s"
+        return f"{host}: no token came in {patience.first_token:g} s"
+
+    async def _token(self, event: Working | TextDelta) -> None:
+        self._began = True
+        if isinstance(event, TextDelta):
+            await self._ear.voice.say(self._veil.lift(event.text))
+        self._due = self._ports.monotonic() + self._ear.patience.stall
+
+    async def _last(self, event: Finished | StreamError | Broken) -> Reading:
+        match event:
+            case Finished(whole):
+                await self._ear.voice.say(self._veil.rest())
+                with suppress(WireError):  # read to its end, a connection can be used again
+                    await self._live.read(LINGER)
+                return heard(self._exchange, self._endpoint, whole, self._live.status)
+            case StreamError(payload):
+                head = Reply(self._live.status, self._live.headers, b"")
+                outcome = classify.of_reply(head, payload, self._ports.wall(), self._endpoint.key)
+                assert outcome is not None, "an error event is an error"
+                return broken(self._exchange, self._endpoint, outcome, self._partial())
+            case Broken(error):
+                return self._broken(error)
+
+    def _broken(self, error: WireError | MalformedReply) -> Reading:
+        outcome = replace(classify.of_failure(error, self._endpoint.key), status=self._live.status)
+        return broken(self._exchange, self._endpoint, outcome, self._partial())
+
+    def _partial(self) -> Completion | None:
+        if not self._began:
+            return None
+        try:
+            return self._stream.completion
+        except MalformedReply:
+            return Completion("", "other")
+
+
+async def _whole(ports: Ports, live: LiveReply, ends_at: float) -> Reply:
+    """An error as one reply. Raises WireError."""
+    parts = []
+    while part := await live.read(ends_at - ports.monotonic()):
+        parts.append(part)
+    return Reply(live.status, live.headers, b"".join(parts))

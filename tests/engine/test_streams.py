@@ -1,0 +1,281 @@
+"""An answer that is shown as it comes: whose it is, when somebody else may take over, and what it costs."""
+
+import json
+
+import pytest
+from stage import DONE, Live, Stage, answer, chunk, error, lost, streamed
+
+from llmfail.core.expect import Expectation
+from llmfail.core.receipt import usd
+
+PRICED = """\
+models:
+  a/one: {price: {input: 1, output: 10}}
+"""
+ERROR_EVENT = b'data: {"error": {"message": "it broke", "type": "server_error"}}\n\n'
+PING = b": keep-alive\n\n"
+THOUGHT = chunk(delta={"reasoning_content": "hm"})
+CUT = lost("cut")
+
+
+@pytest.fixture
+def stage(tmp_path):
+    def make(script, **more):
+        return Stage(tmp_path, script, **more)
+
+    return make
+
+
+def outcomes(receipt):
+    return [entry.outcome for entry in receipt.trail]
+
+
+def test_an_answer_is_shown_piece_by_piece_and_told_whole(stage):
+    live = streamed("Hel", "lo ", "you")
+    pieces, receipt = stage({"a": [live]}).shown()
+    assert pieces == ["Hel", "lo ", "you"]
+    assert receipt.answer == "Hello you"
+    assert (receipt.source, receipt.tier, receipt.finish_reason) == ("model", 0, "stop")
+    assert (receipt.usage.input_tokens, receipt.usage.output_tokens) == (10, 5)
+    assert not receipt.usage.estimated
+    assert live.closed == 1
+
+
+def test_a_stream_is_asked_for(stage):
+    played = stage({"a": [streamed("x")]})
+    played.shown()
+    assert played.calls[0][2]["stream"] is True
+
+
+def test_who_is_shown_nothing_may_ask_for_a_stream_too(stage):
+    played = stage({"a": [streamed("Hel", "lo")]})
+    receipt = played.ask(stream=True)
+    assert receipt.answer == "Hello"
+    assert played.calls[0][2]["stream"] is True
+
+
+BEFORE = {
+    "refused": lost("refused"),
+    "an error status": error(503),
+    "an error in a 200": Live(ERROR_EVENT),
+    "an error in a 200 as JSON": answer() and Live(b'{"error": {"message": "no", "type": "server_error"}}'),
+    "nothing": Live(),
+    "no end mark": Live(PING, chunk()),
+    "a cut": Live(PING, CUT),
+    "garbage": Live(b"<html>no</html>"),
+    "silence": Live(31.0),
+    "pings alone": Live(*[20.0, PING] * 5),
+    "white space": Live(chunk(" \n"), CUT),
+    "a thought, and a cut": Live(THOUGHT, CUT),
+    "a thought, and silence": Live(THOUGHT, 31.0),
+    "an empty answer": streamed(" ", "\n"),
+}
+
+
+@pytest.mark.parametrize("first", BEFORE.values(), ids=BEFORE)
+def test_until_something_is_shown_any_failure_moves_on_silently(stage, first):
+    played = stage(
+        {"a": [first], "b": [streamed("good")]}, feature=", timeout: 5m, deadline: 10m, retries: 0"
+    )
+    pieces, receipt = played.shown()
+    assert (pieces, receipt.answer) == (["good"], "good")
+    assert receipt.target.provider == "b"
+    assert receipt.error is None
+
+
+AFTER = {
+    "an error event": (Live(chunk("half"), ERROR_EVENT), "server_error"),
+    "a cut": (Live(chunk("half"), CUT), "malformed"),
+    "an end without its mark": (Live(chunk("half")), "malformed"),
+    "silence": (Live(chunk("half"), 31.0), "timeout"),
+    "pings alone": (Live(chunk("half"), *[20.0, PING] * 3), "timeout"),
+    "a content filter": (Live(chunk("half"), chunk(finish="content_filter"), DONE), "content_blocked"),
+    "the deadline": (Live(chunk("half"), *[25.0, THOUGHT] * 30), "timeout"),
+}
+
+
+@pytest.mark.parametrize(("first", "outcome"), AFTER.values(), ids=AFTER)
+def test_once_something_is_shown_nobody_else_speaks(stage, first, outcome):
+    played = stage(
+        {"a": [first], "b": [streamed("good")]}, feature=", timeout: 5m, deadline: 10m, retries: 3"
+    )
+    pieces, receipt = played.shown()
+    assert "".join(pieces) == "half"
+    assert (receipt.answer, receipt.partial) == (None, "half")
+    assert (receipt.error.code, receipt.error.kind) == (8, "incomplete")
+    assert receipt.error.message.startswith("a/one: the answer broke off")
+    assert outcomes(receipt) in ([outcome], ["cancelled"])
+    assert played.hosts() == "a"
+    assert first.closed == played.hosts().count("a")
+
+
+@pytest.mark.parametrize(("first", "_outcome"), AFTER.values(), ids=AFTER)
+def test_where_nothing_is_shown_the_next_answers_whole(stage, first, _outcome):
+    played = stage(
+        {"a": [first], "b": [streamed("good")]}, feature=", timeout: 5m, deadline: 30m, on_refusal: next"
+    )
+    receipt = played.ask(stream=True)
+    assert (receipt.answer, receipt.target.provider, receipt.partial) == ("good", "b", None)
+
+
+def test_degraded_steps_do_not_speak_behind_half_an_answer(stage):
+    played = stage({"a": [Live(chunk("half"), CUT)]}, feature=", degrade: [{text: sorry}]")
+    pieces, receipt = played.shown()
+    assert pieces == ["half"]
+    assert (receipt.answer, receipt.error.code) == (None, 8)
+
+
+def test_what_is_shown_may_take_longer_than_an_attempt_but_not_than_the_deadline(stage):
+    slow = Live(*[chunk("x"), 4.0] * 10, chunk(finish="stop"), DONE)
+    played = stage({"a": [slow], "b": [streamed("b")]}, feature=", timeout: 10s, deadline: 60s")
+    pieces, receipt = played.shown()
+    assert len(pieces) == 10
+    assert receipt.error is None
+    slower = stage({"a": [slow], "b": [streamed("b")]}, feature=", timeout: 10s, deadline: 30s")
+    pieces, receipt = slower.shown()
+    assert (len(pieces), receipt.error.code) == (8, 8)
+
+
+def test_what_is_not_shown_keeps_to_the_time_of_an_attempt(stage):
+    slow = Live(*[chunk("x"), 4.0] * 10, chunk(finish="stop"), DONE)
+    played = stage({"a": [slow], "b": [streamed("b")]}, feature=", timeout: 10s, deadline: 60s")
+    assert played.ask(stream=True).answer == "b"
+
+
+def test_a_thought_is_a_sign_of_life(stage):
+    thinking = Live(*[25.0, THOUGHT] * 3, chunk("done"), chunk(finish="stop"), DONE)
+    played = stage({"a": [thinking]}, feature=", timeout: 5m, deadline: 10m")
+    assert played.shown()[1].answer == "done"
+
+
+@pytest.mark.parametrize(
+    ("limits", "silences"),
+    [
+        ("first_token_timeout: 3s", [4.0]),
+        ("stall_timeout: 2s", [THOUGHT, 2.5]),
+        ("first_token_timeout: 3s, stall_timeout: 2s", [2.9, THOUGHT, 1.9, THOUGHT, 2.1]),
+    ],
+)
+def test_a_feature_has_limits_of_its_own(stage, limits, silences):
+    played = stage({"a": [Live(*silences, chunk("late"))], "b": [streamed("b")]}, feature=f", {limits}")
+    receipt = played.ask(stream=True)
+    assert receipt.answer == "b"
+    assert "timeout" in outcomes(receipt)
+
+
+def test_the_limits_of_a_stream_do_not_hold_for_an_answer_in_one_piece(stage):
+    played = stage(
+        {"a": [answer()]}, takes={"a": 9.0}, feature=", first_token_timeout: 1s, stall_timeout: 1s"
+    )
+    assert played.ask().target.provider == "a"
+
+
+def test_who_gives_no_token_in_time_is_to_blame(stage):
+    """Two in a row open its circuit."""
+    played = stage({"a": [Live(31.0)], "b": [streamed("b")]}, feature=", timeout: 5m, deadline: 20m")
+    for _ in range(2):
+        played.ask(stream=True, targets=("a/one", "b/one"))
+    assert outcomes(played.ask(stream=True, targets=("a/one", "b/one")))[0] == "circuit_open"
+
+
+def test_who_had_less_than_a_fair_share_of_time_is_not(stage):
+    played = stage({"a": [Live(31.0)], "b": [streamed("b")]}, feature=", timeout: 5m, deadline: 20m")
+    for _ in range(3):
+        receipt = played.ask(stream=True, targets=("a/one", "b/one"), deadline=4.0)
+        assert outcomes(receipt)[0] == "cancelled"
+
+
+def test_where_more_than_some_text_is_expected_nothing_is_shown_before_it_fits(stage):
+    played = stage({"a": [streamed("no ", "json")], "b": [streamed("[", "1]")]})
+    pieces, receipt = played.shown(expect=Expectation(json=True))
+    assert (pieces, receipt.answer) == ([], "[1]")
+    assert outcomes(receipt)[:2] == ["rejected_answer", "rejected_answer"]
+
+
+def test_white_space_before_the_first_word_comes_with_it(stage):
+    pieces, receipt = stage({"a": [streamed("\n", "  ", "word")]}).shown()
+    assert pieces == ["\n  word"]
+    assert receipt.answer == "\n  word"
+
+
+def test_a_stored_answer_is_not_streamed(stage):
+    played = stage({"a": [streamed("x", "y")]}, cached=True)
+    assert played.shown()[0] == ["x", "y"]
+    pieces, receipt = played.shown()
+    assert (pieces, receipt.answer, receipt.source) == ([], "xy", "cache")
+    assert played.ask().source == "cache"
+
+
+def test_half_an_answer_is_not_stored(stage):
+    played = stage({"a": [Live(chunk("half"), CUT), streamed("whole")]}, cached=True)
+    assert played.shown()[1].error.code == 8
+    assert played.shown()[1].answer == "whole"
+
+
+def test_a_plain_answer_where_a_stream_was_asked_for_is_an_answer(stage):
+    pieces, receipt = stage({"a": [answer("plain")]}).shown()
+    assert (pieces, receipt.answer) == (["plain"], "plain")
+
+
+@pytest.mark.parametrize("cut", range(1, 15))
+def test_the_key_is_never_shown_however_it_is_cut(stage, cut):
+    text = "the key key-of-a-0123 is"
+    played = stage({"a": [streamed(text[:cut], text[cut : cut + 9], text[cut + 9 :])]})
+    pieces, receipt = played.shown()
+    assert "".join(pieces) == receipt.answer == "the key [key] is"
+
+
+def test_a_text_that_only_begins_like_the_key_is_whole(stage):
+    pieces, receipt = stage({"a": [streamed("a key-of-a-", "b, key-of")]}).shown()
+    assert "".join(pieces) == receipt.answer == "a key-of-a-b, key-of"
+
+
+def test_the_beginning_of_a_key_that_is_cut_off_is_not_shown(stage):
+    pieces, _ = stage({"a": [Live(chunk("it is key-of-a-012"), CUT)]}).shown()
+    assert "".join(pieces) == "it is "
+
+
+class TestMoney:
+    def test_a_count_that_came_is_what_counts(self, stage):
+        _, receipt = stage({"a": [streamed("x")]}, more=PRICED).shown()
+        assert usd(receipt.cost) == "0.00006"
+
+    def test_a_whole_stream_without_a_count_is_estimated_and_says_so(self, stage):
+        _, receipt = stage({"a": [streamed("some words here", usage=None)]}, more=PRICED).shown()
+        assert receipt.usage.estimated
+        assert receipt.usage.output_tokens == 3
+        assert receipt.cost == receipt.usage.input_tokens * 10**6 + 3 * 10**7
+
+    def test_half_an_answer_is_paid_for(self, stage):
+        played = stage({"a": [Live(chunk("some words here"), CUT)]}, more=PRICED)
+        _, receipt = played.shown()
+        assert receipt.trail[0].cost == receipt.cost
+        assert receipt.cost > 3 * 10**7
+
+    def test_half_an_answer_that_counts_is_paid_for_as_it_says_and_at_least_for_its_text(self, stage):
+        counted = chunk("some words here", usage={"prompt_tokens": 1000, "completion_tokens": 1})
+        _, receipt = stage({"a": [Live(counted, CUT)]}, more=PRICED).shown()
+        assert receipt.cost == 1000 * 10**6 + 3 * 10**7
+
+    def test_a_thought_before_a_cut_is_paid_for(self, stage):
+        played = stage({"a": [Live(THOUGHT, CUT)], "b": [streamed("b")]}, more=PRICED)
+        receipt = played.ask(stream=True, targets=("a/one", "b/one"))
+        assert receipt.trail[0].cost > 0
+
+    def test_an_error_before_any_token_costs_nothing(self, stage):
+        played = stage({"a": [Live(ERROR_EVENT)], "b": [streamed("b")]}, more=PRICED)
+        assert played.ask(stream=True, targets=("a/one", "b/one")).trail[0].cost == 0
+
+    def test_nobody_learns_about_tokens_from_an_estimate(self, stage):
+        """What is stored of the target's ratio stays as it was."""
+        limits = "models:\n  a/one: {price: {input: 1, output: 10}, limits: {tokens_per_minute: 1000000}}\n"
+        played = stage({"a": [streamed("word " * 300, usage=None)]}, more=limits)
+        played.shown()
+        values, _ = played.store.read(["tokens/a/one"])
+        assert all(value is None for value in values.values())
+
+
+def test_what_was_shown_is_in_no_log(stage):
+    played = stage({"a": [Live(chunk("half a secret"), CUT)]})
+    played.shown()
+    assert "half a secret" not in json.dumps(list(played.store.read(["log/0"])[0].values()))
