@@ -123,7 +123,7 @@ class AsyncWire:
                 connector=Connector(trust(way)),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(sock_connect=CONNECT_LIMIT),
-                skip_auto_headers=["content-type"],
+                skip_auto_headers=["accept-encoding", "content-type"],
                 max_line_size=MOST_HEAD,
                 max_field_size=MOST_HEAD,
             )
