@@ -5,6 +5,7 @@ import re
 import signal
 
 import pytest
+from streams import Streams
 
 from llmfail.simulator import Simulator
 
@@ -33,4 +34,11 @@ def hermetic(monkeypatch, tmp_path):
 def simulator():
     """Every provider on loopback, healthy until ``set_faults``."""
     with Simulator() as running:
+        yield running
+
+
+@pytest.fixture
+def streams():
+    """Every provider on loopback, playing scripts token by token; healthy without one."""
+    with Streams() as running:
         yield running

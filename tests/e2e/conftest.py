@@ -4,6 +4,8 @@ import json
 
 import pytest
 from program import KEYS, Program, configuration
+from streamed import configured
+from terminal import Terminal
 
 
 @pytest.fixture
@@ -43,3 +45,28 @@ def configure(tmp_path, here):
 def llmfail(simulator, configure):
     """The program with three providers that are the simulator: openai, then anthropic, then google."""
     return configure(configuration(simulator))
+
+
+@pytest.fixture
+def screen():
+    """A terminal for standard output."""
+    with Terminal() as screen:
+        yield screen
+
+
+@pytest.fixture
+def errors():
+    """A terminal for standard error."""
+    with Terminal() as errors:
+        yield errors
+
+
+@pytest.fixture
+def chained(streams, configure):
+    """The program with such a chain over scripted providers, as a terminal's program."""
+
+    def chained(*chain, limits=None, **sections):
+        document = configured(streams, *chain, limits=limits, **sections)
+        return configure(document).with_environ(TERM="xterm-256color")
+
+    return chained

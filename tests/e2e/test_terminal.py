@@ -5,7 +5,6 @@ import threading
 
 import pytest
 from program import OPENAI, PATIENCE, finish
-from terminal import Terminal
 
 from llmfail.core.model import Reply
 from llmfail.simulator import parse
@@ -16,18 +15,6 @@ HOSTILE = "\x1b[2J\x1b]0;title\x07\x1b]52;c;cm0gLXJm\x07\x9b31mred\x08\x08\x08ba
 @pytest.fixture
 def llmfail(llmfail):
     return llmfail.with_environ(TERM="xterm-256color")
-
-
-@pytest.fixture
-def screen():
-    with Terminal() as screen:
-        yield screen
-
-
-@pytest.fixture
-def errors():
-    with Terminal() as errors:
-        yield errors
 
 
 def test_the_answer_is_piped_clean_while_a_line_for_people_stands_on_the_terminal(llmfail, simulator, errors):

@@ -1,0 +1,159 @@
+"""What each wire format says in a stream, event by event, and the same as one whole document.
+
+Not the simulator's formats: an answer here is a list of tokens of any shape, with thinking and pings between
+them, and what is sent is written down once more, from the vendors' documentation.
+"""
+
+import json
+
+INPUT, OUTPUT = 1234, 56
+"""The tokens that every call reports, where it reports any."""
+
+
+def event(document, name=None):
+    head = f"event: {name}\n" if name else ""
+    return f"{head}data: {json.dumps(document, ensure_ascii=False)}\n\n".encode()
+
+
+class Messages:
+    """Anthropic's, also on Vertex: named events, the input reported first and the output last."""
+
+    def __init__(self, model, *, reports):
+        self._model, self._reports = model, reports
+        self._block, self._number = None, -1
+
+    def begin(self):
+        usage = {"input_tokens": INPUT, "output_tokens": 1} if self._reports else {}
+        start = {"id": "msg_1", "type": "message", "role": "assistant", "model": self._model, "content": []}
+        return _named("message_start", message=start | {"stop_reason": None, "usage": usage})
+
+    def text(self, said):
+        return self._within("text", text="") + self._delta(type="text_delta", text=said)
+
+    def thought(self, said):
+        return self._within("thinking", thinking="") + self._delta(type="thinking_delta", thinking=said)
+
+    def ping(self):
+        return _named("ping")
+
+    def error(self, message):
+        return event(self.fault(message), "error")
+
+    def end(self):
+        usage = {"usage": {"output_tokens": OUTPUT}} if self._reports else {}
+        delta = {"stop_reason": "end_turn", "stop_sequence": None}
+        return self._close() + _named("message_delta", delta=delta, **usage) + _named("message_stop")
+
+    def whole(self, said):
+        usage = {"input_tokens": INPUT, "output_tokens": OUTPUT} if self._reports else {}
+        content = [{"type": "text", "text": said}]
+        said = {"id": "msg_1", "type": "message", "role": "assistant", "model": self._model}
+        return said | {"content": content, "stop_reason": "end_turn", "usage": usage}
+
+    def fault(self, message):
+        return {"type": "error", "error": {"type": "overloaded_error", "message": message}}
+
+    def _within(self, kind, **empty):
+        """What opens a block of this kind, unless it is open."""
+        if self._block == kind:
+            return b""
+        closed = self._close()
+        self._block, self._number = kind, self._number + 1
+        block = {"type": kind, **empty}
+        return closed + _named("content_block_start", index=self._number, content_block=block)
+
+    def _close(self):
+        if self._block is None:
+            return b""
+        self._block = None
+        return _named("content_block_stop", index=self._number)
+
+    def _delta(self, **delta):
+        return _named("content_block_delta", index=self._number, delta=delta)
+
+
+class Chunks:
+    """OpenAI's chat completions: the usage comes after the end, to who asked for it, and then ``[DONE]``."""
+
+    def __init__(self, model, *, reports):
+        self._envelope = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "model": model}
+        self._reports = reports
+
+    def begin(self):
+        return self._chunk({"role": "assistant", "content": ""})
+
+    def text(self, said):
+        return self._chunk({"content": said})
+
+    def thought(self, said):
+        return self._chunk({"reasoning_content": said})
+
+    def ping(self):
+        return b": keep-alive\n\n"
+
+    def error(self, message):
+        return event(self.fault(message))
+
+    def end(self):
+        usage = event(self._envelope | {"choices": [], "usage": self._usage()}) if self._reports else b""
+        return self._chunk({}, "stop") + usage + b"data: [DONE]\n\n"
+
+    def whole(self, said):
+        choice = {"index": 0, "message": {"role": "assistant", "content": said}, "finish_reason": "stop"}
+        usage = {"usage": self._usage()} if self._reports else {}
+        return self._envelope | {"object": "chat.completion", "choices": [choice], **usage}
+
+    def fault(self, message):
+        kind, code = "service_unavailable_error", "server_is_overloaded"
+        return {"error": {"message": message, "type": kind, "param": None, "code": code}}
+
+    def _chunk(self, delta, finished=None):
+        return event(self._envelope | {"choices": [{"index": 0, "delta": delta, "finish_reason": finished}]})
+
+    def _usage(self):
+        return {"prompt_tokens": INPUT, "completion_tokens": OUTPUT, "total_tokens": INPUT + OUTPUT}
+
+
+class Candidates:
+    """Gemini's, also on Vertex: every chunk reports, and the one with a finish reason is the end."""
+
+    def __init__(self, model, *, reports):
+        self._model, self._reports = model, reports
+
+    def begin(self):
+        return b""
+
+    def text(self, said):
+        return event(self._chunk({"text": said}))
+
+    def thought(self, said):
+        return event(self._chunk({"text": said, "thought": True}))
+
+    def ping(self):
+        return b": ping\r\n\r\n"
+
+    def error(self, message):
+        return event(self.fault(message))
+
+    def end(self):
+        return event(self._chunk({"text": ""}, "STOP"))
+
+    def whole(self, said):
+        return self._chunk({"text": said}, "STOP")
+
+    def fault(self, message):
+        return {"error": {"code": 503, "message": message, "status": "UNAVAILABLE"}}
+
+    def _chunk(self, part, finished=None):
+        candidate = {"content": {"role": "model", "parts": [part]}, "index": 0}
+        end = {"finishReason": finished} if finished else {}
+        usage = {"promptTokenCount": INPUT, "candidatesTokenCount": OUTPUT} if self._reports else {}
+        reported = {"usageMetadata": usage} if usage else {}
+        return {"candidates": [candidate | end], "modelVersion": self._model, **reported}
+
+
+FORMATS = {"anthropic": Messages, "openai": Chunks, "gemini": Candidates}
+
+
+def _named(name, **fields):
+    return event({"type": name, **fields}, name)
