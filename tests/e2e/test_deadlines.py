@@ -171,7 +171,7 @@ class TestSteps:
     def test_and_no_more(self, chained, streams):
         streams.plays("openai", [ERROR], [STALL])
         ended = self.laddered(chained, {"simplify": {"keep_chars": 4}}).ask("--deadline", "1")
-        assert passed(ended)
+        assert ended.code in {3, 7}
         assert streams.count() == 2
 
     def test_a_command_has_no_more_either(self, chained, streams):

@@ -10,7 +10,8 @@ from program import KEYS, OPENAI, configuration, finish
 from streamed import FORMATS, FOUR, SPARE, SPARE_ANSWER, provider_of, running, says_that_it_broke_off, shown
 from streams import CUT, ERROR, PING, PLAIN, Fault, Halves, Thought
 
-KEY = "sk-proj/e2e0123456789+ABCDEFghijklmnopQRSTUV"
+KEY = "sk-proj/e2e0123456789+ABCDEFghijklmnopQRSTUVW"
+"""45 characters: in base64 it has no edge that it shares with what stands beside it."""
 
 
 class TestWhole:
