@@ -35,9 +35,7 @@ def failure(
 def broken_off(target: Target, outcome: Outcome) -> Failure:
     """What was shown of an answer stays, and there is no more of it."""
     why = f": {outcome.note}" if outcome.note else f" ({outcome.kind})"
-    return Failure(
-        8, "incomplete", f"{target}: the answer broke off{why}; what was shown of it is incomplete"
-    )
+    return Failure(8, "incomplete", f"{target}: the answer broke off{why}; what was shown is incomplete")
 
 
 def _common(last: Sequence[Entry], story: str, retry_at: float | None) -> Failure:

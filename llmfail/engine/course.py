@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from llmfail.core import plan
 from llmfail.core.fingerprint import digest, fingerprint
-from llmfail.core.model import Target
+from llmfail.core.model import Completion, Target
 from llmfail.core.outcome import Outcome
 from llmfail.core.plan import Candidate
 from llmfail.engine.chain import Job
@@ -36,7 +36,7 @@ class BrokenOff(Struct, frozen=True):
     """Somebody began to be shown an answer, and there is no more of it."""
 
     target: Target
-    text: str
+    answer: Completion
     outcome: Outcome
 
 

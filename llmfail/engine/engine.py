@@ -261,8 +261,8 @@ def _answered(blank: Receipt, job: Job, found: Found) -> Receipt:
 
 def _failed(blank: Receipt, walk: Walk) -> Receipt:
     if walk.broken is not None:
-        error = broken_off(walk.broken.target, walk.broken.outcome)
-        return replace(blank, error=error, partial=walk.broken.text)
+        error, half = broken_off(walk.broken.target, walk.broken.outcome), walk.broken.answer
+        return replace(blank, error=error, partial=half.text, usage=half.usage)
     error = failure(
         walk.trail,
         deadline_passed=walk.deadline_passed,

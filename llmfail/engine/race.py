@@ -64,8 +64,7 @@ class Race:
 
     async def _news(self) -> Collection[Run]:
         """Those that have ended; none when it was the time that is up."""
-        waited = len(self._running) == AT_ONCE or not self._waiting or self._course.stopped
-        if waited or not self._may_hedge:
+        if not self._could_hedge():
             ended, _ = await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
             return ended
         alarm = asyncio.ensure_future(self._course.ports.sleep(self._late))
@@ -74,14 +73,21 @@ class Race:
         finally:
             alarm.cancel()
         ended = {run for run in self._running if run.done()}
-        if not ended:
+        if not ended and self._could_hedge():
             await self._hedge()
         return ended
+
+    def _could_hedge(self) -> bool:
+        """Whether somebody is left to be asked besides, and nobody is heard yet."""
+        silent = self._course.floor.speaker is None and not self._course.stopped
+        return self._may_hedge and silent and bool(self._waiting) and len(self._running) < AT_ONCE
 
     async def _hedge(self) -> None:
         keeper, feature = self._course.ports.keeper, self._course.job.feature
         self._may_hedge = await keeper.update((hedge.key(feature),), partial(hedge.spend, feature))
-        if self._may_hedge:
+        if self._may_hedge and self._course.floor.speaker is not None:
+            self._course.unused_hedges += 1
+        elif self._may_hedge:
             self._hedges.append(self._waiting[0])
             self._start()
 

@@ -190,9 +190,8 @@ class Visit:
             return None
         if reading.outcome.kind is Kind.OK and reading.answer is not None:
             return Found(candidate, reading.answer)
-        if self.voice.spoke:
-            said = reading.answer.text if isinstance(reading.answer, Completion) else ""
-            course.broken = BrokenOff(candidate.target, said, reading.outcome)
+        if self.voice.spoke and isinstance(reading.answer, Completion):
+            course.broken = BrokenOff(candidate.target, reading.answer, reading.outcome)
         return reading.outcome
 
     def _ear(self) -> Ear | None:

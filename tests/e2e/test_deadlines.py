@@ -16,6 +16,8 @@ HANGS = {
     "pings": [PINGING],
     "tokens without end": [ENDLESS],
 }
+CUT_SHORT = "cancelled"
+"""What ran out of less time than the configuration gives it is not to blame."""
 
 
 @pytest.fixture(params=HANGS)
@@ -43,7 +45,7 @@ class TestTargetsThatHang:
         ended = chained(OPENAI, ANTHROPIC).ask("--deadline", "2", "--stream")
         assert passed(ended)
         assert called(ended) == [OPENAI, ANTHROPIC]
-        assert [entry["outcome"] for entry in ended.document["trail"]] == ["timeout", "timeout"]
+        assert [entry["outcome"] for entry in ended.document["trail"]] == [CUT_SHORT, CUT_SHORT]
 
     def test_the_same_without_a_stream(self, chained, streams):
         for provider in ("openai", "anthropic"):
@@ -61,7 +63,7 @@ class TestTargetsThatHang:
     def test_a_healthy_second_has_time_to_answer(self, chained, streams, hang):
         streams.plays("openai", hang)
         ended = chained(OPENAI, SPARE).ask("--deadline", "4", "--stream")
-        assert ended.trail == [(OPENAI, "called", "timeout"), (SPARE, "called", "ok")]
+        assert ended.trail == [(OPENAI, "called", CUT_SHORT), (SPARE, "called", "ok")]
 
     @pytest.mark.parametrize(
         "script", [[STALL], [HEAD, STALL], [PINGING]], ids=["no head", "a head", "pings"]
@@ -77,15 +79,6 @@ class TestTargetsThatHang:
         ended = chained(OPENAI, ANTHROPIC, GOOGLE, SPARE).ask("--deadline", "6")
         assert (ended.code, ended.document["target"]) == (0, SPARE)
         assert called(ended) == [OPENAI, ANTHROPIC, GOOGLE, SPARE]
-
-    def test_a_target_that_may_not_be_asked_gets_no_share(self, chained, streams):
-        """A share for each of those three would be shorter than the answer takes."""
-        streams.plays("openai", [2.5, "at last"])
-        llmfail = chained(OPENAI, ANTHROPIC, GOOGLE)
-        for name in ("anthropic", "google"):
-            assert llmfail("trip", name).code == 0
-        ended = llmfail.ask("--deadline", "6")
-        assert (ended.code, ended.document["answer"]) == (0, "at last")
 
     @pytest.mark.parametrize("place", ["defaults", "feature"])
     def test_the_configuration_sets_one_too(self, chained, streams, place):

@@ -179,7 +179,7 @@ class TestAccounts:
     def test_a_late_answer_of_the_loser_is_nowhere(self, hedging, streams):
         streams.plays("openai", [LATE, "too late"])
         llmfail = hedging(cache={"enabled": True})
-        first, second = llmfail.ask("--hedge", AT_ONCE).document, llmfail.ask().document
+        first, second = (llmfail.ask("--hedge", AT_ONCE).document for _ in range(2))
         assert first["answer"] == second["answer"] == f"{ANTHROPIC} heard: Say hello"
         assert second["source"] == "cache"
 
