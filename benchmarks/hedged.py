@@ -32,7 +32,7 @@ def main() -> int:
         urls = {name: server.base_url(name) for name in ("anthropic", "openai")}
         with place(urls) as (config, state):
             environment = {**os.environ, "LLMFAIL_CONFIG": str(config), "LLMFAIL_STATE_DIR": str(state)}
-            command = [LLMFAIL, "ask", "Say hello", "--hedge", "0.2"]
+            command = [LLMFAIL, "-q", "ask", "Say hello", "--hedge", "0.2"]
 
             def ask() -> None:
                 subprocess.run(
