@@ -200,6 +200,7 @@ class Visit:
             return None
         from llmfail.engine.listening import Ear  # noqa: PLC0415 - start-up: most answers are not streamed
 
+        self.voice.clear()
         return Ear(patience, self.voice, self._course.ends_at)
 
     def _leaving(self, admitted: Admitted) -> None:

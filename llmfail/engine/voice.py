@@ -31,6 +31,10 @@ class Voice:
         self._unsaid = ""
         self.spoke = False
 
+    def clear(self) -> None:
+        """For another attempt: what it has not said yet is not a part of that."""
+        self._unsaid = ""
+
     async def say(self, text: str) -> None:
         """Show the text, unless nobody is shown anything or somebody else is heard."""
         show = self._floor.show

@@ -198,6 +198,13 @@ def test_white_space_before_the_first_word_comes_with_it(stage):
     assert receipt.answer == "\n  word"
 
 
+def test_of_an_attempt_that_is_made_again_not_even_white_space_is_left(stage):
+    played = stage({"a": [Live(chunk("\n\n"), CUT), streamed("word")]}, feature=", target_retries: 1")
+    pieces, receipt = played.shown()
+    assert "".join(pieces) == receipt.answer == "word"
+    assert played.hosts() == "aa"
+
+
 def test_a_stored_answer_is_not_streamed(stage):
     played = stage({"a": [streamed("x", "y")]}, cached=True)
     assert played.shown()[0] == ["x", "y"]
