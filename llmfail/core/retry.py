@@ -40,6 +40,7 @@ class Tries(Struct, frozen=True):
     allowed: int
     dropped: frozenset[str]
     stop_on_refusal: bool
+    streamed: bool = False
 
 
 def after(outcome: Outcome, request: Request, tries: Tries, draw: float) -> Step:
@@ -47,7 +48,7 @@ def after(outcome: Outcome, request: Request, tries: Tries, draw: float) -> Step
     consequence = outcome.consequence
     if outcome.kind is Kind.BAD_REQUEST:
         quirk = outcome.parameter
-        known = quirk is not None and quirk not in tries.dropped and quirk in sent(request)
+        known = quirk is not None and quirk not in tries.dropped and quirk in sent(request, streamed=tries.streamed)
         return Again(0.0, quirk) if known else Stop()
     if consequence.again and tries.made <= tries.allowed:
         return Again(backoff(tries.made - 1, draw))
@@ -56,13 +57,14 @@ def after(outcome: Outcome, request: Request, tries: Tries, draw: float) -> Step
     return Next()
 
 
-def sent(request: Request) -> frozenset[str]:
+def sent(request: Request, *, streamed: bool) -> frozenset[str]:
     """The parameters of this request that a provider may refuse by name, and that can be left out."""
     present = {
         "max_tokens": True,
         "temperature": request.temperature is not None,
         "stop": bool(request.stop),
         "schema": request.schema is not None,
+        "stream_options": streamed,
     }
     return frozenset(name for name, there in present.items() if there)
 

@@ -118,6 +118,7 @@ class Visit:
     async def _tried(self) -> Found | None:
         """With its retries."""
         job, dropped = self._course.job, frozenset[str]()
+        streamed = job.patience is not None
         for made in count(1):
             result = await self._attempt(dropped)
             if result is None or isinstance(result, Found):
@@ -125,7 +126,7 @@ class Visit:
             if self._course.broken is not None:
                 self._stop()
                 return None
-            tries = retry.Tries(made, job.target_retries, dropped, job.stop_on_refusal)
+            tries = retry.Tries(made, job.target_retries, dropped, job.stop_on_refusal, streamed)
             step = retry.after(result, job.request, tries, self._course.ports.draw())
             match step:
                 case retry.Again(wait, quirk) if wait < self._course.left():

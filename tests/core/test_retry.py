@@ -9,8 +9,18 @@ from llmfail.core.retry import BACKOFF_CAP, Again, Next, Stop, Tries, after, bac
 REQUEST = Request((Message("user", "hi"),), temperature=0.5)
 
 
-def step(kind, *, made=1, allowed=0, stop_on_refusal=True, dropped=(), parameter=None, request=REQUEST):
-    tries = Tries(made, allowed, frozenset(dropped), stop_on_refusal)
+def step(
+    kind,
+    *,
+    made=1,
+    allowed=0,
+    stop_on_refusal=True,
+    dropped=(),
+    parameter=None,
+    request=REQUEST,
+    streamed=False,
+):
+    tries = Tries(made, allowed, frozenset(dropped), stop_on_refusal, streamed)
     return after(Outcome(kind, parameter=parameter), request, tries, draw=0.5)
 
 
@@ -53,8 +63,13 @@ def test_a_parameter_that_is_refused_by_name_is_dropped_once():
     assert step(Kind.BAD_REQUEST, parameter="temperature", dropped=["temperature"]) == Stop()
 
 
+def test_what_a_stream_alone_is_sent_can_be_dropped_too():
+    assert step(Kind.BAD_REQUEST, parameter="stream_options", streamed=True) == Again(0.0, "stream_options")
+
+
 def test_a_parameter_that_was_never_sent_cannot_be_dropped():
     assert step(Kind.BAD_REQUEST, parameter="stop") == Stop()
+    assert step(Kind.BAD_REQUEST, parameter="stream_options") == Stop()
     assert step(Kind.BAD_REQUEST) == Stop()
 
 

@@ -47,6 +47,14 @@ def test_a_stream_is_asked_for(stage):
     assert played.calls[0][2]["stream"] is True
 
 
+def test_a_server_that_knows_no_stream_options_streams_without_them(stage):
+    """And they are not sent again: that it refuses them is kept."""
+    refusal = error(422, message="stream_options: Extra inputs are not permitted", param="stream_options")
+    played = stage({"a": [refusal, streamed("x")]})
+    assert [played.shown()[1].answer for _ in range(2)] == ["x", "x"]
+    assert ["stream_options" in body for _, _, body in played.calls] == [True, False, False]
+
+
 def test_who_is_shown_nothing_may_ask_for_a_stream_too(stage):
     played = stage({"a": [streamed("Hel", "lo")]})
     receipt = played.ask(stream=True)
