@@ -108,10 +108,15 @@ def heard(exchange: Exchange, endpoint: Endpoint, whole: Completion, status: int
     return Reading(_judged(answer, exchange, endpoint), answer, status)
 
 
-def broken(exchange: Exchange, endpoint: Endpoint, outcome: Outcome, partial: Completion | None) -> Reading:
-    """A stream that came to no good end. ``partial``: what the model had said by then, if it was at work."""
+def broken(
+    exchange: Exchange, endpoint: Endpoint, outcome: Outcome, partial: Completion | None, *, told: bool
+) -> Reading:
+    """A stream that came to no good end. ``partial``: what the model had said by then, if it was at work.
+    ``told``: the provider itself says that it failed; of any other end nobody knows what it will charge.
+    """
     if partial is None:
-        return Reading(outcome, status=outcome.status, free=outcome.kind not in WORKED_ON)
+        free = told and outcome.kind not in WORKED_ON
+        return Reading(outcome, status=outcome.status, free=free)
     said = replace(partial, usage=exchange.used(partial, endpoint.model))
     return Reading(outcome, _without_key(said, endpoint.key), outcome.status)
 

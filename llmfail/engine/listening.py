@@ -133,13 +133,13 @@ class _Hearing:
                 head = Reply(self._live.status, self._live.headers, b"")
                 outcome = classify.of_reply(head, payload, self._ports.wall(), self._endpoint.key)
                 assert outcome is not None, "an error event is an error"
-                return broken(self._exchange, self._endpoint, outcome, self._partial())
+                return broken(self._exchange, self._endpoint, outcome, self._partial(), told=True)
             case Broken(error):
                 return self._broken(error)
 
     def _broken(self, error: WireError | MalformedReply) -> Reading:
         outcome = replace(classify.of_failure(error, self._endpoint.key), status=self._live.status)
-        return broken(self._exchange, self._endpoint, outcome, self._partial())
+        return broken(self._exchange, self._endpoint, outcome, self._partial(), told=False)
 
     def _partial(self) -> Completion | None:
         if not self._began:

@@ -281,6 +281,13 @@ class TestMoney:
         played = stage({"a": [Live(ERROR_EVENT)], "b": [streamed("b")]}, more=PRICED)
         assert played.ask(stream=True, targets=("a/one", "b/one")).trail[0].cost == 0
 
+    @pytest.mark.parametrize("end", [lost("reset"), CUT, 31.0, b""], ids=str)
+    def test_what_a_call_cost_that_breaks_off_before_any_token_is_unknown(self, stage, end):
+        """Whoever sent the head of a reply was at work."""
+        played = stage({"a": [Live(end)], "b": [streamed("b")]}, more=PRICED, feature=", deadline: 10m")
+        receipt = played.ask(stream=True, targets=("a/one", "b/one"), timeout=60.0)
+        assert receipt.trail[0].cost is None
+
     def test_nobody_learns_about_tokens_from_an_estimate(self, stage):
         """What is stored of the target's ratio stays as it was."""
         limits = "models:\n  a/one: {price: {input: 1, output: 10}, limits: {tokens_per_minute: 1000000}}\n"
