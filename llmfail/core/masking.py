@@ -44,26 +44,26 @@ def masked(text: str, key: Secret | None) -> str:
 
 
 class Veil:
-    """The same for a text that comes in pieces: what may be the beginning of the key is held back until more
-    of it is there.
+    """The same for a text that comes in pieces: what may be the beginning of the key is ``held`` back until
+    more of it is there.
     """
 
     def __init__(self, key: Secret | None) -> None:
         self._key = key if hides_in_answers(key) else None
-        self._held = ""
+        self.held = ""
 
     def lift(self, piece: str) -> str:
         """What may be shown once this piece is there too."""
         if self._key is None:
             return piece
-        text = masked(self._held + piece, self._key)
+        text = masked(self.held + piece, self._key)
         start = _begins(text, _forms(self._key))
-        self._held = text[start:]
+        self.held = text[start:]
         return text[:start]
 
     def rest(self) -> str:
         """What is held back at the end of the text, and is no key."""
-        held, self._held = self._held, ""
+        held, self.held = self.held, ""
         return held
 
 

@@ -17,6 +17,7 @@ from llmfail.core import classify
 from llmfail.core.errors import MalformedReply, WireError
 from llmfail.core.masking import Veil
 from llmfail.core.model import Call, Completion, Endpoint, Reply
+from llmfail.core.outcome import Outcome
 from llmfail.core.patience import Patience
 from llmfail.engine.exchange import Exchange, Reading, broken, heard, read, unanswered
 from llmfail.engine.ports import LiveReply, Ports
@@ -133,13 +134,21 @@ class _Hearing:
                 head = Reply(self._live.status, self._live.headers, b"")
                 outcome = classify.of_reply(head, payload, self._ports.wall(), self._endpoint.key)
                 assert outcome is not None, "an error event is an error"
-                return broken(self._exchange, self._endpoint, outcome, self._partial(), told=True)
+                return self._half(outcome, told=True)
             case Broken(error):
                 return self._broken(error)
 
     def _broken(self, error: WireError | MalformedReply) -> Reading:
         outcome = replace(classify.of_failure(error, self._endpoint.key), status=self._live.status)
-        return broken(self._exchange, self._endpoint, outcome, self._partial(), told=False)
+        return self._half(outcome, told=False)
+
+    def _half(self, outcome: Outcome, *, told: bool) -> Reading:
+        """What was said of an answer, as far as it could be shown: the beginning of a key stays hidden."""
+        reading = broken(self._exchange, self._endpoint, outcome, self._partial(), told=told)
+        if not isinstance(reading.answer, Completion):
+            return reading
+        shown = reading.answer.text.removesuffix(self._veil.held)
+        return replace(reading, answer=replace(reading.answer, text=shown))
 
     def _partial(self) -> Completion | None:
         if not self._began:

@@ -246,8 +246,9 @@ def test_a_text_that_only_begins_like_the_key_is_whole(stage):
 
 
 def test_the_beginning_of_a_key_that_is_cut_off_is_not_shown(stage):
-    pieces, _ = stage({"a": [Live(chunk("it is key-of-a-012"), CUT)]}).shown()
-    assert "".join(pieces) == "it is "
+    for end in (CUT, ERROR_EVENT, 31.0):
+        pieces, receipt = stage({"a": [Live(chunk("it is key-of-a-012"), end)]}).shown()
+        assert "".join(pieces) == receipt.partial == "it is "
 
 
 class TestMoney:
