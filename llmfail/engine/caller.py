@@ -46,7 +46,8 @@ async def call(
     """
     ends_at = ports.monotonic() + departure.limit
     reading = await _once(ports, exchange, route, quirks, departure)
-    if route.google and reading.outcome.kind is Kind.AUTH and reading.status is not None:
+    refused = reading.outcome.kind is Kind.AUTH and reading.status is not None
+    if route.google and refused and reading.answer is None:
         # A token may have been revoked before its time; a new one tells a bad token from a bad account.
         ports.google_tokens.forget()
         again = replace(departure, limit=ends_at - ports.monotonic())

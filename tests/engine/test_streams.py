@@ -6,6 +6,7 @@ import pytest
 from stage import DONE, Live, Stage, answer, chunk, error, lost, streamed
 
 from llmfail.core.expect import Expectation
+from llmfail.core.model import Secret, Target
 from llmfail.core.receipt import usd
 
 PRICED = """\
@@ -302,3 +303,24 @@ def test_what_was_shown_is_in_no_log(stage):
     played = stage({"a": [Live(chunk("half a secret"), CUT)]})
     played.shown()
     assert "half a secret" not in json.dumps(list(played.store.read(["log/0"])[0].values()))
+
+
+GOOGLE = """\
+  v: {api: vertex, project: mine}
+"""
+
+
+def said(text, finish=None):
+    candidate = {"content": {"parts": [{"text": text}]}, **({"finishReason": finish} if finish else {})}
+    return f"data: {json.dumps({'candidates': [candidate]})}\n\n".encode()
+
+
+def test_a_token_of_google_that_is_revoked_in_the_middle_of_an_answer_is_not_replaced(stage):
+    """Whoever asked again would put another answer behind what is shown."""
+    revoked = b'data: {"error": {"code": 401, "message": "revoked", "status": "UNAUTHENTICATED"}}\n\n'
+    script = [Live(said("half"), revoked), Live(said("whole", "STOP"))]
+    played = stage({"aiplatform": script, "b": [streamed("b")]}, more=GOOGLE)
+    played.tokens.script = [Secret("ya29.token-of-google")]
+    pieces, receipt = played.shown(targets=(Target("v", "gemini"), Target("b", "one")))
+    assert (pieces, receipt.partial, receipt.error.code) == (["half"], "half", 8)
+    assert played.hosts() == "aiplatform"
