@@ -97,6 +97,11 @@ class Race:
             visit.beaten()
             return None
         found = run.result()
+        speaker = self._course.floor.speaker
+        if speaker not in {None, visit.voice}:
+            # Somebody began to be heard after it had ended: his is the answer, or there is none.
+            visit.beaten()
+            return None
         if found is not None:
             self._winner = visit
         elif visit.stopped:

@@ -530,3 +530,52 @@ def test_a_feature_says_when_its_answers_are_late(track):
         assert [seconds for seconds, _ in played.alarms] == [3.0]
 
     run(story())
+
+
+def test_whose_text_is_shown_has_the_receipt_though_somebody_ended_just_before(track):
+    """An answer without any text takes no floor."""
+
+    async def story():
+        played, pieces = track(feature=", expect: {nonempty: false}"), []
+
+        async def show(piece):
+            pieces.append(piece)
+            await asyncio.sleep(0)
+
+        ask = played.start(show)
+        first = await played.asked("a")
+        await played.late()
+        (await played.asked("b")).set_result(streamed())
+        first.set_result(streamed("a ", "is ", "heard"))
+        receipt = await ask
+        assert "".join(pieces) == receipt.answer == "a is heard"
+        assert receipt.target.provider == "a"
+
+    run(story())
+
+
+@pytest.mark.parametrize("turns", range(16))
+def test_nobody_takes_the_place_of_a_hedge_once_somebody_is_heard(track, turns):
+    """In some of these turns of the loop the hedge comes to no call just as the first is heard."""
+
+    async def story():
+        played, pieces = track(), []
+        await played.opened("b")
+        heard = asyncio.Event()
+
+        async def show(piece):
+            pieces.append((piece, played.hosts()))
+            await heard.wait()
+
+        ask = played.start(show)
+        first = await played.asked("a")
+        await played.late()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        first.set_result(streamed("a", "a"))
+        await played.idle()
+        assert pieces == [("a", played.hosts())]
+        heard.set()
+        assert (await ask).answer == "aa"
+
+    run(story())
