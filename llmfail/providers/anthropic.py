@@ -127,7 +127,8 @@ class MessageFold:
                 self._output = True
                 return self._say(mapping(event.get("content_block"))) or None
             case "content_block_delta":
-                return self._say(mapping(event.get("delta")))
+                delta = mapping(event.get("delta"))
+                return self._say(delta) if _says(delta) else None
             case "message_delta":
                 self._head |= {k: v for k, v in mapping(event.get("delta")).items() if v is not None}
                 self._count(event)
@@ -149,6 +150,11 @@ class MessageFold:
 
     def _count(self, event: Mapping[str, Any]) -> None:
         self._usage |= {k: v for k, v in mapping(event.get("usage")).items() if v is not None}
+
+
+def _says(delta: Mapping[str, Any]) -> bool:
+    """Whether there is anything in it: text, a thought, a part of a tool's call."""
+    return any(value for name, value in delta.items() if name != "type")
 
 
 def _url(endpoint: Endpoint) -> str:

@@ -201,7 +201,7 @@ def _said(candidate: Mapping[str, Any]) -> str:
 
 
 def _thinks(candidate: Mapping[str, Any]) -> bool:
-    return any(part.get("thought") is True or "functionCall" in part for part in _parts(candidate))
+    return any(part.get("text") or "functionCall" in part for part in _parts(candidate))
 
 
 def _parts(candidate: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

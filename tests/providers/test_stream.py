@@ -107,6 +107,38 @@ BODIES = [(api, *WHOLE[api]) for api in WHOLE] + [
 ]
 
 
+def thinking(text):
+    return {"type": "content_block_delta", "delta": {"type": "thinking_delta", "thinking": text}}
+
+
+def part(**said):
+    return {"candidates": [{"content": {"parts": [said]}}]}
+
+
+SIGNS = [
+    ("anthropic", delta("x"), [TextDelta("x")]),
+    ("anthropic", delta(""), []),
+    ("anthropic", thinking("hm"), [Working()]),
+    ("anthropic", thinking(""), []),
+    ("anthropic", {"type": "ping"}, []),
+    ("anthropic", BLOCK, []),
+    ("openai", chunk("x"), [TextDelta("x")]),
+    ("openai", chunk(""), []),
+    ("openai", {"choices": [{"delta": {"reasoning_content": "hm"}}]}, [Working()]),
+    ("openai", {"choices": [{"delta": {"reasoning_content": ""}}]}, []),
+    ("gemini", part(text="x"), [TextDelta("x")]),
+    ("gemini", part(text=""), []),
+    ("gemini", part(text="hm", thought=True), [Working()]),
+    ("gemini", part(text="", thought=True), []),
+    ("gemini", part(functionCall={}), [Working()]),
+]
+
+
+@pytest.mark.parametrize(("api", "document", "events"), SIGNS)
+def test_only_what_says_something_is_a_sign_of_life(api, document, events):
+    assert wire_format(api).events().feed(sse(document)) == events
+
+
 @pytest.mark.parametrize(("api", "raw", "completion"), BODIES)
 def test_a_whole_stream_ends_in_its_completion(api, raw, completion):
     assert play(api, raw) == ("Grüß dich 😀", Finished(completion))
