@@ -48,7 +48,7 @@ def after(outcome: Outcome, request: Request, tries: Tries, draw: float) -> Step
     consequence = outcome.consequence
     if outcome.kind is Kind.BAD_REQUEST:
         quirk = outcome.parameter
-        known = quirk is not None and quirk not in tries.dropped and quirk in sent(request, streamed=tries.streamed)
+        known = quirk not in tries.dropped and quirk in sent(request, streamed=tries.streamed)
         return Again(0.0, quirk) if known else Stop()
     if consequence.again and tries.made <= tries.allowed:
         return Again(backoff(tries.made - 1, draw))

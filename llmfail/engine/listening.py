@@ -52,20 +52,19 @@ async def listen(
 ) -> Reading:
     """Send the call and hear it out. ``ends_at``: by when, on the monotonic clock, while nothing is shown."""
     first_by = ports.monotonic() + ear.patience.first_token
+    begun_by = min(first_by, ends_at)
     try:
-        live = await ports.open(call, min(first_by, ends_at) - ports.monotonic())
+        live = await ports.open(call, begun_by - ports.monotonic())
+        try:
+            if not 200 <= live.status < 300:
+                return read(exchange, endpoint, await _whole(ports, live, begun_by), ports.wall())
+            hearing = _Hearing(ports, exchange, endpoint, live, ear)
+            return await hearing.out(first_by, ends_at)
+        finally:
+            await live.close()
     except WireError as error:
-        reading = unanswered(error, endpoint.key)
-        return replace(reading, is_slow=error.cause == "timeout" and first_by < ends_at)
-    try:
-        if not 200 <= live.status < 300:
-            return read(exchange, endpoint, await _whole(ports, live, ends_at), ports.wall())
-        hearing = _Hearing(ports, exchange, endpoint, live, ear)
-        return await hearing.out(first_by, ends_at)
-    except WireError as error:
-        return unanswered(error, endpoint.key)
-    finally:
-        await live.close()
+        is_slow = error.cause == "timeout" and first_by < ends_at
+        return replace(unanswered(error, endpoint.key), is_slow=is_slow)
 
 
 class _Hearing:

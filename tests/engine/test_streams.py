@@ -3,11 +3,13 @@
 import json
 
 import pytest
-from stage import DONE, Live, Stage, answer, chunk, error, lost, streamed
+from stage import DONE, Live, Stage, answer, chunk, error, lost, streamed, vectors
 
+from llmfail.core.ask import Ask, question
 from llmfail.core.expect import Expectation
 from llmfail.core.model import Secret, Target
 from llmfail.core.receipt import usd
+from llmfail.engine.ports import drive
 
 PRICED = """\
 models:
@@ -170,6 +172,22 @@ def test_a_feature_has_limits_of_its_own(stage, limits, silences):
     receipt = played.ask(stream=True)
     assert receipt.answer == "b"
     assert "timeout" in outcomes(receipt)
+
+
+def test_an_error_that_does_not_come_to_its_end_keeps_nobody_longer_than_a_first_token(stage):
+    dripping = Live(*[1.0, b" "] * 100, status=503)
+    played = stage({"a": [dripping], "b": [streamed("b")]}, feature=", first_token_timeout: 2s, timeout: 50s")
+    started = played.now
+    assert played.ask(stream=True, targets=("a/one", "b/one")).answer == "b"
+    assert played.now - started == 2.0
+    played.ask(stream=True, targets=("a/one", "b/one"))
+    assert outcomes(played.ask(stream=True, targets=("a/one", "b/one")))[0] == "circuit_open"
+
+
+def test_vectors_are_not_streamed(stage):
+    played = stage({"a": [vectors(1)]})
+    receipt = drive(played.engine.embed(Ask(question("hi"), targets=(Target("a", "one"),), stream=True)))
+    assert outcomes(receipt) == ["ok"]
 
 
 def test_the_limits_of_a_stream_do_not_hold_for_an_answer_in_one_piece(stage):
