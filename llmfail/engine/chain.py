@@ -106,6 +106,7 @@ async def job_of(
     ordered = arrange(arranged, "cost", Chance(at=ports.wall())) if tight else arranged
     numbers = settings.resolved(feature)
     expected = Expectation() if vectors else expectation_of(settings, feature, ask)
+    stretches = numbers.first_token_timeout, numbers.stall_timeout
     bare = Request(ask.messages, max_tokens=0)
     request = bare if vectors else request_of(settings, feature, ask, expected, blank=previewed)
     return Job(
@@ -130,7 +131,7 @@ async def job_of(
         expected=expected,
         terms=None if vectors else terms_of(settings, feature, ask),
         wait=ask.wait,
-        patience=Patience(numbers.first_token_timeout, numbers.stall_timeout) if ask.stream else None,
+        patience=Patience(*stretches) if ask.stream and not vectors else None,
         hedge=await _late_after(feature, ask, ordered, ports),
         others=others,
     )
