@@ -49,6 +49,8 @@ def of_failure(error: WireError | MalformedReply, hide: Secret | None = None) ->
             return Outcome(Kind.TIMEOUT, note)
         case "cut":
             return Outcome(Kind.MALFORMED, note)
+        case "turn":
+            return Outcome(Kind.CANCELLED, note)
         case "resolve" | "route":
             return Outcome(Kind.NETWORK, note, unreachable=True)
         case _:

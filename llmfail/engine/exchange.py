@@ -21,7 +21,7 @@ from llmfail.core.payload import parse
 from llmfail.core.receipt import Skip
 from llmfail.providers import WireFormat, wire_format
 
-UNSENT = frozenset({"resolve", "route", "refused", "tls"})
+UNSENT = frozenset({"resolve", "route", "refused", "tls", "turn"})
 """Causes after which the question cannot have arrived."""
 
 WORKED_ON = frozenset({Kind.MALFORMED, Kind.TIMEOUT})

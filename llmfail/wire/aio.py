@@ -99,7 +99,7 @@ class AsyncWire:
                 await self._turns.acquire()
         except TimeoutError as error:
             text = f"{host_of(call)}: not asked, no turn in time among {self._most} calls at once (ulimit -n)"
-            raise WireError("timeout", text) from error
+            raise WireError("turn", text) from error
 
     async def _head(self, call: Call) -> aiohttp.ClientResponse:
         door = self._doors.get(call.url) or self._door(call.url)

@@ -104,6 +104,7 @@ def test_a_200_without_an_error_in_it_is_left_to_the_decoder(body):
         ("other", Kind.NETWORK, False),
         ("timeout", Kind.TIMEOUT, False),
         ("cut", Kind.MALFORMED, False),
+        ("turn", Kind.CANCELLED, False),
     ],
 )
 def test_a_failure_on_the_wire_comes_to_its_outcome(cause, kind, unreachable):

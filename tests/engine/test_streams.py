@@ -205,6 +205,15 @@ def test_who_gives_no_token_in_time_is_to_blame(stage):
     assert outcomes(played.ask(stream=True, targets=("a/one", "b/one")))[0] == "circuit_open"
 
 
+def test_nobody_is_to_blame_for_a_queue_of_our_own(stage):
+    """Nor paid for what was never sent."""
+    for streaming, good in ((True, streamed("b")), (False, answer("b"))):
+        played = stage({"a": [lost("turn")], "b": [good]}, more=PRICED)
+        for _ in range(3):
+            first = played.ask(stream=streaming, targets=("a/one", "b/one")).trail[0]
+            assert (first.outcome, first.cost) == ("cancelled", 0)
+
+
 def test_who_had_less_than_a_fair_share_of_time_is_not(stage):
     played = stage({"a": [Live(31.0)], "b": [streamed("b")]}, feature=", timeout: 5m, deadline: 20m")
     for _ in range(3):

@@ -228,4 +228,4 @@ def test_a_call_that_had_no_turn_says_so():
 
     with silent, pytest.raises(WireError, match=r"far\.invalid:1: not asked, no turn in time") as raised:
         asyncio.run(crowd())
-    assert raised.value.cause == "timeout"
+    assert raised.value.cause == "turn"
