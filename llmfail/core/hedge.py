@@ -35,19 +35,20 @@ def key(feature: str) -> str:
 
 
 def spend(feature: str, values: Values, now: float) -> tuple[Writes, bool]:
-    """Whether there may be a hedge now."""
+    """Whether there may be a hedge now: one that can be paid for, and the payment kept."""
     earned = recall(values[key(feature)], Bucket).earned
     if earned < COST:
         return {}, False
-    return _kept(feature, earned - COST, values, now), True
+    writes = _kept(feature, earned - COST, values, now)
+    return writes, bool(writes)
 
 
-def earn(feature: str, unused: int) -> Step:
-    """After an ask; ``unused`` hedges were allowed and came to no call."""
+def earn(feature: str, unused: int, *, asks: int = 1) -> Step:
+    """After so many asks; ``unused`` hedges were allowed and came to no call."""
 
     def change(values: Values, now: float) -> Writes:
         earned = recall(values[key(feature)], Bucket).earned
-        more = min(earned + 1 + unused * COST, MOST)
+        more = min(earned + asks + unused * COST, MOST)
         return _kept(feature, more, values, now) if more != earned else {}
 
     return Step((key(feature),), change)

@@ -170,7 +170,7 @@ class Engine:
             if kept and (last or receipt.ok):
                 entries.append(self._entry(receipt, ask))
             if job.hedge is not None:
-                entries.append(hedge.earn(job.feature, walk.unused_hedges))
+                entries.append(hedge.earn(job.feature, walk.unused_hedges, asks=int(kept)))
         finally:
             await self._settled(walk, *entries)
         return replace(receipt, warnings=(*receipt.warnings, *map(_notice, walk.notices)))

@@ -50,8 +50,8 @@ def test_a_damaged_bucket_is_a_fresh_one(text):
     assert writes[KEY] == Write(dump(hedge.Bucket(hedge.MOST - hedge.COST)), writes[KEY].expires_at)
 
 
-def test_a_bucket_of_a_newer_version_is_left_alone():
-    assert hedge.spend("f", {KEY: '{"v":2,"earned":50}'}, 0.0)[0] == {}
+def test_a_bucket_of_a_newer_version_is_left_alone_and_gives_none():
+    assert hedge.spend("f", {KEY: '{"v":2,"earned":50}'}, 0.0) == ({}, False)
 
 
 def test_features_have_buckets_of_their_own():

@@ -305,6 +305,23 @@ def test_hedges_are_a_tenth_of_the_asks_and_ten_in_advance(track):
     run(story())
 
 
+def test_a_prompt_that_is_tried_again_simplified_is_one_ask(track):
+    async def story():
+        steps = "degrade: [{simplify: {keep_chars: 100}}]"
+        played = track(feature=f", {steps}")
+        played.keep(hedge.key("default"), dump(hedge.Bucket(0)))
+        ask = played.start()
+        for host in "abc":
+            (await played.asked(host)).set_result(error(500))
+        await played.idle()
+        del played.out[:3]
+        (await played.asked("a")).set_result(answer("a"))
+        assert (await ask).tier == 4
+        assert played.earned() == 1
+
+    run(story())
+
+
 def test_without_a_hedge_left_nobody_asks_for_one_again(track):
     async def story():
         played = track()
