@@ -179,6 +179,19 @@ class TestBlocking:
         }
         assert streams.asked("openai")[0].left.wait(PATIENCE)
 
+    def test_without_an_event_loop_a_hedged_ask_says_why(self, client):
+        class Crowded(asyncio.DefaultEventLoopPolicy):
+            def new_event_loop(self):
+                raise OSError(24, "Too many open files")
+
+        asyncio.set_event_loop_policy(Crowded())
+        try:
+            with pytest.raises(OSError, match="Too many open files"):
+                client.ask("Say hello", hedge=0.2)
+        finally:
+            asyncio.set_event_loop_policy(None)
+        assert "llmfail-loop" not in {thread.name for thread in threading.enumerate()}
+
     @pytest.mark.parametrize("hedge", [-1, float("nan"), float("inf"), "soon", "p50"])
     def test_a_hedge_is_a_number_of_seconds_or_p95(self, client, streams, hedge):
         with pytest.raises(UsageError, match="hedge"):

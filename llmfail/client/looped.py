@@ -31,7 +31,7 @@ def looped(opened: Opened, ask: Ask, *, shown: bool) -> Pieces:
     finally:
         loop.stop()
         thread.join()
-    return loop.task.result()
+    return loop.result()
 
 
 class _Loop:
@@ -39,7 +39,8 @@ class _Loop:
 
     def __init__(self, opened: Opened, ask: Ask, *, shown: bool) -> None:
         self.said: SimpleQueue[str | None] = SimpleQueue()
-        self.task: asyncio.Task[Receipt]
+        self._task: asyncio.Task[Receipt] | None = None
+        self._trouble: BaseException | None = None
         self._opened = opened
         self._ask = ask
         self._shown = shown
@@ -47,20 +48,32 @@ class _Loop:
 
     def run(self) -> None:
         try:
-            asyncio.run(self._main())
+            with asyncio.Runner() as runner:
+                runner.get_loop()
+                runner.run(self._main())
+        except BaseException as error:  # noqa: BLE001 - raised where the result is wanted
+            self._trouble = error
         finally:
             self._running.set()
             self.said.put(None)
 
     def stop(self) -> None:
         self._running.wait()
-        with suppress(RuntimeError):  # it is over
-            self.task.get_loop().call_soon_threadsafe(self.task.cancel)
+        if self._task is not None:
+            with suppress(RuntimeError):  # it is over
+                self._task.get_loop().call_soon_threadsafe(self._task.cancel)
+
+    def result(self) -> Receipt:
+        """Once it is over. Raises what the ask raised, or why there is no event loop."""
+        if self._trouble is not None:
+            raise self._trouble
+        assert self._task is not None, "the loop has run"
+        return self._task.result()
 
     async def _main(self) -> None:
-        self.task = asyncio.ensure_future(self._asked())
+        self._task = asyncio.ensure_future(self._asked())
         self._running.set()
-        await asyncio.wait({self.task})
+        await asyncio.wait({self._task})
 
     async def _asked(self) -> Receipt:
         line, opened = AsyncLine(), self._opened
