@@ -243,6 +243,14 @@ class TestAsyncio:
 
         assert nothing_is_left(in_asyncio(config, play))
 
+    def test_it_is_asked_once_however_often_it_is_read(self, config, streams):
+        async def play(llm):
+            answer = llm.stream("Say hello")
+            return ["".join([text async for text in answer]) for _ in range(2)]
+
+        assert in_asyncio(config, play) == [f"{OPENAI} heard: Say hello", ""]
+        assert streams.count() == 1
+
     def test_neither_does_a_task_that_is_cancelled(self, config, streams):
         streams.plays("openai", ["one", STALL])
         heard = asyncio.Event()

@@ -62,6 +62,8 @@ class AsyncAnswering:
     async def __aiter__(self) -> AsyncIterator[str]:
         import asyncio  # noqa: PLC0415 - start-up: only asyncio callers need it
 
+        if self._task is not None:
+            return
         said: asyncio.Queue[str | None] = asyncio.Queue()
 
         async def show(piece: str) -> None:
