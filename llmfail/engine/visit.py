@@ -37,6 +37,8 @@ LATEST = 0.9
 PLACES = 3
 """How often somebody who is late for a place asks for another."""
 BEATEN = "another target answered first"
+REFUSED = "another target refused the request for all"
+TOO_LONG = "the deadline passed before it was whole"
 
 
 class Visit:
@@ -80,7 +82,7 @@ class Visit:
         return any(entry.action == "called" for entry in self.trail)
 
     def beaten(self) -> None:
-        """It was stopped because somebody else has answered."""
+        """It was stopped because of somebody else, who has answered, or refused the request."""
         self.was_beaten, admitted = True, self._under_way
         if admitted is None:
             return
@@ -91,7 +93,7 @@ class Visit:
                 Kind.CANCELLED,
                 latency_ms=self._since_start(),
                 cost=None,
-                note=BEATEN,
+                note=BEATEN if self._course.floor.speaker or not self._course.stopped else REFUSED,
                 held=admitted.grant.amount,
             )
         )
@@ -235,11 +237,16 @@ class Visit:
 
     def _blamed(self, reading: Reading, limit: float) -> Reading:
         """A target that had less than its fair share of time is not to blame for running out of it."""
-        fair = self._course.fair(self.candidate)
-        if reading.outcome.kind is not Kind.TIMEOUT or reading.is_slow or limit >= fair * 0.999:
+        if reading.outcome.kind is not Kind.TIMEOUT or reading.is_slow:
             return reading
-        note = f"no answer in the {max(limit, 0.0):.3g} s that the deadline left"
-        return replace(reading, outcome=Outcome(Kind.CANCELLED, note))
+        is_fair = limit >= self._course.fair(self.candidate) * 0.999
+        if self.voice.spoke:
+            note = TOO_LONG
+        elif is_fair:
+            return reading
+        else:
+            note = f"no answer in the {max(limit, 0.0):.3g} s that the deadline left"
+        return replace(reading, outcome=Outcome(Kind.TIMEOUT if is_fair else Kind.CANCELLED, note))
 
     def _settlement(self, reading: Reading, admitted: Admitted, dropped: frozenset[str]) -> Settlement:
         course, target, answer = self._course, self.candidate.target, reading.answer

@@ -264,6 +264,7 @@ def test_a_request_that_the_first_refuses_is_refused(track):
         first.set_result(error(400, "invalid_request_error"))
         receipt = await ask
         assert (receipt.error.code, played.hosts(), played.stopped) == (5, "ab", ["b"])
+        assert receipt.trail[0].note == "another target refused the request for all"
 
     run(story())
 

@@ -145,6 +145,7 @@ def test_what_is_shown_may_take_longer_than_an_attempt_but_not_than_the_deadline
     slower = stage({"a": [slow], "b": [streamed("b")]}, feature=", timeout: 10s, deadline: 30s")
     pieces, receipt = slower.shown()
     assert (len(pieces), receipt.error.code) == (8, 8)
+    assert "the deadline passed before it was whole" in receipt.error.message
 
 
 def test_what_is_not_shown_keeps_to_the_time_of_an_attempt(stage):
