@@ -597,3 +597,50 @@ def test_nobody_takes_the_place_of_a_hedge_once_somebody_is_heard(track, turns):
         assert (await ask).answer == "aa"
 
     run(story())
+
+
+@pytest.mark.parametrize("turns", range(16))
+def test_a_hedge_that_is_allowed_as_somebody_is_heard_is_given_back(track, turns):
+    """In whichever turn of the loop behind the alarm the first is heard: who is not asked costs nothing."""
+
+    async def story():
+        played, asked = track(chain="a/one, b/one"), []
+
+        async def show(_piece):
+            asked.append(played.hosts())
+            await asyncio.sleep(0)
+
+        ask = played.start(show)
+        first = await played.asked("a")
+        await played.late()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        first.set_result(streamed("a", *"bc" * 40))
+        assert (await ask).answer == "a" + "bc" * 40
+        assert played.hosts() == asked[0]
+        assert played.earned() == hedge.MOST - (hedge.COST - 1) * ("b" in played.hosts())
+
+    run(story())
+
+
+@pytest.mark.parametrize("turns", range(16))
+def test_two_that_settle_at_once_settle_each_failure_once(track, turns):
+    """One before it pauses, the other with its admission, in whichever turn of the loop."""
+
+    async def story():
+        played = track(feature=", target_retries: 1", more=PRICED)
+        ask = played.start()
+        first = await played.asked("a")
+        await played.late()
+        second = await played.asked("b")
+        first.set_result(error(400, "model_not_found", "no such model"))
+        await played.late()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        second.set_result(error(500))
+        (await played.asked("c")).set_result(answer("c"))
+        assert (await ask).answer == "c"
+        key = tally_key(Target("b", "one"), int(played.stage.now // 3600))
+        assert recall(played.stage.store.read([key])[0][key], Tally).calls == 1
+
+    run(story())
