@@ -179,6 +179,13 @@ class TestBlocking:
         }
         assert streams.asked("openai")[0].left.wait(PATIENCE)
 
+    def test_who_leaves_a_hedged_stream_early_waits_until_its_thread_is_gone(self, client, streams):
+        streams.plays("openai", ["one", ENDLESS])
+        with client.stream("Say hello", hedge=0.2) as answer:
+            for _ in answer:
+                break
+        assert "llmfail-loop" not in {thread.name for thread in threading.enumerate()}
+
     def test_without_an_event_loop_a_hedged_ask_says_why(self, client):
         class Crowded(asyncio.DefaultEventLoopPolicy):
             def new_event_loop(self):

@@ -2,7 +2,8 @@
 tests that run in memory on a clock of their own.
 
 The engine is written as coroutines. With blocking ports nothing in them ever suspends, so ``drive`` finishes
-one with a single ``send``: no event loop, and none of its start-up.
+one with a single ``send``: no event loop, and none of its start-up. Only a piece of an answer that is shown
+suspends them, see ``client.streams``.
 """
 
 from __future__ import annotations

@@ -6,9 +6,12 @@ import pytest
 from stage import DONE, Live, Stage, answer, chunk, error, lost, streamed, vectors
 
 from llmfail.core.ask import Ask, question
+from llmfail.core.breaker import Circuit
 from llmfail.core.expect import Expectation
 from llmfail.core.model import Secret, Target
 from llmfail.core.receipt import usd
+from llmfail.core.record import recall
+from llmfail.engine.ledger import LEASE_MARGIN
 from llmfail.engine.ports import drive
 
 PRICED = """\
@@ -146,6 +149,26 @@ def test_what_is_shown_may_take_longer_than_an_attempt_but_not_than_the_deadline
     pieces, receipt = slower.shown()
     assert (len(pieces), receipt.error.code) == (8, 8)
     assert "the deadline passed before it was whole" in receipt.error.message
+
+
+@pytest.mark.parametrize(("shown", "lasts"), [(True, 60.0), (False, 10.0)])
+def test_the_place_of_a_trial_is_kept_for_as_long_as_it_may_take(stage, shown, lasts):
+    played = stage({"a": [lost("refused"), lost("refused"), streamed("x")]})
+    leases = []
+    for _ in range(2):
+        played.ask(targets=("a/one",), fallback=False)
+    played.now += 60.0
+
+    def watch():
+        values, _ = played.store.read(["circuit/a/one"])
+        leases.extend(recall(values["circuit/a/one"], Circuit).leases)
+
+    played.watch = watch
+    if shown:
+        played.shown(targets=(Target("a", "one"),), fallback=False)
+    else:
+        played.ask(targets=("a/one",), fallback=False, stream=True)
+    assert [lease.until - played.now for lease in leases] == [lasts + LEASE_MARGIN]
 
 
 def test_what_is_not_shown_keeps_to_the_time_of_an_attempt(stage):
