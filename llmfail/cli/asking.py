@@ -174,7 +174,10 @@ def dollars_from(text: str | None) -> Decimal | None:
 
 def hedge_from(text: str | None) -> float | Literal["p95"] | None:
     """What ``--hedge`` says. Raises UsageError."""
-    return "p95" if text == "p95" else seconds_from("--hedge", text)
+    try:
+        return "p95" if text == "p95" else seconds_from("--hedge", text)
+    except UsageError as error:
+        raise UsageError(f"{error}; or p95") from None
 
 
 def _is_watched(said: Said, place: Path | None) -> bool:
@@ -200,8 +203,10 @@ def _shown(options: Globals, question: Ask, drill: str | None) -> Receipt:
             for piece in answering:
                 spinning.stop()
                 screen.show(piece)
-    finally:
-        screen.end()
+    except BaseException:
+        screen.leave()
+        raise
+    screen.end()
     assert answering.receipt is not None, "the loop is over"
     return answering.receipt
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import sys
 import time
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 0.5
 """Seconds before anything moves."""
-_KEPT_CONTROLS = "\n\t"
+_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\ud800-\udfff]")
 
 
 def say(text: str, *, quiet: bool = False) -> None:
@@ -87,8 +88,10 @@ def emit_json(value: Any) -> None:  # noqa: ANN401 - whatever JSON can say
 
 
 def printable(text: str) -> str:
-    """The text without characters that a terminal would obey."""
-    return "".join(char if char.isprintable() or char in _KEPT_CONTROLS else "�" for char in text)
+    """The text without characters that a terminal would obey: controls, and what turns the direction of the
+    text around. Lines may end as they do elsewhere.
+    """
+    return _OBEYED.sub("�", text.replace("\r\n", "\n"))
 
 
 def line_of(text: str) -> bytes:

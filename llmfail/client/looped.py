@@ -5,6 +5,7 @@ not matter which thread the caller is in and whether a loop runs there.
 from __future__ import annotations
 
 import asyncio
+import signal
 from contextlib import suppress
 from queue import SimpleQueue
 from threading import Event, Thread
@@ -17,6 +18,9 @@ from llmfail.core.receipt import Receipt
 from llmfail.engine import ports
 from llmfail.engine.engine import Engine
 
+AHEAD = 64
+"""Pieces that may wait for their listener."""
+
 
 def looped(opened: Opened, ask: Ask, *, shown: bool) -> Pieces:
     """The pieces of an answer, of which there are some only where it is to be ``shown``. Whoever is stopped
@@ -28,6 +32,7 @@ def looped(opened: Opened, ask: Ask, *, shown: bool) -> Pieces:
     try:
         while (piece := loop.said.get()) is not None:
             yield piece
+            loop.heard()
     finally:
         loop.stop()
         thread.join()
@@ -45,8 +50,11 @@ class _Loop:
         self._ask = ask
         self._shown = shown
         self._running = Event()
+        self._room = asyncio.Semaphore(AHEAD)
 
     def run(self) -> None:
+        # While an answer is being printed, a broken pipe ends the program; a provider's connection must not.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPIPE})
         try:
             with asyncio.Runner() as runner:
                 runner.get_loop()
@@ -70,6 +78,12 @@ class _Loop:
         assert self._task is not None, "the loop has run"
         return self._task.result()
 
+    def heard(self) -> None:
+        """There is room for another piece."""
+        assert self._task is not None, "it has said something"
+        with suppress(RuntimeError):  # it is over
+            self._task.get_loop().call_soon_threadsafe(self._room.release)
+
     async def _main(self) -> None:
         self._task = asyncio.ensure_future(self._asked())
         self._running.set()
@@ -84,4 +98,6 @@ class _Loop:
             await line.close()
 
     async def _show(self, piece: str) -> None:
+        """Who listens slowly is not told more and more."""
+        await self._room.acquire()
         self.said.put(piece)

@@ -49,7 +49,7 @@ def of_failure(error: WireError | MalformedReply, hide: Secret | None = None) ->
             return Outcome(Kind.TIMEOUT, note)
         case "cut":
             return Outcome(Kind.MALFORMED, note)
-        case "turn":
+        case "turn" | "standstill":
             return Outcome(Kind.CANCELLED, note)
         case "resolve" | "route":
             return Outcome(Kind.NETWORK, note, unreachable=True)

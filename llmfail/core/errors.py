@@ -65,12 +65,15 @@ class StoreError(LlmfailError):
     """The store cannot be opened, read or written now. The text says which file or host, and why."""
 
 
-WireCause = Literal["resolve", "route", "refused", "reset", "tls", "timeout", "cut", "turn", "other"]
+WireCause = Literal[
+    "resolve", "route", "refused", "reset", "tls", "timeout", "cut", "turn", "standstill", "other"
+]
 
 
 class WireError(LlmfailError):
     """No whole reply. ``cause``: name resolution, no route, refused, reset or closed before a reply, TLS,
-    out of time, cut in the middle of the body, no turn among too many calls of our own, anything else.
+    out of time, cut in the middle of the body, no turn among too many calls of our own, out of time because
+    this process stood still, anything else.
     """
 
     def __init__(self, cause: WireCause, text: str) -> None:

@@ -44,7 +44,7 @@ class Lead(Struct, frozen=True):
 
 
 class Alone(Struct, frozen=True):
-    """The leader came back with nothing: go, and nobody waits for you."""
+    """The leader came back with nothing, or is this ask itself: go, and nobody waits for you."""
 
 
 class Terms(Struct, frozen=True):
@@ -90,7 +90,8 @@ def take(
     key = flight_key(fingerprint)
     there = load(values[key], Flight)
     if there is not None and there.ends_at > now and not (dead and there == followed):
-        return {}, there
+        # Two targets of one ask may be one to a fingerprint: accounts at the same address.
+        return {}, Alone() if there.name == mine.name else there
     if there is None and (followed is not None or newer(values[key])):
         return {}, Alone()
     # It is kept for longer, so that one that came back and one whose time is over can be told apart.

@@ -17,7 +17,7 @@ from llmfail.core.errors import Unsuited, WireError
 from llmfail.core.model import Endpoint
 from llmfail.core.outcome import Kind, Outcome
 from llmfail.core.receipt import Skip
-from llmfail.engine.exchange import Exchange, Reading, read, unanswered
+from llmfail.engine.exchange import Exchange, Reading, explained, read, unanswered
 from llmfail.engine.ports import Ports
 from llmfail.engine.route import Route
 from llmfail.providers import wire_format
@@ -79,7 +79,8 @@ async def _once(
     try:
         reply = await ports.send(sent, ends_at - ports.monotonic())
     except WireError as error:
-        return replace(unanswered(error, endpoint.key), host=host)
+        why = explained(error, ends_at, ports.monotonic())
+        return replace(unanswered(why, endpoint.key), host=host)
     return replace(read(exchange, endpoint, reply, ports.wall()), host=host)
 
 

@@ -52,7 +52,7 @@ class Course:
         self.job = job
         self.exchange = exchange
         self.ledger = Ledger(ports, job)
-        self.floor = Floor(show)
+        self.floor = Floor(show, ports.monotonic)
         self.needs = plan.needs_of(job.request)
         self.spent = 0
         self.outcomes: list[Outcome] = []

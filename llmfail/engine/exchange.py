@@ -21,6 +21,9 @@ from llmfail.core.payload import parse
 from llmfail.core.receipt import Skip
 from llmfail.providers import WireFormat, wire_format
 
+SLACK = 1.0
+"""Seconds by which the end of a time may be noticed late, on a machine that is busy."""
+
 UNSENT = frozenset({"resolve", "route", "refused", "tls", "turn"})
 """Causes after which the question cannot have arrived."""
 
@@ -138,6 +141,13 @@ def _counted(answer: A) -> A:
     if isinstance(answer, Completion) and answer.text and usage is not None and usage.output_tokens == 0:
         return replace(answer, usage=None)
     return answer
+
+
+def explained(error: WireError, by: float, now: float) -> WireError:
+    """Time that was found to be over long after that says something of this process, not of the provider."""
+    if error.cause != "timeout" or now <= by + SLACK:
+        return error
+    return WireError("standstill", "this process stood still while the call was under way")
 
 
 def unanswered(error: WireError, key: Secret | None) -> Reading:

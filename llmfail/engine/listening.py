@@ -19,7 +19,7 @@ from llmfail.core.masking import Veil
 from llmfail.core.model import Call, Completion, Endpoint, Reply
 from llmfail.core.outcome import Outcome
 from llmfail.core.patience import Patience
-from llmfail.engine.exchange import Exchange, Reading, broken, heard, read, unanswered
+from llmfail.engine.exchange import Exchange, Reading, broken, explained, heard, read, unanswered
 from llmfail.engine.ports import LiveReply, Ports
 from llmfail.engine.voice import Voice
 from llmfail.providers import wire_format
@@ -63,8 +63,9 @@ async def listen(
         finally:
             await live.close()
     except WireError as error:
-        is_slow = error.cause == "timeout" and first_by < ends_at
-        return replace(unanswered(error, endpoint.key), is_slow=is_slow)
+        why = explained(error, begun_by, ports.monotonic())
+        is_slow = why.cause == "timeout" and first_by < ends_at
+        return replace(unanswered(why, endpoint.key), is_slow=is_slow)
 
 
 class _Hearing:
@@ -91,6 +92,7 @@ class _Hearing:
                 for event in self._stream.feed(data) if data else self._stream.end():
                     if isinstance(event, Working | TextDelta):
                         await self._token(event)
+                        self._require_time(ends_at)
                     else:
                         return await self._last(event)
         except _Silent as silent:
@@ -100,14 +102,24 @@ class _Hearing:
 
     async def _next(self, ends_at: float) -> bytes:
         """More of the body. Raises _Silent when a token is overdue, WireError when the time is over."""
-        voice, clock = self._ear.voice, self._ports.monotonic
-        end = self._ear.deadline if voice.spoke else ends_at
+        end = self._end(ends_at)
         try:
-            return await self._live.read(min(self._due, end) - clock())
+            return await self._live.read(min(self._due, end) - self._ports.monotonic())
         except WireError as error:
-            if error.cause == "timeout" and self._due < end:
+            why = explained(error, min(self._due, end), self._ports.monotonic())
+            if why.cause == "timeout" and self._due < end:
                 raise _Silent(self._silence()) from error
-            raise
+            raise why from error
+
+    def _end(self, ends_at: float) -> float:
+        """By when it must be whole. The time that somebody takes to look at it does not count."""
+        voice = self._ear.voice
+        return (self._ear.deadline if voice.spoke else ends_at) + voice.held
+
+    def _require_time(self, ends_at: float) -> None:
+        """A piece may hold any number of tokens. Raises WireError."""
+        if self._ports.monotonic() > self._end(ends_at):
+            raise WireError("timeout", f"{urlsplit(self._endpoint.base_url).netloc}: no end in time")
 
     def _silence(self) -> str:
         patience = self._ear.patience

@@ -26,7 +26,7 @@ from llmfail.engine.chain import claim_of, patience
 from llmfail.engine.course import BrokenOff, Course, Found
 from llmfail.engine.exchange import Reading
 from llmfail.engine.ledger import LEASE_MARGIN, Made
-from llmfail.engine.shelf import Shelf, shelf_of
+from llmfail.engine.shelf import Shelf, reader_of, shelf_of
 from llmfail.engine.voice import Voice
 
 if TYPE_CHECKING:
@@ -80,6 +80,13 @@ class Visit:
     @property
     def called(self) -> bool:
         return any(entry.action == "called" for entry in self.trail)
+
+    async def stored(self) -> Found | None:
+        """What it said to the same question before, if that is fresh."""
+        job, ports = self._course.job, self._course.ports
+        reader = reader_of(ports, job.terms, job.expected)
+        kept = None if reader is None else await reader.fresh([self._course.fingerprint(self.candidate)])
+        return None if kept is None else Found(self.candidate, kept.completion, stored=True)
 
     def beaten(self) -> None:
         """It was stopped because of somebody else, who has answered, or refused the request."""

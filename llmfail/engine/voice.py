@@ -8,10 +8,13 @@ from llmfail.engine.ports import Show
 
 
 class Floor:
-    """``show`` is None where answers are shown only when they are whole. ``taken`` is told who speaks."""
+    """``show`` is None where answers are shown only when they are whole. ``taken`` is told who speaks.
+    ``clock`` is in seconds.
+    """
 
-    def __init__(self, show: Show | None) -> None:
+    def __init__(self, show: Show | None, clock: Callable[[], float]) -> None:
         self.show = show
+        self.clock = clock
         self.speaker: Voice | None = None
         self.taken: Callable[[Voice], None] = lambda _voice: None
 
@@ -24,12 +27,15 @@ class Floor:
 
 
 class Voice:
-    """One target's. White space before its first word is not worth the floor: the answer may be empty."""
+    """One target's. White space before its first word is not worth the floor: the answer may be empty.
+    ``held`` are the seconds that listening took, which are not the target's.
+    """
 
     def __init__(self, floor: Floor) -> None:
         self._floor = floor
         self._unsaid = ""
         self.spoke = False
+        self.held = 0.0
 
     def clear(self) -> None:
         """For another attempt: what it has not said yet is not a part of that."""
@@ -47,4 +53,6 @@ class Voice:
             if not self._floor.take(self):
                 return
             text, self._unsaid, self.spoke = self._unsaid, "", True
+        started = self._floor.clock()
         await show(text)
+        self.held += self._floor.clock() - started

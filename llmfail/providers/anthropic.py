@@ -17,7 +17,18 @@ from llmfail.core.model import Call, Completion, Embedding, Endpoint, FinishReas
 from llmfail.core.payload import Payload
 from llmfail.core.prose import prose
 from llmfail.providers.content import base64, images, post
-from llmfail.providers.reading import counted, counts, document, mapping, mappings, part, text, usage_of
+from llmfail.providers.reading import (
+    Words,
+    counted,
+    counts,
+    document,
+    mapping,
+    mappings,
+    part,
+    string,
+    text,
+    usage_of,
+)
 
 if TYPE_CHECKING:
     from llmfail.providers.stream import Stream
@@ -112,7 +123,7 @@ class MessageFold:
 
     def __init__(self) -> None:
         self.ended = self.marked = False
-        self._text: list[str] = []
+        self._text = Words()
         self._output = False
         self._head: dict[str, Any] = {}
         self._usage: dict[str, Any] = {}
@@ -137,16 +148,14 @@ class MessageFold:
         return None
 
     def message(self) -> dict[str, Any]:
-        blocks = [{"type": "text", "text": "".join(self._text)}] if self._output else []
+        blocks = [{"type": "text", "text": str(self._text)}] if self._output else []
         return {"type": "message", **self._head, "content": blocks, "usage": self._usage}
 
     def _say(self, block: Mapping[str, Any]) -> str:
         if block.get("type") not in {"text", "text_delta"}:
             return ""
-        said = text(block.get("text"))
         self._output = True
-        self._text.append(said)
-        return said
+        return self._text.add(string(block.get("text")))
 
     def _count(self, event: Mapping[str, Any]) -> None:
         self._usage |= {k: v for k, v in mapping(event.get("usage")).items() if v is not None}

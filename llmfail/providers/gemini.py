@@ -16,12 +16,14 @@ from llmfail.core.payload import Payload
 from llmfail.core.prose import prose
 from llmfail.providers.content import base64, images, post
 from llmfail.providers.reading import (
+    Words,
     counted,
     counts,
     document,
     mapping,
     mappings,
     part,
+    string,
     text,
     usage_of,
     vector,
@@ -84,7 +86,7 @@ def decode(payload: Payload) -> Completion:
     reason = text(candidate.get("finishReason"))
     finish = _finish(reason)
     detail = "" if finish in {"stop", "length"} else reason
-    return Completion(_said(candidate), finish, usage, model, detail)
+    return Completion(text(_said(candidate)), finish, usage, model, detail)
 
 
 def encode_embedding(texts: Sequence[str], endpoint: Endpoint) -> Call:
@@ -123,7 +125,7 @@ class CandidateFold:
 
     def __init__(self) -> None:
         self.ended = self.marked = False
-        self._text: list[str] = []
+        self._text = Words()
         self._finish = ""
         self._rest: dict[str, Any] = {}
         self._blocked = False
@@ -132,19 +134,18 @@ class CandidateFold:
         self._rest |= {name: event[name] for name in _KEPT if event.get(name)}
         candidate = next(mappings(event.get("candidates")), None)
         if candidate is None:
-            self._blocked = not self._text and bool(_blocked(event))
+            self._blocked = not str(self._text) and bool(_blocked(event))
             self.ended = self.ended or self._blocked
             return None
         self._finish = text(candidate.get("finishReason")) or self._finish
         self.ended = bool(self._finish)
-        said = _said(candidate)
-        self._text.append(said)
+        said = self._text.add(_said(candidate))
         return said if said or _thinks(candidate) else None
 
     def message(self) -> dict[str, Any]:
         if self._blocked:
             return self._rest
-        parts = [{"text": "".join(self._text)}]
+        parts = [{"text": str(self._text)}]
         return {"candidates": [{"content": {"parts": parts}, "finishReason": self._finish}], **self._rest}
 
 
@@ -197,7 +198,7 @@ def _finish(reason: str) -> FinishReason:
 
 
 def _said(candidate: Mapping[str, Any]) -> str:
-    return "".join(text(part.get("text")) for part in _parts(candidate) if part.get("thought") is not True)
+    return "".join(string(part.get("text")) for part in _parts(candidate) if part.get("thought") is not True)
 
 
 def _thinks(candidate: Mapping[str, Any]) -> bool:

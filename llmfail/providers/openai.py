@@ -16,7 +16,7 @@ from llmfail.core.payload import Payload
 from llmfail.core.prose import prose
 from llmfail.providers.chat_usage import chat_usage, insured
 from llmfail.providers.content import base64, images, post
-from llmfail.providers.reading import counted, document, mapping, mappings, text, vector, whole
+from llmfail.providers.reading import Words, counted, document, mapping, mappings, string, text, vector, whole
 
 if TYPE_CHECKING:
     from llmfail.providers.stream import Stream
@@ -68,7 +68,7 @@ def decode(payload: Payload) -> Completion:
     usage = chat_usage(reply)
     finish: FinishReason = "refusal" if refusal or said == "refusal" else _FINISHES.get(said, "other")
     return Completion(
-        text=_content(message.get("content")),
+        text=text(_content(message.get("content"))),
         finish_reason=finish,
         usage=usage,
         model=text(reply.get("model")) or None,
@@ -118,6 +118,11 @@ def events() -> Stream:
     return Stream(ChunkFold(), decode)
 
 
+def _is_first(choice: Mapping[str, Any]) -> bool:
+    """One answer is asked for; a server that gives several says which is which."""
+    return not choice.get("index")
+
+
 _UNREAD = ("content", "reasoning_content", "reasoning", "tool_calls", "refusal")
 """Where a model says something; all but the text of the first is not for the reader."""
 
@@ -127,7 +132,7 @@ class ChunkFold:
 
     def __init__(self) -> None:
         self.ended = self.marked = False
-        self._text: list[str] = []
+        self._text = Words()
         self._refusal: list[str] = []
         self._finish = ""
         self._model = self._tier = ""
@@ -139,17 +144,16 @@ class ChunkFold:
         self._usage = (
             mapping(event.get("usage")) or mapping(mapping(event.get("x_groq")).get("usage")) or self._usage
         )
-        choice: Mapping[str, Any] = next(mappings(event.get("choices")), {})
+        choice: Mapping[str, Any] = next(filter(_is_first, mappings(event.get("choices"))), {})
         delta = mapping(choice.get("delta"))
         self._finish = text(choice.get("finish_reason")) or self._finish
         self.ended = bool(self._finish)
         self._refusal.append(text(delta.get("refusal")))
-        said = _content(delta.get("content"))
-        self._text.append(said)
+        said = self._text.add(_content(delta.get("content")))
         return said if said or any(delta.get(name) for name in _UNREAD) else None
 
     def message(self) -> dict[str, Any]:
-        message = {"content": "".join(self._text), "refusal": "".join(self._refusal)}
+        message = {"content": str(self._text), "refusal": "".join(self._refusal)}
         choice = {"message": message, "finish_reason": self._finish}
         return {
             "choices": [choice],
@@ -197,5 +201,5 @@ def _item(message: Message) -> dict[str, Any]:
 def _content(content: object) -> str:
     """A string, or a list of chunks of which only the text is the answer (Mistral)."""
     if isinstance(content, list):
-        return "".join(text(part.get("text")) for part in mappings(content) if part.get("type") == "text")
-    return text(content)
+        return "".join(string(part.get("text")) for part in mappings(content) if part.get("type") == "text")
+    return string(content)

@@ -50,6 +50,32 @@ def text(value: object) -> str:
     return value
 
 
+class Words:
+    """A text that comes in pieces. JSON can spell one character as two halves, and a piece may end between
+    them.
+    """
+
+    def __init__(self) -> None:
+        self._said: list[str] = []
+        self._half = ""
+
+    def __str__(self) -> str:
+        return "".join(self._said)
+
+    def add(self, piece: str) -> str:
+        """What can be said now that this piece is there too."""
+        whole = self._half + piece
+        self._half = whole[-1:] if "\ud800" <= whole[-1:] <= "\udbff" else ""
+        said = text(whole[: len(whole) - len(self._half)])
+        self._said.append(said)
+        return said
+
+
+def string(value: object) -> str:
+    """As it is, halves and all."""
+    return value if isinstance(value, str) else ""
+
+
 def usage_of(said: object, read: Callable[[Mapping[str, Any]], Usage | None]) -> Usage | None:
     """The usage of an answer; None, never zeros, when nothing is said or a count in it cannot be believed."""
     try:

@@ -38,6 +38,7 @@ LED = ({flight_key(PRINT): (dump(MINE), kept_until(MINE.ends_at))}, Lead())
     ("there", "followed", "dead", "expected"),
     [
         pytest.param(None, None, False, LED, id="nobody is out: lead"),
+        pytest.param(MINE, None, False, ({}, Alone()), id="another target of this ask is out: alone"),
         pytest.param(THEIRS, None, False, ({}, THEIRS), id="somebody is: follow"),
         pytest.param(THEIRS, THEIRS, False, ({}, THEIRS), id="still: follow on"),
         pytest.param(None, THEIRS, False, ({}, Alone()), id="came back with nothing: go alone"),

@@ -71,6 +71,13 @@ class Live:
         return _Playing(self, stage)
 
 
+@dataclass
+class StoodStill:
+    """The process did, for so many seconds beyond whatever it waits for."""
+
+    seconds: float
+
+
 class _Playing:
     def __init__(self, live, stage):
         self.status, self.headers = live.status, {}
@@ -87,6 +94,9 @@ class _Playing:
                 raise WireError("timeout", "late")
             timeout -= silence
         word = self._left.pop(0) if self._left else b""
+        if isinstance(word, StoodStill):
+            self._stage.now += timeout + word.seconds
+            raise WireError("timeout", "late")
         if isinstance(word, BaseException):
             raise word
         return word
@@ -107,7 +117,7 @@ def lost(cause):
 @dataclass
 class Stage:
     """``script`` maps a host to what it says, call by call; the last word is repeated. ``takes`` is how many
-    seconds a call to a host lasts.
+    seconds a call to a host lasts, ``ticks`` how many pass whenever somebody looks at the clock.
     """
 
     directory: object
@@ -120,6 +130,7 @@ class Stage:
     calls: list = field(default_factory=list)
     slept: list = field(default_factory=list)
     watch: object = lambda: None
+    ticks: float = 0.0
 
     def __post_init__(self):
         file = self.directory / "llmfail.yaml"
@@ -138,7 +149,7 @@ class Stage:
             sleep=self._sleep,
             prepare=lambda: None,
             is_down=lambda: False,
-            monotonic=lambda: self.now,
+            monotonic=self._tick,
             wall=lambda: self.now,
             draw=lambda: 0.5,
             new_id=lambda: f"id{next(ids)}",
@@ -150,12 +161,13 @@ class Stage:
         targets = tuple(map(Target.parse, options.pop("targets", ())))
         return drive(self.engine.ask(Ask(question("hi"), targets=targets, **options)))
 
-    def shown(self, **options):
-        """The pieces that somebody is shown, and the receipt."""
+    def shown(self, looks=0.0, **options):
+        """The pieces that somebody is shown, who looks at each for so many seconds, and the receipt."""
         pieces = []
 
         async def show(piece):
             pieces.append(piece)
+            self.now += looks
 
         ask = Ask(question("hi"), stream=True, **options)
         receipt = drive(self.engine.ask(ask, show=show))
@@ -166,6 +178,10 @@ class Stage:
 
     def hosts(self):
         return "".join(host for host, _, _ in self.calls)
+
+    def _tick(self):
+        self.now += self.ticks
+        return self.now
 
     async def _open(self, call, timeout):
         word = await self._send(call, timeout)

@@ -504,6 +504,21 @@ def test_what_was_beaten_gives_up_the_lead_for_its_answer(track):
     run(story())
 
 
+@pytest.mark.parametrize("answered", ["a", "b"])
+def test_what_either_of_them_has_answered_before_is_answered_without_a_call(track, answered):
+    async def story():
+        played = track(cached=True)
+        ask = played.start(targets=(Target(answered, "one"),))
+        (await played.asked(answered)).set_result(answer(answered))
+        await ask
+        played.out.clear()
+        receipt = await played.start()
+        assert (receipt.answer, receipt.source, played.hosts()) == (answered, "cache", "")
+        assert receipt.tier == {"a": 0, "b": 2}[answered]
+
+    run(story())
+
+
 def test_by_its_own_standards_somebody_is_late_after_95_of_100_answers(track):
     async def story():
         played = track()

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from stage import DONE, Live, Stage, answer, chunk, error, lost, streamed, vectors
+from stage import DONE, Live, Stage, StoodStill, answer, chunk, error, lost, streamed, vectors
 
 from llmfail.core.ask import Ask, question
 from llmfail.core.breaker import Circuit
@@ -236,6 +236,35 @@ def test_nobody_is_to_blame_for_a_queue_of_our_own(stage):
         for _ in range(3):
             first = played.ask(stream=streaming, targets=("a/one", "b/one")).trail[0]
             assert (first.outcome, first.cost) == ("cancelled", 0)
+
+
+def test_who_looks_slowly_has_the_whole_answer(stage):
+    """The time of whoever listens is neither the target's nor the deadline's."""
+    played = stage({"a": [streamed(*"0123456789")]}, feature=", deadline: 5s, stall_timeout: 1s")
+    pieces, receipt = played.shown(looks=4.0)
+    assert "".join(pieces) == receipt.answer == "0123456789"
+
+
+def test_who_looks_slowly_still_sees_a_stall_in_the_end(stage):
+    played = stage({"a": [Live(chunk("half"), 100.0)]}, feature=", deadline: 50s, stall_timeout: 5s")
+    _, receipt = played.shown(looks=40.0)
+    assert (receipt.error.code, outcomes(receipt)) == (8, ["timeout"])
+
+
+@pytest.mark.parametrize("before", [[], [chunk("half")]], ids=["before the first token", "after it"])
+def test_nobody_is_to_blame_while_this_process_stands_still(stage, before):
+    played = stage({"a": [Live(*before, StoodStill(5.0))], "b": [streamed("b")]}, feature=", timeout: 5m")
+    _, receipt = played.shown(targets=(Target("a", "one"),))
+    assert outcomes(receipt) == ["cancelled"]
+    assert receipt.trail[0].note == "this process stood still while the call was under way"
+
+
+def test_a_flood_of_tokens_in_one_piece_ends_in_time_too(stage):
+    flood = Live(b"".join([chunk("x")] * 10_000))
+    played = stage({"a": [flood]}, ticks=0.01, feature=", timeout: 10s, deadline: 10s")
+    pieces, receipt = played.shown()
+    assert 0 < len(pieces) < 2000
+    assert receipt.error.code == 8
 
 
 def test_who_had_less_than_a_fair_share_of_time_is_not(stage):

@@ -322,3 +322,31 @@ def test_the_events_are_the_same_however_the_bytes_are_cut(api, raw, cuts):
 @given(st.sampled_from(APIS), st.lists(DOCUMENTS, max_size=5))
 def test_no_event_breaks_a_stream(api, documents):
     play(api, sse(*documents))
+
+
+@pytest.mark.parametrize(
+    ("api", "say"),
+    [
+        ("openai", lambda half: sse(chunk(half))),
+        (
+            "anthropic",
+            lambda half: named(
+                {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": half}}
+            ),
+        ),
+        ("gemini", lambda half: sse({"candidates": [{"content": {"parts": [{"text": half}]}}]})),
+    ],
+)
+def test_a_character_in_two_halves_is_one(api, say):
+    stream = wire_format(api).events()
+    events = [event for half in ("a\ud83d", "\ude00b") for event in stream.feed(say(half))]
+    assert "".join(event.text for event in events) == "a😀b"
+    assert stream.completion.text == "a😀b"
+
+
+def test_of_several_answers_only_the_first_is_read():
+    def of(index, text, finish=None):
+        return {"choices": [{"index": index, "delta": {"content": text}, "finish_reason": finish}]}
+
+    told = sse(of(0, "A"), of(1, "B"), of(1, "B", "stop"), of(0, "a", "stop"))
+    assert play("openai", told)[0] == "Aa"
