@@ -13,7 +13,6 @@ import signal
 import time
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -168,42 +167,6 @@ class BlockingKeeper(Struct, frozen=True):
             return await work
 
 
-class ThreadedKeeper:
-    """The same for asyncio: a store may wait for another process, the event loop may not. Its threads are its
-    own, because those of the event loop may all be waiting for a name server.
-    """
-
-    def __init__(self, store: Store) -> None:
-        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - start-up
-
-        self._store = store
-        self._threads = ThreadPoolExecutor(4, thread_name_prefix="llmfail-store")
-
-    async def read(self, keys: Sequence[str]) -> tuple[Values, float]:
-        return await self._finished(partial(self._store.read, keys))
-
-    async def update(self, keys: Sequence[str], change: Change[R]) -> R:
-        return await self._finished(partial(self._store.update, keys, change))
-
-    async def unbroken(self, work: Coroutine[Any, Any, T], *, writes: bool) -> T:  # noqa: ARG002 - all is
-        import asyncio  # noqa: PLC0415 - start-up: only asyncio callers need it
-
-        task, stopped = asyncio.ensure_future(work), None
-        while not task.done():
-            try:
-                await asyncio.wait({task})
-            except asyncio.CancelledError as error:
-                stopped = error
-        if stopped is not None:
-            raise stopped
-        return task.result()
-
-    async def _finished(self, verb: Callable[[], T]) -> T:
-        import asyncio  # noqa: PLC0415 - start-up: only asyncio callers need it
-
-        return await asyncio.get_running_loop().run_in_executor(self._threads, verb)
-
-
 class Onlooker(Struct, frozen=True):
     """The same results without the writes: for those who only want to know."""
 
@@ -318,17 +281,24 @@ def aio(
         send=wire.send,
         open=wire.open,
         google_tokens=GoogleTokens(wire.send, run_aside, asyncio.Lock()),
-        keeper=ThreadedKeeper(stores.state),
+        keeper=_keeper(stores.state),
         catalogue=catalogue,
         sleep=asyncio.sleep,
         prepare=prepare,
         is_down=stores.is_down,
-        answers=None if stores.answers is None else ThreadedKeeper(stores.answers),
+        answers=None if stores.answers is None else _keeper(stores.answers),
         enqueue=stores.enqueue,
         aside=run_in_a_thread,
         concurrent=True,
         lock=asyncio.Lock,
     )
+
+
+def _keeper(store: Store) -> Keeper:
+    """For asyncio: what is in memory is at hand."""
+    from llmfail.engine.threaded import ThreadedKeeper  # noqa: PLC0415 - start-up: as above
+
+    return BlockingKeeper(store) if store.name == "memory" else ThreadedKeeper(store)
 
 
 def drive(coroutine: Coroutine[Any, Any, T]) -> T:

@@ -16,7 +16,8 @@ from llmfail.core.budget import Spending
 from llmfail.core.record import recall
 from llmfail.core.stats import Tally
 from llmfail.engine.engine import Engine
-from llmfail.engine.ports import ThreadedKeeper, drive, signals_held
+from llmfail.engine.ports import drive, signals_held
+from llmfail.engine.threaded import ThreadedKeeper
 
 MORE = """\
 models:

@@ -66,6 +66,28 @@ def test_processes_killed_in_the_middle_leave_whole_updates(directory):
     connection.close()
 
 
+def test_8_processes_with_20_coroutines_each_lose_no_increment(directory):
+    workers = fleet.start(8, "count_together", directory, 5)
+    fleet.go(workers)
+    assert sum(worker.communicate()[0].count("+\n") for worker in workers) == 800
+    assert counters(directory) == (800, 800)
+
+
+def test_processes_killed_among_many_updates_leave_whole_ones_and_all_that_were_told(directory):
+    workers = fleet.start(3, "count_together", directory, 10_000)
+    fleet.go(workers)
+    told = 0
+    for worker in workers:
+        told += sum(worker.stdout.readline() == "+\n" for _ in range(100))
+        worker.send_signal(signal.SIGKILL)
+    for worker in workers:
+        told += worker.stdout.read().count("+\n")
+        fleet.end(worker)
+    a, b = counters(directory)
+    assert a == b
+    assert told <= a <= told + 20 * len(workers)
+
+
 def test_a_killed_process_leaves_no_lock(directory):
     (worker,) = fleet.start(1, "count_for_ever", directory)
     fleet.go([worker])

@@ -1,11 +1,13 @@
 """One of many processes in the tests of the store: says ready, waits for a line, works, reports as JSON."""
 
+import asyncio
 import json
 import sys
 from pathlib import Path
 
 from llmfail.core.errors import StoreError
 from llmfail.core.record import Write
+from llmfail.engine.threaded import ThreadedKeeper
 from llmfail.store.disk import Disk
 
 
@@ -32,6 +34,24 @@ def count_for_ever(disk):
         say("+")
 
 
+def count_together(disk, times):
+    """As often, by many coroutines at once."""
+    keeper = ThreadedKeeper(disk)
+
+    async def add():
+        for _ in range(int(times)):
+            await keeper.update(["a", "b"], increment("a", "b"))
+            say("+")
+
+    async def many():
+        await asyncio.gather(*(add() for _ in range(20)))
+
+    asyncio.run(many())
+
+
+JOBS = {"count": count, "count_for_ever": count_for_ever, "count_together": count_together}
+
+
 def main(job, directory, *arguments):
     warnings = []
     disk = Disk(Path(directory), timeout=30, warn=warnings.append)
@@ -39,7 +59,7 @@ def main(job, directory, *arguments):
     sys.stdin.readline()
     error = None
     try:
-        {"count": count, "count_for_ever": count_for_ever}[job](disk, *arguments)
+        JOBS[job](disk, *arguments)
     except StoreError as failed:
         error = str(failed)
     disk.close()
