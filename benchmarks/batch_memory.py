@@ -1,4 +1,7 @@
-"""The peak of memory of ``llmfail batch`` for a long file over that for a tenth of it."""
+"""The peak of memory of ``llmfail batch`` for a long file over that for a tenth of it.
+
+python benchmarks/batch_memory.py [LINES]
+"""
 
 import contextlib
 import json
@@ -10,7 +13,7 @@ from pathlib import Path
 
 from pairs import LLMFAIL, place, simulator
 
-LONG, SHORT, CONCURRENCY = 50_000, 5000, 64
+LINES, CONCURRENCY = 50_000, 64
 PEAK = """\
 import resource, subprocess, sys
 subprocess.run(sys.argv[1:], check=True, stderr=subprocess.DEVNULL)
@@ -49,10 +52,11 @@ def peak(number: int) -> int:
 
 
 def main() -> int:
-    long, short = peak(LONG), peak(SHORT)
+    lines = int(sys.argv[1]) if len(sys.argv) > 1 else LINES
+    long, short = peak(lines), peak(lines // 10)
     ratio = long / short
     print(
-        f"peak memory of batch for {LONG} lines over {SHORT}: ratio {ratio:.2f} "
+        f"peak memory of batch for {lines} lines over {lines // 10}: ratio {ratio:.2f} "
         f"({'within' if ratio <= 1.3 else 'ABOVE'} 1.3; {long / 1024:.0f} MiB against {short / 1024:.0f} MiB)"
     )
     return 0 if ratio <= 1.3 else 1

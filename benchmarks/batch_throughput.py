@@ -1,5 +1,7 @@
-"""Lines a second of ``llmfail batch`` over the calls a second of bare asyncio httpx at the same concurrency,
-and over concurrency / latency, which nobody can exceed.
+"""Lines a second of ``llmfail batch``, its start-up included, over the calls a second of bare asyncio httpx
+at the same concurrency, and over concurrency / latency, which nobody can exceed.
+
+httpx with its own limits, which keep 20 connections alive: with 64 it is three to four times slower.
 """
 
 import asyncio
@@ -17,8 +19,7 @@ LINES, LATENCY, CONCURRENCY, PAIRS = 5000, 0.05, 64, 3
 
 async def bare(url: str) -> None:
     turns = asyncio.Semaphore(CONCURRENCY)
-    limits = httpx.Limits(max_connections=CONCURRENCY, max_keepalive_connections=CONCURRENCY)
-    async with httpx.AsyncClient(timeout=30, limits=limits) as client:
+    async with httpx.AsyncClient(timeout=30) as client:
 
         async def call() -> None:
             async with turns:
