@@ -1,18 +1,20 @@
 """A store for asyncio: it may wait for another process, the event loop may not.
 
-One thread does its work. The updates that come while it is busy are made together, as one transaction.
+The updates that are asked for in one turn of the loop are made together, as one transaction: at once where
+the store is free, else by a thread, which waits for it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import partial
+from contextvars import ContextVar
 from threading import Lock
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
+from llmfail.core.errors import StoreError
 from llmfail.core.record import Values
 from llmfail.store.base import Change, R, Store
 from llmfail.store.grouped import Failed, Update, update
@@ -23,11 +25,38 @@ MOST = 32
 """Updates in one transaction, so that other processes wait some milliseconds at most."""
 
 
-class Waiting(NamedTuple):
-    """An update, and where its result, or its failure, is waited for."""
+class Block:
+    """Work that must not be broken off, and what tried to."""
 
-    update: Update
-    result: asyncio.Future[Any]
+    stopped: asyncio.CancelledError | None = None
+
+
+_block: ContextVar[Block | None] = ContextVar("_block", default=None)
+
+
+class Waiting:
+    """An update that somebody waits for, who may be stopped meanwhile: the update is made all the same."""
+
+    def __init__(self, update: Update, loop: asyncio.AbstractEventLoop) -> None:
+        self.update = update
+        self.loop = loop
+        self.told: asyncio.Future[None] = loop.create_future()
+        self.results: list[Any] = []
+
+    async def result(self) -> Any:  # noqa: ANN401 - the change knows
+        while not self.results:
+            try:
+                await self.told
+            except asyncio.CancelledError as error:
+                _put_off(error)
+                if self.told.cancelled():
+                    self.told = self.loop.create_future()
+        return self.results[0]
+
+    def tell(self, result: object) -> None:
+        self.results.append(result)
+        if not self.told.done():
+            self.told.set_result(None)
 
 
 class ThreadedKeeper:
@@ -38,51 +67,79 @@ class ThreadedKeeper:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="llmfail-store")
         self._waiting: list[Waiting] = []
         self._lock = Lock()
+        self._is_aside = False
 
     async def read(self, keys: Sequence[str]) -> tuple[Values, float]:
-        return await self._finished(partial(self._store.read, keys))
+        reading = asyncio.get_running_loop().run_in_executor(self._thread, self._store.read, keys)
+        while not reading.done():
+            try:
+                await asyncio.shield(reading)
+            except asyncio.CancelledError as error:
+                _put_off(error)
+        return reading.result()
 
     async def update(self, keys: Sequence[str], change: Change[R]) -> R:
-        waiting = Waiting(Update(keys, change), asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        waiting = Waiting(Update(keys, change), loop)
         with self._lock:
             self._waiting.append(waiting)
-            is_first = len(self._waiting) == 1
+            is_first = len(self._waiting) == 1 and not self._is_aside
         if is_first:
-            self._thread.submit(self._work)
-        found: R | Failed = await waiting.result
+            loop.call_soon(self._begin, loop)
+        found: R | Failed = await waiting.result()
         if isinstance(found, Failed):
             raise found.error
         return found
 
     async def unbroken(self, work: Coroutine[Any, Any, T], *, writes: bool) -> T:  # noqa: ARG002 - all is
-        task, stopped = asyncio.ensure_future(work), None
-        while not task.done():
-            try:
-                await asyncio.wait({task})
-            except asyncio.CancelledError as error:
-                stopped = error
-        if stopped is not None:
-            raise stopped
-        return task.result()
+        """Not broken off where it waits for this keeper; whoever is stopped elsewhere stops there."""
+        block = Block()
+        before = _block.set(block)
+        try:
+            return await work
+        finally:
+            _block.reset(before)
+            if block.stopped is not None:
+                raise block.stopped
 
-    async def _finished(self, verb: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, verb)
+    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Make what waits, or leave it to the thread."""
+        group = self._waiting[:MOST]
+        try:
+            results = update(self._store, [one.update for one in group], waits=False)
+        except StoreError:
+            self._is_aside = True
+            self._thread.submit(self._work)
+            return
+        del self._waiting[:MOST]
+        if self._waiting:
+            loop.call_soon(self._begin, loop)
+        _tell(loop, group, results)
 
     def _work(self) -> None:
-        """In the thread: make the updates that wait, and tell."""
+        """In the thread."""
         while group := self._group():
             results = update(self._store, [one.update for one in group])
-            for loop in {one.result.get_loop() for one in group}:
+            for loop in {one.loop for one in group}:
                 with suppress(RuntimeError):  # it has ended, and with it whoever waited
                     loop.call_soon_threadsafe(_tell, loop, group, results)
 
     def _group(self) -> list[Waiting]:
         with self._lock:
             group, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
+            self._is_aside = bool(group)
         return group
 
 
 def _tell(loop: asyncio.AbstractEventLoop, group: Sequence[Waiting], results: Sequence[Any]) -> None:
     for one, result in zip(group, results, strict=True):
-        if one.result.get_loop() is loop and not one.result.done():
-            one.result.set_result(result)
+        if one.loop is loop:
+            one.tell(result)
+
+
+def _put_off(stopped: asyncio.CancelledError) -> None:
+    """Until the block is over, if there is one."""
+    block = _block.get()
+    if block is None:
+        raise stopped
+    block.stopped = stopped

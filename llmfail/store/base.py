@@ -33,8 +33,10 @@ class Store(Protocol):
         """The values of the keys, as one consistent snapshot, and the store's clock."""
         ...
 
-    def update(self, keys: Sequence[str], change: Change[R]) -> R:
-        """Run the change on the values of the keys and keep what it writes: all of it or nothing."""
+    def update(self, keys: Sequence[str], change: Change[R], *, waits: bool = True) -> R:
+        """Run the change on the values of the keys and keep what it writes: all of it or nothing. Unless it
+        ``waits``, a store that is not free, or has to be mended, raises at once.
+        """
         ...
 
     def close(self) -> None: ...

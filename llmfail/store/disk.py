@@ -40,8 +40,9 @@ class Disk:
     def read(self, keys: Sequence[str]) -> tuple[Values, float]:
         return self.file.run(lambda connection: read(connection, keys, self._clock))
 
-    def update(self, keys: Sequence[str], change: Change[R]) -> R:
-        return self.file.run(lambda connection: update(connection, keys, change, self._clock, self._room))
+    def update(self, keys: Sequence[str], change: Change[R], *, waits: bool = True) -> R:
+        run = self.file.run if waits else self.file.run_if_free
+        return run(lambda connection: update(connection, keys, change, self._clock, self._room))
 
     def close(self) -> None:
         """Give the file back. A later verb opens it again."""

@@ -50,11 +50,18 @@ class File:
     def run(self, work: Work[T]) -> T:
         """Raises StoreError; a transaction that the work leaves open is undone."""
         deadline = time.monotonic() + self._timeout
-        with self._my_turn():
+        with self._my_turn(self._timeout):
             try:
                 return self._once(work)
             except (Locked, Damaged):
                 return mending(lambda: self._once(work), self._mend, deadline)
+
+    def run_if_free(self, work: Work[T]) -> T:
+        """The same, for who can wait neither for another's work nor for a file to be made or mended."""
+        if self._connection is None:
+            raise Locked(f"{self.path} is not open yet; try again")
+        with self._my_turn(0):
+            return self._once(work)
 
     def look(self, work: Work[T], nothing: T) -> T:
         """The same, but where there is no file none is made: then there is ``nothing``."""
@@ -64,7 +71,7 @@ class File:
 
     def close(self) -> None:
         """Give the file back. The next work opens it again."""
-        with self._my_turn():
+        with self._my_turn(self._timeout):
             self._leave()
 
     def pause(self) -> None:
@@ -135,8 +142,8 @@ class File:
                 connection.close()
 
     @contextmanager
-    def _my_turn(self) -> Iterator[None]:
-        if not self._turn.acquire(timeout=self._timeout):
+    def _my_turn(self, timeout: float) -> Iterator[None]:
+        if not self._turn.acquire(timeout=timeout):
             raise Locked(f"{self.path} is kept busy by another thread; try again, or raise store_timeout")
         try:
             yield

@@ -29,12 +29,16 @@ class Failed(Struct, frozen=True):
     error: Exception
 
 
-def update(store: Store, updates: Sequence[Update]) -> list[Any]:
-    """The result of each, or how it failed, in their order. Raises nothing."""
+def update(store: Store, updates: Sequence[Update], *, waits: bool = True) -> list[Any]:
+    """The result of each, or how it failed, in their order. Raises StoreError, and has done nothing, where it
+    ``waits`` for nobody and the store is not free.
+    """
     keys = list(dict.fromkeys(key for one in updates for key in one.keys))
     try:
-        return store.update(keys, lambda values, now: _together(updates, values, now))
+        return store.update(keys, lambda values, now: _together(updates, values, now), waits=waits)
     except StoreError as error:
+        if not waits:
+            raise
         return [Failed(error)] * len(updates)
     except Exception as error:  # noqa: BLE001 - such as a text that cannot be encoded: one is to blame
         return [Failed(error)] if len(updates) == 1 else [update(store, [one])[0] for one in updates]

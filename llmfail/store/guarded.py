@@ -53,7 +53,7 @@ class Guarded:
             self._see(values)
         return values, now
 
-    def update(self, keys: Sequence[str], change: Change[R]) -> R:
+    def update(self, keys: Sequence[str], change: Change[R], *, waits: bool = True) -> R:
         wrote: list[Writes] = []
 
         def watched(values: Values, now: float) -> tuple[Writes, R]:
@@ -63,7 +63,7 @@ class Guarded:
             wrote[:] = [writes]
             return writes, result
 
-        result = self._run(lambda store: store.update(keys, watched))
+        result = self._run(lambda store: store.update(keys, watched, waits=waits), is_final=waits)
         if not self.down:
             for writes in wrote:
                 self._see(told(writes))
@@ -80,11 +80,13 @@ class Guarded:
         if len(self._seen) > REMEMBERED:
             self._earlier, self._seen = self._seen, {}
 
-    def _run(self, verb: Callable[[Store], T]) -> T:
+    def _run(self, verb: Callable[[Store], T], *, is_final: bool = True) -> T:
         if not self.down:
             try:
                 return verb(self._store)
             except StoreError as error:
+                if not is_final:
+                    raise
                 self._go_down(error)
         return verb(self._spare)
 

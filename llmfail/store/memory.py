@@ -32,7 +32,7 @@ class Memory:
             now = self._clock()
             return self._values(keys, now), now
 
-    def update(self, keys: Sequence[str], change: Change[R]) -> R:
+    def update(self, keys: Sequence[str], change: Change[R], *, waits: bool = True) -> R:  # noqa: ARG002
         with self._lock:
             now = self._clock()
             writes, result = change(self._values(keys, now), now)

@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import threading
 
 import pytest
 
@@ -10,6 +11,7 @@ from llmfail.engine.ports import BlockingKeeper, Stores, aio
 from llmfail.engine.threaded import MOST, ThreadedKeeper
 from llmfail.store.disk import Disk
 from llmfail.store.memory import Memory
+from llmfail.wire.aio import AsyncWire
 
 
 @pytest.fixture
@@ -132,6 +134,82 @@ def test_a_loop_that_ended_in_the_middle_is_no_obstacle_to_the_next(disk):
     assert text(disk) == "12"
 
 
+def test_a_store_that_is_free_needs_no_thread(disk):
+    disk.update(*append("1"))
+    before = set(threading.enumerate())
+    asyncio.run(ThreadedKeeper(disk).update(*append("2")))
+    assert text(disk) == "12"
+    assert set(threading.enumerate()) <= before
+
+
+async def stopped_in_a_block(disk, work, times):
+    """The work on a file that is locked until its caller was stopped so many times."""
+    keeper = ThreadedKeeper(disk)
+    with Locked(disk):
+        task = asyncio.create_task(keeper.unbroken(work(keeper), writes=True))
+        for _ in range(times):
+            await asyncio.sleep(0)
+            task.cancel()
+        await asyncio.sleep(0)
+        assert not task.done()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_what_must_not_be_broken_is_done_to_its_end_before_its_caller_stops(disk, times):
+    async def work(keeper):
+        for letter in "12":
+            assert await keeper.update(*append(letter)) == letter
+        values, _ = await keeper.read(["a"])
+        await keeper.update(*append(f"-{values['a']}"))
+
+    asyncio.run(stopped_in_a_block(disk, work, times))
+    assert text(disk) == "12-12"
+
+
+def test_a_stop_among_results_that_have_come_is_put_off_too(disk):
+    async def ask():
+        keeper = ThreadedKeeper(disk)
+
+        async def work():
+            await keeper.update(*append("1"))
+            await keeper.update(*append("2"))
+
+        def stop(_values, _now):
+            """While the group of the first is made, whose result is told in the same turn."""
+            asyncio.get_running_loop().call_soon(task.cancel)
+            return {}, None
+
+        task = asyncio.create_task(keeper.unbroken(work(), writes=True))
+        await asyncio.sleep(0)
+        await keeper.update([], stop)
+        await task
+
+    disk.update(*append("0"))
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(ask())
+    assert text(disk) == "012"
+
+
+def test_reading_in_a_block_is_not_broken_off(disk):
+    async def work(keeper):
+        values, _ = await keeper.read(["a"])
+        await keeper.update(*append(f"-{values['a']}"))
+
+    async def ask():
+        keeper = ThreadedKeeper(disk)
+        task = asyncio.create_task(keeper.unbroken(work(keeper), writes=True))
+        await asyncio.sleep(0)
+        task.cancel()
+        await task
+
+    disk.update(*append("1"))
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(ask())
+    assert text(disk) == "1-1"
+
+
 def test_what_is_in_memory_needs_no_thread():
-    ports = aio(None, Stores(Memory(lambda: 0.0), Memory(lambda: 0.0)), None)
+    ports = aio(AsyncWire(), Stores(Memory(lambda: 0.0), Memory(lambda: 0.0)), None)
     assert [type(ports.keeper), type(ports.answers)] == [BlockingKeeper, BlockingKeeper]

@@ -28,12 +28,12 @@ class Breakable:
         self.check(self.broken)
         return self.memory.read(keys)
 
-    def update(self, keys, change):
+    def update(self, keys, change, *, waits=True):
         self.check(self.broken)
         if self.read_only:
             change(*self.memory.read(keys))
         self.check(self.read_only)
-        return self.memory.update(keys, change)
+        return self.memory.update(keys, change, waits=waits)
 
     def close(self):
         self.check(self.broken)
