@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import sys
 from contextlib import suppress
@@ -41,5 +42,8 @@ class Screen:
                 self.end()
 
     def _write(self, text: str) -> None:
+        """Past the buffer, in which a terminal that takes nothing would leave something behind."""
+        data = memoryview(text.encode("utf-8", "replace"))
         with writing():
-            sys.stdout.buffer.write(text.encode("utf-8", "replace"))
+            while data:
+                data = data[os.write(sys.stdout.fileno(), data) :]

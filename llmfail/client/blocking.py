@@ -199,9 +199,9 @@ class Client:
         return None if "_engine" in vars(self) else ports.drive(at_hand(self.settings, self._ports, ask))
 
     def _races(self, ask: Ask) -> bool:
-        """Whether two targets may have to be asked at once, which takes an event loop."""
+        """Looked at closely only where somebody has said what late is."""
         wanted = self.settings.feature(ask.feature).hedge if ask.hedge is None else ask.hedge
-        return wanted is not None and ask.fallback
+        return wanted is not None and ports.drive(self._engine.races(ask))
 
 
 def _all(pieces: Pieces) -> Receipt:

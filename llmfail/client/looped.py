@@ -28,14 +28,15 @@ def looped(opened: Opened, ask: Ask, *, shown: bool) -> Pieces:
     """
     loop = _Loop(opened, ask, shown=shown)
     thread = Thread(target=loop.run, name="llmfail-loop")
-    thread.start()
     try:
+        thread.start()
         while (piece := loop.said.get()) is not None:
             yield piece
             loop.heard()
     finally:
-        loop.stop()
-        thread.join()
+        if thread.ident is not None:
+            loop.stop()
+            thread.join()
     return loop.result()
 
 

@@ -95,7 +95,7 @@ class AsyncAnswering:
 
         if self._task is not None and not self._task.done():
             self._task.cancel()
-            await asyncio.wait({self._task})
+            await asyncio.gather(self._task, return_exceptions=True)
 
 
 def pieces(work: Work) -> Pieces:

@@ -46,7 +46,7 @@ class Course:
     """
 
     def __init__(
-        self, routes: Routes, ports: Ports, job: Job, exchange: Exchange, show: Show | None = None
+        self, routes: Routes, ports: Ports, job: Job, exchange: Exchange, ends_at: float, show: Show | None
     ) -> None:
         self.ports = ports
         self.job = job
@@ -61,7 +61,7 @@ class Course:
         self.deadline_passed = False
         self.broken: BrokenOff | None = None
         self.unused_hedges = 0
-        self.ends_at = ports.monotonic() + job.deadline
+        self.ends_at = ends_at
         self.routes = routes
 
     def route(self, candidate: Candidate) -> Route:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from llmfail.core import allowance, hedge, plan
@@ -44,6 +45,17 @@ PROBE_TOKENS = 1024
 """Room for a model that thinks before it says one word."""
 
 
+class Outing(Struct, frozen=True):
+    """One way along a chain, since ``started`` on the monotonic clock. ``is_kept``: counted and logged as an
+    ask, unless it has no answer and something else is tried behind it (not ``is_last``).
+    """
+
+    started: float
+    is_kept: bool = True
+    is_last: bool = True
+    show: Show | None = None
+
+
 class Engine:
     """Asks through fallback chains. Holds no state of its own: settings and ports are all it knows."""
 
@@ -62,7 +74,8 @@ class Engine:
         below = ladder and (ask.queue or bool(self.settings.feature(ask.feature).degrade))
         if not can_be_shown(job.expected):
             show = None
-        receipt = await self._walk(job, ask, _questioned(job), last=not below, show=show)
+        outing = Outing(started, is_last=not below, show=show)
+        receipt = await self._walk(job, ask, _questioned(job), outing)
         if receipt.error is None or not below:
             return receipt
         degraded = await self._degraded(receipt, job, ask, started + job.deadline, show)
@@ -74,6 +87,7 @@ class Engine:
         """One vector per message of the ask. Raises UsageError as well for a text that is empty, and where no
         target has embeddings.
         """
+        started = self.ports.monotonic()
         texts = tuple(message.text for message in ask.messages)
         if not texts or not all(text.strip() for text in texts):
             raise UsageError(NO_TEXT)
@@ -83,11 +97,11 @@ class Engine:
             job.feature, exchange, self._routes, [one.target for one in job.candidates]
         )
         if self.settings.feature(ask.feature).allow_other_models:
-            return await self._walk(job, ask, exchange)
+            return await self._walk(job, ask, exchange, Outing(started))
         key = vectors.space_key(job.feature, job.primary)
         values, _ = await self.ports.keeper.read([key])
         space = vectors.space_of(key, self._routes[job.primary].endpoint, values)
-        receipt = await self._walk(job, ask, replace(exchange, objection=space.objection))
+        receipt = await self._walk(job, ask, replace(exchange, objection=space.objection), Outing(started))
         return await self._placed(receipt, space)
 
     async def _placed(self, receipt: Receipt, space: Space) -> Receipt:
@@ -96,6 +110,11 @@ class Engine:
             return receipt
         await self._keep([space.change(receipt.embedding.dimensions)])
         return vectors.warned(receipt, receipt.embedding.dimensions, space.dimensions)
+
+    async def races(self, ask: Ask) -> bool:
+        """Whether a second target may be asked while the first is late, which takes an event loop."""
+        onlooker = replace(self.ports, keeper=Onlooker(self.ports.keeper))
+        return (await job_of(self.settings, self._routes, ask, onlooker, previewed=True)).hedge is not None
 
     async def plan(self, ask: Ask) -> Preview:
         """What ``ask`` would do now; nothing is sent, nothing is recorded."""
@@ -144,33 +163,23 @@ class Engine:
 
     async def probe(self, target: Target) -> Receipt:
         """Ask one target something tiny; what it says of the target is recorded, the ask itself is not."""
+        started = self.ports.monotonic()
         ask = Ask(question(PROBE), targets=(target,), max_tokens=PROBE_TOKENS, fallback=False, cache="off")
         job = replace(await job_of(self.settings, self._routes, ask, self.ports), rounds=0)
-        return await self._walk(job, ask, _questioned(job), kept=False)
+        return await self._walk(job, ask, _questioned(job), Outing(started, is_kept=False))
 
-    async def _walk(
-        self,
-        job: Job,
-        ask: Ask,
-        exchange: Exchange,
-        *,
-        kept: bool = True,
-        last: bool = True,
-        show: Show | None = None,
-    ) -> Receipt:
-        """``kept``: counted and logged as an ask, unless it has no answer and something else is tried behind
-        it (not ``last``); what was learnt of the targets is recorded in any case.
-        """
-        started = self.ports.monotonic()
-        walk = Walk(self._routes, self.ports, job, exchange, show)
+    async def _walk(self, job: Job, ask: Ask, exchange: Exchange, outing: Outing) -> Receipt:
+        """What was learnt of the targets is recorded in any case."""
+        ends_at = outing.started + job.deadline
+        walk = Walk(self._routes, self.ports, job, exchange, ends_at, outing.show)
         entries = []
         try:
             found = await walk.run()
-            receipt = self._receipt(job, ask, walk, found, self._since(started))
-            if kept and (last or receipt.ok):
+            receipt = self._receipt(job, ask, walk, found, self._since(outing.started))
+            if outing.is_kept and (outing.is_last or receipt.ok):
                 entries.append(self._entry(receipt, ask))
             if job.hedge is not None:
-                entries.append(hedge.earn(job.feature, walk.unused_hedges, asks=int(kept)))
+                entries.append(hedge.earn(job.feature, walk.unused_hedges, asks=int(outing.is_kept)))
         finally:
             await self._settled(walk, *entries)
         return replace(receipt, warnings=(*receipt.warnings, *map(_notice, walk.notices)))
@@ -184,7 +193,8 @@ class Engine:
             return failed
 
         async def again(job: Job) -> Receipt:
-            return await self._walk(job, ask, _questioned(job), kept=False, show=show)
+            outing = Outing(self.ports.monotonic(), is_kept=False, show=show)
+            return await self._walk(job, ask, _questioned(job), outing)
 
         steps = ladder.steps_of(self.settings, ask)
         prints = self._fingerprints(job)

@@ -138,8 +138,7 @@ class _Hearing:
         match event:
             case Finished(whole):
                 await self._ear.voice.say(self._veil.rest())
-                with suppress(WireError):  # read to its end, a connection can be used again
-                    await self._live.read(LINGER)
+                await self._linger()
                 return heard(self._exchange, self._endpoint, whole, self._live.status)
             case StreamError(payload):
                 head = Reply(self._live.status, self._live.headers, b"")
@@ -148,6 +147,13 @@ class _Hearing:
                 return self._half(outcome, told=True)
             case Broken(error):
                 return self._broken(error)
+
+    async def _linger(self) -> None:
+        """A connection whose reply was read to its end can be used again."""
+        ends_at = self._ports.monotonic() + LINGER
+        with suppress(WireError):
+            while await self._live.read(ends_at - self._ports.monotonic()):
+                pass
 
     def _broken(self, error: WireError | MalformedReply) -> Reading:
         outcome = replace(classify.of_failure(error, self._endpoint.key), status=self._live.status)

@@ -243,17 +243,17 @@ class Visit:
         return patience(course.left(), others=others)
 
     def _blamed(self, reading: Reading, limit: float) -> Reading:
-        """A target that had less than its fair share of time is not to blame for running out of it."""
+        """A target that had less than its fair share of time is not to blame for running out of it, nor is
+        one that was still talking.
+        """
         if reading.outcome.kind is not Kind.TIMEOUT or reading.is_slow:
             return reading
-        is_fair = limit >= self._course.fair(self.candidate) * 0.999
-        if self.voice.spoke:
-            note = TOO_LONG
-        elif is_fair:
-            return reading
-        else:
+        note = TOO_LONG
+        if not self.voice.spoke:
+            if limit >= self._course.fair(self.candidate) * 0.999:
+                return reading
             note = f"no answer in the {max(limit, 0.0):.3g} s that the deadline left"
-        return replace(reading, outcome=Outcome(Kind.TIMEOUT if is_fair else Kind.CANCELLED, note))
+        return replace(reading, outcome=Outcome(Kind.CANCELLED, note))
 
     def _settlement(self, reading: Reading, admitted: Admitted, dropped: frozenset[str]) -> Settlement:
         course, target, answer = self._course, self.candidate.target, reading.answer

@@ -31,17 +31,17 @@ TICK = 0.02
 
 
 class Walk:
-    """One ask under way. Run it once, read ``trail``, ``broken``, ``deadline_passed`` and ``own_network``,
-    and ``settle`` whatever happened.
+    """One ask under way, which ends at that moment on the monotonic clock. Run it once, read ``trail``,
+    ``broken``, ``deadline_passed`` and ``own_network``, and ``settle`` whatever happened.
     """
 
     def __init__(
-        self, routes: Routes, ports: Ports, job: Job, exchange: Exchange, show: Show | None = None
+        self, routes: Routes, ports: Ports, job: Job, exchange: Exchange, ends_at: float, show: Show | None
     ) -> None:
         self._routes = routes
         self._ports = ports
         self._job = job
-        self._course = Course(routes, ports, job, exchange, show)
+        self._course = Course(routes, ports, job, exchange, ends_at, show)
         self._wait_ends_at = ports.monotonic() + job.wait
         self.trail: list[Entry] = []
 

@@ -11,6 +11,7 @@ import asyncio
 import resource
 import ssl
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from io import BytesIO
@@ -49,8 +50,8 @@ class _Door(NamedTuple):
 
 
 class AsyncWire:
-    """Connections of one event loop. A call beyond ``most``, which file descriptors limit, waits for its turn
-    before its own limit begins: what waits here says nothing about the provider.
+    """Connections of one event loop. A call beyond ``most``, which file descriptors limit, waits for its
+    turn; when it runs out of time after that, it says nothing about the provider.
     """
 
     def __init__(self, most: int | None = None) -> None:
@@ -60,11 +61,11 @@ class AsyncWire:
         self._doors: dict[str, _Door] = {}
 
     async def send(self, call: Call, timeout: float) -> Reply:  # noqa: ASYNC109 - it covers the whole call
-        """The whole reply. Raises WireError; ``timeout`` in seconds covers everything but the turn."""
-        await self._turn(call, timeout)
+        """The whole reply. Raises WireError; ``timeout`` in seconds covers everything."""
+        waited = await self._turn(call, timeout)
         try:
-            with wire_errors(call):
-                async with asyncio.timeout(timeout):
+            with _own_delay(call, waited), wire_errors(call):
+                async with asyncio.timeout(timeout - waited):
                     with closing(await self._head(call)) as reply:
                         body = await _Body(call, reply.content).rest()
                         return Reply(reply.status, headers_from(reply.raw_headers), body)
@@ -72,13 +73,13 @@ class AsyncWire:
             self._turns.release()
 
     async def open(self, call: Call, timeout: float) -> AsyncLiveReply:  # noqa: ASYNC109 - as above
-        """A reply whose head is here. Raises WireError; ``timeout`` in seconds covers everything up to there
-        but the turn, which the reply holds until whoever opened it closes it.
+        """A reply whose head is here. Raises WireError; ``timeout`` in seconds covers everything up to there.
+        The reply holds its turn until whoever opened it closes it.
         """
-        await self._turn(call, timeout)
+        waited = await self._turn(call, timeout)
         try:
-            with wire_errors(call):
-                async with asyncio.timeout(timeout):
+            with _own_delay(call, waited), wire_errors(call):
+                async with asyncio.timeout(timeout - waited):
                     reply = await self._head(call)
         except BaseException:
             self._turns.release()
@@ -93,13 +94,19 @@ class AsyncWire:
         # asyncio closes the transports of calls that were stopped one turn of the loop later.
         await asyncio.sleep(0)
 
-    async def _turn(self, call: Call, timeout: float) -> None:  # noqa: ASYNC109 - as above
+    async def _turn(self, call: Call, timeout: float) -> float:  # noqa: ASYNC109 - as above
+        """The seconds that were waited for it."""
+        if not self._turns.locked():
+            await self._turns.acquire()
+            return 0.0
+        started = time.monotonic()
         try:
             async with asyncio.timeout(timeout):
                 await self._turns.acquire()
         except TimeoutError as error:
             text = f"{host_of(call)}: not asked, no turn in time among {self._most} calls at once (ulimit -n)"
             raise WireError("turn", text) from error
+        return time.monotonic() - started
 
     async def _head(self, call: Call) -> aiohttp.ClientResponse:
         door = self._doors.get(call.url) or self._door(call.url)
@@ -222,6 +229,18 @@ async def _request(call: Call, door: _Door) -> aiohttp.ClientResponse:
 def _with_credentials(proxy: httpx.Proxy) -> URL:
     user, password = proxy.auth or (None, None)
     return URL(str(proxy.url)).with_user(user).with_password(password)
+
+
+@contextmanager
+def _own_delay(call: Call, waited: float) -> Iterator[None]:
+    """Who had to wait for a turn had less time than the provider is judged by."""
+    try:
+        yield
+    except WireError as error:
+        if error.cause != "timeout" or not waited:
+            raise
+        text = f"{host_of(call)}: no answer in time, after {waited:.2g} s for a turn (ulimit -n)"
+        raise WireError("turn", text) from error
 
 
 @contextmanager

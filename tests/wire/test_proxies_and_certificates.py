@@ -229,3 +229,25 @@ def test_a_call_that_had_no_turn_says_so():
     with silent, pytest.raises(WireError, match=r"far\.invalid:1: not asked, no turn in time") as raised:
         asyncio.run(crowd())
     assert raised.value.cause == "turn"
+
+
+def test_a_call_that_ran_out_of_time_after_it_had_to_wait_says_so_too():
+    silent = socket.create_server(("127.0.0.1", 0))
+    url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+
+    async def crowd():
+        wire = AsyncWire(most=1)
+        busy = asyncio.create_task(wire.send(Call("GET", url, {}), 60))
+        await asyncio.sleep(0)
+        late = asyncio.create_task(wire.send(Call("GET", url, {}), 0.5))
+        await asyncio.sleep(0)
+        busy.cancel()
+        try:
+            await late
+        finally:
+            await asyncio.gather(busy, return_exceptions=True)
+            await wire.close()
+
+    with silent, pytest.raises(WireError, match=r"after .* s for a turn") as raised:
+        asyncio.run(crowd())
+    assert raised.value.cause == "turn"
