@@ -61,6 +61,11 @@ class Veil:
         self.held = text[start:]
         return text[:start]
 
+    @property
+    def hides(self) -> bool:
+        """Whether what is held back tells something of the key."""
+        return len(self.held) >= SHORTEST
+
     def rest(self) -> str:
         """What is held back at the end of the text, and is no key."""
         held, self.held = self.held, ""

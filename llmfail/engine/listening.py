@@ -96,9 +96,9 @@ class _Hearing:
                     else:
                         return await self._last(event)
         except _Silent as silent:
-            return replace(self._broken(WireError("timeout", str(silent))), is_slow=True)
+            return replace(await self._broken(WireError("timeout", str(silent))), is_slow=True)
         except WireError as error:
-            return self._broken(error)
+            return await self._broken(error)
 
     async def _next(self, ends_at: float) -> bytes:
         """More of the body. Raises _Silent when a token is overdue, WireError when the time is over."""
@@ -144,9 +144,9 @@ class _Hearing:
                 head = Reply(self._live.status, self._live.headers, b"")
                 outcome = classify.of_reply(head, payload, self._ports.wall(), self._endpoint.key)
                 assert outcome is not None, "an error event is an error"
-                return self._half(outcome, told=True)
+                return await self._half(outcome, told=True)
             case Broken(error):
-                return self._broken(error)
+                return await self._broken(error)
 
     async def _linger(self) -> None:
         """A connection whose reply was read to its end can be used again."""
@@ -155,12 +155,14 @@ class _Hearing:
             while await self._live.read(ends_at - self._ports.monotonic()):
                 pass
 
-    def _broken(self, error: WireError | MalformedReply) -> Reading:
+    async def _broken(self, error: WireError | MalformedReply) -> Reading:
         outcome = replace(classify.of_failure(error, self._endpoint.key), status=self._live.status)
-        return self._half(outcome, told=False)
+        return await self._half(outcome, told=False)
 
-    def _half(self, outcome: Outcome, *, told: bool) -> Reading:
-        """What was said of an answer, as far as it could be shown: the beginning of a key stays hidden."""
+    async def _half(self, outcome: Outcome, *, told: bool) -> Reading:
+        """What was said of an answer, as far as it can be shown: the beginning of a key stays hidden."""
+        if self._ear.voice.spoke and not self._veil.hides:
+            await self._ear.voice.say(self._veil.rest())
         reading = broken(self._exchange, self._endpoint, outcome, self._partial(), told=told)
         if not isinstance(reading.answer, Completion):
             return reading

@@ -332,6 +332,18 @@ def test_the_beginning_of_a_key_that_is_cut_off_is_not_shown(stage):
         assert "".join(pieces) == receipt.partial == "it is "
 
 
+@pytest.mark.parametrize("text", ["half a k", "half a key-of", "half 6", "half a2"])
+def test_half_an_answer_is_shown_to_its_last_character(stage, text):
+    """Although a key may begin so, or be written so."""
+    pieces, receipt = stage({"a": [Live(chunk(text), CUT)]}).shown()
+    assert "".join(pieces) == receipt.partial == text
+
+
+def test_what_only_may_begin_a_key_is_not_shown_before_another_takes_over(stage):
+    pieces, receipt = stage({"a": [Live(chunk("k"), CUT)], "b": [streamed("good")]}).shown()
+    assert "".join(pieces) == receipt.answer == "good"
+
+
 class TestMoney:
     def test_a_count_that_came_is_what_counts(self, stage):
         _, receipt = stage({"a": [streamed("x")]}, more=PRICED).shown()
