@@ -60,13 +60,16 @@ class Waiting:
 
 
 class ThreadedKeeper:
-    """The thread is its own, because those of the event loop may all be waiting for a name server."""
+    """The thread is its own, because those of the event loop may all be waiting for a name server. Several
+    event loops may ask, at once or one after another.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="llmfail-store")
         self._waiting: list[Waiting] = []
         self._lock = Lock()
+        self._beginner: asyncio.AbstractEventLoop | None = None
         self._is_aside = False
 
     async def read(self, keys: Sequence[str]) -> tuple[Values, float]:
@@ -83,8 +86,10 @@ class ThreadedKeeper:
         waiting = Waiting(Update(keys, change), loop)
         with self._lock:
             self._waiting.append(waiting)
-            is_first = len(self._waiting) == 1 and not self._is_aside
-        if is_first:
+            begins = not self._is_aside and (self._beginner is None or not self._beginner.is_running())
+            if begins:
+                self._beginner = loop
+        if begins:
             loop.call_soon(self._begin, loop)
         found: R | Failed = await waiting.result()
         if isinstance(found, Failed):
@@ -104,37 +109,66 @@ class ThreadedKeeper:
 
     def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
         """Make what waits, or leave it to the thread."""
-        group = self._waiting[:MOST]
+        group = self._group()
         try:
-            results = update(self._store, [one.update for one in group], waits=False)
+            if group:
+                _tell(group, update(self._store, [one.update for one in group], waits=False), here=loop)
         except StoreError:
+            self._leave_aside(group)
+        except BaseException:
+            failed = Failed(StoreError(f"the {self._store.name} store was interrupted"))
+            _tell(group, [failed] * len(group), here=loop)
+            raise
+        finally:
+            if self._goes_on():
+                loop.call_soon(self._begin, loop)
+
+    def _leave_aside(self, group: list[Waiting]) -> None:
+        with self._lock:
+            self._waiting[:0] = group
             self._is_aside = True
+        try:
             self._thread.submit(self._work)
-            return
-        del self._waiting[:MOST]
-        if self._waiting:
-            loop.call_soon(self._begin, loop)
-        _tell(loop, group, results)
+        except RuntimeError:  # no thread can be had: there are too many, or the program is about to end
+            self._work()
 
     def _work(self) -> None:
         """In the thread."""
         while group := self._group():
-            results = update(self._store, [one.update for one in group])
-            for loop in {one.loop for one in group}:
-                with suppress(RuntimeError):  # it has ended, and with it whoever waited
-                    loop.call_soon_threadsafe(_tell, loop, group, results)
+            _tell(group, update(self._store, [one.update for one in group]))
 
     def _group(self) -> list[Waiting]:
+        """What is to be made next."""
         with self._lock:
             group, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
-            self._is_aside = bool(group)
+            self._is_aside = self._is_aside and bool(group)
         return group
 
+    def _goes_on(self) -> bool:
+        """Whether there is more to be made in the loop."""
+        with self._lock:
+            goes_on = bool(self._waiting) and not self._is_aside
+            if not goes_on:
+                self._beginner = None
+        return goes_on
 
-def _tell(loop: asyncio.AbstractEventLoop, group: Sequence[Waiting], results: Sequence[Any]) -> None:
-    for one, result in zip(group, results, strict=True):
-        if one.loop is loop:
-            one.tell(result)
+
+def _tell(
+    group: Sequence[Waiting], results: Sequence[Any], here: asyncio.AbstractEventLoop | None = None
+) -> None:
+    """Each in its own event loop."""
+    for loop in {one.loop for one in group}:
+        told = [(one, result) for one, result in zip(group, results, strict=True) if one.loop is loop]
+        if loop is here:
+            _tell_here(told)
+            continue
+        with suppress(RuntimeError):  # it has ended, and with it whoever waited
+            loop.call_soon_threadsafe(_tell_here, told)
+
+
+def _tell_here(told: Sequence[tuple[Waiting, object]]) -> None:
+    for one, result in told:
+        one.tell(result)
 
 
 def _put_off(stopped: asyncio.CancelledError) -> None:

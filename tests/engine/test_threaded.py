@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -132,6 +133,55 @@ def test_a_loop_that_ended_in_the_middle_is_no_obstacle_to_the_next(disk):
         asyncio.run(leave())
     asyncio.run(keeper.update(*append("2")))
     assert text(disk) == "12"
+
+
+def test_a_loop_that_ended_before_it_began_is_no_obstacle_either(disk):
+    keeper, asked = ThreadedKeeper(disk), []
+
+    async def leave(loop):
+        """The update is asked for in the last turn of the loop."""
+        loop.call_soon(lambda: asked.append(loop.create_task(keeper.update(*append("1")))))
+        await asyncio.sleep(0)
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(leave(loop))
+    assert asyncio.run(asyncio.wait_for(keeper.update(*append("2")), 10)) == "2"
+    loop.run_until_complete(*asked)
+    loop.close()
+    assert text(disk) == "12"
+
+
+def test_two_loops_may_ask_at_once(disk):
+    keeper = ThreadedKeeper(disk)
+
+    async def ask(letter):
+        for _ in range(100):
+            await asyncio.wait_for(keeper.update(*append(letter)), 10)
+
+    disk.update([], lambda _values, _now: ({}, None))
+    with ThreadPoolExecutor(2) as threads:
+        for asked in [threads.submit(asyncio.run, ask(letter)) for letter in "12"]:
+            asked.result()
+    assert sorted(text(disk)) == ["1"] * 100 + ["2"] * 100
+
+
+def test_where_no_thread_can_be_had_the_loop_waits_itself(disk):
+    keeper = ThreadedKeeper(disk)
+    keeper._thread.shutdown()  # as the end of the main thread does
+    assert asyncio.run(asyncio.wait_for(keeper.update(*append("1")), 10)) == "1"
+
+
+def test_who_interrupts_the_loop_leaves_nobody_waiting(disk):
+    def interrupt(_values, _now):
+        raise KeyboardInterrupt
+
+    async def ask():
+        keeper = ThreadedKeeper(disk)
+        await keeper.unbroken(keeper.update([], interrupt), writes=True)
+
+    disk.update([], lambda _values, _now: ({}, None))
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(ask())
 
 
 def test_a_store_that_is_free_needs_no_thread(disk):
