@@ -72,8 +72,8 @@ WireCause = Literal[
 
 class WireError(LlmfailError):
     """No whole reply. ``cause``: name resolution, no route, refused, reset or closed before a reply, TLS,
-    out of time, cut in the middle of the body, no turn among too many calls of our own, out of time because
-    this process stood still, anything else.
+    out of time, cut in the middle of the body, never sent for want of a turn among too many calls of our own,
+    out of time because this process stood still or kept the call waiting, anything else.
     """
 
     def __init__(self, cause: WireCause, text: str) -> None:

@@ -233,14 +233,14 @@ def _with_credentials(proxy: httpx.Proxy) -> URL:
 
 @contextmanager
 def _own_delay(call: Call, waited: float) -> Iterator[None]:
-    """Who had to wait for a turn had less time than the provider is judged by."""
+    """Who had to wait for a turn had less time than the provider is judged by. It may have been sent."""
     try:
         yield
     except WireError as error:
         if error.cause != "timeout" or not waited:
             raise
         text = f"{host_of(call)}: no answer in time, after {waited:.2g} s for a turn (ulimit -n)"
-        raise WireError("turn", text) from error
+        raise WireError("standstill", text) from error
 
 
 @contextmanager

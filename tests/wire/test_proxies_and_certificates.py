@@ -12,6 +12,8 @@ import pytest
 
 from llmfail.core.errors import UsageError, WireError
 from llmfail.core.model import Call
+from llmfail.core.outcome import Kind, Outcome
+from llmfail.engine.exchange import Reading, unanswered
 from llmfail.wire.aio import AsyncWire
 from llmfail.wire.blocking import Wire
 from llmfail.wire.environment import is_loopback
@@ -250,4 +252,5 @@ def test_a_call_that_ran_out_of_time_after_it_had_to_wait_says_so_too():
 
     with silent, pytest.raises(WireError, match=r"after .* s for a turn") as raised:
         asyncio.run(crowd())
-    assert raised.value.cause == "turn"
+    was_sent = Reading(Outcome(Kind.CANCELLED, str(raised.value)), free=False)
+    assert unanswered(raised.value, None) == was_sent
