@@ -118,8 +118,10 @@ class _Hearing:
 
     def _require_time(self, ends_at: float) -> None:
         """A piece may hold any number of tokens. Raises WireError."""
-        if self._ports.monotonic() > self._end(ends_at):
-            raise WireError("timeout", f"{urlsplit(self._endpoint.base_url).netloc}: no end in time")
+        end, now = self._end(ends_at), self._ports.monotonic()
+        if now > end:
+            late = WireError("timeout", f"{urlsplit(self._endpoint.base_url).netloc}: no end in time")
+            raise explained(late, end, now)
 
     def _silence(self) -> str:
         patience = self._ear.patience

@@ -73,9 +73,12 @@ class Live:
 
 @dataclass
 class StoodStill:
-    """The process did, for so many seconds beyond whatever it waits for."""
+    """The process did, for so many seconds beyond whatever it waits for, and finds ``then`` once it goes on;
+    without that, that its time is over.
+    """
 
     seconds: float
+    then: bytes = b""
 
 
 class _Playing:
@@ -96,6 +99,8 @@ class _Playing:
         word = self._left.pop(0) if self._left else b""
         if isinstance(word, StoodStill):
             self._stage.now += timeout + word.seconds
+            if word.then:
+                return word.then
             raise WireError("timeout", "late")
         if isinstance(word, BaseException):
             raise word

@@ -259,6 +259,15 @@ def test_nobody_is_to_blame_while_this_process_stands_still(stage, before):
     assert receipt.trail[0].note == "this process stood still while the call was under way"
 
 
+def test_nor_where_a_token_has_come_meanwhile(stage):
+    played = stage(
+        {"a": [Live(StoodStill(60.0, then=chunk(delta={"reasoning": "hm"})))]}, feature=", timeout: 5s"
+    )
+    _, receipt = played.shown(targets=(Target("a", "one"),))
+    assert outcomes(receipt) == ["cancelled"]
+    assert receipt.trail[0].note == "this process stood still while the call was under way"
+
+
 def test_a_flood_of_tokens_in_one_piece_ends_in_time_too(stage):
     flood = Live(b"".join([chunk("x")] * 10_000))
     played = stage({"a": [flood]}, ticks=0.01, feature=", timeout: 10s, deadline: 10s")
