@@ -58,9 +58,11 @@ class File:
 
     def run_if_free(self, work: Work[T]) -> T:
         """The same, for who can wait neither for another's work nor for a file to be made or mended."""
-        if self._connection is None:
-            raise Locked(f"{self.path} is not open yet; try again")
         with self._my_turn(0):
+            with mapped(self.path):
+                is_open = self._connection is not None and identify(self.path) == self._identity
+            if not is_open:
+                raise Locked(f"{self.path} is not open yet; try again")
             return self._once(work)
 
     def look(self, work: Work[T], nothing: T) -> T:

@@ -31,7 +31,7 @@ class Failed(Struct, frozen=True):
 
 def update(store: Store, updates: Sequence[Update], *, waits: bool = True) -> list[Any]:
     """The result of each, or how it failed, in their order. Raises StoreError, and has done nothing, where it
-    ``waits`` for nobody and the store is not free.
+    ``waits`` for nobody and the store is not free, or more than one transaction is needed.
     """
     keys = list(dict.fromkeys(key for one in updates for key in one.keys))
     try:
@@ -40,8 +40,12 @@ def update(store: Store, updates: Sequence[Update], *, waits: bool = True) -> li
         if not waits:
             raise
         return [Failed(error)] * len(updates)
-    except Exception as error:  # noqa: BLE001 - such as a text that cannot be encoded: one is to blame
-        return [Failed(error)] if len(updates) == 1 else [update(store, [one])[0] for one in updates]
+    except Exception as error:  # such as a text that cannot be encoded: one is to blame
+        if len(updates) == 1:
+            return [Failed(error)]
+        if not waits:
+            raise StoreError("one of several updates cannot be made; each needs a try of its own") from error
+        return [update(store, [one])[0] for one in updates]
 
 
 def _together(updates: Sequence[Update], values: Values, now: float) -> tuple[Writes, list[Any]]:

@@ -85,6 +85,14 @@ def test_nothing_is_touched_before_the_first_verb(directory):
     assert not directory.exists()
 
 
+def test_who_cannot_wait_makes_no_file_anew(disk, directory):
+    disk.update([], lambda _values, _now: ({}, None))
+    (directory / "state.sqlite3").unlink()
+    with pytest.raises(StoreError, match="not open yet"):
+        disk.update([], lambda _values, _now: ({}, None), waits=False)
+    assert not (directory / "state.sqlite3").exists()
+
+
 def test_directory_and_files_are_for_their_owner_only(disk, directory):
     before = os.umask(0)
     try:

@@ -77,6 +77,13 @@ def test_one_whose_text_nothing_can_store_stops_nobody(disk):
     assert disk.read(["a", "b"])[0] == {"a": "1", "b": "2"}
 
 
+def test_who_waits_for_nobody_does_not_try_one_by_one(disk):
+    update(disk, [append("1", "a")])
+    with pytest.raises(StoreError, match="a try of its own"):
+        update(disk, [append("2", "a"), append("\ud800", "b")], waits=False)
+    assert disk.read(["a"])[0] == {"a": "1"}
+
+
 def test_nobody_else_sees_a_part_of_them(disk, tmp_path):
     other = Disk(tmp_path / "state", 5)
     look = Update([], lambda _values, _now: ({}, other.read(["a"])[0]))
