@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 0.5
 """Seconds before anything moves."""
-_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\ud800-\udfff]")
+_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def say(text: str, *, quiet: bool = False) -> None:
