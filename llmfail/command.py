@@ -123,14 +123,18 @@ def _asked(argv: Sequence[str], text: str, limit: _Limit, directory: Path) -> st
 
 def _start(argv: Sequence[str], directory: Path) -> Popen[bytes]:
     """A name with a slash is looked for in the directory, since it is there that the program begins."""
+    from signal import SIG_SETMASK, SIG_UNBLOCK, SIGPIPE, pthread_sigmask  # noqa: PLC0415 - start-up
     from subprocess import PIPE, Popen  # noqa: PLC0415 - start-up
 
+    before = pthread_sigmask(SIG_UNBLOCK, {SIGPIPE})  # which a program expects, and this thread need not
     try:
         return Popen(  # noqa: S603 - the argv is the user's own, and no shell sees it
             argv, bufsize=0, stdin=PIPE, stdout=PIPE, stderr=PIPE, cwd=directory, start_new_session=True
         )
     except ValueError as error:
         raise _Failed(f"cannot be run: {error}") from None
+    finally:
+        pthread_sigmask(SIG_SETMASK, before)
 
 
 def _end(process: Popen[bytes]) -> None:

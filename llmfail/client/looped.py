@@ -12,14 +12,11 @@ from threading import Event, Thread
 
 from llmfail.client.lines import AsyncLine
 from llmfail.client.opened import Opened
-from llmfail.client.streams import Pieces
+from llmfail.client.streams import AHEAD, Pieces
 from llmfail.core.ask import Ask
 from llmfail.core.receipt import Receipt
 from llmfail.engine import ports
 from llmfail.engine.engine import Engine
-
-AHEAD = 64
-"""Pieces that may wait for their listener."""
 
 
 def looped(opened: Opened, ask: Ask, *, shown: bool) -> Pieces:
@@ -27,7 +24,8 @@ def looped(opened: Opened, ask: Ask, *, shown: bool) -> Pieces:
     while waiting for one stops the ask, and waits until it is settled.
     """
     loop = _Loop(opened, ask, shown=shown)
-    thread = Thread(target=loop.run, name="llmfail-loop")
+    # A caller that ends without closing what it began is not kept from ending.
+    thread = Thread(target=loop.run, name="llmfail-loop", daemon=True)
     try:
         thread.start()
         while (piece := loop.said.get()) is not None:
@@ -99,6 +97,5 @@ class _Loop:
             await line.close()
 
     async def _show(self, piece: str) -> None:
-        """Who listens slowly is not told more and more."""
         await self._room.acquire()
         self.said.put(piece)

@@ -12,6 +12,8 @@ from llmfail.engine.ports import Show
 if TYPE_CHECKING:
     import asyncio
 
+AHEAD = 64
+"""Pieces that may wait for their listener: who listens slowly is not told more and more."""
 Pieces = Generator[str, None, Receipt]
 """The pieces of an answer, and what became of it."""
 Work = Callable[[Show], Coroutine[Any, Any, Receipt]]
@@ -65,8 +67,10 @@ class AsyncAnswering:
         if self._task is not None:
             return
         said: asyncio.Queue[str | None] = asyncio.Queue()
+        room = asyncio.Semaphore(AHEAD)
 
         async def show(piece: str) -> None:
+            await room.acquire()
             said.put_nowait(piece)
 
         self._task = asyncio.ensure_future(self._work(show))
@@ -76,6 +80,7 @@ class AsyncAnswering:
             while (piece := await said.get()) is not None:
                 shown = True
                 yield piece
+                room.release()
             self.receipt = self._task.result()
         finally:
             await self.close()

@@ -59,7 +59,7 @@ async def listen(
             if not 200 <= live.status < 300:
                 return read(exchange, endpoint, await _whole(ports, live, begun_by), ports.wall())
             hearing = _Hearing(ports, exchange, endpoint, live, ear)
-            return await hearing.out(first_by, ends_at)
+            return await hearing.out(first_by + live.waited, ends_at)
         finally:
             await live.close()
     except WireError as error:
@@ -109,6 +109,8 @@ class _Hearing:
             why = explained(error, min(self._due, end), self._ports.monotonic())
             if why.cause == "timeout" and self._due < end:
                 raise _Silent(self._silence()) from error
+            if why.cause == "timeout" and self._live.waited:
+                raise WireError("standstill", "its time went by while it waited for a turn") from error
             raise why from error
 
     def _end(self, ends_at: float) -> float:

@@ -50,6 +50,11 @@ class LiveReply(Protocol):
     @property
     def headers(self) -> Mapping[str, str]: ...
 
+    @property
+    def waited(self) -> float:
+        """Seconds that passed before it was sent, waiting for a turn of our own."""
+        ...
+
     async def read(self, timeout: float) -> bytes:  # noqa: ASYNC109 - the wire keeps to it
         """The next piece, within so many seconds; empty once the body is over. Raises WireError."""
         ...
@@ -220,6 +225,8 @@ class AsyncWire(Protocol):
 
 class _Heard:
     """The reply of a wire that blocks, as the engine reads it."""
+
+    waited = 0.0
 
     def __init__(self, reply: BlockingReply) -> None:
         self.status = reply.status

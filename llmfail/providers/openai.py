@@ -118,11 +118,6 @@ def events() -> Stream:
     return Stream(ChunkFold(), decode)
 
 
-def _is_first(choice: Mapping[str, Any]) -> bool:
-    """One answer is asked for; a server that gives several says which is which."""
-    return not choice.get("index")
-
-
 _UNREAD = ("content", "reasoning_content", "reasoning", "tool_calls", "refusal")
 """Where a model says something; all but the text of the first is not for the reader."""
 
@@ -136,6 +131,7 @@ class ChunkFold:
         self._refusal: list[str] = []
         self._finish = ""
         self._model = self._tier = ""
+        self._index: int | None = None
         self._usage: Mapping[str, Any] = {}
 
     def add(self, event: dict[str, Any]) -> str | None:
@@ -144,13 +140,19 @@ class ChunkFold:
         self._usage = (
             mapping(event.get("usage")) or mapping(mapping(event.get("x_groq")).get("usage")) or self._usage
         )
-        choice: Mapping[str, Any] = next(filter(_is_first, mappings(event.get("choices"))), {})
+        choice: Mapping[str, Any] = next(filter(self._is_ours, mappings(event.get("choices"))), {})
         delta = mapping(choice.get("delta"))
         self._finish = text(choice.get("finish_reason")) or self._finish
         self.ended = bool(self._finish)
         self._refusal.append(text(delta.get("refusal")))
         said = self._text.add(_content(delta.get("content")))
         return said if said or any(delta.get(name) for name in _UNREAD) else None
+
+    def _is_ours(self, choice: Mapping[str, Any]) -> bool:
+        """One answer is asked for; of several, which a server numbers, the one that began first is read."""
+        index = number if isinstance(number := choice.get("index"), int) else None
+        self._index = index if self._index is None else self._index
+        return index in {None, self._index}
 
     def message(self) -> dict[str, Any]:
         message = {"content": str(self._text), "refusal": "".join(self._refusal)}

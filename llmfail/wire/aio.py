@@ -84,7 +84,7 @@ class AsyncWire:
         except BaseException:
             self._turns.release()
             raise
-        return AsyncLiveReply(call, reply, self._turns)
+        return AsyncLiveReply(call, reply, self._turns, waited)
 
     async def close(self) -> None:
         for session in self._sessions.values():
@@ -167,9 +167,14 @@ class _Body:
 
 
 class AsyncLiveReply:
-    """A reply that is read as it comes. What is not closed keeps its connection, and its turn."""
+    """A reply that is read as it comes. What is not closed keeps its connection, and its turn, for which it
+    ``waited`` so many seconds.
+    """
 
-    def __init__(self, call: Call, reply: aiohttp.ClientResponse, turns: asyncio.Semaphore) -> None:
+    def __init__(
+        self, call: Call, reply: aiohttp.ClientResponse, turns: asyncio.Semaphore, waited: float
+    ) -> None:
+        self.waited = waited
         self.status = reply.status
         self.headers = headers_from(reply.raw_headers)
         self._call = call

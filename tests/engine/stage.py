@@ -82,6 +82,8 @@ class StoodStill:
 
 
 class _Playing:
+    waited = 0.0
+
     def __init__(self, live, stage):
         self.status, self.headers = live.status, {}
         self._live, self._stage = live, stage
