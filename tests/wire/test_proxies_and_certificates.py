@@ -63,7 +63,9 @@ def closed():
 
 @contextlib.contextmanager
 def server(answer):
-    """Answers the first thing that each connection says; yields its port."""
+    """Answers the first thing that each connection says, and hears out what else it says: who closes on
+    unread bytes resets the connection. Yields its port.
+    """
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve():
@@ -73,6 +75,9 @@ def server(answer):
                     with connection:
                         connection.recv(65536)
                         connection.sendall(answer)
+                        connection.shutdown(socket.SHUT_WR)
+                        while connection.recv(65536):
+                            pass
 
         threading.Thread(target=serve, daemon=True).start()
         yield listener.getsockname()[1]
