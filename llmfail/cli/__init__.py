@@ -126,10 +126,15 @@ def _wants_traceback(arguments: list[str]) -> bool:
     return sum(one.count("v") for one in own if re.fullmatch("-[qv]+", one)) >= 2
 
 
+def heeded() -> list[signal.Signals]:
+    """The signals that ask to stop, without those that nohup and the shell's background jobs ignore."""
+    asked = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    return [number for number in asked if signal.getsignal(number) is not signal.SIG_IGN]
+
+
 def _on_stop(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup and the shell's background jobs say so
-            signal.signal(number, handler)
+    for number in heeded():
+        signal.signal(number, handler)
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:

@@ -92,8 +92,8 @@ def command(
 
     A line is a text, or an object such as {"prompt": "Say hello", "id": "greeting"} with any of feature,
     model, system, template, params, max_tokens, temperature, stop, schema, expect, timeout, deadline, wait,
-    max_cost, user, strict, queue, no_cache, refresh and no_fallback. What a line says comes before the
-    options here. Ids are unique.
+    hedge, max_cost, user, strict, queue, stream, no_cache, refresh and no_fallback. What a line says comes
+    before the options here. Ids are unique.
 
     Each line has a receipt, as `ask --json` prints it, as soon as it is answered or has failed; its "ref" is
     the line's id or its number. A line that is none has one too (error.kind "malformed_line").

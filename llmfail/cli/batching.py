@@ -14,6 +14,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from llmfail.cli import heeded
 from llmfail.cli.asking import Said, dollars_from, hedge_from, options_of
 from llmfail.cli.client import async_client_of
 from llmfail.cli.files import STANDARD_INPUT, STANDARD_OUTPUT
@@ -137,9 +138,8 @@ class Run:
             elif whole is not None:
                 whole.cancel()
 
-        for number in STOPS:
-            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup and the shell's background jobs say so
-                loop.add_signal_handler(number, stop, number)
+        for number in heeded():
+            loop.add_signal_handler(number, stop, number)
         yield
 
     async def _asks(self, defaults: dict[str, Any]) -> AsyncIterator[Ask | Receipt]:

@@ -13,7 +13,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import IO
 
-from llmfail.cli.output import emit, line_of, require_output
+from llmfail.cli.output import emit, line_of, require_output, write_all
 from llmfail.core.errors import UsageError
 from llmfail.core.lines import LONGEST, Raw, Splitter
 
@@ -77,7 +77,7 @@ def lines_to(path: Path | None, source: Path) -> Iterator[Callable[[str], None]]
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}") from error
     with file:
-        yield lambda text: _add(text, file, path)
+        yield lambda text: _add(text, file.fileno(), path)
 
 
 def _to_standard_output(text: str) -> None:
@@ -86,11 +86,9 @@ def _to_standard_output(text: str) -> None:
     Lines().write(text, lambda: None)
 
 
-def _add(text: str, file: IO[bytes], path: Path) -> None:
-    data = memoryview(line_of(text))
+def _add(text: str, file: int, path: Path) -> None:
     try:
-        while data:
-            data = data[file.write(data) :]
+        write_all(file, line_of(text))
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}") from error
 

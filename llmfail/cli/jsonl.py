@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from llmfail.cli.files import CHUNK, STANDARD_INPUT, STANDARD_OUTPUT
-from llmfail.cli.output import printable, require_output
+from llmfail.cli.output import printable, require_output, write_all
 from llmfail.core.errors import UsageError
 from llmfail.core.lines import Raw, Splitter
 
@@ -89,7 +89,7 @@ class Stream:
     async def write(self, data: bytes) -> None:
         shown = printable(data.decode()).encode() if self.for_people else data
         try:
-            await asyncio.get_running_loop().run_in_executor(self._thread, _write, self._file, shown)
+            await asyncio.get_running_loop().run_in_executor(self._thread, write_all, self._file, shown)
         except BrokenPipeError:
             raise
         except OSError as error:
@@ -110,7 +110,7 @@ class Receipts:
         if self.trouble is None:
             end = os.fstat(self._file).st_size
             try:
-                _write(self._file, data)
+                write_all(self._file, data)
             except OSError as error:
                 with suppress(OSError):
                     os.ftruncate(self._file, end)
@@ -132,7 +132,7 @@ class Receipts:
 
     def finish(self) -> None:
         """End the last line."""
-        _write(self._file, b"\n")
+        write_all(self._file, b"\n")
 
 
 @contextmanager
@@ -193,9 +193,3 @@ def _lock(path: Path, file: int) -> None:
         raise UsageError(f"another batch is writing to {path}") from None
     except OSError:
         return
-
-
-def _write(file: int, data: bytes) -> None:
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(file, rest) :]

@@ -55,6 +55,13 @@ def writing() -> Iterator[None]:
         signal.signal(signal.SIGPIPE, before)
 
 
+def write_all(file: int, data: bytes) -> None:
+    """Past any buffer, to the last byte. Raises OSError."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(file, rest) :]
+
+
 def require_output() -> None:
     """Raises UsageError where standard output can be seen to take nothing: because something is left in its
     buffer, or because not even an empty write is accepted (a closed one, one for reading, /dev/full).

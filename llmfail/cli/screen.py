@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import select
 import sys
 from contextlib import suppress
 
-from llmfail.cli.output import printable, writing
+from llmfail.cli.output import printable, write_all, writing
 from llmfail.core.errors import UsageError
 
 
@@ -43,7 +42,5 @@ class Screen:
 
     def _write(self, text: str) -> None:
         """Past the buffer, in which a terminal that takes nothing would leave something behind."""
-        data = memoryview(text.encode("utf-8", "replace"))
         with writing():
-            while data:
-                data = data[os.write(sys.stdout.fileno(), data) :]
+            write_all(sys.stdout.fileno(), text.encode("utf-8", "replace"))

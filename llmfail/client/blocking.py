@@ -84,14 +84,7 @@ class Client:
 
     def receipt(self, ask: Ask) -> Receipt:
         """The receipt, with or without an answer; raises only UsageError."""
-        stored = self._stored(ask)
-        if stored is not None:
-            return stored
-        if self._races(ask):
-            from llmfail.client.looped import looped  # noqa: PLC0415 - start-up: few asks are hedged
-
-            return _all(looped(self._opened, ask, shown=False))
-        return ports.drive(self._engine.ask(ask))
+        return _all(self._pieces(ask, shown=False))
 
     def stream(self, prompt: str | Sequence[Message], **options: Unpack[Options]) -> Answering:
         """The answer piece by piece, as it comes. Where more is expected of it than some text, it comes
@@ -101,17 +94,18 @@ class Client:
 
     def answering(self, ask: Ask) -> Answering:
         """The same for an Ask. Nothing happens before the first piece is wanted."""
-        return Answering(self._pieces(replace(ask, stream=True)))
+        return Answering(self._pieces(replace(ask, stream=True), shown=True))
 
-    def _pieces(self, ask: Ask) -> Pieces:
+    def _pieces(self, ask: Ask, *, shown: bool) -> Pieces:
+        """Where it is ``shown`` to anybody; else there are none."""
         stored = self._stored(ask)
         if stored is not None:
             return stored
         if self._races(ask):
             from llmfail.client.looped import looped  # noqa: PLC0415 - start-up: few asks are hedged
 
-            return (yield from looped(self._opened, ask, shown=True))
-        return (yield from pieces(lambda show: self._engine.ask(ask, show=show)))
+            return (yield from looped(self._opened, ask, shown=shown))
+        return (yield from pieces(lambda show: self._engine.ask(ask, show=show if shown else None)))
 
     def embed(self, *texts: str, **options: Unpack[Options]) -> Receipt:
         """One vector per text, in ``receipt.embedding.vectors``."""

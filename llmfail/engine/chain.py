@@ -101,9 +101,7 @@ async def job_of(
         ask = replace(ask, max_tokens=0)
     candidates = _usable(settings, routes, feature, ask, vectors=vectors)
     candidates, others = of_one_model(feature, ask, candidates) if vectors else (candidates, ())
-    arranged = await _arranged(feature, ask, candidates, ports)
-    tight = not ask.targets and await _is_tight(routes, feature, ask, arranged, ports)
-    ordered = arrange(arranged, "cost", Chance(at=ports.wall())) if tight else arranged
+    arranged, ordered, tight = await _ordered(routes, feature, ask, candidates, ports)
     numbers = settings.resolved(feature)
     expected = Expectation() if vectors else expectation_of(settings, feature, ask)
     stretches = numbers.first_token_timeout, numbers.stall_timeout
@@ -135,6 +133,14 @@ async def job_of(
         hedge=await _late_after(feature, ask, ordered, ports),
         others=others,
     )
+
+
+async def late_after(settings: Settings, routes: Routes, ask: Ask, ports: Ports) -> float | None:
+    """The ``hedge`` of the job of this ask, without the rest of it. Raises UsageError."""
+    feature = settings.feature(ask.feature)
+    candidates = _usable(settings, routes, feature, ask, vectors=False)
+    _, ordered, _ = await _ordered(routes, feature, ask, candidates, ports)
+    return await _late_after(feature, ask, ordered, ports)
 
 
 def _size(
@@ -202,6 +208,15 @@ def _asked_for(settings: Settings, ask: Ask) -> tuple[Fallback, ...]:
     """The targets that the caller named; a single one keeps the fallbacks of its provider."""
     fallbacks = fallbacks_of(settings, ask.targets[0]) if len(ask.targets) == 1 else ()
     return (*(Fallback(target=target) for target in ask.targets), *fallbacks)
+
+
+async def _ordered(
+    routes: Routes, feature: Feature, ask: Ask, candidates: tuple[Candidate, ...], ports: Ports
+) -> tuple[tuple[Candidate, ...], tuple[Candidate, ...], bool]:
+    """The candidates as the feature has them, as they are tried, and whether a budget says so."""
+    arranged = await _arranged(feature, ask, candidates, ports)
+    tight = not ask.targets and await _is_tight(routes, feature, ask, arranged, ports)
+    return arranged, arrange(arranged, "cost", Chance(at=ports.wall())) if tight else arranged, tight
 
 
 async def _arranged(

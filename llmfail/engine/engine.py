@@ -22,7 +22,7 @@ from llmfail.core.plan import Candidate
 from llmfail.core.receipt import Receipt, total, usd
 from llmfail.core.record import Step, together
 from llmfail.engine import book, vectors
-from llmfail.engine.chain import Job, claim_of, job_of, patience
+from llmfail.engine.chain import Job, claim_of, job_of, late_after, patience
 from llmfail.engine.course import Found
 from llmfail.engine.exchange import Exchange, completion, embedding
 from llmfail.engine.ledger import unguarded
@@ -113,16 +113,14 @@ class Engine:
 
     async def races(self, ask: Ask) -> bool:
         """Whether a second target may be asked while the first is late, which takes an event loop."""
-        onlooker = replace(self.ports, keeper=Onlooker(self.ports.keeper))
-        return (await job_of(self.settings, self._routes, ask, onlooker, previewed=True)).hedge is not None
+        return await late_after(self.settings, self._routes, ask, self._onlooking) is not None
 
     async def plan(self, ask: Ask) -> Preview:
         """What ``ask`` would do now; nothing is sent, nothing is recorded."""
         from llmfail.core.preview import Preview, step_of  # noqa: PLC0415 - start-up: an ask needs none
         from llmfail.engine.ladder import step_name  # noqa: PLC0415 - as above
 
-        onlooker = replace(self.ports, keeper=Onlooker(self.ports.keeper))
-        job = await job_of(self.settings, self._routes, ask, onlooker, previewed=True)
+        job = await job_of(self.settings, self._routes, ask, self._onlooking, previewed=True)
         moment = self.ports.wall()
         claims = [self._claim(job, place, moment) for place in range(len(job.candidates))]
         gates_of = [self._routes[candidate.target].gate for candidate in job.candidates]
@@ -202,6 +200,11 @@ class Engine:
             self.settings, self.ports, reader_of(self.ports, job.terms, job.expected), again, ends_at
         )
         return await below.descend(steps, failed, ladder.Case(job, ask, prints))
+
+    @property
+    def _onlooking(self) -> Ports:
+        """For who only wants to know."""
+        return replace(self.ports, keeper=Onlooker(self.ports.keeper))
 
     def _fingerprints(self, job: Job) -> tuple[str, ...]:
         """Of the request on each target of the chain."""

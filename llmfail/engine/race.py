@@ -55,7 +55,7 @@ class Race:
                     found = self._ended(run) or found
             return found
         finally:
-            await self._stop(self._running)
+            await self._stop()
             self._course.unused_hedges += sum(not visit.called for visit in self._hedges)
 
     async def _stored(self) -> Found | None:
@@ -134,19 +134,19 @@ class Race:
             if visit.voice is not speaker:
                 run.cancel()
 
-    async def _stop(self, running: dict[Run, Visit]) -> None:
-        """Whoever is stopped meanwhile waits for them all the same."""
+    async def _stop(self) -> None:
+        """Those that still run. Whoever is stopped meanwhile waits for them all the same."""
         stopped: asyncio.CancelledError | None = None
-        for run in running:
+        for run in self._running:
             run.cancel()
-        while any(not run.done() for run in running):
+        while any(not run.done() for run in self._running):
             try:
-                await asyncio.wait(running)
+                await asyncio.wait(self._running)
             except asyncio.CancelledError as error:
                 stopped = error
-        for run, visit in running.items():
+        for run, visit in self._running.items():
             if run.cancelled() or run.exception() is not None:
                 visit.beaten()
-        running.clear()
+        self._running.clear()
         if stopped is not None:
             raise stopped

@@ -260,7 +260,7 @@ class Visit:
         cost = 0 if reading.free else None
         if answer is not None:
             price = course.routes.prices.answered(target, answer.model)
-            told = course.routes[target].tells_cost
+            told = course.route(self.candidate).tells_cost
             cost = charge(answer, price, admitted.grant.starts_at, told=told)
         return Settlement(
             outcome=reading.outcome,

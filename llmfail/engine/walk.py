@@ -38,7 +38,6 @@ class Walk:
     def __init__(
         self, routes: Routes, ports: Ports, job: Job, exchange: Exchange, ends_at: float, show: Show | None
     ) -> None:
-        self._routes = routes
         self._ports = ports
         self._job = job
         self._course = Course(routes, ports, job, exchange, ends_at, show)
@@ -139,7 +138,7 @@ class Walk:
         if left <= 0 or not usable:
             return None
         await self._course.ledger.before_pause()
-        gates = [self._routes[one.target].gate for one in usable]
+        gates = [self._course.route(one).gate for one in usable]
         values, now = await self._ports.keeper.read([key for gate in gates for key in gate.keys])
         looks = [look(gate, values, now) for gate in gates]
         free = [gate.target for gate, one in zip(gates, looks, strict=True) if one.refusal is None]
