@@ -8,32 +8,33 @@ from typing import Annotated
 import typer
 
 from llmfail.cli.asking import Said, answered
+from llmfail.cli.declared import (
+    MaxTokens,
+    Models,
+    NoFallback,
+    Params,
+    Prompt,
+    Refresh,
+    System,
+    Temperature,
+    Template,
+    Timeout,
+    User,
+    Wait,
+)
 from llmfail.core.ask import DEFAULT_FEATURE
 
 
 def command(
     ctx: typer.Context,
-    prompt: Annotated[
-        str | None, typer.Argument(help="The prompt; '-' reads standard input.", show_default=False)
-    ] = None,
+    prompt: Prompt = None,
     feature: Annotated[
         str, typer.Option("-f", "--feature", metavar="NAME", help="What the answer is for.")
     ] = DEFAULT_FEATURE,
-    model: Annotated[
-        list[str] | None,
-        typer.Option("-m", "--model", metavar="TARGET", help="Instead of the chain; repeatable."),
-    ] = None,
-    system: Annotated[
-        str | None, typer.Option("-s", "--system", metavar="TEXT", help="System prompt.")
-    ] = None,
-    template: Annotated[
-        str | None,
-        typer.Option("-t", "--template", metavar="NAME", help="A prompt template of the configuration."),
-    ] = None,
-    param: Annotated[
-        list[str] | None,
-        typer.Option("-p", "--param", metavar="K=V", help="What $K in the template is; repeatable."),
-    ] = None,
+    model: Models = None,
+    system: System = None,
+    template: Template = None,
+    param: Params = None,
     attach: Annotated[
         list[Path] | None,
         typer.Option("-a", "--attach", metavar="FILE", help="An image or a text file; repeatable."),
@@ -49,16 +50,13 @@ def command(
             help="json, nonempty, complete or regex:RE: another answer is none; repeatable.",
         ),
     ] = None,
-    max_tokens: Annotated[int | None, typer.Option("--max-tokens", metavar="N", min=1)] = None,
-    temperature: Annotated[float | None, typer.Option("--temperature", metavar="X")] = None,
+    max_tokens: MaxTokens = None,
+    temperature: Temperature = None,
     stop: Annotated[
         list[str] | None,
         typer.Option("--stop", metavar="S", help="End the answer before this text; repeatable."),
     ] = None,
-    timeout: Annotated[
-        str | None,
-        typer.Option("--timeout", metavar="DURATION", help="How long one attempt may take: 30, 30s, 2m."),
-    ] = None,
+    timeout: Timeout = None,
     deadline: Annotated[
         str | None, typer.Option("--deadline", metavar="DURATION", help="The same for everything together.")
     ] = None,
@@ -66,7 +64,7 @@ def command(
         str | None,
         typer.Option("--max-cost", metavar="USD", help="Refuse what may cost more, all attempts together."),
     ] = None,
-    user: Annotated[str | None, typer.Option("--user", metavar="ID", help="Whose budget it goes on.")] = None,
+    user: User = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the receipt as one line of JSON.")] = False,
     output: Annotated[
         Path | None,
@@ -75,18 +73,10 @@ def command(
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Neither use a stored answer nor store this one.")
     ] = False,
-    refresh: Annotated[
-        bool,
-        typer.Option("--refresh", help="Ask a model although an answer is stored, and store the new one."),
-    ] = False,
-    no_fallback: Annotated[bool, typer.Option("--no-fallback", help="Ask the first target only.")] = False,
+    refresh: Refresh = False,
+    no_fallback: NoFallback = False,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse degraded answers.")] = False,
-    wait: Annotated[
-        str | None,
-        typer.Option(
-            "--wait", metavar="DURATION", help="When every circuit is open, wait for the first trial."
-        ),
-    ] = None,
+    wait: Wait = None,
     queue: Annotated[
         bool, typer.Option("--queue", help="When nothing can answer, keep the request for `queue run`.")
     ] = False,

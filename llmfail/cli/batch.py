@@ -9,6 +9,18 @@ import typer
 
 from llmfail.cli.asking import Said
 from llmfail.cli.batching import Typed, answered
+from llmfail.cli.declared import (
+    MaxTokens,
+    Models,
+    NoFallback,
+    Params,
+    Refresh,
+    System,
+    Temperature,
+    Template,
+    Timeout,
+    User,
+)
 from llmfail.core.ask import DEFAULT_FEATURE
 from llmfail.engine.batch import Limits
 
@@ -46,21 +58,10 @@ def command(
     feature: Annotated[
         str, typer.Option("-f", "--feature", metavar="NAME", help="What the answers are for.")
     ] = DEFAULT_FEATURE,
-    model: Annotated[
-        list[str] | None,
-        typer.Option("-m", "--model", metavar="TARGET", help="Instead of the chain; repeatable."),
-    ] = None,
-    system: Annotated[
-        str | None, typer.Option("-s", "--system", metavar="TEXT", help="System prompt.")
-    ] = None,
-    template: Annotated[
-        str | None,
-        typer.Option("-t", "--template", metavar="NAME", help="A prompt template of the configuration."),
-    ] = None,
-    param: Annotated[
-        list[str] | None,
-        typer.Option("-p", "--param", metavar="K=V", help="What $K in the template is; repeatable."),
-    ] = None,
+    model: Models = None,
+    system: System = None,
+    template: Template = None,
+    param: Params = None,
     schema: Annotated[
         Path | None, typer.Option("--schema", metavar="FILE", help="JSON Schema for the answers.")
     ] = None,
@@ -68,24 +69,18 @@ def command(
         list[str] | None,
         typer.Option("--expect", metavar="WHAT", help="json, nonempty, complete or regex:RE; repeatable."),
     ] = None,
-    max_tokens: Annotated[int | None, typer.Option("--max-tokens", metavar="N", min=1)] = None,
-    temperature: Annotated[float | None, typer.Option("--temperature", metavar="X")] = None,
-    timeout: Annotated[
-        str | None,
-        typer.Option("--timeout", metavar="DURATION", help="How long one attempt may take: 30, 30s, 2m."),
-    ] = None,
+    max_tokens: MaxTokens = None,
+    temperature: Temperature = None,
+    timeout: Timeout = None,
     deadline: Annotated[
         str | None, typer.Option("--deadline", metavar="DURATION", help="How long one line may take.")
     ] = None,
-    user: Annotated[str | None, typer.Option("--user", metavar="ID", help="Whose budget it goes on.")] = None,
+    user: User = None,
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Neither use stored answers nor store these.")
     ] = False,
-    refresh: Annotated[
-        bool,
-        typer.Option("--refresh", help="Ask a model although an answer is stored, and store the new one."),
-    ] = False,
-    no_fallback: Annotated[bool, typer.Option("--no-fallback", help="Ask the first target only.")] = False,
+    refresh: Refresh = False,
+    no_fallback: NoFallback = False,
     strict: Annotated[bool, typer.Option("--strict", help="Only a model's answer will do.")] = False,
 ) -> None:
     """Answer every line of a JSONL file, many at once.

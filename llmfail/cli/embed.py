@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from llmfail.cli.declared import Models, NoFallback, Timeout, User, Wait
 from llmfail.cli.embedding import AT_ONCE, Said, embedded
 from llmfail.core.ask import DEFAULT_FEATURE
 
@@ -19,10 +20,7 @@ def command(
     feature: Annotated[
         str, typer.Option("-f", "--feature", metavar="NAME", help="What the vectors are for.")
     ] = DEFAULT_FEATURE,
-    model: Annotated[
-        list[str] | None,
-        typer.Option("-m", "--model", metavar="TARGET", help="Instead of the chain; repeatable."),
-    ] = None,
+    model: Models = None,
     lines: Annotated[
         Path | None,
         typer.Option("--input", metavar="FILE", help="Texts as JSON lines; '-': of standard input."),
@@ -33,10 +31,7 @@ def command(
             "--concurrency", metavar="N", min=1, max=256, help="How many texts of --input are out at once."
         ),
     ] = AT_ONCE,
-    timeout: Annotated[
-        str | None,
-        typer.Option("--timeout", metavar="DURATION", help="How long one attempt may take: 30, 30s, 2m."),
-    ] = None,
+    timeout: Timeout = None,
     deadline: Annotated[
         str | None,
         typer.Option("--deadline", metavar="DURATION", help="The same for all attempts on one text."),
@@ -45,7 +40,7 @@ def command(
         str | None,
         typer.Option("--max-cost", metavar="USD", help="Refuse a text that may cost more, all attempts."),
     ] = None,
-    user: Annotated[str | None, typer.Option("--user", metavar="ID", help="Whose budget it goes on.")] = None,
+    user: User = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print receipts, one line of JSON for each text.")
     ] = False,
@@ -53,13 +48,8 @@ def command(
         Path | None,
         typer.Option("-o", "--output", metavar="FILE", help="Write the vectors there; '-': standard output."),
     ] = None,
-    no_fallback: Annotated[bool, typer.Option("--no-fallback", help="Ask the first target only.")] = False,
-    wait: Annotated[
-        str | None,
-        typer.Option(
-            "--wait", metavar="DURATION", help="When every circuit is open, wait for the first trial."
-        ),
-    ] = None,
+    no_fallback: NoFallback = False,
+    wait: Wait = None,
 ) -> None:
     """Turn texts into vectors, through the chain of a feature.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from llmfail.cli.client import client_of
+from llmfail.cli.declared import MaxTokens, Models, Prompt, System
 from llmfail.cli.options import Globals
 from llmfail.cli.output import emit_json
 from llmfail.cli.prompt import prompt_of
@@ -20,20 +21,13 @@ if TYPE_CHECKING:
 
 def command(
     ctx: typer.Context,
-    prompt: Annotated[
-        str | None, typer.Argument(help="The prompt; '-' reads standard input.", show_default=False)
-    ] = None,
+    prompt: Prompt = None,
     feature: Annotated[
         str, typer.Option("-f", "--feature", metavar="NAME", help="What the answer would be for.")
     ] = DEFAULT_FEATURE,
-    model: Annotated[
-        list[str] | None,
-        typer.Option("-m", "--model", metavar="TARGET", help="Instead of the chain; repeatable."),
-    ] = None,
-    system: Annotated[
-        str | None, typer.Option("-s", "--system", metavar="TEXT", help="System prompt.")
-    ] = None,
-    max_tokens: Annotated[int | None, typer.Option("--max-tokens", metavar="N", min=1)] = None,
+    model: Models = None,
+    system: System = None,
+    max_tokens: MaxTokens = None,
     no_fallback: Annotated[bool, typer.Option("--no-fallback", help="The first target only.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as one line of JSON.")] = False,
 ) -> None:
