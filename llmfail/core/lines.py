@@ -148,7 +148,7 @@ def read(raw: Raw) -> Line | Malformed | None:
     try:
         said = _LINE.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return malformed(number, _ref(text, number), str(error))
+        return malformed(number, _ref(text, number), _why(text, error))
     if isinstance(said, str):
         return Line(number, number, said, {})
     ref = number if said.id is None else said.id
@@ -159,6 +159,19 @@ def read(raw: Raw) -> Line | Malformed | None:
 
 def malformed(number: int, ref: Ref, why: str) -> Malformed:
     return Malformed(ref, f"line {number}: {why}")
+
+
+def _why(text: bytes, error: Exception) -> str:
+    """What is wrong with a line, in words of our own; where the library knows more, its words behind them."""
+    if isinstance(error, RecursionError):
+        return "nested too deep to be read"
+    try:
+        text.decode()
+    except UnicodeDecodeError as undecodable:
+        return f"not UTF-8 text (byte {undecodable.start})"
+    if isinstance(error, msgspec.ValidationError):
+        return f"not what a line may say: {error}"
+    return f"not JSON: {error}"
 
 
 def _ref(text: bytes, number: int) -> Ref:

@@ -8,6 +8,7 @@ nor an alias to itself gets further than this module.
 from __future__ import annotations
 
 import re
+from itertools import accumulate
 from typing import Final
 
 import yaml
@@ -24,6 +25,8 @@ except ImportError:  # pragma: no cover - PyYAML without libyaml
 
 NODES: Final = 20_000
 DEPTH: Final = 40
+_TOO_DEEP: Final = f"is nested more than {DEPTH} levels deep"
+_BRACKETS: Final = {"[": 1, "{": 1, "]": -1, "}": -1}
 OPEN, CLOSE = "\U0010fffe", "\U0010ffff"
 """What stands for ``${`` and ``}`` while YAML is parsed: two code points that are no characters."""
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*(?::-[^{}'\"\n]*)?)\}")
@@ -64,7 +67,7 @@ def parse(text: str) -> Document:
         _survey(text)
         node = yaml.compose(text, Loader=_Loader)
     except yaml.YAMLError as error:
-        raise _unreadable(error) from None
+        raise _unreadable(error, text) from None
     if node is not None:
         document.tree = _walk(document, node, ())
     return document
@@ -93,12 +96,15 @@ def _survey(text: str) -> None:
             depth -= 1
         values += isinstance(event, NodeEvent)
         if depth > DEPTH:
-            raise Unreadable(f"is nested more than {DEPTH} levels deep", _line(event))
+            raise Unreadable(_TOO_DEEP, _line(event))
         if values > NODES:
             raise Unreadable(f"has more than {NODES:,} values", _line(event))
 
 
-def _unreadable(error: yaml.YAMLError) -> Unreadable:
+def _unreadable(error: yaml.YAMLError, text: str) -> Unreadable:
+    """The C parser has a depth limit of its own, and may meet it before the first event."""
+    if max(accumulate(_BRACKETS.get(character, 0) for character in text), default=0) > DEPTH:
+        return Unreadable(_TOO_DEEP)
     problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "is not YAML"
     if "single document" in str(getattr(error, "context", "")):
         problem = "holds several documents; a configuration is one"
@@ -124,7 +130,7 @@ def _enter(document: Document, node: Node, depth: int) -> None:
     if document.nodes > NODES:
         raise Unreadable(f"grows beyond {NODES:,} values by its aliases", _line(node))
     if depth > DEPTH:
-        raise Unreadable(f"is nested more than {DEPTH} levels deep", _line(node))
+        raise Unreadable(_TOO_DEEP, _line(node))
 
 
 def _line(of: Node | Event) -> int:

@@ -140,13 +140,13 @@ class TestWhatALineSays:
         ("line", "ref", "why"),
         [
             (b"{", 2, "line 2: "),
-            (b"5", 2, "got `int`"),
-            (b'{"promt": "hi", "id": "a"}', "a", "unknown field `promt`"),
+            (b"5", 2, "not what a line may say"),
+            (b'{"promt": "hi", "id": "a"}', "a", "promt"),
             (b'{"prompt": "hi", "id": "a", "temperature": -1}', "a", "temperature must be"),
             (b'{"prompt": "hi", "timeout": "soon"}', 2, "timeout: expected a duration"),
             (b'{"prompt": "hi", "model": "nobody"}', 2, "provider/model"),
             (b'{"prompt": "hi", "id": 1}', 2, "1 is the id or the number of an earlier line"),
-            (b'"\xff"', 2, "utf-8"),
+            (b'"\xff"', 2, "not UTF-8 text (byte 1)"),
             (b'"' + b"x" * LONGEST + b'"', 2, "longer than 20 MiB"),
         ],
     )
