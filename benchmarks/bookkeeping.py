@@ -12,19 +12,26 @@ from pathlib import Path
 from msgspec.structs import replace
 from pairs import compare
 
-from llmfail.core import gate as gates
-from llmfail.core import tokens, usage
-from llmfail.core.allowance import Claim
-from llmfail.core.ask import question
-from llmfail.core.breaker import Rules
-from llmfail.core.budget import Cover
-from llmfail.core.gate import Gate, Settlement
+from llmfail.core.admission import gate as gates
+from llmfail.core.admission.breaker import Rules
+from llmfail.core.admission.budget import Cover
+from llmfail.core.admission.gate import Gate, Settlement
+from llmfail.core.admission.rate_limit import Limit
+from llmfail.core.admission.reservation import Claim
+from llmfail.core.classification.outcome import Kind, Outcome
 from llmfail.core.model import Request, Target, Usage
-from llmfail.core.outcome import Kind, Outcome
-from llmfail.core.pricing import Rate, Rates
-from llmfail.core.rate import Limit
-from llmfail.core.record import Names, Write, dump, recall, together
-from llmfail.core.usage import Use
+from llmfail.core.pricing import usage_record
+from llmfail.core.pricing.price import Rate, Rates
+from llmfail.core.pricing.usage_record import Use
+from llmfail.core.records.record import (
+    Names,
+    Write,
+    dump,
+    recall,
+    together,
+)
+from llmfail.core.request.ask import question
+from llmfail.core.tokens import token_bounds
 from llmfail.store.disk import Disk
 
 CALLS = 200
@@ -50,7 +57,7 @@ CLAIM = Claim(
     call="",
     lasts=90.0,
     feature="default",
-    size=tokens.size_of(Request(question("Say hello"))),
+    size=token_bounds.size_of(Request(question("Say hello"))),
     output=2000,
     rates=Rates(Rate(2_000_000), Rate(10_000_000)),
     covers=COVERS,
@@ -69,7 +76,7 @@ def main() -> int:
             for _ in range(CALLS):
                 claim = replace(CLAIM, call=str(next(numbers)))
                 admitted = disk.update(GATE.keys_with(claim), partial(gates.admit, GATE, claim))
-                counted = usage.step("2026-11-21", USE)
+                counted = usage_record.step("2026-11-21", USE)
                 step = together([gates.settle(GATE, admitted, PAID), counted])
                 disk.update(step.keys, lambda values, now, step=step: (step.change(values, now), None))
 

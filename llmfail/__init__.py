@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from llmfail._version import __version__
+
 if TYPE_CHECKING:
     from llmfail.client.aio import AsyncClient
     from llmfail.client.blocking import Client
@@ -23,8 +25,6 @@ if TYPE_CHECKING:
     from llmfail.core.model import Attachment, Message, Target
     from llmfail.core.receipt import Receipt
 
-__version__ = "0.1.0"
-
 __all__ = [
     "AskError",
     "AsyncClient",
@@ -42,6 +42,7 @@ __all__ = [
     "Target",
     "Unavailable",
     "UsageError",
+    "__version__",
 ]
 
 _HOMES = (

@@ -1,5 +1,5 @@
 """``python -m llmfail``."""
 
-from llmfail.cli import main
+from llmfail.cli.main import main
 
 main()

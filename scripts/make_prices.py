@@ -15,8 +15,8 @@ from pathlib import Path
 import genai_prices
 from genai_prices.data import providers
 
-from llmfail.core.catalogue import PROVIDERS
-from llmfail.prices.catalogue import PACKAGED, Index, read
+from llmfail.core.pricing.catalogue import PROVIDERS
+from llmfail.prices.catalogue_file import PACKAGED, Index, read
 from llmfail.prices.facts import ai21, facts_of
 from llmfail.prices.generate import listings, newest
 from llmfail.prices.write import write

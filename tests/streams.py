@@ -20,7 +20,7 @@ from events import FORMATS
 
 from llmfail.core.model import Reply
 from llmfail.simulator.http1 import Reader, whole
-from llmfail.simulator.seen import Seen, read_document, route
+from llmfail.simulator.recorded_request import Seen, read_document, route
 
 APIS = {"anthropic": "anthropic", "google": "gemini", "vertex": "vertex"}
 """What a provider speaks, by its name; any other speaks OpenAI's format."""

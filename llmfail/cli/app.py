@@ -13,10 +13,10 @@ from typing import Annotated, cast
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from llmfail import __version__
-from llmfail.cli import COMPLETION
-from llmfail.cli.options import globals_from
-from llmfail.cli.output import emit
+from llmfail._version import __version__
+from llmfail.cli.arguments.global_options import globals_from
+from llmfail.cli.io.output import emit
+from llmfail.cli.main import COMPLETION
 
 COMMANDS = {
     "ask": "Answer one prompt through the fallback chain of a feature.",
@@ -64,7 +64,7 @@ def command_line(arguments: Sequence[str], environ: Mapping[str, str]) -> TyperG
 
 
 def _load(app: typer.Typer, name: str, line: str) -> None:
-    module = import_module(f"llmfail.cli.{name.replace('-', '_')}")
+    module = import_module(f"llmfail.cli.commands.{name.replace('-', '_')}")
     if name in GROUPS:
         app.add_typer(module.app, name=name, help=line)
     else:

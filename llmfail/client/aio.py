@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from msgspec.structs import replace
 
-from llmfail.client import verbs
-from llmfail.client.lines import AsyncLine
-from llmfail.client.opened import holdings, open_
+from llmfail.client import shared
+from llmfail.client.connections import AsyncLine
 from llmfail.client.options import Options, ask_of, texts_of
+from llmfail.client.resources import holdings, open_
 from llmfail.client.streams import AsyncAnswering
 from llmfail.core.model import Message
 from llmfail.core.receipt import Receipt
-from llmfail.engine import ports
 from llmfail.engine.engine import Engine
-from llmfail.settings.settings import Settings
+from llmfail.engine.ports import ports
+from llmfail.settings.schema.settings import Settings
 
 if TYPE_CHECKING:
-    from llmfail.core.overview import Status
-    from llmfail.core.report import By, Days, Report
-    from llmfail.core.usage import Entry
-    from llmfail.engine.batch import Batch, Limits
+    from llmfail.core.pricing.usage_record import Entry
+    from llmfail.core.pricing.usage_report import By, Days, Report
+    from llmfail.core.reports.status import Status
+    from llmfail.engine.bulk.batch import Batch, Limits
 
 
 class AsyncClient:
@@ -56,7 +56,7 @@ class AsyncClient:
 
     async def ask(self, prompt: str | Sequence[Message], **options: Unpack[Options]) -> Receipt:
         """As ``Client.ask``."""
-        return verbs.checked(await self._engine.ask(ask_of(prompt, **options)))
+        return shared.checked(await self._engine.ask(ask_of(prompt, **options)))
 
     def stream(self, prompt: str | Sequence[Message], **options: Unpack[Options]) -> AsyncAnswering:
         """As ``Client.stream``."""
@@ -72,19 +72,19 @@ class AsyncClient:
         spent: int = 0,
     ) -> Batch:
         """Asks many, within so many pico-dollars altogether, of which some are ``spent``."""
-        from llmfail.engine.batch import Batch  # noqa: PLC0415 - few asyncio callers need it
-        from llmfail.engine.purse import Purse  # noqa: PLC0415 - as above
+        from llmfail.engine.bulk.batch import Batch
+        from llmfail.engine.bulk.batch_budget import Purse
 
         purse = None if max_cost is None else Purse(max_cost, spent, self._engine.plan)
         return Batch(self._engine.ask, write, limits, self._ports, purse)
 
     async def embed(self, *texts: str, **options: Unpack[Options]) -> Receipt:
         """As ``Client.embed``."""
-        return verbs.checked(await self._engine.embed(texts_of(texts, options)))
+        return shared.checked(await self._engine.embed(texts_of(texts, options)))
 
     async def status(self) -> Status:
         """As ``Client.status``."""
-        return await verbs.operator(self.settings, self._ports).status(self._store, holdings(self._opened))
+        return await shared.operator(self.settings, self._ports).status(self._store, holdings(self._opened))
 
     async def stats(self) -> dict[str, Any]:
         """As ``Client.stats``."""
@@ -93,18 +93,18 @@ class AsyncClient:
 
     async def reset(self, name: str | None = None) -> tuple[str, ...]:
         """As ``Client.reset``."""
-        return verbs.recorded(await verbs.operator(self.settings, self._ports).reset(name), self._store)
+        return shared.recorded(await shared.operator(self.settings, self._ports).reset(name), self._store)
 
     async def trip(self, name: str, seconds: float | None = None) -> tuple[str, ...]:
         """As ``Client.trip``."""
-        return verbs.recorded(
-            await verbs.operator(self.settings, self._ports).trip(name, seconds), self._store
+        return shared.recorded(
+            await shared.operator(self.settings, self._ports).trip(name, seconds), self._store
         )
 
     async def usage(self, by: By = "feature", days: Days | None = None) -> Report:
         """As ``Client.usage``."""
-        return await verbs.usage(self.settings, self._ports, by, days)
+        return await shared.usage(self.settings, self._ports, by, days)
 
     async def recorded(self, days: Days | None = None) -> list[Entry]:
         """As ``Client.recorded``."""
-        return await verbs.recorded_usage(self.settings, self._ports, days)
+        return await shared.recorded_usage(self.settings, self._ports, days)

@@ -10,27 +10,28 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from msgspec.structs import replace
 
-from llmfail.client import verbs
-from llmfail.client.lines import Line
-from llmfail.client.opened import clear, holdings, open_
+from llmfail.client import shared
+from llmfail.client.connections import Line
 from llmfail.client.options import Options, ask_of, texts_of
+from llmfail.client.resources import clear, holdings, open_
 from llmfail.client.streams import Answering, Pieces, pieces
-from llmfail.core.ask import Ask
 from llmfail.core.model import Message, Target
 from llmfail.core.receipt import Receipt
-from llmfail.engine import book, ports
-from llmfail.engine.door import at_hand
-from llmfail.settings.settings import Settings
+from llmfail.core.request.ask import Ask
+from llmfail.engine.fast_cache_hit import at_hand
+from llmfail.engine.ports import ports
+from llmfail.engine.reports import request_log
+from llmfail.settings.schema.settings import Settings
 
 if TYPE_CHECKING:
-    from llmfail.core.estimate import Estimate
-    from llmfail.core.overview import Status
-    from llmfail.core.preview import Preview
-    from llmfail.core.report import By, Days, Report
-    from llmfail.core.scenario import Wanted
-    from llmfail.core.usage import Entry
+    from llmfail.core.pricing.usage_record import Entry
+    from llmfail.core.pricing.usage_report import By, Days, Report
+    from llmfail.core.reports.cost_estimate import Estimate
+    from llmfail.core.reports.scenario import Wanted
+    from llmfail.core.reports.status import Status
+    from llmfail.core.routing.plan import Preview
+    from llmfail.engine.bulk.queue_runner import Output, Pass
     from llmfail.engine.engine import Engine
-    from llmfail.engine.runner import Output, Pass
     from llmfail.store.queue import Queue
 
 
@@ -74,13 +75,13 @@ class Client:
     @cached_property
     def _engine(self) -> Engine:
         """Imported when somebody has to be asked: a stored answer is found without it."""
-        from llmfail.engine.engine import Engine  # noqa: PLC0415 - start-up
+        from llmfail.engine.engine import Engine
 
         return Engine(self.settings, self._ports)
 
     def ask(self, prompt: str | Sequence[Message], **options: Unpack[Options]) -> Receipt:
         """The receipt of an answer. Raises the AskError that fits when there is none."""
-        return verbs.checked(self.receipt(ask_of(prompt, **options)))
+        return shared.checked(self.receipt(ask_of(prompt, **options)))
 
     def receipt(self, ask: Ask) -> Receipt:
         """The receipt, with or without an answer; raises only UsageError."""
@@ -102,14 +103,14 @@ class Client:
         if stored is not None:
             return stored
         if self._races(ask):
-            from llmfail.client.looped import looped  # noqa: PLC0415 - start-up: few asks are hedged
+            from llmfail.client.loop_thread import looped
 
             return (yield from looped(self._opened, ask, shown=shown))
         return (yield from pieces(lambda show: self._engine.ask(ask, show=show if shown else None)))
 
     def embed(self, *texts: str, **options: Unpack[Options]) -> Receipt:
         """One vector per text, in ``receipt.embedding.vectors``."""
-        return verbs.checked(self.embedded(texts_of(texts, options)))
+        return shared.checked(self.embedded(texts_of(texts, options)))
 
     def embedded(self, ask: Ask) -> Receipt:
         """The receipt, with or without one vector per message; raises only UsageError."""
@@ -122,7 +123,7 @@ class Client:
     def status(self) -> Status:
         """Circuits, rates, latencies and alerts over the last 24 hours."""
         return ports.drive(
-            verbs.operator(self.settings, self._ports).status(self._store, holdings(self._opened))
+            shared.operator(self.settings, self._ports).status(self._store, holdings(self._opened))
         )
 
     def stats(self) -> dict[str, Any]:
@@ -134,21 +135,21 @@ class Client:
         """Close circuits and re-enable credentials: of a provider, a target, or all. The names of what there
         was to reset; UsageError when it could not be recorded.
         """
-        return verbs.recorded(
-            ports.drive(verbs.operator(self.settings, self._ports).reset(name)), self._store
+        return shared.recorded(
+            ports.drive(shared.operator(self.settings, self._ports).reset(name)), self._store
         )
 
     def trip(self, name: str, seconds: float | None = None) -> tuple[str, ...]:
         """Hold a provider or target open, for so long or until ``reset``. UsageError when it could not be
         recorded.
         """
-        return verbs.recorded(
-            ports.drive(verbs.operator(self.settings, self._ports).trip(name, seconds)), self._store
+        return shared.recorded(
+            ports.drive(shared.operator(self.settings, self._ports).trip(name, seconds)), self._store
         )
 
     def probed(self, name: str | None = None) -> tuple[Target, ...]:
         """Whom a probe of this name would ask; None: one target of each provider that has a key."""
-        return verbs.operator(self.settings, self._ports).probed(name)
+        return shared.operator(self.settings, self._ports).probed(name)
 
     def probe(self, target: Target) -> Receipt:
         """Ask this target something tiny, and record how it did."""
@@ -156,19 +157,19 @@ class Client:
 
     def log(self, most: int = 20) -> list[dict[str, Any]]:
         """The last receipts, the newest first, each with its moment ``at``."""
-        return ports.drive(book.recent(self._ports, most))
+        return ports.drive(request_log.recent(self._ports, most))
 
     def usage(self, by: By = "feature", days: Days | None = None) -> Report:
         """What was used and paid for, by feature, target, provider, user or day; else of the last 30 days."""
-        return ports.drive(verbs.usage(self.settings, self._ports, by, days))
+        return ports.drive(shared.usage(self.settings, self._ports, by, days))
 
     def recorded(self, days: Days | None = None) -> list[Entry]:
         """The records that ``usage`` sums up: one for each day, feature, target and user."""
-        return ports.drive(verbs.recorded_usage(self.settings, self._ports, days))
+        return ports.drive(shared.recorded_usage(self.settings, self._ports, days))
 
     def estimate(self, wanted: Wanted) -> Estimate:
         """What features cost per request and per month, on every target and in every scenario."""
-        from llmfail.engine.estimates import Estimator  # noqa: PLC0415 - start-up: an ask needs none
+        from llmfail.engine.reports.estimator import Estimator
 
         return ports.drive(Estimator(self.settings, self._ports).estimate(wanted))
 
@@ -183,7 +184,7 @@ class Client:
 
     def runner(self, output: Output, say: Callable[[str], None]) -> Callable[[], Pass]:
         """Asks again whatever is due in the queue, each time it is called."""
-        from llmfail.engine.runner import Runner  # noqa: PLC0415 - start-up: an ask needs none
+        from llmfail.engine.bulk.queue_runner import Runner
 
         runner = Runner(self._engine, self.queue, output, say)
         return lambda: ports.drive(runner.once())

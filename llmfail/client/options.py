@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any, Literal, TypedDict, Unpack
 
-from llmfail.core.ask import Ask, question
 from llmfail.core.errors import UsageError
-from llmfail.core.expect import Expectation
 from llmfail.core.model import Attachment, Message, Target
 from llmfail.core.receipt import PICO
-from llmfail.settings.kinds import YEARS
+from llmfail.core.request.ask import Ask, question
+from llmfail.core.request.expectation import Expectation
+from llmfail.settings.schema.scalars import YEARS
 
 LONGEST_USER = 256
 """Characters of a user's id."""
@@ -101,14 +101,14 @@ def ask_of(prompt: str | Sequence[Message], **options: Unpack[Options]) -> Ask:
 
 def _check_schema(schema: Mapping[str, Any]) -> None:
     """A schema that is none would reject every answer, once it is paid for."""
-    from llmfail.core.expect import flaw  # noqa: PLC0415 - start-up
+    from llmfail.core.request.expectation import flaw
 
     if (problem := flaw(Expectation(schema=schema))) is not None:
         raise UsageError(problem)
 
 
 def _expectation(wanted: str | Sequence[str]) -> Expectation:
-    from llmfail.core.expect import both, parse  # noqa: PLC0415 - start-up
+    from llmfail.core.request.expectation import both, parse
 
     expected = Expectation()
     for one in [wanted] if isinstance(wanted, str) else wanted:

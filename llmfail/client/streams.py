@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator
 from typing import TYPE_CHECKING, Any, Self
 
-from llmfail.client.verbs import checked
+from llmfail.client.shared import checked
 from llmfail.core.receipt import Receipt
-from llmfail.engine.ports import Show
+from llmfail.engine.ports.ports import Show
 
 if TYPE_CHECKING:
     import asyncio
@@ -62,7 +62,7 @@ class AsyncAnswering:
         self._task: asyncio.Task[Receipt] | None = None
 
     async def __aiter__(self) -> AsyncIterator[str]:
-        import asyncio  # noqa: PLC0415 - start-up: only asyncio callers need it
+        import asyncio
 
         if self._task is not None:
             return
@@ -96,7 +96,7 @@ class AsyncAnswering:
 
     async def close(self) -> None:
         """As ``Answering.close``."""
-        import asyncio  # noqa: PLC0415 - start-up: only asyncio callers need it
+        import asyncio
 
         if self._task is not None and not self._task.done():
             self._task.cancel()

@@ -7,7 +7,7 @@ LlmfailError
 ├── StoreError                   a store cannot do its work; never reaches a caller of ``ask``
 ├── WireError                    no whole HTTP reply arrived; the engine turns it into an outcome
 ├── MalformedReply               a reply is not what its wire format promises; likewise
-├── TokenRefused                 credentials give no token (llmfail.tokens); carries its outcome
+├── TokenRefused                 credentials give no token (llmfail.google_auth); carries its outcome
 ├── CommandFailed                a degrade command gave no answer; the ladder goes on
 └── AskError                     no answer; carries the receipt
     ├── Unavailable          3   every target failed or is unavailable
@@ -57,7 +57,7 @@ class SettingsError(UsageError):
         super().__init__("\n".join(map(str, problems)))
 
 
-class Unsuited(UsageError):  # noqa: N818 - named for what it says
+class Unsuited(UsageError):
     """This request cannot be put to this target, whatever others may do with it."""
 
 
@@ -81,11 +81,11 @@ class WireError(LlmfailError):
         super().__init__(text)
 
 
-class MalformedReply(LlmfailError):  # noqa: N818 - the outcome is called malformed
+class MalformedReply(LlmfailError):
     """A 2xx reply whose body is not an answer in its wire format."""
 
 
-class CommandFailed(LlmfailError):  # noqa: N818 - named for what it says
+class CommandFailed(LlmfailError):
     """A degrade command gave no answer: which, what became of it, and the last line of its errors."""
 
 
@@ -97,25 +97,25 @@ class AskError(LlmfailError):
         super().__init__(receipt.error.message if receipt.error else "no answer")
 
 
-class Unavailable(AskError):  # noqa: N818 - named for what it says
+class Unavailable(AskError):
     exit_code = 3
 
 
-class OverBudget(AskError):  # noqa: N818
+class OverBudget(AskError):
     exit_code = 4
 
 
-class RequestRefused(AskError):  # noqa: N818
+class RequestRefused(AskError):
     exit_code = 5
 
 
-class CredentialsMissing(AskError):  # noqa: N818
+class CredentialsMissing(AskError):
     exit_code = 6
 
 
-class DeadlinePassed(AskError):  # noqa: N818
+class DeadlinePassed(AskError):
     exit_code = 7
 
 
-class IncompleteAnswer(AskError):  # noqa: N818
+class IncompleteAnswer(AskError):
     exit_code = 8

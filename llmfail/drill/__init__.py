@@ -4,6 +4,6 @@
 spends money, or leaves anything behind.
 """
 
-from llmfail.drill.rehearsal import Stage, rehearsal
+from llmfail.drill.simulated_client import Stage, rehearsal
 
 __all__ = ["Stage", "rehearsal"]

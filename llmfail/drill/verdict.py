@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from llmfail.drill.scenes import Scene
+from llmfail.drill.scenarios import Scene
 
 
 class Verdict(Struct, frozen=True):

@@ -8,34 +8,52 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from llmfail.core import allowance, hedge, plan
-from llmfail.core import gate as gates
-from llmfail.core.allowance import Claim, NearlySpent, Notice, Unsettled
-from llmfail.core.ask import Ask, question
-from llmfail.core.budget import fraction
-from llmfail.core.ending import broken_off, failure
+from llmfail.core.admission import gate as gates
+from llmfail.core.admission import hedge_budget, reservation
+from llmfail.core.admission.budget import fraction
+from llmfail.core.admission.reservation import (
+    Claim,
+    NearlySpent,
+    Notice,
+    Unsettled,
+)
+from llmfail.core.cache.cache_key import digest, fingerprint
 from llmfail.core.errors import UsageError
-from llmfail.core.expect import can_be_shown
-from llmfail.core.fingerprint import digest, fingerprint
 from llmfail.core.model import Completion, Embedding, Target
-from llmfail.core.plan import Candidate
 from llmfail.core.receipt import Receipt, total, usd
-from llmfail.core.record import Step, together
-from llmfail.engine import book, vectors
-from llmfail.engine.chain import Job, claim_of, job_of, late_after, patience
-from llmfail.engine.course import Found
-from llmfail.engine.exchange import Exchange, completion, embedding
-from llmfail.engine.ledger import unguarded
-from llmfail.engine.ports import Onlooker, Ports, Show, write
-from llmfail.engine.route import Routes
-from llmfail.engine.shelf import reader_of
-from llmfail.engine.vectors import Space, told_apart
-from llmfail.engine.walk import Walk
-from llmfail.settings.settings import Settings
+from llmfail.core.records.record import Step, together
+from llmfail.core.request.ask import Ask, question
+from llmfail.core.request.expectation import can_be_shown
+from llmfail.core.routing import candidates as plan
+from llmfail.core.routing.candidates import Candidate
+from llmfail.core.routing.failure import broken_off, failure
+from llmfail.engine.answers.answer_cache import reader_of
+from llmfail.engine.attempt.ask_state import Found
+from llmfail.engine.attempt.settlement import unguarded
+from llmfail.engine.fallback.fallback import Walk
+from llmfail.engine.planning import embedding_rules
+from llmfail.engine.planning.codec import Exchange, completion, embedding
+from llmfail.engine.planning.embedding_rules import Space, told_apart
+from llmfail.engine.planning.job import (
+    Job,
+    claim_of,
+    job_of,
+    late_after,
+    patience,
+)
+from llmfail.engine.planning.targets import Routes
+from llmfail.engine.ports.ports import (
+    Onlooker,
+    Ports,
+    Show,
+    write,
+)
+from llmfail.engine.reports import request_log
+from llmfail.settings.schema.settings import Settings
 
 if TYPE_CHECKING:
-    from llmfail.core.preview import Preview, Stored
-    from llmfail.core.preview import Step as PlanStep
+    from llmfail.core.routing.plan import Preview, Stored
+    from llmfail.core.routing.plan import Step as PlanStep
 
 RETRYABLE = frozenset({3, 6, 7})
 """Exit codes after which asking again later may help."""
@@ -93,14 +111,14 @@ class Engine:
             raise UsageError(NO_TEXT)
         job = await job_of(self.settings, self._routes, ask, self.ports, vectors=True)
         exchange = embedding(texts)
-        vectors.require_embeddings(
+        embedding_rules.require_embeddings(
             job.feature, exchange, self._routes, [one.target for one in job.candidates]
         )
         if self.settings.feature(ask.feature).allow_other_models:
             return await self._walk(job, ask, exchange, Outing(started))
-        key = vectors.space_key(job.feature, job.primary)
+        key = embedding_rules.space_key(job.feature, job.primary)
         values, _ = await self.ports.keeper.read([key])
-        space = vectors.space_of(key, self._routes[job.primary].endpoint, values)
+        space = embedding_rules.space_of(key, self._routes[job.primary].endpoint, values)
         receipt = await self._walk(job, ask, replace(exchange, objection=space.objection), Outing(started))
         return await self._placed(receipt, space)
 
@@ -109,7 +127,7 @@ class Engine:
         if receipt.embedding is None or receipt.embedding.dimensions == space.dimensions:
             return receipt
         await self._keep([space.change(receipt.embedding.dimensions)])
-        return vectors.warned(receipt, receipt.embedding.dimensions, space.dimensions)
+        return embedding_rules.warned(receipt, receipt.embedding.dimensions, space.dimensions)
 
     async def races(self, ask: Ask) -> bool:
         """Whether a second target may be asked while the first is late, which takes an event loop."""
@@ -117,8 +135,8 @@ class Engine:
 
     async def plan(self, ask: Ask) -> Preview:
         """What ``ask`` would do now; nothing is sent, nothing is recorded."""
-        from llmfail.core.preview import Preview, step_of  # noqa: PLC0415 - start-up: an ask needs none
-        from llmfail.engine.ladder import step_name  # noqa: PLC0415 - as above
+        from llmfail.core.routing.plan import Preview, step_of
+        from llmfail.engine.answers.degrade import step_name
 
         job = await job_of(self.settings, self._routes, ask, self._onlooking, previewed=True)
         moment = self.ports.wall()
@@ -133,7 +151,7 @@ class Engine:
                 obstacle or unguarded(self.ports, job, claim) or gates.look(gate, values, now, claim).refusal
             )
             reason, note = (found.reason, found.note) if found else (None, "")
-            known = allowance.calibration(candidate.target, values)
+            known = reservation.calibration(candidate.target, values)
             steps.append(step_of(candidate, claim, known, reason, note))
         degrade = tuple(map(step_name, self.settings.feature(ask.feature).degrade))
         return Preview(job.feature, tuple(steps), degrade, await self._stored(job, steps))
@@ -177,7 +195,7 @@ class Engine:
             if outing.is_kept and (outing.is_last or receipt.ok):
                 entries.append(self._entry(receipt, ask))
             if job.hedge is not None:
-                entries.append(hedge.earn(job.feature, walk.unused_hedges, asks=int(outing.is_kept)))
+                entries.append(hedge_budget.earn(job.feature, walk.unused_hedges, asks=int(outing.is_kept)))
         finally:
             await self._settled(walk, *entries)
         return replace(receipt, warnings=(*receipt.warnings, *map(_notice, walk.notices)))
@@ -185,7 +203,7 @@ class Engine:
     async def _degraded(
         self, failed: Receipt, job: Job, ask: Ask, ends_at: float, show: Show | None
     ) -> Receipt:
-        from llmfail.engine import ladder  # noqa: PLC0415 - start-up: only when no model answers
+        from llmfail.engine.answers import degrade as ladder
 
         if not ladder.may_help(failed.error):
             return failed
@@ -213,7 +231,7 @@ class Engine:
 
     def _entry(self, receipt: Receipt, ask: Ask) -> Step:
         prompt = ask.prompt if self.settings.privacy.log_prompts else None
-        return book.entry(receipt, prompt, self.ports.wall())
+        return request_log.entry(receipt, prompt, self.ports.wall())
 
     def _since(self, started: float) -> int:
         """Milliseconds."""
@@ -229,7 +247,7 @@ class Engine:
         finally:
             wall = self.ports.wall()
             lost = (one for one in walk.notices if isinstance(one, Unsettled))
-            await self._keep([book.unsettled(one, self.ports.new_id(), wall) for one in lost])
+            await self._keep([request_log.unsettled(one, self.ports.new_id(), wall) for one in lost])
 
     async def _keep(self, steps: Sequence[Step]) -> None:
         if steps:
@@ -304,4 +322,4 @@ def _notice(notice: Notice) -> str:
     if isinstance(notice, NearlySpent):
         share = fraction(notice.spent, cover.limit)
         return f"budget {cover.label}: ${usd(notice.spent)} of ${usd(cover.limit)} are spent ({share:.0%})"
-    return f"budget {cover.label}: {book.told(notice)}"
+    return f"budget {cover.label}: {request_log.told(notice)}"

@@ -6,22 +6,37 @@ import difflib
 from collections.abc import Iterable, Sequence
 from functools import partial
 
-from llmfail.core import gate as gates
-from llmfail.core import override
+from llmfail.core.admission import gate as gates
+from llmfail.core.admission import operator_override
 from llmfail.core.errors import UsageError
 from llmfail.core.model import Target
-from llmfail.core.overview import Holdings, Status, TargetStatus, budget_alerts, health_of, unanswerable
 from llmfail.core.receipt import PICO
-from llmfail.core.record import Names, Values, recall
-from llmfail.core.stats import Routing, Tally, Thresholds, alerts, hour_of, sum_routings, sum_tallies
-from llmfail.engine.book import routing_key
-from llmfail.engine.calendar import day_of, midnight, zone_of
-from llmfail.engine.ports import Ports
-from llmfail.engine.route import Routes, first_target, targets_of
-from llmfail.engine.standing import standing
-from llmfail.settings.kinds import YEARS
-from llmfail.settings.settings import Settings
-from llmfail.store.guarded import Guarded
+from llmfail.core.records.counters import (
+    Routing,
+    Tally,
+    Thresholds,
+    alerts,
+    hour_of,
+    sum_routings,
+    sum_tallies,
+)
+from llmfail.core.records.record import Names, Values, recall
+from llmfail.core.reports.status import (
+    Holdings,
+    Status,
+    TargetStatus,
+    budget_alerts,
+    health_of,
+    unanswerable,
+)
+from llmfail.engine.planning.budget_period import day_of, midnight, zone_of
+from llmfail.engine.planning.targets import Routes, first_target, targets_of
+from llmfail.engine.ports.ports import Ports
+from llmfail.engine.reports.budget_status import standing
+from llmfail.engine.reports.request_log import routing_key
+from llmfail.settings.schema.scalars import YEARS
+from llmfail.settings.schema.settings import Settings
+from llmfail.store.failover import Guarded
 
 SHOWN_HOURS = 24
 DAY = 86400
@@ -75,7 +90,7 @@ class Operator:
         changed = [one for one in providers if await self._release(one)]
         for target in named:
             gate = self._routes[target].gate
-            if await self._ports.keeper.update(gate.keys, partial(override.reset, gate)):
+            if await self._ports.keeper.update(gate.keys, partial(operator_override.reset, gate)):
                 changed.append(str(target))
         return tuple(changed)
 
@@ -87,11 +102,13 @@ class Operator:
             raise UsageError(f"a hold lasts from above 0 to {YEARS / DAY:g} days, got {seconds:g} seconds")
         if name in self._settings.providers:
             key = gates.hold_key(name)
-            await self._ports.keeper.update([key], partial(override.hold_provider, key, seconds))
+            await self._ports.keeper.update([key], partial(operator_override.hold_provider, key, seconds))
             return (name,)
         (target,) = self._matching((), name)
         gate = self._routes[target].gate
-        await self._ports.keeper.update([*gate.keys, gates.TARGETS], partial(override.trip, gate, seconds))
+        await self._ports.keeper.update(
+            [*gate.keys, gates.TARGETS], partial(operator_override.trip, gate, seconds)
+        )
         return (str(target),)
 
     def probed(self, name: str | None) -> tuple[Target, ...]:
@@ -104,7 +121,7 @@ class Operator:
 
     async def _release(self, provider: str) -> bool:
         key = gates.hold_key(provider)
-        return await self._ports.keeper.update([key], partial(override.release_provider, key))
+        return await self._ports.keeper.update([key], partial(operator_override.release_provider, key))
 
     async def _targets(self) -> tuple[Target, ...]:
         """What the configuration names, and what was called although it does not name it."""

@@ -10,8 +10,8 @@ from typing import Any
 from msgspec import Raw
 from msgspec.json import encode
 
-from llmfail.core.catalogue import Entry, Facts, Listing
-from llmfail.core.pricing import Listed, Rate, pico
+from llmfail.core.pricing.catalogue import Entry, Facts, Listing
+from llmfail.core.pricing.price import Listed, Rate, pico
 
 Table = Mapping[str, Mapping[str, Any]]
 _PROVIDERS = {

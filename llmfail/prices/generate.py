@@ -18,8 +18,15 @@ from msgspec import Raw
 from msgspec.json import Encoder
 from msgspec.structs import replace
 
-from llmfail.core.catalogue import PROVIDERS, Clause, Entry, Facts, Listing, Rule
-from llmfail.core.pricing import Listed, Rate, pico
+from llmfail.core.pricing.catalogue import (
+    PROVIDERS,
+    Clause,
+    Entry,
+    Facts,
+    Listing,
+    Rule,
+)
+from llmfail.core.pricing.price import Listed, Rate, pico
 
 if TYPE_CHECKING:
     from datetime import time

@@ -16,10 +16,20 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 from msgspec.json import Decoder
 
-from llmfail.core.catalogue import PROVIDERS, Entry, Listing, Rule
 from llmfail.core.errors import LlmfailError, UsageError
-from llmfail.core.pricing import Rate
-from llmfail.prices.catalogue import PACKAGED, Catalogue, Index, read
+from llmfail.core.pricing.catalogue import (
+    PROVIDERS,
+    Entry,
+    Listing,
+    Rule,
+)
+from llmfail.core.pricing.price import Rate
+from llmfail.prices.catalogue_file import (
+    PACKAGED,
+    Catalogue,
+    Index,
+    read,
+)
 from llmfail.prices.generate import listings, newest
 from llmfail.prices.write import write
 
@@ -52,7 +62,7 @@ def refresh(directory: Path, url: str | None, today: date) -> Refreshed:
     for a directory that cannot be written, SourceError for a source without prices.
     """
     try:
-        from genai_prices.update_prices import DEFAULT_UPDATE_URL, UpdatePrices  # noqa: PLC0415 - an extra
+        from genai_prices.update_prices import DEFAULT_UPDATE_URL, UpdatePrices
     except ImportError as error:
         raise _missing(error) from error
     source = url or DEFAULT_UPDATE_URL
@@ -74,8 +84,8 @@ def refresh(directory: Path, url: str | None, today: date) -> Refreshed:
 def refresh_offline(directory: Path, today: date) -> Refreshed:
     """From the data of the installed package."""
     try:
-        from genai_prices import __version__  # noqa: PLC0415 - an extra
-        from genai_prices.data import providers  # noqa: PLC0415 - an extra
+        from genai_prices import __version__
+        from genai_prices.data import providers
     except ImportError as error:
         raise _missing(error) from error
     as_of = newest(providers, today)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from msgspec.json import encode
 
-from llmfail.core.catalogue import Listing
-from llmfail.prices.catalogue import INDEX, Index
+from llmfail.core.pricing.catalogue import Listing
+from llmfail.prices.catalogue_file import INDEX, Index
 
 
 def write(directory: Path, index: Index, listings: Iterable[Listing]) -> None:

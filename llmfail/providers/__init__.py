@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, assert_never
 
+from llmfail.core.classification.body import Payload
 from llmfail.core.model import Api, Call, Completion, Embedding, Endpoint, Request
-from llmfail.core.payload import Payload
 
 if TYPE_CHECKING:
     from llmfail.providers.stream import Stream
@@ -54,19 +54,19 @@ class WireFormat(Protocol):
 def wire_format(api: Api) -> WireFormat:
     match api:
         case "anthropic":
-            from llmfail.providers import anthropic  # noqa: PLC0415 - start-up
+            from llmfail.providers import anthropic
 
             return anthropic
         case "openai":
-            from llmfail.providers import openai  # noqa: PLC0415 - start-up
+            from llmfail.providers import openai
 
             return openai
         case "gemini":
-            from llmfail.providers import gemini  # noqa: PLC0415 - start-up
+            from llmfail.providers import gemini
 
             return gemini
         case "vertex":
-            from llmfail.providers import vertex  # noqa: PLC0415 - start-up
+            from llmfail.providers import vertex
 
             return vertex
         case _:

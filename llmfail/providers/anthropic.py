@@ -11,13 +11,12 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from llmfail.core.claude import version_of
+from llmfail.core.classification.body import Payload
 from llmfail.core.errors import MalformedReply, Unsuited
 from llmfail.core.model import Call, Completion, Embedding, Endpoint, FinishReason, Message, Request, Usage
-from llmfail.core.payload import Payload
-from llmfail.core.prose import prose
-from llmfail.providers.content import base64, images, post
-from llmfail.providers.reading import (
+from llmfail.core.request.message_text import prose
+from llmfail.core.tokens.claude_version import version_of
+from llmfail.providers.decoding import (
     Words,
     counted,
     counts,
@@ -29,6 +28,7 @@ from llmfail.providers.reading import (
     text,
     usage_of,
 )
+from llmfail.providers.encoding import base64, images, post
 
 if TYPE_CHECKING:
     from llmfail.providers.stream import Stream
@@ -113,7 +113,7 @@ def decode_count(payload: Payload) -> int:
 
 
 def events() -> Stream:
-    from llmfail.providers.stream import Stream  # noqa: PLC0415 - start-up
+    from llmfail.providers.stream import Stream
 
     return Stream(MessageFold(), decode)
 

@@ -14,7 +14,14 @@ from typing import Any
 
 from llmfail.core.model import Usage
 from llmfail.core.receipt import PICO
-from llmfail.providers.reading import counts, mapping, part, text, usage_of, whole
+from llmfail.providers.decoding import (
+    counts,
+    mapping,
+    part,
+    text,
+    usage_of,
+    whole,
+)
 
 _COUNTS = ("prompt_tokens", "completion_tokens")
 _VARIANTS = {"flex": "flex", "priority": "priority", "fast": "priority", "batch": "batch"}

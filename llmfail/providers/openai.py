@@ -10,13 +10,23 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from llmfail.core.classification.body import Payload
 from llmfail.core.errors import MalformedReply, Unsuited
 from llmfail.core.model import Call, Completion, Embedding, Endpoint, FinishReason, Message, Request
-from llmfail.core.payload import Payload
-from llmfail.core.prose import prose
+from llmfail.core.request.message_text import prose
 from llmfail.providers.chat_usage import chat_usage, insured
-from llmfail.providers.content import base64, images, post
-from llmfail.providers.reading import Words, counted, document, mapping, mappings, string, text, vector, whole
+from llmfail.providers.decoding import (
+    Words,
+    counted,
+    document,
+    mapping,
+    mappings,
+    string,
+    text,
+    vector,
+    whole,
+)
+from llmfail.providers.encoding import base64, images, post
 
 if TYPE_CHECKING:
     from llmfail.providers.stream import Stream
@@ -113,7 +123,7 @@ def decode_count(payload: Payload) -> int:
 
 
 def events() -> Stream:
-    from llmfail.providers.stream import Stream  # noqa: PLC0415 - start-up
+    from llmfail.providers.stream import Stream
 
     return Stream(ChunkFold(), decode)
 

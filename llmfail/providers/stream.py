@@ -12,10 +12,10 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
+from llmfail.core.classification.body import NotJson, Payload, parse
+from llmfail.core.classification.error_body import find
 from llmfail.core.errors import MalformedReply
-from llmfail.core.fault import find
 from llmfail.core.model import Completion
-from llmfail.core.payload import NotJson, Payload, parse
 
 _BOM = b"\xef\xbb\xbf"
 

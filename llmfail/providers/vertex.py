@@ -1,7 +1,7 @@
 """Vertex AI: Gemini, and Claude by the name of the model.
 
-The key of an endpoint is an OAuth2 token here (``llmfail.tokens``). An answer tells by its shape which of the
-two wrote it: what Claude sends has a ``type``, what Gemini sends never does.
+The key of an endpoint is an OAuth2 token here (``llmfail.google_auth``). An answer tells by its shape which
+of the two wrote it: what Claude sends has a ``type``, what Gemini sends never does.
 """
 
 from __future__ import annotations
@@ -12,12 +12,20 @@ from urllib.parse import quote
 
 from msgspec.structs import replace
 
+from llmfail.core.classification.body import Payload
 from llmfail.core.errors import MalformedReply, Unsuited
 from llmfail.core.model import Call, Completion, Embedding, Endpoint, Request, Usage
-from llmfail.core.payload import Payload
 from llmfail.providers import anthropic, gemini
-from llmfail.providers.content import post
-from llmfail.providers.reading import count, counted, document, mapping, mappings, usage_of, vector
+from llmfail.providers.decoding import (
+    count,
+    counted,
+    document,
+    mapping,
+    mappings,
+    usage_of,
+    vector,
+)
+from llmfail.providers.encoding import post
 
 if TYPE_CHECKING:
     from llmfail.providers.stream import Fold, Stream
@@ -73,7 +81,7 @@ def decode_count(payload: Payload) -> int:
 
 
 def events() -> Stream:
-    from llmfail.providers.stream import Stream  # noqa: PLC0415 - start-up
+    from llmfail.providers.stream import Stream
 
     return Stream(EitherFold(), decode)
 

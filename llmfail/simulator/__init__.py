@@ -5,7 +5,7 @@ answers say who answers. It listens on 127.0.0.1 only, needs no keys and checks 
 """
 
 from llmfail.simulator.faults import Fault, FaultKind, Faults, check_names, parse
-from llmfail.simulator.seen import Seen
+from llmfail.simulator.recorded_request import Seen
 from llmfail.simulator.server import Simulator
 
 __all__ = ["Fault", "FaultKind", "Faults", "Seen", "Simulator", "check_names", "parse"]

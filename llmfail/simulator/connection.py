@@ -16,7 +16,7 @@ from llmfail.core.model import Reply
 from llmfail.simulator import formats
 from llmfail.simulator.faults import Fault, FaultKind
 from llmfail.simulator.http1 import BadRequestError, Incoming, Reader, Streamed, chunks, whole
-from llmfail.simulator.seen import Seen
+from llmfail.simulator.recorded_request import Seen
 
 GARBAGE = b'\x89\xff\xfe{"half an answer": '
 JSON = {"content-type": "application/json"}

@@ -147,7 +147,7 @@ def _fault(match: re.Match[str]) -> Fault:
 
 
 def _suggestion(name: str, known: Collection[str]) -> str:
-    from difflib import get_close_matches  # noqa: PLC0415 - start-up
+    from difflib import get_close_matches
 
     nearest = get_close_matches(name, known, n=1)
     return f" (did you mean {nearest[0]}?)" if nearest else ""

@@ -22,12 +22,12 @@ from typing import Self
 from llmfail.core.errors import UsageError
 from llmfail.core.model import Api, Reply
 from llmfail.simulator import formats
+from llmfail.simulator.canned_answer import greeting
 from llmfail.simulator.connection import JSON, converse
-from llmfail.simulator.door import LOOPBACK, Door
 from llmfail.simulator.faults import HEALTHY, Fault, Faults, parse
-from llmfail.simulator.greeting import greeting
 from llmfail.simulator.http1 import Incoming, Streamed
-from llmfail.simulator.seen import Seen, read_document, route
+from llmfail.simulator.listener import LOOPBACK, Door
+from llmfail.simulator.recorded_request import Seen, read_document, route
 
 APIS: Mapping[str, Api] = {
     "anthropic": "anthropic",

@@ -15,16 +15,16 @@ def open_store(
     """The store that ``store:`` names. Nothing is touched before the first verb. ``timeout`` is in seconds;
     ``warn`` hears of what a person should know although the work goes on.
     """
-    import time  # noqa: PLC0415 - start-up, as below
+    import time
 
     scheme = url.partition(":")[0]
     match scheme:
         case "disk" if url == scheme:
-            from llmfail.store.disk import Disk  # noqa: PLC0415
+            from llmfail.store.disk import Disk
 
             return Disk(state_dir, timeout, time.time, warn)
         case "memory" if url == scheme:
-            from llmfail.store.memory import Memory  # noqa: PLC0415
+            from llmfail.store.memory import Memory
 
             return Memory(time.time)
         case "redis" | "rediss":
@@ -41,12 +41,12 @@ def open_answers(
     warn: Callable[[str], None] = lambda _text: None,
 ) -> Store:
     """Where answers are stored, at most so many bytes of them: on disk unless the state is in memory."""
-    import time  # noqa: PLC0415 - start-up, as below
+    import time
 
     if url == "memory":
-        from llmfail.store.memory import Memory  # noqa: PLC0415
+        from llmfail.store.memory import Memory
 
         return Memory(time.time, most)
-    from llmfail.store.answers import Answers  # noqa: PLC0415
+    from llmfail.store.answer_store import Answers
 
     return Answers(state_dir, most, timeout, time.time, warn)

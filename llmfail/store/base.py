@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
-from llmfail.core.record import Values, Writes
+from llmfail.core.records.record import Values, Writes
 
 R = TypeVar("R")
 Change = Callable[[Values, float], tuple[Writes, R]]

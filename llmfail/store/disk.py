@@ -11,10 +11,15 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from llmfail.core.record import Values
+from llmfail.core.records.record import Values
 from llmfail.store.base import Change, R
-from llmfail.store.file import File
-from llmfail.store.table import Room, open_table, read, update
+from llmfail.store.sqlite.key_value_table import (
+    Room,
+    open_table,
+    read,
+    update,
+)
+from llmfail.store.sqlite.shared_file import File
 
 STATE = "state.sqlite3"
 

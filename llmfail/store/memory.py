@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 
-from llmfail.core.record import Values, Write, Writes
+from llmfail.core.records.record import Values, Write, Writes
 from llmfail.store.base import Change, R
 
 SWEEP_AT = 1000

@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from llmfail.core.degrade.queue_item import Item
 from llmfail.core.errors import StoreError
-from llmfail.core.queued import Item
-from llmfail.store import rows
-from llmfail.store.file import File
+from llmfail.store.sqlite import queue_table
+from llmfail.store.sqlite.shared_file import File
 
 T = TypeVar("T")
 
@@ -42,7 +42,7 @@ class Queue:
         clock: Callable[[], float],
         warn: Callable[[str], None] = lambda _text: None,
     ) -> None:
-        self._file = File(directory / FILE, rows.open_queue, timeout, warn)
+        self._file = File(directory / FILE, queue_table.open_queue, timeout, warn)
         self._max_items = max_items
         self._max_age = max_age
         self._clock = clock
@@ -53,14 +53,14 @@ class Queue:
         values = {"id": item_id, "feature": feature, "ask": ask, "retry_at": retry_at, "age": self._max_age}
 
         def change(connection: sqlite3.Connection, now: float) -> int:
-            gone = connection.execute(rows.EXPIRE, {"now": now}).rowcount
-            (items,) = connection.execute(rows.COUNT).fetchone()
+            gone = connection.execute(queue_table.EXPIRE, {"now": now}).rowcount
+            (items,) = connection.execute(queue_table.COUNT).fetchone()
             if items >= self._max_items:
                 raise StoreError(
                     f"the queue is full ({items} requests; queue.max_items); "
                     "`llmfail queue run` asks them again, `llmfail queue drop` forgets them"
                 )
-            connection.execute(rows.INSERT, {**values, "now": now})
+            connection.execute(queue_table.INSERT, {**values, "now": now})
             return gone
 
         gone = self._file.run(self._whole(change))
@@ -83,10 +83,10 @@ class Queue:
         values = {"id": item_id, "holder": holder, "lease": lease}
 
         def change(connection: sqlite3.Connection, now: float) -> Item | None:
-            other = connection.execute(rows.HOLDER, {"id": item_id, "now": now}).fetchone()
+            other = connection.execute(queue_table.HOLDER, {"id": item_id, "now": now}).fetchone()
             gone = other[0] if other is not None and is_gone(other[0]) else None
-            taken = connection.execute(rows.TAKE, {**values, "gone": gone, "now": now}).rowcount
-            return rows.read(connection, rows.WITH_ID, item_id) if taken else None
+            taken = connection.execute(queue_table.TAKE, {**values, "gone": gone, "now": now}).rowcount
+            return queue_table.read(connection, queue_table.WITH_ID, item_id) if taken else None
 
         return self._file.look(self._whole(change), None)
 
@@ -95,15 +95,15 @@ class Queue:
         also when it has an answer already, or was dropped.
         """
         values = {"receipt": receipt, "lease": lease, "age": self._max_age}
-        return self._write(rows.ANSWER, id=item_id, holder=holder, **values) > 0
+        return self._write(queue_table.ANSWER, id=item_id, holder=holder, **values) > 0
 
     def renew(self, item_id: str, holder: str, lease: float) -> bool:
         """So many seconds from now."""
-        return self._write(rows.RENEW, id=item_id, holder=holder, lease=lease) > 0
+        return self._write(queue_table.RENEW, id=item_id, holder=holder, lease=lease) > 0
 
     def remove(self, item_id: str, holder: str) -> bool:
         """Its answer is printed."""
-        return self._write(rows.REMOVE, id=item_id, holder=holder) > 0
+        return self._write(queue_table.REMOVE, id=item_id, holder=holder) > 0
 
     def give_back(
         self,
@@ -117,44 +117,46 @@ class Queue:
     ) -> bool:
         """It was asked in vain; ``attempted``: a target was called."""
         told = {"attempted": attempted, "rests_until": rests_until, "retry_at": retry_at, "error": error}
-        return self._write(rows.GIVE_BACK, id=item_id, holder=holder, **told) > 0
+        return self._write(queue_table.GIVE_BACK, id=item_id, holder=holder, **told) > 0
 
     def release(self, holder: str) -> None:
         """Give back whatever this holder has, as if it had not been taken."""
-        self._write(rows.RELEASE, holder=holder)
+        self._write(queue_table.RELEASE, holder=holder)
 
     def expired(self) -> list[str]:
         """The ids of what was not answered in time, which is gone now."""
 
         def change(connection: sqlite3.Connection, now: float) -> list[str]:
-            found = [item_id for (item_id,) in connection.execute(rows.EXPIRED, {"now": now})]
-            connection.execute(rows.EXPIRE, {"now": now})
+            found = [item_id for (item_id,) in connection.execute(queue_table.EXPIRED, {"now": now})]
+            connection.execute(queue_table.EXPIRE, {"now": now})
             return found
 
         return self._file.look(self._whole(change), [])
 
     def drop(self, ids: Sequence[str]) -> list[str]:
         """Forget these, also while somebody asks them. Those that there were."""
-        return [item_id for item_id in ids if self._write(rows.DROP, id=item_id)]
+        return [item_id for item_id in ids if self._write(queue_table.DROP, id=item_id)]
 
     def drop_all(self) -> int:
         """Forget everything. How many there were."""
-        return self._write(rows.DROP_ALL)
+        return self._write(queue_table.DROP_ALL)
 
     def pending(self) -> int:
         """How many wait to be answered."""
-        return int(self._number(rows.PENDING) or 0)
+        return int(self._number(queue_table.PENDING) or 0)
 
     def next_at(self) -> float | None:
         """The next moment at which one of them may be asked again; None when no moment is known."""
-        return self._number(rows.NEXT)
+        return self._number(queue_table.NEXT)
 
     def close(self) -> None:
         """Give the file back. A later verb opens it again."""
         self._file.close()
 
     def _following(self, item_id: str) -> Item | None:
-        return self._file.look(lambda connection: rows.read(connection, rows.FOLLOWING, item_id), None)
+        return self._file.look(
+            lambda connection: queue_table.read(connection, queue_table.FOLLOWING, item_id), None
+        )
 
     def _number(self, select: str) -> float | None:
         values = {"now": self._clock()}

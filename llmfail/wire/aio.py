@@ -24,8 +24,7 @@ from yarl import URL
 from llmfail.core.errors import UsageError, WireError
 from llmfail.core.model import Call, Reply
 from llmfail.wire.connector import Connector
-from llmfail.wire.environment import Way, proxy_errors, proxy_settings, proxy_to, trust, way_to
-from llmfail.wire.failures import (
+from llmfail.wire.error_mapping import (
     CONNECT_LIMIT,
     MOST_BYTES,
     already_closed,
@@ -35,6 +34,14 @@ from llmfail.wire.failures import (
     host_of,
     too_long,
     wire_errors,
+)
+from llmfail.wire.proxy_and_tls import (
+    Way,
+    proxy_errors,
+    proxy_settings,
+    proxy_to,
+    trust,
+    way_to,
 )
 
 MOST_HEAD = 64 * 1024

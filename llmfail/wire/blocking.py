@@ -14,8 +14,8 @@ import httpx
 from httpx._transports.default import map_httpcore_exceptions
 
 from llmfail.core.model import Call, Reply
-from llmfail.wire.environment import Way, proxy_errors, proxy_settings, proxy_to, trust, way_to
-from llmfail.wire.failures import (
+from llmfail.wire.deadline import Backend, Limit
+from llmfail.wire.error_mapping import (
     MOST_BYTES,
     already_closed,
     body_errors,
@@ -24,7 +24,14 @@ from llmfail.wire.failures import (
     too_long,
     wire_errors,
 )
-from llmfail.wire.limit import Backend, Limit
+from llmfail.wire.proxy_and_tls import (
+    Way,
+    proxy_errors,
+    proxy_settings,
+    proxy_to,
+    trust,
+    way_to,
+)
 
 LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=20)
 """Each thread that calls has a connection: none waits for another's."""

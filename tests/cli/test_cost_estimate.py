@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from commands import configure, llmfail, on_terminal, records
 
-from llmfail.core import tokens, usage
 from llmfail.core.model import Message, Request, Target, Usage
-from llmfail.core.usage import Use
+from llmfail.core.pricing import usage_record
+from llmfail.core.pricing.usage_record import Use
+from llmfail.core.tokens import token_bounds
 from llmfail.simulator import parse
 from llmfail.store import open_store
 
@@ -55,8 +56,8 @@ def inputs(found, feature="vpr"):
 
 def expected(target, prompt, system=None):
     """What is believed of a target that has not reported anything yet."""
-    size = tokens.size_of(Request((Message("user", prompt),), system))
-    return tokens.expected(size, tokens.fresh(Target.parse(target)))
+    size = token_bounds.size_of(Request((Message("user", prompt),), system))
+    return token_bounds.expected(size, token_bounds.fresh(Target.parse(target)))
 
 
 def keep(change):
@@ -72,7 +73,7 @@ def use(feature, target, cost, *, answered=True):
     """A call today."""
     day = datetime.now(UTC).date().isoformat()
     counted = Usage(2000, output_tokens=1000)
-    keep(usage.step(day, Use(feature, Target.parse(target), None, counted, cost, answered)))
+    keep(usage_record.step(day, Use(feature, Target.parse(target), None, counted, cost, answered)))
 
 
 def test_every_feature_is_estimated_at_2000_and_1000_tokens():

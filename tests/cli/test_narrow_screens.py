@@ -7,7 +7,7 @@ import pytest
 from commands import configure, llmfail, on_terminal
 from rich.console import Console
 
-from llmfail.cli.tables import Column, fitted, words
+from llmfail.cli.render.tables import Column, fitted, words
 from llmfail.simulator import parse
 
 CLAUDE, GPT = "anthropic/claude-sonnet-5-5", "openai/gpt-6.1-terra"

@@ -157,7 +157,7 @@ def test_a_refresh_that_fails_says_so_in_one_line(arguments, code, part):
 def test_without_the_package_a_refresh_says_how_to_get_it():
     program = (
         "import sys; sys.modules['genai_prices'] = None; "
-        "from llmfail.cli import run; sys.exit(run(sys.argv[1:]))"
+        "from llmfail.cli.main import run; sys.exit(run(sys.argv[1:]))"
     )
     for offline in ((), ("--offline",)):
         done = subprocess.run(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from llmfail.cli.output import printable
+from llmfail.cli.io.output import printable
 
 
 @pytest.mark.parametrize("sign", ["\x1b", "\x9b", "\r", "\u202e", "\u2067", "\u2069", "\ud800"])

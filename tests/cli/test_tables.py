@@ -2,7 +2,13 @@
 
 import pytest
 
-from llmfail.cli.tables import exact_usd, milliseconds, percent, rough_usd, span
+from llmfail.cli.render.tables import (
+    exact_usd,
+    milliseconds,
+    percent,
+    rough_usd,
+    span,
+)
 
 DOLLAR = 10**12
 

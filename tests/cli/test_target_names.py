@@ -3,7 +3,7 @@
 import pytest
 
 from llmfail.core.model import Target
-from llmfail.settings.kinds import TargetName
+from llmfail.settings.schema.scalars import TargetName
 
 GOOD = [
     "openai/gpt-6.1-terra",

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from commands import configure, llmfail, on_terminal
 
-from llmfail.core import usage
 from llmfail.core.model import Target, Usage
-from llmfail.core.usage import Use
+from llmfail.core.pricing import usage_record
+from llmfail.core.pricing.usage_record import Use
 from llmfail.simulator import parse
 from llmfail.store import open_store
 
@@ -29,7 +29,7 @@ def config(tmp_path, simulator, monkeypatch):
 
 
 def count(feature="vpr", target=CLAUDE, user=None, cost=21_000_000_000, day="2026-11-21"):
-    step = usage.step(
+    step = usage_record.step(
         day, Use(feature, Target.parse(target), user, Usage(2000, output_tokens=1000), cost, answered=True)
     )
     directory = Path(os.environ["LLMFAIL_STATE_DIR"])

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from llmfail.drill import storyboard
+from llmfail.drill import runner
 from llmfail.drill.verdict import verdicts
 from llmfail.settings import load
 
@@ -38,8 +38,8 @@ def settings(directory, features, **options):
 def performed(directory, features, *scenes, **options):
     """What the scenes of these features showed, by feature and scene."""
     read = settings(directory, features, **options)
-    wanted = storyboard.scenes_of(scenes)
-    played = storyboard.perform(read, storyboard.features_of(read, ()), wanted)
+    wanted = runner.scenes_of(scenes)
+    played = runner.perform(read, runner.features_of(read, ()), wanted)
     return {(scene.feature, scene.name): scene for scene in played}
 
 

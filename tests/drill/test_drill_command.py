@@ -10,7 +10,7 @@ from pathlib import Path
 import drills
 import pytest
 
-from llmfail.drill.scenes import SCENES
+from llmfail.drill.scenarios import SCENES
 
 FEATURES = {
     "good": "{primary: a/one, fallbacks: [b/two, v/gemini-four]}",

@@ -16,8 +16,8 @@ from pathlib import Path
 from servers import CLAUDE, GEMINI, GPT
 
 from llmfail.client.options import ask_of
-from llmfail.engine import ports
 from llmfail.engine.engine import Engine
+from llmfail.engine.ports import ports
 from llmfail.prices import Catalogue
 from llmfail.settings import load
 from llmfail.store.disk import Disk

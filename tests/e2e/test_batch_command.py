@@ -10,7 +10,7 @@ import pytest
 from program import ANTHROPIC, GOOGLE, LLMFAIL, OPENAI, PATIENCE, configuration, finish, wait_until
 from terminal import Terminal
 
-from llmfail.core.lines import LONGEST
+from llmfail.core.request.batch_line import LONGEST
 from llmfail.simulator import parse
 
 PRICED = {OPENAI: {"price": {"input": 0, "output": 1000}}}

@@ -8,10 +8,10 @@ import time
 import pytest
 from program import ANTHROPIC, OPENAI, at_once, configuration, finish
 
-from llmfail.core.kept import Kept, answer_key
-from llmfail.core.record import Write, dump
+from llmfail.core.cache.single_flight import Kept, answer_key
+from llmfail.core.records.record import Write, dump
 from llmfail.simulator import parse
-from llmfail.store.answers import Answers
+from llmfail.store.answer_store import Answers
 
 CACHE = {"enabled": True, "ttl": "1h", "stale": "7d"}
 

@@ -12,7 +12,7 @@ from program import configuration, finish, wait_until
 from llmfail.core.model import Reply
 from llmfail.simulator import parse
 from llmfail.simulator.formats import answer
-from llmfail.simulator.formats.prose import DIMENSIONS, vector
+from llmfail.simulator.formats.reply_text import DIMENSIONS, vector
 
 SMALL = "openai/text-embedding-3-small"
 ELSEWHERE = "anywhere/openai/text-embedding-3-small"

@@ -17,8 +17,8 @@ from program import OPENAI, configuration, finish, moment, wait_until
 
 from llmfail.client.blocking import Client
 from llmfail.client.options import ask_of
-from llmfail.core.ask import Ask, question
-from llmfail.core.queued import dump_ask
+from llmfail.core.degrade.queue_item import dump_ask
+from llmfail.core.request.ask import Ask, question
 from llmfail.settings import load
 from llmfail.simulator import parse
 from llmfail.store.queue import Queue

@@ -4,12 +4,12 @@ import asyncio
 
 import pytest
 from msgspec.structs import replace
-from stage import Stage, answer
+from scripted_engine import Stage, answer
 
-from llmfail.core.ask import Ask, question
 from llmfail.core.errors import UsageError
 from llmfail.core.receipt import Receipt
-from llmfail.engine.batch import Batch, Limits
+from llmfail.core.request.ask import Ask, question
+from llmfail.engine.bulk.batch import Batch, Limits
 
 
 class Desk:

@@ -9,15 +9,15 @@ import signal
 
 import pytest
 from msgspec.structs import replace
-from stage import Stage, answer, error
+from scripted_engine import Stage, answer, error
 
-from llmfail.core.ask import Ask, question
-from llmfail.core.budget import Spending
-from llmfail.core.record import recall
-from llmfail.core.stats import Tally
+from llmfail.core.admission.budget import Spending
+from llmfail.core.records.counters import Tally
+from llmfail.core.records.record import recall
+from llmfail.core.request.ask import Ask, question
 from llmfail.engine.engine import Engine
-from llmfail.engine.ports import drive, signals_held
-from llmfail.engine.threaded import ThreadedKeeper
+from llmfail.engine.ports.ports import drive, signals_held
+from llmfail.engine.ports.threaded_store import ThreadedKeeper
 
 MORE = """\
 models:

@@ -4,13 +4,13 @@ from datetime import datetime
 
 import pytest
 from msgspec.structs import replace
-from stage import Stage, answer, error
+from scripted_engine import Stage, answer, error
 
-from llmfail.core.ask import Ask, question
-from llmfail.core.budget import Spending
-from llmfail.core.record import Write, dump, recall
+from llmfail.core.admission.budget import Spending
+from llmfail.core.records.record import Write, dump, recall
+from llmfail.core.request.ask import Ask, question
 from llmfail.engine.engine import Engine
-from llmfail.engine.ports import drive
+from llmfail.engine.ports.ports import drive
 
 LIMITED = """\
 models:

@@ -6,9 +6,9 @@ from datetime import date
 from msgspec import Raw
 from msgspec.json import encode
 
-from llmfail.core.catalogue import Entry, Listing
-from llmfail.core.pricing import Listed, Rate
-from llmfail.prices.catalogue import Index
+from llmfail.core.pricing.catalogue import Entry, Listing
+from llmfail.core.pricing.price import Listed, Rate
+from llmfail.prices.catalogue_file import Index
 from llmfail.prices.write import write
 
 SONNET = {

@@ -11,12 +11,12 @@ from genai_prices import calc_price
 from genai_prices.data import providers
 from genai_prices.types import TieredPrices
 
-from llmfail.core.catalogue import PROVIDERS
 from llmfail.core.model import Usage
-from llmfail.core.pricing import Price, cost
+from llmfail.core.pricing.catalogue import PROVIDERS
+from llmfail.core.pricing.price import Price, cost
 from llmfail.core.receipt import PICO
 from llmfail.prices import Catalogue
-from llmfail.prices.catalogue import PACKAGED, read
+from llmfail.prices.catalogue_file import PACKAGED, read
 from llmfail.prices.generate import listings, newest
 
 CATALOGUE = Catalogue()

@@ -6,9 +6,9 @@ from datetime import date
 import pytest
 from lists import FUTURE, PAST, everything_in, written
 
-from llmfail.core.catalogue import PROVIDERS, Facts
+from llmfail.core.pricing.catalogue import PROVIDERS, Facts
 from llmfail.prices import Catalogue
-from llmfail.prices.catalogue import INDEX, PACKAGED, read
+from llmfail.prices.catalogue_file import INDEX, PACKAGED, read
 
 CLAUDE = ("anthropic", "claude-sonnet-5-5")
 PACKAGED_PRICE, REFRESHED_PRICE = 2_000_000, 7_000_000

@@ -23,8 +23,8 @@ from genai_prices.types import (
     TimeOfDateConstraint,
 )
 
-from llmfail.core.catalogue import Clause
-from llmfail.core.pricing import Listed, Rate
+from llmfail.core.pricing.catalogue import Clause
+from llmfail.core.pricing.price import Listed, Rate
 from llmfail.prices.facts import ai21, facts_of
 from llmfail.prices.generate import alternatives, entry
 

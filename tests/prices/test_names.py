@@ -7,7 +7,14 @@ import pytest
 from genai_prices.data import providers
 from genai_prices.data_snapshot import get_snapshot
 
-from llmfail.core.catalogue import PROVIDERS, Clause, Listing, Rule, listed_as, spellings
+from llmfail.core.pricing.catalogue import (
+    PROVIDERS,
+    Clause,
+    Listing,
+    Rule,
+    listed_as,
+    spellings,
+)
 from llmfail.core.receipt import usd
 from llmfail.prices import Catalogue
 from llmfail.prices.generate import alternatives

@@ -5,9 +5,9 @@ import json
 import httpx
 import pytest
 
+from llmfail.core.classification.body import parse
 from llmfail.core.errors import MalformedReply, Unsuited
 from llmfail.core.model import Attachment, Endpoint, Message, Request, Secret
-from llmfail.core.payload import parse
 from llmfail.providers import wire_format
 
 IMAGE = Attachment("i.png", "image/png", b"\x89PNG")

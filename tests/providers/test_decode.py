@@ -8,9 +8,9 @@ from documents import DOCUMENTS
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmfail.core.classification.body import parse
 from llmfail.core.errors import MalformedReply
 from llmfail.core.model import Completion, Embedding, Usage
-from llmfail.core.payload import parse
 from llmfail.providers import wire_format
 
 APIS = ["anthropic", "openai", "gemini", "vertex"]

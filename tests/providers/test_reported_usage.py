@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from llmfail.core.classification.body import parse
 from llmfail.core.model import Usage
-from llmfail.core.payload import parse
 from llmfail.providers import wire_format
 from llmfail.providers.stream import Finished
 

@@ -12,10 +12,10 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from llmfail.core.classification.outcome import Kind
 from llmfail.core.errors import WireError
 from llmfail.core.model import Reply
-from llmfail.core.outcome import Kind
-from llmfail.tokens import TokenRefused, google_token, run_command
+from llmfail.google_auth import TokenRefused, google_token, run_command
 
 NOW = 1_000_000.0
 SIX_MINUTES = 300.0

@@ -13,10 +13,10 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from llmfail.cli.config import app
-from llmfail.cli.options import Globals, state_dir_from
+from llmfail.cli.arguments.global_options import Globals, state_dir_from
+from llmfail.cli.commands.config import app
 from llmfail.core.errors import UsageError
-from llmfail.settings.find import packaged
+from llmfail.settings.reading.find import packaged
 
 COMMAND = "features: {x: {degrade: [command: [id]]}}\n"
 
@@ -153,7 +153,7 @@ def test_the_state_directory_is_an_option_a_variable_or_the_users(home, monkeypa
 
 def test_a_mistake_is_exit_2_and_one_line_in_the_whole_program(home, state):
     (home / "llmfail.yaml").write_text("version: 1\nbreaker: {windw: 5}\n")
-    program = "import sys; from llmfail.cli import main; main()"
+    program = "import sys; from llmfail.cli.main import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", program, "--state-dir", str(state), "config", "show"],
         cwd=home,

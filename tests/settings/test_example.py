@@ -10,16 +10,21 @@ import pytest
 import yaml
 
 from llmfail.core.model import Target
-from llmfail.engine.prices import Prices
+from llmfail.engine.planning.price_lookup import Prices
 from llmfail.prices import Catalogue
 from llmfail.settings import load
-from llmfail.settings.find import packaged
-from llmfail.settings.lint import lint
-from llmfail.settings.load import examine
-from llmfail.settings.schema import schema
-from llmfail.settings.settings import Settings
-from llmfail.settings.shape import Maybe, Names, Record, shape_of
-from llmfail.settings.show import effective
+from llmfail.settings.advice.lint import lint
+from llmfail.settings.advice.show import effective
+from llmfail.settings.reading.find import packaged
+from llmfail.settings.reading.load import examine
+from llmfail.settings.schema.config_schema import schema
+from llmfail.settings.schema.settings import Settings
+from llmfail.settings.schema.shape import (
+    Maybe,
+    Names,
+    Record,
+    shape_of,
+)
 
 FEATURES = {
     # name: alias, priority, vendors in order, first step when all are down, timeout, max_tokens

@@ -6,8 +6,8 @@ import pytest
 
 from llmfail.core.errors import SettingsError, UsageError
 from llmfail.settings import Origin, load
-from llmfail.settings.find import find, packaged, user_directory
-from llmfail.settings.state import state_directory
+from llmfail.settings.reading.find import find, packaged, user_directory
+from llmfail.settings.state_path import state_directory
 
 
 def find_config(named, home):

@@ -8,12 +8,12 @@ from textwrap import dedent
 
 import pytest
 
-from llmfail.engine.prices import Prices
+from llmfail.engine.planning.price_lookup import Prices
 from llmfail.prices import Catalogue
-from llmfail.settings.find import packaged
-from llmfail.settings.lint import lint
-from llmfail.settings.load import examine
-from llmfail.settings.plain import dotted
+from llmfail.settings.advice.lint import lint
+from llmfail.settings.reading.find import packaged
+from llmfail.settings.reading.load import examine
+from llmfail.settings.reading.plain_values import dotted
 
 TODAY = date(2026, 11, 20)
 PRICE = "price: {input: 1, output: 2}"

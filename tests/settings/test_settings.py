@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from llmfail.core.breaker import Rules
+from llmfail.core.admission.breaker import Rules
 from llmfail.core.errors import UsageError
 from llmfail.core.model import Target
 from llmfail.settings import UnknownName
-from llmfail.settings.types import Defaults
+from llmfail.settings.schema.types import Defaults
 
 TEXT = """\
 defaults: {timeout: 10, retries: 2}

@@ -7,9 +7,9 @@ from textwrap import dedent
 import pytest
 import yaml
 
-from llmfail.settings.find import packaged
-from llmfail.settings.load import examine
-from llmfail.settings.show import as_yaml, effective
+from llmfail.settings.advice.show import as_yaml, effective
+from llmfail.settings.reading.find import packaged
+from llmfail.settings.reading.load import examine
 
 TEXT = """\
 store: redis://me:hunter2@localhost/0

@@ -10,10 +10,10 @@ import pytest
 
 from llmfail.core.errors import UsageError
 from llmfail.settings import load
-from llmfail.settings.find import Origin, Source
-from llmfail.settings.load import examine
-from llmfail.settings.objections import OWNERS
-from llmfail.settings.trust import accept
+from llmfail.settings.reading.find import Origin, Source
+from llmfail.settings.reading.load import examine
+from llmfail.settings.trust.trust import accept
+from llmfail.settings.trust.trust_rules import OWNERS
 
 KEYS = dict.fromkeys(OWNERS, "hunter2") | {"SECRET": "hunter2", "GOOGLE_CLOUD_PROJECT": "hunter2"}
 
@@ -322,7 +322,7 @@ def test_a_file_that_was_remembered_when_it_was_named_needs_trust_when_it_is_fou
 
 
 def test_a_file_of_the_user_or_of_the_package_needs_no_trust(home, state):
-    from llmfail.settings.objections import objections  # noqa: PLC0415
+    from llmfail.settings.trust.trust_rules import objections
 
     tree = {"features": {"x": {"degrade": [{"command": ["id"]}]}}}
     for origin in Origin:

@@ -6,10 +6,11 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from llmfail.core import classify, payload
+from llmfail.core.classification import body as payload
+from llmfail.core.classification import classify
+from llmfail.core.classification.outcome import Kind
 from llmfail.core.errors import MalformedReply
 from llmfail.core.model import Endpoint, Message, Reply, Request, Secret
-from llmfail.core.outcome import Kind
 from llmfail.providers import wire_format
 from llmfail.providers.stream import Finished, TextDelta
 from llmfail.simulator import parse

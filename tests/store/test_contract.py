@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from llmfail.core.record import Write
+from llmfail.core.records.record import Write
 from llmfail.store.disk import Disk
 from llmfail.store.memory import Memory
 

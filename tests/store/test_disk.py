@@ -14,10 +14,10 @@ import fleet
 import pytest
 
 from llmfail.core.errors import StoreError
-from llmfail.core.record import Write
-from llmfail.store import database
+from llmfail.core.records.record import Write
 from llmfail.store.disk import Disk
-from llmfail.store.place import identify
+from llmfail.store.sqlite import database
+from llmfail.store.sqlite.state_directory import identify
 
 
 @pytest.fixture

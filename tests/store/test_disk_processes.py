@@ -7,7 +7,7 @@ import threading
 import fleet
 import pytest
 
-from llmfail.core.record import Write
+from llmfail.core.records.record import Write
 from llmfail.store.disk import Disk
 
 

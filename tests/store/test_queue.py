@@ -14,9 +14,9 @@ from pathlib import Path
 import fleet
 import pytest
 
-from llmfail.core.ask import Ask, question
+from llmfail.core.degrade.queue_item import dump_ask
 from llmfail.core.errors import StoreError
-from llmfail.core.queued import dump_ask
+from llmfail.core.request.ask import Ask, question
 from llmfail.store.queue import Queue
 
 QUEUEING = Path(__file__).with_name("queueing.py")

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 from llmfail.core.errors import StoreError
-from llmfail.core.record import Write
-from llmfail.engine.threaded import ThreadedKeeper
+from llmfail.core.records.record import Write
+from llmfail.engine.ports.threaded_store import ThreadedKeeper
 from llmfail.store.disk import Disk
 
 

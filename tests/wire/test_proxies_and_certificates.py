@@ -10,13 +10,13 @@ import threading
 
 import pytest
 
+from llmfail.core.classification.outcome import Kind, Outcome
 from llmfail.core.errors import UsageError, WireError
 from llmfail.core.model import Call
-from llmfail.core.outcome import Kind, Outcome
-from llmfail.engine.exchange import Reading, unanswered
+from llmfail.engine.planning.codec import Reading, unanswered
 from llmfail.wire.aio import AsyncWire
 from llmfail.wire.blocking import Wire
-from llmfail.wire.environment import is_loopback
+from llmfail.wire.proxy_and_tls import is_loopback
 
 VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "ssl_cert_file", "ssl_cert_dir")
 NO_CERTIFICATE = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"

@@ -9,9 +9,9 @@ from __future__ import annotations
 from llmfail.core.model import Reply
 from llmfail.simulator.faults import Fault, FaultKind
 from llmfail.simulator.formats import anthropic, compatible, google, openai
-from llmfail.simulator.formats.prose import hint_header
+from llmfail.simulator.formats.reply_text import hint_header
 from llmfail.simulator.http1 import Streamed
-from llmfail.simulator.seen import Seen
+from llmfail.simulator.recorded_request import Seen
 
 NOT_FOUND = Fault(FaultKind.STATUS, status=404)
 BAD_REQUEST = Fault(FaultKind.STATUS, status=400)

@@ -7,9 +7,16 @@ from typing import Any
 
 from llmfail.core.model import Reply
 from llmfail.simulator.faults import Fault, FaultKind
-from llmfail.simulator.formats.prose import event, hint_header, json_reply, pieces, tokens, within
+from llmfail.simulator.formats.reply_text import (
+    event,
+    hint_header,
+    json_reply,
+    pieces,
+    tokens,
+    within,
+)
 from llmfail.simulator.http1 import Streamed
-from llmfail.simulator.seen import Seen
+from llmfail.simulator.recorded_request import Seen
 
 _TYPES = {
     400: ("invalid_request_error", "messages: at least one message is required"),

@@ -9,8 +9,8 @@ from typing import Any
 
 from llmfail.core.model import Reply
 from llmfail.simulator.faults import Fault, FaultKind
-from llmfail.simulator.formats.prose import hint_header, json_reply
-from llmfail.simulator.seen import Seen
+from llmfail.simulator.formats.reply_text import hint_header, json_reply
+from llmfail.simulator.recorded_request import Seen
 
 _XAI_SPENT = (
     "Your team simulated has either used all available credits or reached its monthly spending limit. "

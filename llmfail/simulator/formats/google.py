@@ -10,9 +10,17 @@ from typing import Any
 
 from llmfail.core.model import Reply
 from llmfail.simulator.faults import Fault, FaultKind, plain
-from llmfail.simulator.formats.prose import compact, event, json_reply, pieces, tokens, vector, within
+from llmfail.simulator.formats.reply_text import (
+    compact,
+    event,
+    json_reply,
+    pieces,
+    tokens,
+    vector,
+    within,
+)
 from llmfail.simulator.http1 import Streamed
-from llmfail.simulator.seen import Seen
+from llmfail.simulator.recorded_request import Seen
 
 _HEADERS = {"content-type": "application/json; charset=UTF-8", "server": "scaffolding on HTTPServer2"}
 _RPC = "type.googleapis.com/google.rpc."

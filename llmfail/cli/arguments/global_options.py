@@ -1,0 +1,62 @@
+"""The options that come before the command, as the commands get them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from llmfail.core.errors import UsageError
+
+
+class Globals(NamedTuple):
+    """``ctx.obj`` of every command."""
+
+    config: Path | None
+    state_dir: Path
+    verbose: int = 0
+    quiet: bool = False
+
+
+def globals_from(config: str | None, state_dir: str | None, verbose: int, quiet: bool) -> Globals:
+    """Raises UsageError."""
+    directory = state_dir_from(path_from("--state-dir", state_dir), os.environ)
+    return Globals(path_from("--config", config), directory, verbose, quiet)
+
+
+def state_dir_from(option: Path | None, environ: Mapping[str, str]) -> Path:
+    """--state-dir, else LLMFAIL_STATE_DIR, else the user's state directory."""
+    from llmfail.settings.state_path import state_directory
+
+    try:
+        return state_directory(option, environ)
+    except OSError as error:
+        raise UsageError("the current directory is gone; name --state-dir from the root") from error
+
+
+def current_directory() -> Path:
+    """The current directory; where that was deleted, something in which nothing is found."""
+    try:
+        return Path.cwd()
+    except OSError:
+        return Path()
+
+
+def path_from(option: str, text: str | None) -> Path | None:
+    """A file or directory. An empty name is mostly a variable that is not set; raises UsageError."""
+    if text == "":
+        raise UsageError(f"{option} is empty; name a file or directory, or leave it out")
+    return None if text is None else Path(text)
+
+
+def seconds_from(option: str, text: str | None, *, zero: bool = False) -> float | None:
+    """A duration as the configuration writes it: ``30``, ``30s``, ``10m``. Raises UsageError."""
+    from llmfail.settings.schema.scalars import seconds_of
+
+    if text is None:
+        return None
+    try:
+        return seconds_of(text, zero=zero)
+    except ValueError as error:
+        raise UsageError(f"{option}: {error}, got {text!r}") from None

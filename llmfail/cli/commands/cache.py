@@ -1,0 +1,57 @@
+"""``llmfail cache``: how much is stored, and forgetting all of it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from llmfail.cli.arguments.global_options import Globals
+from llmfail.cli.io.output import emit, emit_json, say
+from llmfail.cli.run.open_client import client_of
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command()
+def stats(
+    ctx: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Show how many answers are stored, and how often they served in the last 24 hours.
+
+    Examples:
+
+      llmfail cache stats
+
+      llmfail cache stats --json | jq .bytes
+    """
+    options: Globals = ctx.obj
+    with client_of(options) as client:
+        cache = client.status().cache
+        most = client.settings.cache.max_size
+    if as_json:
+        emit_json({**cache, "max_bytes": most})
+        return
+    kept = f"{_answers(cache['entries'])} in {cache['bytes'] / 1e6:.1f} of {most / 1e6:.0f} MB"
+    emit(
+        f"{kept}; {cache['hits']} of {cache['hits'] + cache['misses']} asks of the last day were answered so"
+    )
+
+
+@app.command()
+def clear(ctx: typer.Context) -> None:
+    """Forget every stored answer.
+
+    Examples:
+
+      llmfail cache clear
+    """
+    options: Globals = ctx.obj
+    with client_of(options) as client:
+        forgotten = client.clear_cache()
+    say(f"forgot {_answers(forgotten)}", quiet=options.quiet)
+
+
+def _answers(count: int) -> str:
+    return "1 answer" if count == 1 else f"{count} answers"

@@ -1,0 +1,202 @@
+"""``llmfail config``: write, check and show the configuration, and give it trust."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from llmfail.cli.arguments.global_options import Globals, current_directory
+from llmfail.cli.io.output import emit, emit_json, say
+from llmfail.core.errors import Problem, SettingsError, UsageError
+from llmfail.settings.reading import find
+from llmfail.settings.reading.load import Examination, examine
+from llmfail.settings.trust import trust
+
+app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print it as JSON.")]
+
+
+@app.command()
+def init(
+    ctx: typer.Context,
+    path: Annotated[
+        Path, typer.Option("--path", metavar="FILE", help="Where to write.", show_default="./llmfail.yaml")
+    ] = Path(find.FILE_NAME),
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
+) -> None:
+    """Write a configuration with every setting, its default, and a comment.
+
+    Examples:
+
+      llmfail config init
+
+      llmfail config init --path ~/.config/llmfail/llmfail.yaml
+    """
+    text = find.packaged().read_text(encoding="utf-8")
+    try:
+        with path.open("w" if force else "x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise UsageError(f"{path} is there already; --force overwrites it") from None
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from None
+    # Who asks for this text trusts it; without a state directory consent can wait.
+    with suppress(UsageError):
+        trust.accept(path, text, ctx.obj.state_dir)
+    emit(str(path))
+
+
+@app.command()
+def check(ctx: typer.Context, as_json: AsJson = False) -> None:
+    """Find every mistake in the configuration at once, and what is likely to be one.
+
+    Exits 2 when there is a mistake, 0 when there are only warnings.
+
+    Examples:
+
+      llmfail config check
+
+      llmfail --config staging.yaml config check --json
+    """
+    options: Globals = ctx.obj
+    try:
+        examination = _examined(options)
+    except SettingsError as error:
+        _report(error.problems, (), as_json=as_json, quiet=options.quiet)
+        raise typer.Exit(error.exit_code) from None
+    problems = (*examination.problems, *_objections(examination, options))
+    _report(problems, _warnings(examination, options), as_json=as_json, quiet=options.quiet)
+    if problems:
+        raise typer.Exit(SettingsError.exit_code)
+    if not as_json:
+        say(f"{examination.source.path} is valid", quiet=options.quiet)
+
+
+@app.command()
+def show(ctx: typer.Context, as_json: AsJson = False) -> None:
+    """Print the configuration in force: with every default, overrides applied, secrets masked.
+
+    Each line says where its value is from.
+
+    Examples:
+
+      llmfail config show
+
+      llmfail config show --json | jq .breaker
+    """
+    from llmfail.settings.advice.show import as_yaml, effective
+
+    examination = _examined(ctx.obj)
+    if examination.problems:
+        raise SettingsError(examination.problems)
+    if as_json:
+        emit_json(effective(examination))
+    else:
+        emit(as_yaml(examination))
+
+
+@app.command()
+def path(ctx: typer.Context, as_json: AsJson = False) -> None:
+    """Print which file is the configuration.
+
+    Examples:
+
+      llmfail config path
+
+      llmfail config path --json
+    """
+    options: Globals = ctx.obj
+    source = find.find(options.config, os.environ, current_directory())
+    if as_json:
+        emit_json({"path": str(source.path), "why": str(source.origin), "exists": source.path.exists()})
+        return
+    emit(str(source.path))
+    say(str(source.origin), quiet=options.quiet)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of llmfail.yaml, for editors.
+
+    Example:
+
+      llmfail config schema > llmfail.schema.json
+    """
+    import json
+
+    from llmfail.settings.schema.config_schema import schema as made
+
+    emit(json.dumps(made(), indent=2))
+
+
+@app.command(name="trust")
+def give_trust(ctx: typer.Context) -> None:
+    """Accept the configuration of the current directory as it is now.
+
+    A file that was found there is refused when it would run a command or send a key to a host that is not
+    its owner's. Accepting holds for this file until it changes.
+
+    Example:
+
+      llmfail config check && llmfail config trust
+    """
+    options: Globals = ctx.obj
+    examination = _examined(options)
+    source = examination.source
+    if source.origin is not find.Origin.DIRECTORY:
+        say(f"{source.path} needs no trust: {source.origin}", quiet=options.quiet)
+        return
+    for objection in examination.located(examination.objections):
+        say(f"accepted: {objection}", quiet=options.quiet)
+    trust.accept(source.path, examination.text, options.state_dir)
+    say(f"{source.path} is trusted until it changes", quiet=options.quiet)
+
+
+def _examined(options: Globals) -> Examination:
+    return examine(options.config, os.environ, current_directory())
+
+
+def _objections(examination: Examination, options: Globals) -> tuple[Problem, ...]:
+    if trust.is_trusted(examination.source.path, examination.text, options.state_dir):
+        return ()
+    found = ((place, f"{what}; `llmfail config trust` accepts it") for place, what in examination.objections)
+    return examination.located(found)
+
+
+def _warnings(examination: Examination, options: Globals) -> tuple[Problem, ...]:
+    from llmfail.cli.run.open_client import catalogue_of
+    from llmfail.engine.planning.price_lookup import Prices
+    from llmfail.settings.advice.lint import lint
+
+    settings = examination.reading.settings
+    if settings is None or examination.problems:
+        return ()
+    known = Prices(settings, catalogue_of(options))
+    return examination.located(lint(settings, datetime.now(UTC).date(), known))
+
+
+def _report(
+    problems: tuple[Problem, ...], warnings: tuple[Problem, ...], *, as_json: bool, quiet: bool
+) -> None:
+    if as_json:
+        emit_json(
+            {"ok": not problems, "problems": _plain(problems), "warnings": _plain(warnings)},
+        )
+        return
+    for problem in problems:
+        say(str(problem))
+    for warning in warnings:
+        say(f"warning: {warning}", quiet=quiet)
+
+
+def _plain(problems: tuple[Problem, ...]) -> list[dict[str, object]]:
+    return [
+        {"file": each.file, "line": each.line, "path": each.path, "message": each.message}
+        for each in problems
+    ]

@@ -1,0 +1,102 @@
+"""``llmfail log``: the last requests, and the trail of one. Reads what every ask keeps of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from llmfail.cli.arguments.global_options import Globals
+from llmfail.cli.io.output import emit_json, say
+from llmfail.cli.run.open_client import client_of
+from llmfail.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from llmfail.client.blocking import Client
+
+EVERYTHING = 1_000_000
+"""More than is kept."""
+Logged = dict[str, Any]
+"""A receipt as JSON, with the moment ``at``."""
+
+
+def command(
+    ctx: typer.Context,
+    id_: Annotated[
+        str | None,
+        typer.Argument(metavar="[ID]", help="One request; its first characters will do.", show_default=False),
+    ] = None,
+    most: Annotated[int, typer.Option("-n", "--number", metavar="N", min=1, help="How many at most.")] = 20,
+    failed: Annotated[bool, typer.Option("--failed", help="Only those without an answer.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print receipts, one line of JSON for each.")
+    ] = False,
+) -> None:
+    """Show the last requests, the newest first, and what happened to them; with an ID, every step of one.
+
+    The texts are kept only when the configuration says `privacy: {log_prompts: true}`.
+
+    Examples:
+
+      llmfail log -n 5
+
+      llmfail log --failed
+
+      llmfail log 01KAB7Z3QX
+
+      llmfail log -n 1000 --json | jq -r 'select(.tier > 0) | .target'
+    """
+    options: Globals = ctx.obj
+    with client_of(options) as client:
+        found = [_one(client, id_)] if id_ else _last(client, most, failed=failed)
+    if as_json:
+        for entry in found:
+            emit_json(entry)
+    elif id_:
+        _show_one(found[0])
+    elif found:
+        _show_all(found)
+    else:
+        say("nothing failed" if failed else "nothing was asked yet", quiet=options.quiet)
+
+
+def _sound(client: Client, most: int) -> list[Logged]:
+    """The last requests, without those whose record is damaged."""
+    from llmfail.cli.render.log_schema import is_sound
+
+    return [entry for entry in client.log(most) if is_sound(entry)]
+
+
+def _last(client: Client, most: int, *, failed: bool) -> list[Logged]:
+    if not failed:
+        return _sound(client, most)
+    return [entry for entry in _sound(client, EVERYTHING) if not entry["ok"]][:most]
+
+
+def _one(client: Client, beginning: str) -> Logged:
+    """The request whose id begins so. Raises UsageError when there is none, or more than one."""
+    found = [entry for entry in _sound(client, EVERYTHING) if entry["id"].startswith(beginning.upper())]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise UsageError(f"no request is called {beginning}; `llmfail log` shows their ids")
+    raise UsageError(
+        f"{len(found)} requests begin with {beginning}; say more of the id, such as {found[0]['id']}"
+    )
+
+
+def _show_all(found: Sequence[Logged]) -> None:
+    from llmfail.cli.render.log_view import listed
+    from llmfail.cli.render.tables import console, show
+
+    screen = console()
+    show(screen, listed(screen, found))
+
+
+def _show_one(entry: Logged) -> None:
+    from llmfail.cli.render.log_view import told
+    from llmfail.cli.render.tables import console, show
+
+    screen = console()
+    show(screen, told(screen, entry))

@@ -1,0 +1,111 @@
+"""``llmfail prices``: what targets cost, and where that is known from."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from llmfail.cli.arguments.global_options import Globals
+from llmfail.cli.io.output import emit, emit_json
+from llmfail.cli.run.open_client import catalogue_of, settings_of
+from llmfail.core.errors import UsageError
+from llmfail.core.model import Target
+
+app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print it as one line of JSON.")]
+
+
+@app.command()
+def show(
+    ctx: typer.Context,
+    target: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[TARGET]", help="Any provider/model, with everything listed for it.", show_default=False
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what the targets of the configuration cost, in USD per million tokens; with a TARGET, everything
+    that is listed for it: steps, dates, hours, variants.
+
+    Prices are those of the configuration over those of the catalogue, key by key.
+
+    Examples:
+
+      llmfail prices show
+
+      llmfail prices show deepseek/deepseek-v4-pro
+
+      llmfail prices show --json | jq -r '.prices[] | select(.input == null) | .target'
+    """
+    from llmfail.cli.render.prices_view import Row, as_json_of, list_as_json
+    from llmfail.engine.planning.price_lookup import Prices
+
+    options: Globals = ctx.obj
+    settings, catalogue = settings_of(options), catalogue_of(options)
+    prices, now = Prices(settings, catalogue), time.time()
+    targets = settings.targets() if target is None else (_target(target),)
+    rows = [Row(one, prices.of(one), prices.facts(one), now) for one in targets]
+    if as_json:
+        emit_json(list_as_json(rows, catalogue.index) if target is None else as_json_of(rows[0]))
+        return
+    from llmfail.cli.render.prices_view import drawn, drawn_whole
+    from llmfail.cli.render.tables import console, show
+
+    screen = console()
+    show(screen, drawn(screen, rows, catalogue.index) if target is None else drawn_whole(screen, rows[0]))
+
+
+@app.command()
+def refresh(
+    ctx: typer.Context,
+    url: Annotated[
+        str | None,
+        typer.Option(
+            "--url", metavar="URL", help="Another source of genai-prices' form.", show_default=False
+        ),
+    ] = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="From the installed genai-prices, without a network.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Get a newer price list, which is kept in the state directory and counts while it is the newest.
+
+    Needs the package genai-prices: pip install 'llmfail[prices]'. Exits 3 when the source gives no prices;
+    then nothing has changed.
+
+    Examples:
+
+      llmfail prices refresh
+
+      pip install -U genai-prices && llmfail prices refresh --offline
+    """
+    from llmfail.prices import REFRESHED
+    from llmfail.prices import refresh as source
+
+    options: Globals = ctx.obj
+    if url is not None and offline:
+        raise UsageError("say --url or --offline, not both")
+    directory, today = options.state_dir / REFRESHED, datetime.now(UTC).date()
+    done = source.refresh_offline(directory, today) if offline else source.refresh(directory, url, today)
+    index = done.index
+    if as_json:
+        as_of, kept = index.as_of.isoformat(), done.kept and done.kept.isoformat()
+        emit_json({"as_of": as_of, "models": done.models, "sources": index.sources, "kept": kept})
+    elif done.kept is not None:
+        emit(f"nothing newer: the source is of {index.as_of}, the prices that count are of {done.kept}")
+    else:
+        emit(f"{done.models:,} models at {len(index.providers)} providers, prices as of {index.as_of}")
+
+
+def _target(text: str) -> Target:
+    try:
+        return Target.parse(text)
+    except ValueError as error:
+        raise UsageError(str(error)) from None

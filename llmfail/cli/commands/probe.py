@@ -1,0 +1,72 @@
+"""``llmfail probe``: ask providers or targets something tiny now."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from llmfail.cli.arguments.global_options import Globals
+from llmfail.cli.io.output import (
+    emit,
+    emit_json,
+    require_output,
+    say,
+)
+from llmfail.cli.run.open_client import client_of
+from llmfail.core.receipt import Receipt
+
+
+def command(
+    ctx: typer.Context,
+    name: Annotated[
+        str | None,
+        typer.Argument(help="A provider or a target; else one target of each.", show_default=False),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
+) -> None:
+    """Ask providers or targets something tiny now, and record the result.
+
+    Without a name, one target of each provider that has a key. An open circuit is not asked; `llmfail reset`
+    opens the way. Exits 0 when everybody who was asked answered, 3 when somebody did not, 6 when only
+    credentials stood in the way.
+
+    Examples:
+
+      llmfail probe
+
+      llmfail probe openai/gpt-6.1-terra --json
+    """
+    options: Globals = ctx.obj
+    require_output()
+    with client_of(options) as client:
+        receipts = [client.probe(target) for target in client.probed(name)]
+    if as_json:
+        emit_json({"probes": [_result(receipt) for receipt in receipts]})
+    else:
+        for receipt in receipts:
+            emit(_line(receipt))
+    if not receipts:
+        say("no provider has a key: nothing was asked", quiet=options.quiet)
+        raise typer.Exit(6)
+    failed = [receipt for receipt in receipts if not _reached(receipt)]
+    if failed:
+        only_credentials = all(receipt.error is not None and receipt.error.code == 6 for receipt in failed)
+        raise typer.Exit(6 if only_credentials else 3)
+
+
+def _reached(receipt: Receipt) -> bool:
+    """A model that had no room to say anything answered all the same."""
+    last = receipt.trail[-1]
+    return receipt.ok or last.outcome == "rejected_answer"
+
+
+def _result(receipt: Receipt) -> dict[str, Any]:
+    return {**receipt.trail[-1].to_json(), "ok": _reached(receipt)}
+
+
+def _line(receipt: Receipt) -> str:
+    last = receipt.trail[-1]
+    took = f" in {last.latency_ms} ms" if last.latency_ms is not None else ""
+    note = f": {last.note}" if last.note else ""
+    return f"{'ok  ' if _reached(receipt) else 'FAIL'} {last.target} {last.outcome}{took}{note}"

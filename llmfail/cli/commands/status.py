@@ -1,0 +1,110 @@
+"""``llmfail status``: circuits, rates, latencies and alerts, for people, for programs and for monitoring."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Annotated
+
+import typer
+
+from llmfail.cli.arguments.global_options import Globals
+from llmfail.cli.io.output import emit, emit_json
+from llmfail.cli.run.open_client import client_of
+from llmfail.client.blocking import Client
+from llmfail.core.errors import UsageError
+from llmfail.core.reports.status import Health, Status
+
+EXIT_CODES: dict[Health, int] = {"healthy": 0, "degraded": 1, "unhealthy": 2}
+EVERY = 2.0
+"""Seconds between two looks of ``--watch``."""
+
+
+def command(
+    ctx: typer.Context,
+    seconds: Annotated[
+        float | None,
+        typer.Argument(
+            metavar="[SECONDS]", help="With --watch: how often; else every 2.", show_default=False
+        ),
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Keep looking, until Ctrl-C.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="One line; exit 0 healthy, 1 degraded, 2 unhealthy.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the status as one line of JSON.")] = False,
+) -> None:
+    """Show circuits, rates, latencies, spending and alerts, over the last 24 hours.
+
+    Healthy: every circuit is closed and no alert is critical. Degraded: something is wrong, but a model can
+    still answer every feature. Unhealthy: some feature has no model left. Targets without a key are counted,
+    not listed; `llmfail -v status` lists them.
+
+    Examples:
+
+      llmfail status
+
+      llmfail status --watch 5
+
+      llmfail -q status --check || notify-send "language models are not well"
+
+      llmfail status --json | jq '.providers[] | select(.state != "closed")'
+    """
+    options: Globals = ctx.obj
+    every = _every(seconds, watch=watch, alone=not (check or as_json))
+    with client_of(options) as client:
+        if every is not None:
+            _watch(client, every, verbose=options.verbose > 0)
+        status = client.status()
+    if as_json:
+        emit_json(status.to_json())
+    elif check:
+        _check(status, quiet=options.quiet)
+    else:
+        _show(status, verbose=options.verbose > 0)
+    if check:
+        raise typer.Exit(EXIT_CODES[status.health])
+
+
+def _every(seconds: float | None, *, watch: bool, alone: bool) -> float | None:
+    """Seconds between two looks; None without --watch."""
+    if not watch:
+        if seconds is not None:
+            raise UsageError("SECONDS goes with --watch: llmfail status --watch 5")
+        return None
+    if not alone:
+        raise UsageError("--watch draws on a terminal; --json and --check look once, put them in a loop")
+    if not sys.stdout.isatty():
+        raise UsageError("--watch needs a terminal; for other programs there is llmfail status --json")
+    if seconds is not None and not 0.1 <= seconds <= 86400:
+        raise UsageError(f"--watch takes 0.1 to 86400 seconds, got {seconds:g}")
+    return EVERY if seconds is None else seconds
+
+
+def _watch(client: Client, every: float, *, verbose: bool) -> None:
+    """Until Ctrl-C, which leaves the last picture on the screen."""
+    from rich.live import Live
+
+    from llmfail.cli.render.status_view import picture
+    from llmfail.cli.render.tables import console
+
+    screen = console()
+    with Live(console=screen, auto_refresh=False) as live:
+        while True:
+            live.update(picture(screen, client.status(), time.time(), verbose=verbose), refresh=True)
+            time.sleep(every)
+
+
+def _check(status: Status, *, quiet: bool) -> None:
+    from llmfail.cli.render.status_view import verdict
+
+    if status.health != "healthy" or not quiet:
+        emit(verdict(status, time.time()))
+
+
+def _show(status: Status, *, verbose: bool) -> None:
+    from llmfail.cli.render.status_view import picture
+    from llmfail.cli.render.tables import console, show
+
+    screen = console()
+    show(screen, picture(screen, status, time.time(), verbose=verbose))

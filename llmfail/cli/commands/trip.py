@@ -1,0 +1,73 @@
+"""``llmfail trip``: hold a provider or target open."""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import datetime, timedelta
+from datetime import time as time_of_day
+from typing import Annotated
+
+import typer
+
+from llmfail.cli.arguments.global_options import Globals, seconds_from
+from llmfail.cli.io.output import emit_json, say
+from llmfail.cli.run.open_client import client_of
+from llmfail.core.errors import UsageError
+from llmfail.core.receipt import iso
+
+_CLOCK = re.compile(r"\d{1,2}:\d{2}(:\d{2})?")
+
+
+def command(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(help="A provider or a target.")],
+    for_: Annotated[
+        str | None, typer.Option("--for", metavar="DURATION", help="How long: 90, 30m, 2h, 1d.")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="TIME", help="Until when: 2026-12-01T08:00, 08:00.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was tripped as JSON.")] = False,
+) -> None:
+    """Hold a provider or target open, so that nothing is sent to it. `llmfail reset` releases it.
+
+    Examples:
+
+      llmfail trip openai --for 30m
+
+      llmfail trip anthropic/claude-sonnet-5-5 --until 08:00
+    """
+    if for_ is not None and until is not None:
+        raise UsageError("say --for or --until, not both")
+    options: Globals = ctx.obj
+    wait = _wait_until(until) if for_ is None else seconds_from("--for", for_)
+    with client_of(options) as client:
+        held = client.trip(name, wait)
+    end = iso(None if wait is None else time.time() + wait)
+    if as_json:
+        emit_json({"tripped": list(held), "until": end})
+    for target in held:
+        say(f"{target} is held open until {end or 'you reset it'}", quiet=options.quiet)
+
+
+def _wait_until(text: str | None) -> float | None:
+    """Seconds until a moment; a time of day is the next one to come, a moment without a zone is local."""
+    if text is None:
+        return None
+    now = datetime.now().astimezone()
+    try:
+        moment = _next(text, now) if _CLOCK.fullmatch(text) else datetime.fromisoformat(text).astimezone()
+    except (ValueError, OverflowError):
+        raise UsageError(f"--until takes a time such as 08:00 or 2026-12-01T08:00, got {text!r}") from None
+    if moment <= now:
+        raise UsageError(f"--until {text} has passed")
+    return (moment - now).total_seconds()
+
+
+def _next(text: str, now: datetime) -> datetime:
+    """The next time that a clock on the wall here shows this."""
+    clock = time_of_day.fromisoformat(text.zfill(5) if text.count(":") == 1 else text.zfill(8))
+    today = datetime.combine(now.date(), clock)
+    tomorrow = datetime.combine(now.date() + timedelta(days=1), clock)
+    return next(moment for moment in (today.astimezone(), tomorrow.astimezone()) if moment > now)

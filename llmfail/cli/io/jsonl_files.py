@@ -1,0 +1,195 @@
+"""The files of a batch: lines in as they come, receipts out as they are made.
+
+A line that ``write`` has taken has left the process, and survives its end. Nothing here holds up the event
+loop: a pipe, which may, is read when there is something in it and written to by a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import fcntl
+import os
+import stat
+import sys
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from llmfail.cli.io.files import CHUNK, STANDARD_INPUT, STANDARD_OUTPUT
+from llmfail.cli.io.output import printable, require_output, write_all
+from llmfail.core.errors import UsageError
+from llmfail.core.request.batch_line import Raw, Splitter
+
+
+class Input:
+    """A file, a pipe or standard input, once from its beginning to its end."""
+
+    def __init__(self, name: Path, file: int) -> None:
+        self._name = name
+        self._file = file
+
+    @property
+    def status(self) -> os.stat_result:
+        return os.fstat(self._file)
+
+    def count(self) -> int | None:
+        """How many lines there are; None where that is not known before they are read."""
+        if not stat.S_ISREG(self.status.st_mode):
+            return None
+        place, lines, last = os.lseek(self._file, 0, os.SEEK_CUR), 0, b"\n"
+        while chunk := os.pread(self._file, CHUNK, place):
+            place, lines, last = place + len(chunk), lines + chunk.count(b"\n"), chunk[-1:]
+        return lines + (last != b"\n")
+
+    async def lines(self) -> AsyncIterator[Raw]:
+        """Raises UsageError for a file that cannot be read to its end."""
+        splitter = Splitter()
+        try:
+            while chunk := await self._chunk():
+                for line in splitter.feed(chunk):
+                    yield line
+        except OSError as error:
+            raise UsageError(f"cannot read {self._name}: {error.strerror}") from error
+        for line in splitter.end():
+            yield line
+
+    async def _chunk(self) -> bytes:
+        loop = asyncio.get_running_loop()
+        ready = loop.create_future()
+
+        def found() -> None:
+            if not ready.done():
+                ready.set_result(None)
+
+        try:
+            loop.add_reader(self._file, found)
+        except PermissionError:  # a file, which is always ready
+            await asyncio.sleep(0)
+            return os.read(self._file, CHUNK)
+        try:
+            await ready
+        finally:
+            loop.remove_reader(self._file)
+        return os.read(self._file, CHUNK)
+
+
+class Stream:
+    """Standard output, or a pipe or device: a thread waits for whoever reads it. Raises BrokenPipeError when
+    nobody does any more, UsageError for what else is in the way.
+    """
+
+    def __init__(self, name: str, file: int) -> None:
+        self._name = name
+        self._file = file
+        self.for_people = os.isatty(file)
+        self._thread = ThreadPoolExecutor(1, "llmfail-output")
+
+    async def write(self, data: bytes) -> None:
+        shown = printable(data.decode()).encode() if self.for_people else data
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._thread, write_all, self._file, shown)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise UsageError(f"cannot write to {self._name}: {error.strerror}") from error
+
+
+class Receipts:
+    """A file of receipts that only grows. One batch at a time writes to it. Receipts that it does not take go
+    to standard output, because they were paid for, and ``trouble`` says so.
+    """
+
+    def __init__(self, path: Path, file: int) -> None:
+        self._path = path
+        self._file = file
+        self.trouble: UsageError | None = None
+
+    async def write(self, data: bytes) -> None:
+        if self.trouble is None:
+            end = os.fstat(self._file).st_size
+            try:
+                write_all(self._file, data)
+            except OSError as error:
+                with suppress(OSError):
+                    os.ftruncate(self._file, end)
+                text = (
+                    f"cannot write {self._path}: {error.strerror}; the last receipts went to standard output"
+                )
+                self.trouble = UsageError(text)
+        if self.trouble is not None:
+            await standard_output().write(data)
+
+    def kept(self) -> Iterator[bytes]:
+        """Its lines, each with its end; behind them it is ready to be written to."""
+        with os.fdopen(os.dup(self._file), "rb") as reading:
+            reading.seek(0)
+            yield from reading
+
+    def cut(self, size: int) -> None:
+        os.ftruncate(self._file, size)
+
+    def finish(self) -> None:
+        """End the last line."""
+        write_all(self._file, b"\n")
+
+
+@contextmanager
+def opened_input(path: Path) -> Iterator[Input]:
+    """Raises UsageError."""
+    if path == STANDARD_INPUT:
+        if sys.stdin is None:
+            raise UsageError("standard input is closed")
+        yield Input(Path("standard input"), sys.stdin.fileno())
+        return
+    with _opened(path, "read", os.O_RDONLY) as file:
+        if stat.S_ISDIR(os.fstat(file).st_mode):
+            raise UsageError(f"cannot read {path}: {os.strerror(errno.EISDIR)}")
+        yield Input(path, file)
+
+
+@contextmanager
+def opened_output(path: Path | None, source: Input, *, resume: bool) -> Iterator[Stream | Receipts]:
+    """Where the receipts go. Raises UsageError, also for a file that would lose receipts."""
+    if path is None or path == STANDARD_OUTPUT:
+        require_output()
+        yield standard_output()
+        return
+    if path.exists() and not path.is_file():
+        with _opened(path, "write", os.O_WRONLY) as file:
+            yield Stream(str(path), file)
+        return
+    with _opened(path, "write", os.O_RDWR | os.O_CREAT | os.O_APPEND) as file:
+        if os.path.samestat(os.fstat(file), source.status):
+            raise UsageError(f"{path} is the input; name another file for the receipts")
+        _lock(path, file)
+        if os.fstat(file).st_size and not resume:
+            raise UsageError(f"{path} has receipts already; --resume goes on with it, or name another file")
+        yield Receipts(path, file)
+
+
+def standard_output() -> Stream:
+    return Stream("standard output", sys.stdout.fileno())
+
+
+@contextmanager
+def _opened(path: Path, verb: str, flags: int) -> Iterator[int]:
+    try:
+        file = os.open(path, flags, 0o666)
+    except OSError as error:
+        raise UsageError(f"cannot {verb} {path}: {error.strerror}") from error
+    try:
+        yield file
+    finally:
+        os.close(file)
+
+
+def _lock(path: Path, file: int) -> None:
+    """Two runs would pay for the same lines. A file system without locks is not a reason to do nothing."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UsageError(f"another batch is writing to {path}") from None
+    except OSError:
+        return

@@ -1,0 +1,176 @@
+"""What goes where: answers to standard output, everything else to standard error."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from math import ceil
+from threading import Lock, Timer
+from typing import TYPE_CHECKING, Any
+
+from llmfail.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.status import Status
+
+PATIENCE = 0.5
+"""Seconds before anything moves."""
+_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def say(text: str, *, quiet: bool = False) -> None:
+    """One line for people, on standard error. A standard error that is gone is nobody's loss."""
+    if quiet or sys.stderr is None:
+        return
+    with suppress(OSError):
+        sys.stderr.write(f"llmfail: {printable(text)}\n")
+        sys.stderr.flush()
+
+
+def emit(text: str) -> None:
+    """Text and one newline on standard output."""
+    shown = printable(text) if sys.stdout.isatty() else text
+    with writing():
+        sys.stdout.buffer.write(line_of(shown))
+
+
+@contextmanager
+def writing() -> Iterator[None]:
+    """Only while standard output is written to. A closed pipe ends the program as it ends other Unix tools
+    (a socket that a provider has closed must not); what else is in the way is a UsageError.
+    """
+    before = signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    try:
+        yield
+        sys.stdout.flush()
+    except OSError as error:
+        raise _unwritable(error) from error
+    finally:
+        signal.signal(signal.SIGPIPE, before)
+
+
+def write_all(file: int, data: bytes) -> None:
+    """Past any buffer, to the last byte. Raises OSError."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(file, rest) :]
+
+
+def require_output() -> None:
+    """Raises UsageError where standard output can be seen to take nothing: because something is left in its
+    buffer, or because not even an empty write is accepted (a closed one, one for reading, /dev/full).
+    """
+    try:
+        sys.stdout.flush()
+        os.write(sys.stdout.fileno(), b"")
+    except OSError as error:
+        raise _unwritable(error) from error
+
+
+def open_output() -> None:
+    """A closed standard output becomes one that refuses every byte, so that nobody has to ask for None."""
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_RDONLY), "w", encoding="utf-8")
+
+
+def _unwritable(error: OSError) -> UsageError:
+    """What is left in its buffer can go nowhere; Python would try once more at exit, and complain."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+    reason = "it is closed" if error.errno == errno.EBADF else error.strerror
+    return UsageError(f"cannot write to standard output: {reason}")
+
+
+def emit_json(value: Any) -> None:  # noqa: ANN401 - whatever JSON can say
+    import json
+
+    emit(json.dumps(value, ensure_ascii=False))
+
+
+def printable(text: str) -> str:
+    """The text without characters that a terminal would obey: controls, and what turns the direction of the
+    text around. Lines may end as they do elsewhere.
+    """
+    return _OBEYED.sub("�", text.replace("\r\n", "\n"))
+
+
+def line_of(text: str) -> bytes:
+    """What is written of a text: UTF-8 that ends in one newline."""
+    return text.rstrip("\n").encode("utf-8", "replace") + b"\n"
+
+
+class Spinner:
+    """Something that moves on a terminal while a call is under way: only after half a second, because most
+    answers are there by then, and what draws it takes as long to import as a part of them.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._status: Status | None = None
+        self._is_over = False
+        self._drawing = Lock()
+        self._timer = Timer(PATIENCE, self._start)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def pause(self, seconds: float) -> None:
+        """Wait, with a countdown; a pause too short to read about is not told."""
+        ends_at = time.monotonic() + seconds
+        while (left := ends_at - time.monotonic()) > 0:
+            if seconds >= 1:
+                self._say(f"waiting {ceil(left)} s for the next try …")
+            time.sleep(min(left, 1.0))
+        self._say(self._text)
+
+    def stop(self) -> None:
+        """There is something else to see."""
+        self._timer.cancel()
+        with self._drawing:
+            self._is_over = True
+            if self._status is not None:
+                with suppress(OSError):  # a terminal that was closed
+                    self._status.stop()
+                self._status = None
+
+    def _start(self) -> None:
+        from rich.console import Console
+
+        with self._drawing:
+            if not self._is_over:
+                self._status = Console(stderr=True).status(self._text)
+                self._status.start()
+
+    def _say(self, text: str) -> None:
+        self._text = text
+        if self._status is not None:
+            self._status.update(text)
+
+
+class Still:
+    """The same where nobody looks."""
+
+    def pause(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    def stop(self) -> None:
+        """Nothing moves."""
+
+
+@contextmanager
+def spinner(text: str, *, quiet: bool) -> Iterator[Spinner | Still]:
+    """Until the block is over, or something is to be seen."""
+    if quiet or sys.stderr is None or not sys.stderr.isatty():
+        yield Still()
+        return
+    spinning = Spinner(text)
+    try:
+        yield spinning
+    finally:
+        spinning.stop()

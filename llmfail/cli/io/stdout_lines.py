@@ -1,0 +1,53 @@
+"""Standard output as a place for lines that must not be lost: it tells beforehand whether it takes one."""
+
+from __future__ import annotations
+
+import select
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from llmfail.cli.io.output import line_of, printable, writing
+
+PATIENCE = 5.0
+"""Seconds between two looks whether somebody reads."""
+_GONE = select.POLLERR | select.POLLHUP
+
+
+class Lines:
+    """Raises UsageError for what is in the way of a line."""
+
+    def __init__(self) -> None:
+        self._poll = select.poll()
+        self._poll.register(sys.stdout.fileno(), select.POLLOUT)
+
+    def ready(self, patience: float) -> bool:
+        """Whether a line would be taken now, or within so many seconds. Raises BrokenPipeError when nobody
+        reads any more.
+        """
+        found = self._poll.poll(patience * 1000)
+        if any(events & _GONE for _, events in found):
+            raise BrokenPipeError
+        return bool(found)
+
+    def write(self, line: str, meanwhile: Callable[[], object]) -> None:
+        """The whole line, in parts that a pipe takes at once when it takes anything. ``meanwhile`` is called
+        now and then while it takes nothing.
+        """
+        data = line_of(printable(line) if sys.stdout.isatty() else line)
+        for start in range(0, len(data), select.PIPE_BUF):
+            while not self.ready(PATIENCE):
+                meanwhile()
+            with writing():
+                sys.stdout.buffer.write(data[start : start + select.PIPE_BUF])
+
+
+@contextmanager
+def quietly_ended() -> Iterator[None]:
+    """A closed pipe ends the program as it ends other Unix tools, but once everything is in order."""
+    try:
+        yield
+    except BrokenPipeError:
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGPIPE)

@@ -1,0 +1,85 @@
+"""The way of one command line: which command it is, what it printed, and the exit code of the process."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import sys
+from typing import NoReturn
+
+from llmfail.cli import startup
+from llmfail.cli.arguments import fast_ask_parser
+from llmfail.cli.signals import Interrupted, raise_on_stop_signals
+from llmfail.core.errors import LlmfailError
+
+COMPLETION = "_LLMFAIL_COMPLETE"
+"""The variable by which a shell asks for completions."""
+
+
+def main() -> NoReturn:
+    """Run the command of sys.argv and exit with its code."""
+    startup.collect_garbage_rarely()
+    try:
+        raise_on_stop_signals()
+        code = run(sys.argv[1:])
+    except Interrupted as interrupted:
+        code = interrupted.exit_code
+    startup.exit_at_once(code)
+
+
+def run(arguments: list[str]) -> int:
+    """The exit code of one command line; whatever goes wrong is told on standard error."""
+    from llmfail.cli.io.output import open_output, say
+
+    open_output()
+    try:
+        return _code(arguments)
+    except Interrupted as interrupted:
+        return interrupted.exit_code
+    except LlmfailError as error:
+        for line in str(error).splitlines():
+            say(line)
+        return error.exit_code
+    except Exception as error:
+        # A bug is told in one line as well; whoever wants to see it asks with -vv.
+        if _wants_traceback(arguments):
+            raise
+        # A shell that completes has no place for words, and asks in ways that Typer does not expect.
+        if COMPLETION not in os.environ:
+            say(f"a bug in llmfail, please report it: {type(error).__name__}: {error} (-vv shows more)")
+        return 1
+
+
+def _code(arguments: list[str]) -> int:
+    """The exit code that the command itself decides on."""
+    plain = None if COMPLETION in os.environ else fast_ask_parser.read(arguments)
+    if plain is not None:
+        return _asked(plain)
+    from llmfail.cli.app import command_line
+    from llmfail.cli.io.output import require_output
+
+    try:
+        command_line(arguments, os.environ)(arguments, prog_name="llmfail")
+    except SystemExit as exit_:
+        return exit_.code if isinstance(exit_.code, int) else 0
+    except OSError:
+        # Typer writes help and completions by itself.
+        require_output()
+        raise
+    return 0
+
+
+def _asked(plain: fast_ask_parser.Plain) -> int:
+    startup.import_msgspec()
+    from llmfail.cli.arguments.global_options import globals_from
+    from llmfail.cli.run.run_ask import Said, answered
+
+    options = globals_from(plain.config, plain.state_dir, plain.verbose, plain.quiet)
+    return answered(options, Said(**plain.said))
+
+
+def _wants_traceback(arguments: list[str]) -> bool:
+    """Typer may not have counted the -v yet when something goes wrong."""
+    own = itertools.takewhile(lambda argument: argument != "--", arguments)
+    return sum(one.count("v") for one in own if re.fullmatch("-[qv]+", one)) >= 2

@@ -1,0 +1,1 @@
+"""Values -> tables, bars and lines for people."""

@@ -1,0 +1,101 @@
+"""Asks that need an event loop, for callers that block: the loop runs in a thread of its own, so that it does
+not matter which thread the caller is in and whether a loop runs there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from contextlib import suppress
+from queue import SimpleQueue
+from threading import Event, Thread
+
+from llmfail.client.connections import AsyncLine
+from llmfail.client.resources import Opened
+from llmfail.client.streams import AHEAD, Pieces
+from llmfail.core.receipt import Receipt
+from llmfail.core.request.ask import Ask
+from llmfail.engine.engine import Engine
+from llmfail.engine.ports import ports
+
+
+def looped(opened: Opened, ask: Ask, *, shown: bool) -> Pieces:
+    """The pieces of an answer, of which there are some only where it is to be ``shown``. Whoever is stopped
+    while waiting for one stops the ask, and waits until it is settled.
+    """
+    loop = _Loop(opened, ask, shown=shown)
+    # A caller that ends without closing what it began is not kept from ending.
+    thread = Thread(target=loop.run, name="llmfail-loop", daemon=True)
+    try:
+        thread.start()
+        while (piece := loop.said.get()) is not None:
+            yield piece
+            loop.heard()
+    finally:
+        if thread.ident is not None:
+            loop.stop()
+            thread.join()
+    return loop.result()
+
+
+class _Loop:
+    """``said`` ends with None."""
+
+    def __init__(self, opened: Opened, ask: Ask, *, shown: bool) -> None:
+        self.said: SimpleQueue[str | None] = SimpleQueue()
+        self._task: asyncio.Task[Receipt] | None = None
+        self._trouble: BaseException | None = None
+        self._opened = opened
+        self._ask = ask
+        self._shown = shown
+        self._running = Event()
+        self._room = asyncio.Semaphore(AHEAD)
+
+    def run(self) -> None:
+        # While an answer is being printed, a broken pipe ends the program; a provider's connection must not.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPIPE})
+        try:
+            with asyncio.Runner() as runner:
+                runner.get_loop()
+                runner.run(self._main())
+        except BaseException as error:  # noqa: BLE001 - raised where the result is wanted
+            self._trouble = error
+        finally:
+            self._running.set()
+            self.said.put(None)
+
+    def stop(self) -> None:
+        self._running.wait()
+        if self._task is not None:
+            with suppress(RuntimeError):  # it is over
+                self._task.get_loop().call_soon_threadsafe(self._task.cancel)
+
+    def result(self) -> Receipt:
+        """Once it is over. Raises what the ask raised, or why there is no event loop."""
+        if self._trouble is not None:
+            raise self._trouble
+        assert self._task is not None, "the loop has run"
+        return self._task.result()
+
+    def heard(self) -> None:
+        """There is room for another piece."""
+        assert self._task is not None, "it has said something"
+        with suppress(RuntimeError):  # it is over
+            self._task.get_loop().call_soon_threadsafe(self._room.release)
+
+    async def _main(self) -> None:
+        self._task = asyncio.ensure_future(self._asked())
+        self._running.set()
+        await asyncio.wait({self._task})
+
+    async def _asked(self) -> Receipt:
+        line, opened = AsyncLine(), self._opened
+        try:
+            engine = Engine(opened.settings, ports.aio(line, opened.stores, opened.catalogue, line.connected))
+            return await engine.ask(self._ask, show=self._show if self._shown else None)
+        finally:
+            await line.close()
+
+    async def _show(self, piece: str) -> None:
+        await self._room.acquire()
+        self.said.put(piece)

@@ -1,0 +1,116 @@
+"""What is known to be wrong with one credential, or with one credential for one model.
+
+A record belongs to one key (its identity is a part of the record's name), so a changed key starts clean.
+``auth`` holds until the key changes or somebody resets it; ``quota`` until the provider's reset; the others
+let one trial an hour through, in the whole fleet, because people pay their bills and pull their models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import NamedTuple
+
+from msgspec import field
+from msgspec.structs import replace
+
+from llmfail.core.classification.outcome import Kind, Outcome, Scope
+from llmfail.core.model import Secret
+from llmfail.core.records.record import Record
+
+TRIAL_EVERY = 3600.0
+"""Seconds between two trials of a credential that may have been mended."""
+QUOTA_WITHOUT_DATE = 3600.0
+WHOLE = ""
+"""The scope of a block that covers every model."""
+
+
+class Block(NamedTuple):
+    """Why calls are held back. ``until``: when the next one may go; None: never by itself. ``since``: when
+    the provider said so.
+    """
+
+    kind: Kind
+    until: float | None
+    note: str
+    since: float = 0.0
+
+
+class Credential(Record, frozen=True):
+    """Blocks per scope: ``WHOLE`` or a model."""
+
+    blocks: Mapping[str, Block] = field(default_factory=dict)
+
+
+def identity(base_url: str, key: Secret | None) -> str:
+    """A name for a key at an address, from which neither can be told."""
+    secret = key.reveal() if key else ""
+    return sha256(f"{base_url}\0{secret}".encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def admit(credential: Credential, model: str, now: float) -> tuple[Credential, Block | None]:
+    """The block that holds this call back, or None; a trial that is let through is noted in the record."""
+    block = _block(credential, model, now)
+    if block is not None:
+        return credential, block
+    kept = {scope: _after(scope, model, found, now) for scope, found in credential.blocks.items()}
+    blocks = {scope: found for scope, found in kept.items() if found is not None}
+    return (credential, None) if blocks == credential.blocks else (replace(credential, blocks=blocks), None)
+
+
+def settle(
+    credential: Credential, model: str, outcome: Outcome, now: float, *, admitted_at: float, renewed: bool
+) -> Credential:
+    """An outcome that disables adds a block; an answer takes away those that are older than its admission;
+    any other gives a trial back. ``renewed``: the key is a token that changes by itself, so that a refusal of
+    it cannot wait for it to change.
+    """
+    scope = outcome.consequence.disables
+    if scope is not None:
+        where = WHOLE if scope is Scope.CREDENTIAL else model
+        block = Block(outcome.kind, _until(outcome, now, renewed=renewed), outcome.note, now)
+        return replace(credential, blocks={**credential.blocks, where: block})
+    if not credential.blocks.keys() & {WHOLE, model}:
+        return credential
+    kept = {
+        where: _unproven(block, now, admitted_at) if where in {WHOLE, model} else block
+        for where, block in credential.blocks.items()
+        if where not in {WHOLE, model} or outcome.kind is not Kind.OK or block.since > admitted_at
+    }
+    return replace(credential, blocks=kept)
+
+
+def blocked(credential: Credential, model: str, now: float) -> Block | None:
+    """What ``admit`` would say, without asking for a trial."""
+    return _block(credential, model, now)
+
+
+def _block(credential: Credential, model: str, now: float) -> Block | None:
+    for scope in (WHOLE, model):
+        block = credential.blocks.get(scope)
+        if block is not None and (block.until is None or now < block.until):
+            return block
+    return None
+
+
+def _after(scope: str, model: str, block: Block, now: float) -> Block | None:
+    """What is left of a block once a call has passed it."""
+    if scope not in (WHOLE, model):
+        return block
+    return None if block.kind is Kind.QUOTA else block._replace(until=now + TRIAL_EVERY)
+
+
+def _unproven(block: Block, now: float, admitted_at: float) -> Block:
+    """A trial that has proved nothing gives the next one its place."""
+    return block._replace(until=now) if block.until == admitted_at + TRIAL_EVERY else block
+
+
+def _until(outcome: Outcome, now: float, *, renewed: bool) -> float | None:
+    match outcome.kind:
+        case Kind.AUTH if not renewed:
+            return None
+        case Kind.QUOTA:
+            wait = outcome.retry_after if outcome.retry_after is not None else QUOTA_WITHOUT_DATE
+            return outcome.until if outcome.until is not None else now + wait
+        case _:
+            return now + TRIAL_EVERY

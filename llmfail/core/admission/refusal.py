@@ -1,0 +1,18 @@
+"""Why a target was not called."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from llmfail.core.classification.outcome import Kind
+from llmfail.core.receipt import Skip
+
+
+class Refused(Struct, frozen=True):
+    """No call, and nothing to give back."""
+
+    reason: Skip
+    retry_at: float | None
+    note: str
+    cause: Kind | None = None
+    """What disabled it."""

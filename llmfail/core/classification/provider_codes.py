@@ -1,0 +1,241 @@
+"""The words by which providers tell what is wrong, as tables. ``diagnosis`` reads them in this order.
+
+All codes are in lower case. A specific code decides alone; a text is believed only with the statuses it
+comes with, and only where no specific code decided; a general code says no more than a status would.
+"""
+
+from __future__ import annotations
+
+import re
+
+from llmfail.core.classification.outcome import Kind
+
+SPECIFIC: dict[str, Kind] = {
+    # Too much input, or more output asked for than there is.
+    "context_length_exceeded": Kind.CONTEXT_OVERFLOW,
+    "request_too_large": Kind.CONTEXT_OVERFLOW,
+    # The credential.
+    "invalid_api_key": Kind.AUTH,
+    "api_key_invalid": Kind.AUTH,
+    "api_key_expired": Kind.AUTH,
+    "access_token_expired": Kind.AUTH,
+    "access_token_type_unsupported": Kind.AUTH,
+    "account_deactivated": Kind.AUTH,
+    "ip_not_authorized": Kind.AUTH,
+    # Money. An account on hold comes back with the same key, so it is tried again like an unpaid one.
+    "insufficient_quota": Kind.BILLING,
+    "credit_balance_exhausted": Kind.BILLING,
+    "organization_spend_limit_exceeded": Kind.BILLING,
+    "project_spend_limit_exceeded": Kind.BILLING,
+    "organization_usage_limit_exceeded": Kind.BILLING,
+    "billing_not_active": Kind.BILLING,
+    "billing_hard_limit_reached": Kind.BILLING,
+    "billing_error": Kind.BILLING,
+    "billing_disabled": Kind.BILLING,
+    "linked_organization_billing_unavailable": Kind.BILLING,
+    "linked_organization_spend_limit_reached": Kind.BILLING,
+    "organization_on_hold": Kind.BILLING,
+    "organization_restricted": Kind.BILLING,
+    # Spent until the month ends.
+    "enforced_spend_limit_reached": Kind.QUOTA,
+    "contract_spend_limit_reached": Kind.QUOTA,
+    # What this credential may not do.
+    "unsupported_country_region_territory": Kind.PERMISSION,
+    "service_disabled": Kind.PERMISSION,
+    "api_key_service_blocked": Kind.PERMISSION,
+    # The model.
+    "model_not_found": Kind.MODEL_NOT_FOUND,
+    "model_decommissioned": Kind.MODEL_NOT_FOUND,
+    "invalid_model": Kind.MODEL_NOT_FOUND,
+    # The content.
+    "invalid_prompt": Kind.CONTENT_BLOCKED,
+    "bio_policy": Kind.CONTENT_BLOCKED,
+    "cyber_policy": Kind.CONTENT_BLOCKED,
+    "misalignment_policy_violation": Kind.CONTENT_BLOCKED,
+    "content_policy_violation": Kind.CONTENT_BLOCKED,
+    "content_filter": Kind.CONTENT_BLOCKED,
+    "responsibleaipolicyviolation": Kind.CONTENT_BLOCKED,
+    # The model's own output did not fit: another model may do better.
+    "json_validate_failed": Kind.REJECTED_ANSWER,
+    "tool_use_failed": Kind.REJECTED_ANSWER,
+    # Load.
+    "slow_down": Kind.RATE_LIMITED,
+    "ramp_limit_exceeded": Kind.RATE_LIMITED,
+    "overloaded_error": Kind.OVERLOADED,
+    "server_is_overloaded": Kind.OVERLOADED,
+    "service_unavailable_error": Kind.OVERLOADED,
+    "capacity_exceeded": Kind.OVERLOADED,
+    "model_capacity_exhausted": Kind.OVERLOADED,
+    # The request.
+    "unsupported_parameter": Kind.BAD_REQUEST,
+    "unsupported_value": Kind.BAD_REQUEST,
+    "invalid_service_tier": Kind.BAD_REQUEST,
+}
+
+ROUTER: dict[str, Kind] = {
+    # OpenRouter's metadata.error_type; some words mean something else than at OpenAI. Its rate_limit_exceeded
+    # is not here: the text may say that the limit is one per day.
+    "authentication": Kind.AUTH,
+    "permission_denied": Kind.PERMISSION,
+    "provider_overloaded": Kind.OVERLOADED,
+    "provider_unavailable": Kind.SERVER_ERROR,
+    "server": Kind.SERVER_ERROR,
+    "timeout": Kind.TIMEOUT,
+    "not_found": Kind.MODEL_NOT_FOUND,
+    "invalid_request": Kind.BAD_REQUEST,
+    "invalid_prompt": Kind.BAD_REQUEST,
+    "string_too_long": Kind.BAD_REQUEST,
+    "context_length_exceeded": Kind.CONTEXT_OVERFLOW,
+    "token_limit_exceeded": Kind.CONTEXT_OVERFLOW,
+    "max_tokens_exceeded": Kind.CONTEXT_OVERFLOW,
+    "payload_too_large": Kind.CONTEXT_OVERFLOW,
+    "content_policy_violation": Kind.CONTENT_BLOCKED,
+    "refusal": Kind.REFUSAL,
+}
+SPENT_SOURCES = frozenset(
+    {
+        "openrouter_guardrail_budget",
+        "openrouter_workspace_budget",
+        "openrouter_key_limit",
+        "openrouter_credits",
+    }
+)
+"""OpenRouter's metadata.limit_source when money is spent; with ``resets_at`` it comes back."""
+IN_FLIGHT = "openrouter_in_flight_budget"
+"""... and when too much is under way at once."""
+
+_TEXTS: tuple[tuple[set[int], Kind, tuple[str, ...]], ...] = (
+    ({400, 403}, Kind.QUOTA, (r"reached your specified (workspace )?API usage limits", "regain access on")),
+    (
+        {400, 402, 403, 429},
+        Kind.BILLING,
+        (
+            "credit balance is too low",
+            "prepayment credits are depleted",
+            "used all available credits",
+            "reached its monthly spending limit",
+            "insufficient balance",
+        ),
+    ),
+    (
+        {400, 403, 413, 422, 500},
+        Kind.CONTEXT_OVERFLOW,
+        (
+            "context_length_exceeded",
+            "(prompt|input) is too long",
+            "maximum context length",
+            "maximum prompt length is",
+            "exceeds? the (maximum|available) (number of tokens|context)",
+            "input token count .{0,40}exceeds",
+            "exceeds? (the )?(model'?s? )?context (limit|length|window)",
+            "reduce the length of the messages",
+            "greater than the (model'?s? )?context length",
+            "too many (input )?tokens",
+            r"tokens.? \+ .?max_(new_)?tokens",
+            # More output asked for than the model has: another target may have it.
+            "maximum allowed number of output tokens",
+            "max_tokens is too large",
+            r"at most \d+ completion tokens",
+        ),
+    ),
+    ({413, 429}, Kind.CONTEXT_OVERFLOW, ("request too large for",)),
+    (
+        {400, 401, 403},
+        Kind.AUTH,
+        ("api key (not valid|expired)", "(incorrect|invalid) api key", "reported as leaked"),
+    ),
+    ({400}, Kind.PERMISSION, ("user location is not supported",)),
+    (
+        {400, 403, 404, 422},
+        Kind.MODEL_NOT_FOUND,
+        (
+            "not a valid model id",
+            "model not exist",
+            r"\bmodel\b.{0,80}\b(not found|does not exist)",
+            "unknown model",
+            "no such model",
+            "no models? loaded",
+        ),
+    ),
+    (
+        {429},
+        Kind.QUOTA,
+        (
+            r"per[-_ ]?day",
+            r"\bdaily\b",
+            r"\b[RT]PD\b",
+            r"per[-_ ]?month",
+            r"\bmonthly\b",
+            r"\blimit: 0\b(?!\.)",
+        ),
+    ),
+    (
+        {400, 403},
+        Kind.CONTENT_BLOCKED,
+        ("content management policy", "violates? (our |the )?(usage|content)", "usage guidelines"),
+    ),
+    ({500, 502, 503}, Kind.OVERLOADED, ("overloaded",)),
+)
+OUTPUT_CAP = re.compile("number of output tokens|max_tokens is too large|completion tokens")
+"""An overflow of the output alone: a larger context would not help, a larger output would."""
+TEXTS = tuple(
+    (frozenset(statuses), re.compile("|".join(patterns), re.IGNORECASE), kind)
+    for statuses, kind, patterns in _TEXTS
+)
+
+FIRM_STATUSES: dict[int, Kind] = {
+    402: Kind.BILLING,
+    413: Kind.CONTEXT_OVERFLOW,
+    498: Kind.OVERLOADED,
+    529: Kind.OVERLOADED,
+}
+"""Said on purpose, whatever general code comes with them (Groq's 413 says rate_limit_exceeded)."""
+
+GENERAL: dict[str, Kind] = {
+    # Anthropic
+    "authentication_error": Kind.AUTH,
+    "permission_error": Kind.PERMISSION,
+    "not_found_error": Kind.MODEL_NOT_FOUND,
+    "rate_limit_error": Kind.RATE_LIMITED,
+    "timeout_error": Kind.TIMEOUT,
+    # OpenAI and those like it
+    "rate_limit_exceeded": Kind.RATE_LIMITED,
+    # Google
+    "unauthenticated": Kind.AUTH,
+    "permission_denied": Kind.PERMISSION,
+    "failed_precondition": Kind.PERMISSION,
+    "not_found": Kind.MODEL_NOT_FOUND,
+    "resource_exhausted": Kind.RATE_LIMITED,
+    "cancelled": Kind.SERVER_ERROR,
+    "internal": Kind.SERVER_ERROR,
+    "unavailable": Kind.OVERLOADED,
+    "deadline_exceeded": Kind.TIMEOUT,
+}
+
+VAGUE: dict[str, Kind] = {
+    # They come with many statuses, so they count only when there is none to tell.
+    "api_error": Kind.SERVER_ERROR,
+    "server_error": Kind.SERVER_ERROR,
+    "conflict_error": Kind.SERVER_ERROR,
+    "invalid_request_error": Kind.BAD_REQUEST,
+    "badrequesterror": Kind.BAD_REQUEST,
+    "invalid_argument": Kind.BAD_REQUEST,
+}
+
+STATUSES: dict[int, Kind] = {
+    401: Kind.AUTH,
+    403: Kind.PERMISSION,
+    404: Kind.MODEL_NOT_FOUND,
+    405: Kind.NETWORK,
+    407: Kind.NETWORK,
+    408: Kind.TIMEOUT,
+    409: Kind.SERVER_ERROR,
+    410: Kind.MODEL_NOT_FOUND,
+    425: Kind.SERVER_ERROR,
+    429: Kind.RATE_LIMITED,
+    451: Kind.PERMISSION,
+    499: Kind.SERVER_ERROR,
+    504: Kind.TIMEOUT,
+    522: Kind.TIMEOUT,
+    524: Kind.TIMEOUT,
+}

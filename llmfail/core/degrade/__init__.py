@@ -1,0 +1,1 @@
+"""The steps that answer when no model does, as pure rules."""

@@ -1,0 +1,102 @@
+"""The degrade step ``rules``: what regular expressions find in a prompt, as the answer to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+import msgspec
+from msgspec import Struct
+
+from llmfail.core.request.regex_limit import PatternTimeout, find
+
+QUICK = 0.25
+"""The share of the limit in which every pattern is tried; those that take longer share the rest. So one slow
+pattern has most of the time, the limit holds for all together, and no clock is needed.
+"""
+
+
+class Match(Struct, frozen=True, omit_defaults=True):
+    """What a pattern found, and where: ``start`` and ``end`` count characters of the prompt, or of the
+    attachment of that name.
+    """
+
+    kind: str
+    text: str
+    start: int
+    end: int
+    attachment: str | None = None
+
+
+class Texts(Protocol):
+    """What a step says instead of the matches; None: the matches."""
+
+    @property
+    def on_match(self) -> str | None: ...
+
+    @property
+    def on_none(self) -> str | None: ...
+
+
+class _Search(NamedTuple):
+    """One pattern on one text, which is the ``place``-th."""
+
+    place: int
+    attachment: str | None
+    text: str
+    kind: str
+    pattern: str
+
+
+def matches(
+    patterns: Mapping[str, str], texts: Sequence[tuple[str | None, str]], limit: float
+) -> list[Match]:
+    """All that the patterns (kind -> regular expression) find in the texts (name of the attachment, or None
+    for the prompt), in the order of the texts and then by place. ``limit`` is in seconds, for everything
+    together. Raises PatternTimeout, or ValueError for what is no pattern; both name the kind.
+    """
+    searches = [
+        _Search(place, name, text, kind, pattern)
+        for place, (name, text) in enumerate(texts)
+        for kind, pattern in patterns.items()
+    ]
+    found: list[tuple[int, Match]] = []
+    slow: list[_Search] = []
+    for search in searches:
+        try:
+            found += _found(search, limit * QUICK / len(searches))
+        except PatternTimeout:
+            slow.append(search)
+    for search in slow:
+        try:
+            found += _found(search, limit * (1 - QUICK) / len(slow))
+        except PatternTimeout:
+            raise PatternTimeout(f"{search.kind} takes too long on this text (limit: {limit:g} s)") from None
+    found.sort(key=_order)
+    return [match for _, match in found]
+
+
+def answer(step: Texts, found: Sequence[Match]) -> str:
+    """The matches as a JSON array, or what the step says instead."""
+    instead = step.on_match if found else step.on_none
+    return msgspec.json.encode(found).decode() if instead is None else instead
+
+
+def _found(search: _Search, limit: float) -> list[tuple[int, Match]]:
+    try:
+        spans = list(find(search.pattern, search.text, limit))
+    except ValueError as error:
+        raise ValueError(f"{search.kind}: {error}") from None
+    return [(search.place, match) for match in _matched(search, spans)]
+
+
+def _matched(search: _Search, spans: Sequence[tuple[int, int]]) -> Iterator[Match]:
+    for start, end in spans:
+        # Half a surrogate pair is no text that could be written down.
+        text = search.text[start:end].encode("utf-8", "replace").decode()
+        yield Match(search.kind, text, start, end, search.attachment)
+
+
+def _order(found: tuple[int, Match]) -> tuple[int, int, int]:
+    place, match = found
+    return place, match.start, match.end

@@ -1,0 +1,196 @@
+"""What a provider lists, and which of its models a name means. Pure: the lists are read elsewhere.
+
+A listing tries its models in their order, and a model's clauses say which names are its own, as in
+genai-prices. Most clauses are plain names, so they are kept in one table; what is left is a rule.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import date
+from typing import Literal
+
+from msgspec import Raw, Struct
+
+from llmfail.core.model import LONGEST_NAME
+from llmfail.core.pricing.price import Listed
+
+LONG_AGO = date.min
+_COMPACT_DATE = re.compile(r"-(20\d{2})(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(?=-|:|$)")
+
+_TUNED = "ft:"
+"""Names that go on with whose they are."""
+_VERSION = re.compile(r"(?:[-@:._](?:latest|preview|exp|experimental|beta|v?\d{1,8}))*")
+
+
+class Entry(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """One model with its prices, none when it is not priced by tokens of text. ``regional`` is per cent on
+    top outside Google's global endpoint, ``context`` in tokens.
+    """
+
+    id: str
+    periods: tuple[Listed, ...] = ()
+    variants: tuple[Listed, ...] = ()
+    regional: int = 0
+    context: int | None = None
+
+
+class Facts(Struct, frozen=True, array_like=True, omit_defaults=True):
+    """What is known of a name besides prices: what it takes, in tokens; the day from which it is gone,
+    ``LONG_AGO`` when that is all that is known; and what comes then.
+    """
+
+    context: int | None = None
+    max_output: int | None = None
+    retires: date | None = None
+    then: str = ""
+
+
+class Clause(Struct, frozen=True, array_like=True):
+    """A condition on a name in lower case."""
+
+    kind: Literal["equals", "starts_with", "ends_with", "contains", "regex"]
+    text: str
+
+    def holds(self, name: str) -> bool:
+        match self.kind:
+            case "equals":
+                return name == self.text
+            case "starts_with":
+                return name.startswith(self.text)
+            case "ends_with":
+                return name.endswith(self.text)
+            case "contains":
+                return self.text in name
+            case "regex":
+                return re.search(self.text, name) is not None
+
+    @property
+    def excludes(self) -> bool:
+        """It says what a name must not have."""
+        return self.kind == "regex" and self.text.startswith("^(?!")
+
+    def rest(self, name: str) -> str:
+        """What a name has behind the part that the clause is about."""
+        return name.partition(self.text)[2] if self.kind in {"starts_with", "contains"} else ""
+
+
+class Rule(Struct, frozen=True, array_like=True):
+    """The model at ``place`` is meant when every clause holds."""
+
+    place: int
+    clauses: tuple[Clause, ...]
+
+    def is_meant(self, name: str) -> bool:
+        """Whether what a name says behind a part of it is no more than a version: ``-lite`` is another model,
+        which nobody has listed.
+        """
+        parts = [clause for clause in self.clauses if not clause.excludes]
+        if len(parts) > 1 or name.startswith(_TUNED):
+            return True
+        return _VERSION.fullmatch(parts[0].rest(name)) is not None
+
+
+class Listing(Struct, frozen=True):
+    """The models of one provider, each still undecoded, the places of their names, and the facts of some
+    names. ``also`` are providers whose models it serves too.
+    """
+
+    provider: str
+    as_of: date
+    also: tuple[str, ...]
+    names: Mapping[str, int]
+    rules: tuple[Rule, ...]
+    models: tuple[Raw, ...]
+    facts: Mapping[str, Facts]
+
+    def place(self, name: str) -> int | None:
+        """That of the first model that a name in lower case means."""
+        exact = self.names.get(name)
+        for rule in self.rules:
+            if exact is not None and rule.place >= exact:
+                break
+            if all(clause.holds(name) for clause in rule.clauses):
+                return rule.place if exact == rule.place or rule.is_meant(name) else None
+        return exact
+
+
+def spellings(model: str, provider: str) -> Iterator[str]:
+    """The names under which a model may be listed: its own, with the date as in 2026-10-01, and both without
+    the provider's own prefix.
+    """
+    if len(model) > LONGEST_NAME:
+        return
+    name = model.lower()
+    prefix, _, rest = name.partition("/")
+    for one in (name, rest) if rest and prefix in {provider, "models"} else (name,):
+        yield one
+        dated = _COMPACT_DATE.sub(_with_dashes, one)
+        if dated != one:
+            yield dated
+
+
+def _with_dashes(found: re.Match[str]) -> str:
+    """``-20261001`` -> ``-2026-10-01``, when there is such a day."""
+    try:
+        return f"-{date(*map(int, found.groups())).isoformat()}"
+    except ValueError:
+        return found[0]
+
+
+_DOMAINS = {
+    "api.anthropic.com": "anthropic",
+    "api.openai.com": "openai",
+    "googleapis.com": "google",
+    "openrouter.ai": "openrouter",
+    "api.groq.com": "groq",
+    "api.deepseek.com": "deepseek",
+    "api.mistral.ai": "mistral",
+    "api.together.ai": "together",
+    "api.together.xyz": "together",
+    "api.x.ai": "x-ai",
+    "api.ai21.com": "ai21",
+    "api.fireworks.ai": "fireworks",
+    "api.cerebras.ai": "cerebras",
+    "api.perplexity.ai": "perplexity",
+    "api.moonshot.ai": "moonshotai",
+    "api.moonshot.cn": "moonshotai",
+    "api.z.ai": "zai",
+    "api.minimax.io": "minimax",
+    "api.minimaxi.com": "minimax",
+    "api.cohere.ai": "cohere",
+    "api.cohere.com": "cohere",
+    "api.novita.ai": "novita",
+    "inference.baseten.co": "baseten",
+    "api.meta.ai": "meta",
+}
+"""Where the providers of the catalogue are reached."""
+PROVIDERS = tuple(dict.fromkeys(_DOMAINS.values()))
+"""Those whose prices are kept: their APIs are what llmfail speaks."""
+_ALIASES = {
+    "claude": "anthropic",
+    "gemini": "google",
+    "vertex": "google",
+    "xai": "x-ai",
+    "grok": "x-ai",
+    "moonshot": "moonshotai",
+    "kimi": "moonshotai",
+}
+
+
+def listed_as(name: str, host: str) -> str | None:
+    """The provider of the catalogue that a host belongs to. This machine may stand for any provider, so there
+    (and without a host) the name tells; a gateway elsewhere has prices of its own. None when nobody is meant.
+    """
+    labels = host.lower().split(".")
+    domains = (".".join(labels[start:]) for start in range(len(labels)))
+    known = next((_DOMAINS[domain] for domain in domains if domain in _DOMAINS), None)
+    if known is not None or not _is_here(host):
+        return known
+    called = _ALIASES.get(name.lower(), name.lower())
+    return called if called in PROVIDERS else None
+
+
+def _is_here(host: str) -> bool:
+    return host in {"", "localhost", "::1"} or host.startswith("127.")

@@ -1,0 +1,1 @@
+"""Figures for people: status, cost estimates, scenarios."""

@@ -1,0 +1,57 @@
+"""What a caller asks for, before any target is chosen. None means: as the feature has it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from msgspec import Struct, field
+
+from llmfail.core.model import Attachment, Message, Target
+from llmfail.core.request.expectation import Expectation
+
+DEFAULT_FEATURE = "default"
+
+
+class Ask(Struct, frozen=True):
+    """One question. ``targets`` replaces the feature's chain; durations are in seconds. ``max_cost`` is what
+    it may cost altogether, in pico-dollars; ``user`` is whose budget it goes on. ``cache``: with ``refresh``
+    stored answers are not read, but written. ``strict`` refuses degraded answers; ``wait`` is how long to
+    wait for an open circuit; ``queue`` keeps the request for later when nothing answers. ``stream`` asks for
+    the answer token by token, also where it is shown when it is whole. ``hedge``: seconds after which an
+    answer is late, so that a second target is asked too; ``p95``: by what the first one has shown so far.
+    """
+
+    messages: tuple[Message, ...]
+    feature: str = DEFAULT_FEATURE
+    targets: tuple[Target, ...] = ()
+    system: str | None = None
+    schema: Mapping[str, Any] | None = None
+    max_tokens: int | None = None
+    temperature: float | None = None
+    stop: tuple[str, ...] = ()
+    timeout: float | None = None
+    deadline: float | None = None
+    fallback: bool = True
+    ref: str | int | None = None
+    max_cost: int | None = None
+    user: str | None = None
+    template: str | None = None
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    expect: Expectation = Expectation()
+    cache: Literal["use", "refresh", "off"] = "use"
+    strict: bool = False
+    wait: float = 0.0
+    queue: bool = False
+    stream: bool = False
+    hedge: float | Literal["p95"] | None = None
+
+    @property
+    def prompt(self) -> str:
+        """What the caller typed, before any template."""
+        return "\n\n".join(message.text for message in self.messages)
+
+
+def question(prompt: str, *attachments: Attachment) -> tuple[Message, ...]:
+    """One prompt as the messages of an Ask."""
+    return (Message("user", prompt, attachments),)

@@ -1,0 +1,1 @@
+"""Which target comes next, how long it may take, and what a failed ask is."""

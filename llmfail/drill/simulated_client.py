@@ -1,0 +1,77 @@
+"""A configuration as it is, except that every provider is the simulator and nothing outlives the process.
+
+The copy holds made-up keys, so that no provider is skipped and no real key is ever sent or shown. It has no
+budgets, no rate limits and no cache: a rehearsal spends nothing, and its answers are nobody's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from llmfail.client.blocking import Client
+from llmfail.core.model import Api, Secret
+from llmfail.settings.schema.settings import Settings
+from llmfail.settings.schema.types import (
+    Cache,
+    Credential,
+    Limits,
+    Provider,
+)
+from llmfail.simulator import Simulator, check_names, parse
+
+KEY = Secret("made-up-for-the-drill")
+PROJECT = "drill"
+
+
+class Stage(Struct, frozen=True):
+    """A client whose every provider is the simulator."""
+
+    client: Client
+    simulator: Simulator
+
+
+@contextmanager
+def rehearsal(settings: Settings, faults: str) -> Iterator[Stage]:
+    """A stage for one ask. Raises UsageError for faults that cannot be read or that name nobody."""
+    played = parse(faults)
+    check_names(played, [*settings.providers, *map(str, settings.targets())])
+    with (
+        Simulator(played, apis=apis_of(settings)) as simulator,
+        Client(settings=on_loopback(settings, simulator)) as client,
+    ):
+        yield Stage(client, simulator)
+
+
+def apis_of(settings: Settings) -> Mapping[str, Api]:
+    """What each provider speaks."""
+    return {name: provider.api for name, provider in settings.providers.items()}
+
+
+def on_loopback(settings: Settings, simulator: Simulator) -> Settings:
+    return replace(
+        settings,
+        store="memory",
+        providers={
+            name: _simulated(provider, simulator.base_url(name))
+            for name, provider in settings.providers.items()
+        },
+        models={target: replace(model, limits=Limits()) for target, model in settings.models.items()},
+        budgets=(),
+        cache=Cache(enabled=False),
+    )
+
+
+def _simulated(provider: Provider, base_url: str) -> Provider:
+    return replace(
+        provider,
+        base_url=base_url,
+        api_key=KEY,
+        token=None,
+        credential=Credential.KEY,
+        project=provider.project or PROJECT,
+        limits=Limits(),
+    )

@@ -1,0 +1,1 @@
+"""One call to one target: admission, sending, reading the reply, settlement."""

@@ -1,0 +1,1 @@
+"""Many asks at once: batches, and what waits in the queue."""

@@ -1,0 +1,164 @@
+"""Many asks at once, and a receipt for each: how many are under way, how fast they start, in which order
+their receipts leave, and how much money they may hold.
+
+Knows neither lines nor files: a source gives what is to be asked, and ``write`` takes the receipts. Whatever
+the source holds, no more than ``Limits.window`` of it is in memory. A slow reader of the receipts, or one ask
+that takes long, holds the source up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
+from itertools import count
+
+from msgspec import Struct
+
+from llmfail.core.errors import LlmfailError, UsageError
+from llmfail.core.receipt import Failure, Receipt, most_paid
+from llmfail.core.request.ask import Ask
+from llmfail.engine.bulk.batch_budget import Purse
+from llmfail.engine.ports.ports import Ports
+
+WINDOWS = 4
+"""Asks begun whose receipts have not been written, for each that may be under way."""
+LAST_WORDS = 1.0
+"""Seconds to write what is left, for whoever must stop at once."""
+
+
+class Limits(Struct, frozen=True):
+    """``per_minute``: asks that may start in a minute, evenly spaced. Not ``ordered``: as they come."""
+
+    concurrency: int = 16
+    per_minute: float | None = None
+    ordered: bool = True
+
+    @property
+    def window(self) -> int:
+        return self.concurrency * WINDOWS
+
+
+class Batch:
+    """One run. ``ask`` raises only UsageError. ``write`` gets some receipts at a time and returns when they
+    are safe; what it raises ends the run. ``purse``: the money for all of them together.
+    """
+
+    def __init__(
+        self,
+        ask: Callable[[Ask], Awaitable[Receipt]],
+        write: Callable[[Sequence[Receipt]], Awaitable[None]],
+        limits: Limits,
+        ports: Ports,
+        purse: Purse | None = None,
+    ) -> None:
+        self._ask = ask
+        self._write = write
+        self._limits = limits
+        self._ports = ports
+        self._purse = purse
+        self._calls = asyncio.Semaphore(limits.concurrency)
+        self._room = asyncio.Semaphore(limits.window)
+        self._writing = asyncio.Lock()
+        self._ready: dict[int, Receipt] = {}
+        self._next = 0
+        self._starts_at = ports.monotonic()
+        self._feeder: asyncio.Task[None] | None = None
+        self._trouble: LlmfailError | None = None
+        self.under_way = 0
+
+    async def run(self, source: AsyncIterator[Ask | Receipt]) -> bool:
+        """Whether the source came to its end before ``stop``. A receipt in the source is passed on in its
+        place. An error of the source is raised when what was under way is written. Whoever cancels this loses
+        what is under way, and nothing that was answered.
+        """
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._feeder = group.create_task(self._feed(source, group))
+        except BaseExceptionGroup as failed:
+            raise failed.exceptions[0] from None
+        except asyncio.CancelledError:
+            await self._last_words()
+            raise
+        if self._trouble is not None:
+            raise self._trouble
+        return not self._feeder.cancelled()
+
+    def stop(self) -> None:
+        """Begin nothing more; what is under way is finished and written."""
+        if self._feeder is not None:
+            self._feeder.cancel()
+
+    async def _feed(self, source: AsyncIterator[Ask | Receipt], group: asyncio.TaskGroup) -> None:
+        places = count()
+        try:
+            await self._room.acquire()
+            async for one in source:
+                if isinstance(one, Receipt):
+                    await self._done(next(places), one)
+                else:
+                    await self._calls.acquire()
+                    ask = one if self._purse is None else await self._purse.take(one)
+                    await self._in_time()
+                    group.create_task(self._serve(next(places), ask))
+                await self._room.acquire()
+        except LlmfailError as error:
+            self._trouble = error
+
+    async def _in_time(self) -> None:
+        if self._limits.per_minute is None:
+            return
+        wait = self._starts_at - self._ports.monotonic()
+        if wait > 0:
+            await self._ports.sleep(wait)
+        self._starts_at = max(self._starts_at, self._ports.monotonic()) + 60.0 / self._limits.per_minute
+
+    async def _serve(self, place: int, ask: Ask) -> None:
+        self.under_way += 1
+        try:
+            receipt = await self._answered(ask)
+        finally:
+            self.under_way -= 1
+            self._calls.release()
+        if self._purse is not None:
+            self._purse.settle(ask, most_paid(receipt.trail))
+        await self._done(place, receipt)
+
+    async def _answered(self, ask: Ask) -> Receipt:
+        """Nothing that is wrong with one line is a reason to lose the others."""
+        try:
+            return await self._ask(ask)
+        except UsageError as error:
+            failure = Failure(error.exit_code, "usage", str(error))
+        except Exception as error:  # noqa: BLE001 - the others have been paid for
+            what = f"{type(error).__name__}: {error}"
+            failure = Failure(1, "bug", f"a bug in llmfail, please report it: {what}")
+        return Receipt(self._ports.new_id(), ask.feature, ref=ask.ref, error=failure)
+
+    async def _done(self, place: int, receipt: Receipt) -> None:
+        self._ready[place] = receipt
+        async with self._writing:
+            while portion := self._portion():
+                await self._write(portion)
+                for _ in portion:
+                    self._room.release()
+
+    def _portion(self) -> list[Receipt]:
+        """What may be written now; nobody else writes it."""
+        if not self._limits.ordered:
+            portion = list(self._ready.values())
+            self._ready.clear()
+            return portion
+        portion = []
+        while self._next in self._ready:
+            portion.append(self._ready.pop(self._next))
+            self._next += 1
+        return portion
+
+    async def _last_words(self) -> None:
+        """Answers that waited for an earlier one, which will not come."""
+        left = [self._ready[place] for place in sorted(self._ready)]
+        if left:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LAST_WORDS):
+                    await self._write(left)

@@ -1,0 +1,1 @@
+"""The order in which targets are asked, and the second call while the first is late."""

@@ -1,0 +1,70 @@
+"""An ask that has been answered before, answered at the door: without the engine, which takes longer to
+import than the answer takes to find.
+
+Only for the first target of a chain whose order is known beforehand. What is not found here, the engine looks
+for too.
+"""
+
+from __future__ import annotations
+
+from llmfail.core.cache.cache_key import digest, fingerprint
+from llmfail.core.model import Target
+from llmfail.core.receipt import Receipt
+from llmfail.core.request.ask import Ask
+from llmfail.engine.answers.answer_cache import reader_of
+from llmfail.engine.planning.request_builder import (
+    endpoint_of,
+    expectation_of,
+    request_of,
+    terms_of,
+)
+from llmfail.engine.ports.ports import Ports, write
+from llmfail.engine.reports import request_log
+from llmfail.settings.schema.settings import Settings
+from llmfail.settings.schema.types import Feature
+
+
+async def at_hand(settings: Settings, ports: Ports, ask: Ask) -> Receipt | None:
+    """None when somebody has to be asked. Raises UsageError for what is not configured."""
+    started = ports.monotonic()
+    feature = settings.feature(ask.feature)
+    target = _first(settings, feature, ask)
+    terms = terms_of(settings, feature, ask)
+    if target is None or terms is None:
+        return None
+    expected = expectation_of(settings, feature, ask)
+    reader = reader_of(ports, terms, expected)
+    if reader is None:
+        return None
+    request = request_of(settings, feature, ask, expected)
+    endpoint = endpoint_of(settings.provider_of(target), target.model)
+    found = await reader.fresh([fingerprint(digest(request), endpoint)])
+    if found is None:
+        return None
+    receipt = Receipt(
+        id=ports.new_id(),
+        feature=feature.name,
+        answer=found.text,
+        source="cache",
+        tier=0,
+        target=target,
+        response_model=found.model,
+        finish_reason=found.finish_reason,
+        latency_ms=round((ports.monotonic() - started) * 1000),
+        ref=ask.ref,
+        looked=True,
+    )
+    prompt = ask.prompt if settings.privacy.log_prompts else None
+    await write(ports.keeper, request_log.entry(receipt, prompt, ports.wall()))
+    return receipt
+
+
+def _first(settings: Settings, feature: Feature, ask: Ask) -> Target | None:
+    """The target that is asked first, if nothing but the configuration decides on it."""
+    if ask.targets:
+        for target in ask.targets:
+            settings.provider_of(target)
+        return ask.targets[0]
+    listed = feature.order in {None, "listed"}
+    tight = any(budget.downgrade_at is not None for budget in settings.budgets)
+    return feature.primary if listed and not tight else None

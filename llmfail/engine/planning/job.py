@@ -1,0 +1,321 @@
+"""Settings and an Ask -> what is to be done: the request, the candidates in order, the limits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import tzinfo
+from functools import partial
+from math import inf
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from llmfail.core.admission import budget as budgets
+from llmfail.core.admission import hedge_budget as hedges
+from llmfail.core.admission.budget import Cover
+from llmfail.core.admission.gate import tally_key
+from llmfail.core.admission.reservation import Claim, spending_of
+from llmfail.core.cache.single_flight import Terms
+from llmfail.core.errors import UsageError
+from llmfail.core.model import Request, Target
+from llmfail.core.records.counters import (
+    Tally,
+    hour_of,
+    percentile,
+    sum_tallies,
+)
+from llmfail.core.records.record import (
+    Record,
+    Write,
+    Writes,
+    dump,
+    recall,
+)
+from llmfail.core.request.ask import Ask
+from llmfail.core.request.expectation import Expectation
+from llmfail.core.routing.candidates import (
+    Candidate,
+    Chance,
+    arrange,
+    order_of,
+)
+from llmfail.core.routing.stream_timeouts import Patience
+from llmfail.core.tokens import token_bounds
+from llmfail.core.tokens.token_bounds import Size
+from llmfail.engine.planning.budget_period import zone_of
+from llmfail.engine.planning.embedding_rules import of_one_model
+from llmfail.engine.planning.request_builder import expectation_of, request_of, terms_of
+from llmfail.engine.planning.targets import Routes, fallbacks_of
+from llmfail.engine.ports.ports import Ports
+from llmfail.settings.schema.settings import Settings
+from llmfail.settings.schema.types import Fallback, Feature
+
+LATENCY_HOURS = 24
+SHORT_WAIT = 1.0
+"""Seconds to wait for a rate limit while others could answer."""
+TURN_KEPT = 30 * 24 * 3600.0
+
+
+class Turn(Record, frozen=True):
+    """How many turns a rotation has taken."""
+
+    taken: int = 0
+
+
+class Job(Struct, frozen=True):
+    """Everything about one ask that is decided before the first call. Durations in seconds."""
+
+    id: str
+    feature: str
+    request: Request
+    candidates: tuple[Candidate, ...]
+    rounds: int
+    target_retries: int
+    stop_on_refusal: bool
+    deadline: float
+    fair_deadline: float
+    """The deadline of the configuration: a target that had its share of this is to blame for a timeout."""
+    size: Size
+    output: int
+    """Tokens that an answer may have at most."""
+    primary: Target
+    downgraded: bool
+    """A budget is nearly spent, so the cheapest come first."""
+    user: str | None
+    zone: tzinfo | None
+    max_cost: int | None
+    allow_unknown: bool
+    refuse_when_down: bool
+    expected: Expectation
+    terms: Terms | None
+    """How old stored answers may be; None: there are none."""
+    wait: float
+    """How long to wait for an open circuit."""
+    patience: Patience | None
+    """For a streamed answer; None: it is asked for in one piece."""
+    hedge: float | None
+    """Seconds after which an answer is late, so that a second target is asked too."""
+    others: tuple[Target, ...] = ()
+    """Those of the chain that may not give vectors, because their model is another."""
+
+
+async def job_of(
+    settings: Settings,
+    routes: Routes,
+    ask: Ask,
+    ports: Ports,
+    *,
+    vectors: bool = False,
+    previewed: bool = False,
+) -> Job:
+    """``vectors``: embeddings are wanted, of the bare texts and from one model; ``previewed``: nothing will
+    be sent, so there need be no prompt, and the size of the request counts however small it is. Raises
+    UsageError for what is not configured.
+    """
+    feature = settings.feature(ask.feature)
+    if vectors:
+        ask = replace(ask, max_tokens=0)
+    candidates = _usable(settings, routes, feature, ask, vectors=vectors)
+    candidates, others = of_one_model(feature, ask, candidates) if vectors else (candidates, ())
+    arranged, ordered, tight = await _ordered(routes, feature, ask, candidates, ports)
+    numbers = settings.resolved(feature)
+    expected = Expectation() if vectors else expectation_of(settings, feature, ask)
+    stretches = numbers.first_token_timeout, numbers.stall_timeout
+    bare = Request(ask.messages, max_tokens=0)
+    request = bare if vectors else request_of(settings, feature, ask, expected, blank=previewed)
+    return Job(
+        id=ports.new_id(),
+        feature=feature.name,
+        request=request,
+        candidates=ordered if ask.fallback else ordered[:1],
+        rounds=numbers.retries,
+        target_retries=numbers.target_retries,
+        stop_on_refusal=feature.on_refusal == "stop",
+        deadline=numbers.deadline + ask.wait if ask.deadline is None else ask.deadline,
+        fair_deadline=numbers.deadline,
+        size=_size(settings, routes, ordered, request, weighed=previewed or ask.max_cost is not None),
+        output=request.max_tokens,
+        primary=arranged[0].target,
+        downgraded=tight,
+        user=ask.user,
+        zone=zone_of(settings.timezone),
+        max_cost=ask.max_cost,
+        allow_unknown=settings.on_unknown_price == "allow",
+        refuse_when_down=settings.on_store_error == "refuse",
+        expected=expected,
+        terms=None if vectors else terms_of(settings, feature, ask),
+        wait=ask.wait,
+        patience=Patience(*stretches) if ask.stream and not vectors else None,
+        hedge=await _late_after(feature, ask, ordered, ports),
+        others=others,
+    )
+
+
+async def late_after(settings: Settings, routes: Routes, ask: Ask, ports: Ports) -> float | None:
+    """The ``hedge`` of the job of this ask, without the rest of it. Raises UsageError."""
+    feature = settings.feature(ask.feature)
+    candidates = _usable(settings, routes, feature, ask, vectors=False)
+    _, ordered, _ = await _ordered(routes, feature, ask, candidates, ports)
+    return await _late_after(feature, ask, ordered, ports)
+
+
+def _size(
+    settings: Settings, routes: Routes, candidates: Sequence[Candidate], request: Request, *, weighed: bool
+) -> Size:
+    """A request that is too small to learn from is not weighed unless somebody minds."""
+    minded = weighed or settings.budgets or any(routes[one.target].gate.limits for one in candidates)
+    return (
+        token_bounds.size_of(request) if minded or not token_bounds.is_tiny(request) else token_bounds.NOTHING
+    )
+
+
+def claim_of(
+    job: Job, candidate: Candidate, covers: tuple[Cover, ...], moment: float, *, priced: bool
+) -> Claim:
+    """What the first call to a target would ask for, without the name that makes it one. ``priced``: with its
+    rates also when nobody minds what it costs.
+    """
+    price = candidate.price if priced or covers or job.max_cost is not None else None
+    return Claim(
+        call="",
+        lasts=0.0,
+        feature=job.feature,
+        size=job.size,
+        output=job.output,
+        rates=None if price is None else price.at(moment),
+        covers=covers,
+        most=job.max_cost,
+        allow_unknown=job.allow_unknown,
+    )
+
+
+def patience(left: float, *, others: bool) -> float:
+    """How long a call may wait for a rate limit, of the time that is left: the last that could answer is
+    worth a wait, as long as half of the time is left for the call.
+    """
+    most = max(left, 0.0) / 2
+    return min(SHORT_WAIT, most) if others else most
+
+
+def _usable(
+    settings: Settings, routes: Routes, feature: Feature, ask: Ask, *, vectors: bool
+) -> tuple[Candidate, ...]:
+    """The candidates, at least one. Raises UsageError."""
+    candidates = _candidates(settings, routes, feature, ask)
+    if feature.primary is None and not ask.targets:
+        candidates = tuple(one for one in candidates if routes.prices.embeds(one.target) is vectors)
+    if not candidates:
+        raise UsageError(
+            f"feature {feature.name} has no target: give it a primary, or models with room for its max_tokens"
+        )
+    return candidates
+
+
+def _candidates(settings: Settings, routes: Routes, feature: Feature, ask: Ask) -> tuple[Candidate, ...]:
+    chain = routes.chain(feature)
+    if ask.targets:
+        chain = tuple(routes.candidate(feature, entry) for entry in _asked_for(settings, ask))
+    elif feature.primary is None:
+        room = settings.resolved(feature).max_tokens if ask.max_tokens is None else ask.max_tokens
+        chain = tuple(one for one in chain if one.max_output is None or one.max_output >= room)
+        chain = tuple(one for one in chain if one.missing_key is None) or chain
+    return chain if ask.timeout is None else tuple(replace(one, timeout=ask.timeout) for one in chain)
+
+
+def _asked_for(settings: Settings, ask: Ask) -> tuple[Fallback, ...]:
+    """The targets that the caller named; a single one keeps the fallbacks of its provider."""
+    fallbacks = fallbacks_of(settings, ask.targets[0]) if len(ask.targets) == 1 else ()
+    return (*(Fallback(target=target) for target in ask.targets), *fallbacks)
+
+
+async def _ordered(
+    routes: Routes, feature: Feature, ask: Ask, candidates: tuple[Candidate, ...], ports: Ports
+) -> tuple[tuple[Candidate, ...], tuple[Candidate, ...], bool]:
+    """The candidates as the feature has them, as they are tried, and whether a budget says so."""
+    arranged = await _arranged(feature, ask, candidates, ports)
+    tight = not ask.targets and await _is_tight(routes, feature, ask, arranged, ports)
+    return arranged, arrange(arranged, "cost", Chance(at=ports.wall())) if tight else arranged, tight
+
+
+async def _arranged(
+    feature: Feature, ask: Ask, candidates: tuple[Candidate, ...], ports: Ports
+) -> tuple[Candidate, ...]:
+    order = feature.order or ("listed" if feature.primary is not None else order_of(feature.priority))
+    if ask.targets or len(candidates) < 2:
+        return candidates
+    match order:
+        case "latency":
+            candidates = await _with_latency(candidates, ports)
+            return arrange(candidates, order, Chance(ports.wall()))
+        case "round_robin":
+            turn = await ports.keeper.update(*_turn(feature.name))
+            return arrange(candidates, order, Chance(ports.wall(), turn=turn))
+        case "weighted":
+            return arrange(candidates, order, Chance(ports.wall(), [ports.draw() for _ in candidates]))
+        case _:
+            return arrange(candidates, order, Chance(ports.wall()))
+
+
+async def _is_tight(
+    routes: Routes, feature: Feature, ask: Ask, candidates: Sequence[Candidate], ports: Ports
+) -> bool:
+    """Whether any budget of theirs is so far spent that cheaper targets should come first."""
+    moment = ports.wall()
+    covers = [
+        cover
+        for one in candidates
+        for cover in routes.covers(feature.name, ask.user, one.target, moment)
+        if cover.downgrade_at is not None
+    ]
+    if not covers:
+        return False
+    values, now = await ports.keeper.read(list({key for cover in covers for key in cover.keys}))
+    return any(budgets.is_tight(spending_of(cover, values, now), cover) for cover in covers)
+
+
+async def _with_latency(candidates: tuple[Candidate, ...], ports: Ports) -> tuple[Candidate, ...]:
+    """The median latency of the last day; a target without one is tried first, so that it gets one."""
+    tallies = await _last_day(candidates, ports)
+    return tuple(replace(one, latency_ms=_median(tallies[one.target])) for one in candidates)
+
+
+async def _last_day(candidates: Sequence[Candidate], ports: Ports) -> dict[Target, Tally]:
+    hour = hour_of(ports.wall())
+    hours = range(hour - LATENCY_HOURS, hour + 1)
+    keys = {one.target: [tally_key(one.target, at) for at in hours] for one in candidates}
+    values, _ = await ports.keeper.read([key for found in keys.values() for key in found])
+    return {
+        target: sum_tallies(recall(values[key], Tally) for key in found if values[key] is not None)
+        for target, found in keys.items()
+    }
+
+
+def _median(tally: Tally) -> float | None:
+    """None without any call; a target that was called and never answered is the slowest of all."""
+    if not tally.calls:
+        return None
+    return percentile(tally.latencies, 0.5) or inf
+
+
+async def _late_after(
+    feature: Feature, ask: Ask, candidates: Sequence[Candidate], ports: Ports
+) -> float | None:
+    """Seconds; None where nobody is to be asked besides the first."""
+    wanted = feature.hedge if ask.hedge is None else ask.hedge
+    if wanted is None or not ask.fallback or len(candidates) < 2:
+        return None
+    if not isinstance(wanted, str):
+        return wanted
+    first = next((one for one in candidates if one.missing_key is None), candidates[0])
+    tallies = await _last_day([first], ports)
+    return hedges.late_after(tallies[first.target])
+
+
+def _turn(feature: str) -> tuple[list[str], partial[tuple[Writes, int]]]:
+    key = f"turn/{feature}"
+    return [key], partial(_next_turn, key)
+
+
+def _next_turn(key: str, values: Mapping[str, str | None], now: float) -> tuple[Writes, int]:
+    taken = recall(values[key], Turn).taken
+    return {key: Write(dump(Turn(taken + 1)), now + TURN_KEPT)}, taken

@@ -1,0 +1,105 @@
+"""What a feature and an ask come to before any target is chosen: the request, what its answer must be, and
+how old a stored one may be. Cheap to import, since an answer that is at hand needs no more than this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from llmfail.core.cache.single_flight import Terms
+from llmfail.core.errors import UsageError
+from llmfail.core.model import Endpoint, Message, Request
+from llmfail.core.request.ask import Ask
+from llmfail.core.request.expectation import Expectation, both
+from llmfail.settings.schema.settings import Settings, UnknownName
+from llmfail.settings.schema.types import Feature, Provider, Template
+
+NO_PROMPT = 'there is no prompt: llmfail ask "…", or pipe one to standard input'
+
+
+def request_of(
+    settings: Settings, feature: Feature, ask: Ask, expected: Expectation, *, blank: bool = False
+) -> Request:
+    """Raises UsageError for a prompt template that does not exist or cannot be filled, and for no prompt
+    unless it may be ``blank``.
+    """
+    numbers = settings.resolved(feature)
+    empty = not (ask.parameters or any(one.text.strip() or one.attachments for one in ask.messages))
+    return Request(
+        messages=ask.messages if blank and empty else _messages(settings, feature, ask),
+        system=feature.system if ask.system is None else ask.system,
+        max_tokens=numbers.max_tokens if ask.max_tokens is None else ask.max_tokens,
+        temperature=numbers.temperature if ask.temperature is None else ask.temperature,
+        stop=ask.stop,
+        schema=expected.schema,
+    )
+
+
+def expectation_of(settings: Settings, feature: Feature, ask: Ask) -> Expectation:
+    """What the feature and the caller expect together. Raises UsageError for a schema that is none."""
+    from llmfail.settings.reading import schema_files
+
+    own = schema_files.expectation_of(feature.expect, directory_of(settings))
+    return both(own, both(ask.expect, Expectation(schema=ask.schema)))
+
+
+def terms_of(settings: Settings, feature: Feature, ask: Ask) -> Terms | None:
+    """None where no answers are stored."""
+    own, common = feature.cache, settings.cache
+    if ask.cache == "off" or not (common.enabled if own.enabled is None else own.enabled):
+        return None
+    return Terms(
+        ttl=common.ttl if own.ttl is None else own.ttl,
+        stale=common.stale if own.stale is None else own.stale,
+        refresh=ask.cache == "refresh",
+    )
+
+
+def endpoint_of(provider: Provider, model: str) -> Endpoint:
+    return Endpoint(
+        api=provider.api,
+        base_url=provider.base_url or "",
+        model=model,
+        key=provider.token or provider.api_key,
+        api_version=provider.api_version,
+        project=provider.project,
+        location=provider.location,
+    )
+
+
+def directory_of(settings: Settings) -> Path:
+    """What the files that a configuration names are relative to."""
+    return Path.cwd() if settings.source is None else settings.source.path.parent
+
+
+def _messages(settings: Settings, feature: Feature, ask: Ask) -> tuple[Message, ...]:
+    name = feature.template if ask.template is None else ask.template
+    if name is None and not ask.parameters:
+        if not any(message.text.strip() or message.attachments for message in ask.messages):
+            raise UsageError(NO_PROMPT)
+        return ask.messages
+    from llmfail.core.degrade.template import prompt_of
+
+    if name is None:
+        raise UsageError(
+            f"parameters need a template: feature {feature.name} has none, and there is no --template"
+        )
+    if name not in settings.templates:
+        raise UnknownName("template", name, tuple(settings.templates))
+    *earlier, last = ask.messages
+    known = frozenset(_degrade_parameters(settings, feature))
+    given = {"prompt": last.text, "feature": feature.name}
+    text = prompt_of(name, settings.templates[name], given, ask.parameters, known)
+    return (*earlier, replace(last, text=text))
+
+
+def _degrade_parameters(settings: Settings, feature: Feature) -> Iterator[str]:
+    """Those of the texts that may answer instead of a model."""
+    from llmfail.core.degrade.template import names
+
+    for step in feature.degrade:
+        if isinstance(step, Template):
+            yield from names(settings.templates[step.template])

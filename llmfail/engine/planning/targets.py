@@ -1,0 +1,148 @@
+"""The way to a target (its gate, its endpoint, its key) and the chain of a feature: worked out from the
+settings once, however often they are walked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from llmfail.core.admission import credential
+from llmfail.core.admission.budget import Cover
+from llmfail.core.admission.gate import Gate
+from llmfail.core.admission.rate_limit import Limit
+from llmfail.core.model import Endpoint, Target
+from llmfail.core.pricing.catalogue import listed_as
+from llmfail.core.pricing.price import Price
+from llmfail.core.routing.candidates import Candidate
+from llmfail.engine.planning.budget_scope import covers_of
+from llmfail.engine.planning.price_lookup import Prices
+from llmfail.engine.planning.request_builder import endpoint_of
+from llmfail.prices import Catalogue
+from llmfail.settings.schema.settings import Settings
+from llmfail.settings.schema.types import (
+    Credential,
+    Fallback,
+    Feature,
+    Limits,
+)
+
+OPENROUTER = "openrouter"
+"""As the catalogue calls it."""
+
+
+class Route(Struct, frozen=True):
+    """``google``: the key is a token that has to be fetched first. ``tells_cost``: its answers say what they
+    cost.
+    """
+
+    gate: Gate
+    endpoint: Endpoint
+    price: Price | None
+    google: bool
+    tells_cost: bool
+    missing_key: str | None
+
+
+class Routes:
+    """The routes and chains of one configuration."""
+
+    def __init__(self, settings: Settings, catalogue: Catalogue) -> None:
+        self.prices = Prices(settings, catalogue)
+        self._settings = settings
+        self._known: dict[Target, Route] = {}
+        self._chains: dict[str, tuple[Candidate, ...]] = {}
+
+    def __getitem__(self, target: Target) -> Route:
+        """Raises UsageError for a provider that is not configured."""
+        if target not in self._known:
+            self._known[target] = _route(self._settings, target, self.prices.of(target))
+        return self._known[target]
+
+    def chain(self, feature: Feature) -> tuple[Candidate, ...]:
+        """The candidates of a feature as it is written."""
+        if feature.name not in self._chains:
+            entries = targets_of(self._settings, feature)
+            self._chains[feature.name] = tuple(self.candidate(feature, entry) for entry in entries)
+        return self._chains[feature.name]
+
+    def covers(self, feature: str, user: str | None, target: Target, moment: float) -> tuple[Cover, ...]:
+        """The budgets of a call at that moment."""
+        return covers_of(self._settings, feature, user, target, moment)
+
+    def candidate(self, feature: Feature, entry: Fallback) -> Candidate:
+        model = self._settings.model(entry.target)
+        facts = self.prices.facts(entry.target)
+        route = self[entry.target]
+        return Candidate(
+            target=entry.target,
+            timeout=self._settings.timeout(feature, entry.target),
+            note=entry.note,
+            weight=entry.weight,
+            quality=model.quality,
+            price=route.price,
+            context=model.context or facts.context,
+            max_output=model.max_output or facts.max_output,
+            missing_key=route.missing_key,
+        )
+
+
+def targets_of(settings: Settings, feature: Feature) -> tuple[Fallback, ...]:
+    """The chain of a feature as it is written; without a primary, every target the configuration names."""
+    if feature.primary is None:
+        return tuple(Fallback(target=target) for target in settings.targets())
+    return (
+        Fallback(target=feature.primary),
+        *(feature.fallbacks or fallbacks_of(settings, feature.primary)),
+    )
+
+
+def fallbacks_of(settings: Settings, target: Target) -> tuple[Fallback, ...]:
+    """The fallbacks of a target's provider: targets, or providers that stand for their first target."""
+    named = settings.provider_of(target).fallbacks
+    firsts = (name if isinstance(name, Target) else first_target(settings, name) for name in named)
+    return tuple(Fallback(target=found) for found in firsts if found is not None and found != target)
+
+
+def first_target(settings: Settings, provider: str) -> Target | None:
+    """What a provider's bare name stands for: the first of its models that the configuration names."""
+    return next((target for target in settings.targets() if target.provider == provider), None)
+
+
+def _route(settings: Settings, target: Target, price: Price | None) -> Route:
+    provider = settings.provider_of(target)
+    endpoint = endpoint_of(provider, target.model)
+    identity = credential.identity(
+        f"{endpoint.base_url} {endpoint.project} {endpoint.location}", endpoint.key
+    )
+    google = provider.credential is Credential.GOOGLE
+    return Route(
+        gate=Gate(
+            target,
+            identity,
+            settings.breaker_rules(target),
+            renewed=google,
+            limits=_limits(settings, target),
+        ),
+        endpoint=endpoint,
+        price=price,
+        google=google,
+        tells_cost=listed_as(provider.name, provider.address[0]) == OPENROUTER,
+        missing_key=provider.missing_key,
+    )
+
+
+def _limits(settings: Settings, target: Target) -> tuple[Limit, ...]:
+    """Those of the provider, which all its targets share, and those of the target itself."""
+    return (
+        *_rates(target.provider, settings.provider_of(target).limits),
+        *_rates(str(target), settings.model(target).limits),
+    )
+
+
+def _rates(name: str, limits: Limits) -> Iterator[Limit]:
+    if limits.requests_per_minute is not None:
+        yield Limit(f"rate/{name}/requests", name, "requests", limits.requests_per_minute, limits.burst)
+    if limits.tokens_per_minute is not None:
+        yield Limit(f"rate/{name}/tokens", name, "tokens", limits.tokens_per_minute)

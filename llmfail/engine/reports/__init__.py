@@ -1,0 +1,1 @@
+"""What was asked, spent and estimated, read back for people."""

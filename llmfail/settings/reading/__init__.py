@@ -1,0 +1,1 @@
+"""Files and environment variables -> one validated Settings."""

@@ -1,0 +1,69 @@
+"""What the environment says about a configuration: ``${NAME}`` in its texts, and LLMFAIL_ overrides.
+
+An override names a path; the path is found by the types and by the names in the file, so that names with
+``-``, ``.`` and ``/`` are reachable: everything that is neither letter nor digit is written ``_``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from llmfail.settings.reading.plain_values import Given
+
+PREFIX: Final = "LLMFAIL_"
+RESERVED: Final = frozenset({"LLMFAIL_CONFIG", "LLMFAIL_STATE_DIR", "LLMFAIL_VERSION"})
+REFERENCE: Final = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|(\$\{[^}]*\}?)")
+"""An escape, a reference with its default, or something that only looks like one."""
+
+
+class Unset(LookupError):
+    """A variable without a value and without a default."""
+
+
+def expand(text: str, environ: Mapping[str, str]) -> str:
+    """The text with its references replaced; Given when there was one. ``$${`` stands for ``${``.
+    Raises Unset, or ValueError for a malformed reference.
+    """
+    names: list[str] = []
+
+    def value_of(found: re.Match[str]) -> str:
+        name, default, broken = found.groups()
+        if broken:
+            raise ValueError("a reference is written ${NAME} or ${NAME:-default}; write $${ for a literal ${")
+        if name is None:
+            return "${"
+        names.append(name)
+        value = environ.get(name) or default
+        if value is None and name not in environ:
+            raise Unset(name)
+        return value or ""
+
+    expanded = REFERENCE.sub(value_of, text)
+    return Given(expanded, f"${{{names[0]}}}") if names else expanded
+
+
+def references(text: str) -> Iterator[str]:
+    """The variables that a text reads."""
+    return (found[1] for found in REFERENCE.finditer(text) if found[1])
+
+
+def variable_of(text: object) -> str | None:
+    """The variable that the whole of a text stands for, ``${NAME}`` or ``${NAME:-default}``."""
+    found = REFERENCE.fullmatch(text.strip()) if isinstance(text, str) else None
+    return found[1] if found else None
+
+
+def overrides(environ: Mapping[str, str]) -> list[tuple[str, str]]:
+    """The (variable, value) pairs that override settings, a whole section before what is inside it."""
+    return sorted(
+        (name, value)
+        for name, value in environ.items()
+        if name.upper().startswith(PREFIX) and name.upper() not in RESERVED
+    )
+
+
+def flat(name: object) -> str:
+    """How a name is written inside a variable's name."""
+    return re.sub(r"[^A-Za-z0-9]", "_", str(name)).upper()

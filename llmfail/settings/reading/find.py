@@ -1,0 +1,98 @@
+"""Which file is the configuration, and its text. Judges nothing that is in it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct
+
+from llmfail.core.errors import Problem, SettingsError, UsageError
+
+FILE_NAME: Final = "llmfail.yaml"
+VARIABLE: Final = "LLMFAIL_CONFIG"
+LARGEST: Final = 1_000_000
+"""Bytes. A larger file is something else."""
+
+
+class Origin(StrEnum):
+    """Why a file was chosen; the text completes "because …"."""
+
+    OPTION = "named by --config"
+    VARIABLE = "named by LLMFAIL_CONFIG"
+    DIRECTORY = "found in the current directory"
+    USER = "found in the user's configuration directory"
+    PACKAGE = "nothing else was found: the configuration that ships with llmfail"
+
+
+class Source(Struct, frozen=True, kw_only=True):
+    """A configuration file and why it is the one."""
+
+    path: Path
+    origin: Origin
+
+
+def find(config: Path | None, environ: Mapping[str, str], cwd: Path) -> Source:
+    """The first of: --config, LLMFAIL_CONFIG, the current directory, the user's, the packaged one."""
+    if config is not None:
+        return Source(path=cwd / config, origin=Origin.OPTION)
+    if named := environ.get(VARIABLE):
+        return Source(path=cwd / from_home(Path(named)), origin=Origin.VARIABLE)
+    if os.path.lexists(here := cwd / FILE_NAME):
+        return Source(path=here, origin=Origin.DIRECTORY)
+    if os.path.lexists(mine := user_directory() / FILE_NAME):
+        return Source(path=mine, origin=Origin.USER)
+    return Source(path=packaged(), origin=Origin.PACKAGE)
+
+
+def from_home(path: Path) -> Path:
+    """A path that may begin with ``~`` or ``~user``. Raises UsageError when nobody has that home."""
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise UsageError(f"{path}: there is no such home directory") from None
+
+
+def user_directory() -> Path:
+    import platformdirs
+
+    return Path(platformdirs.user_config_dir("llmfail", appauthor=False))
+
+
+def packaged() -> Path:
+    return Path(__file__).parents[2] / "data" / FILE_NAME
+
+
+def text_of(source: Source) -> str:
+    """The file's text. Raises SettingsError for anything that is no readable UTF-8 file."""
+    try:
+        return _read(source).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        reason = f"is not UTF-8 text (byte {error.start})"
+    except OSError as error:
+        reason = f"cannot be read: {(error.strerror or str(error)).lower()}{_hint(source)}"
+    except ValueError as error:
+        reason = str(error)
+    raise SettingsError((Problem("", reason, str(source.path)),))
+
+
+def _read(source: Source) -> bytes:
+    """The bytes. A file nobody named must be a plain file: a pipe there would make every command wait."""
+    if source.origin not in {Origin.OPTION, Origin.VARIABLE} and source.path.exists():
+        if source.path.is_dir():
+            raise ValueError("is a directory")
+        if not source.path.is_file():
+            raise ValueError("is not a regular file")
+    with source.path.open("rb") as file:
+        data = file.read(LARGEST + 1)
+    if len(data) > LARGEST:
+        raise ValueError(f"is larger than {LARGEST:,} bytes: that is no configuration")
+    return data
+
+
+def _hint(source: Source) -> str:
+    named = source.origin in {Origin.OPTION, Origin.VARIABLE}
+    return " (`llmfail config init` writes one)" if named and not os.path.lexists(source.path) else ""

@@ -1,0 +1,100 @@
+"""The parsed tree of a configuration, remembered as JSON: reading that is far cheaper than importing yaml.
+
+An entry holds the text it was made from and is good for exactly that text, so there is no clock to trust. It
+is only a shortcut: whatever goes wrong here is silent, and no state directory is made for it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+import zlib
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+from llmfail._version import __version__
+
+LARGEST: Final = 16_000_000
+"""Bytes. Nothing that is kept here becomes nearly as large."""
+_HARMLESS: Final = re.compile(r"\s*(?:none|\$\{[A-Za-z_][A-Za-z0-9_]*(?::-)?\})?\s*")
+"""A key that is no secret: nothing, ``none``, or a bare reference to the environment."""
+
+
+def recall(state_dir: Path, path: Path, text: str) -> object:
+    """The tree of this very text; None when it is not known."""
+    try:
+        entry = json.loads(read_private(_place(state_dir, path)))
+        same = (
+            entry["version"] == __version__ and entry["path"] == str(path) and entry["text"] == _digest(text)
+        )
+        return entry["tree"] if same else None
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return None
+
+
+def remember(state_dir: Path, path: Path, text: str, tree: object) -> None:
+    """Keep the tree of a valid configuration, unless a secret stands in it."""
+    if _holds_secret(tree):
+        return
+    entry = {"version": __version__, "path": str(path), "text": _digest(text), "tree": tree}
+    try:
+        if state_dir.is_dir():
+            write_private(_place(state_dir, path), json.dumps(entry))
+    except (OSError, ValueError):
+        return
+
+
+def read_private(path: Path) -> bytes:
+    """The bytes of a plain file, if it is the user's own: in a directory where others may write, anybody can
+    plant a file, a pipe that nobody writes to, or a link to what never ends.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        found = os.fstat(descriptor)
+        if found.st_uid != os.geteuid():
+            raise PermissionError(f"{path} belongs to another user")
+        if not stat.S_ISREG(found.st_mode) or found.st_size > LARGEST:
+            raise PermissionError(f"{path} is no file of ours")
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read(LARGEST)
+    finally:
+        os.close(descriptor)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Atomically, for the user's eyes only."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def _digest(text: str) -> str:
+    """Not the text: a comment may hold a key."""
+    return sha256(text.encode()).hexdigest()
+
+
+def _place(state_dir: Path, path: Path) -> Path:
+    return state_dir / f"settings-{zlib.crc32(str(path).encode()):08x}.json"
+
+
+def _holds_secret(tree: object) -> bool:
+    """Whether any key is written out. What is not even of the right form is not kept either."""
+    if not isinstance(tree, dict) or "://" in str(tree.get("store")):
+        return True
+    providers = tree.get("providers") or {}
+    entries = list(providers.values()) if isinstance(providers, dict) else [providers]
+    return any(
+        not isinstance(entry, dict) or not _HARMLESS.fullmatch(str(entry.get(key) or ""))
+        for entry in entries
+        for key in ("api_key", "token")
+    )

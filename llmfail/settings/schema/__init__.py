@@ -1,0 +1,1 @@
+"""The values of a configuration, and the shape that a file must have."""

@@ -1,0 +1,135 @@
+"""The whole configuration, and what it says about one feature or one target. Pure.
+
+Precedence: a feature's own value, else ``defaults``; for the breaker, model over provider over ``breaker``,
+key by key; for the timeout of one attempt, model over provider over feature over ``defaults``.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
+
+from msgspec import Struct, field
+
+from llmfail.core.admission.breaker import Rules
+from llmfail.core.errors import UsageError
+from llmfail.core.model import Target
+from llmfail.settings.reading.find import Source
+from llmfail.settings.schema.scalars import (
+    DERIVED,
+    Name,
+    Seconds,
+    StoreUrl,
+    TargetName,
+    Text,
+)
+from llmfail.settings.schema.types import (
+    Alerts,
+    BreakerPatch,
+    Budget,
+    Cache,
+    Defaults,
+    Feature,
+    Model,
+    Price,
+    Privacy,
+    Provider,
+    QueueLimits,
+)
+
+NO_FACTS = Model()
+"""What is known about a target that the file does not describe."""
+DEFAULT = "default"
+"""The feature of an ask that names none; there is always one."""
+
+
+class UnknownName(UsageError):
+    """A feature or provider that is not configured."""
+
+    def __init__(self, kind: str, name: str, known: tuple[str, ...]) -> None:
+        from difflib import get_close_matches
+
+        self.name = name
+        self.known = known
+        near = get_close_matches(name, known, n=1)
+        meant = f"; did you mean {near[0]}?" if near else ""
+        super().__init__(f"there is no {kind} {name!r}{meant} (configured: {', '.join(known) or 'none'})")
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """One validated configuration. Mappings keep the order of the file."""
+
+    version: Literal[1] = 1
+    store: StoreUrl = "disk"
+    store_timeout: Seconds = 2.0
+    on_store_error: Literal["refuse", "allow"] = "refuse"
+    timezone: Text | None = None
+    defaults: Defaults = field(default_factory=Defaults)
+    providers: Mapping[Name, Provider] = field(default_factory=dict)
+    models: Mapping[TargetName, Model] = field(default_factory=dict)
+    breaker: BreakerPatch = field(default_factory=BreakerPatch)
+    features: Mapping[Name, Feature] = field(default_factory=dict)
+    templates: Mapping[Name, Text] = field(default_factory=dict)
+    rules: Mapping[Name, Mapping[Name, Text]] = field(default_factory=dict)
+    budgets: tuple[Budget, ...] = ()
+    on_unknown_price: Literal["refuse", "allow"] = "refuse"
+    cache: Cache = field(default_factory=Cache)
+    queue: QueueLimits = field(default_factory=QueueLimits)
+    alerts: Alerts = field(default_factory=Alerts)
+    privacy: Privacy = field(default_factory=Privacy)
+    source: Annotated[Source | None, DERIVED] = None
+
+    @staticmethod
+    def derive(_name: str, written: Mapping[str, object]) -> dict[str, object]:
+        """There is a ``default`` feature even in a file without features."""
+        return {} if written.get("features") else {"features": {DEFAULT: Feature(name=DEFAULT)}}
+
+    def feature(self, name: str) -> Feature:
+        """By name or alias. Raises UnknownName."""
+        if name in self.features:
+            return self.features[name]
+        for feature in self.features.values():
+            if name in feature.aliases:
+                return feature
+        if name == DEFAULT:
+            return Feature(name=DEFAULT)
+        raise UnknownName("feature", name, tuple(self.features))
+
+    def provider_of(self, target: Target) -> Provider:
+        """Raises UnknownName, which only a target from outside the file can bring about."""
+        if target.provider not in self.providers:
+            raise UnknownName("provider", target.provider, tuple(self.providers))
+        return self.providers[target.provider]
+
+    def model(self, target: Target) -> Model:
+        return self.models.get(target, NO_FACTS)
+
+    def price(self, target: Target) -> Price | None:
+        """What the file says of it, which need not be all."""
+        return self.model(target).price
+
+    def breaker_rules(self, target: Target) -> Rules:
+        patches = (self.breaker, self.provider_of(target).breaker, self.model(target).breaker)
+        return Rules(**{name: value for patch in patches for name, value in _set_in(patch)})
+
+    def timeout(self, feature: Feature, target: Target) -> float:
+        """The longest that one attempt may take, in seconds."""
+        model, provider = self.model(target), self.provider_of(target)
+        wanted = (model.timeout, provider.timeout, feature.timeout, self.defaults.timeout)
+        return next(timeout for timeout in wanted if timeout is not None)
+
+    def resolved(self, feature: Feature) -> Defaults:
+        """The defaulted numbers as they hold for a feature."""
+        names = Defaults.__struct_fields__
+        own = {name: getattr(feature, name) for name in names}
+        return Defaults(
+            **{name: getattr(self.defaults, name) if own[name] is None else own[name] for name in names}
+        )
+
+    def targets(self) -> tuple[Target, ...]:
+        """Every target that the file knows: those of ``models`` first, then those of the features."""
+        chained = (link.target for feature in self.features.values() for link in feature.chain)
+        return tuple(dict.fromkeys((*self.models, *chained)))
+
+
+def _set_in(patch: BreakerPatch) -> Iterator[tuple[str, Any]]:
+    values = ((name, getattr(patch, name)) for name in patch.__struct_fields__)
+    return ((name, value) for name, value in values if value is not None)

@@ -1,0 +1,347 @@
+"""The configuration as values: frozen Structs whose names and fields are the keys of llmfail.yaml.
+
+Durations are float seconds, money is Decimal US dollars (prices per million tokens). None means "not set
+here": the methods of ``Settings`` say what holds then. The annotations are what the reader, the overrides and
+the JSON Schema go by, so they are evaluated here, unlike elsewhere.
+"""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from msgspec import Struct, field
+
+from llmfail.core.model import Api
+from llmfail.settings.reading.env_vars import variable_of
+from llmfail.settings.schema.scalars import (
+    DERIVED,
+    SHORTHAND,
+    Bytes,
+    Count,
+    Flag,
+    Growth,
+    Hedge,
+    Key,
+    Location,
+    Name,
+    PerMillion,
+    Quality,
+    Reference,
+    Seconds,
+    Share,
+    TargetName,
+    Temperature,
+    Text,
+    Times,
+    Url,
+    UrlPart,
+    Usd,
+    Wait,
+    Weight,
+    url_parts,
+)
+
+Priority = Literal["strategic", "template", "validation"]
+Order = Literal["listed", "cost", "quality", "latency", "round_robin", "weighted"]
+BASE_URLS = {
+    "anthropic": "https://api.anthropic.com",
+    "openai": "https://api.openai.com/v1",
+    "gemini": "https://generativelanguage.googleapis.com",
+}
+"""Where a wire format is spoken by its vendor; vertex derives its host from the location."""
+GOOGLE = "https://aiplatform.googleapis.com"
+"""Where vertex is, whatever the location."""
+
+
+class Credential(StrEnum):
+    """Where a provider's credential comes from."""
+
+    KEY = "key"
+    """``api_key`` or ``token``, without which the provider is skipped."""
+    NONE = "none"
+    """The server wants none."""
+    GOOGLE = "google"
+    """Found when it is needed: gcloud, application default credentials, or the metadata server."""
+
+
+class Defaults(Struct, frozen=True, kw_only=True):
+    """What holds for a feature that does not say otherwise."""
+
+    max_tokens: Count = 2000
+    timeout: Seconds = 60.0
+    first_token_timeout: Seconds = 30.0
+    stall_timeout: Seconds = 30.0
+    deadline: Seconds = 120.0
+    retries: Times = 1
+    target_retries: Times = 0
+    temperature: Temperature | None = None
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """What a provider or target takes per minute; ``burst`` is how many requests may come at once."""
+
+    requests_per_minute: Count | None = None
+    tokens_per_minute: Count | None = None
+    burst: Count | None = None
+
+
+class BreakerPatch(Struct, frozen=True, kw_only=True):
+    """The breaker rules that one place sets; what they mean stands at ``core.breaker.Rules``."""
+
+    failure_threshold: Count | None = None
+    failure_rate: Share | None = None
+    volume_threshold: Count | None = None
+    window: Seconds | None = None
+    recovery_timeout: Wait | None = None
+    rate_limit_timeout: Wait | None = None
+    backoff: Growth | None = None
+    max_recovery_timeout: Wait | None = None
+    half_open_limit: Count | None = None
+    success_threshold: Count | None = None
+    enabled: Flag | None = None
+
+
+class Provider(Struct, frozen=True, kw_only=True):
+    """A place where models are served. ``key_variable`` is the environment variable of its key."""
+
+    api: Api
+    base_url: Url | None = None
+    api_key: Key | None = None
+    token: Key | None = None
+    api_version: UrlPart | None = None
+    project: UrlPart | None = None
+    location: Location | None = None
+    timeout: Seconds | None = None
+    limits: Limits = field(default_factory=Limits)
+    breaker: BreakerPatch = field(default_factory=BreakerPatch)
+    fallbacks: tuple[Reference, ...] = ()
+    name: Annotated[str, DERIVED] = ""
+    key_variable: Annotated[str | None, DERIVED] = None
+    credential: Annotated[Credential, DERIVED] = Credential.KEY
+
+    @staticmethod
+    def derive(name: str, written: Mapping[str, object]) -> dict[str, object]:
+        """What follows from the entry as written; its own values win."""
+        api, key = written.get("api"), written.get("api_key", written.get("token"))
+        credential = Credential.KEY
+        if key == "none":
+            credential = Credential.NONE
+        elif api == "vertex" and not key:
+            credential = Credential.GOOGLE
+        vertex = {"location": "global"} if api == "vertex" else {}
+        return {
+            "name": name,
+            "key_variable": variable_of(key),
+            "credential": credential,
+            "base_url": BASE_URLS.get(str(api)),
+            **vertex,
+        }
+
+    @property
+    def needs_key(self) -> bool:
+        return self.credential is Credential.KEY
+
+    @property
+    def account(self) -> object:
+        """What two providers may have in common and lose together; None when there is nothing to lose."""
+        if self.credential is Credential.NONE:
+            return None
+        return self.key_variable or self.api_key or self.token or self.name
+
+    @property
+    def address(self) -> tuple[str, str]:
+        """Host and port, however they are written."""
+        parts = url_parts(self.base_url or GOOGLE)
+        assert parts is not None, "a base_url is checked when it is read"
+        scheme, host, port, _ = parts
+        return host, port or {"https": "443", "http": "80"}[scheme]
+
+    @property
+    def missing_key(self) -> str | None:
+        """What to do before this provider can be asked; None when nothing is missing."""
+        if self.needs_key and self.api_key is None and self.token is None:
+            return f"set {self.key_variable or f'api_key of provider {self.name}'}"
+        if self.api == "vertex" and self.project is None:
+            return f"set project of provider {self.name} (GOOGLE_CLOUD_PROJECT)"
+        return None
+
+
+class Price(Struct, frozen=True, kw_only=True):
+    """US dollars per million tokens. What is not set here is as the catalogue has it."""
+
+    input: PerMillion | None = None
+    output: PerMillion | None = None
+    cached_input: PerMillion | None = None
+    cache_write: PerMillion | None = None
+    cache_write_1h: PerMillion | None = None
+
+
+class Model(Struct, frozen=True, kw_only=True):
+    """What is known about one target, and what is set for it alone. ``quality`` orders, best first."""
+
+    context: Count | None = None
+    max_output: Count | None = None
+    quality: Quality | None = None
+    price: Price | None = None
+    timeout: Seconds | None = None
+    limits: Limits = field(default_factory=Limits)
+    breaker: BreakerPatch = field(default_factory=BreakerPatch)
+
+
+class Fallback(Struct, frozen=True, kw_only=True):
+    """One target of a chain after the first."""
+
+    target: TargetName
+    note: Text = ""
+    weight: Weight = 1.0
+
+
+class Cached(Struct, frozen=True, kw_only=True):
+    """Degrade: a stored answer to the same request."""
+
+
+class Queue(Struct, frozen=True, kw_only=True):
+    """Degrade: keep the request for later."""
+
+
+class Simplified(Struct, frozen=True, kw_only=True):
+    """How a prompt is made smaller. ``keep_chars`` counts characters, None keeps all."""
+
+    keep_chars: Count | None = None
+    max_tokens: Count | None = None
+    prefix: Text = ""
+
+
+class Simplify(Struct, frozen=True, kw_only=True):
+    """Degrade: a smaller prompt through the chain once more."""
+
+    simplify: Simplified
+
+
+class Template(Struct, frozen=True, kw_only=True):
+    """Degrade: a text with parameters, by the name of the template."""
+
+    template: Name
+
+
+class Rules(Struct, frozen=True, kw_only=True):
+    """Degrade: what regular expressions find, by the name of the set; texts to answer with instead."""
+
+    rules: Name
+    on_match: Text | None = None
+    on_none: Text | None = None
+
+
+class Command(Struct, frozen=True, kw_only=True):
+    """Degrade: what a program makes of the prompt; an argv, never a shell."""
+
+    command: tuple[Text, ...]
+    timeout: Seconds = 10.0
+
+
+class Fixed(Struct, frozen=True, kw_only=True):
+    """Degrade: always the same text."""
+
+    text: Text
+
+
+Step = Cached | Simplify | Template | Rules | Command | Fixed | Queue
+
+
+class Expect(Struct, frozen=True, kw_only=True):
+    """What an answer must be. ``schema`` is a file, relative to the configuration."""
+
+    schema: Text | None = None
+    regex: Text | None = None
+    json: Flag = False
+    nonempty: Flag = True
+    complete: Flag = False
+
+
+class FeatureCache(Struct, frozen=True, kw_only=True):
+    """Where a feature's answers are cached otherwise than ``cache`` says."""
+
+    enabled: Flag | None = None
+    ttl: Wait | None = None
+    stale: Wait | None = None
+
+
+class Feature(Struct, frozen=True, kw_only=True):
+    """One use of models: its chain, its limits, and what is left when the chain is down."""
+
+    aliases: tuple[Name, ...] = ()
+    priority: Priority = "strategic"
+    order: Order | None = None
+    primary: TargetName | None = None
+    fallbacks: tuple[Annotated[Fallback, SHORTHAND], ...] = ()
+    degrade: tuple[Step, ...] = ()
+    timeout: Seconds | None = None
+    deadline: Seconds | None = None
+    retries: Times | None = None
+    target_retries: Times | None = None
+    max_tokens: Count | None = None
+    temperature: Temperature | None = None
+    first_token_timeout: Seconds | None = None
+    stall_timeout: Seconds | None = None
+    system: Text | None = None
+    template: Name | None = None
+    expect: Expect | None = None
+    cache: FeatureCache = field(default_factory=FeatureCache)
+    on_refusal: Literal["next", "stop"] = "stop"
+    hedge: Hedge | None = None
+    allow_other_models: Flag = False
+    name: Annotated[str, DERIVED] = ""
+
+    @staticmethod
+    def derive(name: str, _written: Mapping[str, object]) -> dict[str, object]:
+        return {"name": name}
+
+    @property
+    def chain(self) -> tuple[Fallback, ...]:
+        """The primary and its fallbacks; empty when every usable target may answer."""
+        return () if self.primary is None else (Fallback(target=self.primary), *self.fallbacks)
+
+
+class Budget(Struct, frozen=True, kw_only=True):
+    """A limit in USD per period, for everything or for each user, feature, provider or target."""
+
+    name: Name
+    limit: Usd
+    per: Literal["day", "week", "month", "total"]
+    each: Literal["user", "feature", "provider", "target"] | None = None
+    alert_at: Share | None = None
+    downgrade_at: Share | None = None
+    timezone: Text | None = None
+
+
+class Cache(Struct, frozen=True, kw_only=True):
+    """Stored answers: fresh for ``ttl``, good for hard times up to ``stale``; ``max_size`` in bytes."""
+
+    enabled: Flag = True
+    ttl: Wait = 3600.0
+    stale: Wait = 7 * 86400.0
+    max_size: Bytes = 500_000_000
+
+
+class QueueLimits(Struct, frozen=True, kw_only=True):
+    """The requests kept for later."""
+
+    max_items: Count = 10_000
+    max_age: Seconds = 7 * 86400.0
+
+
+class Alerts(Struct, frozen=True, kw_only=True):
+    """Thresholds of ``status``; ``latency_p95`` in seconds, ``cost_per_day`` in USD."""
+
+    circuit_open_rate: Share = 0.05
+    fallback_rate: Share = 0.20
+    latency_p95: Seconds = 30.0
+    error_rate: Share = 0.01
+    cost_per_day: Usd = Decimal(2000)
+
+
+class Privacy(Struct, frozen=True, kw_only=True):
+    """What may be kept of what people ask."""
+
+    log_prompts: Flag = False

@@ -1,0 +1,50 @@
+"""What is known of each line of a batch, by its ref: on disk when it is much, and gone with the process.
+
+Not a store: nobody else sees it, and nothing of it is kept.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from enum import IntFlag
+
+from llmfail.core.request.batch_line import Ref
+
+
+class Known(IntFlag):
+    """What was found of a ref so far."""
+
+    NOTHING = 0
+    FAILED = 1
+    """A receipt without an answer."""
+    ANSWERED = 2
+    MALFORMED = 4
+    """A receipt of a line that could not be asked. Mended, it is a line like any other."""
+    ASKED = 8
+    """A line of this run has it."""
+
+
+class Refs:
+    """SQLite's own temporary database: a small cache in memory, the rest in a file without a name."""
+
+    def __init__(self) -> None:
+        self._database = sqlite3.connect("", isolation_level=None)
+        for statement in (
+            "PRAGMA journal_mode = OFF",
+            "CREATE TABLE refs (ref TEXT PRIMARY KEY, known INTEGER NOT NULL) WITHOUT ROWID",
+            "BEGIN",
+        ):
+            self._database.execute(statement)
+
+    def close(self) -> None:
+        self._database.close()
+
+    def add(self, ref: Ref, known: Known) -> Known:
+        """Note it, and tell what was known before. ``7`` and ``"7"`` are two refs."""
+        key = json.dumps(ref)
+        row = self._database.execute("SELECT known FROM refs WHERE ref = ?", (key,)).fetchone()
+        before = Known(row[0]) if row else Known.NOTHING
+        if known not in before or row is None:
+            self._database.execute("REPLACE INTO refs VALUES (?, ?)", (key, int(before | known)))
+        return before

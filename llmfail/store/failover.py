@@ -1,0 +1,107 @@
+"""A store that never costs an answer: when the real one fails, memory takes its place."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from llmfail.core.errors import StoreError
+from llmfail.core.records.record import (
+    Values,
+    Write,
+    Writes,
+    told,
+)
+from llmfail.store.base import Change, R, Store
+from llmfail.store.memory import Memory
+
+T = TypeVar("T")
+
+REMEMBERED = 1000
+"""Records after which those that were met before are the earlier ones, and those before them forgotten."""
+
+
+class Guarded:
+    """The first StoreError is told once, and the rest of the process goes on from ``spare``, which starts
+    with what this process last read and wrote, so that a disk that fills up does not make a dead provider
+    look alive, if it ``remembers``. ``down`` says that it happened; a budget that cannot be shared any more
+    refuses on it.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        spare: Memory,
+        warn: Callable[[str], None],
+        kept: str = "circuits and limits",
+        *,
+        remembers: bool = True,
+    ) -> None:
+        self.down = False
+        self._what = kept
+        self._remembers = remembers
+        self._store = store
+        self._spare = spare
+        self._warn = warn
+        self._seen: dict[str, str | None] = {}
+        self._earlier: dict[str, str | None] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def name(self) -> str:
+        return self._spare.name if self.down else self._store.name
+
+    def read(self, keys: Sequence[str]) -> tuple[Values, float]:
+        values, now = self._run(lambda store: store.read(keys))
+        if not self.down:
+            self._see(values)
+        return values, now
+
+    def update(self, keys: Sequence[str], change: Change[R], *, waits: bool = True) -> R:
+        wrote: list[Writes] = []
+
+        def watched(values: Values, now: float) -> tuple[Writes, R]:
+            if not self.down:
+                self._see(values)
+            writes, result = change(values, now)
+            wrote[:] = [writes]
+            return writes, result
+
+        result = self._run(lambda store: store.update(keys, watched, waits=waits), is_final=waits)
+        if not self.down:
+            for writes in wrote:
+                self._see(told(writes))
+        return result
+
+    def close(self) -> None:
+        self._run(lambda store: store.close())
+
+    def _see(self, values: Values) -> None:
+        """Remember the records of late; a long-lived process must not remember them all."""
+        if not self._remembers:
+            return
+        self._seen.update(values)
+        if len(self._seen) > REMEMBERED:
+            self._earlier, self._seen = self._seen, {}
+
+    def _run(self, verb: Callable[[Store], T], *, is_final: bool = True) -> T:
+        if not self.down:
+            try:
+                return verb(self._store)
+            except StoreError as error:
+                if not is_final:
+                    raise
+                self._go_down(error)
+        return verb(self._spare)
+
+    def _go_down(self, error: StoreError) -> None:
+        with self._lock:
+            if self.down:
+                return
+            known = {
+                key: Write(text) for key, text in {**self._earlier, **self._seen}.items() if text is not None
+            }
+            self._spare.update((), lambda _values, _now: (known, None))
+            self.down = True
+        self._warn(f"{error}; {self._what} of this run are kept in memory only")

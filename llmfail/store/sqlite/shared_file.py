@@ -1,0 +1,177 @@
+"""One SQLite file that the processes of one host share: opened when it is needed, waited for, mended.
+
+What is in it is the business of whoever has it. Assumes that the work holds the write lock for a moment only.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TypeVar
+from weakref import WeakSet
+
+from llmfail.store.sqlite.database import failure, mapped, set_aside
+from llmfail.store.sqlite.lock_retry import Damaged, Locked, mending
+from llmfail.store.sqlite.state_directory import (
+    Identity,
+    create,
+    exclusive,
+    identify,
+    network_of,
+    prepare,
+)
+
+T = TypeVar("T")
+
+Work = Callable[[sqlite3.Connection], T]
+_files: WeakSet[File] = WeakSet()
+_paused: list[File] = []
+
+
+class File:
+    """One connection, made by ``connect`` at the first work, which the threads of the process take in turns:
+    waiting for a lock of one's own process is fairer and cheaper than for one of SQLite's.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        connect: Callable[[Path], sqlite3.Connection],
+        timeout: float,
+        warn: Callable[[str], None],
+    ) -> None:
+        self.path = path
+        self._connect = connect
+        self._timeout = timeout
+        self._warn = warn
+        self._turn = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+        self._identity: Identity | None = None
+        _files.add(self)
+
+    def run(self, work: Work[T]) -> T:
+        """Raises StoreError; a transaction that the work leaves open is undone."""
+        deadline = time.monotonic() + self._timeout
+        with self._my_turn(self._timeout):
+            try:
+                return self._once(work)
+            except (Locked, Damaged):
+                return mending(lambda: self._once(work), self._mend, deadline)
+
+    def run_if_free(self, work: Work[T]) -> T:
+        """The same, for who can wait neither for another's work nor for a file to be made or mended."""
+        with self._my_turn(0):
+            with mapped(self.path):
+                is_open = self._connection is not None and identify(self.path) == self._identity
+            if not is_open:
+                raise Locked(f"{self.path} is not open yet; try again")
+            return self._once(work)
+
+    def look(self, work: Work[T], nothing: T) -> T:
+        """The same, but where there is no file none is made: then there is ``nothing``."""
+        with mapped(self.path):
+            is_there = identify(self.path) is not None
+        return self.run(work) if is_there else nothing
+
+    def close(self) -> None:
+        """Give the file back. The next work opens it again."""
+        with self._my_turn(self._timeout):
+            self._leave()
+
+    def pause(self) -> None:
+        """Wait for the other threads to finish, close the file, and let nobody open it before ``resume``."""
+        self._turn.acquire()
+        self._leave()
+
+    def resume(self) -> None:
+        self._turn.release()
+
+    def _once(self, work: Work[T]) -> T:
+        with mapped(self.path):
+            connection = self._connected()
+        try:
+            return work(connection)
+        except sqlite3.Error as error:
+            raise failure(self.path, error) from error
+        finally:
+            if connection.in_transaction:
+                self._undo(connection)
+
+    def _undo(self, connection: sqlite3.Connection) -> None:
+        try:
+            connection.rollback()
+        except sqlite3.Error:
+            self._leave()
+
+    def _connected(self) -> sqlite3.Connection:
+        """The connection to the file that lies there now: since the last work it may have been set aside
+        by another process, or deleted by a person.
+        """
+        identity = identify(self.path)
+        if self._connection is None or identity is None or identity != self._identity:
+            self._leave()
+            prepare(self.path.parent)
+            self._identity = identity or self._begin()
+            self._connection = self._open()
+        return self._connection
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            return self._connect(self.path)
+        except sqlite3.Error as error:
+            if identify(self.path) != self._identity:
+                raise Locked(f"{self.path} is being replaced by another process; try again") from error
+            raise
+
+    def _begin(self) -> Identity | None:
+        with exclusive(self.path):
+            made = create(self.path)
+        network = network_of(self.path.parent) if made else None
+        if network:
+            self._warn(
+                f"{self.path.parent} is on a network file system ({network}), where the locks of several "
+                "hosts may fail; name a local directory with --state-dir"
+            )
+        return identify(self.path)
+
+    def _mend(self) -> None:
+        self._leave()
+        with mapped(self.path):
+            set_aside(self.path, self._identity, self._warn)
+
+    def _leave(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(sqlite3.Error):
+                connection.close()
+
+    @contextmanager
+    def _my_turn(self, timeout: float) -> Iterator[None]:
+        if not self._turn.acquire(timeout=timeout):
+            raise Locked(f"{self.path} is kept busy by another thread; try again, or raise store_timeout")
+        try:
+            yield
+        finally:
+            self._turn.release()
+
+
+def _pause_all() -> None:
+    """SQLite believes that the locks of a process are the child's too, and the system does not: a child that
+    inherited an open file would write into one that the parent has removed. So none is open in a fork.
+    """
+    for file in list(_files):
+        file.pause()
+        _paused.append(file)
+
+
+def _resume_all() -> None:
+    while _paused:
+        _paused.pop().resume()
+
+
+os.register_at_fork(before=_pause_all, after_in_parent=_resume_all, after_in_child=_resume_all)

@@ -1,0 +1,155 @@
+"""The swift reading of a command line says what Typer says, or nothing at all."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import event, given, settings
+from hypothesis import strategies as st
+from typer._click.exceptions import ClickException
+
+from llmfail.cli.app import command_line
+from llmfail.cli.arguments import fast_ask_parser
+from llmfail.cli.run.run_ask import Said
+
+GROUP = command_line(["ask"], {})
+ASK = GROUP.commands["ask"]
+DECLARED = {
+    name: option
+    for option in ASK.params
+    for name in (*option.opts, *option.secondary_opts)
+    if name.startswith("-")
+}
+SHARED = {name for option in GROUP.params for name in option.opts if name.startswith("-")}
+
+WORDS = st.one_of(
+    st.sampled_from(
+        ["ask", "plan", "-", "--", "", "x", "5", "05", "0", "-5", "1.5", "1e3", "nan", "a=b", "Ünï"]
+    ),
+    st.text(max_size=4).filter(lambda text: "\0" not in text),
+)
+OPTIONS = st.sampled_from([*DECLARED, *SHARED, "--help", "-h", "--nonsense", "-vv", "-vq", "--js"])
+TOKENS = st.one_of(
+    WORDS,
+    OPTIONS,
+    st.builds("{}={}".format, OPTIONS, WORDS),
+    st.builds("{}{}".format, st.sampled_from(["-f", "-m", "-s"]), WORDS),
+)
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Typer has something to say about it."""
+
+
+def by_typer(arguments):
+    """What Typer reads behind ``ask``."""
+    try:
+        with ASK.make_context("ask", list(arguments)) as context:
+            return Said(**context.params)
+    except (ClickException, SystemExit):
+        return Refused()
+    except Exception as error:
+        if type(error).__name__ == "Exit":
+            return Refused()
+        raise
+
+
+@given(st.lists(TOKENS, max_size=6))
+@settings(max_examples=1500, deadline=None)
+def test_what_is_read_swiftly_typer_reads_alike(arguments):
+    plain = fast_ask_parser.read(["ask", *arguments])
+    event("plain" if plain else "left to Typer")
+    if plain is not None:
+        assert Said(**plain.said) == by_typer(arguments)
+
+
+@given(st.lists(TOKENS, max_size=5))
+@settings(max_examples=500, deadline=None)
+def test_what_comes_before_the_command_is_read_alike_too(arguments):
+    plain = fast_ask_parser.read([*arguments, "ask", "hello"])
+    if plain is None:
+        return
+    with GROUP.make_context("llmfail", [*arguments, "ask", "hello"]) as context:
+        params = context.params
+    assert (plain.verbose, plain.quiet) == (params["verbose"], params["quiet"])
+    assert (plain.config, plain.state_dir) == (params["config"], params["state_dir"])
+
+
+def test_every_option_of_an_ask_is_known_to_both():
+    swiftly = {
+        **fast_ask_parser.VALUES,
+        **fast_ask_parser.MANY,
+        **fast_ask_parser.FLAGS,
+        **fast_ask_parser.NEGATIONS,
+    }
+    assert {name: option.name for name, option in DECLARED.items() if option.name != "help"} == swiftly
+    assert set(fast_ask_parser.FLAGS) | set(fast_ask_parser.NEGATIONS) == {
+        n for n, o in DECLARED.items() if o.is_flag and o.name != "help"
+    }
+    assert set(fast_ask_parser.MANY) == {n for n, o in DECLARED.items() if o.multiple}
+
+
+def test_defaults_are_the_same():
+    assert by_typer([]) == Said()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["ask", "hello"],
+        ["ask"],
+        ["-q", "-v", "--config", "c.yaml", "--state-dir", "s", "ask", "-", "-f", "vpr", "--json"],
+        ["ask", "-m", "a/b", "-m", "c/d", "--max-tokens", "5", "--temperature", "0.5", "--stop=END", "hello"],
+        ["ask", "hello", "-p", "a=b", "--param", "c=d", "--expect", "regex:^-", "-o", "-"],
+    ],
+)
+def test_what_scripts_write_is_read_swiftly(arguments):
+    assert fast_ask_parser.read(arguments) is not None
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["status"],
+        ["ask", "--help"],
+        ["ask", "-h"],
+        ["ask", "one", "two"],
+        ["ask", "--json=yes"],
+        ["ask", "--jso"],
+        ["ask", "-f"],
+        ["ask", "-f", "-m"],
+        ["ask", "-f", "a", "-f", "b"],
+        ["ask", "--", "hello"],
+        ["ask", "--max-tokens", "many"],
+        ["ask", "--max-tokens", "0"],
+        ["--version", "ask"],
+        ["--config", "a", "--config", "b", "ask"],
+        ["--config=a", "ask"],
+    ],
+)
+def test_what_needs_an_explanation_or_thought_is_left_to_typer(arguments):
+    assert fast_ask_parser.read(arguments) is None
+
+
+def test_an_ask_imports_neither_typer_nor_what_it_does_not_need(tmp_path):
+    """A stored answer needs no engine and no wire; an ask needs no Typer."""
+    config = tmp_path / "llmfail.yaml"
+    config.write_text(
+        'version: 1\nproviders: {a: {api: openai, base_url: "http://127.0.0.1:9/v1", api_key: "${NO_KEY}"}}\n'
+        "features: {default: {primary: a/x}}\n"
+    )
+    program = (
+        "import sys\nfrom llmfail.cli.main import run\n"
+        f"code = run(['--config', {str(config)!r}, 'ask', 'hello'])\n"
+        "print(code, *sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL
+    )
+    code, *modules = done.stdout.split()
+    assert code == "6"
+    assert not {"typer", "httpx", "rich", "asyncio", "typing_extensions"} & set(modules), os.environ

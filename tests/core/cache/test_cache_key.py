@@ -1,0 +1,99 @@
+"""Whatever shapes an answer is part of its identity; what does not is none."""
+
+import pytest
+from msgspec.structs import replace
+
+from llmfail.core.cache import cache_key as fingerprints
+from llmfail.core.model import Attachment, Endpoint, Message, Request, Secret
+
+IMAGE = Attachment("cat.png", "image/png", b"cat")
+
+
+def fingerprint(request, endpoint):
+    return fingerprints.fingerprint(fingerprints.digest(request), endpoint)
+
+
+SAID = Message("user", "hello", (IMAGE,))
+REQUEST = Request(
+    (Message("user", "first"), Message("assistant", "second"), SAID),
+    system="be brief",
+    max_tokens=100,
+    temperature=0.5,
+    stop=("END",),
+    schema={"type": "object", "properties": {"a": {}, "b": {}}},
+)
+ENDPOINT = Endpoint("openai", "https://a.example/v1", "one", Secret("key-0123456789"), "v1", "p", "eu")
+
+
+def said(message):
+    return replace(REQUEST, messages=(*REQUEST.messages[:2], message))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param(replace(REQUEST, system="be long"), id="system"),
+        pytest.param(replace(REQUEST, max_tokens=101), id="max_tokens"),
+        pytest.param(replace(REQUEST, temperature=0.6), id="temperature"),
+        pytest.param(replace(REQUEST, temperature=None), id="no temperature"),
+        pytest.param(replace(REQUEST, stop=()), id="stop"),
+        pytest.param(replace(REQUEST, schema=None), id="no schema"),
+        pytest.param(replace(REQUEST, schema={"type": "object"}), id="schema"),
+        pytest.param(
+            replace(REQUEST, schema={"type": "object", "properties": {"b": {}, "a": {}}}),
+            id="order of a schema",
+        ),
+        pytest.param(replace(REQUEST, messages=REQUEST.messages[1:]), id="a message less"),
+        pytest.param(replace(REQUEST, messages=REQUEST.messages[::-1]), id="order of messages"),
+        pytest.param(said(replace(SAID, text="hello ")), id="text"),
+        pytest.param(said(replace(SAID, role="assistant")), id="role"),
+        pytest.param(said(replace(SAID, attachments=())), id="no attachment"),
+        pytest.param(said(replace(SAID, attachments=(IMAGE, IMAGE))), id="attachment twice"),
+        pytest.param(said(replace(SAID, attachments=(replace(IMAGE, data=b"dog"),))), id="its bytes"),
+        pytest.param(said(replace(SAID, attachments=(replace(IMAGE, name="dog.png"),))), id="its name"),
+        pytest.param(
+            said(replace(SAID, attachments=(replace(IMAGE, media_type="image/gif"),))), id="its type"
+        ),
+    ],
+)
+def test_another_question_is_another(other):
+    assert fingerprint(other, ENDPOINT) != fingerprint(REQUEST, ENDPOINT)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("api", "anthropic"),
+        ("base_url", "https://b.example/v1"),
+        ("model", "two"),
+        ("api_version", "v2"),
+        ("project", "q"),
+        ("location", "us"),
+    ],
+)
+def test_another_target_is_another(field, value):
+    assert fingerprint(REQUEST, replace(ENDPOINT, **{field: value})) != fingerprint(REQUEST, ENDPOINT)
+
+
+@pytest.mark.parametrize(("field", "value"), [("key", None), ("quirks", frozenset({"temperature"}))])
+def test_whose_key_it_is_and_what_is_left_out_for_it_is_no_part(field, value):
+    assert fingerprint(REQUEST, replace(ENDPOINT, **{field: value})) == fingerprint(REQUEST, ENDPOINT)
+
+
+def test_no_system_prompt_and_an_empty_one_are_the_same():
+    """Neither is sent."""
+    without = replace(REQUEST, system=None)
+    assert fingerprint(replace(REQUEST, system=""), ENDPOINT) == fingerprint(without, ENDPOINT)
+
+
+def test_it_is_the_same_in_every_process_and_version():
+    """What is stored under it must be found again."""
+    request = Request((Message("user", "hello"),))
+    endpoint = Endpoint("openai", "https://a.example/v1", "one", None)
+    known = "1e1d5c1d87d448ab896e086e76b8902df985ebd164d991706ad5919b3e8bdbf3"
+    assert fingerprint(request, endpoint) == known
+
+
+def test_what_is_no_text_has_an_identity_too():
+    halves = [Request((Message("user", f"half a pair: {half}"),)) for half in ("\ud83d", "\ud83e", "?")]
+    assert len({fingerprint(one, ENDPOINT) for one in halves}) == 3

@@ -1,0 +1,137 @@
+"""A line of a batch: what it asks, or what is wrong with it."""
+
+import json
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmfail.core.request.batch_line import (
+    Line,
+    Malformed,
+    Raw,
+    Splitter,
+    read,
+)
+
+
+def said(text, number=3):
+    return read(Raw(number, text if isinstance(text, bytes) else text.encode()))
+
+
+def lines_of(pieces, longest=100):
+    splitter = Splitter(longest)
+    return [line for piece in pieces for line in splitter.feed(piece)] + splitter.end()
+
+
+class TestSplitter:
+    @given(st.binary(max_size=60), st.lists(st.integers(0, 60)))
+    def test_lines_are_the_same_however_the_bytes_come(self, data, cuts):
+        places = sorted({0, len(data), *(min(cut, len(data)) for cut in cuts)})
+        pieces = [data[start:end] for start, end in pairwise(places)]
+        whole = data.split(b"\n")
+        expected = whole[:-1] + ([whole[-1]] if whole[-1] else [])
+        assert lines_of(pieces) == [Raw(number, text) for number, text in enumerate(expected, 1)]
+
+    def test_a_line_that_is_too_long_is_told_and_not_kept(self):
+        pieces = [b"one\n", b"x" * 60, b"y" * 60, b"z" * 60, b"\nthree\n"]
+        assert lines_of(pieces) == [Raw(1, b"one"), Raw(2, None), Raw(3, b"three")]
+
+    def test_so_is_the_last_one(self):
+        assert lines_of([b"x" * 101]) == [Raw(1, None)]
+
+    def test_as_long_as_it_may_be_is_not_too_long(self):
+        assert lines_of([b"x" * 100 + b"\n"]) == [Raw(1, b"x" * 100)]
+
+
+class TestWhatItAsks:
+    @pytest.mark.parametrize(
+        ("text", "ref", "prompt", "options"),
+        [
+            ('"Say hello"', 3, "Say hello", {}),
+            ('{"prompt": "Say hello"}', 3, "Say hello", {}),
+            ('  {"prompt": "hi", "id": "a"}\r', "a", "hi", {}),
+            ('{"prompt": "hi", "id": 7}', 7, "hi", {}),
+            ('{"template": "t", "params": {"n": 5, "x": "y"}}', 3, "", None),
+            ('{"prompt": "hi", "system": null, "id": null}', 3, "hi", {}),
+            ('{"prompt": "hi", "no_cache": true}', 3, "hi", {"cache": "off"}),
+            ('{"prompt": "hi", "refresh": true}', 3, "hi", {"cache": "refresh"}),
+            (
+                '{"prompt": "hi", "no_fallback": true, "strict": true}',
+                3,
+                "hi",
+                {"fallback": False, "strict": True},
+            ),
+            ('{"prompt": "hi", "stop": "END"}', 3, "hi", {"stop": ("END",)}),
+            ('{"prompt": "hi", "stop": ["A", "B"]}', 3, "hi", {"stop": ("A", "B")}),
+            ('{"prompt": "hi", "timeout": "30s", "deadline": 5}', 3, "hi", {"timeout": "30s", "deadline": 5}),
+            ('{"prompt": "hi", "model": ["a/x", "b/y"]}', 3, "hi", {"model": ["a/x", "b/y"]}),
+        ],
+    )
+    def test_a_line_is_a_text_or_names_options_of_an_ask(self, text, ref, prompt, options):
+        line = said(text)
+        if options is None:
+            options = {"template": "t", "parameters": {"n": "5", "x": "y"}}
+        assert line == Line(3, ref, prompt, options)
+
+    def test_every_option_that_has_one_value_is_passed_on_as_it_is(self):
+        options = {
+            "feature": "f",
+            "model": "a/x",
+            "system": "s",
+            "template": "t",
+            "max_tokens": 5,
+            "temperature": 0.5,
+            "schema": {"type": "object"},
+            "expect": "json",
+            "timeout": 1.5,
+            "deadline": 2.5,
+            "wait": 3.5,
+            "max_cost": "0.05",
+            "user": "ann",
+        }
+        assert said(json.dumps({"prompt": "hi", **options})).options == options
+
+    @pytest.mark.parametrize("text", ["", "  ", "\t\r"])
+    def test_a_blank_line_asks_nothing(self, text):
+        assert said(text) is None
+
+    def test_a_byte_order_mark_may_begin_the_first_line_only(self):
+        assert said(b'\xef\xbb\xbf"hi"', number=1).prompt == "hi"
+        assert isinstance(said(b'\xef\xbb\xbf"hi"', number=2), Malformed)
+
+
+class TestMalformed:
+    @pytest.mark.parametrize(
+        ("text", "ref", "why"),
+        [
+            ("{", 3, "not JSON: "),
+            ("not json", 3, "not JSON: "),
+            ("5", 3, "not what a line may say: "),
+            ('["hi"]', 3, "not what a line may say: "),
+            ('{"promt": "hi"}', 3, "promt"),
+            ('{"promt": "hi", "id": "a"}', "a", "promt"),
+            ('{"prompt": 5, "id": 8}', 8, "prompt"),
+            ('{"prompt": "hi", "id": 1.5}', 3, "id"),
+            ('{"prompt": "hi", "params": {"x": [1]}}', 3, "params"),
+            ('{"prompt": "hi", "schema": "pii.json"}', 3, "schema"),
+            ('{"prompt": "hi", "no_cache": true, "refresh": true}', 3, "say one"),
+            (b'"\xff"', 3, "not UTF-8 text (byte 1)"),
+            (b'"\\udc00x"', 3, "not JSON: "),
+            ('{"prompt": "hi", "schema": ' + '{"a":' * 5000 + "1" + "}" * 5001, 3, "nested too deep"),
+        ],
+    )
+    def test_it_has_its_ref_and_says_where_and_why(self, text, ref, why):
+        line = said(text)
+        assert isinstance(line, Malformed)
+        assert line.ref == ref
+        assert line.why.startswith("line 3: ")
+        assert why in line.why
+
+    def test_a_line_that_was_too_long_to_keep_is_one(self):
+        assert read(Raw(3, None)) == Malformed(3, "line 3: longer than 20 MiB, which no model takes")
+
+    @given(st.binary(max_size=40) | st.text(max_size=40).map(str.encode))
+    def test_no_bytes_are_more_than_malformed(self, text):
+        assert isinstance(said(text), Line | Malformed | None)

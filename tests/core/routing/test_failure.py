@@ -1,0 +1,89 @@
+"""Which exit code an ask without an answer has."""
+
+import pytest
+
+from llmfail.core.model import Target
+from llmfail.core.receipt import Entry
+from llmfail.core.routing.failure import failure
+
+CALLED = {"server_error", "timeout", "auth", "billing", "permission", "quota", "rejected_answer"} | {
+    "bad_request",
+    "content_blocked",
+    "refusal",
+    "context_overflow",
+    "model_not_found",
+    "rate_limited",
+}
+
+
+def trail(*outcomes, cause=None):
+    return [
+        Entry(Target("p", f"m{place}"), "called" if name in CALLED else "skipped", name, cause=cause)
+        for place, name in enumerate(outcomes)
+    ]
+
+
+def code(*outcomes, cause=None, deadline_passed=False, own_network=False):
+    return failure(
+        trail(*outcomes, cause=cause), deadline_passed=deadline_passed, own_network=own_network, retry_at=None
+    ).code
+
+
+@pytest.mark.parametrize(
+    ("expected", "outcomes"),
+    [
+        (3, ["server_error"]),
+        (3, ["server_error", "no_key"]),
+        (3, ["circuit_open", "held"]),
+        (3, ["quota"]),
+        (3, ["model_not_found"]),
+        (3, ["rejected_answer", "rejected_answer"]),
+        (4, ["over_budget"]),
+        (4, ["over_budget", "no_key", "too_expensive"]),
+        (4, ["over_budget", "server_error"]),
+        (4, ["no_key", "rate_limited_here", "unknown_price"]),
+        (5, ["bad_request"]),
+        (5, ["server_error", "bad_request"]),
+        (5, ["server_error", "refusal"]),
+        (3, ["refusal", "server_error"]),
+        (5, ["context_overflow", "too_small"]),
+        (5, ["too_small", "no_key"]),
+        (3, ["too_small", "timeout"]),
+        (6, ["no_key"]),
+        (6, ["no_key", "disabled", "auth", "billing", "permission"]),
+        (3, ["auth", "server_error"]),
+    ],
+)
+def test_the_exit_code_is_what_all_targets_have_in_common(expected, outcomes):
+    assert code(*outcomes) == expected
+
+
+def test_a_target_that_a_spent_quota_disabled_is_no_matter_of_credentials():
+    assert code("disabled", cause="quota") == 3
+    assert code("disabled", cause="auth") == 6
+
+
+def test_the_last_word_of_a_target_counts():
+    first, last = trail("server_error")[0], Entry(Target("p", "m0"), "called", "auth")
+    assert failure([first, last], deadline_passed=False, own_network=False, retry_at=None).code == 6
+
+
+def test_a_deadline_outweighs_everything_but_a_refused_request():
+    assert code("timeout", deadline_passed=True) == 7
+    assert code("timeout", "bad_request", deadline_passed=True) == 5
+
+
+def test_our_own_network_is_named_as_what_it_is():
+    found = failure(trail("server_error"), deadline_passed=False, own_network=True, retry_at=None)
+    assert (found.code, found.kind) == (3, "network")
+
+
+def test_the_message_names_every_target_and_when_to_try_again():
+    entries = [
+        Entry(Target("a", "x"), "called", "rate_limited", note="slow down"),
+        Entry(Target("b", "y"), "skipped", "circuit_open"),
+    ]
+    message = failure(entries, deadline_passed=False, own_network=False, retry_at=0.0).message
+    assert "a/x rate_limited (slow down)" in message
+    assert "b/y circuit_open" in message
+    assert "1970-01-01T00:00:00Z" in message

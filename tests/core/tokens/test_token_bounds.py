@@ -1,0 +1,343 @@
+"""What a text weighs, held against two exact tokenizers; what a target's reports teach."""
+
+import base64
+import itertools
+import json
+import random
+from collections import defaultdict
+from pathlib import Path
+from string import ascii_letters, ascii_lowercase
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llmfail.core.model import Attachment, Message, Request, Target
+from llmfail.core.records.record import dump, load
+from llmfail.core.tokens import token_bounds
+from llmfail.core.tokens.claude_version import NEWEST, version_of
+from llmfail.core.tokens.common_tokens import WORDS
+from llmfail.core.tokens.text_weight import EASY, weigh
+from llmfail.core.tokens.token_bounds import (
+    ENOUGH_SAMPLES,
+    MOST_PER_IMAGE,
+    PER_IMAGE,
+    Calibration,
+    Size,
+    estimate,
+    expected,
+    fresh,
+    learn,
+    least,
+    most,
+    size_of,
+)
+
+openai = pytest.importorskip("rs_bpe.bpe").openai
+O200K, CL100K = openai.o200k_base(), openai.cl100k_base()
+FOLDER = Path(__file__).parents[2] / "data" / "texts"
+WRITTEN = {path.stem: path.read_text("utf-8") for path in sorted(FOLDER.glob("*.txt"))}
+CONTRACTIONS = ("'s", "'t", "'d", "'m", "'ll", "'re", "'ve")
+SIGNS = [chr(code) for code in range(128) if not chr(code).isalnum() and chr(code) not in " \r\n"]
+"""What may stand before a word and be one piece with it."""
+
+
+def made():
+    """Texts that nobody writes, the same every time."""
+    draw = random.Random(7)
+    data = draw.randbytes(1500)
+    letters = ["".join(draw.choices(ascii_lowercase, k=draw.randrange(1, 14))) for _ in range(300)]
+    rows = [f"{n},{draw.random():.4f},name{n},2026-0{n % 9 + 1}-11,{n % 2 == 0}" for n in range(80)]
+    return {
+        "hex": data.hex(),
+        "hex-upper-colons": data.hex(":").upper(),
+        "base64": base64.b64encode(data).decode(),
+        "uuids": "\n".join(f"{draw.getrandbits(128):032x}" for _ in range(40)),
+        "numbers": " ".join(str(draw.randrange(10**9)) for _ in range(200)),
+        "digits": "".join(draw.choices("0123456789", k=2000)),
+        "emoji": "".join(draw.choices(["😀", "🚀", "❤️", "👍🏽", "🇩🇪", "✨", "🫠"], k=300)),
+        "families": "👨‍👩‍👧‍👦👩🏾‍🚀🏳️‍🌈" * 40,
+        "any-unicode": "".join(chr(draw.randrange(0xE000, 0x110000)) for _ in range(800)),
+        "halves": "\ud800a\udfff the \ud83d",
+        "blanks": " " * 700 + "x" + "\t" * 90 + "\n" * 90 + " \n \t\r\n" * 60,
+        "rules": "-" * 200 + "=" * 77 + "*" * 64 + "#!" * 40,
+        "gibberish": " ".join(letters),
+        "gibberish-joined": "".join(letters),
+        "shouting": " ".join(letters).upper(),
+        "camels": "".join(map(str.capitalize, letters)),
+        "csv": "\n".join(rows),
+        "nulls": "\0\x01\x7f\x1c" * 100,
+        "zalgo": "t̷h̸e̵ ̶" * 80,
+        "rare-han": "龘靐齉爩麤灪纞" * 40,
+        "apostrophes": "don'tab 'mathematics I'M'LL'VE'sx" * 30,
+        "nothing": "",
+    }
+
+
+TEXTS = {
+    **WRITTEN,
+    **made(),
+    "json-pretty": json.dumps([{"id": n, "ok": n % 3 == 0} for n in range(90)], indent=2),
+}
+KINDS = ("english", "code", "json", "cjk")
+
+
+def exact(tokenizer, text):
+    return tokenizer.count(text.encode("utf-8", "replace").decode())
+
+
+def off(name):
+    truth = exact(O200K, TEXTS[name])
+    return estimate(TEXTS[name]) / truth - 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_mean_error_is_below_a_tenth(kind):
+    errors = {name: off(name) for name in TEXTS if name.split("-")[0] == kind}
+    assert len(errors) >= 3
+    assert sum(map(abs, errors.values())) / len(errors) < 0.1, errors
+    assert max(map(abs, errors.values())) < 0.2, errors
+
+
+@pytest.mark.parametrize("name", [name for name in WRITTEN if name.startswith("other")])
+def test_other_languages_are_off_by_less_than_a_quarter(name):
+    assert abs(off(name)) < 0.25
+
+
+@pytest.mark.parametrize("tokenizer", [O200K, CL100K], ids=["o200k", "cl100k"])
+@pytest.mark.parametrize("name", TEXTS)
+def test_no_sample_has_more_tokens_than_the_bound(tokenizer, name):
+    weight = weigh(TEXTS[name])
+    assert exact(tokenizer, TEXTS[name]) <= weight.most <= weight.bytes
+
+
+def test_the_bound_is_tighter_than_bytes_where_people_write_english_or_code():
+    for kind, share in {"english": 0.5, "code": 0.75, "json": 0.8}.items():
+        weights = [weigh(text) for name, text in WRITTEN.items() if name.startswith(kind)]
+        assert sum(one.most for one in weights) < share * sum(one.bytes for one in weights), kind
+
+
+RIGHT_QUOTE, LONG_S, ACCENT, JOINER = "\u2019", "\u017f", "\u0301", "\u200d"
+PIECES = st.sampled_from(
+    [
+        *sorted(WORDS)[::40],
+        *("qzx", "vkj", "THE", "The", "getName", "é", "ß", "中", "😀", "ǅ", ACCENT, JOINER, "\u3000", LONG_S),
+        *("\n", "\r\n", "\t", " ", "  ", " " * 90, "0", "2026", "((", "/", ".", '"', "{", "_", "\x7f"),
+        *("'", RIGHT_QUOTE, "'s", "'LL"),
+    ]
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.text()
+    | st.text(ascii_letters + " '._-")
+    | st.text(EASY[0])
+    | st.text(EASY[1] + EASY[0])
+    | st.lists(PIECES, max_size=40).map("".join)
+)
+def test_no_text_has_more_tokens_than_the_bound(text):
+    weight = weigh(text)
+    truth = max(exact(O200K, text), exact(CL100K, text))
+    assert truth <= weight.most <= weight.bytes
+
+
+@pytest.mark.parametrize("tokenizer", [O200K, CL100K], ids=["o200k", "cl100k"])
+def test_every_pair_of_easy_letters_is_one_token(tokenizer):
+    for letters in EASY:
+        pairs = itertools.chain(
+            itertools.product(letters, letters), ((" ", letter) for letter in ascii_letters)
+        )
+        assert [pair for pair in map("".join, pairs) if tokenizer.count(pair) > 1] == []
+
+
+def surroundings(word):
+    """Every way in which a common word can be one piece, with the tokens that it then is at most."""
+    for form, behind_blank in ((word, 1), (word.capitalize(), 2)):
+        yield from ((f" {form}", behind_blank), (form, 2))
+        yield from ((sign + form, 3) for sign in SIGNS)
+        yield f"x'{form}", 4
+        for ending in CONTRACTIONS:
+            yield from (
+                (f" {form}{ending}", behind_blank + len(ending)),
+                (f"({form}{ending}", 3 + len(ending)),
+            )
+
+
+def test_a_word_that_goes_on_beyond_ascii_is_not_a_common_one():
+    assert (weigh(" the").most, weigh(" the\u0301").most, weigh("éthe").most) == (1, 6, 5)
+
+
+def test_a_common_word_weighs_little_in_any_surrounding():
+    assert [(text, weigh(text).most) for text, _ in surroundings("time")] == list(surroundings("time"))
+
+
+@pytest.mark.parametrize("tokenizer", [O200K, CL100K], ids=["o200k", "cl100k"])
+def test_every_common_word_has_no_more_tokens_than_that_in_any_surrounding(tokenizer):
+    cases = itertools.chain.from_iterable(map(surroundings, WORDS))
+    assert [case for case in cases if tokenizer.count(case[0]) > case[1]] == []
+
+
+def test_blanks_in_a_row_of_any_length_stay_within_the_bound():
+    for length in range(1, 400):
+        for text in (" " * length, " " * length + "x", "x\n" + " " * length + "\n"):
+            assert max(O200K.count(text), CL100K.count(text)) <= weigh(text).most
+
+
+def test_everything_that_is_sent_is_weighed():
+    text = WRITTEN["english-essay"]
+    plain = size_of(Request((Message("user", text),)))
+    file = Attachment("a&b.txt", "text/plain", text.encode())
+    image = Attachment("i.png", "image/png", b"\x89PNG" * 1000)
+    more = size_of(
+        Request(
+            (Message("user", text, (file, image)), Message("assistant", text)),
+            system=text,
+            schema={"type": "object", "title": text},
+        )
+    )
+    assert (plain.images, more.images) == (0, 1)
+    assert more.expected > 4.9 * plain.expected
+    assert more.bytes > 4.9 * len(text)
+    assert plain.expected == estimate(text) + 4 + 3
+
+
+def test_an_image_costs_what_the_table_says_and_more_in_the_bound():
+    size = Size(10, 20, 30, images=2)
+    assert expected(size, Calibration()) == 10 + 2 * PER_IMAGE
+    assert most(size, Calibration()) == 30 + 2 * MOST_PER_IMAGE
+
+
+def test_a_file_that_is_no_text_and_half_a_character_are_weighed_too():
+    file = Attachment("x", "application/pdf", b"\xff\xfe%PDF")
+    assert size_of(Request((Message("user", "\ud800", (file,)),))).bytes > 0
+
+
+def test_the_least_is_below_the_truth():
+    request = Request((Message("user", WRITTEN["english-letter"]),))
+    assert 0 < least(request) < exact(O200K, WRITTEN["english-letter"])
+
+
+def test_an_unknown_target_is_bounded_by_bytes_until_it_has_reported_a_few_times():
+    size = Size(1000, 2000, 4500)
+    calibration = Calibration()
+    for _ in range(ENOUGH_SAMPLES):
+        assert most(size, calibration) == 4500
+        calibration = learn(calibration, size, 1000)
+    assert most(size, calibration) == 2200
+
+
+def test_the_bound_never_exceeds_the_bytes():
+    assert most(Size(1000, 4000, 4500), Calibration(1.3, 1.35, 9)) == 4500
+
+
+OTHER = 1.3
+"""What a tokenizer of another family makes of a token of cl100k."""
+
+
+def truth_of(text):
+    return round(exact(CL100K, text) * OTHER)
+
+
+def taught(calibration=None, rounds=10):
+    calibration = calibration or Calibration()
+    lessons = itertools.cycle(name for name in WRITTEN if name.startswith(("english", "code")))
+    for name in itertools.islice(lessons, rounds):
+        text = WRITTEN[name]
+        calibration = learn(calibration, size_of(Request((Message("user", text),))), truth_of(text))
+    return calibration
+
+
+def test_the_error_on_another_familys_tokenizer_falls_with_ten_calls():
+    def mean_error(calibration):
+        errors = [
+            abs(expected(size_of(Request((Message("user", text),))), calibration) / truth_of(text) - 1)
+            for name, text in WRITTEN.items()
+            if name.startswith(("english", "code", "json"))
+        ]
+        return sum(errors) / len(errors)
+
+    assert mean_error(Calibration()) > 0.15
+    assert mean_error(taught()) < 0.08
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.one_of(st.text(), st.text(ascii_letters + " "), st.sampled_from(sorted(TEXTS)).map(TEXTS.get)))
+def test_a_target_that_was_taught_english_stays_within_the_bound_on_any_text(text):
+    size = size_of(Request((Message("user", text),)))
+    truth = min(truth_of(text), len(text.encode("utf-8", "replace")))
+    assert truth <= most(size, taught())
+
+
+@pytest.mark.parametrize(
+    ("size", "reported"),
+    [
+        (Size(1000, 2000, 4000), 0),
+        (Size(1000, 2000, 4000), -5),
+        (Size(1000, 2000, 4000), 100),
+        (Size(1000, 2000, 4000), 90_000),
+        (Size(1000, 2000, 4000, images=1), 1500),
+        (Size(20, 40, 80), 60),
+    ],
+    ids=["nothing", "less than nothing", "cut", "absurd", "with an image", "tiny"],
+)
+def test_nonsense_teaches_nothing(size, reported):
+    assert learn(Calibration(), size, reported) == Calibration()
+
+
+def test_the_first_reports_weigh_most_and_the_highest_is_forgotten_slowly():
+    size = Size(1000, 2000, 4000)
+    first = learn(Calibration(), size, 2000)
+    assert (first.ratio, first.highest, first.samples) == (1.5, 2.0, 1)
+    calm = first
+    for _ in range(20):
+        calm = learn(calm, size, 1000)
+    assert calm.ratio == pytest.approx(1.0, abs=0.05)
+    assert 1.5 < calm.highest < 2.0
+
+
+def test_a_calibration_out_of_range_counts_as_none():
+    assert load(dump(Calibration(1.2, 1.4, 7)), Calibration) == Calibration(1.2, 1.4, 7)
+    assert load('{"v":1,"ratio":1e300,"highest":1.0,"samples":9}', Calibration) is None
+
+
+@pytest.mark.parametrize(
+    ("model", "ratio"),
+    [
+        ("claude-3-5-haiku-20241022", 1.05),
+        ("claude-sonnet-4-20250514", 1.05),
+        ("claude-haiku-4-5@20251001", 1.05),
+        ("anthropic/claude-opus-4.6", 1.05),
+        ("claude-opus-4-7", 1.35),
+        ("claude-sonnet-5-5", 1.35),
+        ("claude-next", 1.35),
+        ("gpt-6.1-terra", 1.0),
+        ("gemini-3.8-flash", 1.0),
+        ("llama3.2", 1.1),
+        ("mistral-large-4", 1.1),
+        ("whatever", 1.0),
+    ],
+)
+def test_the_family_of_a_model_gives_the_first_guess(model, ratio):
+    assert fresh(Target("any", model)) == Calibration(ratio, ratio, start=ratio)
+
+
+@pytest.mark.parametrize(
+    ("model", "version"),
+    [
+        ("claude-opus-4-10", (4, 10)),
+        ("claude-" + "9" * 5000, (9999, 0)),
+        ("claude-2.1", (2, 1)),
+        ("claude-x", NEWEST),
+        ("gpt-4-1", None),
+    ],
+)
+def test_the_version_of_a_claude_stands_in_its_name(model, version):
+    assert version_of(model) == version
+
+
+def test_no_weight_is_negative_and_twice_a_text_weighs_about_twice():
+    errors = defaultdict(float)
+    for name, text in WRITTEN.items():
+        errors[name] = token_bounds.estimate(text + "\n\n" + text) / (2 * token_bounds.estimate(text))
+    assert all(0.98 < ratio < 1.02 for ratio in errors.values()), errors
