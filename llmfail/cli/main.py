@@ -11,7 +11,7 @@ from typing import NoReturn
 from llmfail.cli import startup
 from llmfail.cli.arguments import fast_ask_parser
 from llmfail.cli.signals import Interrupted, raise_on_stop_signals
-from llmfail.core.errors import LlmfailError
+from llmfail.core.errors import ExitCode, LlmfailError
 
 COMPLETION = "_LLMFAIL_COMPLETE"
 """The variable by which a shell asks for completions."""
@@ -48,7 +48,7 @@ def run(arguments: list[str]) -> int:
         # A shell that completes has no place for words, and asks in ways that Typer does not expect.
         if COMPLETION not in os.environ:
             say(f"a bug in llmfail, please report it: {type(error).__name__}: {error} (-vv shows more)")
-        return 1
+        return ExitCode.BUG
 
 
 def _code(arguments: list[str]) -> int:
@@ -67,7 +67,7 @@ def _code(arguments: list[str]) -> int:
         # Typer writes help and completions by itself.
         require_output()
         raise
-    return 0
+    return ExitCode.ANSWERED
 
 
 def _asked(plain: fast_ask_parser.Plain) -> int:

@@ -20,20 +20,39 @@ LlmfailError
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from llmfail.core.receipt import Receipt
 
 
+class ExitCode(IntEnum):
+    """What a process says of itself when it ends. The README's table of exit codes is this list."""
+
+    ANSWERED = 0
+    BUG = 1
+    USAGE = 2
+    UNAVAILABLE = 3
+    OVER_BUDGET = 4
+    REQUEST_REFUSED = 5
+    CREDENTIALS_MISSING = 6
+    DEADLINE_PASSED = 7
+    INCOMPLETE = 8
+
+    # The verdict of a report: `drill` and `status --check`.
+    NOT_GOOD = 1
+    UNHEALTHY = 2
+
+
 class LlmfailError(Exception):
     """The root. The text is complete: what happened, to whom, what to do next."""
 
-    exit_code: ClassVar[int] = 1
+    exit_code: ClassVar[ExitCode] = ExitCode.BUG
 
 
 class UsageError(LlmfailError):
-    exit_code = 2
+    exit_code = ExitCode.USAGE
 
 
 class Problem(NamedTuple):
@@ -98,24 +117,24 @@ class AskError(LlmfailError):
 
 
 class Unavailable(AskError):
-    exit_code = 3
+    exit_code = ExitCode.UNAVAILABLE
 
 
 class OverBudget(AskError):
-    exit_code = 4
+    exit_code = ExitCode.OVER_BUDGET
 
 
 class RequestRefused(AskError):
-    exit_code = 5
+    exit_code = ExitCode.REQUEST_REFUSED
 
 
 class CredentialsMissing(AskError):
-    exit_code = 6
+    exit_code = ExitCode.CREDENTIALS_MISSING
 
 
 class DeadlinePassed(AskError):
-    exit_code = 7
+    exit_code = ExitCode.DEADLINE_PASSED
 
 
 class IncompleteAnswer(AskError):
-    exit_code = 8
+    exit_code = ExitCode.INCOMPLETE

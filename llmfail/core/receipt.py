@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from llmfail.core.errors import ExitCode
 from llmfail.core.model import Embedding, FinishReason, Target, Usage
 
 Source = Literal["model", "cache", "stale_cache", "template", "rules", "command", "text", "none"]
@@ -108,6 +109,10 @@ class Receipt(Struct, frozen=True):
     @property
     def ok(self) -> bool:
         return self.error is None
+
+    @property
+    def exit_code(self) -> int:
+        return ExitCode.ANSWERED if self.error is None else self.error.code
 
     def to_json(self) -> dict[str, Any]:
         return {

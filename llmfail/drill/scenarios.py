@@ -12,6 +12,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from llmfail.core.admission.breaker import State
+from llmfail.core.errors import ExitCode
 from llmfail.core.model import Target
 from llmfail.core.receipt import Receipt
 from llmfail.drill.scenario_run import Cast, Play
@@ -169,8 +170,8 @@ def everything_down(play: Play) -> Scene:
     if _degrades(play.cast):
         ok = receipt.ok and receipt.tier == 4
         return Scene(ok, "a degraded answer", told, receipt, f"everything down: {told}")
-    code = receipt.error.code if receipt.error else 0
-    ok = code == 3 and (receipt.retry_at is not None or not guarded)
+    code = receipt.exit_code
+    ok = code == ExitCode.UNAVAILABLE and (receipt.retry_at is not None or not guarded)
     when = "cannot tell when to retry"
     if receipt.retry_at is not None:
         when = "tells when to retry"

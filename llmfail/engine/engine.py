@@ -18,7 +18,7 @@ from llmfail.core.admission.reservation import (
     Unsettled,
 )
 from llmfail.core.cache.cache_key import digest, fingerprint
-from llmfail.core.errors import UsageError
+from llmfail.core.errors import ExitCode, UsageError
 from llmfail.core.model import Completion, Embedding, Target
 from llmfail.core.receipt import Receipt, total, usd
 from llmfail.core.records.record import Step, together
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from llmfail.core.routing.plan import Preview, Stored
     from llmfail.core.routing.plan import Step as PlanStep
 
-RETRYABLE = frozenset({3, 6, 7})
+RETRYABLE = frozenset({ExitCode.UNAVAILABLE, ExitCode.CREDENTIALS_MISSING, ExitCode.DEADLINE_PASSED})
 """Exit codes after which asking again later may help."""
 NO_TEXT = 'there is no text: llmfail embed "…", or pipe one to standard input'
 PROBE = "Reply with the single word: OK"

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 from msgspec.json import Decoder
 
-from llmfail.core.errors import LlmfailError, UsageError
+from llmfail.core.errors import ExitCode, LlmfailError, UsageError
 from llmfail.core.pricing.catalogue import (
     PROVIDERS,
     Entry,
@@ -44,7 +44,7 @@ DEAREST = 10**12
 class SourceError(LlmfailError):
     """The source of prices cannot be reached, or has none."""
 
-    exit_code = 3
+    exit_code = ExitCode.UNAVAILABLE
 
 
 class Refreshed(Struct, frozen=True):

@@ -17,6 +17,7 @@ from llmfail.cli.io.output import (
     spinner,
 )
 from llmfail.cli.run.open_client import settings_of
+from llmfail.core.errors import ExitCode
 from llmfail.store import open_store
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def command(
         if missing:
             say(f"played as if these were set: {', '.join(missing)}", quiet=options.quiet)
     if not all(verdict.ok for verdict in found):
-        raise typer.Exit(1)
+        raise typer.Exit(ExitCode.NOT_GOOD)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from llmfail.cli.io.output import (
     say,
 )
 from llmfail.cli.run.open_client import client_of
+from llmfail.core.errors import ExitCode
 from llmfail.core.receipt import Receipt
 
 
@@ -48,11 +49,12 @@ def command(
             emit(_line(receipt))
     if not receipts:
         say("no provider has a key: nothing was asked", quiet=options.quiet)
-        raise typer.Exit(6)
+        raise typer.Exit(ExitCode.CREDENTIALS_MISSING)
     failed = [receipt for receipt in receipts if not _reached(receipt)]
     if failed:
-        only_credentials = all(receipt.error is not None and receipt.error.code == 6 for receipt in failed)
-        raise typer.Exit(6 if only_credentials else 3)
+        codes = {receipt.exit_code for receipt in failed}
+        missing = ExitCode.CREDENTIALS_MISSING
+        raise typer.Exit(missing if codes == {missing} else ExitCode.UNAVAILABLE)
 
 
 def _reached(receipt: Receipt) -> bool:

@@ -12,7 +12,7 @@ import typer
 from llmfail.cli.arguments.global_options import Globals
 from llmfail.cli.io.output import emit_json, require_output, say
 from llmfail.cli.run.open_client import client_of
-from llmfail.core.errors import StoreError, UsageError
+from llmfail.core.errors import ExitCode, StoreError, UsageError
 from llmfail.core.receipt import iso
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def run(
             if done.answered or done.failed:
                 _sum_up(client, done, quiet=options.quiet)
     if done.failed:
-        raise typer.Exit(3)
+        raise typer.Exit(ExitCode.UNAVAILABLE)
 
 
 @app.command()

@@ -12,10 +12,14 @@ from llmfail.cli.arguments.global_options import Globals
 from llmfail.cli.io.output import emit, emit_json
 from llmfail.cli.run.open_client import client_of
 from llmfail.client.blocking import Client
-from llmfail.core.errors import UsageError
+from llmfail.core.errors import ExitCode, UsageError
 from llmfail.core.reports.status import Health, Status
 
-EXIT_CODES: dict[Health, int] = {"healthy": 0, "degraded": 1, "unhealthy": 2}
+EXIT_CODES: dict[Health, ExitCode] = {
+    "healthy": ExitCode.ANSWERED,
+    "degraded": ExitCode.NOT_GOOD,
+    "unhealthy": ExitCode.UNHEALTHY,
+}
 EVERY = 2.0
 """Seconds between two looks of ``--watch``."""
 

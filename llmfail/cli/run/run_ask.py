@@ -96,7 +96,7 @@ def answered(options: Globals, said: Said) -> int:
                 write(line_of(receipt))
             elif receipt.answer is not None:
                 write(receipt.answer)
-    return 0 if receipt.error is None else receipt.error.code
+    return receipt.exit_code
 
 
 def _question(said: Said, *, quiet: bool) -> Ask:

@@ -37,7 +37,7 @@ from llmfail.cli.run.run_ask import (
 from llmfail.cli.signals import stop_signals
 from llmfail.client.aio import AsyncClient
 from llmfail.client.options import ask_of
-from llmfail.core.errors import UsageError
+from llmfail.core.errors import ExitCode, UsageError
 from llmfail.core.receipt import PICO, Failure, Receipt, line_of, usd
 from llmfail.core.request.ask import Ask
 from llmfail.core.request.batch_line import (
@@ -132,7 +132,7 @@ class Run:
             whole = False
         if not whole:
             return 128 + (self._stopped_by or signal.SIGINT)
-        return 3 if self._tally.unanswered else 0
+        return ExitCode.UNAVAILABLE if self._tally.unanswered else ExitCode.ANSWERED
 
     async def _asked(self, defaults: dict[str, Any], limit: int | None, spent: int) -> bool:
         async with async_client_of(self._options) as client:
@@ -192,7 +192,7 @@ class Run:
             self._tally.skipped += 1
             self._tally.still_malformed += 1
             return None
-        failure = Failure(2, MALFORMED, line.why)
+        failure = Failure(ExitCode.USAGE, MALFORMED, line.why)
         return Receipt(new_id(), self._typed.said.feature, ref=line.ref, error=failure)
 
     async def _write(self, receipts: Sequence[Receipt]) -> None:

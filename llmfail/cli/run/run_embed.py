@@ -24,7 +24,7 @@ from llmfail.cli.io.stdout_lines import quietly_ended
 from llmfail.cli.run.open_client import client_of
 from llmfail.cli.run.run_ask import dollars_from, report
 from llmfail.client.options import ask_of
-from llmfail.core.errors import UsageError
+from llmfail.core.errors import ExitCode, UsageError
 from llmfail.core.receipt import Failure, Receipt, usd
 from llmfail.core.request.ask import DEFAULT_FEATURE, Ask, question
 from llmfail.core.request.batch_line import Raw
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from llmfail.client.blocking import Client
 
 AT_ONCE = 8
-SOME_FAILED = 3
 
 
 class Said(Struct, frozen=True, kw_only=True):
@@ -76,7 +75,7 @@ def _one(options: Globals, said: Said, ask: Ask) -> int:
         report(options, receipt)
         if said.as_json or receipt.error is None:
             write(_line(receipt, as_json=said.as_json))
-    return 0 if receipt.error is None else receipt.error.code
+    return receipt.exit_code
 
 
 def _many(options: Globals, said: Said, path: Path) -> int:
@@ -93,7 +92,7 @@ def _many(options: Globals, said: Said, path: Path) -> int:
             write(_line(receipt, as_json=said.as_json))
             summary.add(row, receipt, alone=not said.as_json)
         summary.tell()
-    return SOME_FAILED if summary.failed else 0
+    return ExitCode.UNAVAILABLE if summary.failed else ExitCode.ANSWERED
 
 
 def _ask(said: Said, text: str) -> Ask:
@@ -119,7 +118,7 @@ def _rows(lines: Iterator[Raw]) -> Iterator[Row]:
 
 def _answered(client: Client, blank: Ask, row: Row) -> tuple[Row, Receipt]:
     if row.flaw:
-        failure = Failure(UsageError.exit_code, "usage", f"line {row.number}: {row.flaw}")
+        failure = Failure(ExitCode.USAGE, "usage", f"line {row.number}: {row.flaw}")
         return row, Receipt(new_id(), blank.feature, ref=row.ref, error=failure)
     return row, client.embedded(replace(blank, messages=question(row.text), ref=row.ref))
 

@@ -16,7 +16,7 @@ from llmfail.core.cache.single_flight import Kept
 from llmfail.core.degrade import regex_rules
 from llmfail.core.degrade.shorten import simplified
 from llmfail.core.degrade.template import Missing, fill
-from llmfail.core.errors import CommandFailed, StoreError
+from llmfail.core.errors import CommandFailed, ExitCode, StoreError
 from llmfail.core.model import Request, Target
 from llmfail.core.receipt import DEGRADED, Failure, Receipt, Source, most_paid, total
 from llmfail.core.redaction import hides_in_answers, masked
@@ -43,7 +43,14 @@ from llmfail.settings.schema.types import (
 
 RULES_LIMIT = 1.0
 """Seconds that all the expressions of one set may take together."""
-HELPED = frozenset({3, 4, 6, 7})
+HELPED = frozenset(
+    {
+        ExitCode.UNAVAILABLE,
+        ExitCode.OVER_BUDGET,
+        ExitCode.CREDENTIALS_MISSING,
+        ExitCode.DEADLINE_PASSED,
+    }
+)
 """Exit codes after which something else than a model may answer: a request that was refused as it is would
 hide behind it.
 """

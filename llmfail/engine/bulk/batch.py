@@ -15,7 +15,7 @@ from itertools import count
 
 from msgspec import Struct
 
-from llmfail.core.errors import LlmfailError, UsageError
+from llmfail.core.errors import ExitCode, LlmfailError, UsageError
 from llmfail.core.receipt import Failure, Receipt, most_paid
 from llmfail.core.request.ask import Ask
 from llmfail.engine.bulk.batch_budget import Purse
@@ -132,7 +132,7 @@ class Batch:
             failure = Failure(error.exit_code, "usage", str(error))
         except Exception as error:  # noqa: BLE001 - the others have been paid for
             what = f"{type(error).__name__}: {error}"
-            failure = Failure(1, "bug", f"a bug in llmfail, please report it: {what}")
+            failure = Failure(ExitCode.BUG, "bug", f"a bug in llmfail, please report it: {what}")
         return Receipt(self._ports.new_id(), ask.feature, ref=ask.ref, error=failure)
 
     async def _done(self, place: int, receipt: Receipt) -> None:

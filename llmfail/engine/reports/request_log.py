@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from llmfail.core.errors import ExitCode
 from llmfail.core.receipt import Failure, Receipt, Skip, iso, usd
 from llmfail.core.records.counters import (
     HOUR,
@@ -57,7 +58,7 @@ def entry(receipt: Receipt, prompt: str | None, wall: float) -> Step:
 
 def unsettled(lost: Unsettled, entry_id: str, wall: float) -> Step:
     """Keep that calls were begun and never settled: what they cost is not known."""
-    error = Failure(3, "unsettled", f"budget {lost.cover.label}: {told(lost)}")
+    error = Failure(ExitCode.UNAVAILABLE, "unsettled", f"budget {lost.cover.label}: {told(lost)}")
     kept = {"at": iso(wall), **Receipt(entry_id, "-", cost=None, error=error).to_json()}
     del kept["answer"]
     return Step([LOG], partial(_append, kept))
