@@ -13,71 +13,77 @@ from msgspec.structs import replace
 from pairs import compare
 
 from llmfail.core.admission import gate as gates
-from llmfail.core.admission.breaker import Rules
-from llmfail.core.admission.budget import Cover
+from llmfail.core.admission.breaker import BreakerRules
+from llmfail.core.admission.budget import BudgetScope
 from llmfail.core.admission.gate import Gate, Settlement
-from llmfail.core.admission.rate_limit import Limit
-from llmfail.core.admission.reservation import Claim
+from llmfail.core.admission.rate_limit import RateLimit
+from llmfail.core.admission.reservation import ReservationRequest
 from llmfail.core.classification.outcome import Kind, Outcome
 from llmfail.core.model import Request, Target, Usage
 from llmfail.core.pricing import usage_record
 from llmfail.core.pricing.price import Rate, Rates
-from llmfail.core.pricing.usage_record import Use
+from llmfail.core.pricing.usage_record import UsageEvent
 from llmfail.core.records.record import (
-    Names,
+    NameSet,
     Write,
+    combine,
     dump,
-    recall,
-    together,
+    load_or_default,
 )
-from llmfail.core.request.ask import question
+from llmfail.core.request.ask import to_messages
 from llmfail.core.tokens import token_bounds
-from llmfail.store.disk import Disk
+from llmfail.store.disk import DiskStore
 
 CALLS = 200
 TARGET = Target("anthropic", "claude-sonnet-5-5")
 GATE = Gate(
     TARGET,
     "identity",
-    Rules(),
+    BreakerRules(),
     limits=(
-        Limit("rate/anthropic/requests", "anthropic", "requests", 10**9, 10**6),
-        Limit("rate/anthropic/tokens", "anthropic", "tokens", 10**12),
+        RateLimit("rate/anthropic/requests", "anthropic", "requests", 10**9, 10**6),
+        RateLimit("rate/anthropic/tokens", "anthropic", "tokens", 10**12),
     ),
 )
 END = time.time() + 86400
 COVERS = (
-    Cover("daily", "budget/daily/day", 10**18, ends_at=END, alert_at=10**17),
-    Cover("monthly", "budget/monthly/month", 10**18, ends_at=END),
-    Cover(
-        "user", "budget/user/day/ann", 10**18, ends_at=END, each="user", bucket="ann", roll="budget/user/day#"
+    BudgetScope("daily", "budget/daily/day", 10**18, ends_at=END, alert_at=10**17),
+    BudgetScope("monthly", "budget/monthly/month", 10**18, ends_at=END),
+    BudgetScope(
+        "user",
+        "budget/user/day/ann",
+        10**18,
+        ends_at=END,
+        each="user",
+        bucket="ann",
+        bucket_index_key="budget/user/day#",
     ),
 )
-CLAIM = Claim(
-    call="",
-    lasts=90.0,
+CLAIM = ReservationRequest(
+    call_id="",
+    lease_seconds=90.0,
     feature="default",
-    size=token_bounds.size_of(Request(question("Say hello"))),
-    output=2000,
+    size=token_bounds.size_of(Request(to_messages("Say hello"))),
+    output_tokens=2000,
     rates=Rates(Rate(2_000_000), Rate(10_000_000)),
-    covers=COVERS,
-    patience=60.0,
+    scopes=COVERS,
+    max_wait=60.0,
 )
-USE = Use("default", TARGET, "ann", Usage(12, output_tokens=40), 5_000_000, answered=True)
+USE = UsageEvent("default", TARGET, "ann", Usage(12, output_tokens=40), 5_000_000, answered=True)
 PAID = Settlement(Outcome(Kind.OK), 900, 5_000_000, fallback=False, usage=Usage(12, output_tokens=40))
 
 
 def main() -> int:
     with tempfile.TemporaryDirectory() as name:
-        disk = Disk(Path(name), 2.0)
+        disk = DiskStore(Path(name), 2.0)
         numbers = iter(range(10**9))
 
         def bookkeeping() -> None:
             for _ in range(CALLS):
-                claim = replace(CLAIM, call=str(next(numbers)))
-                admitted = disk.update(GATE.keys_with(claim), partial(gates.admit, GATE, claim))
-                counted = usage_record.step("2026-11-21", USE)
-                step = together([gates.settle(GATE, admitted, PAID), counted])
+                claim = replace(CLAIM, call_id=str(next(numbers)))
+                admitted = disk.update(GATE.keys_with_budgets(claim), partial(gates.admit, GATE, claim))
+                counted = usage_record.count_usage("2026-11-21", USE)
+                step = combine([gates.settle(GATE, admitted, PAID), counted])
                 disk.update(step.keys, lambda values, now, step=step: (step.change(values, now), None))
 
         def two_updates() -> None:
@@ -100,8 +106,8 @@ def main() -> int:
             "the same over two updates of one small record", bookkeeping, two_updates, limit=10.0, pairs=15
         )
         for _ in range(1000):
-            claim = replace(CLAIM, call=str(next(numbers)))
-            disk.update(GATE.keys_with(claim), partial(gates.admit, GATE, claim))
+            claim = replace(CLAIM, call_id=str(next(numbers)))
+            disk.update(GATE.keys_with_budgets(claim), partial(gates.admit, GATE, claim))
         crowded = compare(
             "the same with 1,000 calls under way, over a millisecond each",
             bookkeeping,
@@ -114,8 +120,8 @@ def main() -> int:
 
 
 def _plain(values, number):
-    recall(values["plain"], Names)
-    return {"plain": Write(dump(Names(frozenset({str(number)}))))}
+    load_or_default(values["plain"], NameSet)
+    return {"plain": Write(dump(NameSet(frozenset({str(number)}))))}
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import threading
 
 from pairs import LLMFAIL, place, wall
 
-from llmfail.simulator import Seen, Simulator
+from llmfail.simulator import RecordedRequest, Simulator
 
 ASKS, HANG = 200, 5.0
 SLOWEST, MOST = 1.0, 0.15
@@ -23,7 +23,7 @@ def percentile_99(times: list[float]) -> float:
 def main() -> int:
     over = threading.Event()
 
-    def answer(seen: Seen) -> str:
+    def answer(seen: RecordedRequest) -> str:
         if seen.number % 10 == 0:
             over.wait(HANG)
         return "hello"

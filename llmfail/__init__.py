@@ -45,7 +45,7 @@ __all__ = [
     "__version__",
 ]
 
-_HOMES = (
+_PUBLIC_MODULES = (
     "llmfail.client.blocking",
     "llmfail.client.aio",
     "llmfail.core.errors",
@@ -57,7 +57,7 @@ _HOMES = (
 def __getattr__(name: str) -> object:
     """The public names, imported when they are first used: the package itself costs nothing."""
     if name in __all__:
-        for home in _HOMES:
+        for home in _PUBLIC_MODULES:
             found = getattr(import_module(home), name, None)
             if found is not None:
                 return found

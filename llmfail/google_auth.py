@@ -18,15 +18,15 @@ from urllib.parse import urlencode
 from msgspec import Struct
 
 from llmfail.core.classification.body import parse
-from llmfail.core.classification.classify import of_reply
+from llmfail.core.classification.classify import classify_reply
 from llmfail.core.classification.outcome import Kind, Outcome
 from llmfail.core.errors import LlmfailError, WireError
 from llmfail.core.model import Call, Reply, Secret
 from llmfail.core.one_line import one_line
 
-Fetch = Callable[[Call, float], Awaitable[Reply]]
+FetchReply = Callable[[Call, float], Awaitable[Reply]]
 """Sends a call within so many seconds. Raises WireError."""
-Run = Callable[[Sequence[str], Mapping[str, str]], Awaitable[str | None]]
+RunCommand = Callable[[Sequence[str], Mapping[str, str]], Awaitable[str | None]]
 """Runs a command in an environment: its output, or None when it is not there or fails."""
 
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
@@ -36,15 +36,15 @@ _ENDPOINT_TIMEOUT = 15.0
 _METADATA_TIMEOUT = 1.0
 """A machine elsewhere has no metadata server, and must not wait for it."""
 _COMMAND_TIMEOUT = 15.0
-_MARGIN = 60.0
-_GCLOUD_LIFE = 300.0
+_EXPIRY_MARGIN_SECONDS = 60.0
+_GCLOUD_TOKEN_SECONDS = 300.0
 """gcloud does not tell how long a token lasts, and renews it in the last minutes of its hour."""
-_LONGEST = 86_400.0
+_MAX_TOKEN_SECONDS = 86_400.0
 _JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
-_LOGIN = "run: gcloud auth application-default login"
+_LOGIN_ADVICE = "run: gcloud auth application-default login"
 
 
-class Token(Struct, frozen=True):
+class AccessToken(Struct, frozen=True):
     """``expires_at`` is in epoch seconds, with a minute to spare."""
 
     secret: Secret
@@ -59,15 +59,17 @@ class TokenRefused(LlmfailError):
         super().__init__(outcome.note)
 
 
-async def google_token(environ: Mapping[str, str], run: Run, fetch: Fetch, now: float) -> Token | None:
+async def fetch_google_token(
+    environ: Mapping[str, str], run: RunCommand, fetch: FetchReply, now: float
+) -> AccessToken | None:
     """None when no source has credentials. Raises TokenRefused, and WireError from the token endpoint."""
-    path = _credentials_file(environ)
+    path = _find_credentials_file(environ)
     if path is not None:
-        return await _from_file(path, fetch, now)
+        return await _fetch_with_file(path, fetch, now)
     printed = await run(("gcloud", "auth", "print-access-token"), environ)
     if printed is not None and printed.strip():
-        return Token(Secret(printed.strip()), now + _GCLOUD_LIFE)
-    return await _from_metadata(environ, fetch, now)
+        return AccessToken(Secret(printed.strip()), now + _GCLOUD_TOKEN_SECONDS)
+    return await _fetch_from_metadata(environ, fetch, now)
 
 
 async def run_command(argv: Sequence[str], environ: Mapping[str, str]) -> str | None:
@@ -86,7 +88,7 @@ async def run_command(argv: Sequence[str], environ: Mapping[str, str]) -> str | 
     return done.stdout.decode("utf-8", "replace")
 
 
-def _credentials_file(environ: Mapping[str, str]) -> Path | None:
+def _find_credentials_file(environ: Mapping[str, str]) -> Path | None:
     named = environ.get("GOOGLE_APPLICATION_CREDENTIALS")
     if named:
         return Path(named)
@@ -95,8 +97,8 @@ def _credentials_file(environ: Mapping[str, str]) -> Path | None:
     return known if known.is_file() else None
 
 
-async def _from_file(path: Path, fetch: Fetch, now: float) -> Token:
-    document = _read(path)
+async def _fetch_with_file(path: Path, fetch: FetchReply, now: float) -> AccessToken:
+    document = _read_credentials(path)
     match document.get("type"):
         case "authorized_user":
             fields = {
@@ -104,16 +106,18 @@ async def _from_file(path: Path, fetch: Fetch, now: float) -> Token:
             }
             form = {"grant_type": "refresh_token", **fields}
         case "service_account":
-            form = {"grant_type": _JWT_BEARER, "assertion": _assertion(document, path, now)}
+            form = {"grant_type": _JWT_BEARER, "assertion": _sign_assertion(document, path, now)}
         case other:
-            raise _refused(f"{path}: credentials of type {other!r} are not supported; {_LOGIN}")
+            raise _make_refusal(f"{path}: credentials of type {other!r} are not supported; {_LOGIN_ADVICE}")
     uri = str(document.get("token_uri") or _TOKEN_URI)
     headers = {"content-type": "application/x-www-form-urlencoded"}
     reply = await fetch(Call("POST", uri, headers, urlencode(form).encode()), _ENDPOINT_TIMEOUT)
-    return _token(reply, now, str(path), hide=Secret(form.get("refresh_token", "")))
+    return _parse_token(reply, now, str(path), hide=Secret(form.get("refresh_token", "")))
 
 
-async def _from_metadata(environ: Mapping[str, str], fetch: Fetch, now: float) -> Token | None:
+async def _fetch_from_metadata(
+    environ: Mapping[str, str], fetch: FetchReply, now: float
+) -> AccessToken | None:
     host = environ.get("GCE_METADATA_HOST") or "metadata.google.internal"
     call = Call("GET", f"http://{host}{_METADATA_PATH}", {"metadata-flavor": "Google"})
     try:
@@ -122,27 +126,29 @@ async def _from_metadata(environ: Mapping[str, str], fetch: Fetch, now: float) -
         return None
     if reply.headers.get("metadata-flavor") != "Google":
         return None
-    return _token(reply, now, "the metadata server")
+    return _parse_token(reply, now, "the metadata server")
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read_credentials(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_bytes())
     except OSError as error:
-        raise _refused(f"{path}: {error.strerror}; mend GOOGLE_APPLICATION_CREDENTIALS") from None
+        raise _make_refusal(f"{path}: {error.strerror}; mend GOOGLE_APPLICATION_CREDENTIALS") from None
     except ValueError:
         document = None
     if not isinstance(document, dict):
-        raise _refused(f"{path}: not a credentials file in JSON; {_LOGIN}")
+        raise _make_refusal(f"{path}: not a credentials file in JSON; {_LOGIN_ADVICE}")
     return document
 
 
-def _assertion(document: Mapping[str, Any], path: Path, now: float) -> str:
+def _sign_assertion(document: Mapping[str, Any], path: Path, now: float) -> str:
     """What a service account signs to get a token."""
     try:
         from google.auth import crypt, jwt
     except ImportError:
-        raise _refused(f"{path}: service-account keys need an extra: pip install 'llmfail[vertex]'") from None
+        raise _make_refusal(
+            f"{path}: service-account keys need an extra: pip install 'llmfail[vertex]'"
+        ) from None
     claims = {
         "iss": document.get("client_email"),
         "scope": _SCOPE,
@@ -153,24 +159,26 @@ def _assertion(document: Mapping[str, Any], path: Path, now: float) -> str:
     try:
         signer = crypt.RSASigner.from_service_account_info(document)  # type: ignore[no-untyped-call]
     except ValueError:
-        raise _refused(f"{path}: its private key cannot be read; make a new key") from None
+        raise _make_refusal(f"{path}: its private key cannot be read; make a new key") from None
     signed: bytes = jwt.encode(signer, claims)  # type: ignore[no-untyped-call]
     return signed.decode("ascii")
 
 
-def _token(reply: Reply, now: float, source: str, hide: Secret | None = None) -> Token:
+def _parse_token(reply: Reply, now: float, source: str, hide: Secret | None = None) -> AccessToken:
     document = parse(reply.body)
     secret = document.get("access_token") if isinstance(document, dict) else None
     if reply.status == 200 and isinstance(secret, str) and secret:
         life = document.get("expires_in")
-        seconds = life if isinstance(life, int | float) and 0 < life < _LONGEST else _GCLOUD_LIFE
-        return Token(Secret(secret), now + max(seconds - _MARGIN, 0.0))
-    outcome = of_reply(reply, document, now, hide)
-    if outcome is not None and outcome.consequence.passing:
+        seconds = (
+            life if isinstance(life, int | float) and 0 < life < _MAX_TOKEN_SECONDS else _GCLOUD_TOKEN_SECONDS
+        )
+        return AccessToken(Secret(secret), now + max(seconds - _EXPIRY_MARGIN_SECONDS, 0.0))
+    outcome = classify_reply(reply, document, now, hide)
+    if outcome is not None and outcome.consequence.is_transient:
         raise TokenRefused(outcome)
     said = outcome.note if outcome else f"HTTP {reply.status} without a token"
-    raise _refused(f"{source}: {said}; {_LOGIN}")
+    raise _make_refusal(f"{source}: {said}; {_LOGIN_ADVICE}")
 
 
-def _refused(text: str) -> TokenRefused:
+def _make_refusal(text: str) -> TokenRefused:
     return TokenRefused(Outcome(Kind.AUTH, one_line(text)))

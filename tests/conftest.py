@@ -5,7 +5,7 @@ import re
 import signal
 
 import pytest
-from streams import Streams
+from scripted_streams import ScriptedStreams
 
 from llmfail.simulator import Simulator
 
@@ -40,5 +40,5 @@ def simulator():
 @pytest.fixture
 def streams():
     """Every provider on loopback, playing scripts token by token; healthy without one."""
-    with Streams() as running:
+    with ScriptedStreams() as running:
         yield running

@@ -21,7 +21,7 @@ from llmfail import (
     UsageError,
 )
 from llmfail.client.options import ask_of
-from llmfail.simulator import parse
+from llmfail.simulator import parse_faults
 
 CONFIG = """\
 version: 1
@@ -60,7 +60,7 @@ def test_an_answer_is_a_receipt(client):
 
 
 def test_no_answer_is_an_error_that_carries_the_receipt(client, simulator):
-    simulator.set_faults(parse("all=503"))
+    simulator.set_faults(parse_faults("all=503"))
     with pytest.raises(Unavailable) as raised:
         client.ask("Say hello")
     assert [entry.outcome for entry in raised.value.receipt.trail] == ["server_error", "overloaded"]
@@ -70,7 +70,7 @@ def test_no_answer_is_an_error_that_carries_the_receipt(client, simulator):
 def test_each_reason_has_its_error(client, simulator):
     with pytest.raises(CredentialsMissing, match="NOT_SET_ANYWHERE"):
         client.ask("hi", feature="nobody")
-    simulator.set_faults(parse("anthropic=400"))
+    simulator.set_faults(parse_faults("anthropic=400"))
     with pytest.raises(RequestRefused):
         client.ask("hi")
     with pytest.raises(UsageError, match="no feature 'nowhere'"):
@@ -92,12 +92,12 @@ def test_a_conversation_and_an_attachment_reach_the_provider(client, simulator):
 
 
 def test_circuits_are_seen_held_and_closed(client, simulator):
-    simulator.set_faults(parse("anthropic=503"))
+    simulator.set_faults(parse_faults("anthropic=503"))
     for _ in range(2):
         client.ask("hi")
     primary = client.status().to_json()["providers"]["anthropic/claude-sonnet-5-5"]
     assert (primary["state"], primary["requests"]) == ("open", 2)
-    assert client.stats()["fallback_rate"] == 1.0
+    assert client.routing_stats()["fallback_rate"] == 1.0
     assert client.reset("anthropic") == ("anthropic/claude-sonnet-5-5",)
     client.trip("openai/gpt-6.1-terra", 30)
     assert client.plan("hi").steps[1].reason == "held"
@@ -133,7 +133,7 @@ def test_what_could_not_be_recorded_is_no_success(config, tmp_path):
 def test_embeddings_stay_with_one_model(client, simulator):
     receipt = client.embed("one", "two", feature="vectors")
     assert len(receipt.embedding.vectors) == 2
-    simulator.set_faults(parse("openai=503"))
+    simulator.set_faults(parse_faults("openai=503"))
     with pytest.raises(Unavailable) as raised:
         client.embed("one", feature="vectors")
     trail = raised.value.receipt.trail
@@ -141,7 +141,7 @@ def test_embeddings_stay_with_one_model(client, simulator):
 
 
 def test_two_clients_share_their_state(config, simulator):
-    simulator.set_faults(parse("anthropic=503"))
+    simulator.set_faults(parse_faults("anthropic=503"))
     with Client(config) as one, Client(config) as two:
         one.ask("hi")
         two.ask("hi")
@@ -215,12 +215,12 @@ def test_asyncio_has_the_same_engine(config, simulator):
     async def play():
         async with AsyncClient(config) as llm:
             answers = await asyncio.gather(*(llm.ask(f"question {number}") for number in range(20)))
-            simulator.set_faults(parse("all=503"))
+            simulator.set_faults(parse_faults("all=503"))
             with pytest.raises(Unavailable):
                 await llm.ask("hi")
             held = await llm.trip("openai", 30)
             reset = await llm.reset("openai")
-            return answers, held[0] in reset, (await llm.stats())["total_requests"]
+            return answers, held[0] in reset, (await llm.routing_stats())["total_requests"]
 
     answers, same, total = asyncio.run(play())
     assert [f"question {number}" in receipt.answer for number, receipt in enumerate(answers)] == [True] * 20
@@ -234,16 +234,16 @@ def test_a_cancelled_task_gives_its_trial_back(config, simulator):
 
     async def play():
         async with AsyncClient(config) as llm:
-            simulator.set_faults(parse("anthropic=503"))
+            simulator.set_faults(parse_faults("anthropic=503"))
             for _ in range(2):
                 await llm.ask("hi")
-            simulator.set_faults(parse("anthropic=hang"))
+            simulator.set_faults(parse_faults("anthropic=hang"))
             task = asyncio.create_task(llm.ask("hi"))
             await asyncio.to_thread(simulator.wait_for, lambda: simulator.count("anthropic") == 3)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            simulator.set_faults(parse("none"))
+            simulator.set_faults(parse_faults("none"))
             return await llm.ask("hi")
 
     assert asyncio.run(play()).tier == 0

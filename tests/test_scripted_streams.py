@@ -6,19 +6,31 @@ import threading
 from urllib.parse import urlsplit
 
 import pytest
-from events import INPUT, OUTPUT
-from servers import PROVIDERS, post, question
-from streams import BREAKS, CLOSE, CUT, ERROR, HEAD, PING, PLAIN, STALL, STOP, Halves, Thought
+from scripted_streams import (
+    BREAKS,
+    CLOSE,
+    CUT,
+    ERROR,
+    HEAD,
+    PING,
+    PLAIN,
+    STALL,
+    STOP,
+    SplitToken,
+    ThinkingToken,
+)
+from simulator_calls import PROVIDERS, build_request, post
+from stream_events import INPUT, OUTPUT
 
-from llmfail.providers import wire_format
-from llmfail.providers.stream import Broken, Finished, StreamError, TextDelta
+from llmfail.providers import load_wire_format
+from llmfail.providers.stream import BrokenStream, Finished, StreamError, TextDelta
 
 
 def heard(streams, provider, *, stream=True):
     """The events of a stream, as the decoder of its format has them."""
     api = {"google": "gemini"}.get(provider, provider)
-    decoder = wire_format(api).events()
-    path, document = question(provider, stream=stream)
+    decoder = load_wire_format(api).make_stream_decoder()
+    path, document = build_request(provider, stream=stream)
     url = urlsplit(streams.base_url(provider))
     connection = http.client.HTTPConnection(url.hostname, url.port, timeout=10)
     try:
@@ -29,7 +41,7 @@ def heard(streams, provider, *, stream=True):
                 found += decoder.feed(data)
         except http.client.HTTPException:
             pass
-        return found + decoder.end()
+        return found + decoder.finish()
     finally:
         connection.close()
 
@@ -40,7 +52,7 @@ def text_of(found):
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_a_script_is_an_answer_with_its_usage(streams, provider):
-    streams.plays(provider, [PING, Thought(), "one", " two", PING, Halves("你"), " three"])
+    streams.plays(provider, [PING, ThinkingToken(), "one", " two", PING, SplitToken("你"), " three"])
     *said, last = heard(streams, provider)
     assert text_of(said) == ["one", " two", "你", " three"]
     assert isinstance(last, Finished)
@@ -61,14 +73,14 @@ def test_a_script_breaks_off(streams, provider, end):
     streams.plays(provider, ["one", " two", BREAKS[end]])
     *said, last = heard(streams, provider)
     assert text_of(said) == ["one", " two"]
-    assert isinstance(last, StreamError if BREAKS[end] is ERROR else Broken)
+    assert isinstance(last, StreamError if BREAKS[end] is ERROR else BrokenStream)
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 @pytest.mark.parametrize("script", [[STOP], [HEAD, CUT], [CLOSE]], ids=["STOP", "CUT", "CLOSE"])
 def test_a_stream_may_be_empty(streams, provider, script):
     streams.plays(provider, script)
-    assert [type(one) for one in heard(streams, provider)] == [Broken]
+    assert [type(one) for one in heard(streams, provider)] == [BrokenStream]
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
@@ -79,8 +91,8 @@ def test_a_whole_document_may_come_instead(streams, provider):
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_who_asks_for_no_stream_gets_the_same_in_one(streams, provider):
-    streams.plays(provider, ["one", Thought(), " two"], ["one", STOP], ["one", ERROR])
-    answers = [post(streams.base_url(provider), *question(provider)) for _ in range(3)]
+    streams.plays(provider, ["one", ThinkingToken(), " two"], ["one", STOP], ["one", ERROR])
+    answers = [post(streams.base_url(provider), *build_request(provider)) for _ in range(3)]
     assert '"one two"' in answers[0].body.decode()
     with pytest.raises(json.JSONDecodeError):
         json.loads(answers[1].body)
@@ -92,7 +104,7 @@ def test_a_client_that_goes_away_is_noticed(streams):
     streams.plays("openai", ["one", STALL])
     url = urlsplit(streams.base_url("openai"))
     connection = http.client.HTTPConnection(url.hostname, url.port, timeout=10)
-    path, document = question("openai", stream=True)
+    path, document = build_request("openai", stream=True)
     connection.request("POST", url.path + path, json.dumps(document))
     reply = connection.getresponse()
     assert streams.wait_for(lambda: streams.asked()[0].said == ["one"])

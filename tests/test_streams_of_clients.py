@@ -6,7 +6,7 @@ import asyncio
 import threading
 
 import pytest
-from streams import BREAKS, CUT, ENDLESS, ERROR, HEAD, STALL, Thought
+from scripted_streams import BREAKS, CUT, ENDLESS, ERROR, HEAD, STALL, ThinkingToken
 
 from llmfail import AsyncClient, Client, IncompleteAnswer, Unavailable, UsageError
 
@@ -84,7 +84,7 @@ class TestBlocking:
         assert streams.asked()[0].streamed
 
     def test_the_receipt_is_there_at_the_end(self, client, streams):
-        streams.plays("openai", [Thought(), "one", " two"])
+        streams.plays("openai", [ThinkingToken(), "one", " two"])
         with client.stream("Say hello", feature="default") as answer:
             heard = "".join(answer)
         receipt = answer.receipt
@@ -94,7 +94,7 @@ class TestBlocking:
         assert nothing_is_left(client.status().to_json())
 
     def test_before_the_first_token_somebody_else_answers(self, client, streams):
-        streams.plays("openai", [Thought(), ERROR])
+        streams.plays("openai", [ThinkingToken(), ERROR])
         with client.stream("Say hello") as answer:
             assert "".join(answer) == f"{ANTHROPIC} heard: Say hello"
         assert [entry.outcome for entry in answer.receipt.trail] == ["overloaded", "ok"]

@@ -13,7 +13,7 @@ from textwrap import dedent
 import pytest
 
 from llmfail.core.errors import CommandFailed
-from llmfail.subprocess_answer import LARGEST, run
+from llmfail.subprocess_answer import MAX_ANSWER_BYTES, run
 
 PATIENCE = 10
 """Seconds that no test should come near."""
@@ -191,7 +191,7 @@ def test_eleven_megabytes_are_no_answer(failure, python, all_are_gone):
 
 
 def test_ten_megabytes_are(answer, python):
-    assert len(answer(python(f"print('x' * {LARGEST - 1})"))) == LARGEST - 1
+    assert len(answer(python(f"print('x' * {MAX_ANSWER_BYTES - 1})"))) == MAX_ANSWER_BYTES - 1
 
 
 def test_a_program_that_never_stops_answering_is_stopped(failure, python):

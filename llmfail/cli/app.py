@@ -14,9 +14,9 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from llmfail._version import __version__
-from llmfail.cli.arguments.global_options import globals_from
+from llmfail.cli.arguments.global_options import parse_global_options
 from llmfail.cli.io.output import emit
-from llmfail.cli.main import COMPLETION
+from llmfail.cli.main import COMPLETION_VARIABLE
 
 COMMANDS = {
     "ask": "Answer one prompt through the fallback chain of a feature.",
@@ -40,7 +40,7 @@ GROUPS = frozenset({"cache", "config", "prices", "queue"})
 """Commands with commands of their own."""
 
 
-def command_line(arguments: Sequence[str], environ: Mapping[str, str]) -> TyperGroup:
+def build_command_line(arguments: Sequence[str], environ: Mapping[str, str]) -> TyperGroup:
     """The command line for these arguments: whole in its help, loaded where it may be needed. A shell that
     asks for completions says in the environment what it wants, so that everything may be needed.
     """
@@ -51,9 +51,9 @@ def command_line(arguments: Sequence[str], environ: Mapping[str, str]) -> TyperG
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    app.callback()(llmfail)
+    app.callback()(set_global_options)
     for name, line in COMMANDS.items():
-        if name in arguments or COMPLETION in environ:
+        if name in arguments or COMPLETION_VARIABLE in environ:
             _load(app, name, line)
     group = cast("TyperGroup", typer.main.get_command(app))
     loaded = group.commands
@@ -77,7 +77,7 @@ def _show_version(value: bool) -> None:
         raise typer.Exit
 
 
-def llmfail(
+def set_global_options(
     ctx: typer.Context,
     config: Annotated[
         str | None, typer.Option("--config", metavar="FILE", help="The configuration to use.")
@@ -101,4 +101,4 @@ def llmfail(
 
       git diff | llmfail ask "Write a commit message"
     """
-    ctx.obj = globals_from(config, state_dir, verbose, quiet)
+    ctx.obj = parse_global_options(config, state_dir, verbose, quiet)

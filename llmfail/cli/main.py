@@ -13,7 +13,7 @@ from llmfail.cli.arguments import fast_ask_parser
 from llmfail.cli.signals import Interrupted, raise_on_stop_signals
 from llmfail.core.errors import ExitCode, LlmfailError
 
-COMPLETION = "_LLMFAIL_COMPLETE"
+COMPLETION_VARIABLE = "_LLMFAIL_COMPLETE"
 """The variable by which a shell asks for completions."""
 
 
@@ -30,11 +30,11 @@ def main() -> NoReturn:
 
 def run(arguments: list[str]) -> int:
     """The exit code of one command line; whatever goes wrong is told on standard error."""
-    from llmfail.cli.io.output import open_output, say
+    from llmfail.cli.io.output import replace_closed_stdout, say
 
-    open_output()
+    replace_closed_stdout()
     try:
-        return _code(arguments)
+        return _run_command(arguments)
     except Interrupted as interrupted:
         return interrupted.exit_code
     except LlmfailError as error:
@@ -43,24 +43,24 @@ def run(arguments: list[str]) -> int:
         return error.exit_code
     except Exception as error:
         # A bug is told in one line as well; whoever wants to see it asks with -vv.
-        if _wants_traceback(arguments):
+        if _is_traceback_wanted(arguments):
             raise
         # A shell that completes has no place for words, and asks in ways that Typer does not expect.
-        if COMPLETION not in os.environ:
+        if COMPLETION_VARIABLE not in os.environ:
             say(f"a bug in llmfail, please report it: {type(error).__name__}: {error} (-vv shows more)")
         return ExitCode.BUG
 
 
-def _code(arguments: list[str]) -> int:
+def _run_command(arguments: list[str]) -> int:
     """The exit code that the command itself decides on."""
-    plain = None if COMPLETION in os.environ else fast_ask_parser.read(arguments)
+    plain = None if COMPLETION_VARIABLE in os.environ else fast_ask_parser.parse(arguments)
     if plain is not None:
-        return _asked(plain)
-    from llmfail.cli.app import command_line
+        return _run_fast_ask(plain)
+    from llmfail.cli.app import build_command_line
     from llmfail.cli.io.output import require_output
 
     try:
-        command_line(arguments, os.environ)(arguments, prog_name="llmfail")
+        build_command_line(arguments, os.environ)(arguments, prog_name="llmfail")
     except SystemExit as exit_:
         return exit_.code if isinstance(exit_.code, int) else 0
     except OSError:
@@ -70,16 +70,16 @@ def _code(arguments: list[str]) -> int:
     return ExitCode.ANSWERED
 
 
-def _asked(plain: fast_ask_parser.Plain) -> int:
+def _run_fast_ask(parsed: fast_ask_parser.ParsedAsk) -> int:
     startup.import_msgspec()
-    from llmfail.cli.arguments.global_options import globals_from
-    from llmfail.cli.run.run_ask import Said, answered
+    from llmfail.cli.arguments.global_options import parse_global_options
+    from llmfail.cli.run.run_ask import AskArgs, run_ask
 
-    options = globals_from(plain.config, plain.state_dir, plain.verbose, plain.quiet)
-    return answered(options, Said(**plain.said))
+    options = parse_global_options(parsed.config, parsed.state_dir, parsed.verbose, parsed.quiet)
+    return run_ask(options, AskArgs(**parsed.ask_options))
 
 
-def _wants_traceback(arguments: list[str]) -> bool:
+def _is_traceback_wanted(arguments: list[str]) -> bool:
     """Typer may not have counted the -v yet when something goes wrong."""
     own = itertools.takewhile(lambda argument: argument != "--", arguments)
     return sum(one.count("v") for one in own if re.fullmatch("-[qv]+", one)) >= 2

@@ -29,12 +29,12 @@ def import_msgspec() -> None:
     """Import msgspec without typing_extensions, which takes longer to import than msgspec itself, and has
     nothing for it that typing has not.
     """
-    with _hidden("typing_extensions"):
+    with _hide_module("typing_extensions"):
         import msgspec  # noqa: F401
 
 
 @contextmanager
-def _hidden(module: str) -> Iterator[None]:
+def _hide_module(module: str) -> Iterator[None]:
     """As if that module were not installed."""
     there = sys.modules.get(module)
     sys.modules[module] = None  # type: ignore[assignment]  # how Python is told so

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 from msgspec.structs import replace
 
 from llmfail.client import shared
-from llmfail.client.connections import AsyncLine
-from llmfail.client.options import Options, ask_of, texts_of
-from llmfail.client.resources import holdings, open_
-from llmfail.client.streams import AsyncAnswering
+from llmfail.client.connections import LazyAsyncWire
+from llmfail.client.options import Options, ask_of, embed_ask_of
+from llmfail.client.resources import count_storage, open_resources
+from llmfail.client.streams import AsyncAnswerStream
 from llmfail.core.model import Message
 from llmfail.core.receipt import Receipt
 from llmfail.engine.engine import Engine
@@ -20,10 +20,10 @@ from llmfail.engine.ports import ports
 from llmfail.settings.schema.settings import Settings
 
 if TYPE_CHECKING:
-    from llmfail.core.pricing.usage_record import Entry
-    from llmfail.core.pricing.usage_report import By, Days, Report
+    from llmfail.core.pricing.usage_record import UsageEntry
+    from llmfail.core.pricing.usage_report import DayRange, GroupBy, UsageReport
     from llmfail.core.reports.status import Status
-    from llmfail.engine.bulk.batch import Batch, Limits
+    from llmfail.engine.bulk.batch import Batch, BatchLimits
 
 
 class AsyncClient:
@@ -37,11 +37,13 @@ class AsyncClient:
         settings: Settings | None = None,
         warn: Callable[[str], None] | None = None,
     ) -> None:
-        self._opened = open_(config, state_dir, settings, warn)
-        self.settings = self._opened.settings
-        self._store = self._opened.state
-        self._line = AsyncLine()
-        self._ports = ports.aio(self._line, self._opened.stores, self._opened.catalogue, self._line.connected)
+        self._resources = open_resources(config, state_dir, settings, warn)
+        self.settings = self._resources.settings
+        self._store = self._resources.state
+        self._wire = LazyAsyncWire()
+        self._ports = ports.build_asyncio_ports(
+            self._wire, self._resources.stores, self._resources.catalogue, self._wire.connect
+        )
         self._engine = Engine(self.settings, self._ports)
 
     async def __aenter__(self) -> Self:
@@ -51,60 +53,64 @@ class AsyncClient:
         await self.close()
 
     async def close(self) -> None:
-        await self._line.close()
-        self._opened.close()
+        await self._wire.close()
+        self._resources.close()
 
     async def ask(self, prompt: str | Sequence[Message], **options: Unpack[Options]) -> Receipt:
         """As ``Client.ask``."""
-        return shared.checked(await self._engine.ask(ask_of(prompt, **options)))
+        return shared.raise_for_error(await self._engine.ask(ask_of(prompt, **options)))
 
-    def stream(self, prompt: str | Sequence[Message], **options: Unpack[Options]) -> AsyncAnswering:
+    def stream(self, prompt: str | Sequence[Message], **options: Unpack[Options]) -> AsyncAnswerStream:
         """As ``Client.stream``."""
         ask = replace(ask_of(prompt, **options), stream=True)
-        return AsyncAnswering(lambda show: self._engine.ask(ask, show=show))
+        return AsyncAnswerStream(lambda show: self._engine.ask(ask, on_text=show))
 
     def batch(
         self,
         write: Callable[[Sequence[Receipt]], Awaitable[None]],
-        limits: Limits,
+        limits: BatchLimits,
         *,
         max_cost: int | None = None,
         spent: int = 0,
     ) -> Batch:
         """Asks many, within so many pico-dollars altogether, of which some are ``spent``."""
         from llmfail.engine.bulk.batch import Batch
-        from llmfail.engine.bulk.batch_budget import Purse
+        from llmfail.engine.bulk.batch_budget import BatchBudget
 
-        purse = None if max_cost is None else Purse(max_cost, spent, self._engine.plan)
+        purse = None if max_cost is None else BatchBudget(max_cost, spent, self._engine.plan)
         return Batch(self._engine.ask, write, limits, self._ports, purse)
 
     async def embed(self, *texts: str, **options: Unpack[Options]) -> Receipt:
         """As ``Client.embed``."""
-        return shared.checked(await self._engine.embed(texts_of(texts, options)))
+        return shared.raise_for_error(await self._engine.embed(embed_ask_of(texts, options)))
 
     async def status(self) -> Status:
         """As ``Client.status``."""
-        return await shared.operator(self.settings, self._ports).status(self._store, holdings(self._opened))
+        return await shared.operator_of(self.settings, self._ports).status(
+            self._store, count_storage(self._resources)
+        )
 
-    async def stats(self) -> dict[str, Any]:
+    async def routing_stats(self) -> dict[str, Any]:
         """As ``Client.stats``."""
         routing: dict[str, Any] = (await self.status()).to_json()["routing"]
         return routing
 
     async def reset(self, name: str | None = None) -> tuple[str, ...]:
         """As ``Client.reset``."""
-        return shared.recorded(await shared.operator(self.settings, self._ports).reset(name), self._store)
+        return shared.require_recorded(
+            await shared.operator_of(self.settings, self._ports).reset(name), self._store
+        )
 
     async def trip(self, name: str, seconds: float | None = None) -> tuple[str, ...]:
         """As ``Client.trip``."""
-        return shared.recorded(
-            await shared.operator(self.settings, self._ports).trip(name, seconds), self._store
+        return shared.require_recorded(
+            await shared.operator_of(self.settings, self._ports).trip(name, seconds), self._store
         )
 
-    async def usage(self, by: By = "feature", days: Days | None = None) -> Report:
+    async def usage(self, by: GroupBy = "feature", days: DayRange | None = None) -> UsageReport:
         """As ``Client.usage``."""
-        return await shared.usage(self.settings, self._ports, by, days)
+        return await shared.load_usage_report(self.settings, self._ports, by, days)
 
-    async def recorded(self, days: Days | None = None) -> list[Entry]:
+    async def usage_records(self, days: DayRange | None = None) -> list[UsageEntry]:
         """As ``Client.recorded``."""
-        return await shared.recorded_usage(self.settings, self._ports, days)
+        return await shared.load_usage_records(self.settings, self._ports, days)

@@ -11,28 +11,28 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 from msgspec.structs import replace
 
 from llmfail.client import shared
-from llmfail.client.connections import Line
-from llmfail.client.options import Options, ask_of, texts_of
-from llmfail.client.resources import clear, holdings, open_
-from llmfail.client.streams import Answering, Pieces, pieces
+from llmfail.client.connections import LazyWire
+from llmfail.client.options import Options, ask_of, embed_ask_of
+from llmfail.client.resources import clear_cache, count_storage, open_resources
+from llmfail.client.streams import AnswerStream, Pieces, iterate_pieces
 from llmfail.core.model import Message, Target
 from llmfail.core.receipt import Receipt
 from llmfail.core.request.ask import Ask
-from llmfail.engine.fast_cache_hit import at_hand
+from llmfail.engine.fast_cache_hit import find_cached_receipt
 from llmfail.engine.ports import ports
 from llmfail.engine.reports import request_log
 from llmfail.settings.schema.settings import Settings
 
 if TYPE_CHECKING:
-    from llmfail.core.pricing.usage_record import Entry
-    from llmfail.core.pricing.usage_report import By, Days, Report
+    from llmfail.core.pricing.usage_record import UsageEntry
+    from llmfail.core.pricing.usage_report import DayRange, GroupBy, UsageReport
     from llmfail.core.reports.cost_estimate import Estimate
-    from llmfail.core.reports.scenario import Wanted
+    from llmfail.core.reports.scenario import EstimateRequest
     from llmfail.core.reports.status import Status
-    from llmfail.core.routing.plan import Preview
-    from llmfail.engine.bulk.queue_runner import Output, Pass
+    from llmfail.core.routing.plan import Plan
+    from llmfail.engine.bulk.queue_runner import Output, PassResult
     from llmfail.engine.engine import Engine
-    from llmfail.store.queue import Queue
+    from llmfail.store.queue import RequestQueue
 
 
 class Client:
@@ -52,12 +52,12 @@ class Client:
         warn: Callable[[str], None] | None = None,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._opened = open_(config, state_dir, settings, warn)
-        self.settings = self._opened.settings
-        self._store = self._opened.state
-        self._line = Line()
-        self._ports = ports.blocking(
-            self._line, self._opened.stores, self._opened.catalogue, self._line.connected, pause
+        self._resources = open_resources(config, state_dir, settings, warn)
+        self.settings = self._resources.settings
+        self._store = self._resources.state
+        self._wire = LazyWire()
+        self._ports = ports.build_blocking_ports(
+            self._wire, self._resources.stores, self._resources.catalogue, self._wire.connect, pause
         )
 
     def __enter__(self) -> Self:
@@ -67,10 +67,10 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        self._line.close()
+        self._wire.close()
         if "queue" in vars(self):
             self.queue.close()
-        self._opened.close()
+        self._resources.close()
 
     @cached_property
     def _engine(self) -> Engine:
@@ -81,52 +81,54 @@ class Client:
 
     def ask(self, prompt: str | Sequence[Message], **options: Unpack[Options]) -> Receipt:
         """The receipt of an answer. Raises the AskError that fits when there is none."""
-        return shared.checked(self.receipt(ask_of(prompt, **options)))
+        return shared.raise_for_error(self.ask_receipt(ask_of(prompt, **options)))
 
-    def receipt(self, ask: Ask) -> Receipt:
+    def ask_receipt(self, ask: Ask) -> Receipt:
         """The receipt, with or without an answer; raises only UsageError."""
-        return _all(self._pieces(ask, shown=False))
+        return _run_to_end(self._pieces(ask, shown=False))
 
-    def stream(self, prompt: str | Sequence[Message], **options: Unpack[Options]) -> Answering:
+    def stream(self, prompt: str | Sequence[Message], **options: Unpack[Options]) -> AnswerStream:
         """The answer piece by piece, as it comes. Where more is expected of it than some text, it comes
         whole, once it fits.
         """
-        return self.answering(ask_of(prompt, **options))
+        return self.stream_ask(ask_of(prompt, **options))
 
-    def answering(self, ask: Ask) -> Answering:
+    def stream_ask(self, ask: Ask) -> AnswerStream:
         """The same for an Ask. Nothing happens before the first piece is wanted."""
-        return Answering(self._pieces(replace(ask, stream=True), shown=True))
+        return AnswerStream(self._pieces(replace(ask, stream=True), shown=True))
 
     def _pieces(self, ask: Ask, *, shown: bool) -> Pieces:
         """Where it is ``shown`` to anybody; else there are none."""
-        stored = self._stored(ask)
+        stored = self._find_cached(ask)
         if stored is not None:
             return stored
-        if self._races(ask):
-            from llmfail.client.loop_thread import looped
+        if self._may_hedge(ask):
+            from llmfail.client.loop_thread import run_in_loop_thread
 
-            return (yield from looped(self._opened, ask, shown=shown))
-        return (yield from pieces(lambda show: self._engine.ask(ask, show=show if shown else None)))
+            return (yield from run_in_loop_thread(self._resources, ask, shown=shown))
+        return (
+            yield from iterate_pieces(lambda show: self._engine.ask(ask, on_text=show if shown else None))
+        )
 
     def embed(self, *texts: str, **options: Unpack[Options]) -> Receipt:
         """One vector per text, in ``receipt.embedding.vectors``."""
-        return shared.checked(self.embedded(texts_of(texts, options)))
+        return shared.raise_for_error(self.embed_ask(embed_ask_of(texts, options)))
 
-    def embedded(self, ask: Ask) -> Receipt:
+    def embed_ask(self, ask: Ask) -> Receipt:
         """The receipt, with or without one vector per message; raises only UsageError."""
-        return ports.drive(self._engine.embed(ask))
+        return ports.run_sync(self._engine.embed(ask))
 
-    def plan(self, prompt: str, **options: Unpack[Options]) -> Preview:
+    def plan(self, prompt: str, **options: Unpack[Options]) -> Plan:
         """What ``ask`` would do now; nothing is sent, nothing is recorded."""
-        return ports.drive(self._engine.plan(ask_of(prompt, **options)))
+        return ports.run_sync(self._engine.plan(ask_of(prompt, **options)))
 
     def status(self) -> Status:
         """Circuits, rates, latencies and alerts over the last 24 hours."""
-        return ports.drive(
-            shared.operator(self.settings, self._ports).status(self._store, holdings(self._opened))
+        return ports.run_sync(
+            shared.operator_of(self.settings, self._ports).status(self._store, count_storage(self._resources))
         )
 
-    def stats(self) -> dict[str, Any]:
+    def routing_stats(self) -> dict[str, Any]:
         """The figures of ``status`` about all asks: rates, average and 95th percentile latency."""
         routing: dict[str, Any] = self.status().to_json()["routing"]
         return routing
@@ -135,71 +137,75 @@ class Client:
         """Close circuits and re-enable credentials: of a provider, a target, or all. The names of what there
         was to reset; UsageError when it could not be recorded.
         """
-        return shared.recorded(
-            ports.drive(shared.operator(self.settings, self._ports).reset(name)), self._store
+        return shared.require_recorded(
+            ports.run_sync(shared.operator_of(self.settings, self._ports).reset(name)), self._store
         )
 
     def trip(self, name: str, seconds: float | None = None) -> tuple[str, ...]:
         """Hold a provider or target open, for so long or until ``reset``. UsageError when it could not be
         recorded.
         """
-        return shared.recorded(
-            ports.drive(shared.operator(self.settings, self._ports).trip(name, seconds)), self._store
+        return shared.require_recorded(
+            ports.run_sync(shared.operator_of(self.settings, self._ports).trip(name, seconds)), self._store
         )
 
-    def probed(self, name: str | None = None) -> tuple[Target, ...]:
+    def probe_targets(self, name: str | None = None) -> tuple[Target, ...]:
         """Whom a probe of this name would ask; None: one target of each provider that has a key."""
-        return shared.operator(self.settings, self._ports).probed(name)
+        return shared.operator_of(self.settings, self._ports).probe_targets(name)
 
     def probe(self, target: Target) -> Receipt:
         """Ask this target something tiny, and record how it did."""
-        return ports.drive(self._engine.probe(target))
+        return ports.run_sync(self._engine.probe(target))
 
     def log(self, most: int = 20) -> list[dict[str, Any]]:
         """The last receipts, the newest first, each with its moment ``at``."""
-        return ports.drive(request_log.recent(self._ports, most))
+        return ports.run_sync(request_log.load_recent(self._ports, most))
 
-    def usage(self, by: By = "feature", days: Days | None = None) -> Report:
+    def usage(self, by: GroupBy = "feature", days: DayRange | None = None) -> UsageReport:
         """What was used and paid for, by feature, target, provider, user or day; else of the last 30 days."""
-        return ports.drive(shared.usage(self.settings, self._ports, by, days))
+        return ports.run_sync(shared.load_usage_report(self.settings, self._ports, by, days))
 
-    def recorded(self, days: Days | None = None) -> list[Entry]:
+    def usage_records(self, days: DayRange | None = None) -> list[UsageEntry]:
         """The records that ``usage`` sums up: one for each day, feature, target and user."""
-        return ports.drive(shared.recorded_usage(self.settings, self._ports, days))
+        return ports.run_sync(shared.load_usage_records(self.settings, self._ports, days))
 
-    def estimate(self, wanted: Wanted) -> Estimate:
+    def estimate(self, wanted: EstimateRequest) -> Estimate:
         """What features cost per request and per month, on every target and in every scenario."""
         from llmfail.engine.reports.estimator import Estimator
 
-        return ports.drive(Estimator(self.settings, self._ports).estimate(wanted))
+        return ports.run_sync(Estimator(self.settings, self._ports).estimate(wanted))
 
     def clear_cache(self) -> int:
         """Forget every stored answer; how many there were. UsageError when that cannot be done."""
-        return clear(self._opened)
+        return clear_cache(self._resources)
 
     @cached_property
-    def queue(self) -> Queue:
+    def queue(self) -> RequestQueue:
         """The requests kept for later, whose verbs raise StoreError. UsageError where there is no queue."""
-        return self._opened.queue()
+        return self._resources.open_queue()
 
-    def runner(self, output: Output, say: Callable[[str], None]) -> Callable[[], Pass]:
+    def queue_runner(self, output: Output, report: Callable[[str], None]) -> Callable[[], PassResult]:
         """Asks again whatever is due in the queue, each time it is called."""
-        from llmfail.engine.bulk.queue_runner import Runner
+        from llmfail.engine.bulk.queue_runner import QueueRunner
 
-        runner = Runner(self._engine, self.queue, output, say)
-        return lambda: ports.drive(runner.once())
+        runner = QueueRunner(self._engine, self.queue, output, report)
+        return lambda: ports.run_sync(runner.run_pass())
 
-    def _stored(self, ask: Ask) -> Receipt | None:
+    def _find_cached(self, ask: Ask) -> Receipt | None:
         """A stored answer, while the engine has not been needed yet."""
-        return None if "_engine" in vars(self) else ports.drive(at_hand(self.settings, self._ports, ask))
+        return (
+            None
+            if "_engine" in vars(self)
+            else ports.run_sync(find_cached_receipt(self.settings, self._ports, ask))
+        )
 
-    def _races(self, ask: Ask) -> bool:
+    def _may_hedge(self, ask: Ask) -> bool:
         """Looked at closely only where somebody has said what late is."""
-        wanted = self.settings.feature(ask.feature).hedge if ask.hedge is None else ask.hedge
-        return wanted is not None and ports.drive(self._engine.races(ask))
+        wanted = self.settings.find_feature(ask.feature).hedge if ask.hedge is None else ask.hedge
+        return wanted is not None and ports.run_sync(self._engine.may_hedge(ask))
 
 
-def _all(pieces: Pieces) -> Receipt:
+def _run_to_end(pieces: Pieces) -> Receipt:
     """What becomes of an answer that is shown to nobody."""
     while True:
         try:

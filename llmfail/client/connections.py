@@ -11,32 +11,32 @@ from typing import TYPE_CHECKING
 from llmfail.core.model import Call, Reply
 
 if TYPE_CHECKING:
-    from llmfail.engine.ports.ports import BlockingReply, LiveReply
+    from llmfail.engine.ports.ports import AsyncReply, BlockingReply
     from llmfail.wire import aio, blocking
 
 
-class Line:
+class LazyWire:
     """Of this process. One that forked makes its own."""
 
     def __init__(self) -> None:
-        self._wire: blocking.Wire | None = None
+        self._wire: blocking.HttpxWire | None = None
         self._process = os.getpid()
-        self._opening = Lock()
+        self._lock = Lock()
 
     def send(self, call: Call, timeout: float) -> Reply:
-        return self.connected().send(call, timeout)
+        return self.connect().send(call, timeout)
 
     def open(self, call: Call, timeout: float) -> BlockingReply:
-        return self.connected().open(call, timeout)
+        return self.connect().open(call, timeout)
 
-    def connected(self) -> blocking.Wire:
+    def connect(self) -> blocking.HttpxWire:
         if self._process != os.getpid():
-            self._process, self._wire, self._opening = os.getpid(), None, Lock()
+            self._process, self._wire, self._lock = os.getpid(), None, Lock()
         if self._wire is None:
-            from llmfail.wire.blocking import Wire
+            from llmfail.wire.blocking import HttpxWire
 
-            with self._opening:
-                self._wire = self._wire or Wire()
+            with self._lock:
+                self._wire = self._wire or HttpxWire()
         return self._wire
 
     def close(self) -> None:
@@ -44,23 +44,23 @@ class Line:
             self._wire.close()
 
 
-class AsyncLine:
+class LazyAsyncWire:
     """Of one event loop."""
 
     def __init__(self) -> None:
-        self._wire: aio.AsyncWire | None = None
+        self._wire: aio.AiohttpWire | None = None
 
     async def send(self, call: Call, timeout: float) -> Reply:  # noqa: ASYNC109 - covers the whole call
-        return await self.connected().send(call, timeout)
+        return await self.connect().send(call, timeout)
 
-    async def open(self, call: Call, timeout: float) -> LiveReply:  # noqa: ASYNC109 - until its head is here
-        return await self.connected().open(call, timeout)
+    async def open(self, call: Call, timeout: float) -> AsyncReply:  # noqa: ASYNC109 - until its head is here
+        return await self.connect().open(call, timeout)
 
-    def connected(self) -> aio.AsyncWire:
+    def connect(self) -> aio.AiohttpWire:
         if self._wire is None:
-            from llmfail.wire.aio import AsyncWire
+            from llmfail.wire.aio import AiohttpWire
 
-            self._wire = AsyncWire()
+            self._wire = AiohttpWire()
         return self._wire
 
     async def close(self) -> None:

@@ -10,27 +10,27 @@ from contextlib import suppress
 from queue import SimpleQueue
 from threading import Event, Thread
 
-from llmfail.client.connections import AsyncLine
-from llmfail.client.resources import Opened
-from llmfail.client.streams import AHEAD, Pieces
+from llmfail.client.connections import LazyAsyncWire
+from llmfail.client.resources import Resources
+from llmfail.client.streams import MAX_PIECES_AHEAD, Pieces
 from llmfail.core.receipt import Receipt
 from llmfail.core.request.ask import Ask
 from llmfail.engine.engine import Engine
 from llmfail.engine.ports import ports
 
 
-def looped(opened: Opened, ask: Ask, *, shown: bool) -> Pieces:
+def run_in_loop_thread(resources: Resources, ask: Ask, *, shown: bool) -> Pieces:
     """The pieces of an answer, of which there are some only where it is to be ``shown``. Whoever is stopped
     while waiting for one stops the ask, and waits until it is settled.
     """
-    loop = _Loop(opened, ask, shown=shown)
+    loop = _LoopThread(resources, ask, shown=shown)
     # A caller that ends without closing what it began is not kept from ending.
     thread = Thread(target=loop.run, name="llmfail-loop", daemon=True)
     try:
         thread.start()
-        while (piece := loop.said.get()) is not None:
+        while (piece := loop.pieces.get()) is not None:
             yield piece
-            loop.heard()
+            loop.free_slot()
     finally:
         if thread.ident is not None:
             loop.stop()
@@ -38,18 +38,18 @@ def looped(opened: Opened, ask: Ask, *, shown: bool) -> Pieces:
     return loop.result()
 
 
-class _Loop:
+class _LoopThread:
     """``said`` ends with None."""
 
-    def __init__(self, opened: Opened, ask: Ask, *, shown: bool) -> None:
-        self.said: SimpleQueue[str | None] = SimpleQueue()
+    def __init__(self, resources: Resources, ask: Ask, *, shown: bool) -> None:
+        self.pieces: SimpleQueue[str | None] = SimpleQueue()
         self._task: asyncio.Task[Receipt] | None = None
-        self._trouble: BaseException | None = None
-        self._opened = opened
+        self._error: BaseException | None = None
+        self._resources = resources
         self._ask = ask
         self._shown = shown
-        self._running = Event()
-        self._room = asyncio.Semaphore(AHEAD)
+        self._started = Event()
+        self._slots = asyncio.Semaphore(MAX_PIECES_AHEAD)
 
     def run(self) -> None:
         # While an answer is being printed, a broken pipe ends the program; a provider's connection must not.
@@ -59,43 +59,46 @@ class _Loop:
                 runner.get_loop()
                 runner.run(self._main())
         except BaseException as error:  # noqa: BLE001 - raised where the result is wanted
-            self._trouble = error
+            self._error = error
         finally:
-            self._running.set()
-            self.said.put(None)
+            self._started.set()
+            self.pieces.put(None)
 
     def stop(self) -> None:
-        self._running.wait()
+        self._started.wait()
         if self._task is not None:
             with suppress(RuntimeError):  # it is over
                 self._task.get_loop().call_soon_threadsafe(self._task.cancel)
 
     def result(self) -> Receipt:
         """Once it is over. Raises what the ask raised, or why there is no event loop."""
-        if self._trouble is not None:
-            raise self._trouble
+        if self._error is not None:
+            raise self._error
         assert self._task is not None, "the loop has run"
         return self._task.result()
 
-    def heard(self) -> None:
+    def free_slot(self) -> None:
         """There is room for another piece."""
         assert self._task is not None, "it has said something"
         with suppress(RuntimeError):  # it is over
-            self._task.get_loop().call_soon_threadsafe(self._room.release)
+            self._task.get_loop().call_soon_threadsafe(self._slots.release)
 
     async def _main(self) -> None:
-        self._task = asyncio.ensure_future(self._asked())
-        self._running.set()
+        self._task = asyncio.ensure_future(self._run_ask())
+        self._started.set()
         await asyncio.wait({self._task})
 
-    async def _asked(self) -> Receipt:
-        line, opened = AsyncLine(), self._opened
+    async def _run_ask(self) -> Receipt:
+        line, opened = LazyAsyncWire(), self._resources
         try:
-            engine = Engine(opened.settings, ports.aio(line, opened.stores, opened.catalogue, line.connected))
-            return await engine.ask(self._ask, show=self._show if self._shown else None)
+            engine = Engine(
+                opened.settings,
+                ports.build_asyncio_ports(line, opened.stores, opened.catalogue, line.connect),
+            )
+            return await engine.ask(self._ask, on_text=self._put_piece if self._shown else None)
         finally:
             await line.close()
 
-    async def _show(self, piece: str) -> None:
-        await self._room.acquire()
-        self.said.put(piece)
+    async def _put_piece(self, piece: str) -> None:
+        await self._slots.acquire()
+        self.pieces.put(piece)

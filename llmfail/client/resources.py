@@ -15,29 +15,29 @@ from msgspec import Struct
 from llmfail.core.errors import LlmfailError, StoreError, UsageError
 from llmfail.core.request.ask import Ask
 from llmfail.engine.ports import ports
-from llmfail.prices import REFRESHED, Catalogue
+from llmfail.prices import REFRESHED_DIRECTORY, Catalogue
 from llmfail.settings import load
 from llmfail.settings.schema.settings import Settings
-from llmfail.settings.state_path import state_directory
-from llmfail.store import open_answers, open_store
-from llmfail.store.failover import Guarded
-from llmfail.store.memory import Memory
+from llmfail.settings.state_path import find_state_directory
+from llmfail.store import open_answer_store, open_store
+from llmfail.store.failover import FailoverStore
+from llmfail.store.memory import MemoryStore
 
 if TYPE_CHECKING:
-    from llmfail.core.reports.status import Holdings
-    from llmfail.store.answer_store import Stock
+    from llmfail.core.reports.status import StorageCounts
+    from llmfail.store.answer_store import CacheSize
     from llmfail.store.base import Store
-    from llmfail.store.queue import Queue
+    from llmfail.store.queue import RequestQueue
 
 
-class Opened(Struct, frozen=True):
+class Resources(Struct, frozen=True):
     """A configuration, and what outlives the process under it."""
 
     settings: Settings
     catalogue: Catalogue
-    state: Guarded
-    shelf: Store
-    answers: Guarded
+    state: FailoverStore
+    answer_store: Store
+    answers: FailoverStore
     """The same, for those whose work goes on without it."""
 
     directory: Path
@@ -46,16 +46,18 @@ class Opened(Struct, frozen=True):
     @property
     def stores(self) -> ports.Stores:
         kept = self.settings.store != "memory"
-        return ports.Stores(self.state, self.answers, self.enqueue if kept else None, lambda: self.state.down)
+        return ports.Stores(
+            self.state, self.answers, self.enqueue if kept else None, lambda: self.state.is_down
+        )
 
-    def queue(self) -> Queue:
+    def open_queue(self) -> RequestQueue:
         """The requests kept for later. Nothing is touched before the first verb."""
-        from llmfail.store.queue import Queue
+        from llmfail.store.queue import RequestQueue
 
         if self.settings.store == "memory":
             raise UsageError("there is no queue with `store: memory`: nothing outlives the process")
         limits = self.settings.queue
-        return Queue(
+        return RequestQueue(
             self.directory,
             max_items=limits.max_items,
             max_age=limits.max_age,
@@ -69,7 +71,7 @@ class Opened(Struct, frozen=True):
         from llmfail.core.degrade.queue_item import dump_ask
 
         number = ports.new_id()
-        with closing(self.queue()) as queue:
+        with closing(self.open_queue()) as queue:
             queue.put(number, ask.feature, dump_ask(ask), retry_at)
         return number
 
@@ -78,69 +80,75 @@ class Opened(Struct, frozen=True):
         self.answers.close()
 
 
-def open_(
+def open_resources(
     config: str | os.PathLike[str] | None,
     state_dir: str | os.PathLike[str] | None,
     settings: Settings | None,
     warn: Callable[[str], None] | None,
-) -> Opened:
+) -> Resources:
     """``config`` and ``state_dir`` default to what the command line uses. Raises UsageError."""
     warn = warn or _warn
-    directory = state_directory(None if state_dir is None else Path(state_dir), os.environ)
+    directory = find_state_directory(None if state_dir is None else Path(state_dir), os.environ)
     if settings is None:
         settings = load(None if config is None else Path(config), os.environ, Path.cwd(), directory)
-    state = Guarded(
-        open_store(settings.store, directory, settings.store_timeout, warn), Memory(time.time), warn
+    state = FailoverStore(
+        open_store(settings.store, directory, settings.store_timeout, warn), MemoryStore(time.time), warn
     )
 
     def warn_once(text: str) -> None:
         """What is wrong with the whole directory is told once, of the state."""
         state.read(())
-        if not state.down:
+        if not state.is_down:
             warn(text)
 
-    answers = open_answers(settings.store, directory, settings.cache.max_size, settings.store_timeout, warn)
-    return Opened(
+    answers = open_answer_store(
+        settings.store, directory, settings.cache.max_size, settings.store_timeout, warn
+    )
+    return Resources(
         settings,
-        Catalogue(directory / REFRESHED, warn),
+        Catalogue(directory / REFRESHED_DIRECTORY, warn),
         state,
         answers,
-        Guarded(answers, Memory(time.time), warn_once, "stored answers", remembers=False),
+        FailoverStore(answers, MemoryStore(time.time), warn_once, "stored answers", remembers=False),
         directory,
         warn,
     )
 
 
-def _stock(opened: Opened) -> Stock:
-    from llmfail.store.answer_store import Answers, Stock
+def _cache_size(resources: Resources) -> CacheSize:
+    from llmfail.store.answer_store import AnswerStore, CacheSize
 
-    return opened.shelf.stock() if isinstance(opened.shelf, Answers) else Stock(0, 0)
+    return (
+        resources.answer_store.measure_size()
+        if isinstance(resources.answer_store, AnswerStore)
+        else CacheSize(0, 0)
+    )
 
 
-def holdings(opened: Opened) -> Holdings:
+def count_storage(resources: Resources) -> StorageCounts:
     """What cannot be read is not there."""
-    from llmfail.core.reports.status import Holdings
+    from llmfail.core.reports.status import StorageCounts
 
     try:
-        stock = _stock(opened)
-        pending = _pending(opened)
+        stock = _cache_size(resources)
+        pending = _count_pending(resources)
     except LlmfailError:
-        return Holdings()
-    return Holdings(stock.entries, stock.bytes, pending)
+        return StorageCounts()
+    return StorageCounts(stock.entries, stock.bytes, pending)
 
 
-def _pending(opened: Opened) -> int:
-    if opened.settings.store == "memory":
+def _count_pending(resources: Resources) -> int:
+    if resources.settings.store == "memory":
         return 0
-    with closing(opened.queue()) as queue:
-        return queue.pending()
+    with closing(resources.open_queue()) as queue:
+        return queue.count_pending()
 
 
-def clear(opened: Opened) -> int:
-    from llmfail.store.answer_store import Answers
+def clear_cache(resources: Resources) -> int:
+    from llmfail.store.answer_store import AnswerStore
 
     try:
-        return opened.shelf.clear() if isinstance(opened.shelf, Answers) else 0
+        return resources.answer_store.clear() if isinstance(resources.answer_store, AnswerStore) else 0
     except StoreError as error:
         raise UsageError(str(error)) from error
 

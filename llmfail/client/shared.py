@@ -17,14 +17,14 @@ from llmfail.core.errors import (
 from llmfail.core.receipt import Receipt
 from llmfail.engine.ports import ports
 from llmfail.settings.schema.settings import Settings
-from llmfail.store.failover import Guarded
+from llmfail.store.failover import FailoverStore
 
 if TYPE_CHECKING:
-    from llmfail.core.pricing.usage_record import Entry
-    from llmfail.core.pricing.usage_report import By, Days, Report
+    from llmfail.core.pricing.usage_record import UsageEntry
+    from llmfail.core.pricing.usage_report import DayRange, GroupBy, UsageReport
     from llmfail.engine.operator import Operator
 
-_ERRORS: dict[int, type[AskError]] = {
+_ERROR_CLASSES: dict[int, type[AskError]] = {
     error.exit_code: error
     for error in (
         Unavailable,
@@ -37,33 +37,37 @@ _ERRORS: dict[int, type[AskError]] = {
 }
 
 
-def checked(receipt: Receipt) -> Receipt:
+def raise_for_error(receipt: Receipt) -> Receipt:
     """The receipt, or the error that it tells of."""
     if receipt.error is None:
         return receipt
-    raise _ERRORS[receipt.error.code](receipt)
+    raise _ERROR_CLASSES[receipt.error.code](receipt)
 
 
-def operator(settings: Settings, used: ports.Ports) -> Operator:
+def operator_of(settings: Settings, client_ports: ports.Ports) -> Operator:
     from llmfail.engine.operator import Operator
 
-    return Operator(settings, used)
+    return Operator(settings, client_ports)
 
 
-async def usage(settings: Settings, used: ports.Ports, by: By, days: Days | None) -> Report:
+async def load_usage_report(
+    settings: Settings, client_ports: ports.Ports, by: GroupBy, days: DayRange | None
+) -> UsageReport:
     from llmfail.engine.reports import usage_query
 
-    return await usage_query.usage(settings, used, by, days or usage_query.USUAL)
+    return await usage_query.load_usage_report(settings, client_ports, by, days or usage_query.DEFAULT_DAYS)
 
 
-async def recorded_usage(settings: Settings, used: ports.Ports, days: Days | None) -> list[Entry]:
+async def load_usage_records(
+    settings: Settings, client_ports: ports.Ports, days: DayRange | None
+) -> list[UsageEntry]:
     from llmfail.engine.reports import usage_query
 
-    return await usage_query.recorded(settings, used, days or usage_query.USUAL)
+    return await usage_query.load_usage_records(settings, client_ports, days or usage_query.DEFAULT_DAYS)
 
 
-def recorded(names: tuple[str, ...], store: Guarded) -> tuple[str, ...]:
+def require_recorded(names: tuple[str, ...], store: FailoverStore) -> tuple[str, ...]:
     """What an operator does has no effect but the record of it."""
-    if store.down:
+    if store.is_down:
         raise UsageError("nothing was recorded: the state cannot be written; see the warning, or --state-dir")
     return names

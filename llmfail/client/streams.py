@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator
 from typing import TYPE_CHECKING, Any, Self
 
-from llmfail.client.shared import checked
+from llmfail.client.shared import raise_for_error
 from llmfail.core.receipt import Receipt
-from llmfail.engine.ports.ports import Show
+from llmfail.engine.ports.ports import OnText
 
 if TYPE_CHECKING:
     import asyncio
 
-AHEAD = 64
+MAX_PIECES_AHEAD = 64
 """Pieces that may wait for their listener: who listens slowly is not told more and more."""
 Pieces = Generator[str, None, Receipt]
 """The pieces of an answer, and what became of it."""
-Work = Callable[[Show], Coroutine[Any, Any, Receipt]]
+RunAsk = Callable[[OnText], Coroutine[Any, Any, Receipt]]
 """An ask that shows its answer."""
 
 
-class Answering:
+class AnswerStream:
     """The pieces of one answer, in order; read it once. An answer that is not streamed is one piece.
 
     ``receipt`` is there when the loop is over. The loop raises the AskError that fits when there is no
@@ -28,12 +28,12 @@ class Answering:
     leaves the loop early closes it, which ends the call.
     """
 
-    def __init__(self, found: Pieces) -> None:
+    def __init__(self, pieces: Pieces) -> None:
         self.receipt: Receipt | None = None
-        self._found = self._told(found)
+        self._pieces = self._yield_pieces(pieces)
 
     def __iter__(self) -> Iterator[str]:
-        return self._found
+        return self._pieces
 
     def __enter__(self) -> Self:
         return self
@@ -43,22 +43,22 @@ class Answering:
 
     def close(self) -> None:
         """The end of the call, if it is still under way."""
-        self._found.close()
+        self._pieces.close()
 
-    def _told(self, found: Pieces) -> Generator[str]:
+    def _yield_pieces(self, pieces: Pieces) -> Generator[str]:
         try:
-            self.receipt = yield from whole_too(found)
+            self.receipt = yield from with_fallback_piece(pieces)
         finally:
-            found.close()
-        checked(self.receipt)
+            pieces.close()
+        raise_for_error(self.receipt)
 
 
-class AsyncAnswering:
+class AsyncAnswerStream:
     """The same for asyncio."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, run_ask: RunAsk) -> None:
         self.receipt: Receipt | None = None
-        self._work = work
+        self._run_ask = run_ask
         self._task: asyncio.Task[Receipt] | None = None
 
     async def __aiter__(self) -> AsyncIterator[str]:
@@ -67,13 +67,13 @@ class AsyncAnswering:
         if self._task is not None:
             return
         said: asyncio.Queue[str | None] = asyncio.Queue()
-        room = asyncio.Semaphore(AHEAD)
+        room = asyncio.Semaphore(MAX_PIECES_AHEAD)
 
         async def show(piece: str) -> None:
             await room.acquire()
             said.put_nowait(piece)
 
-        self._task = asyncio.ensure_future(self._work(show))
+        self._task = asyncio.ensure_future(self._run_ask(show))
         self._task.add_done_callback(lambda _task: said.put_nowait(None))
         shown = False
         try:
@@ -86,7 +86,7 @@ class AsyncAnswering:
             await self.close()
         if self.receipt.answer and not shown:
             yield self.receipt.answer
-        checked(self.receipt)
+        raise_for_error(self.receipt)
 
     async def __aenter__(self) -> Self:
         return self
@@ -95,7 +95,7 @@ class AsyncAnswering:
         await self.close()
 
     async def close(self) -> None:
-        """As ``Answering.close``."""
+        """As ``AnswerStream.close``."""
         import asyncio
 
         if self._task is not None and not self._task.done():
@@ -103,9 +103,9 @@ class AsyncAnswering:
             await asyncio.gather(self._task, return_exceptions=True)
 
 
-def pieces(work: Work) -> Pieces:
+def iterate_pieces(run_ask: RunAsk) -> Pieces:
     """Drives the coroutine of a blocking engine, which suspends for what it shows and for nothing else."""
-    coroutine = work(_shown)
+    coroutine = run_ask(_piece_of)
     try:
         while True:
             yield coroutine.send(None)
@@ -116,12 +116,12 @@ def pieces(work: Work) -> Pieces:
         coroutine.close()
 
 
-def whole_too(found: Pieces) -> Pieces:
+def with_fallback_piece(pieces: Pieces) -> Pieces:
     """An answer that was not shown in pieces is shown as one."""
     shown = False
     try:
         while True:
-            piece = next(found)
+            piece = next(pieces)
             shown = True
             yield piece
     except StopIteration as ended:
@@ -141,5 +141,5 @@ class _Piece:
         yield self._text
 
 
-def _shown(text: str) -> Awaitable[None]:
+def _piece_of(text: str) -> Awaitable[None]:
     return _Piece(text)

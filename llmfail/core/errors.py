@@ -76,7 +76,7 @@ class SettingsError(UsageError):
         super().__init__("\n".join(map(str, problems)))
 
 
-class Unsuited(UsageError):
+class UnsupportedRequest(UsageError):
     """This request cannot be put to this target, whatever others may do with it."""
 
 

@@ -16,7 +16,7 @@ Api = Literal["anthropic", "openai", "gemini", "vertex"]
 Role = Literal["user", "assistant"]
 FinishReason = Literal["stop", "length", "content_filter", "refusal", "tool_calls", "other"]
 
-LONGEST_NAME = 256
+MAX_TARGET_NAME_CHARS = 256
 """Characters of a target's name."""
 
 
@@ -52,11 +52,13 @@ class Target(Struct, frozen=True, order=True):
         """``openai/gpt-6.1-terra`` -> Target. Raises ValueError for anything else: names go into URLs, keys
         and terminals, so they are visible ASCII.
         """
-        if len(text) > LONGEST_NAME or not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*/[!-.0-~][!-~]*", text):
-            shown = text if len(text) <= LONGEST_NAME else f"{text[:40]}…"
+        if len(text) > MAX_TARGET_NAME_CHARS or not re.fullmatch(
+            r"[A-Za-z0-9_][A-Za-z0-9_.-]*/[!-.0-~][!-~]*", text
+        ):
+            shown = text if len(text) <= MAX_TARGET_NAME_CHARS else f"{text[:40]}…"
             raise ValueError(
-                f"a target is written provider/model, in at most {LONGEST_NAME} visible ASCII characters, "
-                f"got {shown!r}"
+                "a target is written provider/model, "
+                f"in at most {MAX_TARGET_NAME_CHARS} visible ASCII characters, got {shown!r}"
             )
         provider, _, model = text.partition("/")
         return cls(provider, model)
@@ -104,7 +106,7 @@ class Endpoint(Struct, frozen=True):
     api_version: str | None = None
     project: str | None = None
     location: str | None = None
-    quirks: frozenset[str] = frozenset()
+    dropped_parameters: frozenset[str] = frozenset()
     """Parameters that this target refused before: left out, or sent under their other name."""
 
 

@@ -16,18 +16,18 @@ from msgspec import Struct
 from llmfail.core.errors import ExitCode
 from llmfail.core.model import Embedding, FinishReason, Target, Usage
 
-Source = Literal["model", "cache", "stale_cache", "template", "rules", "command", "text", "none"]
-PICO = Decimal(10) ** 12
-DEGRADED = 4
+AnswerSource = Literal["model", "cache", "stale_cache", "template", "rules", "command", "text", "none"]
+PICO_PER_DOLLAR = Decimal(10) ** 12
+DEGRADED_TIER = 4
 """The tier of what is no model's answer to the request as it was."""
 
 
-class Skip(StrEnum):
+class SkipReason(StrEnum):
     """Why a target was not called."""
 
     CIRCUIT_OPEN = "circuit_open"
     PROBING = "probing"
-    HELD = "held"
+    FORCED_OPEN = "held"
     NO_KEY = "no_key"
     DISABLED = "disabled"
     OVER_BUDGET = "over_budget"
@@ -40,7 +40,7 @@ class Skip(StrEnum):
     """Of embeddings alone."""
 
 
-class Entry(Struct, frozen=True):
+class TrailEntry(Struct, frozen=True):
     """One line of the trail: a call, or why there was none. ``cost`` is in pico-dollars, None when the
     price is unknown; ``retry_after`` in seconds.
     """
@@ -65,7 +65,7 @@ class Entry(Struct, frozen=True):
             "outcome": self.outcome,
             "status": self.status,
             "latency_ms": self.latency_ms,
-            "cost_usd": usd(self.cost),
+            "cost_usd": format_usd(self.cost),
             "retry_after": self.retry_after,
         }
         return {**shown, "note": self.note} if self.note else shown
@@ -84,9 +84,9 @@ class Receipt(Struct, frozen=True):
 
     id: str
     feature: str
-    trail: tuple[Entry, ...] = ()
+    trail: tuple[TrailEntry, ...] = ()
     answer: str | None = None
-    source: Source = "none"
+    source: AnswerSource = "none"
     tier: int = 5
     target: Target | None = None
     response_model: str | None = None
@@ -127,42 +127,42 @@ class Receipt(Struct, frozen=True):
             "model": self.target.model if self.target else None,
             "response_model": self.response_model,
             "finish_reason": self.finish_reason,
-            "usage": _usage(self.usage),
-            "cost_usd": usd(self.cost),
+            "usage": _usage_to_json(self.usage),
+            "cost_usd": format_usd(self.cost),
             "latency_ms": self.latency_ms,
             "ref": self.ref,
             "queued": self.queued,
-            "retry_at": iso(self.retry_at),
-            "error": _failure(self.error),
+            "retry_at": format_time(self.retry_at),
+            "error": _failure_to_json(self.error),
             "trail": [entry.to_json() for entry in self.trail],
         }
 
 
-def line_of(receipt: Receipt) -> str:
+def to_json_line(receipt: Receipt) -> str:
     """The receipt as one line of JSON, without its end."""
     return json.dumps(receipt.to_json(), ensure_ascii=False)
 
 
-def total(trail: Sequence[Entry]) -> int | None:
+def sum_cost(trail: Sequence[TrailEntry]) -> int | None:
     """What it cost altogether: unknown as soon as one part of it is."""
     costs = [entry.cost for entry in trail]
     return None if None in costs else sum(cost or 0 for cost in costs)
 
 
-def most_paid(trail: Sequence[Entry]) -> int:
+def sum_worst_case_cost(trail: Sequence[TrailEntry]) -> int:
     """What it cost altogether; where nobody knows, what may have been charged at worst."""
     return sum(entry.held if entry.cost is None else entry.cost for entry in trail)
 
 
-def usd(pico: int | None) -> str | None:
+def format_usd(pico: int | None) -> str | None:
     """Pico-dollars as a plain decimal string, without trailing zeros: ``0.000212``, ``0``."""
     if pico is None:
         return None
-    text = f"{Decimal(pico) / PICO:f}"
+    text = f"{Decimal(pico) / PICO_PER_DOLLAR:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def iso(moment: float | None) -> str | None:
+def format_time(moment: float | None) -> str | None:
     """Epoch seconds as ISO 8601 in UTC, whole seconds rounded up: never before the moment itself."""
     if moment is None:
         return None
@@ -170,7 +170,7 @@ def iso(moment: float | None) -> str | None:
     return datetime.fromtimestamp(whole, UTC).isoformat().replace("+00:00", "Z")
 
 
-def _usage(usage: Usage | None) -> dict[str, Any] | None:
+def _usage_to_json(usage: Usage | None) -> dict[str, Any] | None:
     if usage is None:
         return None
     return {
@@ -183,7 +183,7 @@ def _usage(usage: Usage | None) -> dict[str, Any] | None:
     }
 
 
-def _failure(failure: Failure | None) -> dict[str, Any] | None:
+def _failure_to_json(failure: Failure | None) -> dict[str, Any] | None:
     if failure is None:
         return None
     return {"code": failure.code, "kind": failure.kind, "message": failure.message}

@@ -11,34 +11,34 @@ from collections.abc import Callable, Mapping, Sequence
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from llmfail.core.admission.breaker import State
+from llmfail.core.admission.breaker import CircuitState
 from llmfail.core.errors import ExitCode
 from llmfail.core.model import Target
 from llmfail.core.receipt import Receipt
-from llmfail.drill.scenario_run import Cast, Play
+from llmfail.drill.scenario_run import ScenarioRun, ScenarioSubject
 from llmfail.settings.schema.types import (
     Cached,
-    Command,
-    Fixed,
+    CommandStep,
+    DegradeStep,
     Queue,
-    Rules,
-    Step,
-    Template,
+    RulesStep,
+    TemplateStep,
+    TextStep,
 )
 
-DEGRADES: tuple[type[Step], ...] = (Template, Rules, Command, Fixed)
+ANSWERING_STEPS: tuple[type[DegradeStep], ...] = (TemplateStep, RulesStep, CommandStep, TextStep)
 """The degrade steps that answer when every model is down."""
-ELSEWHERE: Mapping[type[Step], str] = {
+UNDRILLED_STEPS: Mapping[type[DegradeStep], str] = {
     Cached: "a stored answer serves where there is one",
     Queue: "the request is queued",
 }
 """What other steps do in earnest. A drill stores and keeps nothing."""
-DOWN = "503"
-RETRY_AFTER = 30.0
+OUTAGE_FAULT = "503"
+RETRY_AFTER_SECONDS = 30.0
 """What the rate-limited provider asks for, in seconds."""
 
 
-class Scene(Struct, frozen=True):
+class ScenarioResult(Struct, frozen=True):
     """What a scene showed. ``words`` are its part of the verdict; ``warned``: nothing that was promised is
     broken, but somebody should know. ``receipt`` is that of the ask that was judged, ``requests`` are those
     of the part that was judged.
@@ -46,212 +46,225 @@ class Scene(Struct, frozen=True):
 
     ok: bool
     expected: str
-    saw: str
+    observed: str
     receipt: Receipt | None = None
-    words: str = ""
-    warned: bool = False
+    summary: str = ""
+    has_warning: bool = False
     requests: Mapping[Target, int] = field(default_factory=dict)
     feature: str = ""
     name: str = ""
 
 
-def healthy(play: Play) -> Scene:
-    primary = play.cast.primary
-    receipt = play.ask()
+def check_healthy(run: ScenarioRun) -> ScenarioResult:
+    primary = run.subject.primary
+    receipt = run.ask()
     ok = receipt.target == primary
-    words = f"{primary} does not answer even on a healthy day: {_why(receipt, primary)}"
-    return Scene(ok, f"{primary} answers", _told(receipt), receipt, "" if ok else words)
+    words = f"{primary} does not answer even on a healthy day: {_describe_obstacle(receipt, primary)}"
+    return ScenarioResult(ok, f"{primary} answers", _describe_answer(receipt), receipt, "" if ok else words)
 
 
-def primary_down(play: Play) -> Scene:
-    primary = play.cast.primary
-    play.strike(DOWN, play.cast.outage)
-    receipt = play.ask()
-    failures = play.look(primary).failures
-    counted = failures > 0 or not play.cast.rules.enabled
-    saw = f"{_told(receipt)}; the circuit of {primary} counts {_number(failures, 'failure')}"
-    words = f"survives an outage of {primary.provider} ({_who(receipt)})"
-    return _in_trouble(play, receipt, "an outage of", Scene(counted, "the circuit counts", saw, words=words))
-
-
-def circuit_opens(play: Play) -> Scene:
-    primary, threshold = play.cast.primary, play.cast.rules.failure_threshold
-    if not play.is_guarded(primary):
-        return _unguarded(primary)
-    play.strike(DOWN, play.cast.outage)
-    opened = _until_open(play, [primary])
-    failures = play.requests[primary]
-    receipt = play.ask()
-    more = play.requests[primary] - failures
-    ok = opened and failures <= threshold and more == 0
-    expected = f"it opens after at most {_number(threshold, 'failure')}, then nothing is sent to {primary}"
-    saw = f"{'open' if opened else 'not open'} after {_number(failures, 'request')}, then {more} more"
-    return Scene(ok, expected, saw, receipt, "" if ok else f"the circuit of {primary} is {saw}")
-
-
-def fallback_serves(play: Play) -> Scene:
-    primary = play.cast.primary
-    if not play.is_guarded(primary):
-        return _unguarded(primary)
-    play.strike(DOWN, play.cast.outage)
-    _until_open(play, [primary])
-    play.count_anew()
-    receipt = play.ask()
-    sent = play.requests[primary]
-    saw = f"{_told(receipt)}; {_number(sent, 'request')} to {primary}"
-    scene = Scene(sent == 0, f"nothing is sent to {primary}", saw)
-    return _in_trouble(play, receipt, "an open circuit of", scene)
-
-
-def recovery(play: Play) -> Scene:
-    primary, needed = play.cast.primary, play.cast.rules.success_threshold
-    if not play.is_guarded(primary):
-        return _unguarded(primary)
-    play.strike(DOWN, play.cast.outage)
-    _until_open(play, [primary])
-    wait = play.until_retry(primary)
-    play.strike("none")
-    play.clock.move(wait)
-    play.count_anew()
-    receipts = [play.ask() for _ in range(needed)]
-    closed, sent = play.look(primary).state == State.CLOSED, play.requests[primary]
-    ok = closed and sent == needed and all(receipt.target == primary for receipt in receipts)
-    expected = f"{_number(needed, 'trial')} after {_seconds(wait)} close the circuit"
-    saw = f"{'closed' if closed else 'not closed'} by {_number(sent, 'trial')}"
-    words = f"recovers after {_seconds(wait)} by {_number(needed, 'trial')}"
-    return Scene(ok, expected, saw, receipts[-1], words if ok else f"does not recover: {saw}")
-
-
-def rate_limit(play: Play) -> Scene:
-    primary = play.cast.primary
-    play.strike(f"429:{RETRY_AFTER:g}", [primary.provider])
-    play.ask()
-    first, wait = play.requests[primary], play.until_retry(primary)
-    receipt = play.ask()
-    more = play.requests[primary] - first
-    kept = (more == 0 and abs(wait - RETRY_AFTER) < 1e-3) or not play.cast.rules.enabled
-    saw = f"{_told(receipt)}; {_number(first, 'request')}, then {more} more; left alone for {_seconds(wait)}"
-    scene = Scene(kept, f"{primary} is left alone for {_seconds(RETRY_AFTER)}", saw)
-    return _in_trouble(play, receipt, "a rate limit at", scene)
-
-
-def hang(play: Play) -> Scene:
-    play.strike("hang", play.cast.outage)
-    started = play.clock.now
-    receipt = play.ask()
-    took = _seconds(play.clock.now - started)
-    scene = Scene(
-        ok=play.clock.now - started <= play.deadline + 0.1,
-        expected="within the deadline",
-        saw=f"{_told(receipt)} after {took}",
-        words=f"a hang costs {took}",
+def check_primary_down(run: ScenarioRun) -> ScenarioResult:
+    primary = run.subject.primary
+    run.set_fault(OUTAGE_FAULT, run.subject.outage_providers)
+    receipt = run.ask()
+    failures = run.view(primary).failures
+    counted = failures > 0 or not run.subject.breaker_rules.enabled
+    saw = f"{_describe_answer(receipt)}; the circuit of {primary} counts {_format_count(failures, 'failure')}"
+    words = f"survives an outage of {primary.provider} ({_describe_answerer(receipt)})"
+    return _judge_fallback(
+        run, receipt, "an outage of", ScenarioResult(counted, "the circuit counts", saw, summary=words)
     )
-    return _in_trouble(play, receipt, "a hang of", scene)
 
 
-def bad_key(play: Play) -> Scene:
-    provider = play.cast.primary.provider
-    play.strike("auth", play.cast.same_key)
-    play.ask()
-    first = play.count(provider)
-    receipt = play.ask()
-    more = play.count(provider) - first
-    saw = f"{_told(receipt)}; {_number(first, 'request')} with the key, then {more} more"
-    return _in_trouble(play, receipt, "a bad key for", Scene(more == 0, "the key is not sent again", saw))
+def check_circuit_opens(run: ScenarioRun) -> ScenarioResult:
+    primary, threshold = run.subject.primary, run.subject.breaker_rules.failure_threshold
+    if not run.has_circuit(primary):
+        return _report_no_circuit(primary)
+    run.set_fault(OUTAGE_FAULT, run.subject.outage_providers)
+    opened = _ask_until_open(run, [primary])
+    failures = run.requests[primary]
+    receipt = run.ask()
+    more = run.requests[primary] - failures
+    ok = opened and failures <= threshold and more == 0
+    expected = (
+        f"it opens after at most {_format_count(threshold, 'failure')}, then nothing is sent to {primary}"
+    )
+    saw = f"{'open' if opened else 'not open'} after {_format_count(failures, 'request')}, then {more} more"
+    return ScenarioResult(ok, expected, saw, receipt, "" if ok else f"the circuit of {primary} is {saw}")
 
 
-def everything_down(play: Play) -> Scene:
-    guarded = [target for target in play.cast.chain if play.is_guarded(target)]
-    play.strike(DOWN)
-    _until_open(play, guarded)
-    play.count_anew()
-    receipt = play.ask()
-    told = _told(receipt)
-    if _degrades(play.cast):
+def check_fallback_serves(run: ScenarioRun) -> ScenarioResult:
+    primary = run.subject.primary
+    if not run.has_circuit(primary):
+        return _report_no_circuit(primary)
+    run.set_fault(OUTAGE_FAULT, run.subject.outage_providers)
+    _ask_until_open(run, [primary])
+    run.reset_counts()
+    receipt = run.ask()
+    sent = run.requests[primary]
+    saw = f"{_describe_answer(receipt)}; {_format_count(sent, 'request')} to {primary}"
+    scene = ScenarioResult(sent == 0, f"nothing is sent to {primary}", saw)
+    return _judge_fallback(run, receipt, "an open circuit of", scene)
+
+
+def check_recovery(run: ScenarioRun) -> ScenarioResult:
+    primary, needed = run.subject.primary, run.subject.breaker_rules.success_threshold
+    if not run.has_circuit(primary):
+        return _report_no_circuit(primary)
+    run.set_fault(OUTAGE_FAULT, run.subject.outage_providers)
+    _ask_until_open(run, [primary])
+    wait = run.seconds_until_retry(primary)
+    run.set_fault("none")
+    run.clock.advance(wait)
+    run.reset_counts()
+    receipts = [run.ask() for _ in range(needed)]
+    closed, sent = run.view(primary).state == CircuitState.CLOSED, run.requests[primary]
+    ok = closed and sent == needed and all(receipt.target == primary for receipt in receipts)
+    expected = f"{_format_count(needed, 'trial')} after {_format_seconds(wait)} close the circuit"
+    saw = f"{'closed' if closed else 'not closed'} by {_format_count(sent, 'trial')}"
+    words = f"recovers after {_format_seconds(wait)} by {_format_count(needed, 'trial')}"
+    return ScenarioResult(ok, expected, saw, receipts[-1], words if ok else f"does not recover: {saw}")
+
+
+def check_rate_limit(run: ScenarioRun) -> ScenarioResult:
+    primary = run.subject.primary
+    run.set_fault(f"429:{RETRY_AFTER_SECONDS:g}", [primary.provider])
+    run.ask()
+    first, wait = run.requests[primary], run.seconds_until_retry(primary)
+    receipt = run.ask()
+    more = run.requests[primary] - first
+    kept = (more == 0 and abs(wait - RETRY_AFTER_SECONDS) < 1e-3) or not run.subject.breaker_rules.enabled
+    counts = f"{_format_count(first, 'request')}, then {more} more"
+    saw = f"{_describe_answer(receipt)}; {counts}; left alone for {_format_seconds(wait)}"
+    scene = ScenarioResult(kept, f"{primary} is left alone for {_format_seconds(RETRY_AFTER_SECONDS)}", saw)
+    return _judge_fallback(run, receipt, "a rate limit at", scene)
+
+
+def check_hang(run: ScenarioRun) -> ScenarioResult:
+    run.set_fault("hang", run.subject.outage_providers)
+    started = run.clock.now
+    receipt = run.ask()
+    took = _format_seconds(run.clock.now - started)
+    scene = ScenarioResult(
+        ok=run.clock.now - started <= run.deadline + 0.1,
+        expected="within the deadline",
+        observed=f"{_describe_answer(receipt)} after {took}",
+        summary=f"a hang costs {took}",
+    )
+    return _judge_fallback(run, receipt, "a hang of", scene)
+
+
+def check_bad_key(run: ScenarioRun) -> ScenarioResult:
+    provider = run.subject.primary.provider
+    run.set_fault("auth", run.subject.same_key_providers)
+    run.ask()
+    first = run.count_requests(provider)
+    receipt = run.ask()
+    more = run.count_requests(provider) - first
+    saw = f"{_describe_answer(receipt)}; {_format_count(first, 'request')} with the key, then {more} more"
+    return _judge_fallback(
+        run, receipt, "a bad key for", ScenarioResult(more == 0, "the key is not sent again", saw)
+    )
+
+
+def check_everything_down(run: ScenarioRun) -> ScenarioResult:
+    guarded = [target for target in run.subject.chain if run.has_circuit(target)]
+    run.set_fault(OUTAGE_FAULT)
+    _ask_until_open(run, guarded)
+    run.reset_counts()
+    receipt = run.ask()
+    told = _describe_answer(receipt)
+    if _has_answering_step(run.subject):
         ok = receipt.ok and receipt.tier == 4
-        return Scene(ok, "a degraded answer", told, receipt, f"everything down: {told}")
+        return ScenarioResult(ok, "a degraded answer", told, receipt, f"everything down: {told}")
     code = receipt.exit_code
     ok = code == ExitCode.UNAVAILABLE and (receipt.retry_at is not None or not guarded)
     when = "cannot tell when to retry"
     if receipt.retry_at is not None:
         when = "tells when to retry"
-        told = f"{told}, retry in {_seconds(receipt.retry_at - play.clock.now)}"
-    words = [ELSEWHERE[type(step)] for step in play.cast.feature.degrade if type(step) in ELSEWHERE]
+        told = f"{told}, retry in {_format_seconds(receipt.retry_at - run.clock.now)}"
+    words = [
+        UNDRILLED_STEPS[type(step)] for step in run.subject.feature.degrade if type(step) in UNDRILLED_STEPS
+    ]
     earnest = f" (in earnest {', else '.join(words)})" if words else ""
-    return Scene(
+    return ScenarioResult(
         ok, "exit 3, and when to retry", told, receipt, f"everything down: exit {code}, {when}{earnest}"
     )
 
 
-SCENES: Mapping[str, Callable[[Play], Scene]] = {
-    "healthy": healthy,
-    "primary-down": primary_down,
-    "circuit-opens": circuit_opens,
-    "fallback-serves": fallback_serves,
-    "recovery": recovery,
-    "rate-limit": rate_limit,
-    "hang": hang,
-    "bad-key": bad_key,
-    "everything-down": everything_down,
+SCENARIOS: Mapping[str, Callable[[ScenarioRun], ScenarioResult]] = {
+    "healthy": check_healthy,
+    "primary-down": check_primary_down,
+    "circuit-opens": check_circuit_opens,
+    "fallback-serves": check_fallback_serves,
+    "recovery": check_recovery,
+    "rate-limit": check_rate_limit,
+    "hang": check_hang,
+    "bad-key": check_bad_key,
+    "everything-down": check_everything_down,
 }
 """In the order of the story."""
 
 
-def _in_trouble(play: Play, receipt: Receipt, trouble: str, scene: Scene) -> Scene:
+def _judge_fallback(
+    run: ScenarioRun, receipt: Receipt, trouble: str, result: ScenarioResult
+) -> ScenarioResult:
     """With a fallback somebody has to answer, whatever else the scene expects; without one nobody has to."""
-    cast = play.cast
+    cast = run.subject
     provider = cast.primary.provider
-    if cast.alone and not _degrades(cast):
+    if cast.has_no_fallback and not _has_answering_step(cast):
         words = f"no fallback: an outage of {provider} is an outage of this feature"
-        expected = f"no answer, for want of a fallback; {scene.expected}"
-        return replace(scene, expected=expected, receipt=receipt, words=words, warned=True)
-    words = scene.words if scene.ok else f"{trouble} {provider}: {scene.saw}"
-    if cast.together and not receipt.ok:
-        words = f"does not survive an outage of {provider}: every fallback is at {cast.address} too"
+        expected = f"no answer, for want of a fallback; {result.expected}"
+        return replace(result, expected=expected, receipt=receipt, summary=words, has_warning=True)
+    words = result.summary if result.ok else f"{trouble} {provider}: {result.observed}"
+    if cast.is_outage_total and not receipt.ok:
+        words = f"does not survive an outage of {provider}: every fallback is at {cast.shared_address} too"
     elif receipt.error is not None:
         words = f"does not survive {trouble} {provider}: exit {receipt.error.code} ({receipt.error.kind})"
-    expected = f"a fallback answers; {scene.expected}"
-    return replace(scene, ok=scene.ok and receipt.ok, expected=expected, receipt=receipt, words=words)
+    expected = f"a fallback answers; {result.expected}"
+    return replace(result, ok=result.ok and receipt.ok, expected=expected, receipt=receipt, summary=words)
 
 
-def _unguarded(primary: Target) -> Scene:
+def _report_no_circuit(primary: Target) -> ScenarioResult:
     words = f"no circuit guards {primary}: its breaker is disabled, or its recovery_timeout is 0"
-    return Scene(ok=True, expected="no circuit", saw="no circuit", words=words, warned=True)
+    return ScenarioResult(
+        ok=True, expected="no circuit", observed="no circuit", summary=words, has_warning=True
+    )
 
 
-def _until_open(play: Play, targets: Sequence[Target]) -> bool:
+def _ask_until_open(run: ScenarioRun, targets: Sequence[Target]) -> bool:
     """Ask until these circuits are open, but no more often than it may take."""
-    most = max((play.rules(target).failure_threshold for target in targets), default=0)
+    most = max((run.breaker_rules(target).failure_threshold for target in targets), default=0)
     for _ in range(most):
-        if all(map(play.is_open, targets)):
+        if all(map(run.is_open, targets)):
             break
-        play.ask()
-    return all(map(play.is_open, targets))
+        run.ask()
+    return all(map(run.is_open, targets))
 
 
-def _degrades(cast: Cast) -> bool:
-    return any(isinstance(step, DEGRADES) for step in cast.feature.degrade)
+def _has_answering_step(subject: ScenarioSubject) -> bool:
+    return any(isinstance(step, ANSWERING_STEPS) for step in subject.feature.degrade)
 
 
-def _told(receipt: Receipt) -> str:
+def _describe_answer(receipt: Receipt) -> str:
     if receipt.error is not None:
         return f"no answer (exit {receipt.error.code}, {receipt.error.kind})"
     return f"{receipt.target or receipt.source} answered (tier {receipt.tier})"
 
 
-def _who(receipt: Receipt) -> str:
+def _describe_answerer(receipt: Receipt) -> str:
     return f"{receipt.target or receipt.source} answers, tier {receipt.tier}"
 
 
-def _why(receipt: Receipt, target: Target) -> str:
+def _describe_obstacle(receipt: Receipt, target: Target) -> str:
     """What stood in the way of a target."""
     line = next((entry for entry in receipt.trail if entry.target == target), None)
     return f"{line.outcome} ({line.note})" if line else "it is not in the chain"
 
 
-def _number(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+def _format_count(count: int, unit: str) -> str:
+    return f"{count} {unit}" if count == 1 else f"{count} {unit}s"
 
 
-def _seconds(seconds: float) -> str:
+def _format_seconds(seconds: float) -> str:
     return f"{round(seconds, 2):g} s"

@@ -17,17 +17,17 @@ from llmfail.core.model import Api, Secret
 from llmfail.settings.schema.settings import Settings
 from llmfail.settings.schema.types import (
     Cache,
-    Credential,
-    Limits,
+    CredentialSource,
     Provider,
+    RateLimits,
 )
-from llmfail.simulator import Simulator, check_names, parse
+from llmfail.simulator import Simulator, check_names, parse_faults
 
-KEY = Secret("made-up-for-the-drill")
-PROJECT = "drill"
+MADE_UP_KEY = Secret("made-up-for-the-drill")
+MADE_UP_PROJECT = "drill"
 
 
-class Stage(Struct, frozen=True):
+class SimulatedClient(Struct, frozen=True):
     """A client whose every provider is the simulator."""
 
     client: Client
@@ -35,15 +35,15 @@ class Stage(Struct, frozen=True):
 
 
 @contextmanager
-def rehearsal(settings: Settings, faults: str) -> Iterator[Stage]:
+def open_simulated_client(settings: Settings, faults: str) -> Iterator[SimulatedClient]:
     """A stage for one ask. Raises UsageError for faults that cannot be read or that name nobody."""
-    played = parse(faults)
-    check_names(played, [*settings.providers, *map(str, settings.targets())])
+    played = parse_faults(faults)
+    check_names(played, [*settings.providers, *map(str, settings.list_targets())])
     with (
         Simulator(played, apis=apis_of(settings)) as simulator,
-        Client(settings=on_loopback(settings, simulator)) as client,
+        Client(settings=point_to_simulator(settings, simulator)) as client,
     ):
-        yield Stage(client, simulator)
+        yield SimulatedClient(client, simulator)
 
 
 def apis_of(settings: Settings) -> Mapping[str, Api]:
@@ -51,27 +51,27 @@ def apis_of(settings: Settings) -> Mapping[str, Api]:
     return {name: provider.api for name, provider in settings.providers.items()}
 
 
-def on_loopback(settings: Settings, simulator: Simulator) -> Settings:
+def point_to_simulator(settings: Settings, simulator: Simulator) -> Settings:
     return replace(
         settings,
         store="memory",
         providers={
-            name: _simulated(provider, simulator.base_url(name))
+            name: _point_provider_to(provider, simulator.base_url(name))
             for name, provider in settings.providers.items()
         },
-        models={target: replace(model, limits=Limits()) for target, model in settings.models.items()},
+        models={target: replace(model, limits=RateLimits()) for target, model in settings.models.items()},
         budgets=(),
         cache=Cache(enabled=False),
     )
 
 
-def _simulated(provider: Provider, base_url: str) -> Provider:
+def _point_provider_to(provider: Provider, base_url: str) -> Provider:
     return replace(
         provider,
         base_url=base_url,
-        api_key=KEY,
+        api_key=MADE_UP_KEY,
         token=None,
-        credential=Credential.KEY,
-        project=provider.project or PROJECT,
-        limits=Limits(),
+        credential=CredentialSource.KEY,
+        project=provider.project or MADE_UP_PROJECT,
+        limits=RateLimits(),
     )

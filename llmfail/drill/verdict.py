@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from llmfail.drill.scenarios import Scene
+from llmfail.drill.scenarios import ScenarioResult
 
 
 class Verdict(Struct, frozen=True):
@@ -17,31 +17,37 @@ class Verdict(Struct, frozen=True):
     feature: str
     ok: bool
     text: str
-    scenes: tuple[Scene, ...]
+    results: tuple[ScenarioResult, ...]
 
     def to_json(self) -> dict[str, Any]:
-        return {"ok": self.ok, "scenes": [_shown(scene) for scene in self.scenes], "verdict": self.text}
+        return {
+            "ok": self.ok,
+            "scenes": [_result_to_json(scene) for scene in self.results],
+            "verdict": self.text,
+        }
 
 
-def verdicts(scenes: Iterable[Scene]) -> tuple[Verdict, ...]:
+def judge_features(results: Iterable[ScenarioResult]) -> tuple[Verdict, ...]:
     """One for each feature; the scenes of a feature follow one another."""
-    return tuple(_verdict(name, tuple(group)) for name, group in groupby(scenes, lambda scene: scene.feature))
+    return tuple(
+        _judge_feature(name, tuple(group)) for name, group in groupby(results, lambda scene: scene.feature)
+    )
 
 
-def _verdict(feature: str, scenes: Sequence[Scene]) -> Verdict:
-    words = dict.fromkeys(scene.words for scene in scenes if scene.words)
-    ok = all(scene.ok for scene in scenes)
-    return Verdict(feature, ok, "; ".join(words) or "as expected", tuple(scenes))
+def _judge_feature(feature: str, results: Sequence[ScenarioResult]) -> Verdict:
+    words = dict.fromkeys(scene.summary for scene in results if scene.summary)
+    ok = all(scene.ok for scene in results)
+    return Verdict(feature, ok, "; ".join(words) or "as expected", tuple(results))
 
 
-def _shown(scene: Scene) -> dict[str, Any]:
-    receipt = scene.receipt
+def _result_to_json(result: ScenarioResult) -> dict[str, Any]:
+    receipt = result.receipt
     return {
-        "scene": scene.name,
-        "ok": scene.ok,
-        "expected": scene.expected,
-        "saw": scene.saw,
+        "scene": result.name,
+        "ok": result.ok,
+        "expected": result.expected,
+        "saw": result.observed,
         "target": str(receipt.target) if receipt and receipt.target else None,
         "tier": receipt.tier if receipt else None,
-        "requests": {str(target): sent for target, sent in scene.requests.items()},
+        "requests": {str(target): sent for target, sent in result.requests.items()},
     }

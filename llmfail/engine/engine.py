@@ -10,68 +10,69 @@ from msgspec.structs import replace
 
 from llmfail.core.admission import gate as gates
 from llmfail.core.admission import hedge_budget, reservation
-from llmfail.core.admission.budget import fraction
+from llmfail.core.admission.budget import share_of_limit
 from llmfail.core.admission.reservation import (
-    Claim,
-    NearlySpent,
-    Notice,
-    Unsettled,
+    BudgetNotice,
+    BudgetWarning,
+    ReservationRequest,
+    UnsettledCalls,
 )
-from llmfail.core.cache.cache_key import digest, fingerprint
+from llmfail.core.cache.cache_key import digest_of, fingerprint
 from llmfail.core.errors import ExitCode, UsageError
 from llmfail.core.model import Completion, Embedding, Target
-from llmfail.core.receipt import Receipt, total, usd
-from llmfail.core.records.record import Step, together
-from llmfail.core.request.ask import Ask, question
+from llmfail.core.receipt import Receipt, format_usd, sum_cost
+from llmfail.core.records.record import StoreChange, combine
+from llmfail.core.request.ask import Ask, to_messages
 from llmfail.core.request.expectation import can_be_shown
 from llmfail.core.routing import candidates as plan
 from llmfail.core.routing.candidates import Candidate
-from llmfail.core.routing.failure import broken_off, failure
+from llmfail.core.routing.failure import explain_broken_answer, explain_failure
 from llmfail.engine.answers.answer_cache import reader_of
-from llmfail.engine.attempt.ask_state import Found
-from llmfail.engine.attempt.settlement import unguarded
-from llmfail.engine.fallback.fallback import Walk
+from llmfail.engine.attempt.ask_state import FoundAnswer
+from llmfail.engine.attempt.settlement import refuse_when_store_down
+from llmfail.engine.fallback.fallback import FallbackChain
 from llmfail.engine.planning import embedding_rules
-from llmfail.engine.planning.codec import Exchange, completion, embedding
-from llmfail.engine.planning.embedding_rules import Space, told_apart
+from llmfail.engine.planning.codec import Codec, completion_codec, embedding_codec
+from llmfail.engine.planning.embedding_rules import EmbeddingSpace, add_skipped
 from llmfail.engine.planning.job import (
     Job,
-    claim_of,
-    job_of,
-    late_after,
-    patience,
+    hedge_delay,
+    max_rate_limit_wait,
+    plan_job,
+    reservation_request_of,
 )
-from llmfail.engine.planning.targets import Routes
+from llmfail.engine.planning.targets import TargetRoutes
 from llmfail.engine.ports.ports import (
-    Onlooker,
+    OnText,
     Ports,
-    Show,
+    ReadOnlyStore,
     write,
 )
 from llmfail.engine.reports import request_log
 from llmfail.settings.schema.settings import Settings
 
 if TYPE_CHECKING:
-    from llmfail.core.routing.plan import Preview, Stored
-    from llmfail.core.routing.plan import Step as PlanStep
+    from llmfail.core.routing.plan import CacheState, Plan, PlanStep
 
-RETRYABLE = frozenset({ExitCode.UNAVAILABLE, ExitCode.CREDENTIALS_MISSING, ExitCode.DEADLINE_PASSED})
+RETRYABLE_EXIT_CODES = frozenset(
+    {ExitCode.UNAVAILABLE, ExitCode.CREDENTIALS_MISSING, ExitCode.DEADLINE_PASSED}
+)
 """Exit codes after which asking again later may help."""
 NO_TEXT = 'there is no text: llmfail embed "…", or pipe one to standard input'
-PROBE = "Reply with the single word: OK"
-PROBE_TOKENS = 1024
+PROBE_PROMPT = "Reply with the single word: OK"
+PROBE_MAX_TOKENS = 1024
 """Room for a model that thinks before it says one word."""
 
 
-class Outing(Struct, frozen=True):
-    """One way along a chain, since ``started`` on the monotonic clock. ``is_kept``: counted and logged as an
-    ask, unless it has no answer and something else is tried behind it (not ``is_last``).
+class ChainRun(Struct, frozen=True):
+    """One way along a chain, since ``started`` on the monotonic clock. ``is_counted``: counted and logged
+    as an ask, unless it has no answer and something else is tried behind it (not ``is_last``).
     """
 
-    started: float
-    is_kept: bool = True
+    started_at: float
+    is_counted: bool = True
     is_last: bool = True
-    show: Show | None = None
+    on_text: OnText | None = None
 
 
 class Engine:
@@ -80,25 +81,25 @@ class Engine:
     def __init__(self, settings: Settings, ports: Ports) -> None:
         self.settings = settings
         self.ports = ports
-        self._routes = Routes(settings, ports.catalogue)
+        self._routes = TargetRoutes(settings, ports.catalogue)
 
-    async def ask(self, ask: Ask, *, ladder: bool = True, show: Show | None = None) -> Receipt:
+    async def ask(self, ask: Ask, *, degrade: bool = True, on_text: OnText | None = None) -> Receipt:
         """Raises UsageError for what is not configured; everything else is in the receipt. ``ladder``: the
         feature's ``degrade`` steps may answer when no model does. ``show`` hears a streamed answer as it
         comes, unless only the whole of it can be judged; what is not streamed is in the receipt alone.
         """
         started = self.ports.monotonic()
-        job = await job_of(self.settings, self._routes, ask, self.ports)
-        below = ladder and (ask.queue or bool(self.settings.feature(ask.feature).degrade))
+        job = await plan_job(self.settings, self._routes, ask, self.ports)
+        below = degrade and (ask.queue or bool(self.settings.find_feature(ask.feature).degrade))
         if not can_be_shown(job.expected):
-            show = None
-        outing = Outing(started, is_last=not below, show=show)
-        receipt = await self._walk(job, ask, _questioned(job), outing)
+            on_text = None
+        outing = ChainRun(started, is_last=not below, on_text=on_text)
+        receipt = await self._run_chain(job, ask, _codec_of(job), outing)
         if receipt.error is None or not below:
             return receipt
-        degraded = await self._degraded(receipt, job, ask, started + job.deadline, show)
-        degraded = replace(degraded, latency_ms=self._since(started))
-        await self._keep([self._entry(degraded, ask)])
+        degraded = await self._run_degrade_steps(receipt, job, ask, started + job.deadline, on_text)
+        degraded = replace(degraded, latency_ms=self._milliseconds_since(started))
+        await self._write_steps([self._log_step(degraded, ask)])
         return degraded
 
     async def embed(self, ask: Ask) -> Receipt:
@@ -109,99 +110,111 @@ class Engine:
         texts = tuple(message.text for message in ask.messages)
         if not texts or not all(text.strip() for text in texts):
             raise UsageError(NO_TEXT)
-        job = await job_of(self.settings, self._routes, ask, self.ports, vectors=True)
-        exchange = embedding(texts)
+        job = await plan_job(self.settings, self._routes, ask, self.ports, vectors=True)
+        exchange = embedding_codec(texts)
         embedding_rules.require_embeddings(
             job.feature, exchange, self._routes, [one.target for one in job.candidates]
         )
-        if self.settings.feature(ask.feature).allow_other_models:
-            return await self._walk(job, ask, exchange, Outing(started))
+        if self.settings.find_feature(ask.feature).allow_other_models:
+            return await self._run_chain(job, ask, exchange, ChainRun(started))
         key = embedding_rules.space_key(job.feature, job.primary)
-        values, _ = await self.ports.keeper.read([key])
+        values, _ = await self.ports.store.read([key])
         space = embedding_rules.space_of(key, self._routes[job.primary].endpoint, values)
-        receipt = await self._walk(job, ask, replace(exchange, objection=space.objection), Outing(started))
-        return await self._placed(receipt, space)
+        receipt = await self._run_chain(
+            job, ask, replace(exchange, violation=space.violation), ChainRun(started)
+        )
+        return await self._record_dimensions(receipt, space)
 
-    async def _placed(self, receipt: Receipt, space: Space) -> Receipt:
+    async def _record_dimensions(self, receipt: Receipt, space: EmbeddingSpace) -> Receipt:
         """What its vectors are like is known from now on."""
         if receipt.embedding is None or receipt.embedding.dimensions == space.dimensions:
             return receipt
-        await self._keep([space.change(receipt.embedding.dimensions)])
-        return embedding_rules.warned(receipt, receipt.embedding.dimensions, space.dimensions)
+        await self._write_steps([space.record_dimensions(receipt.embedding.dimensions)])
+        return embedding_rules.warn_of_new_dimensions(receipt, receipt.embedding.dimensions, space.dimensions)
 
-    async def races(self, ask: Ask) -> bool:
+    async def may_hedge(self, ask: Ask) -> bool:
         """Whether a second target may be asked while the first is late, which takes an event loop."""
-        return await late_after(self.settings, self._routes, ask, self._onlooking) is not None
+        return await hedge_delay(self.settings, self._routes, ask, self._read_only_ports) is not None
 
-    async def plan(self, ask: Ask) -> Preview:
+    async def plan(self, ask: Ask) -> Plan:
         """What ``ask`` would do now; nothing is sent, nothing is recorded."""
-        from llmfail.core.routing.plan import Preview, step_of
+        from llmfail.core.routing.plan import Plan, build_step
         from llmfail.engine.answers.degrade import step_name
 
-        job = await job_of(self.settings, self._routes, ask, self._onlooking, previewed=True)
+        job = await plan_job(self.settings, self._routes, ask, self._read_only_ports, is_preview=True)
         moment = self.ports.wall()
-        claims = [self._claim(job, place, moment) for place in range(len(job.candidates))]
+        claims = [self._preview_reservation(job, place, moment) for place in range(len(job.candidates))]
         gates_of = [self._routes[candidate.target].gate for candidate in job.candidates]
-        keys = (key for gate, claim in zip(gates_of, claims, strict=True) for key in gate.keys_with(claim))
-        values, now = await self.ports.keeper.read(list(dict.fromkeys(keys)))
+        keys = (
+            key for gate, claim in zip(gates_of, claims, strict=True) for key in gate.keys_with_budgets(claim)
+        )
+        values, now = await self.ports.store.read(list(dict.fromkeys(keys)))
         steps = []
         for candidate, gate, claim in zip(job.candidates, gates_of, claims, strict=True):
-            obstacle = plan.obstacle(candidate, plan.needs_of(job.request))
+            obstacle = plan.find_skip(candidate, plan.requirements_of(job.request))
             found = (
-                obstacle or unguarded(self.ports, job, claim) or gates.look(gate, values, now, claim).refusal
+                obstacle
+                or refuse_when_store_down(self.ports, job, claim)
+                or gates.view(gate, values, now, claim).refusal
             )
             reason, note = (found.reason, found.note) if found else (None, "")
-            known = reservation.calibration(candidate.target, values)
-            steps.append(step_of(candidate, claim, known, reason, note))
-        degrade = tuple(map(step_name, self.settings.feature(ask.feature).degrade))
-        return Preview(job.feature, tuple(steps), degrade, await self._stored(job, steps))
+            known = reservation.load_calibration(candidate.target, values)
+            steps.append(build_step(candidate, claim, known, reason, note))
+        degrade = tuple(map(step_name, self.settings.find_feature(ask.feature).degrade))
+        return Plan(job.feature, tuple(steps), degrade, await self._preview_cache(job, steps))
 
-    async def _stored(self, job: Job, steps: Sequence[PlanStep]) -> Stored:
+    async def _preview_cache(self, job: Job, steps: Sequence[PlanStep]) -> CacheState:
         """What a stored answer would do: one of a target before or instead of the first that would be called
         is a hit.
         """
-        reader = reader_of(self.ports, job.terms, job.expected)
+        reader = reader_of(self.ports, job.cache_policy, job.expected)
         if reader is None:
             return "off"
         prints = self._fingerprints(job)
         first = next((place for place, step in enumerate(steps) if step.decision == "call"), len(prints))
-        if await reader.fresh(prints[: first + 1]):
+        if await reader.find_fresh(prints[: first + 1]):
             return "hit"
-        return "stale" if await reader.stale(prints) else "miss"
+        return "stale" if await reader.find_stale(prints) else "miss"
 
-    def _claim(self, job: Job, place: int, moment: float) -> Claim:
+    def _preview_reservation(self, job: Job, place: int, moment: float) -> ReservationRequest:
         """What an ask would claim of its candidate in that place, if it came to it at once."""
         candidate, later = job.candidates[place], job.candidates[place + 1 :]
-        covers = self._routes.covers(job.feature, job.user, candidate.target, moment)
-        others = any(plan.obstacle(one, plan.needs_of(job.request)) is None for one in later)
-        claim = claim_of(job, candidate, covers, moment, priced=True)
-        return replace(claim, patience=patience(job.deadline, others=others))
+        covers = self._routes.budget_scopes(job.feature, job.user, candidate.target, moment)
+        others = any(plan.find_skip(one, plan.requirements_of(job.request)) is None for one in later)
+        claim = reservation_request_of(job, candidate, covers, moment, priced=True)
+        return replace(claim, max_wait=max_rate_limit_wait(job.deadline, others=others))
 
     async def probe(self, target: Target) -> Receipt:
         """Ask one target something tiny; what it says of the target is recorded, the ask itself is not."""
         started = self.ports.monotonic()
-        ask = Ask(question(PROBE), targets=(target,), max_tokens=PROBE_TOKENS, fallback=False, cache="off")
-        job = replace(await job_of(self.settings, self._routes, ask, self.ports), rounds=0)
-        return await self._walk(job, ask, _questioned(job), Outing(started, is_kept=False))
+        ask = Ask(
+            to_messages(PROBE_PROMPT),
+            targets=(target,),
+            max_tokens=PROBE_MAX_TOKENS,
+            fallback=False,
+            cache="off",
+        )
+        job = replace(await plan_job(self.settings, self._routes, ask, self.ports), rounds=0)
+        return await self._run_chain(job, ask, _codec_of(job), ChainRun(started, is_counted=False))
 
-    async def _walk(self, job: Job, ask: Ask, exchange: Exchange, outing: Outing) -> Receipt:
+    async def _run_chain(self, job: Job, ask: Ask, codec: Codec, run: ChainRun) -> Receipt:
         """What was learnt of the targets is recorded in any case."""
-        ends_at = outing.started + job.deadline
-        walk = Walk(self._routes, self.ports, job, exchange, ends_at, outing.show)
+        ends_at = run.started_at + job.deadline
+        walk = FallbackChain(self._routes, self.ports, job, codec, ends_at, run.on_text)
         entries = []
         try:
             found = await walk.run()
-            receipt = self._receipt(job, ask, walk, found, self._since(outing.started))
-            if outing.is_kept and (outing.is_last or receipt.ok):
-                entries.append(self._entry(receipt, ask))
-            if job.hedge is not None:
-                entries.append(hedge_budget.earn(job.feature, walk.unused_hedges, asks=int(outing.is_kept)))
+            receipt = self._build_receipt(job, ask, walk, found, self._milliseconds_since(run.started_at))
+            if run.is_counted and (run.is_last or receipt.ok):
+                entries.append(self._log_step(receipt, ask))
+            if job.hedge_delay is not None:
+                entries.append(hedge_budget.credit(job.feature, walk.unused_hedges, asks=int(run.is_counted)))
         finally:
-            await self._settled(walk, *entries)
-        return replace(receipt, warnings=(*receipt.warnings, *map(_notice, walk.notices)))
+            await self._settle(walk, *entries)
+        return replace(receipt, warnings=(*receipt.warnings, *map(_describe_notice, walk.notices)))
 
-    async def _degraded(
-        self, failed: Receipt, job: Job, ask: Ask, ends_at: float, show: Show | None
+    async def _run_degrade_steps(
+        self, failed: Receipt, job: Job, ask: Ask, ends_at: float, on_text: OnText | None
     ) -> Receipt:
         from llmfail.engine.answers import degrade as ladder
 
@@ -209,68 +222,76 @@ class Engine:
             return failed
 
         async def again(job: Job) -> Receipt:
-            outing = Outing(self.ports.monotonic(), is_kept=False, show=show)
-            return await self._walk(job, ask, _questioned(job), outing)
+            outing = ChainRun(self.ports.monotonic(), is_counted=False, on_text=on_text)
+            return await self._run_chain(job, ask, _codec_of(job), outing)
 
         steps = ladder.steps_of(self.settings, ask)
         prints = self._fingerprints(job)
-        below = ladder.Ladder(
-            self.settings, self.ports, reader_of(self.ports, job.terms, job.expected), again, ends_at
+        below = ladder.DegradeSteps(
+            self.settings, self.ports, reader_of(self.ports, job.cache_policy, job.expected), again, ends_at
         )
-        return await below.descend(steps, failed, ladder.Case(job, ask, prints))
+        return await below.run(steps, failed, ladder.FailedAsk(job, ask, prints))
 
     @property
-    def _onlooking(self) -> Ports:
+    def _read_only_ports(self) -> Ports:
         """For who only wants to know."""
-        return replace(self.ports, keeper=Onlooker(self.ports.keeper))
+        return replace(self.ports, store=ReadOnlyStore(self.ports.store))
 
     def _fingerprints(self, job: Job) -> tuple[str, ...]:
         """Of the request on each target of the chain."""
-        question = digest(job.request)
+        question = digest_of(job.request)
         return tuple(fingerprint(question, self._routes[one.target].endpoint) for one in job.candidates)
 
-    def _entry(self, receipt: Receipt, ask: Ask) -> Step:
+    def _log_step(self, receipt: Receipt, ask: Ask) -> StoreChange:
         prompt = ask.prompt if self.settings.privacy.log_prompts else None
-        return request_log.entry(receipt, prompt, self.ports.wall())
+        return request_log.log_step(receipt, prompt, self.ports.wall())
 
-    def _since(self, started: float) -> int:
+    def _milliseconds_since(self, started_at: float) -> int:
         """Milliseconds."""
-        return round((self.ports.monotonic() - started) * 1000)
+        return round((self.ports.monotonic() - started_at) * 1000)
 
-    async def _settled(self, walk: Walk, *entries: Step) -> None:
+    async def _settle(self, chain: FallbackChain, *entries: StoreChange) -> None:
         """Whoever is stopped in the middle of it settles what is left, and what came to light is kept."""
         try:
-            await walk.settle(*entries)
+            await chain.settle(*entries)
         except BaseException:
-            await walk.settle()
+            await chain.settle()
             raise
         finally:
             wall = self.ports.wall()
-            lost = (one for one in walk.notices if isinstance(one, Unsettled))
-            await self._keep([request_log.unsettled(one, self.ports.new_id(), wall) for one in lost])
+            lost = (one for one in chain.notices if isinstance(one, UnsettledCalls))
+            await self._write_steps(
+                [request_log.log_unsettled_step(one, self.ports.new_id(), wall) for one in lost]
+            )
 
-    async def _keep(self, steps: Sequence[Step]) -> None:
+    async def _write_steps(self, steps: Sequence[StoreChange]) -> None:
         if steps:
-            await write(self.ports.keeper, together(steps))
+            await write(self.ports.store, combine(steps))
 
-    def _receipt(self, job: Job, ask: Ask, walk: Walk, found: Found | None, latency_ms: int) -> Receipt:
+    def _build_receipt(
+        self, job: Job, ask: Ask, chain: FallbackChain, found: FoundAnswer | None, latency_ms: int
+    ) -> Receipt:
         blank = Receipt(
             id=job.id,
             feature=job.feature,
-            trail=tuple(walk.trail),
-            cost=total(walk.trail),
+            trail=tuple(chain.trail),
+            cost=sum_cost(chain.trail),
             latency_ms=latency_ms,
             ref=ask.ref,
-            looked=job.terms is not None and job.terms.reads,
+            looked=job.cache_policy is not None and job.cache_policy.can_read,
         )
-        return told_apart(_failed(blank, walk), job.others) if found is None else _answered(blank, job, found)
+        return (
+            add_skipped(_failed_receipt(blank, chain), job.skipped_targets)
+            if found is None
+            else _answered_receipt(blank, job, found)
+        )
 
 
-def _questioned(job: Job) -> Exchange:
-    return completion(job.request, job.expected, stream=job.patience is not None)
+def _codec_of(job: Job) -> Codec:
+    return completion_codec(job.request, job.expected, stream=job.stream_timeouts is not None)
 
 
-def _answered(blank: Receipt, job: Job, found: Found) -> Receipt:
+def _answered_receipt(blank: Receipt, job: Job, found: FoundAnswer) -> Receipt:
     answer = found.answer
     receipt = replace(
         blank,
@@ -290,17 +311,22 @@ def _answered(blank: Receipt, job: Job, found: Found) -> Receipt:
     )
 
 
-def _failed(blank: Receipt, walk: Walk) -> Receipt:
-    if walk.broken is not None:
-        error, half = broken_off(walk.broken.target, walk.broken.outcome), walk.broken.answer
+def _failed_receipt(blank: Receipt, chain: FallbackChain) -> Receipt:
+    if chain.broken_off is not None:
+        error, half = (
+            explain_broken_answer(chain.broken_off.target, chain.broken_off.outcome),
+            chain.broken_off.answer,
+        )
         return replace(blank, error=error, partial=half.text, usage=half.usage)
-    error = failure(
-        walk.trail,
-        deadline_passed=walk.deadline_passed,
-        own_network=walk.own_network,
-        retry_at=walk.retry_at,
+    error = explain_failure(
+        chain.trail,
+        deadline_passed=chain.deadline_passed,
+        own_network=chain.is_own_network_down,
+        retry_at=chain.retry_at,
     )
-    return replace(blank, error=error, retry_at=walk.retry_at if error.code in RETRYABLE else None)
+    return replace(
+        blank, error=error, retry_at=chain.retry_at if error.code in RETRYABLE_EXIT_CODES else None
+    )
 
 
 def _tier(job: Job, candidate: Candidate) -> int:
@@ -317,9 +343,10 @@ def _warnings(job: Job, answer: Completion) -> tuple[str, ...]:
     return (f"the answer was cut at max_tokens ({job.request.max_tokens})",)
 
 
-def _notice(notice: Notice) -> str:
-    cover = notice.cover
-    if isinstance(notice, NearlySpent):
-        share = fraction(notice.spent, cover.limit)
-        return f"budget {cover.label}: ${usd(notice.spent)} of ${usd(cover.limit)} are spent ({share:.0%})"
-    return f"budget {cover.label}: {request_log.told(notice)}"
+def _describe_notice(notice: BudgetNotice) -> str:
+    cover = notice.scope
+    if isinstance(notice, BudgetWarning):
+        share = share_of_limit(notice.spent, cover.limit)
+        spent, limit = format_usd(notice.spent), format_usd(cover.limit)
+        return f"budget {cover.label}: ${spent} of ${limit} are spent ({share:.0%})"
+    return f"budget {cover.label}: {request_log.describe_unsettled(notice)}"

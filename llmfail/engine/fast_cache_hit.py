@@ -7,16 +7,16 @@ for too.
 
 from __future__ import annotations
 
-from llmfail.core.cache.cache_key import digest, fingerprint
+from llmfail.core.cache.cache_key import digest_of, fingerprint
 from llmfail.core.model import Target
 from llmfail.core.receipt import Receipt
 from llmfail.core.request.ask import Ask
 from llmfail.engine.answers.answer_cache import reader_of
 from llmfail.engine.planning.request_builder import (
+    cache_policy_of,
     endpoint_of,
     expectation_of,
     request_of,
-    terms_of,
 )
 from llmfail.engine.ports.ports import Ports, write
 from llmfail.engine.reports import request_log
@@ -24,12 +24,12 @@ from llmfail.settings.schema.settings import Settings
 from llmfail.settings.schema.types import Feature
 
 
-async def at_hand(settings: Settings, ports: Ports, ask: Ask) -> Receipt | None:
+async def find_cached_receipt(settings: Settings, ports: Ports, ask: Ask) -> Receipt | None:
     """None when somebody has to be asked. Raises UsageError for what is not configured."""
     started = ports.monotonic()
-    feature = settings.feature(ask.feature)
-    target = _first(settings, feature, ask)
-    terms = terms_of(settings, feature, ask)
+    feature = settings.find_feature(ask.feature)
+    target = _first_target(settings, feature, ask)
+    terms = cache_policy_of(settings, feature, ask)
     if target is None or terms is None:
         return None
     expected = expectation_of(settings, feature, ask)
@@ -38,7 +38,7 @@ async def at_hand(settings: Settings, ports: Ports, ask: Ask) -> Receipt | None:
         return None
     request = request_of(settings, feature, ask, expected)
     endpoint = endpoint_of(settings.provider_of(target), target.model)
-    found = await reader.fresh([fingerprint(digest(request), endpoint)])
+    found = await reader.find_fresh([fingerprint(digest_of(request), endpoint)])
     if found is None:
         return None
     receipt = Receipt(
@@ -55,11 +55,11 @@ async def at_hand(settings: Settings, ports: Ports, ask: Ask) -> Receipt | None:
         looked=True,
     )
     prompt = ask.prompt if settings.privacy.log_prompts else None
-    await write(ports.keeper, request_log.entry(receipt, prompt, ports.wall()))
+    await write(ports.store, request_log.log_step(receipt, prompt, ports.wall()))
     return receipt
 
 
-def _first(settings: Settings, feature: Feature, ask: Ask) -> Target | None:
+def _first_target(settings: Settings, feature: Feature, ask: Ask) -> Target | None:
     """The target that is asked first, if nothing but the configuration decides on it."""
     if ask.targets:
         for target in ask.targets:

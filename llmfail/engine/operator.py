@@ -10,36 +10,36 @@ from llmfail.core.admission import gate as gates
 from llmfail.core.admission import operator_override
 from llmfail.core.errors import UsageError
 from llmfail.core.model import Target
-from llmfail.core.receipt import PICO
+from llmfail.core.receipt import PICO_PER_DOLLAR
 from llmfail.core.records.counters import (
-    Routing,
-    Tally,
+    AskCounters,
+    CallCounters,
     Thresholds,
-    alerts,
+    find_alerts,
     hour_of,
-    sum_routings,
-    sum_tallies,
+    sum_ask_counters,
+    sum_call_counters,
 )
-from llmfail.core.records.record import Names, Values, recall
+from llmfail.core.records.record import NameSet, Values, load_or_default
 from llmfail.core.reports.status import (
-    Holdings,
     Status,
+    StorageCounts,
     TargetStatus,
-    budget_alerts,
+    find_budget_alerts,
+    find_unanswerable,
     health_of,
-    unanswerable,
 )
 from llmfail.engine.planning.budget_period import day_of, midnight, zone_of
-from llmfail.engine.planning.targets import Routes, first_target, targets_of
+from llmfail.engine.planning.targets import TargetRoutes, first_target, targets_of
 from llmfail.engine.ports.ports import Ports
-from llmfail.engine.reports.budget_status import standing
+from llmfail.engine.reports.budget_status import load_budget_statuses
 from llmfail.engine.reports.request_log import routing_key
-from llmfail.settings.schema.scalars import YEARS
+from llmfail.settings.schema.scalars import LONGEST_DURATION_SECONDS
 from llmfail.settings.schema.settings import Settings
-from llmfail.store.failover import Guarded
+from llmfail.store.failover import FailoverStore
 
 SHOWN_HOURS = 24
-DAY = 86400
+DAY_SECONDS = 86400
 
 
 class Operator:
@@ -47,50 +47,50 @@ class Operator:
 
     def __init__(self, settings: Settings, ports: Ports) -> None:
         self._settings = settings
-        self._routes = Routes(settings, ports.catalogue)
+        self._routes = TargetRoutes(settings, ports.catalogue)
         self._ports = ports
 
-    async def status(self, store: Guarded, holdings: Holdings) -> Status:
+    async def status(self, store: FailoverStore, storage: StorageCounts) -> Status:
         """Everything about the last 24 hours, as far as the store can tell."""
-        targets = await self._targets()
+        targets = await self._list_targets()
         wall = self._ports.wall()
         hours = range(hour_of(wall) - SHOWN_HOURS, hour_of(wall) + 1)
-        keys = [key for target in targets for key in self._keys(target, hours)]
-        values, now = await self._ports.keeper.read([*keys, *map(routing_key, hours)])
-        routing = sum_routings(recall(values[routing_key(hour)], Routing) for hour in hours)
-        shown = [self._target(target, hours, wall, values, now) for target in targets]
+        keys = [key for target in targets for key in self._record_keys(target, hours)]
+        values, now = await self._ports.store.read([*keys, *map(routing_key, hours)])
+        routing = sum_ask_counters(load_or_default(values[routing_key(hour)], AskCounters) for hour in hours)
+        shown = [self._target_status(target, hours, wall, values, now) for target in targets]
         features = {
             name: [entry.target for entry in targets_of(self._settings, feature)]
             for name, feature in self._settings.features.items()
         }
-        spent = sum(one.tally.cost for one in shown) / float(PICO)
-        budgets = await standing(self._settings, self._ports.keeper, wall)
-        raised = (*alerts(routing, spent, self._thresholds()), *budget_alerts(budgets))
-        without = unanswerable(shown, features)
+        spent = sum(one.counters.cost for one in shown) / float(PICO_PER_DOLLAR)
+        budgets = await load_budget_statuses(self._settings, self._ports.store, wall)
+        raised = (*find_alerts(routing, spent, self._thresholds()), *find_budget_alerts(budgets))
+        without = find_unanswerable(shown, features)
         return Status(
-            health=health_of(shown, raised, without, readable=not store.down),
+            health=health_of(shown, raised, without, readable=not store.is_down),
             targets=tuple(shown),
-            routing=routing,
+            counters=routing,
             alerts=raised,
-            without_target=without,
+            unanswerable=without,
             store=store.name,
-            readable=not store.down,
+            readable=not store.is_down,
             budgets=budgets,
             prices_as_of=self._routes.prices.as_of,
-            holdings=holdings,
+            storage=storage,
         )
 
     async def reset(self, name: str | None) -> tuple[str, ...]:
         """Close the circuits and re-enable the credentials of a provider, a target, or (None) all; returns
         the names of what there was to reset. Raises UsageError for an unknown name.
         """
-        targets = await self._targets()
-        named = targets if name is None else self._matching(targets, name)
+        targets = await self._list_targets()
+        named = targets if name is None else self._match_targets(targets, name)
         providers = [one for one in self._settings.providers if name in {None, one}]
-        changed = [one for one in providers if await self._release(one)]
+        changed = [one for one in providers if await self._release_provider(one)]
         for target in named:
             gate = self._routes[target].gate
-            if await self._ports.keeper.update(gate.keys, partial(operator_override.reset, gate)):
+            if await self._ports.store.update(gate.keys, partial(operator_override.reset, gate)):
                 changed.append(str(target))
         return tuple(changed)
 
@@ -98,70 +98,86 @@ class Operator:
         """Hold a provider (all its targets, whichever they are) or one target open for so long, or (None)
         until ``reset``; returns the name. Raises UsageError for an unknown name and for a time that is none.
         """
-        if seconds is not None and not 0 < seconds <= YEARS:
-            raise UsageError(f"a hold lasts from above 0 to {YEARS / DAY:g} days, got {seconds:g} seconds")
+        if seconds is not None and not 0 < seconds <= LONGEST_DURATION_SECONDS:
+            raise UsageError(
+                f"a circuit is held open for up to {LONGEST_DURATION_SECONDS / DAY_SECONDS:g} days, "
+                f"got {seconds:g} seconds"
+            )
         if name in self._settings.providers:
-            key = gates.hold_key(name)
-            await self._ports.keeper.update([key], partial(operator_override.hold_provider, key, seconds))
+            key = gates.provider_override_key(name)
+            await self._ports.store.update(
+                [key], partial(operator_override.force_open_provider, key, seconds)
+            )
             return (name,)
-        (target,) = self._matching((), name)
+        (target,) = self._match_targets((), name)
         gate = self._routes[target].gate
-        await self._ports.keeper.update(
-            [*gate.keys, gates.TARGETS], partial(operator_override.trip, gate, seconds)
+        await self._ports.store.update(
+            [*gate.keys, gates.KNOWN_TARGETS_KEY], partial(operator_override.trip, gate, seconds)
         )
         return (str(target),)
 
-    def probed(self, name: str | None) -> tuple[Target, ...]:
+    def probe_targets(self, name: str | None) -> tuple[Target, ...]:
         """Whom ``probe`` asks: the target, the provider's targets, or one of each provider with a key."""
         if name is not None:
-            return self._matching(self._settings.targets(), name)
-        ready = [name for name, provider in self._settings.providers.items() if provider.missing_key is None]
+            return self._match_targets(self._settings.list_targets(), name)
+        ready = [
+            name
+            for name, provider in self._settings.providers.items()
+            if provider.missing_credential_hint is None
+        ]
         firsts = (first_target(self._settings, provider) for provider in ready)
         return tuple(target for target in firsts if target is not None)
 
-    async def _release(self, provider: str) -> bool:
-        key = gates.hold_key(provider)
-        return await self._ports.keeper.update([key], partial(operator_override.release_provider, key))
+    async def _release_provider(self, provider: str) -> bool:
+        key = gates.provider_override_key(provider)
+        return await self._ports.store.update([key], partial(operator_override.reset_provider, key))
 
-    async def _targets(self) -> tuple[Target, ...]:
+    async def _list_targets(self) -> tuple[Target, ...]:
         """What the configuration names, and what was called although it does not name it."""
-        values, _ = await self._ports.keeper.read([gates.TARGETS])
-        named = self._settings.targets()
-        called = filter(None, map(_stored, sorted(recall(values[gates.TARGETS], Names).names)))
+        values, _ = await self._ports.store.read([gates.KNOWN_TARGETS_KEY])
+        named = self._settings.list_targets()
+        called = filter(
+            None, map(_parse_stored, sorted(load_or_default(values[gates.KNOWN_TARGETS_KEY], NameSet).names))
+        )
         others = (one for one in called if one not in named and one.provider in self._settings.providers)
         return (*named, *others)
 
-    def _matching(self, targets: Sequence[Target], name: str) -> tuple[Target, ...]:
+    def _match_targets(self, targets: Sequence[Target], name: str) -> tuple[Target, ...]:
         found = tuple(target for target in targets if name in (target.provider, str(target)))
         if found:
             return found
         provider, _, model = name.partition("/")
         if provider not in self._settings.providers:
-            raise UsageError(f"no provider or target is called {name!r}{self._meant(targets, name)}")
+            raise UsageError(f"no provider or target is called {name!r}{self._suggest(targets, name)}")
         try:
             return (Target.parse(name),) if model else ()
         except ValueError as error:
             raise UsageError(str(error)) from None
 
-    def _meant(self, targets: Iterable[Target], name: str) -> str:
+    def _suggest(self, targets: Iterable[Target], name: str) -> str:
         names = [*self._settings.providers, *map(str, targets)]
         near = difflib.get_close_matches(name, names, 1)
         return f"; did you mean {near[0]}?" if near else f"; there are {', '.join(self._settings.providers)}"
 
-    def _keys(self, target: Target, hours: range) -> list[str]:
-        return [*self._routes[target].gate.keys, *(gates.tally_key(target, hour) for hour in hours)]
+    def _record_keys(self, target: Target, hours: range) -> list[str]:
+        return [*self._routes[target].gate.keys, *(gates.call_counters_key(target, hour) for hour in hours)]
 
-    def _target(self, target: Target, hours: range, wall: float, values: Values, now: float) -> TargetStatus:
+    def _target_status(
+        self, target: Target, hours: range, wall: float, values: Values, now: float
+    ) -> TargetStatus:
         route = self._routes[target]
-        tallies = {hour: recall(values[gates.tally_key(target, hour)], Tally) for hour in hours}
+        tallies = {
+            hour: load_or_default(values[gates.call_counters_key(target, hour)], CallCounters)
+            for hour in hours
+        }
         zone = zone_of(self._settings.timezone)
         morning = hour_of(midnight(day_of(wall, zone), zone))
-        today = sum_tallies(tally for hour, tally in tallies.items() if hour >= morning)
+        today = sum_call_counters(tally for hour, tally in tallies.items() if hour >= morning)
         return TargetStatus(
             target=target,
-            look=gates.look(route.gate, values, now),
+            gate_view=gates.view(route.gate, values, now),
             failure_threshold=route.gate.rules.failure_threshold,
-            tally=sum_tallies(tallies.values()),
+            counters=sum_call_counters(tallies.values()),
             spent_today=None if today.unpriced and not today.cost else today.cost,
             missing_key=route.missing_key,
         )
@@ -177,7 +193,7 @@ class Operator:
         )
 
 
-def _stored(name: str) -> Target | None:
+def _parse_stored(name: str) -> Target | None:
     """None for a name that was damaged in the store."""
     try:
         return Target.parse(name)

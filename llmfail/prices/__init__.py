@@ -4,6 +4,6 @@ The data is generated from the package genai-prices (MIT) and litellm's table of
 which is needed to read it; ``refresh`` makes a newer one.
 """
 
-from llmfail.prices.catalogue_file import REFRESHED, Catalogue, Found
+from llmfail.prices.catalogue_file import REFRESHED_DIRECTORY, Catalogue, CatalogueMatch
 
-__all__ = ["REFRESHED", "Catalogue", "Found"]
+__all__ = ["REFRESHED_DIRECTORY", "Catalogue", "CatalogueMatch"]

@@ -18,22 +18,22 @@ from msgspec.structs import replace
 
 from llmfail.core.pricing.catalogue import (
     PROVIDERS,
-    Entry,
-    Facts,
-    Listing,
-    spellings,
+    CatalogueModel,
+    ModelFacts,
+    PriceList,
+    candidate_names,
 )
 
 T = TypeVar("T")
 
-PACKAGED = Path(__file__).parent.parent / "data" / "prices"
-REFRESHED = "prices"
+PACKAGED_DIRECTORY = Path(__file__).parent.parent / "data" / "prices"
+REFRESHED_DIRECTORY = "prices"
 """Where a refreshed directory of lists is, in the state directory."""
-INDEX = "index.json"
-DAMAGE = (OSError, MsgspecError, IndexError, re.error)
+INDEX_FILE = "index.json"
+DAMAGE_ERRORS = (OSError, MsgspecError, IndexError, re.error)
 
 
-class Index(Struct, frozen=True):
+class CatalogueIndex(Struct, frozen=True):
     """What a directory of lists holds: the day of its prices, what it was made from, and its providers."""
 
     as_of: date
@@ -41,12 +41,12 @@ class Index(Struct, frozen=True):
     providers: tuple[str, ...]
 
 
-class Found(Struct, frozen=True):
+class CatalogueMatch(Struct, frozen=True):
     """A model in the list of a provider, which may be another than the one that was ``asked``."""
 
-    asked: str
+    asked_provider: str
     provider: str
-    entry: Entry
+    entry: CatalogueModel
     as_of: date
 
 
@@ -58,75 +58,80 @@ class Catalogue:
     ) -> None:
         self._refreshed = refreshed
         self._warn = warn
-        self._index: Index | None = None
-        self._listings: dict[str, Listing | None] = {}
+        self._index: CatalogueIndex | None = None
+        self._loaded_lists: dict[str, PriceList | None] = {}
 
     @property
-    def index(self) -> Index:
+    def index(self) -> CatalogueIndex:
         """Of the directory that counts."""
-        return self._undamaged(self._read_index)
+        return self._retry_with_packaged(self._read_index)
 
     @property
     def as_of(self) -> date:
         return self.index.as_of
 
-    def find(self, provider: str, model: str) -> Found | None:
+    def find(self, provider: str, model: str) -> CatalogueMatch | None:
         """The model that a name means at a provider of the catalogue."""
-        return self._undamaged(lambda: self._find(provider, model))
+        return self._retry_with_packaged(lambda: self._find(provider, model))
 
-    def facts(self, provider: str, model: str) -> Facts:
+    def find_facts(self, provider: str, model: str) -> ModelFacts:
         """What is known of a name, else of the model that it means."""
-        return self._undamaged(lambda: self._facts(provider, model))
+        return self._retry_with_packaged(lambda: self._find_facts(provider, model))
 
-    def _facts(self, provider: str, model: str) -> Facts:
+    def _find_facts(self, provider: str, model: str) -> ModelFacts:
         found = self._find(provider, model)
-        names = [*spellings(model.replace("@", "-"), provider), *([found.entry.id] if found else [])]
+        names = [*candidate_names(model.replace("@", "-"), provider), *([found.entry.id] if found else [])]
         known = (
-            shelf.facts[name] for name in names for shelf in self._shelves(provider) if name in shelf.facts
+            shelf.facts[name]
+            for name in names
+            for shelf in self._price_lists(provider)
+            if name in shelf.facts
         )
-        facts = next(known, Facts())
+        facts = next(known, ModelFacts())
         if facts.context is None and found is not None:
             return replace(facts, context=found.entry.context)
         return facts
 
-    def _find(self, provider: str, model: str) -> Found | None:
-        for name in spellings(model, provider):
-            for shelf in self._shelves(provider):
-                place = shelf.place(name)
+    def _find(self, provider: str, model: str) -> CatalogueMatch | None:
+        for name in candidate_names(model, provider):
+            for shelf in self._price_lists(provider):
+                place = shelf.find_index(name)
                 if place is not None:
-                    return Found(provider, shelf.provider, _ENTRY.decode(shelf.models[place]), shelf.as_of)
+                    return CatalogueMatch(
+                        provider, shelf.provider, _ENTRY_DECODER.decode(shelf.models[place]), shelf.as_of
+                    )
         return None
 
-    def _shelves(self, provider: str) -> Iterator[Listing]:
+    def _price_lists(self, provider: str) -> Iterator[PriceList]:
         """The listing of a provider, then of those whose models it serves too."""
-        listing = self._listing(provider)
+        listing = self._load_price_list(provider)
         if listing is not None:
             yield listing
-            yield from filter(None, map(self._listing, listing.also))
+            yield from filter(None, map(self._load_price_list, listing.also))
 
-    def _listing(self, provider: str) -> Listing | None:
+    def _load_price_list(self, provider: str) -> PriceList | None:
         if provider not in PROVIDERS:
             return None
-        if provider not in self._listings:
+        if provider not in self._loaded_lists:
             refreshed = self._refreshed if provider in self._read_index().providers else None
-            self._listings[provider] = read(refreshed or PACKAGED, provider)
-        return self._listings[provider]
+            self._loaded_lists[provider] = read_price_list(refreshed or PACKAGED_DIRECTORY, provider)
+        return self._loaded_lists[provider]
 
-    def _read_index(self) -> Index:
+    def _read_index(self) -> CatalogueIndex:
         """``_refreshed`` is None when it does not count."""
         if self._index is None:
-            packaged = _INDEX.decode((PACKAGED / INDEX).read_bytes())
-            refreshed = None if self._refreshed is None else _index_of(self._refreshed)
+            packaged = _INDEX_DECODER.decode((PACKAGED_DIRECTORY / INDEX_FILE).read_bytes())
+            refreshed = None if self._refreshed is None else _read_index_file(self._refreshed)
             if refreshed is None or refreshed.as_of <= packaged.as_of:
                 self._refreshed, refreshed = None, packaged
             self._index = refreshed
         return self._index
 
-    def _undamaged(self, look: Callable[[], T]) -> T:
+    def _retry_with_packaged(self, lookup: Callable[[], T]) -> T:
         """Once something refreshed is found to be damaged, nothing of it counts any more."""
         try:
-            return look()
-        except DAMAGE as error:
+            return lookup()
+        except DAMAGE_ERRORS as error:
             if self._refreshed is None:
                 raise
             self._warn(
@@ -134,22 +139,22 @@ class Catalogue:
                 f"({error}); `llmfail prices refresh` mends them"
             )
             self._refreshed, self._index = None, None
-            self._listings.clear()
-            return look()
+            self._loaded_lists.clear()
+            return lookup()
 
 
-def read(directory: Path, provider: str) -> Listing:
+def read_price_list(directory: Path, provider: str) -> PriceList:
     """Raises OSError, or MsgspecError for what is no listing."""
-    return _LISTING.decode((directory / f"{provider}.json").read_bytes())
+    return _PRICE_LIST_DECODER.decode((directory / f"{provider}.json").read_bytes())
 
 
-def _index_of(directory: Path) -> Index | None:
+def _read_index_file(directory: Path) -> CatalogueIndex | None:
     try:
-        return _INDEX.decode((directory / INDEX).read_bytes())
+        return _INDEX_DECODER.decode((directory / INDEX_FILE).read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         return None
 
 
-_INDEX = Decoder(Index)
-_LISTING = Decoder(Listing)
-_ENTRY = Decoder(Entry)
+_INDEX_DECODER = Decoder(CatalogueIndex)
+_PRICE_LIST_DECODER = Decoder(PriceList)
+_ENTRY_DECODER = Decoder(CatalogueModel)

@@ -10,11 +10,11 @@ from typing import Any
 from msgspec import Raw
 from msgspec.json import encode
 
-from llmfail.core.pricing.catalogue import Entry, Facts, Listing
-from llmfail.core.pricing.price import Listed, Rate, pico
+from llmfail.core.pricing.catalogue import CatalogueModel, ModelFacts, PriceList
+from llmfail.core.pricing.price import PricePeriod, Rate, to_pico
 
-Table = Mapping[str, Mapping[str, Any]]
-_PROVIDERS = {
+LitellmTable = Mapping[str, Mapping[str, Any]]
+_PROVIDER_PREFIXES = {
     "vertex_ai-language-models": ("google", ""),
     "gemini": ("google", "gemini/"),
     "anthropic": ("anthropic", ""),
@@ -39,62 +39,68 @@ _PROVIDERS = {
     "meta": ("meta", "meta/"),
 }
 """litellm's name of a provider: ours, and what its models' names begin with there. Later ones win."""
-_TEXT = {"chat", "completion", "responses", "embedding"}
+_TEXT_MODES = {"chat", "completion", "responses", "embedding"}
 
 
-def facts_of(table: Table, ends: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Facts]]:
-    """``ends`` are the retirements that are known better: by provider and name, ``on`` and ``then``."""
-    found: dict[str, dict[str, Facts]] = {}
-    for theirs, (ours, prefix) in _PROVIDERS.items():
+def facts_of(
+    table: LitellmTable, retirements: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, ModelFacts]]:
+    """``retirements`` are the retirements that are known better: by provider and name, ``on`` and
+    ``then``.
+    """
+    found: dict[str, dict[str, ModelFacts]] = {}
+    for theirs, (ours, prefix) in _PROVIDER_PREFIXES.items():
         for name, model in table.items():
             if model.get("litellm_provider") == theirs and name.startswith(prefix):
-                facts = _facts(model, dated=theirs != "vertex_ai-language-models")
-                if model.get("mode") in _TEXT and facts != Facts():
+                facts = _build_facts(model, has_end_date=theirs != "vertex_ai-language-models")
+                if model.get("mode") in _TEXT_MODES and facts != ModelFacts():
                     found.setdefault(ours, {})[name.removeprefix(prefix).lower()] = facts
-    for provider, names in ends.items():
+    for provider, names in retirements.items():
         known = found.setdefault(provider, {})
         for name, end in names.items():
-            before = known.get(name, Facts())
+            before = known.get(name, ModelFacts())
             on = date.fromisoformat(end["on"])
-            known[name] = Facts(before.context, before.max_output, on, end.get("then", ""))
+            known[name] = ModelFacts(before.context, before.max_output, on, end.get("then", ""))
     return {provider: dict(sorted(names.items())) for provider, names in sorted(found.items())}
 
 
-def ai21(table: Table, facts: Mapping[str, Facts], as_of: date) -> Listing:
+def build_ai21_price_list(table: LitellmTable, facts: Mapping[str, ModelFacts], as_of: date) -> PriceList:
     models = {
         name: model
         for name, model in table.items()
         if model.get("litellm_provider") == "ai21" and "output_cost_per_token" in model
     }
-    return Listing(
+    return PriceList(
         provider="ai21",
         as_of=as_of,
         also=(),
         names={name: place for place, name in enumerate(models)},
         rules=(),
-        models=tuple(Raw(encode(_entry(name, model))) for name, model in models.items()),
+        models=tuple(Raw(encode(_build_entry(name, model))) for name, model in models.items()),
         facts=facts,
     )
 
 
-def _facts(model: Mapping[str, Any], *, dated: bool) -> Facts:
+def _build_facts(model: Mapping[str, Any], *, has_end_date: bool) -> ModelFacts:
     """Vertex ends models on days of its own."""
-    day = model.get("deprecation_date") if dated else None
-    return Facts(
-        _count(model.get("max_input_tokens")),
-        _count(model.get("max_output_tokens")),
+    day = model.get("deprecation_date") if has_end_date else None
+    return ModelFacts(
+        _positive_or_none(model.get("max_input_tokens")),
+        _positive_or_none(model.get("max_output_tokens")),
         None if day is None else date.fromisoformat(day),
     )
 
 
-def _count(value: object) -> int | None:
+def _positive_or_none(value: object) -> int | None:
     return value if isinstance(value, int) and value > 0 else None
 
 
-def _entry(name: str, model: Mapping[str, Any]) -> Entry:
-    price = Listed(input=_rate(model["input_cost_per_token"]), output=_rate(model["output_cost_per_token"]))
-    return Entry(id=name, periods=(price,))
+def _build_entry(name: str, model: Mapping[str, Any]) -> CatalogueModel:
+    price = PricePeriod(
+        input=_build_rate(model["input_cost_per_token"]), output=_build_rate(model["output_cost_per_token"])
+    )
+    return CatalogueModel(id=name, periods=(price,))
 
 
-def _rate(usd_per_token: float) -> Rate:
-    return Rate(pico(Decimal(str(usd_per_token)) * 1_000_000))
+def _build_rate(usd_per_token: float) -> Rate:
+    return Rate(to_pico(Decimal(str(usd_per_token)) * 1_000_000))

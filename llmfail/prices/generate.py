@@ -20,13 +20,13 @@ from msgspec.structs import replace
 
 from llmfail.core.pricing.catalogue import (
     PROVIDERS,
-    Clause,
-    Entry,
-    Facts,
-    Listing,
-    Rule,
+    CatalogueModel,
+    MatchRule,
+    ModelFacts,
+    NameCondition,
+    PriceList,
 )
-from llmfail.core.pricing.price import Listed, Rate, pico
+from llmfail.core.pricing.price import PricePeriod, Rate, to_pico
 
 if TYPE_CHECKING:
     from datetime import time
@@ -46,118 +46,131 @@ if TYPE_CHECKING:
 
 PICO_PER_REQUEST = 1_000_000_000
 """Pico-dollars per request for one dollar per thousand requests."""
-REGIONAL = 10
+CLAUDE_REGIONAL_PERCENT = 10
 """Per cent that Claude costs more on Vertex outside its global endpoint, from version 4.5 on."""
-_KEYS = {
+_RATE_NAMES = {
     "input_mtok": "input",
     "output_mtok": "output",
     "cache_read_mtok": "cached_input",
     "cache_write_mtok": "cache_write",
     "cache_write_1h_mtok": "cache_write_1h",
 }
-_BESIDES = re.compile(r"(input|cache)_(audio|image|video)_(read_|write_)?mtok|(web|storage)_searches_kcount")
+_IGNORED_PRICE_KEY = re.compile(
+    r"(input|cache)_(audio|image|video)_(read_|write_)?mtok|(web|storage)_searches_kcount"
+)
 """What a text model may be paid for that no call of ours has."""
-_CONTEXTS = {"service_tier", "processing", "speed"}
+_VARIANT_CONTEXTS = {"service_tier", "processing", "speed"}
 """What a variant may depend on."""
-_CLAUDES = {"anthropic", "google"}
-_CLAUDE = re.compile(r"claude-(?:[a-z]+-)?v?(\d+)(?:-(\d{1,2})(?!\d))?")
-_LITERAL = re.compile(r"\^((?:[a-z0-9@/: -]|\\[.\-/])*)(?![*?+{])")
+_CLAUDE_PROVIDERS = {"anthropic", "google"}
+_CLAUDE_NAME = re.compile(r"claude-(?:[a-z]+-)?v?(\d+)(?:-(\d{1,2})(?!\d))?")
+_LITERAL_PREFIX = re.compile(r"\^((?:[a-z0-9@/: -]|\\[.\-/])*)(?![*?+{])")
 
 _encoder = Encoder()
 
 
-def listings(
-    providers: Iterable[Provider], facts: Mapping[str, Mapping[str, Facts]], as_of: date
-) -> Iterator[Listing]:
+def build_price_lists(
+    providers: Iterable[Provider], facts: Mapping[str, Mapping[str, ModelFacts]], as_of: date
+) -> Iterator[PriceList]:
     """Those of the providers that are kept. ``facts`` are by provider and name."""
     for provider in providers:
         if provider.id in PROVIDERS:
-            yield _listing(provider, facts.get(provider.id, {}), as_of)
+            yield _build_price_list(provider, facts.get(provider.id, {}), as_of)
 
 
-def newest(providers: Iterable[Provider], today: date) -> date:
+def find_newest_start_date(providers: Iterable[Provider], today: date) -> date:
     """The newest day, up to today, from which a price holds: the list is as new as that at least."""
-    days = (_since(one) for provider in providers for model in provider.models for one in _conditional(model))
+    days = (
+        _start_date_of(one)
+        for provider in providers
+        for model in provider.models
+        for one in _list_price_periods(model)
+    )
     return max(day for day in days if day is not None and day <= today)
 
 
-def _since(conditional: ConditionalPrice | _Always) -> date | None:
+def _start_date_of(conditional: ConditionalPrice | _UnconditionalPrice) -> date | None:
     return getattr(conditional.constraint, "start_date", None)
 
 
-def _listing(provider: Provider, facts: Mapping[str, Facts], as_of: date) -> Listing:
+def _build_price_list(provider: Provider, facts: Mapping[str, ModelFacts], as_of: date) -> PriceList:
     names: dict[str, int] = {}
     rules = []
     for place, model in enumerate(provider.models):
-        for clauses in alternatives(model.match):
+        for clauses in split_alternatives(model.match):
             if len(clauses) == 1 and clauses[0].kind == "equals":
                 names.setdefault(clauses[0].text, place)
             else:
-                rules.append(Rule(place, clauses))
-    listing = Listing(
+                rules.append(MatchRule(place, clauses))
+    listing = PriceList(
         provider=provider.id,
         as_of=as_of,
         also=tuple(one for one in provider.fallback_model_providers or () if one in PROVIDERS),
         names=names,
         rules=tuple(rules),
-        models=tuple(Raw(_encoder.encode(entry(model, provider.id))) for model in provider.models),
+        models=tuple(Raw(_encoder.encode(build_entry(model, provider.id))) for model in provider.models),
         facts={},
     )
-    return replace(listing, facts={name: one for name, one in facts.items() if _matters(listing, name, one)})
+    return replace(
+        listing, facts={name: one for name, one in facts.items() if _is_relevant(listing, name, one)}
+    )
 
 
-def _matters(listing: Listing, name: str, facts: Facts) -> bool:
+def _is_relevant(price_list: PriceList, name: str, facts: ModelFacts) -> bool:
     """Of what is not listed, only its end."""
-    return facts.retires is not None or listing.place(name) is not None
+    return facts.retires is not None or price_list.find_index(name) is not None
 
 
-def alternatives(clause: MatchLogic) -> Iterator[tuple[Clause, ...]]:
+def split_alternatives(clause: MatchLogic) -> Iterator[tuple[NameCondition, ...]]:
     """What is matched as alternatives, each of which holds when all of its clauses do."""
     ((kind, content),) = vars(clause).items()
     match kind:
         case "or_":
             for one in content:
-                yield from alternatives(one)
+                yield from split_alternatives(one)
         case "and_":
-            for parts in product(*(tuple(alternatives(one)) for one in content)):
+            for parts in product(*(tuple(split_alternatives(one)) for one in content)):
                 yield tuple(one for part in parts for one in part)
         case "regex":
-            yield _expression(content)
+            yield _build_regex_conditions(content)
         case "equals" | "starts_with" | "ends_with" | "contains":
-            yield (Clause(kind, content.lower()),)
+            yield (NameCondition(kind, content.lower()),)
         case _:
             raise ValueError(f"a clause of an unknown kind: {kind}")
 
 
-def _expression(pattern: str) -> tuple[Clause, ...]:
+def _build_regex_conditions(pattern: str) -> tuple[NameCondition, ...]:
     """What it begins with is looked at first: few expressions are ever compiled."""
     re.compile(pattern)
-    literal = _LITERAL.match(pattern)
+    literal = _LITERAL_PREFIX.match(pattern)
     beginning = literal[1].replace("\\", "") if literal and "|" not in pattern else ""
-    expression = Clause("regex", pattern)
-    return (Clause("starts_with", beginning), expression) if beginning else (expression,)
+    expression = NameCondition("regex", pattern)
+    return (NameCondition("starts_with", beginning), expression) if beginning else (expression,)
 
 
-def entry(model: ModelInfo, provider: str) -> Entry:
-    if not _is_text(model):
-        return Entry(id=model.id, context=model.context_window)
-    return Entry(
+def build_entry(model: ModelInfo, provider: str) -> CatalogueModel:
+    if not _is_priced_by_text_tokens(model):
+        return CatalogueModel(id=model.id, context=model.context_window)
+    return CatalogueModel(
         id=model.id,
-        periods=tuple(_listed(one.prices, one.constraint, free=True) for one in _conditional(model)),
-        variants=tuple(_variants(model)),
-        regional=REGIONAL if provider in _CLAUDES and _version(model.id) >= (4, 5) else 0,
+        periods=tuple(
+            _build_price_period(one.prices, one.constraint, free=True) for one in _list_price_periods(model)
+        ),
+        variants=tuple(_build_variants(model)),
+        regional=CLAUDE_REGIONAL_PERCENT
+        if provider in _CLAUDE_PROVIDERS and _parse_claude_version(model.id) >= (4, 5)
+        else 0,
         context=model.context_window,
     )
 
 
-def _conditional(model: ModelInfo) -> Sequence[ConditionalPrice | _Always]:
+def _list_price_periods(model: ModelInfo) -> Sequence[ConditionalPrice | _UnconditionalPrice]:
     """The periods of a model; one that is always the same has one."""
     if isinstance(model.prices, list):
         return model.prices
-    return [_Always(model.prices)]
+    return [_UnconditionalPrice(model.prices)]
 
 
-class _Always:
+class _UnconditionalPrice:
     """As a ConditionalPrice without a condition."""
 
     constraint = None
@@ -166,65 +179,65 @@ class _Always:
         self.prices = prices
 
 
-def _is_text(model: ModelInfo) -> bool:
-    periods = [_written(one.prices) for one in _conditional(model)]
-    known = {*_KEYS, "requests_kcount"}
+def _is_priced_by_text_tokens(model: ModelInfo) -> bool:
+    periods = [_keep_given_prices(one.prices) for one in _list_price_periods(model)]
+    known = {*_RATE_NAMES, "requests_kcount"}
     return bool(periods) and all(
-        "input_mtok" in keys and all(key in known or _BESIDES.fullmatch(key) for key in keys)
+        "input_mtok" in keys and all(key in known or _IGNORED_PRICE_KEY.fullmatch(key) for key in keys)
         for keys in periods
     )
 
 
-def _variants(model: ModelInfo) -> Iterator[Listed]:
+def _build_variants(model: ModelInfo) -> Iterator[PricePeriod]:
     """Those by one of the contexts that a provider reports; a variant without prices is no other."""
     for variant in model.price_variants or ():
         ((context, value), *others) = variant.when.items()
-        listed = _listed(variant.prices, variant.constraint, value)
-        if context in _CONTEXTS and not others and listed.rates:
+        listed = _build_price_period(variant.prices, variant.constraint, value)
+        if context in _VARIANT_CONTEXTS and not others and listed.rates:
             yield listed
 
 
-def _listed(
+def _build_price_period(
     prices: ModelPrice, constraint: Constraint, variant: str | None = None, *, free: bool = False
-) -> Listed:
+) -> PricePeriod:
     """``free``: output without a price costs nothing, as that of an embedding."""
-    written = _written(prices)
-    rates = {name: _rate(written[key]) for key, name in _KEYS.items() if key in written}
+    written = _keep_given_prices(prices)
+    rates = {name: _build_rate(written[key]) for key, name in _RATE_NAMES.items() if key in written}
     if free:
         rates.setdefault("output", Rate(0))
     fee = written.get("requests_kcount")
-    return Listed(
+    return PricePeriod(
         since=getattr(constraint, "start_date", None),
-        hours=_hours(constraint),
+        hours=_hours_of_day(constraint),
         variant=variant,
         request=None if fee is None else int(Decimal(fee) * PICO_PER_REQUEST),
         **rates,
     )
 
 
-def _written(prices: ModelPrice) -> dict[str, Any]:
+def _keep_given_prices(prices: ModelPrice) -> dict[str, Any]:
     return {key: value for key, value in vars(prices).items() if value is not None}
 
 
-def _rate(value: Decimal | TieredPrices) -> Rate:
+def _build_rate(value: Decimal | TieredPrices) -> Rate:
     if isinstance(value, Decimal):
-        return Rate(pico(value))
-    return Rate(pico(value.base), tuple((tier.start, pico(tier.price)) for tier in value.tiers))
+        return Rate(to_pico(value))
+    return Rate(to_pico(value.base), tuple((tier.start, to_pico(tier.price)) for tier in value.tiers))
 
 
-def _hours(constraint: Constraint) -> tuple[int, int] | None:
+def _hours_of_day(constraint: Constraint) -> tuple[int, int] | None:
     start, end = getattr(constraint, "start_time", None), getattr(constraint, "end_time", None)
-    return None if start is None or end is None else (_second(start), _second(end))
+    return None if start is None or end is None else (_second_of_day(start), _second_of_day(end))
 
 
-def _second(at: time) -> int:
+def _second_of_day(moment: time) -> int:
     """Of the day in UTC."""
-    offset = at.utcoffset()
+    offset = moment.utcoffset()
     ahead = 0 if offset is None else round(offset.total_seconds())
-    return int(at.hour * 3600 + at.minute * 60 + at.second - ahead) % 86400
+    return int(moment.hour * 3600 + moment.minute * 60 + moment.second - ahead) % 86400
 
 
-def _version(model: str) -> tuple[int, int]:
+def _parse_claude_version(model: str) -> tuple[int, int]:
     """Of a Claude; (0, 0) for anything else."""
-    found = _CLAUDE.match(model)
+    found = _CLAUDE_NAME.match(model)
     return (int(found[1]), int(found[2] or 0)) if found else (0, 0)

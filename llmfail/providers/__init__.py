@@ -12,7 +12,7 @@ from llmfail.core.classification.body import Payload
 from llmfail.core.model import Api, Call, Completion, Embedding, Endpoint, Request
 
 if TYPE_CHECKING:
-    from llmfail.providers.stream import Stream
+    from llmfail.providers.stream import StreamDecoder
 
 
 class WireFormat(Protocol):
@@ -46,12 +46,12 @@ class WireFormat(Protocol):
         """Raises MalformedReply."""
         ...
 
-    def events(self) -> Stream:
+    def make_stream_decoder(self) -> StreamDecoder:
         """A decoder for the body of one reply to a call with ``stream=True``."""
         ...
 
 
-def wire_format(api: Api) -> WireFormat:
+def load_wire_format(api: Api) -> WireFormat:
     match api:
         case "anthropic":
             from llmfail.providers import anthropic

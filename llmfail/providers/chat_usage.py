@@ -13,67 +13,74 @@ from math import isfinite
 from typing import Any
 
 from llmfail.core.model import Usage
-from llmfail.core.receipt import PICO
+from llmfail.core.receipt import PICO_PER_DOLLAR
 from llmfail.providers.decoding import (
-    counts,
-    mapping,
-    part,
-    text,
-    usage_of,
-    whole,
+    as_clean_text,
+    as_mapping,
+    as_token_count,
+    read_counts,
+    read_partial_count,
+    read_usage,
 )
 
-_COUNTS = ("prompt_tokens", "completion_tokens")
-_VARIANTS = {"flex": "flex", "priority": "priority", "fast": "priority", "batch": "batch"}
+_COUNT_KEYS = ("prompt_tokens", "completion_tokens")
+_PRICE_VARIANTS = {"flex": "flex", "priority": "priority", "fast": "priority", "batch": "batch"}
 """By ``service_tier``; every other is the usual price."""
-_CACHED = ("prompt_cache_hit_tokens", "cached_tokens")
+_CACHED_KEYS = ("prompt_cache_hit_tokens", "cached_tokens")
 """Where DeepSeek and Together tell what was cached."""
-_HIGHEST_COST = 1000
+_MAX_COST_DOLLARS = 1000
 """In dollars. Below it a double holds every pico-dollar of the JSON text."""
 
 
-def chat_usage(reply: Mapping[str, Any]) -> Usage | None:
+def decode_chat_usage(reply: Mapping[str, Any]) -> Usage | None:
     """An embedding has no completion; half the usage of an answer is none."""
-    needed = _COUNTS if "choices" in reply else _COUNTS[:1]
-    return usage_of(reply.get("usage"), partial(_usage, text(reply.get("service_tier")), needed))
-
-
-def insured(reply: Mapping[str, Any], usage: Usage | None) -> bool:
-    """OpenRouter, which alone tells a cost, charges nothing for an answer without output and end."""
-    return usage is not None and usage.output_tokens == 0 and "cost" in mapping(reply.get("usage"))
-
-
-def _usage(tier: str, needed: Sequence[str], usage: Mapping[str, Any]) -> Usage:
-    details = mapping(usage.get("prompt_tokens_details"))
-    prompt, output = counts(usage, _COUNTS, needed)
-    reasoning = whole(mapping(usage.get("completion_tokens_details")).get("reasoning_tokens")) or 0
-    if reasoning and whole(usage.get("total_tokens")) == prompt + output + reasoning:
-        output += reasoning  # xAI counts reasoning beside the completion; its own total gives it away.
-    cached = max(part(details, "cached_tokens", prompt), *(part(usage, name, prompt) for name in _CACHED))
-    return Usage(
-        input_tokens=prompt,
-        cached_input_tokens=cached,
-        cache_write_tokens=part(details, "cache_write_tokens", prompt - cached),
-        output_tokens=output,
-        reasoning_tokens=min(reasoning, output),
-        variant=_VARIANTS.get(tier or text(usage.get("service_tier"))),
-        reported_cost=_reported(usage),
+    needed = _COUNT_KEYS if "choices" in reply else _COUNT_KEYS[:1]
+    return read_usage(
+        reply.get("usage"), partial(_decode_usage, as_clean_text(reply.get("service_tier")), needed)
     )
 
 
-def _reported(usage: Mapping[str, Any]) -> int | None:
+def is_free_when_empty(reply: Mapping[str, Any], usage: Usage | None) -> bool:
+    """OpenRouter, which alone tells a cost, charges nothing for an answer without output and end."""
+    return usage is not None and usage.output_tokens == 0 and "cost" in as_mapping(reply.get("usage"))
+
+
+def _decode_usage(tier: str, needed: Sequence[str], usage: Mapping[str, Any]) -> Usage:
+    details = as_mapping(usage.get("prompt_tokens_details"))
+    prompt, output = read_counts(usage, _COUNT_KEYS, needed)
+    reasoning = (
+        as_token_count(as_mapping(usage.get("completion_tokens_details")).get("reasoning_tokens")) or 0
+    )
+    if reasoning and as_token_count(usage.get("total_tokens")) == prompt + output + reasoning:
+        output += reasoning  # xAI counts reasoning beside the completion; its own total gives it away.
+    cached = max(
+        read_partial_count(details, "cached_tokens", prompt),
+        *(read_partial_count(usage, name, prompt) for name in _CACHED_KEYS),
+    )
+    return Usage(
+        input_tokens=prompt,
+        cached_input_tokens=cached,
+        cache_write_tokens=read_partial_count(details, "cache_write_tokens", prompt - cached),
+        output_tokens=output,
+        reasoning_tokens=min(reasoning, output),
+        variant=_PRICE_VARIANTS.get(tier or as_clean_text(usage.get("service_tier"))),
+        reported_cost=_decode_reported_cost(usage),
+    )
+
+
+def _decode_reported_cost(usage: Mapping[str, Any]) -> int | None:
     """OpenRouter's own bill; behind a key of the user's own, the vendor's comes on top of it."""
-    cost = _cost(usage.get("cost"))
+    cost = _to_pico_dollars(usage.get("cost"))
     if cost is None or usage.get("is_byok") is not True:
         return cost
-    vendors = _cost(mapping(usage.get("cost_details")).get("upstream_inference_cost"))
+    vendors = _to_pico_dollars(as_mapping(usage.get("cost_details")).get("upstream_inference_cost"))
     return None if vendors is None else cost + vendors
 
 
-def _cost(dollars: object) -> int | None:
+def _to_pico_dollars(dollars: object) -> int | None:
     """US dollars as a JSON number, in pico-dollars."""
     if isinstance(dollars, bool) or not isinstance(dollars, int | float):
         return None
-    if not isfinite(dollars) or not 0 <= dollars <= _HIGHEST_COST:
+    if not isfinite(dollars) or not 0 <= dollars <= _MAX_COST_DOLLARS:
         return None
-    return int((Decimal(repr(dollars)) * PICO).to_integral_value())
+    return int((Decimal(repr(dollars)) * PICO_PER_DOLLAR).to_integral_value())

@@ -12,15 +12,15 @@ from llmfail.core.classification.body import NotJson, Payload
 from llmfail.core.errors import MalformedReply
 from llmfail.core.model import Usage
 
-_MOST_TOKENS = 10**9
+_MAX_TOKENS = 10**9
 """A hundred times what any model takes."""
 
 
-class Uncountable(Exception):
+class UnusableCount(Exception):
     """What should be a count is none: what was used is unknown."""
 
 
-def document(payload: Payload) -> dict[str, Any]:
+def require_object(payload: Payload) -> dict[str, Any]:
     """The object that the body is."""
     if isinstance(payload, NotJson):
         raise MalformedReply(f"the answer is {payload}")
@@ -31,15 +31,15 @@ def document(payload: Payload) -> dict[str, Any]:
     return payload
 
 
-def mapping(value: object) -> Mapping[str, Any]:
+def as_mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def mappings(value: object) -> Iterator[Mapping[str, Any]]:
+def iter_mappings(value: object) -> Iterator[Mapping[str, Any]]:
     yield from (item for item in value if isinstance(item, dict)) if isinstance(value, list) else ()
 
 
-def text(value: object) -> str:
+def as_clean_text(value: object) -> str:
     """A string that can be encoded: halves of surrogate pairs, which JSON can spell, become U+FFFD."""
     if not isinstance(value, str):
         return ""
@@ -50,79 +50,79 @@ def text(value: object) -> str:
     return value
 
 
-class Words:
+class SurrogateJoiner:
     """A text that comes in pieces. JSON can spell one character as two halves, and a piece may end between
     them.
     """
 
     def __init__(self) -> None:
-        self._said: list[str] = []
-        self._half = ""
+        self._pieces: list[str] = []
+        self._pending_half = ""
 
     def __str__(self) -> str:
-        return "".join(self._said)
+        return "".join(self._pieces)
 
     def add(self, piece: str) -> str:
         """What can be said now that this piece is there too."""
-        whole = self._half + piece
-        self._half = whole[-1:] if "\ud800" <= whole[-1:] <= "\udbff" else ""
-        said = text(whole[: len(whole) - len(self._half)])
-        self._said.append(said)
+        whole = self._pending_half + piece
+        self._pending_half = whole[-1:] if "\ud800" <= whole[-1:] <= "\udbff" else ""
+        said = as_clean_text(whole[: len(whole) - len(self._pending_half)])
+        self._pieces.append(said)
         return said
 
 
-def string(value: object) -> str:
+def as_string(value: object) -> str:
     """As it is, halves and all."""
     return value if isinstance(value, str) else ""
 
 
-def usage_of(said: object, read: Callable[[Mapping[str, Any]], Usage | None]) -> Usage | None:
+def read_usage(said: object, read: Callable[[Mapping[str, Any]], Usage | None]) -> Usage | None:
     """The usage of an answer; None, never zeros, when nothing is said or a count in it cannot be believed."""
     try:
-        return read(mapping(said))
-    except Uncountable:
+        return read(as_mapping(said))
+    except UnusableCount:
         return None
 
 
-def counts(source: Mapping[str, Any], names: Sequence[str], needed: Sequence[str]) -> Iterator[int]:
+def read_counts(source: Mapping[str, Any], names: Sequence[str], needed: Sequence[str]) -> Iterator[int]:
     """Numbers of tokens that are billed; 0 for one that is missing. Raises Uncountable when one that is
     ``needed`` is.
     """
     if any(source.get(name) is None for name in needed):
-        raise Uncountable
-    return (count(source, name) for name in names)
+        raise UnusableCount
+    return (read_count(source, name) for name in names)
 
 
-def count(source: Mapping[str, Any], name: str) -> int:
+def read_count(source: Mapping[str, Any], name: str) -> int:
     """A number of tokens that is billed; 0 when it is missing. Raises Uncountable for what is none."""
     value = source.get(name)
-    found = 0 if value is None else whole(value)
+    found = 0 if value is None else as_token_count(value)
     if found is None:
-        raise Uncountable
+        raise UnusableCount
     return found
 
 
-def counted(payload: Payload, name: str) -> int:
+def read_token_count(payload: Payload, name: str) -> int:
     """The number of tokens that a counting endpoint tells."""
-    found = whole(document(payload).get(name))
+    found = as_token_count(require_object(payload).get(name))
     if found is None:
         raise MalformedReply(f"the count of tokens has no {name}")
     return found
 
 
-def part(source: Mapping[str, Any], name: str, of: int) -> int:
+def read_partial_count(source: Mapping[str, Any], name: str, total: int) -> int:
     """A number of tokens that are a part of others: never more than those, 0 when nobody knows."""
-    return min(whole(source.get(name)) or 0, of)
+    return min(as_token_count(source.get(name)) or 0, total)
 
 
-def whole(value: object) -> int | None:
+def as_token_count(value: object) -> int | None:
     """A whole number from 0 to any number of tokens that there may be; None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _MOST_TOKENS:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _MAX_TOKENS:
         return None
     return int(value) if value == int(value) else None
 
 
-def vector(value: object) -> tuple[float, ...]:
+def read_vector(value: object) -> tuple[float, ...]:
     """An embedding."""
     if not isinstance(value, list) or not value:
         raise MalformedReply("the answer has no embedding")

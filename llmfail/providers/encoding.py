@@ -12,7 +12,7 @@ import msgspec
 from llmfail.core.model import Attachment, Call, Message
 
 
-def post(url: str, headers: Mapping[str, str], body: Mapping[str, Any]) -> Call:
+def build_post(url: str, headers: Mapping[str, str], body: Mapping[str, Any]) -> Call:
     """The keys stand in the order in which they were written. Halves of surrogate pairs, which UTF-8 has no
     form for, become question marks: a prompt with a broken character is still a prompt.
     """
@@ -24,9 +24,9 @@ def post(url: str, headers: Mapping[str, str], body: Mapping[str, Any]) -> Call:
     return Call("POST", url, {**headers, "content-type": "application/json"}, data)
 
 
-def images(message: Message) -> tuple[Attachment, ...]:
+def images_of(message: Message) -> tuple[Attachment, ...]:
     return tuple(one for one in message.attachments if one.is_image)
 
 
-def base64(attachment: Attachment) -> str:
+def encode_base64(attachment: Attachment) -> str:
     return b2a_base64(attachment.data, newline=False).decode("ascii")

@@ -13,37 +13,37 @@ from urllib.parse import quote
 from llmfail.core.classification.body import Payload
 from llmfail.core.errors import MalformedReply
 from llmfail.core.model import Call, Completion, Embedding, Endpoint, FinishReason, Message, Request, Usage
-from llmfail.core.request.message_text import prose
+from llmfail.core.request.message_text import render_message
 from llmfail.providers.decoding import (
-    Words,
-    counted,
-    counts,
-    document,
-    mapping,
-    mappings,
-    part,
-    string,
-    text,
-    usage_of,
-    vector,
+    SurrogateJoiner,
+    as_clean_text,
+    as_mapping,
+    as_string,
+    iter_mappings,
+    read_counts,
+    read_partial_count,
+    read_token_count,
+    read_usage,
+    read_vector,
+    require_object,
 )
-from llmfail.providers.encoding import base64, images, post
+from llmfail.providers.encoding import build_post, encode_base64, images_of
 
 if TYPE_CHECKING:
-    from llmfail.providers.stream import Stream
+    from llmfail.providers.stream import StreamDecoder
 
-VERSION = "v1beta"
-_COUNTS = ("promptTokenCount", "toolUsePromptTokenCount", "candidatesTokenCount", "thoughtsTokenCount")
-_VARIANTS = {
+DEFAULT_API_VERSION = "v1beta"
+_COUNT_KEYS = ("promptTokenCount", "toolUsePromptTokenCount", "candidatesTokenCount", "thoughtsTokenCount")
+_PRICE_VARIANTS = {
     "flex": "flex",
     "priority": "priority",
     "on_demand_flex": "flex",
     "on_demand_priority": "priority",
 }
 """By ``serviceTier`` of the Gemini API and ``trafficType`` of Vertex."""
-_FINISHES: dict[str, FinishReason] = {"STOP": "stop", "MAX_TOKENS": "length"}
-_KEPT = ("usageMetadata", "modelVersion", "promptFeedback")
-_BLOCKED = frozenset(
+_FINISH_REASONS: dict[str, FinishReason] = {"STOP": "stop", "MAX_TOKENS": "length"}
+_KEPT_KEYS = ("usageMetadata", "modelVersion", "promptFeedback")
+_BLOCKED_FINISH_REASONS = frozenset(
     {
         "SAFETY",
         "RECITATION",
@@ -58,121 +58,133 @@ _BLOCKED = frozenset(
 
 
 def encode(request: Request, endpoint: Endpoint, *, stream: bool = False) -> Call:
-    return post(_url(endpoint, method(stream=stream)), _headers(endpoint), body(request, endpoint))
+    return build_post(
+        _build_url(endpoint, choose_method(stream=stream)),
+        _build_headers(endpoint),
+        build_body(request, endpoint),
+    )
 
 
-def method(*, stream: bool) -> str:
+def choose_method(*, stream: bool) -> str:
     return "streamGenerateContent?alt=sse" if stream else "generateContent"
 
 
-def body(request: Request, endpoint: Endpoint) -> dict[str, Any]:
+def build_body(request: Request, endpoint: Endpoint) -> dict[str, Any]:
     written: dict[str, Any] = {}
     if request.system:
         written["systemInstruction"] = {"parts": [{"text": request.system}]}
-    written["contents"] = [_content(message) for message in request.messages]
-    config = _config(request, endpoint.quirks)
+    written["contents"] = [_encode_message(message) for message in request.messages]
+    config = _build_config(request, endpoint.dropped_parameters)
     return {**written, "generationConfig": config} if config else written
 
 
 def decode(payload: Payload) -> Completion:
-    reply = document(payload)
-    candidate = next(mappings(reply.get("candidates")), None)
-    blocked = _blocked(reply)
+    reply = require_object(payload)
+    candidate = next(iter_mappings(reply.get("candidates")), None)
+    blocked = _read_block_reason(reply)
     if candidate is None and not blocked:
         raise MalformedReply("the answer has no candidates")
-    usage, model = usage_of(reply.get("usageMetadata"), _usage), text(reply.get("modelVersion")) or None
+    usage, model = (
+        read_usage(reply.get("usageMetadata"), _decode_usage),
+        as_clean_text(reply.get("modelVersion")) or None,
+    )
     if candidate is None:
         return Completion("", "content_filter", usage, model, detail=f"the prompt was blocked: {blocked}")
-    reason = text(candidate.get("finishReason"))
-    finish = _finish(reason)
+    reason = as_clean_text(candidate.get("finishReason"))
+    finish = _map_finish_reason(reason)
     detail = "" if finish in {"stop", "length"} else reason
-    return Completion(text(_said(candidate)), finish, usage, model, detail)
+    return Completion(as_clean_text(_read_text(candidate)), finish, usage, model, detail)
 
 
 def encode_embedding(texts: Sequence[str], endpoint: Endpoint) -> Call:
-    model = f"models/{_name(endpoint.model)}"
+    model = f"models/{_quote_model(endpoint.model)}"
     requests = [{"model": model, "content": {"parts": [{"text": one}]}} for one in texts]
-    return post(_url(endpoint, "batchEmbedContents"), _headers(endpoint), {"requests": requests})
+    return build_post(
+        _build_url(endpoint, "batchEmbedContents"), _build_headers(endpoint), {"requests": requests}
+    )
 
 
 def decode_embedding(payload: Payload) -> Embedding:
-    reply = document(payload)
-    rows = list(mappings(reply.get("embeddings"))) or [mapping(reply.get("embedding"))]
-    vectors = tuple(vector(row.get("values")) for row in rows)
-    return Embedding(vectors, usage_of(reply.get("usageMetadata"), _usage))
+    reply = require_object(payload)
+    rows = list(iter_mappings(reply.get("embeddings"))) or [as_mapping(reply.get("embedding"))]
+    vectors = tuple(read_vector(row.get("values")) for row in rows)
+    return Embedding(vectors, read_usage(reply.get("usageMetadata"), _decode_usage))
 
 
 def encode_count(request: Request, endpoint: Endpoint) -> Call:
     """The whole request, inside another: only so are system instruction and schema counted."""
-    inner = {"model": f"models/{_name(endpoint.model)}", **body(request, endpoint)}
-    return post(_url(endpoint, "countTokens"), _headers(endpoint), {"generateContentRequest": inner})
+    inner = {"model": f"models/{_quote_model(endpoint.model)}", **build_body(request, endpoint)}
+    return build_post(
+        _build_url(endpoint, "countTokens"), _build_headers(endpoint), {"generateContentRequest": inner}
+    )
 
 
 def decode_count(payload: Payload) -> int:
-    return counted(payload, "totalTokens")
+    return read_token_count(payload, "totalTokens")
 
 
-def events() -> Stream:
-    from llmfail.providers.stream import Stream
+def make_stream_decoder() -> StreamDecoder:
+    from llmfail.providers.stream import StreamDecoder
 
-    return Stream(CandidateFold(), decode)
+    return StreamDecoder(CandidateAccumulator(), decode)
 
 
-class CandidateFold:
+class CandidateAccumulator:
     """The chunks of one answer. Each may carry the usage, the last one wins; the one with a finish reason, or
     the news that the prompt is blocked, is the end mark.
     """
 
     def __init__(self) -> None:
-        self.ended = self.marked = False
-        self._text = Words()
+        self.is_complete = self.has_end_mark = False
+        self._text = SurrogateJoiner()
         self._finish = ""
-        self._rest: dict[str, Any] = {}
-        self._blocked = False
+        self._kept: dict[str, Any] = {}
+        self._is_blocked = False
 
     def add(self, event: dict[str, Any]) -> str | None:
-        self._rest |= {name: event[name] for name in _KEPT if event.get(name)}
-        candidate = next(mappings(event.get("candidates")), None)
+        self._kept |= {name: event[name] for name in _KEPT_KEYS if event.get(name)}
+        candidate = next(iter_mappings(event.get("candidates")), None)
         if candidate is None:
-            self._blocked = not str(self._text) and bool(_blocked(event))
-            self.ended = self.ended or self._blocked
+            self._is_blocked = not str(self._text) and bool(_read_block_reason(event))
+            self.is_complete = self.is_complete or self._is_blocked
             return None
-        self._finish = text(candidate.get("finishReason")) or self._finish
-        self.ended = bool(self._finish)
-        said = self._text.add(_said(candidate))
-        return said if said or _thinks(candidate) else None
+        self._finish = as_clean_text(candidate.get("finishReason")) or self._finish
+        self.is_complete = bool(self._finish)
+        said = self._text.add(_read_text(candidate))
+        return said if said or _has_hidden_output(candidate) else None
 
-    def message(self) -> dict[str, Any]:
-        if self._blocked:
-            return self._rest
+    def build_reply(self) -> dict[str, Any]:
+        if self._is_blocked:
+            return self._kept
         parts = [{"text": str(self._text)}]
-        return {"candidates": [{"content": {"parts": parts}, "finishReason": self._finish}], **self._rest}
+        return {"candidates": [{"content": {"parts": parts}, "finishReason": self._finish}], **self._kept}
 
 
-def _url(endpoint: Endpoint, verb: str) -> str:
-    base, version = endpoint.base_url.rstrip("/"), endpoint.api_version or VERSION
-    return f"{base}/{version}/models/{_name(endpoint.model)}:{verb}"
+def _build_url(endpoint: Endpoint, verb: str) -> str:
+    base, version = endpoint.base_url.rstrip("/"), endpoint.api_version or DEFAULT_API_VERSION
+    return f"{base}/{version}/models/{_quote_model(endpoint.model)}:{verb}"
 
 
-def _name(model: str) -> str:
+def _quote_model(model: str) -> str:
     return quote(model.removeprefix("models/"), safe="@:/")
 
 
-def _headers(endpoint: Endpoint) -> dict[str, str]:
+def _build_headers(endpoint: Endpoint) -> dict[str, str]:
     return {"x-goog-api-key": endpoint.key.reveal()} if endpoint.key else {}
 
 
-def _content(message: Message) -> dict[str, Any]:
-    said = prose(message)
+def _encode_message(message: Message) -> dict[str, Any]:
+    said = render_message(message)
     parts: list[dict[str, Any]] = [
-        {"inlineData": {"mimeType": image.media_type, "data": base64(image)}} for image in images(message)
+        {"inlineData": {"mimeType": image.media_type, "data": encode_base64(image)}}
+        for image in images_of(message)
     ]
     if said or not parts:
         parts.append({"text": said})
     return {"role": "model" if message.role == "assistant" else "user", "parts": parts}
 
 
-def _config(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
+def _build_config(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
     config: dict[str, Any] = {}
     if "max_tokens" not in quirks:
         config["maxOutputTokens"] = request.max_tokens
@@ -186,39 +198,41 @@ def _config(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
     return config
 
 
-def _blocked(reply: Mapping[str, Any]) -> str:
+def _read_block_reason(reply: Mapping[str, Any]) -> str:
     """Why the prompt was blocked, empty when it was not."""
-    return text(mapping(reply.get("promptFeedback")).get("blockReason"))
+    return as_clean_text(as_mapping(reply.get("promptFeedback")).get("blockReason"))
 
 
-def _finish(reason: str) -> FinishReason:
-    if reason in _BLOCKED or reason.startswith("IMAGE_"):
+def _map_finish_reason(reason: str) -> FinishReason:
+    if reason in _BLOCKED_FINISH_REASONS or reason.startswith("IMAGE_"):
         return "content_filter"
-    return _FINISHES.get(reason, "other")
+    return _FINISH_REASONS.get(reason, "other")
 
 
-def _said(candidate: Mapping[str, Any]) -> str:
-    return "".join(string(part.get("text")) for part in _parts(candidate) if part.get("thought") is not True)
-
-
-def _thinks(candidate: Mapping[str, Any]) -> bool:
-    return any(part.get("text") or "functionCall" in part for part in _parts(candidate))
-
-
-def _parts(candidate: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    return mappings(mapping(candidate.get("content")).get("parts"))
-
-
-def _usage(usage: Mapping[str, Any]) -> Usage:
-    prompt, tools, said, thoughts = counts(usage, _COUNTS, ("promptTokenCount",))
-    return Usage(
-        input_tokens=prompt + tools,
-        cached_input_tokens=part(usage, "cachedContentTokenCount", prompt + tools),
-        output_tokens=said + thoughts,
-        reasoning_tokens=thoughts,
-        variant=_variant(usage),
+def _read_text(candidate: Mapping[str, Any]) -> str:
+    return "".join(
+        as_string(part.get("text")) for part in _iter_parts(candidate) if part.get("thought") is not True
     )
 
 
-def _variant(usage: Mapping[str, Any]) -> str | None:
-    return _VARIANTS.get(text(usage.get("serviceTier") or usage.get("trafficType")).lower())
+def _has_hidden_output(candidate: Mapping[str, Any]) -> bool:
+    return any(part.get("text") or "functionCall" in part for part in _iter_parts(candidate))
+
+
+def _iter_parts(candidate: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    return iter_mappings(as_mapping(candidate.get("content")).get("parts"))
+
+
+def _decode_usage(usage: Mapping[str, Any]) -> Usage:
+    prompt, tools, said, thoughts = read_counts(usage, _COUNT_KEYS, ("promptTokenCount",))
+    return Usage(
+        input_tokens=prompt + tools,
+        cached_input_tokens=read_partial_count(usage, "cachedContentTokenCount", prompt + tools),
+        output_tokens=said + thoughts,
+        reasoning_tokens=thoughts,
+        variant=_find_variant(usage),
+    )
+
+
+def _find_variant(usage: Mapping[str, Any]) -> str | None:
+    return _PRICE_VARIANTS.get(as_clean_text(usage.get("serviceTier") or usage.get("trafficType")).lower())

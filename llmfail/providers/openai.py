@@ -1,7 +1,7 @@
 """OpenAI Chat Completions, and every endpoint that speaks it.
 
-Where those differ, the host decides (``_NEW_CAP``, ``_USAGE_UNASKED``), then what the target refused
-before (``quirks``). A schema is sent without ``strict``: strict mode takes only some schemas.
+Where those differ, the host decides (``_NEW_LIMIT_KEY_HOSTS``, ``_NO_STREAM_OPTIONS_HOSTS``), then what the
+target refused before (``quirks``). A schema is sent without ``strict``: strict mode takes only some schemas.
 """
 
 from __future__ import annotations
@@ -11,32 +11,34 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from llmfail.core.classification.body import Payload
-from llmfail.core.errors import MalformedReply, Unsuited
+from llmfail.core.errors import MalformedReply, UnsupportedRequest
 from llmfail.core.model import Call, Completion, Embedding, Endpoint, FinishReason, Message, Request
-from llmfail.core.request.message_text import prose
-from llmfail.providers.chat_usage import chat_usage, insured
+from llmfail.core.request.message_text import render_message
+from llmfail.providers.chat_usage import decode_chat_usage, is_free_when_empty
 from llmfail.providers.decoding import (
-    Words,
-    counted,
-    document,
-    mapping,
-    mappings,
-    string,
-    text,
-    vector,
-    whole,
+    SurrogateJoiner,
+    as_clean_text,
+    as_mapping,
+    as_string,
+    as_token_count,
+    iter_mappings,
+    read_token_count,
+    read_vector,
+    require_object,
 )
-from llmfail.providers.encoding import base64, images, post
+from llmfail.providers.encoding import build_post, encode_base64, images_of
 
 if TYPE_CHECKING:
-    from llmfail.providers.stream import Stream
+    from llmfail.providers.stream import StreamDecoder
 
-_CAPS = ("max_tokens", "max_completion_tokens")
-_NEW_CAP = frozenset({"api.openai.com", "api.groq.com"})
-_COUNTING = frozenset({"api.openai.com", "127.0.0.1"})
-_USAGE_UNASKED = frozenset({"api.mistral.ai", "api.together.ai", "api.together.xyz", "api.ai21.com"})
+_OUTPUT_LIMIT_KEYS = ("max_tokens", "max_completion_tokens")
+_NEW_LIMIT_KEY_HOSTS = frozenset({"api.openai.com", "api.groq.com"})
+_COUNTING_HOSTS = frozenset({"api.openai.com", "127.0.0.1"})
+_NO_STREAM_OPTIONS_HOSTS = frozenset(
+    {"api.mistral.ai", "api.together.ai", "api.together.xyz", "api.ai21.com"}
+)
 """They refuse the field, or send the usage unasked."""
-_FINISHES: dict[str, FinishReason] = {
+_FINISH_REASONS: dict[str, FinishReason] = {
     "stop": "stop",
     "length": "length",
     "model_length": "length",
@@ -48,9 +50,9 @@ _FINISHES: dict[str, FinishReason] = {
 
 def encode(request: Request, endpoint: Endpoint, *, stream: bool = False) -> Call:
     host = urlsplit(endpoint.base_url).hostname or ""
-    quirks = endpoint.quirks
-    body: dict[str, Any] = {"model": endpoint.model, "messages": _messages(request)}
-    body[_CAPS[(host in _NEW_CAP) != ("max_tokens" in quirks)]] = request.max_tokens
+    quirks = endpoint.dropped_parameters
+    body: dict[str, Any] = {"model": endpoint.model, "messages": _encode_messages(request)}
+    body[_OUTPUT_LIMIT_KEYS[(host in _NEW_LIMIT_KEY_HOSTS) != ("max_tokens" in quirks)]] = request.max_tokens
     if request.temperature is not None and "temperature" not in quirks:
         body["temperature"] = request.temperature
     if request.stop and "stop" not in quirks:
@@ -60,84 +62,86 @@ def encode(request: Request, endpoint: Endpoint, *, stream: bool = False) -> Cal
         body["response_format"] = {"type": "json_schema", "json_schema": format_}
     if stream:
         body["stream"] = True
-        if host not in _USAGE_UNASKED and "stream_options" not in quirks:
+        if host not in _NO_STREAM_OPTIONS_HOSTS and "stream_options" not in quirks:
             body["stream_options"] = {"include_usage": True}
-    return post(f"{endpoint.base_url.rstrip('/')}/chat/completions", _headers(endpoint), body)
+    return build_post(f"{endpoint.base_url.rstrip('/')}/chat/completions", _build_headers(endpoint), body)
 
 
 def decode(payload: Payload) -> Completion:
-    reply = document(payload)
-    choice = next(mappings(reply.get("choices")), None)
+    reply = require_object(payload)
+    choice = next(iter_mappings(reply.get("choices")), None)
     if choice is None:
         raise MalformedReply("the answer has no choices")
     message = choice.get("message")
     if not isinstance(message, dict):
         raise MalformedReply("the answer has no message")
-    refusal = text(message.get("refusal"))
-    said = text(choice.get("finish_reason"))
-    usage = chat_usage(reply)
-    finish: FinishReason = "refusal" if refusal or said == "refusal" else _FINISHES.get(said, "other")
+    refusal = as_clean_text(message.get("refusal"))
+    said = as_clean_text(choice.get("finish_reason"))
+    usage = decode_chat_usage(reply)
+    finish: FinishReason = "refusal" if refusal or said == "refusal" else _FINISH_REASONS.get(said, "other")
     return Completion(
-        text=text(_content(message.get("content"))),
+        text=as_clean_text(_read_content(message.get("content"))),
         finish_reason=finish,
         usage=usage,
-        model=text(reply.get("model")) or None,
+        model=as_clean_text(reply.get("model")) or None,
         detail=refusal or (said if finish == "other" else ""),
-        billed=bool(said) or not insured(reply, usage),
+        billed=bool(said) or not is_free_when_empty(reply, usage),
     )
 
 
 def encode_embedding(texts: Sequence[str], endpoint: Endpoint) -> Call:
     body = {"model": endpoint.model, "input": list(texts), "encoding_format": "float"}
-    return post(f"{endpoint.base_url.rstrip('/')}/embeddings", _headers(endpoint), body)
+    return build_post(f"{endpoint.base_url.rstrip('/')}/embeddings", _build_headers(endpoint), body)
 
 
 def decode_embedding(payload: Payload) -> Embedding:
-    reply = document(payload)
-    rows = sorted(mappings(reply.get("data")), key=lambda row: whole(row.get("index")) or 0)
+    reply = require_object(payload)
+    rows = sorted(iter_mappings(reply.get("data")), key=lambda row: as_token_count(row.get("index")) or 0)
     if not rows:
         raise MalformedReply("the answer has no embedding")
-    vectors = tuple(vector(row.get("embedding")) for row in rows)
-    return Embedding(vectors, chat_usage(reply), text(reply.get("model")) or None)
+    vectors = tuple(read_vector(row.get("embedding")) for row in rows)
+    return Embedding(vectors, decode_chat_usage(reply), as_clean_text(reply.get("model")) or None)
 
 
 def encode_count(request: Request, endpoint: Endpoint) -> Call:
     """Asked of the Responses API, which counts as Chat Completions does. Of those who speak OpenAI's format
     only OpenAI has it; this machine is asked too, for the simulator.
     """
-    if urlsplit(endpoint.base_url).hostname not in _COUNTING:
-        raise Unsuited(f"{endpoint.model}: this provider does not count tokens; leave out --exact")
+    if urlsplit(endpoint.base_url).hostname not in _COUNTING_HOSTS:
+        raise UnsupportedRequest(f"{endpoint.model}: this provider does not count tokens; leave out --exact")
     body: dict[str, Any] = {
         "model": endpoint.model,
-        "input": [_item(message) for message in request.messages],
+        "input": [_encode_item(message) for message in request.messages],
     }
     if request.system:
         body["instructions"] = request.system
-    if request.schema is not None and "schema" not in endpoint.quirks:
+    if request.schema is not None and "schema" not in endpoint.dropped_parameters:
         body["text"] = {"format": {"type": "json_schema", "name": "answer", "schema": request.schema}}
-    return post(f"{endpoint.base_url.rstrip('/')}/responses/input_tokens", _headers(endpoint), body)
+    return build_post(
+        f"{endpoint.base_url.rstrip('/')}/responses/input_tokens", _build_headers(endpoint), body
+    )
 
 
 def decode_count(payload: Payload) -> int:
-    return counted(payload, "input_tokens")
+    return read_token_count(payload, "input_tokens")
 
 
-def events() -> Stream:
-    from llmfail.providers.stream import Stream
+def make_stream_decoder() -> StreamDecoder:
+    from llmfail.providers.stream import StreamDecoder
 
-    return Stream(ChunkFold(), decode)
+    return StreamDecoder(ChunkAccumulator(), decode)
 
 
-_UNREAD = ("content", "reasoning_content", "reasoning", "tool_calls", "refusal")
+_OUTPUT_KEYS = ("content", "reasoning_content", "reasoning", "tool_calls", "refusal")
 """Where a model says something; all but the text of the first is not for the reader."""
 
 
-class ChunkFold:
+class ChunkAccumulator:
     """The chunks of one answer. The usage may come with the last text, after it, or never; the last wins."""
 
     def __init__(self) -> None:
-        self.ended = self.marked = False
-        self._text = Words()
+        self.is_complete = self.has_end_mark = False
+        self._text = SurrogateJoiner()
         self._refusal: list[str] = []
         self._finish = ""
         self._model = self._tier = ""
@@ -145,26 +149,28 @@ class ChunkFold:
         self._usage: Mapping[str, Any] = {}
 
     def add(self, event: dict[str, Any]) -> str | None:
-        self._model = text(event.get("model")) or self._model
-        self._tier = text(event.get("service_tier")) or self._tier
+        self._model = as_clean_text(event.get("model")) or self._model
+        self._tier = as_clean_text(event.get("service_tier")) or self._tier
         self._usage = (
-            mapping(event.get("usage")) or mapping(mapping(event.get("x_groq")).get("usage")) or self._usage
+            as_mapping(event.get("usage"))
+            or as_mapping(as_mapping(event.get("x_groq")).get("usage"))
+            or self._usage
         )
-        choice: Mapping[str, Any] = next(filter(self._is_ours, mappings(event.get("choices"))), {})
-        delta = mapping(choice.get("delta"))
-        self._finish = text(choice.get("finish_reason")) or self._finish
-        self.ended = bool(self._finish)
-        self._refusal.append(text(delta.get("refusal")))
-        said = self._text.add(_content(delta.get("content")))
-        return said if said or any(delta.get(name) for name in _UNREAD) else None
+        choice: Mapping[str, Any] = next(filter(self._is_our_choice, iter_mappings(event.get("choices"))), {})
+        delta = as_mapping(choice.get("delta"))
+        self._finish = as_clean_text(choice.get("finish_reason")) or self._finish
+        self.is_complete = bool(self._finish)
+        self._refusal.append(as_clean_text(delta.get("refusal")))
+        said = self._text.add(_read_content(delta.get("content")))
+        return said if said or any(delta.get(name) for name in _OUTPUT_KEYS) else None
 
-    def _is_ours(self, choice: Mapping[str, Any]) -> bool:
+    def _is_our_choice(self, choice: Mapping[str, Any]) -> bool:
         """One answer is asked for; of several, which a server numbers, the one that began first is read."""
         index = number if isinstance(number := choice.get("index"), int) else None
         self._index = index if self._index is None else self._index
         return index in {None, self._index}
 
-    def message(self) -> dict[str, Any]:
+    def build_reply(self) -> dict[str, Any]:
         message = {"content": str(self._text), "refusal": "".join(self._refusal)}
         choice = {"message": message, "finish_reason": self._finish}
         return {
@@ -175,32 +181,32 @@ class ChunkFold:
         }
 
 
-def _headers(endpoint: Endpoint) -> dict[str, str]:
+def _build_headers(endpoint: Endpoint) -> dict[str, str]:
     return {"authorization": f"Bearer {endpoint.key.reveal()}"} if endpoint.key else {}
 
 
-def _messages(request: Request) -> list[dict[str, Any]]:
+def _encode_messages(request: Request) -> list[dict[str, Any]]:
     system = [{"role": "system", "content": request.system}] if request.system else []
-    return [*system, *map(_message, request.messages)]
+    return [*system, *map(_encode_message, request.messages)]
 
 
-def _message(message: Message) -> dict[str, Any]:
-    said = prose(message)
+def _encode_message(message: Message) -> dict[str, Any]:
+    said = render_message(message)
     parts: list[dict[str, Any]] = [
-        {"type": "image_url", "image_url": {"url": f"data:{image.media_type};base64,{base64(image)}"}}
-        for image in images(message)
+        {"type": "image_url", "image_url": {"url": f"data:{image.media_type};base64,{encode_base64(image)}"}}
+        for image in images_of(message)
     ]
     if not parts:
         return {"role": message.role, "content": said}
     return {"role": message.role, "content": [*parts, *([{"type": "text", "text": said}] if said else [])]}
 
 
-def _item(message: Message) -> dict[str, Any]:
+def _encode_item(message: Message) -> dict[str, Any]:
     """A message as the Responses API has it."""
-    said = prose(message)
+    said = render_message(message)
     parts = [
-        {"type": "input_image", "image_url": f"data:{image.media_type};base64,{base64(image)}"}
-        for image in images(message)
+        {"type": "input_image", "image_url": f"data:{image.media_type};base64,{encode_base64(image)}"}
+        for image in images_of(message)
     ]
     if not parts:
         return {"role": message.role, "content": said}
@@ -210,8 +216,10 @@ def _item(message: Message) -> dict[str, Any]:
     }
 
 
-def _content(content: object) -> str:
+def _read_content(content: object) -> str:
     """A string, or a list of chunks of which only the text is the answer (Mistral)."""
     if isinstance(content, list):
-        return "".join(string(part.get("text")) for part in mappings(content) if part.get("type") == "text")
-    return string(content)
+        return "".join(
+            as_string(part.get("text")) for part in iter_mappings(content) if part.get("type") == "text"
+        )
+    return as_string(content)

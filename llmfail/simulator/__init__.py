@@ -4,8 +4,8 @@
 answers say who answers. It listens on 127.0.0.1 only, needs no keys and checks none.
 """
 
-from llmfail.simulator.faults import Fault, FaultKind, Faults, check_names, parse
-from llmfail.simulator.recorded_request import Seen
+from llmfail.simulator.faults import Fault, FaultKind, Faults, check_names, parse_faults
+from llmfail.simulator.recorded_request import RecordedRequest
 from llmfail.simulator.server import Simulator
 
-__all__ = ["Fault", "FaultKind", "Faults", "Seen", "Simulator", "check_names", "parse"]
+__all__ = ["Fault", "FaultKind", "Faults", "RecordedRequest", "Simulator", "check_names", "parse_faults"]

@@ -13,14 +13,14 @@ import sys
 from collections.abc import Iterable
 
 from llmfail.core.errors import UsageError
-from llmfail.simulator.faults import parse
+from llmfail.simulator.faults import parse_faults
 from llmfail.simulator.server import APIS, Simulator
 
 
 def main() -> int:
-    options = _options()
+    options = _parse_options()
     try:
-        faults = parse(options.faults)
+        faults = parse_faults(options.faults)
         _serve(Simulator(faults, port=options.port), options.provider or APIS)
     except UsageError as error:
         sys.stderr.write(f"{error}\n")
@@ -42,10 +42,10 @@ def _serve(simulator: Simulator, providers: Iterable[str]) -> None:
             pass
 
 
-def _options() -> argparse.Namespace:
+def _parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m llmfail.simulator", description=__doc__)
     parser.add_argument(
-        "--port", type=_port, default=0, help="the port that serves every provider; 0 takes a free one"
+        "--port", type=_parse_port, default=0, help="the port that serves every provider; 0 takes a free one"
     )
     parser.add_argument("--faults", default="none", help="as for ask --drill")
     parser.add_argument(
@@ -54,7 +54,7 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _port(text: str) -> int:
+def _parse_port(text: str) -> int:
     port = int(text)
     if not 0 <= port < 65536:
         raise argparse.ArgumentTypeError(f"a port is a number from 0 to 65535, got {text}")

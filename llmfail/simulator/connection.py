@@ -15,88 +15,95 @@ from typing import Protocol
 from llmfail.core.model import Reply
 from llmfail.simulator import formats
 from llmfail.simulator.faults import Fault, FaultKind
-from llmfail.simulator.http1 import BadRequestError, Incoming, Reader, Streamed, chunks, whole
-from llmfail.simulator.recorded_request import Seen
+from llmfail.simulator.http1 import (
+    BadRequestError,
+    EventStreamReply,
+    HttpRequest,
+    RequestReader,
+    encode_chunks,
+    encode_reply,
+)
+from llmfail.simulator.recorded_request import RecordedRequest
 
-GARBAGE = b'\x89\xff\xfe{"half an answer": '
-JSON = {"content-type": "application/json"}
-NOT_HTTP = {"content-type": "text/plain", "connection": "close"}
+GARBAGE_BODY = b'\x89\xff\xfe{"half an answer": '
+JSON_HEADERS = {"content-type": "application/json"}
+BAD_REQUEST_HEADERS = {"content-type": "text/plain", "connection": "close"}
 
 
-class Play(Protocol):
+class RequestHandler(Protocol):
     """What a connection needs from the simulator that it belongs to."""
 
-    def arrive(self, incoming: Incoming) -> tuple[Seen, Fault]:
+    def record_request(self, incoming: HttpRequest) -> tuple[RecordedRequest, Fault]:
         """Record a request, and draw the fault that hits it, in one step."""
         ...
 
-    def control(self, incoming: Incoming) -> Reply | None:
+    def handle_control(self, incoming: HttpRequest) -> Reply | None:
         """The reply to a control request; None for a request to a provider."""
         ...
 
-    def answer(self, seen: Seen) -> Reply | Streamed: ...
+    def answer(self, request: RecordedRequest) -> Reply | EventStreamReply: ...
 
 
-def converse(connection: socket.socket, play: Play) -> None:
+def serve_connection(connection: socket.socket, handler: RequestHandler) -> None:
     """Serve the connection until it ends. A client that went away is no error."""
-    reader = Reader(connection)
+    reader = RequestReader(connection)
     with contextlib.suppress(OSError):
         try:
-            while (incoming := reader.next()) is not None:
-                if not _serve(connection, incoming, play):
+            while (incoming := reader.read_request()) is not None:
+                if not _serve_request(connection, incoming, handler):
                     return
         except BadRequestError as error:
-            _send(connection, Reply(400, NOT_HTTP, str(error).encode()))
+            _send(connection, Reply(400, BAD_REQUEST_HEADERS, str(error).encode()))
 
 
-def _serve(connection: socket.socket, incoming: Incoming, play: Play) -> bool:
+def _serve_request(connection: socket.socket, incoming: HttpRequest, handler: RequestHandler) -> bool:
     """Whether the connection goes on."""
-    if control := play.control(incoming):
+    if control := handler.handle_control(incoming):
         return _send(connection, control)
-    seen, fault = play.arrive(incoming)
+    seen, fault = handler.record_request(incoming)
     if fault.kind is FaultKind.REFUSE:
-        return _reset(connection)
+        return _reset_connection(connection)
     if fault.kind is FaultKind.HANG:
-        return _stays(connection, None)
-    if fault.kind is FaultKind.SLOW and not _stays(connection, fault.delay):
+        return _is_connected_after(connection, None)
+    if fault.kind is FaultKind.SLOW and not _is_connected_after(connection, fault.delay):
         return False
     send = _send_half if fault.kind is FaultKind.CUT else _send
-    return send(connection, _reply(seen, fault, play))
+    return send(connection, _build_reply(seen, fault, handler))
 
 
-def _reply(seen: Seen, fault: Fault, play: Play) -> Reply | Streamed:
+def _build_reply(request: RecordedRequest, fault: Fault, handler: RequestHandler) -> Reply | EventStreamReply:
     match fault.kind:
         case FaultKind.STATUS | FaultKind.QUOTA | FaultKind.BILLING | FaultKind.AUTH:
-            return formats.error(seen, fault)
+            return formats.build_error(request, fault)
         case FaultKind.GARBAGE:
-            return Reply(200, JSON, GARBAGE)
+            return Reply(200, JSON_HEADERS, GARBAGE_BODY)
         case FaultKind.EMPTY:
-            return Reply(200, JSON, b"")
+            return Reply(200, JSON_HEADERS, b"")
         case _:
-            return play.answer(seen)
+            return handler.answer(request)
 
 
-def _send(connection: socket.socket, reply: Reply | Streamed) -> bool:
+def _send(connection: socket.socket, reply: Reply | EventStreamReply) -> bool:
     if isinstance(reply, Reply):
-        connection.sendall(b"".join(whole(reply)))
+        connection.sendall(b"".join(encode_reply(reply)))
     else:
-        for chunk in chunks(reply):
+        for chunk in encode_chunks(reply):
             connection.sendall(chunk)
     return True
 
 
-def _send_half(connection: socket.socket, reply: Reply | Streamed) -> bool:
+def _send_half(connection: socket.socket, reply: Reply | EventStreamReply) -> bool:
     """The promise of a whole reply, half of it, and the end of the connection."""
     if isinstance(reply, Reply):
-        head, body = whole(reply)
+        head, body = encode_reply(reply)
         connection.sendall(head + body[: len(body) // 2])
     else:
-        head, *told, _end = chunks(reply)
+        head, *told, _end = encode_chunks(reply)
         connection.sendall(b"".join([head, *told[: len(told) // 2]]))
     return False
 
 
-def _stays(connection: socket.socket, seconds: float | None) -> bool:
+def _is_connected_after(connection: socket.socket, seconds: float | None) -> bool:
     """Whether the client is still there after the time; None waits until it has gone."""
     until = None if seconds is None else time.monotonic() + seconds
     try:
@@ -110,7 +117,7 @@ def _stays(connection: socket.socket, seconds: float | None) -> bool:
     return True
 
 
-def _reset(connection: socket.socket) -> bool:
+def _reset_connection(connection: socket.socket) -> bool:
     """Closing with a linger of no time sends RST instead of FIN."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     return False

@@ -1,8 +1,8 @@
 """The grammar of ``--drill``: which provider or target breaks, how, and how often.
 
 ``anthropic=503,openai=hangx2`` is a mapping from names to faults. The most specific name alone decides: a
-target over its provider over ``all``. A fault with ``xN`` hits the first N calls that its name gets and is
-over then; under ``all`` every provider has its own N.
+target over its provider over ``whole_chain``. A fault with ``xN`` hits the first N calls that its name gets
+and is over then; under ``whole_chain`` every provider has its own N.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ class FaultKind(StrEnum):
     REFUSE = "refuse"
 
 
-WORDS = tuple(kind.value for kind in FaultKind if kind not in {FaultKind.STATUS, FaultKind.SLOW})
+FAULT_WORDS = tuple(kind.value for kind in FaultKind if kind not in {FaultKind.STATUS, FaultKind.SLOW})
 
-_FAULT = re.compile(
+_FAULT_PATTERN = re.compile(
     r"(?:(?P<status>[45][0-9]{2})(?::(?P<retry_after>[0-9]{1,9}(?:\.[0-9]{1,6})?))?"
     r"|slow:(?P<delay_ms>[0-9]{1,9})"
-    rf"|(?P<word>{'|'.join(WORDS)}))"
+    rf"|(?P<word>{'|'.join(FAULT_WORDS)}))"
     r"(?:x(?P<times>[1-9][0-9]{0,8}))?"
 )
 
@@ -64,7 +64,9 @@ class Fault:
         text = self.kind.value
         if self.kind is FaultKind.STATUS:
             text = (
-                str(self.status) if self.retry_after is None else f"{self.status}:{plain(self.retry_after)}"
+                str(self.status)
+                if self.retry_after is None
+                else f"{self.status}:{format_decimal(self.retry_after)}"
             )
         elif self.kind is FaultKind.SLOW:
             text = f"slow:{round(self.delay * 1000)}"
@@ -78,26 +80,26 @@ HEALTHY = Fault(FaultKind.HEALTHY)
 class Faults:
     """Every fault by its name. Empty is a healthy day."""
 
-    rules: Mapping[str, Fault] = field(default_factory=dict)
+    by_name: Mapping[str, Fault] = field(default_factory=dict)
 
-    def rule(self, provider: str, model: str) -> tuple[str, Fault]:
+    def find_fault(self, provider: str, model: str) -> tuple[str, Fault]:
         """The fault for a call, and the key under which its calls are counted."""
         for name in (f"{provider}/{model}", provider):
-            if name in self.rules:
-                return name, self.rules[name]
-        return f"{ALL}:{provider}", self.rules.get(ALL, HEALTHY)
+            if name in self.by_name:
+                return name, self.by_name[name]
+        return f"{ALL}:{provider}", self.by_name.get(ALL, HEALTHY)
 
-    def refuses(self, provider: str) -> bool:
+    def is_refusing_connections(self, provider: str) -> bool:
         """Whether no call to the provider gets through at all, so that nobody has to listen for it."""
-        fault = self.rules.get(provider, self.rules.get(ALL, HEALTHY))
-        some_target = any(name.startswith(f"{provider}/") for name in self.rules)
+        fault = self.by_name.get(provider, self.by_name.get(ALL, HEALTHY))
+        some_target = any(name.startswith(f"{provider}/") for name in self.by_name)
         return fault.kind is FaultKind.REFUSE and fault.times is None and not some_target
 
     def __str__(self) -> str:
-        return ",".join(f"{name}={fault}" for name, fault in self.rules.items()) or FaultKind.HEALTHY.value
+        return ",".join(f"{name}={fault}" for name, fault in self.by_name.items()) or FaultKind.HEALTHY.value
 
 
-def parse(text: str) -> Faults:
+def parse_faults(text: str) -> Faults:
     """``anthropic=503,openai=hangx2`` -> Faults; ``none`` -> a healthy day. Raises UsageError."""
     if text.strip() == FaultKind.HEALTHY.value:
         return Faults()
@@ -111,32 +113,32 @@ def parse(text: str) -> Faults:
 
 
 def check_names(faults: Faults, known: Collection[str]) -> None:
-    """Raises UsageError for the first name that is neither ``all`` nor a known provider or target."""
-    for name in faults.rules:
+    """Raises UsageError for the first name that is neither ``whole_chain`` nor a known provider or target."""
+    for name in faults.by_name:
         if name != ALL and name not in known:
             raise UsageError(
-                f"drill: no provider or target is called {name}{_suggestion(name, known)}; "
+                f"drill: no provider or target is called {name}{_suggest_name(name, known)}; "
                 f"use a name of your configuration, or all"
             )
 
 
-def plain(number: float) -> str:
+def format_decimal(number: float) -> str:
     """30.0 -> ``30``, 0.5 -> ``0.5``; never an exponent."""
     return f"{number:.6f}".rstrip("0").rstrip(".")
 
 
 def _parse_part(part: str) -> tuple[str, Fault]:
     name, _, written = (side.strip() for side in part.partition("="))
-    match = _FAULT.fullmatch(written)
+    match = _FAULT_PATTERN.fullmatch(written)
     if not name or not match:
-        raise UsageError(f"drill: cannot read {part!r}{_suggestion(written, WORDS)}; {GRAMMAR}")
-    fault = _fault(match)
+        raise UsageError(f"drill: cannot read {part!r}{_suggest_name(written, FAULT_WORDS)}; {GRAMMAR}")
+    fault = _build_fault(match)
     if fault.delay * 1000 > LONGEST_DELAY_MS or (fault.kind is FaultKind.HEALTHY and fault.times):
         raise UsageError(f"drill: cannot read {part!r}; {GRAMMAR}")
     return name, fault
 
 
-def _fault(match: re.Match[str]) -> Fault:
+def _build_fault(match: re.Match[str]) -> Fault:
     times = int(match["times"]) if match["times"] else None
     if match["status"]:
         retry_after = float(match["retry_after"]) if match["retry_after"] else None
@@ -146,7 +148,7 @@ def _fault(match: re.Match[str]) -> Fault:
     return Fault(FaultKind(match["word"]), times=times)
 
 
-def _suggestion(name: str, known: Collection[str]) -> str:
+def _suggest_name(name: str, known: Collection[str]) -> str:
     from difflib import get_close_matches
 
     nearest = get_close_matches(name, known, n=1)

@@ -14,11 +14,11 @@ from typing import NamedTuple
 
 from llmfail.core.model import Reply
 
-LONGEST_HEAD = 65_536
-LONGEST_BODY = 64 * 2**20
+MAX_HEAD_BYTES = 65_536
+MAX_BODY_BYTES = 64 * 2**20
 
 
-class Incoming(NamedTuple):
+class HttpRequest(NamedTuple):
     method: str
     path: str
     headers: Mapping[str, str]
@@ -26,7 +26,7 @@ class Incoming(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Streamed:
+class EventStreamReply:
     """A reply of events, each sent by itself."""
 
     headers: Mapping[str, str]
@@ -38,44 +38,44 @@ class BadRequestError(Exception):
     """What arrived is not a request that is understood here."""
 
 
-class Reader:
+class RequestReader:
     """The requests of one connection, one after the other."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._buffer = bytearray()
 
-    def next(self) -> Incoming | None:
+    def read_request(self) -> HttpRequest | None:
         """The next whole request; None when the client has gone."""
         while (end := self._buffer.find(b"\r\n\r\n")) < 0:
-            if len(self._buffer) > LONGEST_HEAD:
+            if len(self._buffer) > MAX_HEAD_BYTES:
                 raise BadRequestError("the head is too long")
-            if not self._more():
+            if not self._receive():
                 return None
         method, path, headers = _parse_head(bytes(self._buffer[:end]))
         del self._buffer[: end + 4]
-        length = _body_length(headers)
+        length = _parse_body_length(headers)
         while len(self._buffer) < length:
-            if not self._more():
+            if not self._receive():
                 return None
         body = bytes(self._buffer[:length])
         del self._buffer[:length]
-        return Incoming(method, path, headers, body)
+        return HttpRequest(method, path, headers, body)
 
-    def _more(self) -> bool:
+    def _receive(self) -> bool:
         received = self._connection.recv(65_536)
         self._buffer += received
         return bool(received)
 
 
-def whole(reply: Reply) -> tuple[bytes, bytes]:
+def encode_reply(reply: Reply) -> tuple[bytes, bytes]:
     """Head and body of a reply with a Content-Length."""
-    return _head(reply.status, {**reply.headers, "content-length": str(len(reply.body))}), reply.body
+    return _encode_head(reply.status, {**reply.headers, "content-length": str(len(reply.body))}), reply.body
 
 
-def chunks(reply: Streamed) -> tuple[bytes, ...]:
+def encode_chunks(reply: EventStreamReply) -> tuple[bytes, ...]:
     """Head, one chunk for each event, and the end."""
-    head = _head(reply.status, {**reply.headers, "transfer-encoding": "chunked"})
+    head = _encode_head(reply.status, {**reply.headers, "transfer-encoding": "chunked"})
     return head, *(b"%x\r\n%b\r\n" % (len(event), event) for event in reply.events), b"0\r\n\r\n"
 
 
@@ -91,21 +91,21 @@ def _parse_head(head: bytes) -> tuple[str, str, dict[str, str]]:
     return words[0], words[1], headers
 
 
-def _body_length(headers: Mapping[str, str]) -> int:
+def _parse_body_length(headers: Mapping[str, str]) -> int:
     if "transfer-encoding" in headers:
         raise BadRequestError("a request body needs a content-length")
     written = headers.get("content-length", "0")
-    if not (written.isascii() and written.isdigit() and int(written) <= LONGEST_BODY):
+    if not (written.isascii() and written.isdigit() and int(written) <= MAX_BODY_BYTES):
         raise BadRequestError("the content-length is not one")
     return int(written)
 
 
-def _head(status: int, headers: Mapping[str, str]) -> bytes:
+def _encode_head(status: int, headers: Mapping[str, str]) -> bytes:
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    return f"HTTP/1.1 {status} {_reason(status)}\r\n{lines}\r\n".encode("latin-1")
+    return f"HTTP/1.1 {status} {_reason_phrase(status)}\r\n{lines}\r\n".encode("latin-1")
 
 
-def _reason(status: int) -> str:
+def _reason_phrase(status: int) -> str:
     try:
         return HTTPStatus(status).phrase
     except ValueError:  # 529 and other numbers of the vendors' own

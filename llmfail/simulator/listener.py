@@ -13,24 +13,24 @@ LOOPBACK = "127.0.0.1"
 BACKLOG = 1024
 
 
-class Door:
+class Listener:
     """Not thread-safe: the simulator's lock guards it. The listening socket never blocks."""
 
     def __init__(self, name: str, port: int = 0) -> None:
         self.name = name
         self.accepted = 0
-        self.socket = _bound(port)
+        self.socket = _bind_socket(port)
         self.port: int = self.socket.getsockname()[1]
-        self.is_open = False
+        self.is_listening = False
 
-    def open(self) -> None:
+    def start_listening(self) -> None:
         self.socket.listen(BACKLOG)
-        self.is_open = True
+        self.is_listening = True
 
-    def shut(self) -> None:
+    def stop_listening(self) -> None:
         self.socket.close()
-        self.socket = _bound(self.port)
-        self.is_open = False
+        self.socket = _bind_socket(self.port)
+        self.is_listening = False
 
     def accept(self) -> socket.socket | None:
         """The next connection, None when there is none (any more)."""
@@ -42,7 +42,7 @@ class Door:
         return None
 
 
-def _bound(port: int) -> socket.socket:
+def _bind_socket(port: int) -> socket.socket:
     bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -18,7 +18,7 @@ from llmfail.core.model import Api
 Operation = Literal["generate", "embed", "count", "unknown"]
 Format = Literal["anthropic", "openai", "gemini"]
 
-_GOOGLE: Mapping[str, Operation] = {
+_GOOGLE_OPERATIONS: Mapping[str, Operation] = {
     "generateContent": "generate",
     "streamGenerateContent": "generate",
     "rawPredict": "generate",
@@ -28,7 +28,7 @@ _GOOGLE: Mapping[str, Operation] = {
     "predict": "embed",
     "countTokens": "count",
 }
-_INPUT = ("system", "systemInstruction", "instructions", "messages", "contents", "input")
+_INPUT_KEYS = ("system", "systemInstruction", "instructions", "messages", "contents", "input")
 _ROUTES: tuple[tuple[re.Pattern[str], Api, Format, Operation | None], ...] = (
     (re.compile(r"/v1/messages"), "anthropic", "anthropic", "generate"),
     (re.compile(r"/v1/messages/count_tokens"), "anthropic", "anthropic", "count"),
@@ -56,7 +56,7 @@ _ROUTES: tuple[tuple[re.Pattern[str], Api, Format, Operation | None], ...] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
+class RequestRoute:
     """``api`` is the vendor whose errors these are, ``format`` the shape of request and answer: Claude on
     Vertex is asked and answers in Anthropic's format. ``sse`` is False where Google streams one JSON array.
     """
@@ -71,7 +71,7 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class RecordedRequest:
     """One request, numbered from 1 by arrival. Header names are lower case. It carries whatever key the
     client sent, so headers and body stay out of the repr.
     """
@@ -85,7 +85,7 @@ class Seen:
     body: bytes = field(repr=False)
     document: Mapping[str, Any] = field(repr=False)
     """The body as JSON; empty when it is not a JSON object."""
-    route: Route = field(repr=False)
+    route: RequestRoute = field(repr=False)
 
     @property
     def target(self) -> str:
@@ -98,11 +98,11 @@ class Seen:
         return text_of(turns[-1]) if isinstance(turns, list) else ""
 
     @property
-    def whole_input(self) -> str:
+    def input_text(self) -> str:
         """Everything that is read: the system text and all messages."""
         inner = self.document.get("generateContentRequest")
         document = inner if isinstance(inner, Mapping) else self.document
-        return text_of([document.get(key) for key in _INPUT])
+        return text_of([document.get(key) for key in _INPUT_KEYS])
 
     @property
     def max_tokens(self) -> int | None:
@@ -131,21 +131,21 @@ def read_document(body: bytes) -> Mapping[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-def route(path: str, document: Mapping[str, Any], api: Api) -> Route:
+def match_route(path: str, document: Mapping[str, Any], api: Api) -> RequestRoute:
     """The route of a path without its provider; ``api`` is what the provider speaks, should it be none."""
     bare, _, query = path.partition("?")
     for pattern, its_api, its_format, operation in _ROUTES:
         if match := pattern.fullmatch(bare):
             if operation is None:
-                return _google_route(match, its_api, its_format, query, _model(document))
-            return Route(
+                return _build_google_route(match, its_api, its_format, query, _read_model(document))
+            return RequestRoute(
                 its_api,
                 its_format,
                 operation,
-                model=_model(document),
+                model=_read_model(document),
                 stream=document.get("stream") is True,
             )
-    return Route(api, "gemini" if api == "vertex" else api, "unknown")
+    return RequestRoute(api, "gemini" if api == "vertex" else api, "unknown")
 
 
 def text_of(value: object) -> str:
@@ -163,20 +163,22 @@ def text_of(value: object) -> str:
             return ""
 
 
-def _model(document: Mapping[str, Any]) -> str:
+def _read_model(document: Mapping[str, Any]) -> str:
     model = document.get("model")
     return model if isinstance(model, str) else ""
 
 
-def _google_route(match: re.Match[str], api: Api, its_format: Format, query: str, said: str) -> Route:
+def _build_google_route(
+    match: re.Match[str], api: Api, its_format: Format, query: str, body_model: str
+) -> RequestRoute:
     """``said`` is the model in the body: where Vertex counts for Claude, the path has another word."""
     verb = match["verb"]
     if its_format == "anthropic" and match["model"] == "count-tokens":
-        return Route(api, its_format, "count", model=said)
-    return Route(
+        return RequestRoute(api, its_format, "count", model=body_model)
+    return RequestRoute(
         api,
         its_format,
-        _GOOGLE.get(verb, "unknown"),
+        _GOOGLE_OPERATIONS.get(verb, "unknown"),
         model=unquote(match["model"]),
         stream=verb.startswith("stream"),
         sse=its_format == "anthropic" or "alt=sse" in query,

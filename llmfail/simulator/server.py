@@ -22,12 +22,12 @@ from typing import Self
 from llmfail.core.errors import UsageError
 from llmfail.core.model import Api, Reply
 from llmfail.simulator import formats
-from llmfail.simulator.canned_answer import greeting
-from llmfail.simulator.connection import JSON, converse
-from llmfail.simulator.faults import HEALTHY, Fault, Faults, parse
-from llmfail.simulator.http1 import Incoming, Streamed
-from llmfail.simulator.listener import LOOPBACK, Door
-from llmfail.simulator.recorded_request import Seen, read_document, route
+from llmfail.simulator.canned_answer import build_canned_answer
+from llmfail.simulator.connection import JSON_HEADERS, serve_connection
+from llmfail.simulator.faults import HEALTHY, Fault, Faults, parse_faults
+from llmfail.simulator.http1 import EventStreamReply, HttpRequest
+from llmfail.simulator.listener import LOOPBACK, Listener
+from llmfail.simulator.recorded_request import RecordedRequest, match_route, read_document
 
 APIS: Mapping[str, Api] = {
     "anthropic": "anthropic",
@@ -37,10 +37,10 @@ APIS: Mapping[str, Api] = {
     "vertex": "vertex",
 }
 """What a provider speaks, by its usual name; any other speaks OpenAI's format."""
-FAREWELL = 1.0
+JOIN_TIMEOUT = 1.0
 """Seconds for the threads to end when the simulator closes; they are daemons anyway."""
 
-Answer = Callable[[Seen], str | Reply | Streamed]
+AnswerFunction = Callable[[RecordedRequest], str | Reply | EventStreamReply]
 """What a healthy provider says: the text, or a whole reply of your own."""
 
 
@@ -54,7 +54,7 @@ class Simulator:
         self,
         faults: Faults | None = None,
         *,
-        answer: Answer = greeting,
+        answer: AnswerFunction = build_canned_answer,
         apis: Mapping[str, Api] = APIS,
         port: int = 0,
     ) -> None:
@@ -62,48 +62,48 @@ class Simulator:
         self._apis = apis
         self._faults = faults or Faults()
         self._hits: Counter[str] = Counter()
-        self._seen: list[Seen] = []
+        self._recorded: list[RecordedRequest] = []
         self._changed = threading.Condition(threading.RLock())
-        self._doors: dict[str, Door] = {}
-        self._talks: dict[socket.socket, threading.Thread] = {}
-        self._wish = port
+        self._listeners: dict[str, Listener] = {}
+        self._connection_threads: dict[socket.socket, threading.Thread] = {}
+        self._wanted_port = port
 
     def __enter__(self) -> Self:
         self._selector = selectors.DefaultSelector()
-        self._door("", self._wish)
-        self._wake, self._woken = socket.socketpair()
-        self._selector.register(self._woken, selectors.EVENT_READ)
-        self._porter = threading.Thread(target=self._let_in, name="simulator", daemon=True)
-        self._porter.start()
+        self._open_listener("", self._wanted_port)
+        self._stop_sender, self._stop_receiver = socket.socketpair()
+        self._selector.register(self._stop_receiver, selectors.EVENT_READ)
+        self._accept_thread = threading.Thread(target=self._accept_connections, name="simulator", daemon=True)
+        self._accept_thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._wake.close()
-        self._porter.join(FAREWELL)
+        self._stop_sender.close()
+        self._accept_thread.join(JOIN_TIMEOUT)
         with self._changed:
-            talks = dict(self._talks)
+            talks = dict(self._connection_threads)
             for connection in talks:
                 with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
         for thread in talks.values():
-            thread.join(FAREWELL)
-        for door in self._doors.values():
+            thread.join(JOIN_TIMEOUT)
+        for door in self._listeners.values():
             door.socket.close()
-        self._woken.close()
+        self._stop_receiver.close()
         self._selector.close()
 
     @property
     def url(self) -> str:
         """The port that serves every provider, and the control channel."""
-        return f"http://{LOOPBACK}:{self._doors[''].port}"
+        return f"http://{LOOPBACK}:{self._listeners[''].port}"
 
     def base_url(self, provider: str) -> str:
         """What to configure as the provider's ``base_url``."""
         with self._changed:
-            door = self._door(provider)
-        version = "/v1" if self._api(provider) == "openai" else ""
+            door = self._open_listener(provider)
+        version = "/v1" if self._find_api(provider) == "openai" else ""
         return f"http://{LOOPBACK}:{door.port}/{provider}{version}"
 
     def set_faults(self, faults: Faults) -> None:
@@ -111,127 +111,127 @@ class Simulator:
         with self._changed:
             self._faults = faults
             self._hits.clear()
-            for door in self._doors.values():
-                self._swing(door)
+            for door in self._listeners.values():
+                self._apply_refusal(door)
 
-    def set_answer(self, answer: Answer) -> None:
+    def set_answer(self, answer: AnswerFunction) -> None:
         self._answer = answer
 
     @property
-    def requests(self) -> list[Seen]:
+    def requests(self) -> list[RecordedRequest]:
         """Every request so far, in the order of arrival."""
         with self._changed:
-            return list(self._seen)
+            return list(self._recorded)
 
     def count(self, name: str | None = None) -> int:
         """Requests so far to a provider, to a target, or in all."""
         return sum(name in {None, seen.provider, seen.target} for seen in self.requests)
 
-    def connections(self, provider: str | None = None) -> int:
+    def count_connections(self, provider: str | None = None) -> int:
         """Connections accepted so far at the provider's own port, or in all."""
         with self._changed:
-            return sum(door.accepted for name, door in self._doors.items() if provider in {None, name})
+            return sum(door.accepted for name, door in self._listeners.items() if provider in {None, name})
 
-    def talking(self) -> int:
+    def count_open_connections(self) -> int:
         """Connections that are open now."""
         with self._changed:
-            return len(self._talks)
+            return len(self._connection_threads)
 
     def wait_for(self, condition: Callable[[], bool], timeout: float = 10.0) -> bool:
         """Whether the condition came true in time; asked again after every request and connection's end."""
         with self._changed:
             return self._changed.wait_for(condition, timeout)
 
-    def arrive(self, incoming: Incoming) -> tuple[Seen, Fault]:
-        provider, rest = _split(incoming.path)
+    def record_request(self, incoming: HttpRequest) -> tuple[RecordedRequest, Fault]:
+        provider, rest = _split_provider(incoming.path)
         document = read_document(incoming.body)
-        way = route(rest, document, self._api(provider))
+        way = match_route(rest, document, self._find_api(provider))
         with self._changed:
-            number = len(self._seen) + 1
-            seen = Seen(number, provider, way.model, *incoming, document=document, route=way)
-            self._seen.append(seen)
-            fault = self._draw(seen)
+            number = len(self._recorded) + 1
+            seen = RecordedRequest(number, provider, way.model, *incoming, document=document, route=way)
+            self._recorded.append(seen)
+            fault = self._draw_fault(seen)
             self._changed.notify_all()
         return seen, fault
 
-    def answer(self, seen: Seen) -> Reply | Streamed:
-        said = self._answer(seen)
-        return formats.answer(seen, said) if isinstance(said, str) else said
+    def answer(self, request: RecordedRequest) -> Reply | EventStreamReply:
+        said = self._answer(request)
+        return formats.build_answer(request, said) if isinstance(said, str) else said
 
-    def control(self, incoming: Incoming) -> Reply | None:
+    def handle_control(self, incoming: HttpRequest) -> Reply | None:
         match incoming.method, incoming.path:
             case "GET", "/__requests":
-                return Reply(200, JSON, json.dumps(self._tally()).encode())
+                return Reply(200, JSON_HEADERS, json.dumps(self._summarize_requests()).encode())
             case "POST", "/__faults":
                 try:
-                    self.set_faults(parse(incoming.body.decode("utf-8", "replace")))
+                    self.set_faults(parse_faults(incoming.body.decode("utf-8", "replace")))
                 except UsageError as error:
-                    return Reply(400, JSON, json.dumps({"error": str(error)}).encode())
-                return Reply(200, JSON, b"{}")
+                    return Reply(400, JSON_HEADERS, json.dumps({"error": str(error)}).encode())
+                return Reply(200, JSON_HEADERS, b"{}")
             case _:
                 return None
 
-    def _tally(self) -> dict[str, object]:
+    def _summarize_requests(self) -> dict[str, object]:
         seen = self.requests
         return {
             "total": len(seen),
             "providers": Counter(one.provider for one in seen),
             "targets": Counter(one.target for one in seen),
-            "connections": {name: self.connections(name) for name in list(self._doors) if name},
+            "connections": {name: self.count_connections(name) for name in list(self._listeners) if name},
         }
 
-    def _api(self, provider: str) -> Api:
+    def _find_api(self, provider: str) -> Api:
         return self._apis.get(provider, "openai")
 
-    def _draw(self, seen: Seen) -> Fault:
-        name, fault = self._faults.rule(seen.provider, seen.model)
+    def _draw_fault(self, request: RecordedRequest) -> Fault:
+        name, fault = self._faults.find_fault(request.provider, request.model)
         self._hits[name] += 1
         return fault if fault.times is None or self._hits[name] <= fault.times else HEALTHY
 
-    def _door(self, name: str, port: int = 0) -> Door:
-        if name not in self._doors:
-            self._doors[name] = Door(name, port)
-            self._swing(self._doors[name])
-        return self._doors[name]
+    def _open_listener(self, name: str, port: int = 0) -> Listener:
+        if name not in self._listeners:
+            self._listeners[name] = Listener(name, port)
+            self._apply_refusal(self._listeners[name])
+        return self._listeners[name]
 
-    def _swing(self, door: Door) -> None:
+    def _apply_refusal(self, listener: Listener) -> None:
         """Open or shut, as the faults want it."""
-        refuses = bool(door.name) and self._faults.refuses(door.name)
-        if refuses and door.is_open:
-            self._selector.unregister(door.socket)
-            door.shut()
-        elif not refuses and not door.is_open:
-            door.open()
-            self._selector.register(door.socket, selectors.EVENT_READ, door)
+        refuses = bool(listener.name) and self._faults.is_refusing_connections(listener.name)
+        if refuses and listener.is_listening:
+            self._selector.unregister(listener.socket)
+            listener.stop_listening()
+        elif not refuses and not listener.is_listening:
+            listener.start_listening()
+            self._selector.register(listener.socket, selectors.EVENT_READ, listener)
 
-    def _let_in(self) -> None:
+    def _accept_connections(self) -> None:
         while True:
             for key, _ in self._selector.select():
-                if key.fileobj is self._woken:
+                if key.fileobj is self._stop_receiver:
                     return
                 with self._changed:
                     while connection := key.data.accept():
                         key.data.accepted += 1
-                        self._talk(connection)
+                        self._start_connection_thread(connection)
 
-    def _talk(self, connection: socket.socket) -> None:
+    def _start_connection_thread(self, connection: socket.socket) -> None:
         thread = threading.Thread(
-            target=self._converse, args=(connection,), name="simulator talk", daemon=True
+            target=self._serve_connection, args=(connection,), name="simulator talk", daemon=True
         )
-        self._talks[connection] = thread
+        self._connection_threads[connection] = thread
         thread.start()
 
-    def _converse(self, connection: socket.socket) -> None:
+    def _serve_connection(self, connection: socket.socket) -> None:
         try:
-            converse(connection, self)
+            serve_connection(connection, self)
         finally:
             with self._changed:
-                del self._talks[connection]
+                del self._connection_threads[connection]
                 connection.close()
                 self._changed.notify_all()
 
 
-def _split(path: str) -> tuple[str, str]:
+def _split_provider(path: str) -> tuple[str, str]:
     """``/openai/v1/chat/completions`` -> ``openai`` and the rest, with its slash."""
     provider, slash, rest = path.removeprefix("/").partition("/")
     return provider, slash + rest

@@ -20,23 +20,23 @@ def open_store(
     scheme = url.partition(":")[0]
     match scheme:
         case "disk" if url == scheme:
-            from llmfail.store.disk import Disk
+            from llmfail.store.disk import DiskStore
 
-            return Disk(state_dir, timeout, time.time, warn)
+            return DiskStore(state_dir, timeout, time.time, warn)
         case "memory" if url == scheme:
-            from llmfail.store.memory import Memory
+            from llmfail.store.memory import MemoryStore
 
-            return Memory(time.time)
+            return MemoryStore(time.time)
         case "redis" | "rediss":
             raise UsageError("store: redis is not supported yet; use disk (shared on one host) or memory")
         case _:
             raise UsageError(f"store: must be disk, memory or redis://host:port/db, not {scheme!r}")
 
 
-def open_answers(
+def open_answer_store(
     url: str,
     state_dir: Path,
-    most: int,
+    max_bytes: int,
     timeout: float,
     warn: Callable[[str], None] = lambda _text: None,
 ) -> Store:
@@ -44,9 +44,9 @@ def open_answers(
     import time
 
     if url == "memory":
-        from llmfail.store.memory import Memory
+        from llmfail.store.memory import MemoryStore
 
-        return Memory(time.time, most)
-    from llmfail.store.answer_store import Answers
+        return MemoryStore(time.time, max_bytes)
+    from llmfail.store.answer_store import AnswerStore
 
-    return Answers(state_dir, most, timeout, time.time, warn)
+    return AnswerStore(state_dir, max_bytes, timeout, time.time, warn)

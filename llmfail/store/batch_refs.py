@@ -12,7 +12,7 @@ from enum import IntFlag
 from llmfail.core.request.batch_line import Ref
 
 
-class Known(IntFlag):
+class LineState(IntFlag):
     """What was found of a ref so far."""
 
     NOTHING = 0
@@ -25,7 +25,7 @@ class Known(IntFlag):
     """A line of this run has it."""
 
 
-class Refs:
+class BatchRefs:
     """SQLite's own temporary database: a small cache in memory, the rest in a file without a name."""
 
     def __init__(self) -> None:
@@ -40,11 +40,11 @@ class Refs:
     def close(self) -> None:
         self._database.close()
 
-    def add(self, ref: Ref, known: Known) -> Known:
+    def add(self, ref: Ref, state: LineState) -> LineState:
         """Note it, and tell what was known before. ``7`` and ``"7"`` are two refs."""
         key = json.dumps(ref)
         row = self._database.execute("SELECT known FROM refs WHERE ref = ?", (key,)).fetchone()
-        before = Known(row[0]) if row else Known.NOTHING
-        if known not in before or row is None:
-            self._database.execute("REPLACE INTO refs VALUES (?, ?)", (key, int(before | known)))
+        before = LineState(row[0]) if row else LineState.NOTHING
+        if state not in before or row is None:
+            self._database.execute("REPLACE INTO refs VALUES (?, ?)", (key, int(before | state)))
         return before

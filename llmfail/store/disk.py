@@ -14,17 +14,17 @@ from pathlib import Path
 from llmfail.core.records.record import Values
 from llmfail.store.base import Change, R
 from llmfail.store.sqlite.key_value_table import (
-    Room,
+    SizeLimit,
     open_table,
-    read,
-    update,
+    read_values,
+    update_values,
 )
-from llmfail.store.sqlite.shared_file import File
+from llmfail.store.sqlite.shared_file import SharedFile
 
-STATE = "state.sqlite3"
+STATE_FILE = "state.sqlite3"
 
 
-class Disk:
+class DiskStore:
     """The table in that ``file`` of a directory; ``room`` limits what rows of one kind take."""
 
     name = "disk"
@@ -35,19 +35,19 @@ class Disk:
         timeout: float,
         clock: Callable[[], float] = time.time,
         warn: Callable[[str], None] = lambda _text: None,
-        file: str = STATE,
-        room: Room | None = None,
+        file_name: str = STATE_FILE,
+        limit: SizeLimit | None = None,
     ) -> None:
-        self.file = File(directory / file, open_table, timeout, warn)
+        self.file = SharedFile(directory / file_name, open_table, timeout, warn)
         self._clock = clock
-        self._room = room
+        self._limit = limit
 
     def read(self, keys: Sequence[str]) -> tuple[Values, float]:
-        return self.file.run(lambda connection: read(connection, keys, self._clock))
+        return self.file.run(lambda connection: read_values(connection, keys, self._clock))
 
     def update(self, keys: Sequence[str], change: Change[R], *, waits: bool = True) -> R:
         run = self.file.run if waits else self.file.run_if_free
-        return run(lambda connection: update(connection, keys, change, self._clock, self._room))
+        return run(lambda connection: update_values(connection, keys, change, self._clock, self._limit))
 
     def close(self) -> None:
         """Give the file back. A later verb opens it again."""

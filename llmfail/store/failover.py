@@ -11,19 +11,19 @@ from llmfail.core.records.record import (
     Values,
     Write,
     Writes,
-    told,
+    after_writes,
 )
 from llmfail.store.base import Change, R, Store
-from llmfail.store.memory import Memory
+from llmfail.store.memory import MemoryStore
 
 T = TypeVar("T")
 
-REMEMBERED = 1000
+MAX_RECENT_RECORDS = 1000
 """Records after which those that were met before are the earlier ones, and those before them forgotten."""
 
 
-class Guarded:
-    """The first StoreError is told once, and the rest of the process goes on from ``spare``, which starts
+class FailoverStore:
+    """The first StoreError is told once, and the rest of the process goes on from ``fallback``, which starts
     with what this process last read and wrote, so that a disk that fills up does not make a dead provider
     look alive, if it ``remembers``. ``down`` says that it happened; a budget that cannot be shared any more
     refuses on it.
@@ -32,76 +32,78 @@ class Guarded:
     def __init__(
         self,
         store: Store,
-        spare: Memory,
+        fallback: MemoryStore,
         warn: Callable[[str], None],
-        kept: str = "circuits and limits",
+        description: str = "circuits and limits",
         *,
         remembers: bool = True,
     ) -> None:
-        self.down = False
-        self._what = kept
+        self.is_down = False
+        self._description = description
         self._remembers = remembers
         self._store = store
-        self._spare = spare
+        self._fallback = fallback
         self._warn = warn
-        self._seen: dict[str, str | None] = {}
+        self._recent: dict[str, str | None] = {}
         self._earlier: dict[str, str | None] = {}
         self._lock = threading.Lock()
 
     @property
     def name(self) -> str:
-        return self._spare.name if self.down else self._store.name
+        return self._fallback.name if self.is_down else self._store.name
 
     def read(self, keys: Sequence[str]) -> tuple[Values, float]:
         values, now = self._run(lambda store: store.read(keys))
-        if not self.down:
-            self._see(values)
+        if not self.is_down:
+            self._remember(values)
         return values, now
 
     def update(self, keys: Sequence[str], change: Change[R], *, waits: bool = True) -> R:
         wrote: list[Writes] = []
 
         def watched(values: Values, now: float) -> tuple[Writes, R]:
-            if not self.down:
-                self._see(values)
+            if not self.is_down:
+                self._remember(values)
             writes, result = change(values, now)
             wrote[:] = [writes]
             return writes, result
 
         result = self._run(lambda store: store.update(keys, watched, waits=waits), is_final=waits)
-        if not self.down:
+        if not self.is_down:
             for writes in wrote:
-                self._see(told(writes))
+                self._remember(after_writes(writes))
         return result
 
     def close(self) -> None:
         self._run(lambda store: store.close())
 
-    def _see(self, values: Values) -> None:
+    def _remember(self, values: Values) -> None:
         """Remember the records of late; a long-lived process must not remember them all."""
         if not self._remembers:
             return
-        self._seen.update(values)
-        if len(self._seen) > REMEMBERED:
-            self._earlier, self._seen = self._seen, {}
+        self._recent.update(values)
+        if len(self._recent) > MAX_RECENT_RECORDS:
+            self._earlier, self._recent = self._recent, {}
 
     def _run(self, verb: Callable[[Store], T], *, is_final: bool = True) -> T:
-        if not self.down:
+        if not self.is_down:
             try:
                 return verb(self._store)
             except StoreError as error:
                 if not is_final:
                     raise
-                self._go_down(error)
-        return verb(self._spare)
+                self._fail_over(error)
+        return verb(self._fallback)
 
-    def _go_down(self, error: StoreError) -> None:
+    def _fail_over(self, error: StoreError) -> None:
         with self._lock:
-            if self.down:
+            if self.is_down:
                 return
             known = {
-                key: Write(text) for key, text in {**self._earlier, **self._seen}.items() if text is not None
+                key: Write(text)
+                for key, text in {**self._earlier, **self._recent}.items()
+                if text is not None
             }
-            self._spare.update((), lambda _values, _now: (known, None))
-            self.down = True
-        self._warn(f"{error}; {self._what} of this run are kept in memory only")
+            self._fallback.update((), lambda _values, _now: (known, None))
+            self.is_down = True
+        self._warn(f"{error}; {self._description} of this run are kept in memory only")

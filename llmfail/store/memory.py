@@ -8,34 +8,34 @@ from collections.abc import Callable, Sequence
 from llmfail.core.records.record import Values, Write, Writes
 from llmfail.store.base import Change, R
 
-SWEEP_AT = 1000
+FIRST_SWEEP_ROWS = 1000
 """So many rows may pile up before the first search for expired ones."""
 
 
-class Memory:
+class MemoryStore:
     """A dictionary under a lock. What has expired is swept whenever the dictionary has doubled; of what is
     more than ``most`` characters the oldest rows go.
     """
 
     name = "memory"
 
-    def __init__(self, clock: Callable[[], float], most: int | None = None) -> None:
+    def __init__(self, clock: Callable[[], float], max_chars: int | None = None) -> None:
         self._clock = clock
-        self._most = most
+        self._max_chars = max_chars
         self._rows: dict[str, Write] = {}
         self._size = 0
-        self._sweep_at = SWEEP_AT
+        self._sweep_at = FIRST_SWEEP_ROWS
         self._lock = threading.Lock()
 
     def read(self, keys: Sequence[str]) -> tuple[Values, float]:
         with self._lock:
             now = self._clock()
-            return self._values(keys, now), now
+            return self._live_values_of(keys, now), now
 
     def update(self, keys: Sequence[str], change: Change[R], *, waits: bool = True) -> R:  # noqa: ARG002
         with self._lock:
             now = self._clock()
-            writes, result = change(self._values(keys, now), now)
+            writes, result = change(self._live_values_of(keys, now), now)
             for key, write in writes.items():
                 self._drop(key)
                 if write is not None:
@@ -43,13 +43,13 @@ class Memory:
                     self._size += len(write.text)
             if len(self._rows) > self._sweep_at:
                 self._sweep(now)
-            self._make_room(writes)
+            self._evict_rows(writes)
             return result
 
     def close(self) -> None:
         """Nothing to give back; what was written stays readable."""
 
-    def _values(self, keys: Sequence[str], now: float) -> dict[str, str | None]:
+    def _live_values_of(self, keys: Sequence[str], now: float) -> dict[str, str | None]:
         rows = ((key, self._rows.get(key)) for key in keys)
         return {key: row.text if row and _is_live(row, now) else None for key, row in rows}
 
@@ -60,12 +60,12 @@ class Memory:
     def _sweep(self, now: float) -> None:
         for key in [key for key, row in self._rows.items() if not _is_live(row, now)]:
             self._drop(key)
-        self._sweep_at = max(SWEEP_AT, 2 * len(self._rows))
+        self._sweep_at = max(FIRST_SWEEP_ROWS, 2 * len(self._rows))
 
-    def _make_room(self, kept: Writes) -> None:
+    def _evict_rows(self, just_written: Writes) -> None:
         """Never what has just come."""
-        while self._most is not None and self._size > self._most:
-            oldest = next((key for key in self._rows if key not in kept), None)
+        while self._max_chars is not None and self._size > self._max_chars:
+            oldest = next((key for key in self._rows if key not in just_written), None)
             if oldest is None:
                 return
             self._drop(oldest)

@@ -15,19 +15,19 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from llmfail.core.degrade.queue_item import Item
+from llmfail.core.degrade.queue_item import QueueItem
 from llmfail.core.errors import StoreError
 from llmfail.store.sqlite import queue_table
-from llmfail.store.sqlite.shared_file import File
+from llmfail.store.sqlite.shared_file import SharedFile
 
 T = TypeVar("T")
 
-FILE = "queue.sqlite3"
-Change = Callable[[sqlite3.Connection, float], T]
+QUEUE_FILE = "queue.sqlite3"
+Transaction = Callable[[sqlite3.Connection, float], T]
 """What is done in one transaction, at this moment."""
 
 
-class Queue:
+class RequestQueue:
     """``max_age`` and ``timeout`` are in seconds, the clock tells epoch seconds. Every verb raises StoreError
     when it cannot do its work within the timeout; only ``put`` makes a file. A ``holder`` is a name that
     nobody else has; its verbs say False when the item is not its own any more.
@@ -42,7 +42,7 @@ class Queue:
         clock: Callable[[], float],
         warn: Callable[[str], None] = lambda _text: None,
     ) -> None:
-        self._file = File(directory / FILE, queue_table.open_queue, timeout, warn)
+        self._file = SharedFile(directory / QUEUE_FILE, queue_table.open_queue, timeout, warn)
         self._max_items = max_items
         self._max_age = max_age
         self._clock = clock
@@ -53,7 +53,7 @@ class Queue:
         values = {"id": item_id, "feature": feature, "ask": ask, "retry_at": retry_at, "age": self._max_age}
 
         def change(connection: sqlite3.Connection, now: float) -> int:
-            gone = connection.execute(queue_table.EXPIRE, {"now": now}).rowcount
+            gone = connection.execute(queue_table.DELETE_EXPIRED, {"now": now}).rowcount
             (items,) = connection.execute(queue_table.COUNT).fetchone()
             if items >= self._max_items:
                 raise StoreError(
@@ -63,43 +63,43 @@ class Queue:
             connection.execute(queue_table.INSERT, {**values, "now": now})
             return gone
 
-        gone = self._file.run(self._whole(change))
+        gone = self._file.run(self._in_transaction(change))
         if gone:
             self._warn(f"queued requests that were not answered within queue.max_age are gone: {gone}")
 
-    def items(self) -> Iterator[Item]:
+    def items(self) -> Iterator[QueueItem]:
         """Everything there is, the oldest first, also what is too old; each as it is when its turn comes."""
-        item = self._following("")
+        item = self._read_following("")
         while item is not None:
             yield item
-            item = self._following(item.id)
+            item = self._read_following(item.id)
 
     def take(
         self, item_id: str, holder: str, lease: float, is_gone: Callable[[str], bool] = lambda _holder: False
-    ) -> Item | None:
+    ) -> QueueItem | None:
         """The item as it is now, for so many seconds; None when it is somebody else's, at rest, or over.
         ``is_gone`` says whether the holder of a lease has certainly ended.
         """
         values = {"id": item_id, "holder": holder, "lease": lease}
 
-        def change(connection: sqlite3.Connection, now: float) -> Item | None:
-            other = connection.execute(queue_table.HOLDER, {"id": item_id, "now": now}).fetchone()
+        def change(connection: sqlite3.Connection, now: float) -> QueueItem | None:
+            other = connection.execute(queue_table.SELECT_HOLDER, {"id": item_id, "now": now}).fetchone()
             gone = other[0] if other is not None and is_gone(other[0]) else None
-            taken = connection.execute(queue_table.TAKE, {**values, "gone": gone, "now": now}).rowcount
-            return queue_table.read(connection, queue_table.WITH_ID, item_id) if taken else None
+            taken = connection.execute(queue_table.TAKE_LEASE, {**values, "gone": gone, "now": now}).rowcount
+            return queue_table.read_item(connection, queue_table.SELECT_BY_ID, item_id) if taken else None
 
-        return self._file.look(self._whole(change), None)
+        return self._file.run_if_exists(self._in_transaction(change), None)
 
-    def answered(self, item_id: str, holder: str, receipt: str, lease: float) -> bool:
+    def store_answer(self, item_id: str, holder: str, receipt: str, lease: float) -> bool:
         """Store the answer, and have so many seconds to print it; it is kept as long as a new request. False
         also when it has an answer already, or was dropped.
         """
         values = {"receipt": receipt, "lease": lease, "age": self._max_age}
-        return self._write(queue_table.ANSWER, id=item_id, holder=holder, **values) > 0
+        return self._write(queue_table.STORE_ANSWER, id=item_id, holder=holder, **values) > 0
 
     def renew(self, item_id: str, holder: str, lease: float) -> bool:
         """So many seconds from now."""
-        return self._write(queue_table.RENEW, id=item_id, holder=holder, lease=lease) > 0
+        return self._write(queue_table.RENEW_LEASE, id=item_id, holder=holder, lease=lease) > 0
 
     def remove(self, item_id: str, holder: str) -> bool:
         """Its answer is printed."""
@@ -121,17 +121,17 @@ class Queue:
 
     def release(self, holder: str) -> None:
         """Give back whatever this holder has, as if it had not been taken."""
-        self._write(queue_table.RELEASE, holder=holder)
+        self._write(queue_table.RELEASE_LEASES, holder=holder)
 
-    def expired(self) -> list[str]:
+    def remove_expired(self) -> list[str]:
         """The ids of what was not answered in time, which is gone now."""
 
         def change(connection: sqlite3.Connection, now: float) -> list[str]:
-            found = [item_id for (item_id,) in connection.execute(queue_table.EXPIRED, {"now": now})]
-            connection.execute(queue_table.EXPIRE, {"now": now})
+            found = [item_id for (item_id,) in connection.execute(queue_table.SELECT_EXPIRED, {"now": now})]
+            connection.execute(queue_table.DELETE_EXPIRED, {"now": now})
             return found
 
-        return self._file.look(self._whole(change), [])
+        return self._file.run_if_exists(self._in_transaction(change), [])
 
     def drop(self, ids: Sequence[str]) -> list[str]:
         """Forget these, also while somebody asks them. Those that there were."""
@@ -141,26 +141,28 @@ class Queue:
         """Forget everything. How many there were."""
         return self._write(queue_table.DROP_ALL)
 
-    def pending(self) -> int:
+    def count_pending(self) -> int:
         """How many wait to be answered."""
-        return int(self._number(queue_table.PENDING) or 0)
+        return int(self._query_number(queue_table.COUNT_PENDING) or 0)
 
-    def next_at(self) -> float | None:
+    def find_next_time(self) -> float | None:
         """The next moment at which one of them may be asked again; None when no moment is known."""
-        return self._number(queue_table.NEXT)
+        return self._query_number(queue_table.SELECT_NEXT_TIME)
 
     def close(self) -> None:
         """Give the file back. A later verb opens it again."""
         self._file.close()
 
-    def _following(self, item_id: str) -> Item | None:
-        return self._file.look(
-            lambda connection: queue_table.read(connection, queue_table.FOLLOWING, item_id), None
+    def _read_following(self, item_id: str) -> QueueItem | None:
+        return self._file.run_if_exists(
+            lambda connection: queue_table.read_item(connection, queue_table.SELECT_FOLLOWING, item_id), None
         )
 
-    def _number(self, select: str) -> float | None:
+    def _query_number(self, select: str) -> float | None:
         values = {"now": self._clock()}
-        found = self._file.look(lambda connection: connection.execute(select, values).fetchone(), None)
+        found = self._file.run_if_exists(
+            lambda connection: connection.execute(select, values).fetchone(), None
+        )
         return None if found is None else found[0]
 
     def _write(self, statement: str, **values: object) -> int:
@@ -169,9 +171,9 @@ class Queue:
         def change(connection: sqlite3.Connection, now: float) -> int:
             return connection.execute(statement, {**values, "now": now}).rowcount
 
-        return self._file.look(self._whole(change), 0)
+        return self._file.run_if_exists(self._in_transaction(change), 0)
 
-    def _whole(self, change: Change[T]) -> Callable[[sqlite3.Connection], T]:
+    def _in_transaction(self, change: Transaction[T]) -> Callable[[sqlite3.Connection], T]:
         """All of it or nothing, at a moment at which nobody else writes."""
 
         def work(connection: sqlite3.Connection) -> T:

@@ -25,30 +25,30 @@ from llmfail.core.errors import UsageError, WireError
 from llmfail.core.model import Call, Reply
 from llmfail.wire.connector import Connector
 from llmfail.wire.error_mapping import (
-    CONNECT_LIMIT,
-    MOST_BYTES,
-    already_closed,
-    body_errors,
-    headers_from,
+    CONNECT_TIMEOUT_SECONDS,
+    MAX_REPLY_BYTES,
+    decode_headers,
     headers_of,
     host_of,
-    too_long,
-    wire_errors,
+    make_closed_error,
+    make_too_long_error,
+    map_body_errors,
+    map_wire_errors,
 )
 from llmfail.wire.proxy_and_tls import (
-    Way,
-    proxy_errors,
-    proxy_settings,
-    proxy_to,
-    trust,
-    way_to,
+    NetworkRoute,
+    check_proxy_settings,
+    find_network_route,
+    find_proxy,
+    load_ssl_context,
+    map_proxy_errors,
 )
 
-MOST_HEAD = 64 * 1024
+MAX_HEAD_LINE_BYTES = 64 * 1024
 """Bytes in a line of a reply's head; aiohttp's own 8 KiB are fewer than some gateways send."""
 
 
-class _Door(NamedTuple):
+class _SessionRoute(NamedTuple):
     """The way to one URL, found once."""
 
     session: aiohttp.ClientSession
@@ -56,95 +56,96 @@ class _Door(NamedTuple):
     proxy: httpx.Proxy | None
 
 
-class AsyncWire:
+class AiohttpWire:
     """Connections of one event loop. A call beyond ``most``, which file descriptors limit, waits for its
     turn; when it runs out of time after that, it says nothing about the provider.
     """
 
-    def __init__(self, most: int | None = None) -> None:
-        self._most = most or most_calls()
-        self._turns = asyncio.Semaphore(self._most)
-        self._sessions: dict[Way, aiohttp.ClientSession] = {}
-        self._doors: dict[str, _Door] = {}
+    def __init__(self, max_calls: int | None = None) -> None:
+        self._max_calls = max_calls or compute_max_calls()
+        self._slots = asyncio.Semaphore(self._max_calls)
+        self._sessions: dict[NetworkRoute, aiohttp.ClientSession] = {}
+        self._routes: dict[str, _SessionRoute] = {}
 
     async def send(self, call: Call, timeout: float) -> Reply:  # noqa: ASYNC109 - it covers the whole call
         """The whole reply. Raises WireError; ``timeout`` in seconds covers everything."""
-        waited = await self._turn(call, timeout)
+        waited = await self._acquire_slot(call, timeout)
         try:
-            with _own_delay(call, waited), wire_errors(call):
+            with _attribute_timeout(call, waited), map_wire_errors(call):
                 async with asyncio.timeout(timeout - waited):
-                    with closing(await self._head(call)) as reply:
-                        body = await _Body(call, reply.content).rest()
-                        return Reply(reply.status, headers_from(reply.raw_headers), body)
+                    with closing(await self._receive_head(call)) as reply:
+                        body = await _BodyReader(call, reply.content).read_rest()
+                        return Reply(reply.status, decode_headers(reply.raw_headers), body)
         finally:
-            self._turns.release()
+            self._slots.release()
 
-    async def open(self, call: Call, timeout: float) -> AsyncLiveReply:  # noqa: ASYNC109 - as above
+    async def open(self, call: Call, timeout: float) -> AiohttpReply:  # noqa: ASYNC109 - as above
         """A reply whose head is here. Raises WireError; ``timeout`` in seconds covers everything up to there.
         The reply holds its turn until whoever opened it closes it.
         """
-        waited = await self._turn(call, timeout)
+        waited = await self._acquire_slot(call, timeout)
         try:
-            with _own_delay(call, waited), wire_errors(call):
+            with _attribute_timeout(call, waited), map_wire_errors(call):
                 async with asyncio.timeout(timeout - waited):
-                    reply = await self._head(call)
+                    reply = await self._receive_head(call)
         except BaseException:
-            self._turns.release()
+            self._slots.release()
             raise
-        return AsyncLiveReply(call, reply, self._turns, waited)
+        return AiohttpReply(call, reply, self._slots, waited)
 
     async def close(self) -> None:
         for session in self._sessions.values():
             await session.close()
         self._sessions.clear()
-        self._doors.clear()
+        self._routes.clear()
         # asyncio closes the transports of calls that were stopped one turn of the loop later.
         await asyncio.sleep(0)
 
-    async def _turn(self, call: Call, timeout: float) -> float:  # noqa: ASYNC109 - as above
+    async def _acquire_slot(self, call: Call, timeout: float) -> float:  # noqa: ASYNC109 - as above
         """The seconds that were waited for it."""
-        if not self._turns.locked():
-            await self._turns.acquire()
+        if not self._slots.locked():
+            await self._slots.acquire()
             return 0.0
         started = time.monotonic()
         try:
             async with asyncio.timeout(timeout):
-                await self._turns.acquire()
+                await self._slots.acquire()
         except TimeoutError as error:
-            text = f"{host_of(call)}: not asked, no turn in time among {self._most} calls at once (ulimit -n)"
+            limit = f"{self._max_calls} calls at once (ulimit -n)"
+            text = f"{host_of(call)}: not asked, no turn in time among {limit}"
             raise WireError("turn", text) from error
         return time.monotonic() - started
 
-    async def _head(self, call: Call) -> aiohttp.ClientResponse:
-        door = self._doors.get(call.url) or self._door(call.url)
-        with proxy_errors(door.proxy, call), _httpx_errors(proxied=door.proxy is not None):
-            return await _request(call, door)
+    async def _receive_head(self, call: Call) -> aiohttp.ClientResponse:
+        door = self._routes.get(call.url) or self._find_session_route(call.url)
+        with map_proxy_errors(door.proxy, call), _map_aiohttp_errors(is_proxied=door.proxy is not None):
+            return await _send_request(call, door)
 
-    def _door(self, url: str) -> _Door:
-        way, parsed = way_to(url), httpx.URL(url).copy_with(userinfo=b"")
-        with proxy_settings(way):
-            proxy = None if way.direct else proxy_to(parsed)
+    def _find_session_route(self, url: str) -> _SessionRoute:
+        way, parsed = find_network_route(url), httpx.URL(url).copy_with(userinfo=b"")
+        with check_proxy_settings(way):
+            proxy = None if way.is_direct else find_proxy(parsed)
         if proxy and proxy.url.scheme not in {"http", "https"}:
             raise UsageError(
                 "the proxy of the environment is a SOCKS proxy; asyncio calls need an HTTP proxy"
             )
-        self._doors[url] = _Door(self._session(way), URL(str(parsed), encoded=True), proxy)
-        return self._doors[url]
+        self._routes[url] = _SessionRoute(self._session_for(way), URL(str(parsed), encoded=True), proxy)
+        return self._routes[url]
 
-    def _session(self, way: Way) -> aiohttp.ClientSession:
+    def _session_for(self, way: NetworkRoute) -> aiohttp.ClientSession:
         if way not in self._sessions:
             self._sessions[way] = aiohttp.ClientSession(
-                connector=Connector(trust(way)),
+                connector=Connector(load_ssl_context(way)),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=aiohttp.ClientTimeout(sock_connect=CONNECT_LIMIT),
+                timeout=aiohttp.ClientTimeout(sock_connect=CONNECT_TIMEOUT_SECONDS),
                 skip_auto_headers=["accept-encoding", "content-type"],
-                max_line_size=MOST_HEAD,
-                max_field_size=MOST_HEAD,
+                max_line_size=MAX_HEAD_LINE_BYTES,
+                max_field_size=MAX_HEAD_LINE_BYTES,
             )
         return self._sessions[way]
 
 
-class _Body:
+class _BodyReader:
     """The body of a reply, as it comes."""
 
     def __init__(self, call: Call, content: aiohttp.StreamReader) -> None:
@@ -152,54 +153,54 @@ class _Body:
         self._content = content
         self._size = 0
 
-    async def piece(self) -> bytes:
+    async def read_piece(self) -> bytes:
         """What is there, as soon as something is; b"" once the body is over."""
-        with body_errors(self._call), _httpx_errors():
-            piece = self._left() or await self._content.readany()
+        with map_body_errors(self._call), _map_aiohttp_errors():
+            piece = self._read_after_break() or await self._content.readany()
         self._size += len(piece)
-        if self._size > MOST_BYTES:
-            raise too_long(self._call)
+        if self._size > MAX_REPLY_BYTES:
+            raise make_too_long_error(self._call)
         return piece
 
-    async def rest(self) -> bytes:
+    async def read_rest(self) -> bytes:
         pieces = []
-        while piece := await self.piece():
+        while piece := await self.read_piece():
             pieces.append(piece)
         return b"".join(pieces)
 
-    def _left(self) -> bytes:
+    def _read_after_break(self) -> bytes:
         """What came before a connection broke off; aiohttp itself would raise its error before that."""
         broken = self._content.exception() is not None
         return self._content._read_nowait(-1) if broken else b""  # noqa: SLF001 - no public way
 
 
-class AsyncLiveReply:
+class AiohttpReply:
     """A reply that is read as it comes. What is not closed keeps its connection, and its turn, for which it
     ``waited`` so many seconds.
     """
 
     def __init__(
-        self, call: Call, reply: aiohttp.ClientResponse, turns: asyncio.Semaphore, waited: float
+        self, call: Call, reply: aiohttp.ClientResponse, slots: asyncio.Semaphore, waited: float
     ) -> None:
         self.waited = waited
         self.status = reply.status
-        self.headers = headers_from(reply.raw_headers)
+        self.headers = decode_headers(reply.raw_headers)
         self._call = call
         self._reply = reply
-        self._body = _Body(call, reply.content)
-        self._turns = turns
-        self._closed = False
+        self._body = _BodyReader(call, reply.content)
+        self._slots = slots
+        self._is_closed = False
 
     async def read(self, timeout: float) -> bytes:  # noqa: ASYNC109 - the limit of the other wire, too
         """The next piece of the body, as soon as one is there within ``timeout`` seconds; b"" once the body
         is over. Raises WireError; after that, as after a cancellation, the reply is closed.
         """
-        if self._closed:
-            raise already_closed(self._call)
+        if self._is_closed:
+            raise make_closed_error(self._call)
         try:
-            with wire_errors(self._call):
+            with map_wire_errors(self._call):
                 async with asyncio.timeout(timeout):
-                    return await self._body.piece()
+                    return await self._body.read_piece()
         except BaseException:
             await self.close()
             raise
@@ -208,13 +209,13 @@ class AsyncLiveReply:
         """A connection whose body came to its end is used again; any other ends here. Nothing is waited for,
         so no cancellation comes in between.
         """
-        if not self._closed:
-            self._closed = True
+        if not self._is_closed:
+            self._is_closed = True
             self._reply.close()
-            self._turns.release()
+            self._slots.release()
 
 
-def most_calls() -> int:
+def compute_max_calls() -> int:
     """At once: a quarter of the file descriptors. The rest is for idle connections to the targets that failed
     before, for the store and for whatever else this process does.
     """
@@ -222,29 +223,29 @@ def most_calls() -> int:
     return max(1, soft // 4) if soft != resource.RLIM_INFINITY else sys.maxsize
 
 
-async def _request(call: Call, door: _Door) -> aiohttp.ClientResponse:
+async def _send_request(call: Call, route: _SessionRoute) -> aiohttp.ClientResponse:
     """The head of the reply."""
     headers = headers_of(call)
     if not all(text.isascii() and text.isprintable() for text in headers.values()):
         raise ValueError("a header that HTTP cannot carry")
-    return await door.session.request(
+    return await route.session.request(
         call.method,
-        door.url,
+        route.url,
         headers=headers,
         # aiohttp warns of long bytes.
         data=BytesIO(call.body) if call.body else None,
         allow_redirects=False,
-        proxy=_with_credentials(door.proxy) if door.proxy else None,
+        proxy=_build_proxy_url(route.proxy) if route.proxy else None,
     )
 
 
-def _with_credentials(proxy: httpx.Proxy) -> URL:
+def _build_proxy_url(proxy: httpx.Proxy) -> URL:
     user, password = proxy.auth or (None, None)
     return URL(str(proxy.url)).with_user(user).with_password(password)
 
 
 @contextmanager
-def _own_delay(call: Call, waited: float) -> Iterator[None]:
+def _attribute_timeout(call: Call, waited: float) -> Iterator[None]:
     """Who had to wait for a turn had less time than the provider is judged by. It may have been sent."""
     try:
         yield
@@ -256,7 +257,7 @@ def _own_delay(call: Call, waited: float) -> Iterator[None]:
 
 
 @contextmanager
-def _httpx_errors(*, proxied: bool = False) -> Iterator[None]:
+def _map_aiohttp_errors(*, is_proxied: bool = False) -> Iterator[None]:
     """Errors of aiohttp as those of httpx, which the other wire raises too, the system's own behind them.
     Their texts may quote what was sent or received, so only a proxy's status is kept.
     """
@@ -271,14 +272,16 @@ def _httpx_errors(*, proxied: bool = False) -> Iterator[None]:
     except (aiohttp.ClientProxyConnectionError, aiohttp.ClientConnectorDNSError) as error:
         raise httpx.ConnectError("no connection") from error.__cause__
     except aiohttp.ClientConnectorError as error:
-        raise httpx.ConnectError("no connection") from _handshake(error) if proxied else error.__cause__
+        raise httpx.ConnectError("no connection") from (
+            _find_tls_error(error) if is_proxied else error.__cause__
+        )
     except aiohttp.ClientOSError as error:
         raise httpx.ReadError("the connection broke off") from error.__cause__
     except aiohttp.ClientError as error:
         raise httpx.RemoteProtocolError("no reply") from error
 
 
-def _handshake(error: aiohttp.ClientConnectorError) -> ssl.SSLError:
+def _find_tls_error(error: aiohttp.ClientConnectorError) -> ssl.SSLError:
     """Why TLS failed behind a proxy that had agreed; aiohttp loses what came right behind the consent."""
     cause = error.__cause__
     return cause if isinstance(cause, ssl.SSLError) else ssl.SSLError(1, "no TLS handshake behind the proxy")

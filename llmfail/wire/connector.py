@@ -23,10 +23,10 @@ class Connector(aiohttp.TCPConnector):
     whether a call on it had arrived.
     """
 
-    def __init__(self, trusted: ssl.SSLContext) -> None:
-        super().__init__(limit=0, ssl=trusted, resolver=aiohttp.ThreadedResolver())
-        self._factory = partial(_Protocol, loop=self._loop)  # type: ignore[assignment] # partial is invariant
-        self._known: WeakSet[ResponseHandler] = WeakSet()
+    def __init__(self, ssl_context: ssl.SSLContext) -> None:
+        super().__init__(limit=0, ssl=ssl_context, resolver=aiohttp.ThreadedResolver())
+        self._factory = partial(_ConnectionProtocol, loop=self._loop)  # type: ignore[assignment] # partial is invariant
+        self._used_protocols: WeakSet[ResponseHandler] = WeakSet()
 
     async def connect(
         self,
@@ -37,15 +37,15 @@ class Connector(aiohttp.TCPConnector):
         while True:
             connection = await super().connect(req, traces, timeout)
             assert connection.protocol is not None
-            if connection.protocol not in self._known:
-                self._known.add(connection.protocol)
+            if connection.protocol not in self._used_protocols:
+                self._used_protocols.add(connection.protocol)
                 return connection
-            if not _has_news(connection):
+            if not _has_pending_bytes(connection):
                 return connection
             connection.close()
 
 
-class _Protocol(ResponseHandler):
+class _ConnectionProtocol(ResponseHandler):
     """One connection. Whatever becomes of it, who waits for a body hears of it."""
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -54,9 +54,9 @@ class _Protocol(ResponseHandler):
         """
         payload = self._payload
         if exc is not None:
-            _cut(payload)
+            _fail_unfinished_body(payload)
         super().connection_lost(exc)
-        _cut(payload)
+        _fail_unfinished_body(payload)
 
     def close(self) -> None:
         """At once. aiohttp would wait until a silent server has taken what is still to be sent, and under TLS
@@ -65,17 +65,17 @@ class _Protocol(ResponseHandler):
         self.abort()
 
     def abort(self) -> None:
-        _cut(self._payload)
+        _fail_unfinished_body(self._payload)
         super().abort()
 
 
-def _cut(payload: aiohttp.StreamReader | None) -> None:
+def _fail_unfinished_body(payload: aiohttp.StreamReader | None) -> None:
     """No end by now means that there will be none."""
     if payload is not None and not payload.is_eof():
         payload.set_exception(aiohttp.ClientPayloadError("the connection ended within the body"))
 
 
-def _has_news(connection: Connection) -> bool:
+def _has_pending_bytes(connection: Connection) -> bool:
     """Whether something came while nothing was asked; the event loop may not have seen it yet."""
     assert connection.transport is not None
     sight = select.poll()

@@ -15,12 +15,12 @@ from typing import Any
 
 import httpcore
 
-from llmfail.wire.error_mapping import CONNECT_LIMIT, OutOfTimeError
+from llmfail.wire.error_mapping import CONNECT_TIMEOUT_SECONDS, OutOfTimeError
 
 SocketOption = tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
 
 
-class Limit(threading.local):
+class Deadline(threading.local):
     """When what this thread waits for must be over."""
 
     ends_at = 0.0
@@ -28,24 +28,24 @@ class Limit(threading.local):
     def start(self, timeout: float) -> None:
         self.ends_at = time.monotonic() + timeout
 
-    def left(self) -> float:
+    def require_time_left(self) -> float:
         """Seconds left; raises OutOfTimeError when there are none."""
         left = self.ends_at - time.monotonic()
         if left <= 0:
             raise OutOfTimeError
         return left
 
-    def cut(self, timeout: float | None) -> float:
+    def shorten(self, timeout: float | None) -> float:
         """A timeout, cut to what is left."""
-        left = self.left()
+        left = self.require_time_left()
         return left if timeout is None else min(timeout, left)
 
 
-class Backend(httpcore.NetworkBackend):
+class DeadlineBackend(httpcore.NetworkBackend):
     """Opens connections within the limit, and hands out streams that keep to it."""
 
-    def __init__(self, limit: Limit) -> None:
-        self._limit = limit
+    def __init__(self, deadline: Deadline) -> None:
+        self._deadline = deadline
         self._inner = httpcore.SyncBackend()
 
     def connect_tcp(
@@ -56,32 +56,32 @@ class Backend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[SocketOption] | None = None,
     ) -> httpcore.NetworkStream:
-        addresses = _resolve(host, port, self._limit.cut(timeout))
+        addresses = _resolve(host, port, self._deadline.shorten(timeout))
         last: Exception | None = None
         for address in addresses:
-            wait = min(CONNECT_LIMIT, self._limit.cut(timeout))
+            wait = min(CONNECT_TIMEOUT_SECONDS, self._deadline.shorten(timeout))
             try:
                 stream = self._inner.connect_tcp(address, port, wait, local_address, socket_options)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 last = error
             else:
-                return _Stream(stream, self._limit)
+                return _DeadlineStream(stream, self._deadline)
         raise last or socket.gaierror(f"no address for {host}")
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
 
 
-class _Stream(httpcore.NetworkStream):
-    def __init__(self, inner: httpcore.NetworkStream, limit: Limit) -> None:
+class _DeadlineStream(httpcore.NetworkStream):
+    def __init__(self, inner: httpcore.NetworkStream, deadline: Deadline) -> None:
         self._inner = inner
-        self._limit = limit
+        self._deadline = deadline
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._inner.read(max_bytes, self._limit.cut(timeout))
+        return self._inner.read(max_bytes, self._deadline.shorten(timeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._inner.write(buffer, self._limit.cut(timeout))
+        self._inner.write(buffer, self._deadline.shorten(timeout))
 
     def close(self) -> None:
         self._inner.close()
@@ -89,8 +89,8 @@ class _Stream(httpcore.NetworkStream):
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
-        secured = self._inner.start_tls(ssl_context, server_hostname, self._limit.cut(timeout))
-        return _Stream(secured, self._limit)
+        secured = self._inner.start_tls(ssl_context, server_hostname, self._deadline.shorten(timeout))
+        return _DeadlineStream(secured, self._deadline)
 
     def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - httpcore's own signature
         return self._inner.get_extra_info(info)
@@ -110,7 +110,7 @@ def _resolve(host: str, port: int, timeout: float) -> list[str]:
         except (OSError, UnicodeError) as error:
             failures.append(error if isinstance(error, OSError) else socket.gaierror(str(error)))
 
-    _within(look_up, timeout)
+    _run_within(look_up, timeout)
     if failures:
         raise failures[0]
     if not found:
@@ -118,7 +118,7 @@ def _resolve(host: str, port: int, timeout: float) -> list[str]:
     return found
 
 
-def _within(work: Callable[[], None], timeout: float) -> None:
+def _run_within(work: Callable[[], None], timeout: float) -> None:
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     thread.join(timeout)

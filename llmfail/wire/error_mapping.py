@@ -16,9 +16,9 @@ from llmfail._version import __version__
 from llmfail.core.errors import WireCause, WireError
 from llmfail.core.model import Call
 
-MOST_BYTES = 64 * 1024 * 1024
+MAX_REPLY_BYTES = 64 * 1024 * 1024
 """A longer reply is not an answer."""
-CONNECT_LIMIT = 10.0
+CONNECT_TIMEOUT_SECONDS = 10.0
 """Seconds; a host that takes longer to accept a connection is as good as down."""
 
 _CAUSES: dict[type[BaseException], WireCause] = {
@@ -28,7 +28,7 @@ _CAUSES: dict[type[BaseException], WireCause] = {
     ConnectionResetError: "reset",
     BrokenPipeError: "reset",
 }
-_NO_ROUTE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL})
+_NO_ROUTE_ERRNOS = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL})
 
 
 class OutOfTimeError(Exception):
@@ -36,18 +36,18 @@ class OutOfTimeError(Exception):
 
 
 @contextmanager
-def wire_errors(call: Call) -> Iterator[None]:
+def map_wire_errors(call: Call) -> Iterator[None]:
     """Turn whatever goes wrong on the way into a WireError that names the host, never the headers."""
     try:
         yield
     except (OutOfTimeError, TimeoutError, httpx.TimeoutException) as error:
         raise WireError("timeout", f"no answer from {host_of(call)} in time") from error
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError) as error:
-        raise WireError(cause_of(error), f"{host_of(call)}: {text_of(error)}") from error
+        raise WireError(cause_of(error), f"{host_of(call)}: {describe_error(error)}") from error
 
 
 @contextmanager
-def body_errors(call: Call) -> Iterator[None]:
+def map_body_errors(call: Call) -> Iterator[None]:
     """The same once the head of the reply is here: a connection that ends now cuts the body."""
     try:
         yield
@@ -57,16 +57,16 @@ def body_errors(call: Call) -> Iterator[None]:
 
 def cause_of(error: BaseException) -> WireCause:
     """The cause behind an exception, from the operating system's own error where there is one."""
-    for found in _chain(error):
+    for found in _iter_causes(error):
         for kind, cause in _CAUSES.items():
             if isinstance(found, kind):
                 return cause
-        if isinstance(found, OSError) and found.errno in _NO_ROUTE:
+        if isinstance(found, OSError) and found.errno in _NO_ROUTE_ERRNOS:
             return "route"
     return "reset" if isinstance(error, httpx.NetworkError | httpx.RemoteProtocolError) else "other"
 
 
-def headers_from(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+def decode_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     """Headers as ours. httpx's own view of them costs more than everything else here."""
     return {name.decode("latin-1").lower(): text.decode("latin-1") for name, text in raw}
 
@@ -75,11 +75,11 @@ def headers_of(call: Call) -> dict[str, str]:
     return {"user-agent": f"llmfail/{__version__}", "accept": "*/*", **call.headers}
 
 
-def too_long(call: Call) -> WireError:
-    return WireError("other", f"{host_of(call)}: the reply is longer than {MOST_BYTES >> 20} MiB")
+def make_too_long_error(call: Call) -> WireError:
+    return WireError("other", f"{host_of(call)}: the reply is longer than {MAX_REPLY_BYTES >> 20} MiB")
 
 
-def already_closed(call: Call) -> WireError:
+def make_closed_error(call: Call) -> WireError:
     return WireError("cut", f"{host_of(call)}: the reply was closed before")
 
 
@@ -91,24 +91,28 @@ def host_of(call: Call) -> str:
         return "the provider's address"
 
 
-def text_of(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """One line. A protocol error quotes what was sent or received, keys and all, so it is not quoted."""
     if isinstance(error, httpx.RemoteProtocolError):
         return "it closed the connection, or its reply is not HTTP"
     if isinstance(error, httpx.LocalProtocolError | ValueError) and not isinstance(error, ssl.SSLError):
         return f"the request could not be sent ({type(error).__name__})"
-    system = next((found for found in _chain(error) if isinstance(found, OSError) and found.strerror), None)
-    return " ".join((_reason(system) if system else str(error)).split()) or type(error).__name__
+    system = next(
+        (found for found in _iter_causes(error) if isinstance(found, OSError) and found.strerror), None
+    )
+    return (
+        " ".join((_describe_system_error(system) if system else str(error)).split()) or type(error).__name__
+    )
 
 
-def _reason(error: OSError) -> str:
+def _describe_system_error(error: OSError) -> str:
     """The system's own words. asyncio has others, and TLS numbers of its own."""
     if isinstance(error, ssl.SSLError) or error.errno not in errno.errorcode:
         return error.strerror or ""
     return os.strerror(error.errno or 0)
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
+def _iter_causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         first = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else None

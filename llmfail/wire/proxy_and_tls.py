@@ -21,25 +21,25 @@ from httpx._utils import URLPattern, get_environment_proxies
 
 from llmfail.core.errors import UsageError, WireError
 from llmfail.core.model import Call
-from llmfail.wire.error_mapping import cause_of, text_of
+from llmfail.wire.error_mapping import cause_of, describe_error
 
-_PROXIES = ("http_proxy", "https_proxy", "all_proxy")
-_NO_PROXY = "no_proxy"
+_PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy")
+_NO_PROXY_VARIABLE = "no_proxy"
 
 
-class Way(NamedTuple):
+class NetworkRoute(NamedTuple):
     """What a call needs of its client: certificates, which take 30 ms to load, and whether it is for this
     machine itself, which no proxy of the environment stands in front of.
     """
 
-    secure: bool
-    direct: bool
+    needs_tls: bool
+    is_direct: bool
 
 
-def way_to(url: str) -> Way:
+def find_network_route(url: str) -> NetworkRoute:
     direct = is_loopback(url)
-    proxied = not direct and any(_set(name) for name in _PROXIES)
-    return Way(secure=urlsplit(url).scheme == "https" or proxied, direct=direct)
+    proxied = not direct and any(_find_variable(name) for name in _PROXY_VARIABLES)
+    return NetworkRoute(needs_tls=urlsplit(url).scheme == "https" or proxied, is_direct=direct)
 
 
 def is_loopback(url: str) -> bool:
@@ -51,9 +51,9 @@ def is_loopback(url: str) -> bool:
         return False
 
 
-def trust(way: Way) -> ssl.SSLContext:
+def load_ssl_context(route: NetworkRoute) -> ssl.SSLContext:
     """The certificates that a way needs. Raises UsageError when those of the environment cannot be read."""
-    if not way.secure:
+    if not route.needs_tls:
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     variable = next((name for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(name)), None)
     try:
@@ -62,26 +62,28 @@ def trust(way: Way) -> ssl.SSLContext:
         return httpx.create_ssl_context()
     except OSError as error:
         where = f"{variable}={os.environ[variable]}" if variable else "the certificates of certifi"
-        raise UsageError(f"{where} cannot be used: {text_of(error)}") from error
+        raise UsageError(f"{where} cannot be used: {describe_error(error)}") from error
 
 
 @contextmanager
-def proxy_settings(way: Way) -> Iterator[None]:
+def check_proxy_settings(route: NetworkRoute) -> Iterator[None]:
     """Around the making of a client, which reads the proxies of the environment. Their addresses may hold
     passwords, so none is quoted.
     """
-    for variable in () if way.direct else filter(None, map(_set, _PROXIES)):
-        if not _is_proxy(os.environ[variable]):
+    for variable in () if route.is_direct else filter(None, map(_find_variable, _PROXY_VARIABLES)):
+        if not _is_proxy_address(os.environ[variable]):
             raise UsageError(f"{variable} is not the address of a proxy, such as http://host:8080")
     try:
         yield
     except ImportError as error:
-        raise UsageError(f"the proxy of the environment needs more: {text_of(error)}") from error
+        raise UsageError(f"the proxy of the environment needs more: {describe_error(error)}") from error
     except (httpx.InvalidURL, ValueError) as error:
-        raise UsageError(f"{_set(_NO_PROXY) or _NO_PROXY} is not a list of hosts") from error
+        raise UsageError(
+            f"{_find_variable(_NO_PROXY_VARIABLE) or _NO_PROXY_VARIABLE} is not a list of hosts"
+        ) from error
 
 
-def proxy_to(url: httpx.URL) -> httpx.Proxy | None:
+def find_proxy(url: httpx.URL) -> httpx.Proxy | None:
     """The proxy of the environment in front of a URL, as httpx chooses it; it has no public way to ask."""
     patterns = sorted((URLPattern(pattern), proxy) for pattern, proxy in get_environment_proxies().items())
     chosen = next((proxy for pattern, proxy in patterns if pattern.matches(url)), None)
@@ -89,7 +91,7 @@ def proxy_to(url: httpx.URL) -> httpx.Proxy | None:
 
 
 @contextmanager
-def proxy_errors(proxy: httpx.Proxy | None, call: Call) -> Iterator[None]:
+def map_proxy_errors(proxy: httpx.Proxy | None, call: Call) -> Iterator[None]:
     """Until the head of a reply is here. A proxy that cannot be reached, or lets nobody through, is no news
     of the provider; TLS is, because it goes through the proxy.
     """
@@ -98,17 +100,17 @@ def proxy_errors(proxy: httpx.Proxy | None, call: Call) -> Iterator[None]:
     except (httpx.ProxyError, httpx.ConnectError, httpx.ConnectTimeout, socket.gaierror) as error:
         if proxy is None or cause_of(error) == "tls":
             raise
-        variable = _set(f"{urlsplit(call.url).scheme}_proxy") or _set("all_proxy")
+        variable = _find_variable(f"{urlsplit(call.url).scheme}_proxy") or _find_variable("all_proxy")
         where = proxy.url.netloc.decode("ascii", "replace")
-        raise WireError("route", f"the proxy {where} of {variable}: {text_of(error)}") from error
+        raise WireError("route", f"the proxy {where} of {variable}: {describe_error(error)}") from error
 
 
-def _set(name: str) -> str | None:
+def _find_variable(name: str) -> str | None:
     """The spelling of a variable under which it is set; lower case wins, as it does for httpx."""
     return next((each for each in (name, name.upper()) if os.environ.get(each)), None)
 
 
-def _is_proxy(address: str) -> bool:
+def _is_proxy_address(address: str) -> bool:
     try:
         proxy = httpx.Proxy(address if "://" in address else f"http://{address}").url
     except (httpx.InvalidURL, ValueError):

@@ -8,13 +8,13 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from commands import configure, llmfail, on_terminal, records
+from llmfail_process import read_store_rows, run_llmfail, run_on_terminal, write_config
 
 from llmfail.core.model import Message, Request, Target, Usage
 from llmfail.core.pricing import usage_record
-from llmfail.core.pricing.usage_record import Use
+from llmfail.core.pricing.usage_record import UsageEvent
 from llmfail.core.tokens import token_bounds
-from llmfail.simulator import parse
+from llmfail.simulator import parse_faults
 from llmfail.store import open_store
 
 CLAUDE, GPT = "anthropic/claude-sonnet-5-5", "openai/gpt-6.1-terra"
@@ -35,13 +35,13 @@ PRICED = {
 
 @pytest.fixture(autouse=True)
 def config(tmp_path, simulator, monkeypatch):
-    path = configure(tmp_path / "c.yaml", simulator, timezone="UTC", **PRICED)
+    path = write_config(tmp_path / "c.yaml", simulator, timezone="UTC", **PRICED)
     monkeypatch.setenv("LLMFAIL_CONFIG", str(path))
     return path
 
 
 def estimate(*arguments, piped=None):
-    done = llmfail("cost-estimate", "--json", *arguments, piped=piped)
+    done = run_llmfail("cost-estimate", "--json", *arguments, piped=piped)
     assert done.code == 0, done.err
     return done.json
 
@@ -57,7 +57,7 @@ def inputs(found, feature="vpr"):
 def expected(target, prompt, system=None):
     """What is believed of a target that has not reported anything yet."""
     size = token_bounds.size_of(Request((Message("user", prompt),), system))
-    return token_bounds.expected(size, token_bounds.fresh(Target.parse(target)))
+    return token_bounds.estimate_input(size, token_bounds.default_calibration(Target.parse(target)))
 
 
 def keep(change):
@@ -73,7 +73,11 @@ def use(feature, target, cost, *, answered=True):
     """A call today."""
     day = datetime.now(UTC).date().isoformat()
     counted = Usage(2000, output_tokens=1000)
-    keep(usage_record.step(day, Use(feature, Target.parse(target), None, counted, cost, answered)))
+    keep(
+        usage_record.count_usage(
+            day, UsageEvent(feature, Target.parse(target), None, counted, cost, answered)
+        )
+    )
 
 
 def test_every_feature_is_estimated_at_2000_and_1000_tokens():
@@ -124,7 +128,7 @@ def test_features_are_shown_in_the_order_in_which_they_are_named_and_once():
 
 
 def test_no_money_is_a_binary_fraction():
-    text = llmfail("cost-estimate", "--json").out
+    text = run_llmfail("cost-estimate", "--json").out
     floats = []
     json.loads(text, parse_float=floats.append)
     assert set(floats) == {"0.0", "0.2857", "0.7143"}
@@ -159,7 +163,7 @@ def test_each_target_counts_a_prompt_in_its_own_way():
 def test_what_a_target_has_reported_changes_what_is_expected_of_it(simulator):
     prompt = "What is the capital of Austria? " * 40
     before = inputs(estimate(prompt))
-    assert llmfail("ask", prompt, "-m", CLAUDE).code == 0
+    assert run_llmfail("ask", prompt, "-m", CLAUDE).code == 0
     after = inputs(estimate(prompt))
     assert after[CLAUDE] < before[CLAUDE]
     assert after[GPT] == before[GPT]
@@ -177,11 +181,11 @@ def test_exact_asks_each_provider_of_a_chain_to_count(simulator):
         GPT: simulator_counts(simulator, prompt),
     }
     assert simulator.count() == 2
-    assert records() == []
+    assert read_store_rows() == []
 
 
 def simulator_counts(simulator, prompt):
-    receipt = llmfail("ask", prompt, "-m", GPT, "--drill", "none", "--json").json
+    receipt = run_llmfail("ask", prompt, "-m", GPT, "--drill", "none", "--json").json
     return receipt["usage"]["input_tokens"]
 
 
@@ -201,8 +205,8 @@ def test_exact_asks_nobody_the_same_twice(simulator, config):
 )
 def test_a_provider_that_does_not_count_leaves_the_estimate_and_that_is_said(simulator, fault, why):
     prompt = "What is the capital of Austria? " * 40
-    simulator.set_faults(parse(fault))
-    done = llmfail("cost-estimate", prompt, "--json", "--exact", "-f", "vpr")
+    simulator.set_faults(parse_faults(fault))
+    done = run_llmfail("cost-estimate", prompt, "--json", "--exact", "-f", "vpr")
     assert done.code == 0
     assert inputs(done.json)[CLAUDE] == expected(CLAUDE, prompt)
     [line] = done.err.splitlines()
@@ -214,8 +218,8 @@ def test_a_provider_that_gives_no_whole_reply_is_not_asked_again(simulator, conf
     document = json.loads(config.read_text())
     document["features"] = {"vpr": {"primary": CLAUDE, "fallbacks": ["anthropic/fast"]}}
     config.write_text(json.dumps(document))
-    simulator.set_faults(parse("anthropic=cut"))
-    assert len(llmfail("cost-estimate", "hello", "--exact").err.splitlines()) == 2
+    simulator.set_faults(parse_faults("anthropic=cut"))
+    assert len(run_llmfail("cost-estimate", "hello", "--exact").err.splitlines()) == 2
     assert simulator.count("anthropic") == 1
 
 
@@ -223,10 +227,10 @@ def test_exact_needs_no_key_where_there_is_none(config):
     document = json.loads(config.read_text())
     document["features"] = {"vpr": {"primary": UNLISTED}}
     config.write_text(json.dumps(document))
-    done = llmfail("cost-estimate", "hello", "--exact")
+    done = run_llmfail("cost-estimate", "hello", "--exact")
     assert done.code == 0
     assert "GROQ_API_KEY" in done.err
-    assert llmfail("-q", "cost-estimate", "hello", "--exact").err == ""
+    assert run_llmfail("-q", "cost-estimate", "hello", "--exact").err == ""
 
 
 def test_actual_is_what_was_recorded_scaled_to_the_requests():
@@ -256,7 +260,7 @@ def test_actual_over_an_unknown_price_is_unknown_and_names_it():
 
 
 def test_actual_is_that_of_asks_in_earnest():
-    receipt = llmfail("ask", "hello", "-f", "pii", "--json").json
+    receipt = run_llmfail("ask", "hello", "-f", "pii", "--json").json
     [found] = estimate("--scenario", "actual", "--requests", "1")["scenarios"]
     assert found["monthly_cost_usd"] == receipt["cost_usd"]
 
@@ -272,7 +276,7 @@ def test_the_source_of_a_price_is_told_with_its_date(config):
     assert listed["source"] == "catalogue"
     day = datetime.fromisoformat(listed["as_of"]).date()
     assert (
-        llmfail("cost-estimate").lines[-1]
+        run_llmfail("cost-estimate").lines[-1]
         == f"prices in USD, from the configuration and the catalogue of {day}"
     )
 
@@ -283,7 +287,7 @@ def test_an_outage_says_who_would_serve_each_feature(config):
     config.write_text(json.dumps(document))
     [found] = estimate("--scenario", "outage:anthropic")["scenarios"]
     assert found["served_by"] == {"vpr": [GPT], "pii": ["openai/nano"], "lone": []}
-    row = llmfail("cost-estimate", "--scenario", "outage:anthropic").lines[-2]
+    row = run_llmfail("cost-estimate", "--scenario", "outage:anthropic").lines[-2]
     assert row.endswith(f"{GPT} (vpr), openai/nano (pii); nobody answers lone")
 
 
@@ -295,12 +299,12 @@ def test_input_tokens_that_are_given_are_not_taken_from_a_pipe():
 
 def test_an_unknown_price_is_unknown_and_named(tmp_path, simulator, monkeypatch):
     features = {"default": {"primary": CLAUDE, "fallbacks": [GPT, UNLISTED]}}
-    monkeypatch.setenv("LLMFAIL_CONFIG", str(configure(tmp_path / "d.yaml", simulator, features=features)))
+    monkeypatch.setenv("LLMFAIL_CONFIG", str(write_config(tmp_path / "d.yaml", simulator, features=features)))
     found = estimate("-f", "default", "--scenario", "outage:anthropic", "--scenario", "fallback:50%")
     assert found["features"]["default"]["targets"][2]["cost_per_request_usd"] is None
     assert found["features"]["default"]["targets"][2]["price"] is None
     assert [one["monthly_cost_usd"] for one in found["scenarios"]] == ["150", "180"]
-    lost = llmfail(
+    lost = run_llmfail(
         "cost-estimate", "-f", "default", "--scenario", "all-primary", "--scenario", "outage:openai"
     )
     unlisted = next(line for line in lost.lines if UNLISTED in line)
@@ -309,11 +313,13 @@ def test_an_unknown_price_is_unknown_and_named(tmp_path, simulator, monkeypatch)
 
 def test_a_month_that_rests_on_an_unknown_price_says_so(tmp_path, simulator, monkeypatch):
     features = {"default": {"primary": UNLISTED, "fallbacks": [GPT]}}
-    monkeypatch.setenv("LLMFAIL_CONFIG", str(configure(tmp_path / "d.yaml", simulator, features=features)))
+    monkeypatch.setenv("LLMFAIL_CONFIG", str(write_config(tmp_path / "d.yaml", simulator, features=features)))
     [found] = estimate("--scenario", "all-primary")["scenarios"]
     assert found["monthly_cost_usd"] is None
     assert found["note"] == f"the price of {UNLISTED} is unknown"
-    assert f"the price of {UNLISTED} is unknown" in llmfail("cost-estimate", "--scenario", "all-primary").out
+    assert (
+        f"the price of {UNLISTED} is unknown" in run_llmfail("cost-estimate", "--scenario", "all-primary").out
+    )
 
 
 def test_a_feature_without_a_list_is_on_its_best_or_its_cheapest_usable_target(config):
@@ -329,7 +335,7 @@ def test_a_feature_without_a_list_is_on_its_best_or_its_cheapest_usable_target(c
 
 
 def test_the_table_shows_money_to_the_last_digit():
-    done = llmfail("cost-estimate")
+    done = run_llmfail("cost-estimate")
     rows = {line.split()[4]: re.split(r"\s{2,}", line)[3:] for line in done.lines[1:5]}
     assert rows == {
         CLAUDE: ["$0.021", "$21.00", "primary"],
@@ -342,15 +348,15 @@ def test_the_table_shows_money_to_the_last_digit():
 
 @pytest.mark.parametrize("columns", [80, 120])
 def test_a_terminal_shows_names_and_figures_whole(columns):
-    with on_terminal(columns, "cost-estimate") as screen:
+    with run_on_terminal(columns, "cost-estimate") as screen:
         assert screen.finish() == 0
     assert max(map(len, screen.text.splitlines())) <= columns
     assert re.search(rf"{CLAUDE} +\$0\.021 +\$21\.00 +primary", screen.text)
 
 
 def test_nothing_is_sent_and_nothing_is_recorded(simulator):
-    assert llmfail("cost-estimate", "hello").code == 0
-    assert (simulator.connections(), records()) == (0, [])
+    assert run_llmfail("cost-estimate", "hello").code == 0
+    assert (simulator.count_connections(), read_store_rows()) == (0, [])
 
 
 @pytest.mark.parametrize(
@@ -367,10 +373,10 @@ def test_nothing_is_sent_and_nothing_is_recorded(simulator):
     ],
 )
 def test_what_cannot_be_estimated_is_a_usage_error(arguments, why):
-    done = llmfail("cost-estimate", *arguments)
+    done = run_llmfail("cost-estimate", *arguments)
     assert (done.code, done.out) == (2, "")
     assert why in done.err
 
 
 def test_help_has_examples():
-    assert "--scenario outage:anthropic --json" in llmfail("cost-estimate", "--help").out
+    assert "--scenario outage:anthropic --json" in run_llmfail("cost-estimate", "--help").out

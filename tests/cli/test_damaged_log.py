@@ -7,18 +7,18 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from commands import configure, llmfail, on_terminal
+from llmfail_process import run_llmfail, run_on_terminal, write_config
 
 
 @pytest.fixture(autouse=True)
 def config(tmp_path, simulator, monkeypatch):
-    path = configure(tmp_path / "c.yaml", simulator)
+    path = write_config(tmp_path / "c.yaml", simulator)
     monkeypatch.setenv("LLMFAIL_CONFIG", str(path))
 
 
 def damage(change):
     """Change the record of the first request in the database; the id of the second, which stays."""
-    ids = [llmfail("ask", "hi", "--json").json["id"] for _ in range(2)]
+    ids = [run_llmfail("ask", "hi", "--json").json["id"] for _ in range(2)]
     file = Path(os.environ["LLMFAIL_STATE_DIR"]) / "state.sqlite3"
     with contextlib.closing(sqlite3.connect(file)) as connection, connection:
         [(text,)] = connection.execute("SELECT value FROM state WHERE key = 'log/0'")
@@ -46,11 +46,11 @@ DAMAGE = {
 @pytest.mark.parametrize("arguments", [(), ("--json",), ("--failed",)], ids=" ".join)
 def test_a_damaged_record_is_skipped(change, arguments):
     sound = damage(change)
-    done = llmfail("log", *arguments)
+    done = run_llmfail("log", *arguments)
     assert done.code == 0
     assert "bug" not in done.err
     assert len(done.lines) == {(): 2, ("--json",): 1, ("--failed",): 0}[arguments]
-    assert llmfail("log", sound).code == 0
+    assert run_llmfail("log", sound).code == 0
 
 
 def rename(record):
@@ -60,10 +60,10 @@ def rename(record):
 
 def test_stored_names_give_a_terminal_no_orders():
     damage(rename)
-    first = llmfail("log", "--json").lines[1]
+    first = run_llmfail("log", "--json").lines[1]
     for arguments in ((), (json.loads(first)["id"],)):
-        assert "\x1b" not in llmfail("log", *arguments).out
-        with on_terminal(120, "log", *arguments) as screen:
+        assert "\x1b" not in run_llmfail("log", *arguments).out
+        with run_on_terminal(120, "log", *arguments) as screen:
             assert screen.finish() == 0
         assert "ok/�[31mred" in screen.text
         assert b"title\x07" not in screen.raw

@@ -10,11 +10,11 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from typer._click.exceptions import ClickException
 
-from llmfail.cli.app import command_line
+from llmfail.cli.app import build_command_line
 from llmfail.cli.arguments import fast_ask_parser
-from llmfail.cli.run.run_ask import Said
+from llmfail.cli.run.run_ask import AskArgs
 
-GROUP = command_line(["ask"], {})
+GROUP = build_command_line(["ask"], {})
 ASK = GROUP.commands["ask"]
 DECLARED = {
     name: option
@@ -48,7 +48,7 @@ def by_typer(arguments):
     """What Typer reads behind ``ask``."""
     try:
         with ASK.make_context("ask", list(arguments)) as context:
-            return Said(**context.params)
+            return AskArgs(**context.params)
     except (ClickException, SystemExit):
         return Refused()
     except Exception as error:
@@ -60,16 +60,16 @@ def by_typer(arguments):
 @given(st.lists(TOKENS, max_size=6))
 @settings(max_examples=1500, deadline=None)
 def test_what_is_read_swiftly_typer_reads_alike(arguments):
-    plain = fast_ask_parser.read(["ask", *arguments])
+    plain = fast_ask_parser.parse(["ask", *arguments])
     event("plain" if plain else "left to Typer")
     if plain is not None:
-        assert Said(**plain.said) == by_typer(arguments)
+        assert AskArgs(**plain.ask_options) == by_typer(arguments)
 
 
 @given(st.lists(TOKENS, max_size=5))
 @settings(max_examples=500, deadline=None)
 def test_what_comes_before_the_command_is_read_alike_too(arguments):
-    plain = fast_ask_parser.read([*arguments, "ask", "hello"])
+    plain = fast_ask_parser.parse([*arguments, "ask", "hello"])
     if plain is None:
         return
     with GROUP.make_context("llmfail", [*arguments, "ask", "hello"]) as context:
@@ -80,8 +80,8 @@ def test_what_comes_before_the_command_is_read_alike_too(arguments):
 
 def test_every_option_of_an_ask_is_known_to_both():
     swiftly = {
-        **fast_ask_parser.VALUES,
-        **fast_ask_parser.MANY,
+        **fast_ask_parser.VALUE_OPTIONS,
+        **fast_ask_parser.REPEATABLE_OPTIONS,
         **fast_ask_parser.FLAGS,
         **fast_ask_parser.NEGATIONS,
     }
@@ -89,11 +89,11 @@ def test_every_option_of_an_ask_is_known_to_both():
     assert set(fast_ask_parser.FLAGS) | set(fast_ask_parser.NEGATIONS) == {
         n for n, o in DECLARED.items() if o.is_flag and o.name != "help"
     }
-    assert set(fast_ask_parser.MANY) == {n for n, o in DECLARED.items() if o.multiple}
+    assert set(fast_ask_parser.REPEATABLE_OPTIONS) == {n for n, o in DECLARED.items() if o.multiple}
 
 
 def test_defaults_are_the_same():
-    assert by_typer([]) == Said()
+    assert by_typer([]) == AskArgs()
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_defaults_are_the_same():
     ],
 )
 def test_what_scripts_write_is_read_swiftly(arguments):
-    assert fast_ask_parser.read(arguments) is not None
+    assert fast_ask_parser.parse(arguments) is not None
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_what_scripts_write_is_read_swiftly(arguments):
     ],
 )
 def test_what_needs_an_explanation_or_thought_is_left_to_typer(arguments):
-    assert fast_ask_parser.read(arguments) is None
+    assert fast_ask_parser.parse(arguments) is None
 
 
 def test_an_ask_imports_neither_typer_nor_what_it_does_not_need(tmp_path):

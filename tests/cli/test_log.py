@@ -4,16 +4,16 @@ import json
 import re
 
 import pytest
-from commands import configure, llmfail, on_terminal
+from llmfail_process import run_llmfail, run_on_terminal, write_config
 
-from llmfail.simulator import parse
+from llmfail.simulator import parse_faults
 
 CLAUDE, GPT = "anthropic/claude-sonnet-5-5", "openai/gpt-6.1-terra"
 
 
 @pytest.fixture(autouse=True)
 def config(tmp_path, simulator, monkeypatch):
-    path = configure(tmp_path / "c.yaml", simulator)
+    path = write_config(tmp_path / "c.yaml", simulator)
     monkeypatch.setenv("LLMFAIL_CONFIG", str(path))
     return path
 
@@ -21,26 +21,26 @@ def config(tmp_path, simulator, monkeypatch):
 @pytest.fixture
 def asked(simulator):
     """Three requests: one that the primary answered, one that a fallback answered, one that failed."""
-    receipts = [llmfail("ask", "hi", "--json").json]
-    simulator.set_faults(parse("anthropic=503"))
-    receipts.append(llmfail("ask", "hi", "--json").json)
-    simulator.set_faults(parse("openai=503"))
-    receipts.append(llmfail("ask", "hi", "-f", "solo", "--json").json)
+    receipts = [run_llmfail("ask", "hi", "--json").json]
+    simulator.set_faults(parse_faults("anthropic=503"))
+    receipts.append(run_llmfail("ask", "hi", "--json").json)
+    simulator.set_faults(parse_faults("openai=503"))
+    receipts.append(run_llmfail("ask", "hi", "-f", "solo", "--json").json)
     assert [one["ok"] for one in receipts] == [True, True, False]
     return receipts
 
 
 def logged(*arguments):
-    done = llmfail("log", "--json", *arguments)
+    done = run_llmfail("log", "--json", *arguments)
     assert done.code == 0, done.err
     return [json.loads(line) for line in done.lines]
 
 
 def test_before_the_first_ask_there_is_nothing():
-    done = llmfail("log")
+    done = run_llmfail("log")
     assert (done.code, done.out) == (0, "")
     assert "nothing was asked yet" in done.err
-    assert llmfail("log", "--json").out == ""
+    assert run_llmfail("log", "--json").out == ""
 
 
 def test_json_is_a_receipt_per_line_the_newest_first(asked):
@@ -55,10 +55,10 @@ def test_json_is_a_receipt_per_line_the_newest_first(asked):
 def test_prompts_and_answers_are_not_kept_unless_the_configuration_says_so(asked, config):
     assert not logged()[0].keys() & {"prompt", "answer"}
     config.write_text(json.dumps(json.loads(config.read_text()) | {"privacy": {"log_prompts": True}}))
-    llmfail("ask", "what is kept?")
+    run_llmfail("ask", "what is kept?")
     [newest] = logged("-n", "1")
     assert newest["prompt"] == "what is kept?"
-    assert "prompt: what is kept?" in llmfail("log", newest["id"]).lines
+    assert "prompt: what is kept?" in run_llmfail("log", newest["id"]).lines
 
 
 def test_n_is_how_many_and_failed_is_which(asked):
@@ -67,21 +67,21 @@ def test_n_is_how_many_and_failed_is_which(asked):
 
 
 def test_failed_looks_further_back_than_n(asked, simulator):
-    simulator.set_faults(parse("none"))
+    simulator.set_faults(parse_faults("none"))
     for _ in range(2):
-        assert llmfail("ask", "hi", "-f", "solo").code == 0
+        assert run_llmfail("ask", "hi", "-f", "solo").code == 0
     assert [one["id"] for one in logged("--failed", "-n", "1")] == [asked[2]["id"]]
 
 
 def test_without_any_failure_there_is_nothing_to_list():
-    llmfail("ask", "hi")
-    done = llmfail("log", "--failed")
+    run_llmfail("ask", "hi")
+    done = run_llmfail("log", "--failed")
     assert (done.code, done.out) == (0, "")
     assert "nothing failed" in done.err
 
 
 def test_the_table_tells_who_answered_at_which_tier(asked):
-    heading, *rows = llmfail("log").lines
+    heading, *rows = run_llmfail("log").lines
     assert re.split(r"\s{2,}", heading) == [
         "id",
         "time",
@@ -101,7 +101,7 @@ def test_the_table_tells_who_answered_at_which_tier(asked):
 
 def test_times_are_local(asked, monkeypatch):
     def hour():
-        return int(re.search(r" (\d\d):\d\d:\d\d ", llmfail("log", "-n", "1").lines[1])[1])
+        return int(re.search(r" (\d\d):\d\d:\d\d ", run_llmfail("log", "-n", "1").lines[1])[1])
 
     monkeypatch.setenv("TZ", "UTC")
     utc = hour()
@@ -110,7 +110,7 @@ def test_times_are_local(asked, monkeypatch):
 
 
 def test_one_request_is_told_step_by_step(asked):
-    shown, _, answered = asked[1]["id"], asked[0], llmfail("log", asked[1]["id"][:14].lower())
+    shown, _, answered = asked[1]["id"], asked[0], run_llmfail("log", asked[1]["id"][:14].lower())
     assert answered.code == 0
     assert answered.lines[0].startswith(shown)
     assert answered.lines[1].startswith(f"{GPT} answered, tier 2, ")
@@ -120,7 +120,7 @@ def test_one_request_is_told_step_by_step(asked):
 
 
 def test_a_request_that_failed_is_told_with_its_reason(asked):
-    done = llmfail("log", asked[2]["id"])
+    done = run_llmfail("log", asked[2]["id"])
     assert done.lines[1].startswith("no answer (exit 3): ")
 
 
@@ -131,14 +131,14 @@ def test_json_of_one_is_one_line(asked):
 
 @pytest.mark.parametrize(("beginning", "why"), [("ZZ", "no request is called"), ("0", "3 requests begin")])
 def test_a_beginning_must_mean_one_request(asked, beginning, why):
-    done = llmfail("log", beginning)
+    done = run_llmfail("log", beginning)
     assert (done.code, done.out) == (2, "")
     assert why in done.err
 
 
 @pytest.mark.parametrize("columns", [80, 120])
 def test_a_terminal_shows_targets_whole(asked, columns):
-    with on_terminal(columns, "log") as screen:
+    with run_on_terminal(columns, "log") as screen:
         assert screen.finish() == 0
     assert max(map(len, screen.text.splitlines())) <= columns
     assert f" {CLAUDE} " in screen.text
@@ -146,4 +146,4 @@ def test_a_terminal_shows_targets_whole(asked, columns):
 
 
 def test_help_has_examples():
-    assert "llmfail log --failed" in llmfail("log", "--help").out
+    assert "llmfail log --failed" in run_llmfail("log", "--help").out

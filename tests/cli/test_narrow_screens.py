@@ -4,11 +4,11 @@ import io
 import re
 
 import pytest
-from commands import configure, llmfail, on_terminal
+from llmfail_process import run_llmfail, run_on_terminal, write_config
 from rich.console import Console
 
-from llmfail.cli.render.tables import Column, fitted, words
-from llmfail.simulator import parse
+from llmfail.cli.render.tables import Column, cell, fit_table
+from llmfail.simulator import parse_faults
 
 CLAUDE, GPT = "anthropic/claude-sonnet-5-5", "openai/gpt-6.1-terra"
 
@@ -16,14 +16,14 @@ CLAUDE, GPT = "anthropic/claude-sonnet-5-5", "openai/gpt-6.1-terra"
 @pytest.fixture
 def outage(tmp_path, simulator, monkeypatch):
     """The primary is down, and its circuit is open."""
-    path = configure(tmp_path / "c.yaml", simulator, alerts={"error_rate": 1, "fallback_rate": 1})
+    path = write_config(tmp_path / "c.yaml", simulator, alerts={"error_rate": 1, "fallback_rate": 1})
     monkeypatch.setenv("LLMFAIL_CONFIG", str(path))
-    simulator.set_faults(parse("anthropic=503"))
-    assert [llmfail("ask", "hi").code for _ in range(2)] == [0, 0]
+    simulator.set_faults(parse_faults("anthropic=503"))
+    assert [run_llmfail("ask", "hi").code for _ in range(2)] == [0, 0]
 
 
 def drawn(columns, *arguments):
-    with on_terminal(columns, *arguments) as screen:
+    with run_on_terminal(columns, *arguments) as screen:
         assert screen.finish() == 0
     assert "\N{HORIZONTAL ELLIPSIS}" not in screen.text
     assert max(map(len, screen.text.splitlines())) <= columns
@@ -67,11 +67,11 @@ def screen(width):
 
 def text_of(width, *columns):
     console = screen(width)
-    console.print(fitted(console, columns))
+    console.print(fit_table(console, columns))
     return console.file.getvalue()
 
 
-NAME = Column("name", ["a/name-of-20-letters"], name=True)
+NAME = Column("name", ["a/name-of-20-letters"], is_name=True)
 STATE = Column("state", ["closed"])
 PROSE = Column("why", ["because it is so, and not otherwise"], rank=1, wraps=True)
 FIGURE = Column("took", ["1.2s"], rank=2, right=True)
@@ -100,4 +100,4 @@ def test_in_the_end_everything_is_folded_and_nothing_cut(width):
 
 
 def test_stored_words_give_a_terminal_no_orders():
-    assert words("ok/\x1b[31mred\x07").plain == "ok/�[31mred�"
+    assert cell("ok/\x1b[31mred\x07").plain == "ok/�[31mred�"

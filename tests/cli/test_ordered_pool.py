@@ -5,7 +5,7 @@ from itertools import count
 
 import pytest
 
-from llmfail.cli.run.ordered_pool import in_order
+from llmfail.cli.run.ordered_pool import map_in_order
 
 
 def test_results_come_in_the_order_of_the_items():
@@ -18,7 +18,7 @@ def test_results_come_in_the_order_of_the_items():
             second_is_done.set()
         return item * 10
 
-    assert list(in_order(work, range(5), 2)) == [0, 10, 20, 30, 40]
+    assert list(map_in_order(work, range(5), 2)) == [0, 10, 20, 30, 40]
 
 
 def test_the_first_goes_alone():
@@ -31,7 +31,7 @@ def test_the_first_goes_alone():
             threading.Event().wait(0.05)
         running.remove(item)
 
-    list(in_order(work, range(20), 8))
+    list(map_in_order(work, range(20), 8))
     assert met[:2] == [1, 1]
 
 
@@ -43,7 +43,7 @@ def test_it_reads_no_further_ahead_than_there_is_work_for():
             read.append(item)
             yield item
 
-    results = in_order(lambda item: item, items(), 3)
+    results = map_in_order(lambda item: item, items(), 3)
     for wanted in range(50):
         assert next(results) == wanted
         assert len(read) <= wanted + 1 + 3 + 3
@@ -51,7 +51,7 @@ def test_it_reads_no_further_ahead_than_there_is_work_for():
 
 
 def test_an_error_of_the_work_ends_it_in_its_place():
-    results = in_order(lambda item: 6 // (3 - item), range(9), 4)
+    results = map_in_order(lambda item: 6 // (3 - item), range(9), 4)
     assert [next(results) for _ in range(3)] == [2, 3, 6]
     with pytest.raises(ZeroDivisionError):
         next(results)
@@ -62,11 +62,11 @@ def test_an_error_of_the_items_comes_after_the_results_before_it():
         yield 1
         raise OSError("torn")
 
-    results = in_order(str, items(), 4)
+    results = map_in_order(str, items(), 4)
     assert next(results) == "1"
     with pytest.raises(OSError, match="torn"):
         next(results)
 
 
 def test_nothing_of_nothing():
-    assert list(in_order(str, [], 4)) == []
+    assert list(map_in_order(str, [], 4)) == []

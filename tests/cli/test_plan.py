@@ -4,20 +4,20 @@ import re
 from decimal import Decimal
 
 import pytest
-from commands import configure, llmfail, on_terminal, records
+from llmfail_process import read_store_rows, run_llmfail, run_on_terminal, write_config
 
 CLAUDE, GPT, GROQ = "anthropic/claude-sonnet-5-5", "openai/gpt-6.1-terra", "groq/openai/gpt-oss-120b"
 
 
 @pytest.fixture(autouse=True)
 def config(tmp_path, simulator, monkeypatch):
-    path = configure(tmp_path / "c.yaml", simulator)
+    path = write_config(tmp_path / "c.yaml", simulator)
     monkeypatch.setenv("LLMFAIL_CONFIG", str(path))
     return path
 
 
 def plan(*arguments, piped=None):
-    done = llmfail("plan", "--json", *arguments, piped=piped)
+    done = run_llmfail("plan", "--json", *arguments, piped=piped)
     assert done.code == 0, done.err
     return done.json
 
@@ -46,7 +46,7 @@ def test_an_unknown_price_makes_unknown_costs():
 
 def test_the_price_is_that_of_the_moment_and_of_the_size_of_the_prompt(tmp_path, simulator, monkeypatch):
     models = {"anthropic/claude-haiku-5-5": {"context": 10**7}}
-    monkeypatch.setenv("LLMFAIL_CONFIG", str(configure(tmp_path / "d.yaml", simulator, models=models)))
+    monkeypatch.setenv("LLMFAIL_CONFIG", str(write_config(tmp_path / "d.yaml", simulator, models=models)))
     haiku = ("-m", "anthropic/claude-haiku-5-5", "--max-tokens", "1", "--no-fallback", "-")
     small, large = (plan(*haiku, piped="word " * count)["candidates"][0] for count in (50_000, 200_000))
     times = Decimal(large["estimated_cost_usd"]) / Decimal(small["estimated_cost_usd"])
@@ -54,22 +54,22 @@ def test_the_price_is_that_of_the_moment_and_of_the_size_of_the_prompt(tmp_path,
 
 
 def test_a_target_that_ask_would_skip_is_skipped_for_the_same_reason():
-    llmfail("trip", "anthropic")
+    run_llmfail("trip", "anthropic")
     assert decisions("hi") == {CLAUDE: ("skip", "held"), GPT: ("call", None), GROQ: ("skip", "no_key")}
 
 
 def test_nothing_is_sent_and_nothing_is_recorded(simulator):
-    llmfail("ask", "hi")
-    before = simulator.connections(), simulator.count(), records()
+    run_llmfail("ask", "hi")
+    before = simulator.count_connections(), simulator.count(), read_store_rows()
     for arguments in ((), ("-f", "solo"), ("-m", GPT, "-m", CLAUDE), ("--json",)):
-        assert llmfail("plan", "hi", *arguments).code == 0
-    assert (simulator.connections(), simulator.count(), records()) == before
+        assert run_llmfail("plan", "hi", *arguments).code == 0
+    assert (simulator.count_connections(), simulator.count(), read_store_rows()) == before
     assert len(before[2]) > 0
 
 
 def test_in_a_directory_without_a_store_none_is_filled(simulator):
-    assert llmfail("plan", "hi").code == 0
-    assert (simulator.connections(), records()) == (0, [])
+    assert run_llmfail("plan", "hi").code == 0
+    assert (simulator.count_connections(), read_store_rows()) == (0, [])
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_a_piped_prompt_counts_like_an_argument():
 
 
 def test_without_a_prompt_the_costs_are_those_of_the_answer():
-    done = llmfail("plan")
+    done = run_llmfail("plan")
     assert done.code == 0
     assert done.lines[-1] == "without a prompt: the costs are those of the answer"
     shown = plan("--max-tokens", "100", "--no-fallback")["candidates"][0]
@@ -104,8 +104,8 @@ def test_without_a_prompt_the_costs_are_those_of_the_answer():
 
 
 def test_the_table_has_a_row_per_candidate_and_says_what_stands_behind_them():
-    llmfail("trip", "anthropic")
-    done = llmfail("plan", "hi")
+    run_llmfail("trip", "anthropic")
+    done = run_llmfail("plan", "hi")
     assert done.lines[0] == f"default: {GPT} would be asked first"
     rows = [re.split(r"\s{2,}", line) for line in done.lines[2:5]]
     assert [row[:2] for row in rows] == [[CLAUDE, "skip"], [GPT, "call"], [GROQ, "skip"]]
@@ -115,15 +115,15 @@ def test_the_table_has_a_row_per_candidate_and_says_what_stands_behind_them():
 
 
 def test_a_plan_that_nobody_would_be_asked_in_is_a_plan_all_the_same():
-    llmfail("trip", "openai")
-    done = llmfail("plan", "hi", "-f", "solo")
+    run_llmfail("trip", "openai")
+    done = run_llmfail("plan", "hi", "-f", "solo")
     assert done.code == 0
     assert done.lines[0] == "solo: nobody would be asked"
 
 
 @pytest.mark.parametrize("columns", [80, 120])
 def test_a_terminal_shows_names_and_figures_whole(columns):
-    with on_terminal(columns, "plan", "hi") as screen:
+    with run_on_terminal(columns, "plan", "hi") as screen:
         assert screen.finish() == 0
     lines = screen.text.splitlines()
     assert max(map(len, lines)) <= columns
@@ -140,10 +140,10 @@ def test_a_terminal_shows_names_and_figures_whole(columns):
     ],
 )
 def test_what_is_not_configured_is_a_usage_error(arguments, why):
-    done = llmfail("plan", "hi", *arguments)
+    done = run_llmfail("plan", "hi", *arguments)
     assert (done.code, done.out) == (2, "")
     assert why in done.err
 
 
 def test_help_has_examples():
-    assert "git diff | llmfail plan" in llmfail("plan", "--help").out
+    assert "git diff | llmfail plan" in run_llmfail("plan", "--help").out

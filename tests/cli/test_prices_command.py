@@ -7,7 +7,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from commands import configure, llmfail, on_terminal, records
+from llmfail_process import read_store_rows, run_llmfail, run_on_terminal, write_config
 
 CLAUDE, GPT, GROQ = "anthropic/claude-sonnet-5-5", "openai/gpt-6.1-terra", "groq/openai/gpt-oss-120b"
 PUBLISHED = [
@@ -28,7 +28,7 @@ PUBLISHED = [
 
 @pytest.fixture(autouse=True)
 def config(tmp_path, simulator, monkeypatch):
-    path = configure(tmp_path / "c.yaml", simulator)
+    path = write_config(tmp_path / "c.yaml", simulator)
     monkeypatch.setenv("LLMFAIL_CONFIG", str(path))
     return path
 
@@ -57,7 +57,7 @@ def source():
 
 
 def rows():
-    return {one["target"]: one for one in llmfail("prices", "show", "--json").json["prices"]}
+    return {one["target"]: one for one in run_llmfail("prices", "show", "--json").json["prices"]}
 
 
 def test_every_target_is_shown_with_its_source_and_its_day():
@@ -70,7 +70,7 @@ def test_every_target_is_shown_with_its_source_and_its_day():
 
 
 def test_people_get_a_row_per_target():
-    lines = llmfail("prices", "show").lines
+    lines = run_llmfail("prices", "show").lines
     assert lines[0].split() == ["target", "input", "output", "cached", "written", "from", "as", "of", "notes"]
     assert lines[1].split()[:4] == [CLAUDE, "3", "15", "configuration"]
     assert "as of 2026-11-09, from genai-prices" in lines[-1]
@@ -78,14 +78,14 @@ def test_people_get_a_row_per_target():
 
 @pytest.mark.parametrize("columns", [60, 100, 200])
 def test_a_screen_of_any_width_shows_every_target_and_its_price(columns):
-    with on_terminal(columns, "prices", "show") as screen:
+    with run_on_terminal(columns, "prices", "show") as screen:
         assert screen.finish() == 0
         folded = "".join(screen.text.split())
     assert all(target in folded for target in (CLAUDE, GPT))
 
 
 def test_a_target_is_shown_with_all_that_is_listed_for_it():
-    shown = llmfail("prices", "show", "openai/gpt-6-luna").out
+    shown = run_llmfail("prices", "show", "openai/gpt-6-luna").out
     assert "openai/gpt-6-luna: catalogue of 2026-11-09" in shown
     assert "context: 922,000 tokens" in shown
     assert "272,000" in shown
@@ -93,49 +93,49 @@ def test_a_target_is_shown_with_all_that_is_listed_for_it():
 
 
 def test_a_target_in_json_has_its_steps_days_hours_and_variants():
-    deepseek = llmfail("prices", "show", "deepseek/deepseek-v4-pro", "--json").json
+    deepseek = run_llmfail("prices", "show", "deepseek/deepseek-v4-pro", "--json").json
     assert {"since": "2026-08-17"}.items() <= deepseek["periods"][1].items()
     assert deepseek["periods"][2]["hours_utc"] == ["01:00", "04:00"]
-    luna = llmfail("prices", "show", "openai/gpt-6-luna", "--json").json
+    luna = run_llmfail("prices", "show", "openai/gpt-6-luna", "--json").json
     assert luna["periods"][0]["input"] == {"base": "0.1", "steps": [{"above": 272_000, "price": "0.2"}]}
     assert {one["variant"] for one in luna["variants"]} == {"flex", "priority", "fast", "batch"}
 
 
 def test_what_ends_soon_is_told():
-    assert "retires 2026-12-11" in llmfail("prices", "show", "openai/gpt-5").out
-    assert llmfail("prices", "show", "openai/gpt-5", "--json").json["retires"] == "2026-12-11"
+    assert "retires 2026-12-11" in run_llmfail("prices", "show", "openai/gpt-5").out
+    assert run_llmfail("prices", "show", "openai/gpt-5", "--json").json["retires"] == "2026-12-11"
 
 
 @pytest.mark.parametrize("target", ["nobody/nothing", "openai/nonesuch", "openrouter/x/y"])
 def test_what_nobody_lists_is_unknown(target):
-    done = llmfail("prices", "show", target)
+    done = run_llmfail("prices", "show", target)
     assert done.code == 0
     assert done.out == f"{target}: unknown\n"
-    assert llmfail("prices", "show", target, "--json").json["input"] is None
+    assert run_llmfail("prices", "show", target, "--json").json["input"] is None
 
 
 def test_what_is_no_target_is_a_usage_error():
-    done = llmfail("prices", "show", "gpt-5")
+    done = run_llmfail("prices", "show", "gpt-5")
     assert (done.code, done.out) == (2, "")
     assert "provider/model" in done.err
 
 
 def test_showing_records_nothing():
-    llmfail("prices", "show")
-    assert records() == []
+    run_llmfail("prices", "show")
+    assert read_store_rows() == []
 
 
 def test_a_refreshed_list_counts_in_every_command(source):
-    done = llmfail("prices", "refresh", "--url", source)
+    done = run_llmfail("prices", "refresh", "--url", source)
     assert done.code == 0
     assert done.out.startswith("1 models at 1 providers, prices as of 20")
-    shown = llmfail("prices", "show", "anthropic/claude-opus-5-5", "--json").json
+    shown = run_llmfail("prices", "show", "anthropic/claude-opus-5-5", "--json").json
     assert (shown["input"], shown["output"]) == ("77", "88")
-    assert llmfail("status", "--json").json["prices_as_of"] == shown["as_of"]
+    assert run_llmfail("status", "--json").json["prices_as_of"] == shown["as_of"]
 
 
 def test_a_refresh_says_in_json_what_it_did(source):
-    told = llmfail("prices", "refresh", "--url", source, "--json").json
+    told = run_llmfail("prices", "refresh", "--url", source, "--json").json
     assert told == {"as_of": told["as_of"], "models": 1, "sources": {"genai-prices": source}, "kept": None}
 
 
@@ -148,7 +148,7 @@ def test_a_refresh_says_in_json_what_it_did(source):
     ],
 )
 def test_a_refresh_that_fails_says_so_in_one_line(arguments, code, part):
-    done = llmfail("prices", "refresh", *arguments)
+    done = run_llmfail("prices", "refresh", *arguments)
     assert (done.code, done.out) == (code, "")
     assert part in done.err
     assert len(done.err.splitlines()) == 1
@@ -173,20 +173,22 @@ def test_without_the_package_a_refresh_says_how_to_get_it():
 
 
 def test_a_damaged_list_is_told_once_and_answers_go_on(tmp_path, source):
-    llmfail("prices", "refresh", "--url", source)
+    run_llmfail("prices", "refresh", "--url", source)
     [file] = (tmp_path / "state" / "prices").glob("anthropic.json")
     file.write_text("{")
-    done = llmfail("prices", "show", "anthropic/claude-opus-5-5", "--json")
+    done = run_llmfail("prices", "show", "anthropic/claude-opus-5-5", "--json")
     assert done.json["input"] == "4"
     assert done.err.count("mends them") == 1
-    assert llmfail("-q", "prices", "show").err == ""
+    assert run_llmfail("-q", "prices", "show").err == ""
 
 
 def test_unknown_prices_and_ends_are_warnings_of_config_check(tmp_path, simulator, monkeypatch):
     models = {"openai/gpt-5": {}, "openai/nonesuch": {}, "groq/mine": {"price": {"cached_input": 1}}}
-    path = configure(tmp_path / "d.yaml", simulator, models=models)
+    path = write_config(tmp_path / "d.yaml", simulator, models=models)
     monkeypatch.setenv("LLMFAIL_CONFIG", str(path))
-    warned = {one["path"]: one["message"] for one in llmfail("config", "check", "--json").json["warnings"]}
+    warned = {
+        one["path"]: one["message"] for one in run_llmfail("config", "check", "--json").json["warnings"]
+    }
     assert "retires on 2026-12-11" in warned["models.openai/gpt-5"]
     assert "no price here or in the catalogue" in warned["models.openai/nonesuch"]
     assert "a price for cached_input, but none for input and output" in warned["models.groq/mine"]

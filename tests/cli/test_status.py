@@ -5,9 +5,9 @@ import re
 import signal
 
 import pytest
-from commands import configure, llmfail, on_terminal
+from llmfail_process import run_llmfail, run_on_terminal, write_config
 
-from llmfail.simulator import parse
+from llmfail.simulator import parse_faults
 
 CLAUDE, GPT, GROQ = "anthropic/claude-sonnet-5-5", "openai/gpt-6.1-terra", "groq/openai/gpt-oss-120b"
 KEYS = {"status", "providers", "routing", "budgets", "alerts", "cache", "queue", "prices_as_of", "store"}
@@ -28,7 +28,7 @@ TARGET_KEYS = {
 
 @pytest.fixture(autouse=True)
 def config(tmp_path, simulator, monkeypatch):
-    path = configure(tmp_path / "c.yaml", simulator, alerts={"error_rate": 1, "fallback_rate": 1})
+    path = write_config(tmp_path / "c.yaml", simulator, alerts={"error_rate": 1, "fallback_rate": 1})
     monkeypatch.setenv("LLMFAIL_CONFIG", str(path))
     return path
 
@@ -36,8 +36,8 @@ def config(tmp_path, simulator, monkeypatch):
 @pytest.fixture
 def outage(simulator):
     """The primary has failed twice, and its circuit is open."""
-    simulator.set_faults(parse("anthropic=503"))
-    assert [llmfail("ask", "hi").code for _ in range(2)] == [0, 0]
+    simulator.set_faults(parse_faults("anthropic=503"))
+    assert [run_llmfail("ask", "hi").code for _ in range(2)] == [0, 0]
 
 
 def row(done, target):
@@ -46,14 +46,14 @@ def row(done, target):
 
 
 def test_before_the_first_ask_everything_is_healthy():
-    done = llmfail("status")
+    done = run_llmfail("status")
     assert done.code == 0
     assert done.lines[0] == "healthy"
     assert "nothing was asked in the last 24 hours; store: disk" in done.lines
 
 
 def test_a_pipe_gets_a_row_per_target_with_everything_in_it(outage):
-    done = llmfail("status")
+    done = run_llmfail("status")
     assert done.lines[1].split("  ")[0] == "target"
     claude, gpt = row(done, CLAUDE), row(done, GPT)
     assert claude[1:3] == ["open", "2/2"]
@@ -65,7 +65,7 @@ def test_a_pipe_gets_a_row_per_target_with_everything_in_it(outage):
 
 
 def test_a_pipe_gets_no_colours_and_no_drawn_lines(outage):
-    out = llmfail("status").out
+    out = run_llmfail("status").out
     assert "\x1b" not in out
     assert "─" not in out
     assert not any(line != line.rstrip() for line in out.splitlines())
@@ -73,12 +73,12 @@ def test_a_pipe_gets_no_colours_and_no_drawn_lines(outage):
 
 def test_the_totals_tell_how_many_were_saved_by_a_fallback(outage):
     assert "2 asked in the last 24 hours: 100% by a fallback, 0% degraded, 0% without an answer" in (
-        llmfail("status").lines
+        run_llmfail("status").lines
     )
 
 
 def test_targets_without_a_key_are_one_line_and_v_lists_them():
-    short, long = llmfail("status"), llmfail("-v", "status")
+    short, long = run_llmfail("status"), run_llmfail("-v", "status")
     assert "1 target without a key (groq): llmfail -v status lists them" in short.lines
     assert not any(line.startswith(GROQ) for line in short.lines)
     assert row(long, GROQ)[1] == "disabled"
@@ -90,15 +90,15 @@ def test_a_target_that_lost_its_key_is_listed_while_it_has_a_history(config, mon
     document["providers"]["openai"]["api_key"] = "${OPENAI_API_KEY}"
     config.write_text(json.dumps(document))
     monkeypatch.setenv("OPENAI_API_KEY", "sk-oai-1")
-    assert llmfail("ask", "hi", "-f", "solo").code == 0
+    assert run_llmfail("ask", "hi", "-f", "solo").code == 0
     monkeypatch.delenv("OPENAI_API_KEY")
-    done = llmfail("status")
+    done = run_llmfail("status")
     assert row(done, GPT)[1:5] == ["disabled", "0/2", "-", "1"]
     assert row(done, GPT)[-1] == "no key: set OPENAI_API_KEY"
 
 
 def test_json_is_the_contract_s(outage):
-    status = llmfail("status", "--json").json
+    status = run_llmfail("status", "--json").json
     assert status.keys() == KEYS
     assert status["providers"].keys() == {CLAUDE, GPT, GROQ}
     assert all(one.keys() == TARGET_KEYS for one in status["providers"].values())
@@ -118,35 +118,35 @@ def test_json_is_the_contract_s(outage):
 )
 def test_check_exits_0_1_or_2_and_says_why_in_one_line(trips, code, says):
     for name in trips:
-        llmfail("trip", name)
-    done = llmfail("status", "--check")
+        run_llmfail("trip", name)
+    done = run_llmfail("status", "--check")
     assert done.code == code
     [line] = done.lines
     assert line.startswith(says)
 
 
 def test_check_says_how_long_a_hold_lasts():
-    llmfail("trip", "anthropic", "--for", "2h")
-    assert re.search(r"is held open for (2h00m|1h59m)$", llmfail("status", "--check").out.strip())
+    run_llmfail("trip", "anthropic", "--for", "2h")
+    assert re.search(r"is held open for (2h00m|1h59m)$", run_llmfail("status", "--check").out.strip())
 
 
 def test_check_composes_with_json_and_with_quiet():
-    llmfail("trip", "anthropic")
-    both = llmfail("status", "--check", "--json")
+    run_llmfail("trip", "anthropic")
+    both = run_llmfail("status", "--check", "--json")
     assert (both.code, both.json["status"]) == (1, "degraded")
-    assert llmfail("-q", "status", "--check").lines != []
-    llmfail("reset", "anthropic")
-    assert llmfail("-q", "status", "--check") == type(both)(0, "", "")
+    assert run_llmfail("-q", "status", "--check").lines != []
+    run_llmfail("reset", "anthropic")
+    assert run_llmfail("-q", "status", "--check") == type(both)(0, "", "")
 
 
 def test_an_alert_is_told_with_its_level(config):
     document = json.loads(config.read_text()) | {"alerts": {"fallback_rate": 0.1}}
     config.write_text(json.dumps(document))
-    llmfail("trip", "anthropic")
-    llmfail("ask", "hi")
-    done = llmfail("status")
+    run_llmfail("trip", "anthropic")
+    run_llmfail("ask", "hi")
+    done = run_llmfail("status")
     assert any(line.startswith("critical: fallback_rate is 1, above 0.1") for line in done.lines)
-    assert llmfail("status", "--check").code == 1
+    assert run_llmfail("status", "--check").code == 1
 
 
 @pytest.mark.parametrize(
@@ -160,20 +160,20 @@ def test_an_alert_is_told_with_its_level(config):
     ],
 )
 def test_what_cannot_be_watched_is_a_usage_error(arguments, why):
-    done = llmfail("status", *arguments)
+    done = run_llmfail("status", *arguments)
     assert (done.code, done.out) == (2, "")
     assert why in done.err
 
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "nan", "100000"])
 def test_watch_wants_a_sensible_pause(seconds):
-    with on_terminal(80, "status", "--watch", "--", seconds) as screen:
+    with run_on_terminal(80, "status", "--watch", "--", seconds) as screen:
         assert screen.finish() == 2
 
 
 @pytest.mark.parametrize("columns", [80, 120])
 def test_a_terminal_shows_every_name_and_figure_whole(outage, columns):
-    with on_terminal(columns, "status") as screen:
+    with run_on_terminal(columns, "status") as screen:
         assert screen.finish() == 0
     lines = screen.text.splitlines()
     assert max(map(len, lines)) <= columns
@@ -185,9 +185,9 @@ def test_a_terminal_shows_every_name_and_figure_whole(outage, columns):
 
 
 def test_watch_shows_what_changes_until_ctrl_c():
-    with on_terminal(80, "status", "--watch", "0.2") as screen:
+    with run_on_terminal(80, "status", "--watch", "0.2") as screen:
         screen.until("healthy")
-        llmfail("trip", "anthropic")
+        run_llmfail("trip", "anthropic")
         screen.until("held open")
         screen.process.send_signal(signal.SIGINT)
         assert screen.finish() == 130
@@ -195,4 +195,4 @@ def test_watch_shows_what_changes_until_ctrl_c():
 
 
 def test_help_has_examples():
-    assert "llmfail status --json | jq" in llmfail("status", "--help").out
+    assert "llmfail status --json | jq" in run_llmfail("status", "--help").out

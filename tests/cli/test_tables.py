@@ -3,11 +3,11 @@
 import pytest
 
 from llmfail.cli.render.tables import (
+    duration,
     exact_usd,
     milliseconds,
     percent,
     rough_usd,
-    span,
 )
 
 DOLLAR = 10**12
@@ -29,7 +29,7 @@ DOLLAR = 10**12
     ],
 )
 def test_a_wait_has_two_units_at_most(seconds, text):
-    assert span(seconds) == text
+    assert duration(seconds) == text
 
 
 @pytest.mark.parametrize(

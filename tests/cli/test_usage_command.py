@@ -9,12 +9,12 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
-from commands import configure, llmfail, on_terminal
+from llmfail_process import run_llmfail, run_on_terminal, write_config
 
 from llmfail.core.model import Target, Usage
 from llmfail.core.pricing import usage_record
-from llmfail.core.pricing.usage_record import Use
-from llmfail.simulator import parse
+from llmfail.core.pricing.usage_record import UsageEvent
+from llmfail.simulator import parse_faults
 from llmfail.store import open_store
 
 CLAUDE, GPT = "anthropic/claude-sonnet-5-5", "openai/gpt-6.1-terra"
@@ -23,14 +23,15 @@ HEADER = ["key", "requests", "input_tokens", "output_tokens", "cost_usd", "unpri
 
 @pytest.fixture(autouse=True)
 def config(tmp_path, simulator, monkeypatch):
-    path = configure(tmp_path / "c.yaml", simulator, timezone="UTC")
+    path = write_config(tmp_path / "c.yaml", simulator, timezone="UTC")
     monkeypatch.setenv("LLMFAIL_CONFIG", str(path))
     return path
 
 
 def count(feature="vpr", target=CLAUDE, user=None, cost=21_000_000_000, day="2026-11-21"):
-    step = usage_record.step(
-        day, Use(feature, Target.parse(target), user, Usage(2000, output_tokens=1000), cost, answered=True)
+    step = usage_record.count_usage(
+        day,
+        UsageEvent(feature, Target.parse(target), user, Usage(2000, output_tokens=1000), cost, answered=True),
     )
     directory = Path(os.environ["LLMFAIL_STATE_DIR"])
     directory.mkdir(mode=0o700, exist_ok=True)
@@ -40,7 +41,7 @@ def count(feature="vpr", target=CLAUDE, user=None, cost=21_000_000_000, day="202
 
 
 def shown(*arguments):
-    done = llmfail("usage", *arguments)
+    done = run_llmfail("usage", *arguments)
     assert done.code == 0, done.err
     return done
 
@@ -57,9 +58,9 @@ def used():
 
 
 def test_an_ask_leaves_what_it_used_and_paid(simulator):
-    assert llmfail("ask", "hello").code == 0
-    simulator.set_faults(parse("anthropic=503"))
-    receipt = llmfail("ask", "hello", "--json").json
+    assert run_llmfail("ask", "hello").code == 0
+    simulator.set_faults(parse_faults("anthropic=503"))
+    receipt = run_llmfail("ask", "hello", "--json").json
     found = {row["key"]: row for row in shown("--by", "target", "--json").json["rows"]}
     assert [found[name]["requests"] for name in (CLAUDE, GPT)] == [1, 1]
     assert found[GPT]["input_tokens"] == receipt["usage"]["input_tokens"]
@@ -157,7 +158,7 @@ def test_the_sum_is_exact_and_says_what_is_missing(used):
 @pytest.mark.parametrize("columns", [80, 120])
 def test_a_terminal_shows_names_and_bars_whole(used, columns):
     arguments = ("usage", "--by", "target", "--since", "2026-11-01", "--until", "2026-11-30")
-    with on_terminal(columns, *arguments) as screen:
+    with run_on_terminal(columns, *arguments) as screen:
         assert screen.finish() == 0
     assert max(map(len, screen.text.splitlines())) <= columns
     assert re.search(rf"^{CLAUDE} +\$0\.0210 .*█$", screen.text, re.MULTILINE)
@@ -179,7 +180,7 @@ def test_a_terminal_shows_names_and_bars_whole(used, columns):
     ],
 )
 def test_what_cannot_be_told_is_one_line_and_exit_2(arguments, why):
-    done = llmfail("usage", *arguments)
+    done = run_llmfail("usage", *arguments)
     assert (done.code, done.out) == (2, "")
     assert why in done.err
     assert done.err.count("\n") == 1
@@ -196,4 +197,4 @@ def test_no_money_is_a_binary_fraction(used):
 
 
 def test_help_has_examples():
-    assert "--by user --since 7d" in llmfail("usage", "--help").out
+    assert "--by user --since 7d" in run_llmfail("usage", "--help").out

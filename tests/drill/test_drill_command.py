@@ -7,10 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import drills
+import drill_runs
 import pytest
 
-from llmfail.drill.scenarios import SCENES
+from llmfail.drill.scenarios import SCENARIOS
 
 FEATURES = {
     "good": "{primary: a/one, fallbacks: [b/two, v/gemini-four]}",
@@ -37,7 +37,7 @@ sys.addaudithook(note)
 
 @pytest.fixture
 def config(tmp_path):
-    return drills.written(tmp_path, FEATURES)
+    return drill_runs.write_config(tmp_path, FEATURES)
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def watched(tmp_path):
 
 
 def test_a_configuration_that_keeps_its_promises_exits_0(config):
-    done = drills.run("--config", config, "drill", "--json")
+    done = drill_runs.run_command("--config", config, "drill", "--json")
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert done.stdout.count("\n") == 1
@@ -60,12 +60,14 @@ def test_a_configuration_that_keeps_its_promises_exits_0(config):
     good = told["features"]["good"]
     assert set(good) == {"ok", "scenes", "verdict"}
     assert good["ok"] is True
-    assert [scene["scene"] for scene in good["scenes"]] == list(SCENES)
+    assert [scene["scene"] for scene in good["scenes"]] == list(SCENARIOS)
     assert good["verdict"].startswith("survives an outage of a (b/two answers, tier 2); recovers after 10 s")
 
 
 def test_a_scene_in_json_says_what_was_promised_and_what_was_seen(config):
-    done = drills.run("--config", config, "drill", "-f", "good", "--scenario", "circuit-opens", "--json")
+    done = drill_runs.run_command(
+        "--config", config, "drill", "-f", "good", "--scenario", "circuit-opens", "--json"
+    )
     assert json.loads(done.stdout)["features"]["good"]["scenes"] == [
         {
             "scene": "circuit-opens",
@@ -80,11 +82,11 @@ def test_a_scene_in_json_says_what_was_promised_and_what_was_seen(config):
 
 
 def test_a_broken_promise_exits_1_and_says_why(tmp_path):
-    done = drills.run("--config", drills.written(tmp_path, FLAWED), "drill")
+    done = drill_runs.run_command("--config", drill_runs.write_config(tmp_path, FLAWED), "drill")
     assert done.returncode == 1
     assert "flawed: does not survive an outage of a: every fallback is at a too" in done.stdout
     assert "  FAIL primary-down: expected: a fallback answers" in done.stdout
-    done = drills.run("--config", tmp_path / "drill.yaml", "drill", "--json")
+    done = drill_runs.run_command("--config", tmp_path / "drill.yaml", "drill", "--json")
     told = json.loads(done.stdout)
     assert (done.returncode, told["ok"]) == (1, False)
     assert {name: feature["ok"] for name, feature in told["features"].items()} == {
@@ -95,9 +97,9 @@ def test_a_broken_promise_exits_1_and_says_why(tmp_path):
 
 
 def test_piped_it_is_a_plain_table_then_a_line_for_each_feature(config):
-    done = drills.run("--config", config, "drill")
+    done = drill_runs.run_command("--config", config, "drill")
     head, good, alone, blank, *verdicts = done.stdout.splitlines()
-    assert head.split() == ["feature", *SCENES]
+    assert head.split() == ["feature", *SCENARIOS]
     assert good.split() == ["good", *["ok"] * 9]
     assert alone.split() == ["alone", "ok", "warn", "ok", "warn", "ok", "warn", "warn", "warn", "ok"]
     assert blank == ""
@@ -109,12 +111,12 @@ def test_piped_it_is_a_plain_table_then_a_line_for_each_feature(config):
 
 
 def test_with_a_v_every_scene_tells_and_with_a_q_nothing_is_said_beside(config):
-    done = drills.run("-v", "--config", config, "drill", "-f", "good", "--scenario", "recovery")
+    done = drill_runs.run_command("-v", "--config", config, "drill", "-f", "good", "--scenario", "recovery")
     assert (
         "  ok   recovery: expected: 2 trials after 10 s close the circuit; saw: closed by 2 trials"
         in done.stdout
     )
-    done = drills.run("-q", "--config", config, "drill", "-f", "alone", "--scenario", "healthy")
+    done = drill_runs.run_command("-q", "--config", config, "drill", "-f", "alone", "--scenario", "healthy")
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -129,7 +131,7 @@ def test_with_a_v_every_scene_tells_and_with_a_q_nothing_is_said_beside(config):
     ],
 )
 def test_a_wrong_call_exits_2(config, arguments, says):
-    done = drills.run("--config", config, *arguments)
+    done = drill_runs.run_command("--config", config, *arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert says in done.stderr
     assert "Traceback" not in done.stderr
@@ -140,20 +142,20 @@ def test_a_wrong_call_exits_2(config, arguments, says):
     [("none", 0, "a/one"), ("a=503", 0, "b/two"), ("all=503", 3, None), ("all=auth", 6, None)],
 )
 def test_one_ask_under_faults_exits_as_a_real_one_would(config, faults, code, target):
-    done = drills.run("--config", config, "ask", "hi", "-f", "good", "--json", "--drill", faults)
+    done = drill_runs.run_command("--config", config, "ask", "hi", "-f", "good", "--json", "--drill", faults)
     assert done.returncode == code, done.stderr
     assert json.loads(done.stdout)["target"] == target
 
 
 def test_without_configuration_and_keys_the_first_command_of_the_readme_answers():
-    done = drills.run("ask", "Say hello", "--drill", "anthropic=503")
+    done = drill_runs.run_command("ask", "Say hello", "--drill", "anthropic=503")
     assert done.returncode == 0, done.stderr
     assert done.stdout == "Hello from openai/gpt-6.1-terra (simulated). You said: Say hello\n"
     assert "503" in done.stderr
 
 
 def test_the_configuration_that_ships_with_the_package_keeps_its_promises():
-    done = drills.run("drill", "--json")
+    done = drill_runs.run_command("drill", "--json")
     assert done.returncode == 0, done.stdout
     assert len(json.loads(done.stdout)["features"]) == 9
 
@@ -161,10 +163,10 @@ def test_the_configuration_that_ships_with_the_package_keeps_its_promises():
 @pytest.mark.parametrize("arguments", [["drill"], ["ask", "hi", "-f", "good", "--drill", "a=503"]])
 def test_nothing_is_left_in_the_state_directory(config, arguments):
     state = Path(os.environ["LLMFAIL_STATE_DIR"])
-    assert drills.run("--config", config, *arguments).returncode == 0
+    assert drill_runs.run_command("--config", config, *arguments).returncode == 0
     assert not state.exists()
     state.mkdir()
-    assert drills.run("--config", config, *arguments).returncode == 0
+    assert drill_runs.run_command("--config", config, *arguments).returncode == 0
     assert not [path.name for path in state.iterdir() if not path.name.startswith("settings-")]
 
 
@@ -174,24 +176,24 @@ def test_no_connection_leaves_this_machine_or_reaches_the_provider(
     tmp_path, simulator, watched, arguments, proxies
 ):
     real = f"base_url: {simulator.base_url('openai')}"
-    head = drills.HEAD.replace("base_url: https://b.example/v1", real)
-    config = drills.written(tmp_path, FEATURES, head=head)
+    head = drill_runs.CONFIG_HEAD.replace("base_url: https://b.example/v1", real)
+    config = drill_runs.write_config(tmp_path, FEATURES, head=head)
     environ, told = watched
-    done = drills.run("--config", config, *arguments, environ=environ | proxies)
+    done = drill_runs.run_command("--config", config, *arguments, environ=environ | proxies)
     assert done.returncode == 0, done.stderr
     lines = [line.split() for line in told.read_text().splitlines()]
     assert lines
     assert {host for _, host, _ in lines} == {"127.0.0.1"}
     assert not [port for _, _, port in lines if port == "9"]
-    assert simulator.connections() == 0
+    assert simulator.count_connections() == 0
 
 
 def test_rounds_that_would_take_minutes_are_played_without_waiting(tmp_path):
-    head = drills.HEAD.replace("retries: 0", "retries: 40").replace(
+    head = drill_runs.CONFIG_HEAD.replace("retries: 0", "retries: 40").replace(
         "breaker: {", "breaker: {enabled: false, "
     )
-    config = drills.written(tmp_path, {"alone": "{primary: c/three, deadline: 1h}"}, head=head)
-    done = drills.run("--config", config, "drill", "--scenario", "primary-down", "--json")
+    config = drill_runs.write_config(tmp_path, {"alone": "{primary: c/three, deadline: 1h}"}, head=head)
+    done = drill_runs.run_command("--config", config, "drill", "--scenario", "primary-down", "--json")
     scene = json.loads(done.stdout)["features"]["alone"]["scenes"][0]
     assert scene["requests"] == {"c/three": 41}
 
@@ -199,8 +201,8 @@ def test_rounds_that_would_take_minutes_are_played_without_waiting(tmp_path):
 @pytest.mark.parametrize("arguments", [["drill"], ["drill", "--json"], ["ask", "hi", "--json"]])
 def test_no_secret_of_the_configuration_is_shown(config, arguments):
     extra = ["-f", "good", "--drill", "all=auth"] if arguments[0] == "ask" else []
-    done = drills.run("-vv", "--config", config, *arguments, *extra)
-    for secret in drills.SECRETS:
+    done = drill_runs.run_command("-vv", "--config", config, *arguments, *extra)
+    for secret in drill_runs.SECRETS:
         assert secret not in done.stdout + done.stderr
 
 

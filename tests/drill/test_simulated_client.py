@@ -1,21 +1,21 @@
-"""``rehearsal``: the user's configuration with the simulator in the place of every provider."""
+"""``open_simulated_client``: the user's configuration with the simulator in the place of every provider."""
 
 from urllib.parse import urlsplit
 
-import drills
+import drill_runs
 import pytest
 
 from llmfail.client.options import ask_of
 from llmfail.core.errors import UsageError
-from llmfail.drill import rehearsal
+from llmfail.drill import open_simulated_client
 
 CHAIN = {"f": "{primary: a/one, fallbacks: [b/two, c/three, v/gemini-four, v/claude-five]}"}
 ALL = ("a/one", "b/two", "c/three", "v/gemini-four", "v/claude-five")
 
 
 def ask(settings, faults, **options):
-    with rehearsal(settings, faults) as stage:
-        return stage.client.receipt(ask_of("hello", feature="f", **options)), stage.simulator
+    with open_simulated_client(settings, faults) as stage:
+        return stage.client.ask_receipt(ask_of("hello", feature="f", **options)), stage.simulator
 
 
 @pytest.mark.parametrize(
@@ -30,12 +30,12 @@ def ask(settings, faults, **options):
     ],
 )
 def test_the_first_that_works_answers(tmp_path, faults, target, tier):
-    receipt, _ = ask(drills.settings(tmp_path, CHAIN), faults)
+    receipt, _ = ask(drill_runs.load_settings(tmp_path, CHAIN), faults)
     assert (str(receipt.target), receipt.tier) == (target, tier)
 
 
 def test_nobody_is_skipped_for_want_of_a_key_a_token_or_a_project(tmp_path):
-    receipt, simulator = ask(drills.settings(tmp_path, CHAIN), "all=503")
+    receipt, simulator = ask(drill_runs.load_settings(tmp_path, CHAIN), "all=503")
     assert receipt.error.code == 3
     assert [str(line.target) for line in receipt.trail] == list(ALL)
     assert {line.action for line in receipt.trail} == {"called"}
@@ -43,13 +43,13 @@ def test_nobody_is_skipped_for_want_of_a_key_a_token_or_a_project(tmp_path):
 
 
 def test_a_fault_for_the_first_n_calls_ends(tmp_path):
-    with rehearsal(drills.settings(tmp_path, CHAIN), "a=503x1") as stage:
+    with open_simulated_client(drill_runs.load_settings(tmp_path, CHAIN), "a=503x1") as stage:
         tiers = [stage.client.ask("hello", feature="f").tier for _ in range(2)]
     assert tiers == [2, 0]
 
 
 def test_a_timeout_holds(tmp_path):
-    receipt, _ = ask(drills.settings(tmp_path, CHAIN), "a=hang", timeout=0.05)
+    receipt, _ = ask(drill_runs.load_settings(tmp_path, CHAIN), "a=hang", timeout=0.05)
     assert (receipt.trail[0].outcome, str(receipt.target)) == ("timeout", "b/two")
 
 
@@ -60,13 +60,13 @@ def test_a_timeout_holds(tmp_path):
 def test_a_name_that_nobody_has_is_a_usage_error_with_the_nearest_one(tmp_path, faults, meant):
     with (
         pytest.raises(UsageError, match=rf"did you mean {meant}\?"),
-        rehearsal(drills.settings(tmp_path, CHAIN), faults),
+        open_simulated_client(drill_runs.load_settings(tmp_path, CHAIN), faults),
     ):
         pass
 
 
 def test_every_provider_is_on_loopback_and_the_store_in_memory(tmp_path):
-    with rehearsal(drills.settings(tmp_path, CHAIN), "none") as stage:
+    with open_simulated_client(drill_runs.load_settings(tmp_path, CHAIN), "none") as stage:
         providers = stage.client.settings.providers.values()
         assert {urlsplit(one.base_url).hostname for one in providers} == {"127.0.0.1"}
         assert stage.client.settings.store == "memory"
@@ -74,20 +74,22 @@ def test_every_provider_is_on_loopback_and_the_store_in_memory(tmp_path):
 
 
 def test_a_real_key_is_neither_sent_nor_kept(tmp_path):
-    with rehearsal(drills.settings(tmp_path, CHAIN), "all=503,c=none") as stage:
+    with open_simulated_client(drill_runs.load_settings(tmp_path, CHAIN), "all=503,c=none") as stage:
         stage.client.ask("hello", feature="f")
         heard = [f"{seen.headers}{seen.body}{seen.path}" for seen in stage.simulator.requests]
         kept = [one.api_key.reveal() for one in stage.client.settings.providers.values()]
     assert len(heard) == 3
-    for secret in drills.SECRETS:
+    for secret in drill_runs.SECRETS:
         assert not [text for text in (*heard, *kept) if secret in text]
 
 
 def test_budgets_and_rate_limits_do_not_stand_in_the_way(tmp_path):
     limits = "limits: {requests_per_minute: 1}"
-    head = drills.HEAD.replace("https://a.example,", f"https://a.example, {limits},")
+    head = drill_runs.CONFIG_HEAD.replace("https://a.example,", f"https://a.example, {limits},")
     more = f"budgets: [{{name: daily, limit: 0.01, per: day}}]\nmodels: {{a/one: {{{limits}}}}}"
-    with rehearsal(drills.settings(tmp_path, CHAIN, head=head, more=more), "none") as stage:
+    with open_simulated_client(
+        drill_runs.load_settings(tmp_path, CHAIN, head=head, more=more), "none"
+    ) as stage:
         assert [stage.client.ask("hello", feature="f").tier for _ in range(3)] == [0, 0, 0]
         used = stage.client.settings
     limited = (*used.providers.values(), *used.models.values())
@@ -96,9 +98,9 @@ def test_budgets_and_rate_limits_do_not_stand_in_the_way(tmp_path):
 
 
 def test_after_the_rehearsal_nobody_listens(tmp_path):
-    with rehearsal(drills.settings(tmp_path, CHAIN), "none") as stage:
+    with open_simulated_client(drill_runs.load_settings(tmp_path, CHAIN), "none") as stage:
         pass
-    assert stage.simulator.talking() == 0
-    receipt = stage.client.receipt(ask_of("hello", feature="f"))
+    assert stage.simulator.count_open_connections() == 0
+    receipt = stage.client.ask_receipt(ask_of("hello", feature="f"))
     assert {line.outcome for line in receipt.trail} == {"network"}
     stage.client.close()

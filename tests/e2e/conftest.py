@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from program import KEYS, Program, configuration
-from streamed import configured
+from program import KEYS, Program, build_config
+from stream_asks import build_stream_config
 from terminal import Terminal
 
 
@@ -44,7 +44,7 @@ def configure(tmp_path, here):
 @pytest.fixture
 def llmfail(simulator, configure):
     """The program with three providers that are the simulator: openai, then anthropic, then google."""
-    return configure(configuration(simulator))
+    return configure(build_config(simulator))
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def chained(streams, configure):
     """The program with such a chain over scripted providers, as a terminal's program."""
 
     def chained(*chain, limits=None, **sections):
-        document = configured(streams, *chain, limits=limits, **sections)
+        document = build_stream_config(streams, *chain, limits=limits, **sections)
         return configure(document).with_environ(TERM="xterm-256color")
 
     return chained

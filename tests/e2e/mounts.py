@@ -34,16 +34,16 @@ def can_mount():
     return tried.returncode == 0
 
 
-def full(place, size="256k"):
+def mount_full(directory, size="256k"):
     """A launcher in whose eyes this directory holds what it holds, and not one byte more."""
-    place.with_name(f"{place.name}.over").mkdir(exist_ok=True)
-    return _launcher(_FULL.format(place=place, size=size))
+    directory.with_name(f"{directory.name}.over").mkdir(exist_ok=True)
+    return _build_launcher(_FULL.format(place=directory, size=size))
 
 
-def read_only(place):
+def mount_read_only(directory):
     """A launcher in whose eyes nothing can be written in this directory."""
-    return _launcher(_READ_ONLY.format(place=place))
+    return _build_launcher(_READ_ONLY.format(place=directory))
 
 
-def _launcher(script):
+def _build_launcher(script):
     return (*_UNSHARE, "sh", "-ec", script, "sh")

@@ -13,18 +13,18 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from servers import CLAUDE, GEMINI, GPT
+from simulator_calls import CLAUDE, GEMINI, GPT
 
 from llmfail.client.options import ask_of
 from llmfail.engine.engine import Engine
 from llmfail.engine.ports import ports
 from llmfail.prices import Catalogue
 from llmfail.settings import load
-from llmfail.store.disk import Disk
-from llmfail.wire.blocking import Wire
+from llmfail.store.disk import DiskStore
+from llmfail.wire.blocking import HttpxWire
 
 LLMFAIL = Path(sys.executable).with_name("llmfail")
-PATIENCE = 60
+PROCESS_TIMEOUT = 60
 """Seconds after which a process that still runs has failed the test. Nothing here should come near it."""
 PIPE_CAPACITY = 64 * 1024
 
@@ -38,7 +38,7 @@ KEYS = {
 }
 
 
-def configuration(simulator, *chain, **sections):
+def build_config(simulator, *chain, **sections):
     """One feature over three providers that are the simulator. Nobody is asked twice, no answer is stored."""
     primary, *fallbacks = chain or (OPENAI, ANTHROPIC, GOOGLE)
     return {
@@ -67,7 +67,7 @@ def configuration(simulator, *chain, **sections):
 
 
 @dataclass(frozen=True)
-class Ended:
+class ProcessResult:
     """A process that has ended."""
 
     code: int
@@ -140,20 +140,20 @@ class Program:
 def finish(process, stdin=None):
     """What a started process came to. One that does not end is killed, and fails the test."""
     try:
-        out, err = process.communicate(stdin, timeout=PATIENCE)
+        out, err = process.communicate(stdin, timeout=PROCESS_TIMEOUT)
     except BaseException:
         process.kill()
         raise
-    return Ended(process.returncode, out or b"", (err or b"").decode())
+    return ProcessResult(process.returncode, out or b"", (err or b"").decode())
 
 
-def at_once(program, number, *arguments):
+def run_at_once(program, number, *arguments):
     """The results of so many processes that all stand behind one barrier until the last has come to it.
 
     The barrier is the prompt on standard input: it is longer than a pipe holds, so a process that has taken
     so much of it is past its start, and none goes on before the end of the prompt.
     """
-    started = together(program, number, *arguments)
+    started = start_together(program, number, *arguments)
     try:
         return [finish(process) for process in started]
     finally:
@@ -162,7 +162,7 @@ def at_once(program, number, *arguments):
                 process.kill()
 
 
-def together(program, number, *arguments):
+def start_together(program, number, *arguments):
     """So many processes that have just passed the barrier of ``at_once``."""
     started = [program.start(*arguments, stdin=subprocess.PIPE) for _ in range(number)]
     for process in started:
@@ -174,19 +174,19 @@ def together(program, number, *arguments):
     return started
 
 
-def engine_at(llmfail, state, now):
+def ask_engine_at(llmfail, state, now):
     """The engine of this configuration on the same state, by a clock that says so; what it comes to."""
     settings = load(llmfail.before[1], llmfail.environ, llmfail.directory, state)
-    store, wire = Disk(state, 2.0, lambda: now), Wire()
+    store, wire = DiskStore(state, 2.0, lambda: now), HttpxWire()
     try:
-        engine = Engine(settings, ports.blocking(wire, ports.Stores(store), Catalogue()))
-        return ports.drive(engine.ask(ask_of("Say hello")))
+        engine = Engine(settings, ports.build_blocking_ports(wire, ports.Stores(store), Catalogue()))
+        return ports.run_sync(engine.ask(ask_of("Say hello")))
     finally:
         wire.close()
         store.close()
 
 
-def wait_until(condition, patience=PATIENCE):
+def wait_until(condition, patience=PROCESS_TIMEOUT):
     """Ask again and again, for as long as the patience lasts."""
     ends_at = time.monotonic() + patience
     while not condition():
@@ -194,7 +194,7 @@ def wait_until(condition, patience=PATIENCE):
         time.sleep(0.02)
 
 
-def moment(text):
+def parse_time(text):
     """ISO 8601 in UTC as epoch seconds."""
     assert text.endswith("Z"), text
     return datetime.fromisoformat(text).timestamp()

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from program import ANTHROPIC, GOOGLE, OPENAI, configuration
+from program import ANTHROPIC, GOOGLE, OPENAI, build_config
 
 SCHEMA = {
     "type": "object",
@@ -41,7 +41,7 @@ def test_an_answer_that_is_not_valid_goes_to_the_next_and_is_accounted_for(llmfa
 
 
 def test_the_schema_of_a_feature_holds_and_goes_out_on_the_wire(simulator, configure, said, schema):
-    document = configuration(simulator, OPENAI, ANTHROPIC, GOOGLE)
+    document = build_config(simulator, OPENAI, ANTHROPIC, GOOGLE)
     document["features"]["default"]["expect"] = {"schema": schema.name}
     llmfail = configure(document)
     said |= {"google": '{"name": "Ann"}'}
@@ -88,7 +88,7 @@ def test_a_rejected_answer_says_nothing_bad_of_the_provider(llmfail, said):
 
 
 def test_a_feature_may_want_no_text_at_all(simulator, configure, said):
-    document = configuration(simulator, OPENAI)
+    document = build_config(simulator, OPENAI)
     document["features"]["default"]["expect"] = {"nonempty": False}
     said |= {"openai": ""}
     asked = configure(document).ask()

@@ -5,9 +5,9 @@ import os
 import stat
 
 import pytest
-from program import ANTHROPIC, GOOGLE, OPENAI, configuration
+from program import ANTHROPIC, GOOGLE, OPENAI, build_config
 
-from llmfail.simulator import parse
+from llmfail.simulator import parse_faults
 
 RECEIPT = {
     *("id", "ok", "answer", "source", "tier", "feature", "target", "provider", "model", "response_model"),
@@ -18,8 +18,8 @@ RECEIPT = {
 @pytest.fixture
 def troubled(simulator, configure):
     """The primary answers 503, the second hangs beyond its second of time, the third is well."""
-    simulator.set_faults(parse("anthropic=503,openai=hang"))
-    document = configuration(simulator, ANTHROPIC, OPENAI, GOOGLE)
+    simulator.set_faults(parse_faults("anthropic=503,openai=hang"))
+    document = build_config(simulator, ANTHROPIC, OPENAI, GOOGLE)
     document["providers"]["openai"]["timeout"] = "1s"
     return configure(document)
 
@@ -152,7 +152,7 @@ def test_verbose_tells_who_answered_although_it_was_the_first(llmfail):
 
 
 def test_models_are_tried_in_the_order_given(llmfail, simulator):
-    simulator.set_faults(parse("google=500"))
+    simulator.set_faults(parse_faults("google=500"))
     ended = llmfail.ask("-m", GOOGLE, "-m", ANTHROPIC, "-m", OPENAI)
     assert ended.code == 0
     assert ended.trail == [(GOOGLE, "called", "server_error"), (ANTHROPIC, "called", "ok")]
@@ -160,7 +160,7 @@ def test_models_are_tried_in_the_order_given(llmfail, simulator):
 
 
 def test_without_fallback_only_the_first_is_asked(llmfail, simulator):
-    simulator.set_faults(parse("openai=503"))
+    simulator.set_faults(parse_faults("openai=503"))
     ended = llmfail.ask("--no-fallback")
     assert ended.code == 3
     assert [target for target, _, _ in ended.trail] == [OPENAI]
@@ -168,14 +168,14 @@ def test_without_fallback_only_the_first_is_asked(llmfail, simulator):
 
 
 def test_the_same_provider_has_tier_one(simulator, configure):
-    simulator.set_faults(parse(f"{OPENAI}=500"))
-    ended = configure(configuration(simulator, OPENAI, "openai/gpt-6-luna", GOOGLE)).ask()
+    simulator.set_faults(parse_faults(f"{OPENAI}=500"))
+    ended = configure(build_config(simulator, OPENAI, "openai/gpt-6-luna", GOOGLE)).ask()
     assert (ended.document["tier"], ended.document["target"]) == (1, "openai/gpt-6-luna")
 
 
 def test_the_chain_is_walked_again_when_all_have_failed_for_passing_reasons(simulator, configure):
-    simulator.set_faults(parse("all=500x1"))
-    ended = configure(configuration(simulator, OPENAI, GOOGLE, defaults={"retries": 1})).ask()
+    simulator.set_faults(parse_faults("all=500x1"))
+    ended = configure(build_config(simulator, OPENAI, GOOGLE, defaults={"retries": 1})).ask()
     assert ended.code == 0
     assert [target for target, _, _ in ended.trail] == [OPENAI, GOOGLE, OPENAI]
 
@@ -236,7 +236,7 @@ class TestOutputFile:
 
     def test_a_file_that_is_there_stays_when_there_is_no_answer(self, llmfail, simulator, here):
         (here / "answer.txt").write_text("earlier")
-        simulator.set_faults(parse("all=503"))
+        simulator.set_faults(parse_faults("all=503"))
         assert llmfail("ask", "Say hello", "-o", "answer.txt").code == 3
         assert (here / "answer.txt").read_text() == "earlier"
         assert list(here.iterdir()) == [here / "answer.txt"]

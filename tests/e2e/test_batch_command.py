@@ -7,11 +7,11 @@ import subprocess
 import sys
 
 import pytest
-from program import ANTHROPIC, GOOGLE, LLMFAIL, OPENAI, PATIENCE, configuration, finish, wait_until
+from program import ANTHROPIC, GOOGLE, LLMFAIL, OPENAI, PROCESS_TIMEOUT, build_config, finish, wait_until
 from terminal import Terminal
 
-from llmfail.core.request.batch_line import LONGEST
-from llmfail.simulator import parse
+from llmfail.core.request.batch_line import MAX_LINE_BYTES
+from llmfail.simulator import parse_faults
 
 PRICED = {OPENAI: {"price": {"input": 0, "output": 1000}}}
 """A thousandth of a dollar for each token of an answer."""
@@ -64,7 +64,7 @@ def prompts(simulator):
 
 class TestReceipts:
     def test_each_line_has_one_in_the_order_of_the_input(self, llmfail, lines, simulator):
-        simulator.set_faults(parse("openai=slow:300x1"))
+        simulator.set_faults(parse_faults("openai=slow:300x1"))
         lines("One", {"prompt": "Two"}, {"prompt": "Three", "id": "third"}, {"prompt": "Four", "id": 44})
         ran = batch(llmfail)
         assert ran.code == 0, ran
@@ -79,7 +79,7 @@ class TestReceipts:
         assert set(receipt) == set(llmfail.ask().document)
 
     def test_unordered_a_slow_line_holds_up_nobody(self, llmfail, numbered, simulator):
-        simulator.set_faults(parse("openai=slow:500x1"))
+        simulator.set_faults(parse_faults("openai=slow:500x1"))
         names = numbered(20)
         ran = batch(llmfail, "--unordered", "--concurrency", "2")
         assert sorted(refs(ran.out)) == sorted(names)
@@ -123,14 +123,14 @@ class TestWhatALineSays:
         assert all(word in second for word in ("Be long.", "77", "Two"))
 
     def test_parameters_are_added_to_those_of_the_command_line(self, configure, simulator, lines):
-        llmfail = configure(configuration(simulator, templates={"greet": "Say $word to $name"}))
+        llmfail = configure(build_config(simulator, templates={"greet": "Say $word to $name"}))
         lines({}, {"params": {"name": "Ann"}}, {"params": {"word": 5}, "id": "x"})
         options = ("-t", "greet", "-p", "word=hello", "-p", "name=Bob")
         assert batch(llmfail, "--concurrency", "1", *options).code == 0
         assert prompts(simulator) == ["Say hello to Bob", "Say hello to Ann", "Say 5 to Bob"]
 
     def test_expectations_are_those_of_ask(self, configure, simulator, lines):
-        llmfail = configure(configuration(simulator, OPENAI))
+        llmfail = configure(build_config(simulator, OPENAI))
         lines("One", {"prompt": "Two", "expect": "regex:Two"})
         ran = batch(llmfail, "--expect", "json")
         assert [receipt["ok"] for receipt in receipts(ran.out)] == [False, True]
@@ -147,7 +147,7 @@ class TestWhatALineSays:
             (b'{"prompt": "hi", "model": "nobody"}', 2, "provider/model"),
             (b'{"prompt": "hi", "id": 1}', 2, "1 is the id or the number of an earlier line"),
             (b'"\xff"', 2, "not UTF-8 text (byte 1)"),
-            (b'"' + b"x" * LONGEST + b'"', 2, "longer than 20 MiB"),
+            (b'"' + b"x" * MAX_LINE_BYTES + b'"', 2, "longer than 20 MiB"),
         ],
     )
     def test_a_malformed_line_is_a_receipt_and_not_the_end(self, llmfail, lines, line, ref, why):
@@ -171,7 +171,7 @@ class TestWhatALineSays:
         ]
 
     def test_one_that_nobody_answers_says_why(self, llmfail, lines, simulator):
-        simulator.set_faults(parse("all=400"))
+        simulator.set_faults(parse_faults("all=400"))
         lines("One")
         ran = batch(llmfail)
         (receipt,) = receipts(ran.out)
@@ -219,7 +219,7 @@ class TestWrongCommands:
         assert (out.read_bytes(), simulator.count()) == (before, 1)
 
     def test_two_do_not_write_to_one_file(self, llmfail, lines, simulator):
-        simulator.set_faults(parse("openai=hang"))
+        simulator.set_faults(parse_faults("openai=hang"))
         lines("One")
         with llmfail.start("batch", "in.jsonl", "-o", "out.jsonl") as first:
             try:
@@ -274,9 +274,9 @@ class TestResume:
         self, llmfail, numbered, simulator, out
     ):
         numbered(3)
-        simulator.set_faults(parse("all=400"))
+        simulator.set_faults(parse_faults("all=400"))
         assert batch(llmfail, "-o", "out.jsonl").code == 3
-        simulator.set_faults(parse("none"))
+        simulator.set_faults(parse_faults("none"))
         resumed = batch(llmfail, "-o", "out.jsonl", "--resume")
         assert (resumed.code, len(receipts(out))) == (3, 3)
         assert "3 failed in an earlier run; --retry-failed asks them again" in resumed.err
@@ -301,12 +301,12 @@ class TestResume:
         self, llmfail, numbered, simulator, out, order
     ):
         names = numbered(300)
-        simulator.set_faults(parse("openai=slow:5"))
+        simulator.set_faults(parse_faults("openai=slow:5"))
         command = ("batch", "in.jsonl", "-o", "out.jsonl", "--concurrency", "8", *order)
         with llmfail.start(*command) as process:
             wait_until(lambda: out.exists() and out.read_bytes().count(b"\n") >= 100)
             process.kill()
-            process.wait(PATIENCE)
+            process.wait(PROCESS_TIMEOUT)
         written = [json.loads(line)["ref"] for line in out.read_bytes().splitlines(keepends=True)[:100]]
         at_the_kill = simulator.count()
         assert len(written) < 300
@@ -323,7 +323,7 @@ class TestStopped:
         self, llmfail, numbered, simulator, out, number, code
     ):
         names = numbered(50)
-        simulator.set_faults(parse("openai=slow:500"))
+        simulator.set_faults(parse_faults("openai=slow:500"))
         with llmfail.start("batch", "in.jsonl", "-o", "out.jsonl", "--concurrency", "4") as process:
             wait_until(lambda: simulator.count() >= 4)
             process.send_signal(number)
@@ -334,14 +334,14 @@ class TestStopped:
         assert simulator.count() == 4
         told = ended.lines[-1].partition("this goes on: ")[2]
         assert told.endswith("batch in.jsonl -o out.jsonl --concurrency 4 --resume")
-        simulator.set_faults(parse("none"))
+        simulator.set_faults(parse_faults("none"))
         assert llmfail("batch", "in.jsonl", "-o", "out.jsonl", "--resume").code == 0
         assert refs(out) == names
         assert simulator.count() == 50
 
     def test_the_second_time_stops_at_once(self, llmfail, numbered, simulator, out):
         numbered(50)
-        simulator.set_faults(parse("openai=hangx1"))
+        simulator.set_faults(parse_faults("openai=hangx1"))
         with llmfail.start("batch", "in.jsonl", "-o", "out.jsonl", "--concurrency", "4") as process:
             wait_until(lambda: simulator.count() >= 16)
             process.send_signal(signal.SIGINT)
@@ -356,7 +356,7 @@ class TestStopped:
 
     def test_without_a_file_there_is_nothing_to_go_on_with(self, llmfail, numbered, simulator):
         numbered(50)
-        simulator.set_faults(parse("openai=slow:300"))
+        simulator.set_faults(parse_faults("openai=slow:300"))
         with llmfail.start("batch", "in.jsonl", "--concurrency", "2") as process:
             wait_until(lambda: simulator.count() >= 2)
             process.send_signal(signal.SIGINT)
@@ -370,7 +370,7 @@ class TestStopped:
             process.stdin.flush()
             assert process.stdout.readline()
             process.send_signal(signal.SIGINT)
-            assert process.wait(PATIENCE) == 130
+            assert process.wait(PROCESS_TIMEOUT) == 130
 
     def test_a_closed_pipe_ends_it_quietly(self, llmfail, numbered, simulator):
         numbered(500)
@@ -406,7 +406,7 @@ class TestMoney:
     def test_the_whole_run_costs_no_more_and_the_rest_has_receipts_that_say_so(
         self, configure, simulator, numbered, out
     ):
-        llmfail = configure(configuration(simulator, OPENAI, models=PRICED))
+        llmfail = configure(build_config(simulator, OPENAI, models=PRICED))
         numbered(40)
         ran = batch(llmfail, "-o", "out.jsonl", "--max-tokens", "50", "--max-cost", "0.2")
         assert ran.code == 3
@@ -429,7 +429,7 @@ class TestMoney:
 class TestOnATerminal:
     def test_a_bar_tells_how_it_comes_along(self, llmfail, numbered, simulator, out):
         numbered(30)
-        simulator.set_faults(parse("openai=slow:200"))
+        simulator.set_faults(parse_faults("openai=slow:200"))
         with Terminal() as screen:
             process = llmfail.start(
                 "batch", "in.jsonl", "-o", "out.jsonl", "--concurrency", "2", stderr=screen.fd
@@ -438,14 +438,14 @@ class TestOnATerminal:
                 screen.wait_for("/30 done")
                 screen.wait_for("fallbacks")
                 screen.wait_for("left")
-                assert process.wait(PATIENCE) == 0
+                assert process.wait(PROCESS_TIMEOUT) == 0
             screen.wait_for("llmfail: 30 answered")
 
     def test_receipts_on_the_terminal_have_it_for_themselves(self, llmfail, numbered):
         numbered(2)
         with Terminal() as screen:
             with llmfail.start("batch", "in.jsonl", stdout=screen.fd, stderr=screen.fd) as process:
-                assert process.wait(PATIENCE) == 0
+                assert process.wait(PROCESS_TIMEOUT) == 0
             screen.wait_for("2 answered")
             assert "\x1b" not in screen.text
 
@@ -476,7 +476,7 @@ def peak(llmfail, source):
 def test_memory_does_not_grow_with_the_file(configure, simulator, here):
     """Of lines that go every way but that to a provider, which would take longer; most are malformed."""
     chain = {"primary": OPENAI, "degrade": [{"text": "nobody is there"}]}
-    llmfail = configure(configuration(simulator, features={"default": chain})).without("OPENAI_API_KEY")
+    llmfail = configure(build_config(simulator, features={"default": chain})).without("OPENAI_API_KEY")
     for number in (2000, 20_000):
         lines = ({"id": f"id-{n}", "promt" if n % 5 else "prompt": "x" * 1000} for n in range(number))
         (here / f"{number}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))

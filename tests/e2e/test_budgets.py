@@ -10,9 +10,18 @@ import time
 from decimal import Decimal
 
 import pytest
-from program import ANTHROPIC, OPENAI, configuration, engine_at, finish, moment, together, wait_until
+from program import (
+    ANTHROPIC,
+    OPENAI,
+    ask_engine_at,
+    build_config,
+    finish,
+    parse_time,
+    start_together,
+    wait_until,
+)
 
-from llmfail.simulator import parse
+from llmfail.simulator import parse_faults
 
 DIME = {"price": {"input": 0, "output": 100}}
 """With max_tokens 1000 a call costs at most 0.10 dollars, whatever its prompt."""
@@ -21,7 +30,7 @@ THOUSAND = {"retries": 0, "max_tokens": 1000, "timeout": 60}
 
 
 def budgeted(simulator, *chain, models=None, defaults=None, **sections):
-    return configuration(
+    return build_config(
         simulator,
         *(chain or (OPENAI,)),
         models=models or {OPENAI: DIME},
@@ -42,7 +51,7 @@ def test_of_100_processes_at_once_exactly_as_many_call_as_the_budget_has_room_fo
     gate = threading.Event()
     simulator.set_answer(lambda seen: gate.wait() and "done")
     llmfail = configure(budgeted(simulator, budgets=[daily(5.00)], store_timeout="30s"))
-    processes = together(llmfail, 100, "ask", "--json")
+    processes = start_together(llmfail, 100, "ask", "--json")
     try:
         seen = []
 
@@ -76,16 +85,16 @@ def test_of_100_processes_at_once_exactly_as_many_call_as_the_budget_has_room_fo
 def test_a_killed_process_leaves_a_hold_that_ends_by_itself_and_a_line_that_says_unsettled(
     simulator, configure, state
 ):
-    simulator.set_faults(parse("openai=hang"))
+    simulator.set_faults(parse_faults("openai=hang"))
     llmfail = configure(budgeted(simulator, budgets=[daily(0.15)]))
     with llmfail.start("ask", "Say hello") as process:
         assert simulator.wait_for(lambda: simulator.count("openai") == 1)
         process.kill()
-    simulator.set_faults(parse("none"))
+    simulator.set_faults(parse_faults("none"))
     assert budget(llmfail)["held_usd"] == "0.1"
     assert llmfail.ask().code == 4
     later = time.time() + 60 + 30 + 6
-    receipt = engine_at(llmfail, state, later)
+    receipt = ask_engine_at(llmfail, state, later)
     assert receipt.ok
     assert [warning for warning in receipt.warnings if "1 call was never settled" in warning]
     after = budget(llmfail)
@@ -101,7 +110,7 @@ def test_a_free_primary_still_answers_when_the_budget_is_spent_and_its_paid_fall
     models = {OPENAI: FREE, ANTHROPIC: DIME}
     llmfail = configure(budgeted(simulator, OPENAI, ANTHROPIC, models=models, budgets=[daily(0.05)]))
     assert llmfail.ask().trail == [(OPENAI, "called", "ok")]
-    simulator.set_faults(parse("openai=503"))
+    simulator.set_faults(parse_faults("openai=503"))
     ended = llmfail.ask()
     assert ended.code == 4
     assert ended.trail == [(OPENAI, "called", "overloaded"), (ANTHROPIC, "skipped", "over_budget")]
@@ -114,7 +123,7 @@ def test_what_is_spent_is_what_the_receipts_say(simulator, configure):
     )
     costs = [Decimal(llmfail.ask().document["cost_usd"]) for _ in range(3)]
     assert [Decimal(one["spent_usd"]) for one in llmfail.status()["budgets"]] == [sum(costs)] * 2
-    assert moment(budget(llmfail)["resets_at"]) > time.time()
+    assert parse_time(budget(llmfail)["resets_at"]) > time.time()
     assert budget(llmfail, 1)["resets_at"] is None
 
 
@@ -203,7 +212,7 @@ def test_of_three_budgets_the_smallest_decides_and_all_three_count(simulator, co
     )
     document = budgeted(simulator, models={OPENAI: {"price": {"input": 0, "output": 100}}})
     llmfail = configure(document | {"budgets": [daily(0.5), weekly, each]})
-    processes = together(llmfail, 8, "ask", "--json")
+    processes = start_together(llmfail, 8, "ask", "--json")
     try:
         wait_until(lambda: sum(process.poll() is not None for process in processes) == 5)
         held = [one["held_usd"] for one in llmfail.status()["budgets"]]
@@ -226,7 +235,7 @@ def test_a_request_that_could_not_be_sent_costs_nothing(simulator, configure, he
 def test_a_call_that_was_stopped_may_have_been_charged_and_counts_as_what_it_held(
     simulator, configure, number
 ):
-    simulator.set_faults(parse("openai=hang"))
+    simulator.set_faults(parse_faults("openai=hang"))
     llmfail = configure(budgeted(simulator, budgets=[daily(5)]))
     with llmfail.start("ask", "Say hello") as process:
         assert simulator.wait_for(lambda: simulator.count("openai") == 1)
@@ -237,7 +246,7 @@ def test_a_call_that_was_stopped_may_have_been_charged_and_counts_as_what_it_hel
 
 
 def test_a_warning_comes_with_a_failure_too(simulator, configure):
-    simulator.set_faults(parse("openai=hang"))
+    simulator.set_faults(parse_faults("openai=hang"))
     document = budgeted(simulator, budgets=[daily(5, alert_at=0.01)], defaults={"timeout": 0.3})
     ended = configure(document).ask()
     assert ended.code == 3

@@ -6,19 +6,19 @@ import threading
 import time
 
 import pytest
-from program import ANTHROPIC, OPENAI, at_once, configuration, finish
+from program import ANTHROPIC, OPENAI, build_config, finish, run_at_once
 
-from llmfail.core.cache.single_flight import Kept, answer_key
+from llmfail.core.cache.single_flight import StoredAnswer, answer_key
 from llmfail.core.records.record import Write, dump
-from llmfail.simulator import parse
-from llmfail.store.answer_store import Answers
+from llmfail.simulator import parse_faults
+from llmfail.store.answer_store import AnswerStore
 
 CACHE = {"enabled": True, "ttl": "1h", "stale": "7d"}
 
 
 @pytest.fixture
 def llmfail(simulator, configure):
-    return configure(configuration(simulator, OPENAI, ANTHROPIC, cache=CACHE))
+    return configure(build_config(simulator, OPENAI, ANTHROPIC, cache=CACHE))
 
 
 def test_the_second_identical_ask_makes_no_connection(llmfail, simulator):
@@ -58,7 +58,7 @@ def test_a_hit_says_so_to_who_wants_to_know_and_is_silent_else(llmfail):
     ],
 )
 def test_whatever_shapes_the_answer_is_asked_anew(simulator, configure, tmp_path, options):
-    document = configuration(simulator, OPENAI, ANTHROPIC, cache=CACHE)
+    document = build_config(simulator, OPENAI, ANTHROPIC, cache=CACHE)
     document["features"]["other"] = {"primary": OPENAI, "system": "another"}
     llmfail = configure(document)
     simulator.set_answer(lambda seen: '{"a": 1}')
@@ -82,7 +82,7 @@ def test_what_does_not_shape_the_answer_makes_no_difference(llmfail, simulator, 
 
 
 def test_the_name_of_the_feature_is_no_part_of_the_question(simulator, configure):
-    document = configuration(simulator, OPENAI, cache=CACHE)
+    document = build_config(simulator, OPENAI, cache=CACHE)
     document["features"]["other"] = {"primary": OPENAI}
     llmfail = configure(document)
     llmfail.ask()
@@ -108,19 +108,19 @@ def test_refresh_asks_and_stores_the_new_answer(llmfail, simulator):
 
 @pytest.mark.parametrize("off", [{"cache": {"enabled": False}}, {"cache": {"ttl": 0}}])
 def test_a_feature_without_fresh_answers_asks_every_time(simulator, configure, off):
-    document = configuration(simulator, OPENAI, cache=CACHE)
+    document = build_config(simulator, OPENAI, cache=CACHE)
     document["features"]["default"] |= off
     llmfail = configure(document)
     assert [llmfail.ask().document["source"] for _ in range(2)] == ["model", "model"]
 
 
 def test_a_fallback_answers_for_itself_and_never_as_the_primary(llmfail, simulator):
-    simulator.set_faults(parse("openai=503"))
+    simulator.set_faults(parse_faults("openai=503"))
     assert llmfail.ask().document["target"] == ANTHROPIC
     again = llmfail.ask().document
     assert (again["source"], again["target"], again["tier"]) == ("cache", ANTHROPIC, 2)
     assert simulator.count("anthropic") == 1
-    simulator.set_faults(parse("none"))
+    simulator.set_faults(parse_faults("none"))
     healed = llmfail.ask().document
     assert (healed["source"], healed["target"], healed["tier"]) == ("model", OPENAI, 0)
 
@@ -130,9 +130,9 @@ def test_a_fallback_answers_for_itself_and_never_as_the_primary(llmfail, simulat
     [("openai=empty", ()), ("none", ("--expect", "regex:never")), ("openai=garbage", ())],
 )
 def test_what_is_no_answer_is_not_stored(llmfail, simulator, fault, expect):
-    simulator.set_faults(parse(fault))
+    simulator.set_faults(parse_faults(fault))
     llmfail.ask("-m", OPENAI, "--no-fallback", *expect)
-    simulator.set_faults(parse("none"))
+    simulator.set_faults(parse_faults("none"))
     if not expect:
         assert llmfail.ask().document["source"] == "model"
     assert llmfail.ask("-m", OPENAI, "--no-fallback", *expect).document["ok"] is (not expect)
@@ -186,13 +186,13 @@ def test_a_plan_says_what_a_stored_answer_would_do(llmfail, simulator):
         return llmfail("plan", "Say hello", "--json", *options).document["cache"]
 
     assert cache() == "miss"
-    simulator.set_faults(parse("openai=503"))
+    simulator.set_faults(parse_faults("openai=503"))
     llmfail.ask()
     assert cache() == "stale"
     llmfail("trip", "openai")
     assert cache() == "hit"
     llmfail("reset", "--all")
-    simulator.set_faults(parse("none"))
+    simulator.set_faults(parse_faults("none"))
     llmfail.ask()
     assert cache() == "hit"
     assert simulator.count() == 3
@@ -219,7 +219,7 @@ def test_a_damaged_cache_is_set_aside_and_begun_anew(llmfail, state):
 
 def test_ten_identical_asks_at_once_are_one_request(llmfail, simulator):
     simulator.set_answer(lambda seen: "short")
-    results = at_once(llmfail, 10, "ask", "--json")
+    results = run_at_once(llmfail, 10, "ask", "--json")
     assert [one.code for one in results] == [0] * 10
     assert simulator.count() == 1
     assert len({one.document["answer"] for one in results}) == 1
@@ -265,7 +265,7 @@ def test_a_leader_that_is_stopped_leaves_the_lead_to_one_of_those_who_wait(llmfa
 
 
 def test_when_the_leader_comes_back_with_nothing_the_others_ask_for_themselves(simulator, configure):
-    document = configuration(simulator, OPENAI, cache=CACHE)
+    document = build_config(simulator, OPENAI, cache=CACHE)
     llmfail = configure(document)
     gate = threading.Event()
 
@@ -284,7 +284,7 @@ def test_when_the_leader_comes_back_with_nothing_the_others_ask_for_themselves(s
 
 
 def test_no_number_of_answers_pushes_out_a_circuit_a_budget_or_a_queued_request(simulator, configure, state):
-    document = configuration(
+    document = build_config(
         simulator,
         OPENAI,
         ANTHROPIC,
@@ -293,19 +293,19 @@ def test_no_number_of_answers_pushes_out_a_circuit_a_budget_or_a_queued_request(
     )
     llmfail = configure(document)
     assert llmfail.ask().code == 0
-    simulator.set_faults(parse("all=503"))
+    simulator.set_faults(parse_faults("all=503"))
     assert llmfail("ask", "Keep this", "--queue").code == 3
     llmfail("trip", "google")
-    simulator.set_faults(parse("none"))
+    simulator.set_faults(parse_faults("none"))
     before = llmfail.status()
-    shelf = Answers(state, 1_000_000, 2.0, time.time)
+    shelf = AnswerStore(state, 1_000_000, 2.0, time.time)
     for number in range(1000):
-        found = Kept("x" * 20_000, OPENAI, time.time())
+        found = StoredAnswer("x" * 20_000, OPENAI, time.time())
         key = answer_key(str(number))
         shelf.update(
             [key], lambda values, now, key=key, found=found: ({key: Write(dump(found), now + 3600)}, None)
         )
-    stock = shelf.stock()
+    stock = shelf.measure_size()
     shelf.close()
     assert stock.bytes <= 1_100_000
     assert 10 < stock.entries < 60

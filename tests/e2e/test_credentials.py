@@ -4,22 +4,22 @@ import time
 from dataclasses import replace
 
 import pytest
-from program import ANTHROPIC, GOOGLE, OPENAI, configuration, moment
+from program import ANTHROPIC, GOOGLE, OPENAI, build_config, parse_time
 
-from llmfail.simulator import parse
+from llmfail.simulator import parse_faults
 
 LUNA = "openai/gpt-6-luna"
 
 
 @pytest.fixture
 def llmfail(simulator, configure):
-    return configure(configuration(simulator, OPENAI, LUNA, ANTHROPIC))
+    return configure(build_config(simulator, OPENAI, LUNA, ANTHROPIC))
 
 
 @pytest.mark.parametrize("kind", ["auth", "billing"])
 class TestWholeCredential:
     def test_it_is_disabled_for_every_model_and_every_later_process(self, llmfail, simulator, kind):
-        simulator.set_faults(parse(f"openai={kind}"))
+        simulator.set_faults(parse_faults(f"openai={kind}"))
         first, second = llmfail.ask(), llmfail.ask()
         assert first.code == second.code == 0
         assert first.trail == [
@@ -37,21 +37,21 @@ class TestWholeCredential:
         assert llmfail.status()["status"] == "degraded"
 
     def test_another_key_is_not_and_the_old_one_still_is(self, llmfail, simulator, kind):
-        simulator.set_faults(parse(f"openai={kind}x1"))
+        simulator.set_faults(parse_faults(f"openai={kind}x1"))
         llmfail.ask()
         assert llmfail.with_environ(OPENAI_API_KEY="a-new-key").ask().trail == [(OPENAI, "called", "ok")]
         assert llmfail.ask().trail[0] == (OPENAI, "skipped", "disabled")
 
     @pytest.mark.parametrize("name", ["openai", OPENAI, LUNA])
     def test_reset_enables_it(self, llmfail, simulator, kind, name):
-        simulator.set_faults(parse(f"openai={kind}x1"))
+        simulator.set_faults(parse_faults(f"openai={kind}x1"))
         llmfail.ask()
         assert llmfail("reset", name).code == 0
         assert llmfail.ask().trail == [(OPENAI, "called", "ok")]
 
     def test_alone_it_is_exit_code_6(self, simulator, configure, kind):
-        llmfail = configure(configuration(simulator, OPENAI))
-        simulator.set_faults(parse(f"openai={kind}"))
+        llmfail = configure(build_config(simulator, OPENAI))
+        simulator.set_faults(parse_faults(f"openai={kind}"))
         for outcome in (kind, "disabled"):
             ended = llmfail.ask()
             assert ended.code == ended.document["error"]["code"] == 6
@@ -61,37 +61,37 @@ class TestWholeCredential:
 
 
 def test_billing_is_tried_again_within_the_hour_and_a_bad_key_never(simulator, configure):
-    llmfail = configure(configuration(simulator, OPENAI, GOOGLE, ANTHROPIC))
-    simulator.set_faults(parse("openai=billing,google=auth"))
+    llmfail = configure(build_config(simulator, OPENAI, GOOGLE, ANTHROPIC))
+    simulator.set_faults(parse_faults("openai=billing,google=auth"))
     llmfail.ask()
-    assert time.time() + 3500 < moment(llmfail.status(OPENAI)["retry_at"]) <= time.time() + 3601
+    assert time.time() + 3500 < parse_time(llmfail.status(OPENAI)["retry_at"]) <= time.time() + 3601
     assert llmfail.status(GOOGLE)["retry_at"] is None
 
 
 class TestDailyQuota:
     def test_it_is_exit_code_3_and_says_when_to_come_back(self, simulator, configure):
-        llmfail = configure(configuration(simulator, OPENAI))
-        simulator.set_faults(parse("openai=quota"))
+        llmfail = configure(build_config(simulator, OPENAI))
+        simulator.set_faults(parse_faults("openai=quota"))
         for action, outcome in (("called", "quota"), ("skipped", "disabled")):
             ended = llmfail.ask()
             assert ended.code == ended.document["error"]["code"] == 3
             assert ended.trail == [(OPENAI, action, outcome)]
-            retry_at = moment(ended.document["retry_at"])
+            retry_at = parse_time(ended.document["retry_at"])
             assert time.time() + 8500 < retry_at <= time.time() + 8701
             assert ended.document["retry_at"] in ended.err
         assert simulator.count() == 1
 
     @pytest.mark.parametrize(("provider", "target"), [("openai", OPENAI), ("google", GOOGLE)])
     def test_it_is_not_a_rate_limit(self, simulator, configure, provider, target):
-        llmfail = configure(configuration(simulator, target, ANTHROPIC))
-        simulator.set_faults(parse(f"{provider}=quota"))
+        llmfail = configure(build_config(simulator, target, ANTHROPIC))
+        simulator.set_faults(parse_faults(f"{provider}=quota"))
         assert llmfail.ask().trail == [(target, "called", "quota"), (ANTHROPIC, "called", "ok")]
         assert llmfail.ask().trail[0] == (target, "skipped", "disabled")
         assert simulator.count(provider) == 1
 
     def test_reset_ends_it(self, simulator, configure):
-        llmfail = configure(configuration(simulator, OPENAI))
-        simulator.set_faults(parse("openai=quotax1"))
+        llmfail = configure(build_config(simulator, OPENAI))
+        simulator.set_faults(parse_faults("openai=quotax1"))
         llmfail.ask()
         llmfail("reset", "openai")
         assert llmfail.ask().code == 0
@@ -99,7 +99,7 @@ class TestDailyQuota:
 
 @pytest.mark.parametrize(("status", "outcome"), [(403, "permission"), (404, "model_not_found")])
 def test_what_one_model_may_not_another_of_the_same_key_may(llmfail, simulator, status, outcome):
-    simulator.set_faults(parse(f"{OPENAI}={status}"))
+    simulator.set_faults(parse_faults(f"{OPENAI}={status}"))
     assert llmfail.ask().trail == [(OPENAI, "called", outcome), (LUNA, "called", "ok")]
     assert llmfail.ask().trail == [(OPENAI, "skipped", "disabled"), (LUNA, "called", "ok")]
     assert simulator.count(OPENAI) == 1

@@ -7,8 +7,8 @@ import json
 
 import pytest
 from program import ANTHROPIC, GOOGLE, OPENAI
-from streamed import LONG, SPARE, SPARE_ANSWER, logged, shown
-from streams import ENDLESS, ERROR, HEAD, PINGING, STALL
+from scripted_streams import ENDLESS, ERROR, HEAD, PINGING, STALL
+from stream_asks import LONG_LIMIT, SPARE, SPARE_ANSWER, ask_on_terminal, read_last_receipt
 
 HANGS = {
     "no head": [STALL],
@@ -57,7 +57,7 @@ class TestTargetsThatHang:
     def test_a_terminal_shows_nothing(self, chained, streams, screen):
         for provider in ("openai", "anthropic"):
             streams.plays(provider, [HEAD, STALL])
-        ended = shown(chained(OPENAI, ANTHROPIC), screen, "--deadline", "2")
+        ended = ask_on_terminal(chained(OPENAI, ANTHROPIC), screen, "--deadline", "2")
         assert (ended.code, screen.text, len(ended.lines)) == (7, "", 1)
 
     def test_a_healthy_second_has_time_to_answer(self, chained, streams, hang):
@@ -70,7 +70,7 @@ class TestTargetsThatHang:
     )
     def test_so_it_has_at_a_terminal(self, chained, streams, screen, script):
         streams.plays("openai", script)
-        ended = shown(chained(OPENAI, SPARE), screen, "--deadline", "4")
+        ended = ask_on_terminal(chained(OPENAI, SPARE), screen, "--deadline", "4")
         assert (ended.code, screen.text) == (0, SPARE_ANSWER)
 
     def test_a_healthy_last_of_four_has_time_too(self, chained, streams):
@@ -108,7 +108,7 @@ class TestLimitsWithin:
         assert chained(OPENAI, SPARE).ask("--stream", "--timeout", "1").document["target"] == SPARE
 
     def test_they_do_not_make_it_longer(self, chained, streams):
-        limits = {"first_token_timeout": LONG, "stall_timeout": LONG, "timeout": LONG}
+        limits = {"first_token_timeout": LONG_LIMIT, "stall_timeout": LONG_LIMIT, "timeout": LONG_LIMIT}
         streams.plays("openai", ["one", STALL])
         assert passed(chained(OPENAI, limits=limits).ask("--stream", "--deadline", "1"))
 
@@ -128,7 +128,7 @@ class TestWaits:
         assert streams.count() > 1
 
     def test_a_wait_for_an_open_circuit_ends_with_it(self, chained, streams):
-        breaker = {"failure_threshold": 1, "recovery_timeout": LONG}
+        breaker = {"failure_threshold": 1, "recovery_timeout": LONG_LIMIT}
         streams.plays("openai", [ERROR], ["well again"])
         llmfail = chained(OPENAI, breaker=breaker)
         assert llmfail.ask().code == 3
@@ -169,16 +169,16 @@ class TestSteps:
 
     def test_a_command_has_no_more_either(self, chained, streams):
         streams.plays("openai", [ERROR])
-        slow = {"command": ["sleep", "600"], "timeout": LONG}
+        slow = {"command": ["sleep", "600"], "timeout": LONG_LIMIT}
         ended = self.laddered(chained, slow, {"text": "not today"}).ask("--deadline", "1")
         assert (ended.code, ended.document["answer"], ended.document["source"]) == (0, "not today", "text")
 
     def test_what_takes_no_time_answers_after_it(self, chained, streams, screen):
         streams.plays("openai", [HEAD, STALL])
         llmfail = self.laddered(chained, {"simplify": {"keep_chars": 4}}, {"text": "not today"})
-        ended = shown(llmfail, screen, "--deadline", "1")
+        ended = ask_on_terminal(llmfail, screen, "--deadline", "1")
         assert (ended.code, screen.text) == (0, "not today\n")
-        assert logged(llmfail)["tier"] == 4
+        assert read_last_receipt(llmfail)["tier"] == 4
 
 
 def test_each_line_of_a_batch_has_its_own(chained, streams):

@@ -3,9 +3,9 @@
 import json
 
 import pytest
-from program import ANTHROPIC, KEYS, OPENAI, configuration, moment
+from program import ANTHROPIC, KEYS, OPENAI, build_config, parse_time
 
-from llmfail.simulator import parse
+from llmfail.simulator import parse_faults
 
 TEMPLATES = {
     "sorry": "No $feature today: $prompt ($$5)",
@@ -23,13 +23,13 @@ def program(simulator, configure):
     """The program whose default feature has these steps; every provider is down."""
 
     def program(*degrade, **feature):
-        document = configuration(simulator, OPENAI, ANTHROPIC, templates=TEMPLATES, rules=RULES)
+        document = build_config(simulator, OPENAI, ANTHROPIC, templates=TEMPLATES, rules=RULES)
         document["cache"] = {"enabled": True, "stale": "7d"}
         document["breaker"] = {"enabled": False}
         document["features"]["default"] |= {"degrade": list(degrade)} | feature
         return configure(document)
 
-    simulator.set_faults(parse("all=503"))
+    simulator.set_faults(parse_faults("all=503"))
     return program
 
 
@@ -113,7 +113,7 @@ def test_a_command_gets_the_prompt_and_no_shell(program, tmp_path):
 
 def test_a_smaller_prompt_goes_through_the_chain_once_more(program, simulator):
     llmfail = program({"simplify": {"keep_chars": 40, "max_tokens": 7, "prefix": "Briefly: "}})
-    simulator.set_faults(parse("all=503x1"))
+    simulator.set_faults(parse_faults("all=503x1"))
     asked = llmfail("ask", "begin " + "x" * 100 + " end", "--json")
     sent = simulator.requests[-1]
     assert sent.prompt.startswith("Briefly: begin ")
@@ -139,10 +139,10 @@ def test_yesterdays_answer_serves_when_all_are_down_and_never_a_strict_caller(
     simulator, configure, state, program
 ):
     llmfail = program("cached", {"text": "not that"}, cache={"ttl": 0})
-    simulator.set_faults(parse("none"))
+    simulator.set_faults(parse_faults("none"))
     first = llmfail.ask().document
     assert first["source"] == "model"
-    simulator.set_faults(parse("all=503"))
+    simulator.set_faults(parse_faults("all=503"))
     stale = llmfail.ask()
     assert (stale.code, stale.document["answer"]) == (0, first["answer"])
     assert (stale.document["source"], stale.document["tier"]) == ("stale_cache", 4)
@@ -158,7 +158,7 @@ def test_a_degraded_answer_is_held_to_what_is_expected_too(program):
 
 
 def test_a_request_that_is_refused_is_not_hidden_behind_a_template(program, simulator):
-    simulator.set_faults(parse("openai=400"))
+    simulator.set_faults(parse_faults("openai=400"))
     asked = program({"text": "never"}).ask()
     assert (asked.code, asked.document["ok"]) == (5, False)
 
@@ -172,7 +172,7 @@ def test_a_spent_budget_and_a_missing_key_come_to_the_ladder_too(program):
 
 
 def test_after_the_deadline_what_takes_no_time_still_answers(program, simulator):
-    simulator.set_faults(parse("all=hang"))
+    simulator.set_faults(parse_faults("all=hang"))
     llmfail = program(
         {"simplify": {"keep_chars": 9}}, {"command": ["cat"]}, {"template": "sorry"}, deadline="0.5s"
     )
@@ -210,13 +210,13 @@ def test_any_ask_may_be_queued_also_a_strict_one(program):
 
 
 def test_a_queued_request_tells_when_to_try_again(simulator, configure):
-    document = configuration(simulator, OPENAI, ANTHROPIC)
+    document = build_config(simulator, OPENAI, ANTHROPIC)
     document["features"]["default"]["degrade"] = ["queue"]
     llmfail = configure(document)
-    simulator.set_faults(parse("all=429:30"))
+    simulator.set_faults(parse_faults("all=429:30"))
     receipt = llmfail.ask().document
     (item,) = llmfail("queue", "list", "--json").document
-    assert moment(item["retry_at"]) == moment(receipt["retry_at"])
+    assert parse_time(item["retry_at"]) == parse_time(receipt["retry_at"])
 
 
 @pytest.mark.parametrize("script", ["echo $OPENAI_API_KEY", "echo $OPENAI_API_KEY >&2; exit 1"])

@@ -5,7 +5,7 @@ import json
 from program import OPENAI
 
 from llmfail.core.model import Reply
-from llmfail.simulator import parse
+from llmfail.simulator import parse_faults
 
 REFUSED = {
     "error": {
@@ -53,6 +53,6 @@ def test_one_that_was_not_sent_cannot_be_dropped(llmfail, simulator):
 
 
 def test_it_is_not_dropped_for_a_refusal_of_something_else(llmfail, simulator):
-    simulator.set_faults(parse("openai=400"))
+    simulator.set_faults(parse_faults("openai=400"))
     assert llmfail.ask("--temperature", "0.5").code == 5
     assert simulator.count() == 1

@@ -7,12 +7,12 @@ import threading
 from decimal import Decimal
 
 import pytest
-from program import configuration, finish, wait_until
+from program import build_config, finish, wait_until
 
 from llmfail.core.model import Reply
-from llmfail.simulator import parse
-from llmfail.simulator.formats import answer
-from llmfail.simulator.formats.reply_text import DIMENSIONS, vector
+from llmfail.simulator import parse_faults
+from llmfail.simulator.formats import build_answer
+from llmfail.simulator.formats.reply_text import DEFAULT_DIMENSIONS, build_vector
 
 SMALL = "openai/text-embedding-3-small"
 ELSEWHERE = "anywhere/openai/text-embedding-3-small"
@@ -24,7 +24,7 @@ VERTEX = "vertex/gemini-embedding-001"
 def vectors_of(simulator, *chain, **feature):
     """A feature of embeddings; ``anywhere`` speaks OpenAI's format, ``vertex`` has a token of its own."""
     primary, *fallbacks = chain
-    document = configuration(simulator)
+    document = build_config(simulator)
     document["providers"] |= {
         "anywhere": {
             "api": "openai",
@@ -67,7 +67,7 @@ def embed(simulator, configure):
 
 def short(seen):
     """An answer with vectors of four dimensions."""
-    whole = answer(seen, "")
+    whole = build_answer(seen, "")
     document = json.loads(whole.body)
     for row in document["data"]:
         row["embedding"] = row["embedding"][:4]
@@ -87,7 +87,7 @@ def receipts(ended):
 def test_a_text_is_printed_as_a_json_array_in_every_wire_format(embed, simulator, target):
     ended = embed(target)("a café")
     assert (ended.code, ended.err) == (0, "")
-    assert ended.document == vector("a café", None)
+    assert ended.document == build_vector("a café", None)
     assert ended.out.endswith(b"]\n")
     assert simulator.count(target) == 1
 
@@ -95,8 +95,8 @@ def test_a_text_is_printed_as_a_json_array_in_every_wire_format(embed, simulator
 @pytest.mark.parametrize("target", [SMALL, VERTEX])
 def test_a_receipt_has_the_vector_its_dimensions_and_what_it_cost(embed, target):
     receipt = embed(target)("hello", "--json").document
-    assert receipt["embedding"] == vector("hello", None)
-    assert receipt["dimensions"] == DIMENSIONS
+    assert receipt["embedding"] == build_vector("hello", None)
+    assert receipt["dimensions"] == DEFAULT_DIMENSIONS
     assert (receipt["ok"], receipt["answer"], receipt["target"], receipt["tier"]) == (True, None, target, 0)
     assert receipt["usage"]["input_tokens"] > 0 == receipt["usage"]["output_tokens"]
     assert Decimal(receipt["cost_usd"]) > 0
@@ -104,9 +104,9 @@ def test_a_receipt_has_the_vector_its_dimensions_and_what_it_cost(embed, target)
 
 def test_the_text_is_standard_input_the_argument_or_both(embed, simulator):
     run = embed(SMALL)
-    assert run("", stdin=b"piped\n").document == vector("piped", None)
-    assert run("-", stdin=b"piped\n").document == vector("piped", None)
-    assert run("typed", stdin=b"piped\n").document == vector("piped\n\ntyped", None)
+    assert run("", stdin=b"piped\n").document == build_vector("piped", None)
+    assert run("-", stdin=b"piped\n").document == build_vector("piped", None)
+    assert run("typed", stdin=b"piped\n").document == build_vector("piped\n\ntyped", None)
 
 
 def test_what_a_feature_says_of_prompts_does_not_touch_the_text(embed, simulator):
@@ -128,23 +128,23 @@ def test_an_empty_text_is_a_usage_error(embed, simulator, arguments):
 
 
 def test_the_same_model_elsewhere_takes_over(embed, simulator):
-    simulator.set_faults(parse("openai=503"))
+    simulator.set_faults(parse_faults("openai=503"))
     ended = embed(SMALL, ELSEWHERE)("hello", "--json")
     assert ended.code == 0
     assert ended.trail == [(SMALL, "called", "overloaded"), (ELSEWHERE, "called", "ok")]
     assert ended.document["tier"] == 2
-    assert ended.document["embedding"] == vector("hello", None)
+    assert ended.document["embedding"] == build_vector("hello", None)
     assert f"{ELSEWHERE} answered (tier 2" in ended.err
 
 
 def test_the_same_model_at_vertex_takes_over_from_gemini(embed, simulator):
-    simulator.set_faults(parse("google=hang"))
+    simulator.set_faults(parse_faults("google=hang"))
     ended = embed(GEMINI, VERTEX, timeout="0.5s")("hello", "--json")
     assert ended.trail == [(GEMINI, "called", "timeout"), (VERTEX, "called", "ok")]
 
 
 def test_another_model_is_not_asked_and_the_failure_says_so(embed, simulator):
-    simulator.set_faults(parse(f"{SMALL}=503"))
+    simulator.set_faults(parse_faults(f"{SMALL}=503"))
     ended = embed(SMALL, LARGE, GEMINI)("hello", "--json")
     assert ended.code == 3
     assert ended.trail == [
@@ -167,14 +167,14 @@ def test_another_model_does_not_change_whose_fault_it_was(embed):
 def test_a_feature_may_allow_other_models_and_their_dimensions(embed, simulator):
     shorten(simulator, "anywhere")
     run = embed(SMALL, "anywhere/tiny", allow_other_models=True)
-    assert len(run("hello").document) == DIMENSIONS
-    simulator.set_faults(parse("openai=503"))
+    assert len(run("hello").document) == DEFAULT_DIMENSIONS
+    simulator.set_faults(parse_faults("openai=503"))
     ended = run("hello", "--json")
     assert (ended.code, ended.document["dimensions"]) == (0, 4)
 
 
 def test_models_named_on_the_command_line_do_not_mix_either(embed, simulator):
-    simulator.set_faults(parse(f"{LARGE}=503"))
+    simulator.set_faults(parse_faults(f"{LARGE}=503"))
     ended = embed(SMALL)("hello", "-m", LARGE, "-m", SMALL, "--json")
     assert ended.trail == [(LARGE, "called", "overloaded"), (SMALL, "skipped", "other_model")]
 
@@ -191,8 +191,8 @@ def test_a_nearly_spent_budget_does_not_change_the_model(simulator, configure):
 def test_a_fallback_with_other_dimensions_is_refused_by_another_process_too(embed, simulator):
     third = "google/text-embedding-3-small"
     run = embed(SMALL, ELSEWHERE, third)
-    assert len(run("hello").document) == DIMENSIONS
-    simulator.set_faults(parse("openai=503"))
+    assert len(run("hello").document) == DEFAULT_DIMENSIONS
+    simulator.set_faults(parse_faults("openai=503"))
     shorten(simulator, "anywhere")
     ended = run("hello", "--json")
     assert ended.trail == [
@@ -201,7 +201,7 @@ def test_a_fallback_with_other_dimensions_is_refused_by_another_process_too(embe
         (third, "called", "ok"),
     ]
     note = ended.document["trail"][1]["note"]
-    assert note == f"4 dimensions where the primary's vectors have {DIMENSIONS}"
+    assert note == f"4 dimensions where the primary's vectors have {DEFAULT_DIMENSIONS}"
 
 
 def test_a_primary_that_has_changed_is_believed_with_a_warning(embed, simulator):
@@ -210,18 +210,18 @@ def test_a_primary_that_has_changed_is_believed_with_a_warning(embed, simulator)
     shorten(simulator, "openai")
     ended = run("hello")
     assert (ended.code, len(ended.document)) == (0, 4)
-    assert f"had {DIMENSIONS} dimensions and now have 4" in ended.err
+    assert f"had {DEFAULT_DIMENSIONS} dimensions and now have 4" in ended.err
     assert run("hello").err == ""
-    simulator.set_faults(parse("openai=503"))
+    simulator.set_faults(parse_faults("openai=503"))
     assert run("hello").code == 3
 
 
 def test_whoever_answers_first_speaks_for_a_primary_that_is_down(embed, simulator):
     shorten(simulator, "anywhere")
-    simulator.set_faults(parse("openai=503"))
+    simulator.set_faults(parse_faults("openai=503"))
     run = embed(SMALL, ELSEWHERE, "google/text-embedding-3-small")
     assert len(run("hello").document) == 4
-    simulator.set_faults(parse("openai=503,anywhere=503"))
+    simulator.set_faults(parse_faults("openai=503,anywhere=503"))
     assert run("hello", "--json").trail[-1] == ("google/text-embedding-3-small", "called", "rejected_answer")
 
 
@@ -246,13 +246,13 @@ def test_a_feature_without_a_primary_must_have_one_model(simulator, configure):
 
 def test_neither_texts_nor_vectors_nor_keys_are_kept(embed, simulator, state):
     run = embed(SMALL)
-    simulator.set_faults(parse("openai=401"))
+    simulator.set_faults(parse_faults("openai=401"))
     run("the moon is cheese")
     run.llmfail("reset", "--all")
-    simulator.set_faults(parse("none"))
+    simulator.set_faults(parse_faults("none"))
     assert run("the moon is cheese").code == 0
     kept = b"".join(file.read_bytes() for file in state.rglob("*") if file.is_file())
-    number = str(vector("the moon is cheese", None)[0]).encode()
+    number = str(build_vector("the moon is cheese", None)[0]).encode()
     assert kept
     assert not [word for word in (b"cheese", number, b"made-up-openai-key") if word in kept]
     assert len(run.llmfail("log", "--json").out.splitlines()) == 2
@@ -271,7 +271,7 @@ def test_an_error_that_echoes_the_key_does_not_show_it(embed, simulator):
 
 @pytest.mark.parametrize(("faults", "code"), [("openai=400", 5), ("openai=auth", 6), ("openai=503", 3)])
 def test_exit_codes_are_those_of_an_ask(embed, simulator, faults, code):
-    simulator.set_faults(parse(faults))
+    simulator.set_faults(parse_faults(faults))
     assert embed(SMALL)("hello").code == code
 
 
@@ -281,26 +281,26 @@ def test_a_text_that_may_cost_more_is_refused(embed, simulator):
 
 
 def test_no_fallback_asks_the_first_target_only(embed, simulator):
-    simulator.set_faults(parse("openai=503"))
+    simulator.set_faults(parse_faults("openai=503"))
     ended = embed(SMALL, ELSEWHERE)("hello", "--no-fallback", "--json")
     assert (ended.code, ended.trail) == (3, [(SMALL, "called", "overloaded")])
 
 
 def test_a_deadline_covers_everything(embed, simulator):
-    simulator.set_faults(parse("all=hang"))
+    simulator.set_faults(parse_faults("all=hang"))
     assert embed(SMALL, ELSEWHERE)("hello", "--deadline", "0.5").code == 7
 
 
 def test_a_vector_goes_to_a_file_whole_or_not_at_all(embed, simulator, here):
     (here / "v.json").write_text("before")
-    simulator.set_faults(parse("openai=503"))
+    simulator.set_faults(parse_faults("openai=503"))
     run = embed(SMALL)
     assert run("hello", "-o", "v.json").code == 3
     assert (here / "v.json").read_text() == "before"
-    simulator.set_faults(parse("none"))
+    simulator.set_faults(parse_faults("none"))
     run.llmfail("reset", "--all")
     assert run("hello", "-o", "v.json").out == b""
-    assert json.loads((here / "v.json").read_text()) == vector("hello", None)
+    assert json.loads((here / "v.json").read_text()) == build_vector("hello", None)
 
 
 LINES = b'"one"\n{"text": "two", "id": "b"}\n\n{"prompt": "three", "id": 7}\n{"text": "four", "id": null}'
@@ -311,7 +311,7 @@ def test_lines_give_receipts_in_their_order_with_their_names(embed, simulator):
     assert ended.code == 0
     assert [receipt["ref"] for receipt in receipts(ended)] == [1, "b", 7, 5]
     assert [receipt["embedding"] for receipt in receipts(ended)] == [
-        vector(text, None) for text in ("one", "two", "three", "four")
+        build_vector(text, None) for text in ("one", "two", "three", "four")
     ]
     assert len({receipt["id"] for receipt in receipts(ended)}) == 4
     total = sum(Decimal(receipt["cost_usd"]) for receipt in receipts(ended))
@@ -321,15 +321,15 @@ def test_lines_give_receipts_in_their_order_with_their_names(embed, simulator):
 def test_lines_give_arrays_without_json(embed, here):
     (here / "texts.jsonl").write_bytes(LINES)
     ended = embed(SMALL)("--input", "texts.jsonl")
-    assert receipts(ended) == [vector(text, None) for text in ("one", "two", "three", "four")]
+    assert receipts(ended) == [build_vector(text, None) for text in ("one", "two", "three", "four")]
 
 
 def test_the_order_is_that_of_the_lines_however_long_each_takes(embed, simulator):
     texts = [f"text {number}" for number in range(100)]
-    simulator.set_faults(parse(f"openai=slow:60x{len(texts) // 2}"))
+    simulator.set_faults(parse_faults(f"openai=slow:60x{len(texts) // 2}"))
     stdin = "\n".join(map(json.dumps, texts)).encode()
     ended = embed(SMALL)("--input", "-", "--concurrency", "16", stdin=stdin)
-    assert receipts(ended) == [vector(text, None) for text in texts]
+    assert receipts(ended) == [build_vector(text, None) for text in texts]
     assert simulator.connections("openai") > 1
     assert simulator.count() == len(texts)
 
@@ -382,7 +382,7 @@ def test_without_json_a_line_without_a_vector_is_null_and_told(embed, simulator)
     )
     ended = embed(SMALL)("--input", "-", stdin=b'"one"\n"rude"\nthree\n')
     assert ended.code == 3
-    assert receipts(ended) == [vector("one", None), None, None]
+    assert receipts(ended) == [build_vector("one", None), None, None]
     refused, malformed, summary = ended.lines
     assert refused.startswith(f"llmfail: line 2: {SMALL} refused the request (bad_request): too rude")
     assert malformed.startswith("llmfail: line 3: not JSON")
@@ -391,7 +391,7 @@ def test_without_json_a_line_without_a_vector_is_null_and_told(embed, simulator)
 
 def test_a_text_of_a_byte_order_mark_is_read_without_it(embed):
     ended = embed(SMALL)("--input", "-", stdin=b'\xef\xbb\xbf"one"\r\n')
-    assert receipts(ended) == [vector("one", None)]
+    assert receipts(ended) == [build_vector("one", None)]
 
 
 def test_no_lines_are_no_vectors(embed):
@@ -402,14 +402,14 @@ def test_no_lines_are_no_vectors(embed):
 def test_the_first_line_tells_the_others_what_dimensions_to_expect(embed, simulator):
     def say(seen):
         if seen.provider == "openai":
-            return answer(seen, "") if "text 0" in str(seen.document) else Reply(503, {}, b"")
+            return build_answer(seen, "") if "text 0" in str(seen.document) else Reply(503, {}, b"")
         return short(seen)
 
     simulator.set_answer(say)
     stdin = "\n".join(json.dumps(f"text {number}") for number in range(8)).encode()
     ended = embed(SMALL, ELSEWHERE)("--input", "-", stdin=stdin)
     assert ended.code == 3
-    assert [one and len(one) for one in receipts(ended)] == [DIMENSIONS] + [None] * 7
+    assert [one and len(one) for one in receipts(ended)] == [DEFAULT_DIMENSIONS] + [None] * 7
 
 
 def test_a_slow_input_holds_up_no_result(embed):
@@ -418,7 +418,7 @@ def test_a_slow_input_holds_up_no_result(embed):
         for text in ("one", "two"):
             process.stdin.write(json.dumps(text).encode() + b"\n")
             process.stdin.flush()
-            assert json.loads(process.stdout.readline()) == vector(text, None)
+            assert json.loads(process.stdout.readline()) == build_vector(text, None)
         assert finish(process).code == 0
 
 
@@ -493,7 +493,7 @@ def test_a_signal_ends_it_with_what_is_printed_so_far(embed, simulator, number, 
     with llmfail.start("embed", "-f", "search", "--input", "-", stdin=subprocess.PIPE) as process:
         process.stdin.write(b'"one"\n')
         process.stdin.flush()
-        assert json.loads(process.stdout.readline()) == vector("one", None)
+        assert json.loads(process.stdout.readline()) == build_vector("one", None)
         process.send_signal(number)
         with process.stdin as still_open:
             process.stdin = None
@@ -503,7 +503,7 @@ def test_a_signal_ends_it_with_what_is_printed_so_far(embed, simulator, number, 
 
 
 def test_a_signal_does_not_wait_for_a_provider_that_hangs(embed, simulator):
-    simulator.set_faults(parse("openai=hang"))
+    simulator.set_faults(parse_faults("openai=hang"))
     llmfail = embed(SMALL, timeout="10m", deadline="10m").llmfail
     with llmfail.start("embed", "-f", "search", "--input", "-", stdin=subprocess.PIPE) as process:
         process.stdin.write(LINES)

@@ -1,9 +1,9 @@
 """The first command of somebody who has no key and no configuration, and the fire drill."""
 
 import pytest
-from program import ANTHROPIC, OPENAI, Program, configuration
+from program import ANTHROPIC, OPENAI, Program, build_config
 
-from llmfail.simulator import parse
+from llmfail.simulator import parse_faults
 
 
 @pytest.fixture
@@ -86,10 +86,10 @@ def test_a_fault_that_cannot_be_read_is_told(fresh, faults, hint):
 class TestOwnConfiguration:
     @pytest.fixture
     def llmfail(self, simulator, configure):
-        return configure(configuration(simulator, OPENAI, ANTHROPIC))
+        return configure(build_config(simulator, OPENAI, ANTHROPIC))
 
     def test_a_rehearsal_meets_no_provider_and_records_nothing(self, llmfail, simulator, state):
-        simulator.set_faults(parse("openai=429:300"))
+        simulator.set_faults(parse_faults("openai=429:300"))
         llmfail.ask()
         before, connections = llmfail.status(), simulator.connections()
         ended = llmfail.ask("--drill", "anthropic=503")

@@ -8,9 +8,9 @@ import threading
 from decimal import Decimal
 
 import pytest
-from program import ANTHROPIC, GOOGLE, OPENAI, PATIENCE, configuration, finish
-from streamed import running
-from streams import CUT, ERROR, HEAD, PINGING, STALL
+from program import ANTHROPIC, GOOGLE, OPENAI, PROCESS_TIMEOUT, build_config, finish
+from scripted_streams import CUT, ERROR, HEAD, PINGING, STALL
+from stream_asks import start_ask
 
 from llmfail import Client
 
@@ -32,7 +32,7 @@ def hedging(streams, configure):
     def hedging(*chain, feature=None, **sections):
         models = dict.fromkeys((OPENAI, ANTHROPIC, GOOGLE), DIME)
         chain = chain or (OPENAI, ANTHROPIC)
-        document = configuration(streams, *chain, **{"models": models, "defaults": LIMITS} | sections)
+        document = build_config(streams, *chain, **{"models": models, "defaults": LIMITS} | sections)
         document["features"]["default"] |= feature or {}
         return configure(document).with_environ(TERM="xterm-256color")
 
@@ -62,7 +62,7 @@ class TestWhoWins:
         receipt = asked.document
         assert (asked.code, receipt["answer"], receipt["tier"]) == (0, f"{ANTHROPIC} heard: Say hello", 2)
         assert lost_and_won(receipt) == (OPENAI, ANTHROPIC)
-        assert streams.asked("openai")[0].left.wait(PATIENCE)
+        assert streams.asked("openai")[0].left.wait(PROCESS_TIMEOUT)
 
     def test_nobody_else_is_asked_when_the_first_is_in_time(self, hedging, streams):
         asked = hedging().ask("--hedge", NEVER)
@@ -74,13 +74,13 @@ class TestWhoWins:
         streams.plays("openai", [begun, "late but first"])
         streams.plays("anthropic", [STALL])
         llmfail = hedging()
-        with running(llmfail, "--json", "--hedge", AT_ONCE) as process:
+        with start_ask(llmfail, "--json", "--hedge", AT_ONCE) as process:
             assert streams.wait_for(lambda: streams.count("anthropic") == 1)
             begun.set()
             asked = finish(process)
         assert (asked.code, asked.document["answer"], asked.document["tier"]) == (0, "late but first", 0)
         assert lost_and_won(asked.document) == (ANTHROPIC, OPENAI)
-        assert streams.asked("anthropic")[0].left.wait(PATIENCE)
+        assert streams.asked("anthropic")[0].left.wait(PROCESS_TIMEOUT)
 
     @pytest.mark.parametrize("trouble", [[ERROR], [HEAD, CUT]], ids=["error", "cut"])
     def test_a_first_that_fails_is_not_waited_for(self, hedging, streams, trouble):
@@ -102,7 +102,7 @@ class TestWhoWins:
         streams.plays("openai", [begun, ERROR])
         streams.plays("anthropic", [begun, ERROR])
         llmfail = hedging(OPENAI, ANTHROPIC, GOOGLE)
-        with running(llmfail, "--json", "--hedge", AT_ONCE) as process:
+        with start_ask(llmfail, "--json", "--hedge", AT_ONCE) as process:
             assert streams.wait_for(lambda: streams.count("anthropic") == 1)
             begun.set()
             asked = finish(process)
@@ -115,7 +115,7 @@ class TestWhoWins:
         streams.plays("openai", [rejected, "[1]"])
         streams.plays("anthropic", ["no JSON"])
         llmfail = hedging()
-        with running(llmfail, "--json", "--expect", "json", "--hedge", AT_ONCE) as process:
+        with start_ask(llmfail, "--json", "--expect", "json", "--hedge", AT_ONCE) as process:
             assert streams.wait_for(lambda: any(one.done.is_set() for one in streams.asked("anthropic")))
             rejected.set()
             asked = finish(process)
@@ -126,7 +126,7 @@ class TestWhoWins:
         streams.plays("openai", [shown, "first"])
         streams.plays("anthropic", ["second", shown, " indeed"])
         llmfail = hedging()
-        with running(llmfail, "--hedge", AT_ONCE, stdout=screen.fd) as process:
+        with start_ask(llmfail, "--hedge", AT_ONCE, stdout=screen.fd) as process:
             screen.wait_for("second")
             shown.set()
             ended = finish(process)
@@ -135,7 +135,7 @@ class TestWhoWins:
     def test_once_a_terminal_shows_text_nobody_else_starts(self, hedging, streams, screen):
         streams.plays("openai", ["one", LATE, " two"])
         llmfail = hedging()
-        with running(llmfail, "--hedge", AT_ONCE, stdout=screen.fd) as process:
+        with start_ask(llmfail, "--hedge", AT_ONCE, stdout=screen.fd) as process:
             ended = finish(process)
         assert (ended.code, screen.text) == (0, "one two\n")
         assert streams.count("anthropic") == 0
@@ -165,13 +165,13 @@ class TestAccounts:
         for provider in ("openai", "anthropic"):
             streams.plays(provider, [STALL])
         llmfail = hedging(**budget(50))
-        with running(llmfail, "--hedge", AT_ONCE) as process:
+        with start_ask(llmfail, "--hedge", AT_ONCE) as process:
             assert streams.wait_for(lambda: streams.count() == 2)
             process.send_signal(signal.SIGINT)
             ended = finish(process)
         assert (ended.code, ended.out) == (130, b"")
         assert "Traceback" not in ended.err
-        assert all(one.left.wait(PATIENCE) for one in streams.asked())
+        assert all(one.left.wait(PROCESS_TIMEOUT) for one in streams.asked())
         status = llmfail.status()
         assert [status["providers"][target]["failures"] for target in (OPENAI, ANTHROPIC)] == [0, 0]
         assert (status["budgets"][0]["held_usd"], status["budgets"][0]["spent_usd"]) == ("0", "0.2")

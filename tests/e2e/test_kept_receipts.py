@@ -5,7 +5,7 @@ import json
 import pytest
 from program import ANTHROPIC, OPENAI
 
-from llmfail.simulator import parse
+from llmfail.simulator import parse_faults
 
 PROMPT = "A question that is nobody's business"
 
@@ -14,7 +14,7 @@ PROMPT = "A question that is nobody's business"
 def asked(llmfail, simulator):
     """The receipts of one ask that went well, and of a later one that nobody answered."""
     receipts = [llmfail("ask", PROMPT, "--json").document]
-    simulator.set_faults(parse("all=503"))
+    simulator.set_faults(parse_faults("all=503"))
     return [*receipts, llmfail("ask", PROMPT, "--json").document]
 
 

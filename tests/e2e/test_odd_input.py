@@ -7,9 +7,9 @@ import sys
 from dataclasses import replace
 
 import pytest
-from program import OPENAI, PATIENCE, finish
+from program import OPENAI, PROCESS_TIMEOUT, finish
 
-from llmfail.simulator import parse
+from llmfail.simulator import parse_faults
 
 MEBI = 1 << 20
 
@@ -125,7 +125,7 @@ def test_who_waits_otherwise_is_silent(llmfail, before, arguments):
 
 @pytest.mark.parametrize("name", ["HUP", "INT", "TERM"])
 def test_a_signal_that_is_ignored_outside_is_ignored_inside(llmfail, simulator, name):
-    simulator.set_faults(parse("openai=slow:1500"))
+    simulator.set_faults(parse_faults("openai=slow:1500"))
     program = llmfail.under("sh", "-c", f"trap '' {name}; exec \"$@\"", "sh")
     with program.start("ask", "hi") as process:
         assert simulator.wait_for(lambda: simulator.count() == 1)
@@ -186,7 +186,7 @@ def test_the_simulator_names_a_port_that_is_none():
         capture_output=True,
         stdin=subprocess.DEVNULL,
         encoding="utf-8",
-        timeout=PATIENCE,
+        timeout=PROCESS_TIMEOUT,
         check=False,
     )
     assert done.returncode == 2

@@ -7,9 +7,9 @@ import subprocess
 import termios
 
 import pytest
-from program import LLMFAIL, OPENAI, PATIENCE, finish, wait_until
-from streamed import running, shown
-from streams import STALL
+from program import LLMFAIL, OPENAI, PROCESS_TIMEOUT, finish, wait_until
+from scripted_streams import STALL
+from stream_asks import ask_on_terminal, start_ask
 from terminal import Terminal
 
 
@@ -37,12 +37,12 @@ def test_who_closes_the_terminal_ends_the_ask(waiting):
         )
         screen.wait_for("one")
     with process:
-        assert process.wait(PATIENCE) == 128 + signal.SIGHUP
+        assert process.wait(PROCESS_TIMEOUT) == 128 + signal.SIGHUP
         assert process.stderr.read() == b""
 
 
 def test_a_stopped_terminal_keeps_no_signal_away(waiting, screen):
-    with running(waiting, stdout=screen.fd) as process:
+    with start_ask(waiting, stdout=screen.fd) as process:
         screen.wait_for("one")
         termios.tcflow(screen.fd, termios.TCOOFF)
         process.send_signal(signal.SIGTERM)
@@ -52,7 +52,7 @@ def test_a_stopped_terminal_keeps_no_signal_away(waiting, screen):
 
 
 def test_a_stop_in_the_middle_of_a_line_ends_the_line(waiting, screen):
-    with running(waiting, stdout=screen.fd) as process:
+    with start_ask(waiting, stdout=screen.fd) as process:
         screen.wait_for("one")
         process.send_signal(signal.SIGINT)
         assert finish(process).code == 130
@@ -74,11 +74,11 @@ def test_a_stop_in_the_middle_of_a_line_ends_the_line(waiting, screen):
 @pytest.mark.parametrize("flags", [[], ["--no-stream"]])
 def test_what_a_terminal_does_not_obey_it_shows(streams, chained, screen, text, flags):
     streams.plays("openai", [text[:3], text[3:]])
-    assert shown(chained(OPENAI), screen, *flags).code == 0
+    assert ask_on_terminal(chained(OPENAI), screen, *flags).code == 0
     assert screen.text == f"{text}\n"
 
 
 def test_lines_may_end_as_they_do_elsewhere(streams, chained, screen):
     streams.plays("openai", ["one\r", "\ntwo\r\n"])
-    assert shown(chained(OPENAI), screen).code == 0
+    assert ask_on_terminal(chained(OPENAI), screen).code == 0
     assert screen.text == "one\ntwo\n"

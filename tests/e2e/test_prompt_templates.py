@@ -1,16 +1,16 @@
 """Prompt templates from the command line: the same text for every provider."""
 
 import pytest
-from program import ANTHROPIC, OPENAI, configuration
+from program import ANTHROPIC, OPENAI, build_config
 
-from llmfail.simulator import parse
+from llmfail.simulator import parse_faults
 
 
 @pytest.fixture
 def llmfail(simulator, configure):
     simulator.set_answer(lambda seen: seen.prompt)
     templates = {"letter": "Write to $name as a $job.", "sum": "Sum up:\n$${prompt}\nIn $lang."}
-    document = configuration(simulator, OPENAI, ANTHROPIC, templates=templates)
+    document = build_config(simulator, OPENAI, ANTHROPIC, templates=templates)
     document["features"]["letters"] = {
         "primary": OPENAI,
         "fallbacks": [ANTHROPIC],
@@ -35,7 +35,7 @@ def test_a_prompt_has_its_place_or_follows(llmfail):
 def test_a_feature_has_its_own_template_and_every_provider_gets_the_same(llmfail, simulator):
     options = ("-f", "letters", "-p", "name=Ann", "-p", "job=cook")
     first = llmfail("ask", *options)
-    simulator.set_faults(parse("openai=503"))
+    simulator.set_faults(parse_faults("openai=503"))
     second = llmfail("ask", *options)
     assert first.out == second.out == b"Write to Ann as a cook.\n"
 
@@ -62,14 +62,14 @@ def test_what_does_not_fit_is_a_usage_error_that_names_it(llmfail, simulator, ar
 
 
 def test_a_parameter_may_be_for_the_text_that_answers_instead(llmfail, simulator):
-    simulator.set_faults(parse("all=503"))
+    simulator.set_faults(parse_faults("all=503"))
     options = ("-p", "name=Ann", "-p", "job=cook", "-p", "lang=Greek")
     done = llmfail("ask", "a text", "-f", "letters", *options)
     assert (done.code, done.out) == (0, b"Sum up:\na text\nIn Greek.\n")
 
 
 def test_other_parameters_are_another_question(simulator, configure):
-    document = configuration(simulator, OPENAI, templates={"t": "Say $word"}, cache={"enabled": True})
+    document = build_config(simulator, OPENAI, templates={"t": "Say $word"}, cache={"enabled": True})
     llmfail = configure(document)
     asked = [llmfail("ask", "-t", "t", "-p", f"word={word}", "--json") for word in ("a", "b", "a")]
     assert [one.document["source"] for one in asked] == ["model", "model", "cache"]

@@ -13,22 +13,22 @@ from pathlib import Path
 
 import mounts
 import pytest
-from program import OPENAI, configuration, finish, moment, wait_until
+from program import OPENAI, build_config, finish, parse_time, wait_until
 
 from llmfail.client.blocking import Client
 from llmfail.client.options import ask_of
 from llmfail.core.degrade.queue_item import dump_ask
-from llmfail.core.request.ask import Ask, question
+from llmfail.core.request.ask import Ask, to_messages
 from llmfail.settings import load
-from llmfail.simulator import parse
-from llmfail.store.queue import Queue
+from llmfail.simulator import parse_faults
+from llmfail.store.queue import RequestQueue
 
 DOWN = "openai=503"
 
 
 @pytest.fixture
 def document(simulator):
-    return configuration(simulator, OPENAI)
+    return build_config(simulator, OPENAI)
 
 
 @pytest.fixture
@@ -39,20 +39,20 @@ def llmfail(configure, document):
 
 @pytest.fixture
 def queue(state):
-    with contextlib.closing(Queue(state, 10_000, 1000, 5, time.time)) as made:
+    with contextlib.closing(RequestQueue(state, 10_000, 1000, 5, time.time)) as made:
         yield made
 
 
 @pytest.fixture
 def later(state):
     """The queue as somebody sees it when every lease of now is over."""
-    with contextlib.closing(Queue(state, 10_000, 1000, 5, lambda: time.time() + 500)) as made:
+    with contextlib.closing(RequestQueue(state, 10_000, 1000, 5, lambda: time.time() + 500)) as made:
         yield made
 
 
 def put(queue, *names, **options):
     for name in names:
-        queue.put(name, "default", dump_ask(Ask(question(f"What is {name}?"), **options)), None)
+        queue.put(name, "default", dump_ask(Ask(to_messages(f"What is {name}?"), **options)), None)
 
 
 def names_of(number):
@@ -61,16 +61,16 @@ def names_of(number):
 
 def ask_in_vain(llmfail, simulator, state, number):
     """So many asks that end in the queue: their ids."""
-    simulator.set_faults(parse(DOWN))
+    simulator.set_faults(parse_faults(DOWN))
     settings = load(llmfail.before[1], llmfail.environ, llmfail.directory, state)
     with Client(settings=settings, state_dir=state) as client:
-        receipts = [client.receipt(ask_of(f"Question {n}", queue=True)) for n in range(number)]
+        receipts = [client.ask_receipt(ask_of(f"Question {n}", queue=True)) for n in range(number)]
     assert {receipt.error.code for receipt in receipts} == {3}
     return [receipt.queued for receipt in receipts]
 
 
 def back(llmfail, simulator, faults="none"):
-    simulator.set_faults(parse(faults))
+    simulator.set_faults(parse_faults(faults))
     assert llmfail("reset", "--all").code == 0
 
 
@@ -107,7 +107,7 @@ def until_stuck(queue):
 
 class TestAnsweredLater:
     def test_an_ask_that_was_queued_says_its_id_and_waits(self, llmfail, simulator):
-        simulator.set_faults(parse(DOWN))
+        simulator.set_faults(parse_faults(DOWN))
         before = time.time()
         asked = llmfail.ask("--queue")
         assert asked.code == 3
@@ -115,12 +115,12 @@ class TestAnsweredLater:
         assert item["id"] == asked.document["queued"]
         assert set(item) == {"id", "created_at", "feature", "attempts", "retry_at", "expires_at"}
         assert (item["feature"], item["attempts"], item["retry_at"]) == ("default", 0, None)
-        assert before <= moment(item["created_at"]) <= time.time() + 1
-        assert moment(item["expires_at"]) - moment(item["created_at"]) == 7 * 86400
+        assert before <= parse_time(item["created_at"]) <= time.time() + 1
+        assert parse_time(item["expires_at"]) - parse_time(item["created_at"]) == 7 * 86400
         assert llmfail.status()["queue"] == {"pending": 1}
 
     def test_its_receipt_is_printed_once_and_it_is_gone(self, llmfail, simulator):
-        simulator.set_faults(parse(DOWN))
+        simulator.set_faults(parse_faults(DOWN))
         queued = llmfail.ask("--queue").document["queued"]
         back(llmfail, simulator)
         ran = llmfail("queue", "run")
@@ -134,7 +134,7 @@ class TestAnsweredLater:
 
     def test_it_is_asked_with_everything_that_it_was_asked_with(self, llmfail, simulator, here):
         (here / "notes.txt").write_text("the notes")
-        simulator.set_faults(parse(DOWN))
+        simulator.set_faults(parse_faults(DOWN))
         options = ("-s", "Be brief.", "-a", "notes.txt", "--max-tokens", "77", "--temperature", "0.5")
         assert llmfail.ask("--queue", *options).code == 3
         first = simulator.requests[-1].document
@@ -168,7 +168,7 @@ class TestKilled:
     def test_a_killed_runner_costs_no_answer(self, llmfail, simulator, queue, printed):
         names = names_of(12)
         put(queue, *names)
-        simulator.set_faults(parse("openai=slow:30"))
+        simulator.set_faults(parse_faults("openai=slow:30"))
         with llmfail.start("queue", "run") as runner:
             out = [runner.stdout.readline() for _ in range(printed)]
             runner.kill()
@@ -188,7 +188,7 @@ class TestKilled:
     ):
         names = names_of(30)
         put(queue, *names)
-        simulator.set_faults(parse("openai=slow:10"))
+        simulator.set_faults(parse_faults("openai=slow:10"))
         out = []
         for _ in range(3):
             with llmfail.start("queue", "run") as one, llmfail.start("queue", "run") as other:
@@ -218,7 +218,7 @@ class TestKilled:
     ):
         (name,) = names_of(1)
         put(queue, name)
-        simulator.set_faults(parse("openai=slow:300"))
+        simulator.set_faults(parse_faults("openai=slow:300"))
         with llmfail.start("queue", "run") as runner:
             wait_until(lambda: simulator.count() == 1)
             runner.send_signal(signal.SIGSTOP)
@@ -236,7 +236,7 @@ class TestKilled:
     ):
         (name,) = names_of(1)
         put(queue, name)
-        simulator.set_faults(parse("openai=hang"))
+        simulator.set_faults(parse_faults("openai=hang"))
         with llmfail.start("queue", "run") as runner:
             wait_until(lambda: simulator.count() == 1)
             runner.send_signal(number)
@@ -260,7 +260,7 @@ class TestOutput:
     def test_a_closed_pipe_ends_it_quietly_and_loses_nothing(self, llmfail, simulator, queue):
         names = names_of(10)
         put(queue, *names)
-        simulator.set_faults(parse("openai=slow:20"))
+        simulator.set_faults(parse_faults("openai=slow:20"))
         with llmfail.start("queue", "run") as runner:
             first = runner.stdout.readline()
             runner.stdout.close()
@@ -290,7 +290,7 @@ class TestOutput:
     def test_an_answer_that_nobody_reads_any_more_is_not_paid_for_twice(self, llmfail, simulator, queue):
         (name,) = names_of(1)
         put(queue, name)
-        simulator.set_faults(parse("openai=slow:300"))
+        simulator.set_faults(parse_faults("openai=slow:300"))
         with llmfail.start("queue", "run") as runner:
             wait_until(lambda: simulator.count() == 1)
             runner.stdout.close()
@@ -304,7 +304,7 @@ class TestOutput:
         (name,) = names_of(1)
         put(queue, name)
         (here / "full").mkdir()
-        launcher = (*mounts.full(here / "full"), "sh", "-c", 'exec "$@" >full/answers.jsonl', "sh")
+        launcher = (*mounts.mount_full(here / "full"), "sh", "-c", 'exec "$@" >full/answers.jsonl', "sh")
         failed = llmfail.under(*launcher)("queue", "run")
         assert failed.code == 2
         assert failed.lines == ["llmfail: cannot write to standard output: No space left on device"]
@@ -314,7 +314,7 @@ class TestOutput:
     def test_an_answer_that_cannot_be_stored_is_printed_all_the_same(self, llmfail, simulator, queue, state):
         (name,) = names_of(1)
         put(queue, name)
-        simulator.set_faults(parse("openai=slow:300"))
+        simulator.set_faults(parse_faults("openai=slow:300"))
         with llmfail.with_environ(LLMFAIL_STORE_TIMEOUT="0.2").start("queue", "run") as runner:
             wait_until(lambda: simulator.count() == 1)
             with contextlib.closing(sqlite3.connect(state / "queue.sqlite3", isolation_level=None)) as other:
@@ -364,7 +364,7 @@ class TestInVain:
     def test_a_request_that_fails_again_stays_and_rests(self, llmfail, simulator, queue, state):
         (name,) = names_of(1)
         put(queue, name)
-        simulator.set_faults(parse(DOWN))
+        simulator.set_faults(parse_faults(DOWN))
         before = time.time()
         ran = llmfail("queue", "run")
         (receipt,) = receipts(ran.out)
@@ -372,7 +372,7 @@ class TestInVain:
         assert receipt["error"]["code"] == 3
         (item,) = listed(llmfail)
         assert item["attempts"] == 1
-        assert 30 <= moment(item["retry_at"]) - before < 60
+        assert 30 <= parse_time(item["retry_at"]) - before < 60
         assert ran.lines == [f"llmfail: 0 answered, 1 still waiting (next at {item['retry_at']})"]
         asked = simulator.count()
         back(llmfail, simulator)
@@ -385,14 +385,14 @@ class TestInVain:
 
     def test_each_rest_is_twice_as_long(self, llmfail, simulator, queue, state):
         put(queue, *names_of(1))
-        simulator.set_faults(parse(DOWN))
+        simulator.set_faults(parse_faults(DOWN))
         rests = []
         for attempts in (1, 2, 3):
             before = time.time()
             assert llmfail("queue", "run").code == 3
             (item,) = listed(llmfail)
             assert item["attempts"] == attempts
-            rests.append(moment(item["retry_at"]) - before)
+            rests.append(parse_time(item["retry_at"]) - before)
             as_if_it_were_over(state, "rests_until")
         assert [round(rest / 30) for rest in rests] == [1, 2, 4]
 
@@ -400,7 +400,7 @@ class TestInVain:
         self, llmfail, simulator, state
     ):
         ask_in_vain(llmfail, simulator, state, 7)
-        simulator.set_faults(parse("none"))
+        simulator.set_faults(parse_faults("none"))
         asked = simulator.count()
         # The first were asked before the circuit opened, and nobody told them when; the others wait for it.
         retries = [item["retry_at"] for item in listed(llmfail)]
@@ -422,7 +422,7 @@ class TestInVain:
         assert llmfail.ask().code == 0
         assert llmfail("trip", "openai").code == 0
         (name,) = names_of(1)
-        queue.put(name, "default", dump_ask(Ask(question("Say hello"))), time.time() + 1000)
+        queue.put(name, "default", dump_ask(Ask(to_messages("Say hello"))), time.time() + 1000)
         (receipt,) = receipts(llmfail("queue", "run").out)
         assert (receipt["ok"], receipt["source"], receipt["queued"]) == (True, "cache", name)
         assert simulator.count() == 1
@@ -436,7 +436,7 @@ class TestInVain:
         self, llmfail, simulator, queue, configure, document
     ):
         (name,) = names_of(1)
-        queue.put(name, "vpr", dump_ask(Ask(question("Hi"), feature="vpr")), None)
+        queue.put(name, "vpr", dump_ask(Ask(to_messages("Hi"), feature="vpr")), None)
         ran = llmfail("queue", "run")
         (receipt,) = receipts(ran.out)
         assert (ran.code, receipt["error"]["code"], receipt["queued"]) == (3, 2, name)
@@ -466,7 +466,7 @@ class TestInVain:
 
     def test_what_was_not_answered_in_time_is_told_and_gone(self, llmfail, simulator, state):
         (name,) = names_of(1)
-        with contextlib.closing(Queue(state, 10, 0.001, 5, time.time)) as brief:
+        with contextlib.closing(RequestQueue(state, 10, 0.001, 5, time.time)) as brief:
             put(brief, name)
         time.sleep(0.01)
         shown = llmfail("queue", "list", "--json")
@@ -517,7 +517,7 @@ class TestListAndDrop:
         one, other = names_of(2)
         put(queue, one)
         queue.put(other, "default", "{", None)
-        simulator.set_faults(parse(DOWN))
+        simulator.set_faults(parse_faults(DOWN))
         llmfail("queue", "run")
         shown = llmfail("queue", "list")
         heading, first, second = shown.out.decode().splitlines()
@@ -564,7 +564,7 @@ class TestListAndDrop:
     def test_a_request_that_is_dropped_while_it_is_asked_is_not_printed(self, llmfail, simulator, queue):
         (name,) = names_of(1)
         put(queue, name)
-        simulator.set_faults(parse("openai=slow:500"))
+        simulator.set_faults(parse_faults("openai=slow:500"))
         with llmfail.start("queue", "run") as runner:
             wait_until(lambda: simulator.count() == 1)
             assert llmfail("queue", "drop", name).code == 0

@@ -4,13 +4,13 @@ import time
 from itertools import pairwise
 
 import pytest
-from program import ANTHROPIC, OPENAI, at_once, configuration
+from program import ANTHROPIC, OPENAI, build_config, run_at_once
 
 LIMIT = {"requests_per_minute": 10}
 
 
 def limited(simulator, *chain, deadline=120, **limits):
-    document = configuration(simulator, *(chain or (OPENAI,)), defaults={"retries": 0, "deadline": deadline})
+    document = build_config(simulator, *(chain or (OPENAI,)), defaults={"retries": 0, "deadline": deadline})
     document["providers"]["openai"]["limits"] = limits or LIMIT
     return document
 
@@ -34,7 +34,7 @@ def test_of_40_processes_only_those_go_that_the_limit_lets_through_and_nobody_wa
 ):
     llmfail = configure(limited(simulator, deadline=30))
     started = time.monotonic()
-    ended = at_once(llmfail, 40, "ask", "--json")
+    ended = run_at_once(llmfail, 40, "ask", "--json")
     assert time.monotonic() - started < 45
     codes = sorted(one.code for one in ended)
     assert set(codes) == {0, 3}
@@ -47,7 +47,7 @@ def test_of_40_processes_only_those_go_that_the_limit_lets_through_and_nobody_wa
 
 
 def test_with_somebody_else_to_ask_nobody_waits(simulator, configure):
-    ended = at_once(configure(limited(simulator, OPENAI, ANTHROPIC)), 6, "ask", "--json")
+    ended = run_at_once(configure(limited(simulator, OPENAI, ANTHROPIC)), 6, "ask", "--json")
     assert [one.code for one in ended] == [0] * 6
     assert simulator.count("openai") == 1
     assert simulator.count("anthropic") == 5
@@ -55,7 +55,7 @@ def test_with_somebody_else_to_ask_nobody_waits(simulator, configure):
 
 def test_a_declared_burst_goes_at_once(simulator, configure):
     llmfail = configure(limited(simulator, OPENAI, ANTHROPIC, **LIMIT, burst=4))
-    at_once(llmfail, 6, "ask", "--json")
+    run_at_once(llmfail, 6, "ask", "--json")
     assert simulator.count("openai") == 4
 
 

@@ -6,7 +6,7 @@ import json
 from urllib.parse import quote, quote_plus
 
 import pytest
-from echo import MANNERS, Echo
+from key_echo_provider import KEY_REPLIES, KeyEchoProvider
 from program import Program
 
 PLAIN = "sk-proj-e2e0123456789ABCDEFghijklmnopQRSTUV"
@@ -56,7 +56,7 @@ def every_byte(directory):
 
 @pytest.fixture
 def echo():
-    with Echo() as echo:
+    with KeyEchoProvider() as echo:
         yield echo
 
 
@@ -90,7 +90,7 @@ def chain(echo, manners, api_key="${SOME_KEY}"):
 
 ANSWERED = ("answer", "model", "finish")
 STOPPED = ("message_400",)
-FAILED = tuple(manner for manner in MANNERS if manner not in (*ANSWERED, *STOPPED))
+FAILED = tuple(manner for manner in KEY_REPLIES if manner not in (*ANSWERED, *STOPPED))
 SAID_PLAINLY = tuple(manner for manner in FAILED if not manner.startswith("as_"))
 
 

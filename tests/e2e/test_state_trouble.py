@@ -10,7 +10,7 @@ import mounts
 import pytest
 from program import OPENAI, finish
 
-from llmfail.simulator import parse
+from llmfail.simulator import parse_faults
 
 needs_mounts = pytest.mark.skipif(not mounts.can_mount(), reason="mounting is not allowed here")
 
@@ -92,9 +92,9 @@ def test_a_corrupt_database_is_set_aside_and_made_anew(llmfail, state, damage):
 
 
 def test_a_damaged_record_counts_as_fresh(llmfail, simulator, state):
-    simulator.set_faults(parse("openai=429:300"))
+    simulator.set_faults(parse_faults("openai=429:300"))
     assert llmfail.ask().code == 0
-    simulator.set_faults(parse("none"))
+    simulator.set_faults(parse_faults("none"))
     with sqlite3.connect(state / "state.sqlite3") as database:
         (table,) = next(database.execute("select name from sqlite_master where type = 'table'"))
         key, text, *_ = (row[1] for row in database.execute(f"pragma table_info({table})"))
@@ -108,7 +108,7 @@ def test_a_damaged_record_counts_as_fresh(llmfail, simulator, state):
 
 @needs_mounts
 @pytest.mark.parametrize("earlier", [False, True], ids=["new", "with earlier state"])
-@pytest.mark.parametrize("place", [mounts.full, mounts.read_only], ids=["full", "read-only"])
+@pytest.mark.parametrize("place", [mounts.mount_full, mounts.mount_read_only], ids=["full", "read-only"])
 def test_a_state_directory_that_takes_no_more_costs_no_answer(llmfail, state, place, earlier):
     if earlier:
         assert llmfail("ask", "Say hello").code == 0
@@ -130,7 +130,7 @@ def test_a_limit_on_the_size_of_files_costs_no_answer(llmfail):
 @needs_mounts
 def test_status_of_what_cannot_be_used_does_not_claim_to_know(llmfail, state):
     assert llmfail.ask().code == 0
-    ended = llmfail.under(*mounts.read_only(state))("status", "--json")
+    ended = llmfail.under(*mounts.mount_read_only(state))("status", "--json")
     assert ended.code == 0
     assert ended.document["store"] == "memory"
     assert len(ended.lines) == 1
@@ -152,7 +152,7 @@ def test_a_database_that_somebody_holds_locked_costs_no_answer(llmfail, state):
 def test_an_answer_for_a_full_disk_is_not_lost(llmfail, simulator, here):
     (here / "full").mkdir()
     simulator.set_answer(lambda _seen: "word " * 1000)
-    ended = llmfail.under(*mounts.full(here / "full"))("ask", "Say hello", "-o", "full/answer.txt")
+    ended = llmfail.under(*mounts.mount_full(here / "full"))("ask", "Say hello", "-o", "full/answer.txt")
     assert ended.out == ("word " * 1000 + "\n").encode()
     assert ended.code not in {0, 1}
     assert len(ended.lines) == 1
@@ -162,7 +162,9 @@ def test_an_answer_for_a_full_disk_is_not_lost(llmfail, simulator, here):
 @needs_mounts
 def test_an_output_that_cannot_be_written_is_told_before_anybody_is_asked(llmfail, simulator, here):
     (here / "sealed").mkdir()
-    ended = llmfail.under(*mounts.read_only(here / "sealed"))("ask", "Say hello", "-o", "sealed/answer.txt")
+    ended = llmfail.under(*mounts.mount_read_only(here / "sealed"))(
+        "ask", "Say hello", "-o", "sealed/answer.txt"
+    )
     assert ended.code == 2
     assert "sealed/answer.txt" in ended.err
     assert simulator.connections() == 0

@@ -4,10 +4,10 @@ import signal
 import threading
 
 import pytest
-from program import OPENAI, PATIENCE, finish
+from program import OPENAI, PROCESS_TIMEOUT, finish
 
 from llmfail.core.model import Reply
-from llmfail.simulator import parse
+from llmfail.simulator import parse_faults
 
 HOSTILE = "\x1b[2J\x1b]0;title\x07\x1b]52;c;cm0gLXJm\x07\x9b31mred\x08\x08\x08bad\rover"
 
@@ -18,7 +18,7 @@ def llmfail(llmfail):
 
 
 def test_the_answer_is_piped_clean_while_a_line_for_people_stands_on_the_terminal(llmfail, simulator, errors):
-    simulator.set_faults(parse("openai=503"))
+    simulator.set_faults(parse_faults("openai=503"))
     with llmfail.start("ask", "Say hello", stderr=errors.fd) as process:
         ended = finish(process)
     assert ended.code == 0
@@ -30,7 +30,7 @@ def test_the_answer_is_piped_clean_while_a_line_for_people_stands_on_the_termina
 
 def test_something_is_to_be_seen_while_the_call_is_under_way(llmfail, simulator, errors):
     well = threading.Event()
-    simulator.set_answer(lambda _seen: "Hello" if well.wait(PATIENCE) else "late")
+    simulator.set_answer(lambda _seen: "Hello" if well.wait(PROCESS_TIMEOUT) else "late")
     with llmfail.start("ask", "Say hello", stderr=errors.fd) as process:
         errors.wait_for("asking")
         assert process.poll() is None

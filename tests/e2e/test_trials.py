@@ -5,9 +5,19 @@ import threading
 import time
 
 import pytest
-from program import ANTHROPIC, OPENAI, at_once, configuration, engine_at, finish, moment, together, wait_until
+from program import (
+    ANTHROPIC,
+    OPENAI,
+    ask_engine_at,
+    build_config,
+    finish,
+    parse_time,
+    run_at_once,
+    start_together,
+    wait_until,
+)
 
-from llmfail.simulator import parse
+from llmfail.simulator import parse_faults
 
 TIMEOUT = 30
 LEASE_MARGIN = 30
@@ -37,13 +47,13 @@ def recovered(simulator):
 @pytest.fixture
 def llmfail(simulator, configure, recovered):
     """The circuit of the primary was open, and its wait is over."""
-    document = configuration(
+    document = build_config(
         simulator, OPENAI, ANTHROPIC, breaker=BREAKER, defaults={"retries": 0, "timeout": TIMEOUT}
     )
     llmfail = configure(document)
-    simulator.set_faults(parse("openai=503"))
+    simulator.set_faults(parse_faults("openai=503"))
     assert llmfail.ask().document["target"] == ANTHROPIC
-    simulator.set_faults(parse("none"))
+    simulator.set_faults(parse_faults("none"))
     wait_until(lambda: llmfail.status(OPENAI)["state"] == "half_open")
     return llmfail
 
@@ -60,7 +70,7 @@ def trial_under_way(llmfail, simulator, *, number=1):
 
 
 def test_one_of_20_processes_tries_and_all_have_an_answer(llmfail, simulator, recovered):
-    processes = together(llmfail, 20, "ask", "--json")
+    processes = start_together(llmfail, 20, "ask", "--json")
     try:
         wait_until(lambda: sum(process.poll() is not None for process in processes) == 19)
         assert trials(simulator) == 1
@@ -81,14 +91,14 @@ def test_one_of_20_processes_tries_and_all_have_an_answer(llmfail, simulator, re
 
 
 def test_a_trial_that_fails_opens_the_circuit_again_for_longer(llmfail, simulator):
-    simulator.set_faults(parse("openai=503"))
+    simulator.set_faults(parse_faults("openai=503"))
     llmfail = llmfail.with_environ(LLMFAIL_BREAKER__RECOVERY_TIMEOUT="100")
-    ended = at_once(llmfail, 5, "ask", "--json")
+    ended = run_at_once(llmfail, 5, "ask", "--json")
     assert [one.code for one in ended] == [0] * 5
     assert trials(simulator) == 1
     held = llmfail.status(OPENAI)
     assert held["state"] == "open"
-    assert time.time() + 150 < moment(held["retry_at"]) <= time.time() + 221
+    assert time.time() + 150 < parse_time(held["retry_at"]) <= time.time() + 221
 
 
 def test_a_trial_that_was_killed_holds_its_place_no_longer_than_its_lease(
@@ -98,9 +108,9 @@ def test_a_trial_that_was_killed_holds_its_place_no_longer_than_its_lease(
         process.kill()
     assert llmfail.ask().trail[0] == (OPENAI, "skipped", "probing")
     recovered.set()
-    ends_at = moment(llmfail.status(OPENAI)["retry_at"])
+    ends_at = parse_time(llmfail.status(OPENAI)["retry_at"])
     assert time.time() < ends_at <= time.time() + TIMEOUT + LEASE_MARGIN + 1
-    before, after = (engine_at(llmfail, state, moment_) for moment_ in (ends_at - 2, ends_at))
+    before, after = (ask_engine_at(llmfail, state, moment_) for moment_ in (ends_at - 2, ends_at))
     assert before.trail[0].outcome == "probing"
     assert [(str(entry.target), entry.outcome) for entry in after.trail] == [(OPENAI, "ok")]
 
@@ -122,7 +132,7 @@ def test_a_trial_that_is_stopped_gives_its_place_back_at_once(llmfail, simulator
 
 
 def test_a_request_at_fault_gives_its_place_back_and_proves_nothing(llmfail, simulator):
-    simulator.set_faults(parse("openai=400"))
+    simulator.set_faults(parse_faults("openai=400"))
     assert llmfail.ask().code == 5
     assert llmfail.status(OPENAI)["state"] == "half_open"
     assert llmfail.ask().trail == [(OPENAI, "called", "bad_request")]

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from program import ANTHROPIC, KEYS, OPENAI, Program, configuration
+from program import ANTHROPIC, KEYS, OPENAI, Program, build_config
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def lies_here(here, document):
 @pytest.fixture
 def cloned(simulator, here):
     """A configuration in the current directory that sends the keys to a host that is not their owner's."""
-    document = configuration(simulator, ANTHROPIC)
+    document = build_config(simulator, ANTHROPIC)
     lies_here(here, document)
     return document
 
@@ -83,7 +83,7 @@ def test_check_tells_of_it_and_so_does_its_exit_code(llmfail, simulator, cloned)
 
 def harmless(simulator):
     """No key of anybody goes anywhere."""
-    document = configuration(simulator, OPENAI)
+    document = build_config(simulator, OPENAI)
     for provider in document["providers"].values():
         provider["api_key"] = "none"
     return document

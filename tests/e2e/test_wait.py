@@ -5,9 +5,9 @@ import pty
 import re
 
 import pytest
-from program import ANTHROPIC, OPENAI, configuration
+from program import ANTHROPIC, OPENAI, build_config
 
-from llmfail.simulator import parse
+from llmfail.simulator import parse_faults
 
 BREAKER = {"failure_threshold": 1, "recovery_timeout": "1.5s", "success_threshold": 1}
 
@@ -15,10 +15,10 @@ BREAKER = {"failure_threshold": 1, "recovery_timeout": "1.5s", "success_threshol
 @pytest.fixture
 def llmfail(simulator, configure):
     """Every circuit has just opened, and the providers are well again."""
-    llmfail = configure(configuration(simulator, OPENAI, ANTHROPIC, breaker=BREAKER))
-    simulator.set_faults(parse("all=503"))
+    llmfail = configure(build_config(simulator, OPENAI, ANTHROPIC, breaker=BREAKER))
+    simulator.set_faults(parse_faults("all=503"))
     assert llmfail.ask().code == 3
-    simulator.set_faults(parse("none"))
+    simulator.set_faults(parse_faults("none"))
     return llmfail
 
 
@@ -32,16 +32,16 @@ def test_it_waits_for_the_first_trial(llmfail, simulator):
 
 def test_it_does_not_wait_for_what_comes_too_late(simulator, configure):
     breaker = BREAKER | {"recovery_timeout": "10m"}
-    llmfail = configure(configuration(simulator, OPENAI, breaker=breaker))
-    simulator.set_faults(parse("all=503"))
+    llmfail = configure(build_config(simulator, OPENAI, breaker=breaker))
+    simulator.set_faults(parse_faults("all=503"))
     llmfail.ask()
     asked = llmfail.ask("--wait", "60")
     assert (asked.code, simulator.count()) == (3, 1)
 
 
 def test_the_ask_that_finds_the_last_circuit_open_waits_too(simulator, configure):
-    llmfail = configure(configuration(simulator, OPENAI, breaker=BREAKER))
-    simulator.set_faults(parse("openai=503x1"))
+    llmfail = configure(build_config(simulator, OPENAI, breaker=BREAKER))
+    simulator.set_faults(parse_faults("openai=503x1"))
     waited = llmfail.ask("--wait", "30s")
     assert waited.code == 0
     assert [outcome for _, _, outcome in waited.trail] == ["overloaded", "ok"]
@@ -49,8 +49,8 @@ def test_the_ask_that_finds_the_last_circuit_open_waits_too(simulator, configure
 
 def test_it_does_not_wait_while_somebody_could_be_asked(simulator, configure):
     """A failure that opened nothing is no reason to wait."""
-    llmfail = configure(configuration(simulator, OPENAI, ANTHROPIC))
-    simulator.set_faults(parse("all=503"))
+    llmfail = configure(build_config(simulator, OPENAI, ANTHROPIC))
+    simulator.set_faults(parse_faults("all=503"))
     asked = llmfail.ask("--wait", "1h")
     assert (asked.code, simulator.count()) == (3, 2)
 

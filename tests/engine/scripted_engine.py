@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 
 from llmfail.core.errors import WireError
 from llmfail.core.model import Reply, Target
-from llmfail.core.request.ask import Ask, question
+from llmfail.core.request.ask import Ask, to_messages
 from llmfail.engine.engine import Engine
-from llmfail.engine.ports.ports import BlockingKeeper, Ports, drive
+from llmfail.engine.ports.ports import InlineStore, Ports, run_sync
 from llmfail.prices import Catalogue
 from llmfail.settings import load
-from llmfail.store.memory import Memory
+from llmfail.store.memory import MemoryStore
 
 CONFIG = """\
 version: 1
@@ -52,12 +52,14 @@ def chunk(text="", finish=None, **fields):
     return f"data: {json.dumps({'model': 'm', 'choices': [choice], **fields})}\n\n".encode()
 
 
-def streamed(*texts, usage={"prompt_tokens": 10, "completion_tokens": 5}):  # noqa: B006 - never changed
+def streamed_answer(*texts, usage={"prompt_tokens": 10, "completion_tokens": 5}):  # noqa: B006 - never changed
     """A whole streamed answer, event by event."""
-    return Live(*map(chunk, texts), chunk(finish="stop", **({"usage": usage} if usage else {})), DONE)
+    return ScriptedReply(
+        *map(chunk, texts), chunk(finish="stop", **({"usage": usage} if usage else {})), DONE
+    )
 
 
-class Live:
+class ScriptedReply:
     """A reply that comes piece by piece: bytes, seconds of silence, or what is raised. It may be played
     again.
     """
@@ -68,11 +70,11 @@ class Live:
         self.closed = 0
 
     def on(self, stage):
-        return _Playing(self, stage)
+        return _ScriptedReading(self, stage)
 
 
 @dataclass
-class StoodStill:
+class ProcessPause:
     """The process did, for so many seconds beyond whatever it waits for, and finds ``then`` once it goes on;
     without that, that its time is over.
     """
@@ -81,7 +83,7 @@ class StoodStill:
     then: bytes = b""
 
 
-class _Playing:
+class _ScriptedReading:
     waited = 0.0
 
     def __init__(self, live, stage):
@@ -99,7 +101,7 @@ class _Playing:
                 raise WireError("timeout", "late")
             timeout -= silence
         word = self._left.pop(0) if self._left else b""
-        if isinstance(word, StoodStill):
+        if isinstance(word, ProcessPause):
             self._stage.now += timeout + word.seconds
             if word.then:
                 return word.then
@@ -112,17 +114,17 @@ class _Playing:
         self._live.closed += 1
 
 
-def vectors(count):
+def embedding_reply(count):
     data = [{"index": place, "embedding": [0.5, 0.5]} for place in range(count)]
     return Reply(200, {}, json.dumps({"model": "m", "data": data, "usage": {"prompt_tokens": 3}}).encode())
 
 
-def lost(cause):
+def wire_error(cause):
     return WireError(cause, f"the wire: {cause}")
 
 
 @dataclass
-class Stage:
+class ScriptedEngine:
     """``script`` maps a host to what it says, call by call; the last word is repeated. ``takes`` is how many
     seconds a call to a host lasts, ``ticks`` how many pass whenever somebody looks at the clock.
     """
@@ -143,30 +145,30 @@ class Stage:
         file = self.directory / "llmfail.yaml"
         file.write_text(CONFIG.format(more=self.more, feature=self.feature, cached=str(self.cached).lower()))
         self.settings = load(file, {}, self.directory, self.directory)
-        self.store = Memory(lambda: self.now)
-        self.answers = Memory(lambda: self.now)
-        self.tokens = Tokens()
+        self.store = MemoryStore(lambda: self.now)
+        self.answers = MemoryStore(lambda: self.now)
+        self.tokens = ScriptedTokens()
         ids = iter(range(10**6))
         self.ports = Ports(
             send=self._send,
             open=self._open,
             google_tokens=self.tokens,
-            keeper=BlockingKeeper(self.store),
+            store=InlineStore(self.store),
             catalogue=Catalogue(),
             sleep=self._sleep,
             prepare=lambda: None,
             is_down=lambda: False,
             monotonic=self._tick,
             wall=lambda: self.now,
-            draw=lambda: 0.5,
+            random=lambda: 0.5,
             new_id=lambda: f"id{next(ids)}",
-            answers=BlockingKeeper(self.answers),
+            answers=InlineStore(self.answers),
         )
         self.engine = Engine(self.settings, self.ports)
 
     def ask(self, **options):
         targets = tuple(map(Target.parse, options.pop("targets", ())))
-        return drive(self.engine.ask(Ask(question("hi"), targets=targets, **options)))
+        return run_sync(self.engine.ask(Ask(to_messages("hi"), targets=targets, **options)))
 
     def shown(self, looks=0.0, **options):
         """The pieces that somebody is shown, who looks at each for so many seconds, and the receipt."""
@@ -176,12 +178,12 @@ class Stage:
             pieces.append(piece)
             self.now += looks
 
-        ask = Ask(question("hi"), stream=True, **options)
-        receipt = drive(self.engine.ask(ask, show=show))
+        ask = Ask(to_messages("hi"), stream=True, **options)
+        receipt = run_sync(self.engine.ask(ask, on_text=show))
         return pieces, receipt
 
     def plan(self):
-        return drive(self.engine.plan(Ask(question("hi"))))
+        return run_sync(self.engine.plan(Ask(to_messages("hi"))))
 
     def hosts(self):
         return "".join(host for host, _, _ in self.calls)
@@ -192,7 +194,11 @@ class Stage:
 
     async def _open(self, call, timeout):
         word = await self._send(call, timeout)
-        return word.on(self) if isinstance(word, Live) else Live(word.body, status=word.status).on(self)
+        return (
+            word.on(self)
+            if isinstance(word, ScriptedReply)
+            else ScriptedReply(word.body, status=word.status).on(self)
+        )
 
     async def _send(self, call, timeout):
         host = call.url.split("/")[2].partition(".")[0]
@@ -213,7 +219,7 @@ class Stage:
         self.now += seconds
 
 
-class Tokens:
+class ScriptedTokens:
     """Google tokens from a script: a Secret, None, or what to raise."""
 
     def __init__(self):

@@ -4,50 +4,50 @@ import asyncio
 
 import pytest
 from msgspec.structs import replace
-from scripted_engine import Stage, answer, error
+from scripted_engine import ScriptedEngine, answer, error
 
-from llmfail.core.cache.cache_key import digest, fingerprint
+from llmfail.core.cache.cache_key import digest_of, fingerprint
 from llmfail.core.cache.single_flight import (
-    Flight,
-    Terms,
+    CachePolicy,
+    FlightLease,
     answer_key,
     flight_key,
 )
 from llmfail.core.model import Completion, Message, Request
 from llmfail.core.records.record import Write, dump, load
-from llmfail.core.request.ask import Ask, question
+from llmfail.core.request.ask import Ask, to_messages
 from llmfail.core.request.expectation import Expectation
-from llmfail.engine.answers.answer_cache import MARGIN, Reader, Shelf
+from llmfail.engine.answers.answer_cache import FLIGHT_MARGIN, CacheReader, SingleFlightCache
 from llmfail.engine.engine import Engine
 from llmfail.engine.planning.request_builder import endpoint_of
-from llmfail.engine.ports.ports import BlockingKeeper, drive
+from llmfail.engine.ports.ports import InlineStore, run_sync
 
 PRINT = "f" * 64
-TERMS = Terms(60, 600)
+TERMS = CachePolicy(60, 600)
 
 
 @pytest.fixture
 def play(tmp_path):
-    return Stage(tmp_path, {host: [answer()] for host in "abc"}, cached=True)
+    return ScriptedEngine(tmp_path, {host: [answer()] for host in "abc"}, cached=True)
 
 
 def shelf(play, name, terms=TERMS):
-    return Shelf(play.ports, Reader(play.ports.answers, terms, Expectation()), name)
+    return SingleFlightCache(play.ports, CacheReader(play.ports.answers, terms, Expectation()), name)
 
 
 def fetched(play, one, patience=10.0):
-    return drive(one.fetch(PRINT, patience, play.ports.sleep))
+    return run_sync(one.fetch(PRINT, patience, play.ports.sleep))
 
 
 def flying(play, holder="somewhere else 1 1", lasts=60.0):
-    writes = {flight_key(PRINT): Write(dump(Flight("theirs", holder, play.now + lasts)))}
+    writes = {flight_key(PRINT): Write(dump(FlightLease("theirs", holder, play.now + lasts)))}
     play.answers.update((), lambda values, now: (writes, None))
 
 
 def flights(play):
     """Those that anybody would wait for."""
     rows = (row for key, row in play.answers._rows.items() if key.startswith("flight/"))
-    return [row for row in rows if load(row.text, Flight).ends_at > play.now]
+    return [row for row in rows if load(row.text, FlightLease).ends_at > play.now]
 
 
 def test_the_first_leads_and_who_comes_meanwhile_waits_in_vain_only_as_long_as_it_may(play):
@@ -63,7 +63,7 @@ def test_what_the_leader_keeps_is_what_the_others_get(play):
     first, second = shelf(play, "first"), shelf(play, "second")
     fetched(play, first)
     target = play.settings.features["default"].primary
-    drive(first.keep(PRINT, target, Completion("said", "stop")))
+    run_sync(first.store_answer(PRINT, target, Completion("said", "stop")))
     found = fetched(play, second)
     assert (found.text, found.target, found.at) == ("said", "a/one", play.now)
     assert not flights(play)
@@ -73,7 +73,7 @@ def test_what_the_leader_keeps_is_what_the_others_get(play):
 def test_half_an_answer_is_kept_for_nobody_and_nobody_waits_on(play, finish):
     first = shelf(play, "first")
     fetched(play, first)
-    drive(first.keep(PRINT, play.settings.features["default"].primary, Completion("said", finish)))
+    run_sync(first.store_answer(PRINT, play.settings.features["default"].primary, Completion("said", finish)))
     assert not play.answers._rows.get(answer_key(PRINT))
     assert not flights(play)
 
@@ -88,7 +88,7 @@ def test_who_followed_a_leader_that_gave_up_goes_alone_and_leads_nobody(play):
     async def pause(seconds):
         next(waits)()
 
-    assert drive(second.fetch(PRINT, 60.0, pause)) is None
+    assert run_sync(second.fetch(PRINT, 60.0, pause)) is None
     assert not flights(play)
 
 
@@ -108,16 +108,16 @@ def test_when_a_lease_has_ended_one_of_the_others_leads_and_they_wait_for_it(pla
     async def pause(seconds):
         await play.ports.sleep(seconds)
 
-    assert drive(second.fetch(PRINT, 60.0, pause)) is None
+    assert run_sync(second.fetch(PRINT, 60.0, pause)) is None
     row = play.answers._rows[flight_key(PRINT)]
-    assert load(row.text, Flight).name == "second"
+    assert load(row.text, FlightLease).name == "second"
     before = play.now
     assert fetched(play, third, patience=5.0) is None
     assert play.now - before >= 5.0
 
 
 def test_a_leader_that_has_ended_here_is_not_waited_for(play):
-    place = play.ports.presence.holder.rsplit(" ", 2)[0]
+    place = play.ports.process.token.rsplit(" ", 2)[0]
     flying(play, holder=f"{place} 999999999 1")
     before = play.now
     assert fetched(play, shelf(play, "second"), patience=60.0) is None
@@ -127,10 +127,10 @@ def test_a_leader_that_has_ended_here_is_not_waited_for(play):
 def test_the_lease_of_a_leader_outlives_the_time_that_it_has(play):
     fetched(play, shelf(play, "first"), patience=10.0)
     (row,) = (row for key, row in play.answers._rows.items() if key.startswith("flight/"))
-    assert load(row.text, Flight).ends_at == play.now + 10.0 + MARGIN
+    assert load(row.text, FlightLease).ends_at == play.now + 10.0 + FLIGHT_MARGIN
 
 
-@pytest.mark.parametrize("terms", [Terms(0, 600), Terms(60, 600, refresh=True)])
+@pytest.mark.parametrize("terms", [CachePolicy(0, 600), CachePolicy(60, 600, refresh=True)])
 def test_where_nothing_is_fresh_enough_nobody_flies(play, terms):
     assert fetched(play, shelf(play, "first", terms)) is None
     assert not flights(play)
@@ -138,7 +138,7 @@ def test_where_nothing_is_fresh_enough_nobody_flies(play, terms):
 
 def test_every_way_out_of_an_ask_ends_its_flight(tmp_path):
     for said in (answer(), error(500), error(400), answer("")):
-        play = Stage(tmp_path, {host: [said] for host in "abc"}, cached=True)
+        play = ScriptedEngine(tmp_path, {host: [said] for host in "abc"}, cached=True)
         play.ask()
         assert not flights(play)
 
@@ -147,7 +147,7 @@ def test_an_ask_that_is_stopped_ends_its_flight(tmp_path):
     class Stop(BaseException):
         """A signal."""
 
-    play = Stage(tmp_path, {"a": [Stop()]}, cached=True)
+    play = ScriptedEngine(tmp_path, {"a": [Stop()]}, cached=True)
     with pytest.raises(Stop):
         play.ask()
     assert not flights(play)
@@ -155,7 +155,7 @@ def test_an_ask_that_is_stopped_ends_its_flight(tmp_path):
 
 def test_tasks_of_one_event_loop_pay_once(tmp_path):
     """The holder of the flight is this very process, and alive."""
-    play = Stage(tmp_path, {"a": [answer()]}, cached=True)
+    play = ScriptedEngine(tmp_path, {"a": [answer()]}, cached=True)
     began = []
 
     async def send(call, timeout):
@@ -169,7 +169,7 @@ def test_tasks_of_one_event_loop_pay_once(tmp_path):
     async def main():
         ports = replace(play.ports, send=send, sleep=sleep)
         engine = Engine(play.settings, ports)
-        return await asyncio.gather(*(engine.ask(Ask(question("hi"))) for _ in range(20)))
+        return await asyncio.gather(*(engine.ask(Ask(to_messages("hi"))) for _ in range(20)))
 
     receipts = asyncio.run(main())
     assert len(began) == 1
@@ -177,19 +177,19 @@ def test_tasks_of_one_event_loop_pay_once(tmp_path):
 
 
 def test_a_second_keeper_on_the_same_answers_sees_them(play):
-    reader = Reader(BlockingKeeper(play.answers), TERMS, Expectation())
+    reader = CacheReader(InlineStore(play.answers), TERMS, Expectation())
     play.ask()
     (key,) = (key for key in play.answers._rows if key.startswith("answer/"))
-    assert drive(reader.fresh([key.removeprefix("answer/")])).text == "hello"
+    assert run_sync(reader.find_fresh([key.removeprefix("answer/")])).text == "hello"
 
 
 def test_who_waits_for_another_keeps_half_of_its_time(tmp_path):
     """A leader that was stopped, and is alive: the provider is asked before the deadline all the same."""
-    play = Stage(tmp_path, {"a": [answer()]}, cached=True)
-    question_of = digest(Request((Message("user", "hi"),)))
+    play = ScriptedEngine(tmp_path, {"a": [answer()]}, cached=True)
+    question_of = digest_of(Request((Message("user", "hi"),)))
     target = play.settings.features["default"].primary
     endpoint = endpoint_of(play.settings.provider_of(target), target.model)
-    there = Flight("theirs", play.ports.presence.holder, play.now + 10**6)
+    there = FlightLease("theirs", play.ports.process.token, play.now + 10**6)
     writes = {flight_key(fingerprint(question_of, endpoint)): Write(dump(there))}
     play.answers.update((), lambda values, now: (writes, None))
     before = play.now
@@ -200,9 +200,9 @@ def test_who_waits_for_another_keeps_half_of_its_time(tmp_path):
 
 def test_a_task_that_is_cancelled_while_it_takes_the_lead_leads_nobody(tmp_path):
     """The store goes on with what it was told."""
-    play = Stage(tmp_path, {"a": [answer()]}, cached=True)
+    play = ScriptedEngine(tmp_path, {"a": [answer()]}, cached=True)
 
-    class Slow(BlockingKeeper):
+    class Slow(InlineStore):
         async def update(self, keys, change):
             result = self.store.update(keys, change)
             await asyncio.sleep(0.05)
@@ -211,7 +211,7 @@ def test_a_task_that_is_cancelled_while_it_takes_the_lead_leads_nobody(tmp_path)
     async def main():
         ports = replace(play.ports, answers=Slow(play.answers))
         engine = Engine(play.settings, ports)
-        task = asyncio.create_task(engine.ask(Ask(question("hi"))))
+        task = asyncio.create_task(engine.ask(Ask(to_messages("hi"))))
         await asyncio.sleep(0.01)
         assert flights(play)
         task.cancel()

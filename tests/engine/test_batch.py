@@ -4,12 +4,12 @@ import asyncio
 
 import pytest
 from msgspec.structs import replace
-from scripted_engine import Stage, answer
+from scripted_engine import ScriptedEngine, answer
 
 from llmfail.core.errors import UsageError
 from llmfail.core.receipt import Receipt
-from llmfail.core.request.ask import Ask, question
-from llmfail.engine.bulk.batch import Batch, Limits
+from llmfail.core.request.ask import Ask, to_messages
+from llmfail.engine.bulk.batch import Batch, BatchLimits
 
 
 class Desk:
@@ -30,7 +30,7 @@ class Desk:
     async def _source(self):
         for ref in range(self.total):
             self.taken += 1
-            yield Ask(question("hi"), ref=ref)
+            yield Ask(to_messages("hi"), ref=ref)
 
     async def _ask(self, ask):
         self.asked[ask.ref] = asyncio.get_running_loop().create_future()
@@ -65,7 +65,7 @@ class Desk:
 
 @pytest.fixture
 def stage(tmp_path):
-    return Stage(tmp_path, {"a": [answer()]})
+    return ScriptedEngine(tmp_path, {"a": [answer()]})
 
 
 def played(scene):
@@ -76,7 +76,7 @@ def played(scene):
 class TestAtOnce:
     def test_no_more_are_under_way_than_was_said(self, stage):
         async def scene():
-            desk = Desk(stage, Limits(concurrency=3))
+            desk = Desk(stage, BatchLimits(concurrency=3))
             await desk.settled()
             assert desk.waiting == [0, 1, 2]
             await desk.answer(1)
@@ -90,7 +90,7 @@ class TestAtOnce:
 
     def test_in_order_one_that_takes_long_holds_up_the_source_at_four_times_as_many(self, stage):
         async def scene():
-            desk = Desk(stage, Limits(concurrency=2), total=100)
+            desk = Desk(stage, BatchLimits(concurrency=2), total=100)
             await desk.settled()
             for _ in range(50):
                 await desk.answer(*[ref for ref in desk.waiting if ref != 0])
@@ -106,7 +106,7 @@ class TestAtOnce:
 
     def test_unordered_they_are_written_as_they_come(self, stage):
         async def scene():
-            desk = Desk(stage, Limits(concurrency=3, ordered=False))
+            desk = Desk(stage, BatchLimits(concurrency=3, ordered=False))
             await desk.settled()
             await desk.answer(2)
             await desk.answer(1)
@@ -119,7 +119,7 @@ class TestAtOnce:
     @pytest.mark.parametrize("ordered", [True, False])
     def test_who_does_not_take_the_receipts_holds_up_the_source(self, stage, ordered):
         async def scene():
-            desk = Desk(stage, Limits(concurrency=2, ordered=ordered), total=100)
+            desk = Desk(stage, BatchLimits(concurrency=2, ordered=ordered), total=100)
             desk.writes.clear()
             for _ in range(50):
                 await desk.settled()
@@ -133,9 +133,9 @@ class TestAtOnce:
 
     def test_a_receipt_in_the_source_keeps_its_place(self, stage):
         async def source():
-            yield Ask(question("hi"), ref="a")
+            yield Ask(to_messages("hi"), ref="a")
             yield Receipt("id", "default", ref="b")
-            yield Ask(question("hi"), ref="c")
+            yield Ask(to_messages("hi"), ref="c")
 
         async def ask(asked):
             return Receipt("id", "default", ref=asked.ref)
@@ -145,7 +145,7 @@ class TestAtOnce:
         async def write(receipts):
             written.extend(receipt.ref for receipt in receipts)
 
-        assert asyncio.run(Batch(ask, write, Limits(), stage.ports).run(source())) is True
+        assert asyncio.run(Batch(ask, write, BatchLimits(), stage.ports).run(source())) is True
         assert written == ["a", "b", "c"]
 
 
@@ -176,7 +176,7 @@ class TestRate:
             for ref in range(4):
                 await turns()
                 stage.now += lost * (ref == 2)
-                yield Ask(question("hi"), ref=ref)
+                yield Ask(to_messages("hi"), ref=ref)
 
         async def ask(asked):
             found.append(stage.now - began)
@@ -186,7 +186,7 @@ class TestRate:
             return
 
         ports = replace(stage.ports, sleep=sleep)
-        asyncio.run(Batch(ask, write, Limits(per_minute=per_minute), ports).run(source()))
+        asyncio.run(Batch(ask, write, BatchLimits(per_minute=per_minute), ports).run(source()))
         assert found == pytest.approx(starts)
 
     def test_a_receipt_in_the_source_waits_for_nothing(self, stage):
@@ -197,14 +197,14 @@ class TestRate:
         async def write(_receipts):
             return
 
-        asyncio.run(Batch(None, write, Limits(per_minute=1), stage.ports).run(source()))
+        asyncio.run(Batch(None, write, BatchLimits(per_minute=1), stage.ports).run(source()))
         assert stage.slept == []
 
 
 class TestHowItEnds:
     def test_stopped_it_begins_nothing_more_and_writes_what_is_under_way(self, stage):
         async def scene():
-            desk = Desk(stage, Limits(concurrency=3))
+            desk = Desk(stage, BatchLimits(concurrency=3))
             await desk.settled()
             await desk.answer(1)
             desk.batch.stop()
@@ -218,7 +218,7 @@ class TestHowItEnds:
 
     def test_stopped_while_nobody_takes_the_receipts_it_writes_them_all(self, stage):
         async def scene():
-            desk = Desk(stage, Limits(concurrency=2), total=100)
+            desk = Desk(stage, BatchLimits(concurrency=2), total=100)
             desk.writes.clear()
             for _ in range(20):
                 await desk.settled()
@@ -233,7 +233,7 @@ class TestHowItEnds:
 
     def test_cancelled_it_writes_the_answers_that_waited_for_an_earlier_one(self, stage):
         async def scene():
-            desk = Desk(stage, Limits(concurrency=4))
+            desk = Desk(stage, BatchLimits(concurrency=4))
             await desk.settled()
             await desk.answer(3, 1)
             desk.run.cancel()
@@ -245,7 +245,7 @@ class TestHowItEnds:
 
     def test_stopped_after_the_last_line_it_came_to_its_end(self, stage):
         async def scene():
-            desk = Desk(stage, Limits(concurrency=30))
+            desk = Desk(stage, BatchLimits(concurrency=30))
             await desk.settled()
             desk.batch.stop()
             await desk.answer_all()
@@ -257,7 +257,7 @@ class TestHowItEnds:
         written = []
 
         async def source():
-            yield Ask(question("hi"), ref="a")
+            yield Ask(to_messages("hi"), ref="a")
             raise UsageError("cannot read it")
 
         async def ask(asked):
@@ -268,12 +268,12 @@ class TestHowItEnds:
             written.extend(receipt.ref for receipt in receipts)
 
         with pytest.raises(UsageError, match="cannot read it"):
-            asyncio.run(Batch(ask, write, Limits(), stage.ports).run(source()))
+            asyncio.run(Batch(ask, write, BatchLimits(), stage.ports).run(source()))
         assert written == ["a"]
 
     def test_who_cannot_write_ends_the_run_with_that_error(self, stage):
         async def scene():
-            desk = Desk(stage, Limits(concurrency=3))
+            desk = Desk(stage, BatchLimits(concurrency=3))
             desk.trouble = BrokenPipeError()
             await desk.settled()
             await desk.answer(0)
@@ -291,7 +291,7 @@ class TestHowItEnds:
 
         async def source():
             for ref in "abc":
-                yield Ask(question("hi"), ref=ref)
+                yield Ask(to_messages("hi"), ref=ref)
 
         async def ask(asked):
             if asked.ref == "b":
@@ -301,7 +301,7 @@ class TestHowItEnds:
         async def write(receipts):
             written.extend(receipts)
 
-        asyncio.run(Batch(ask, write, Limits(), stage.ports).run(source()))
+        asyncio.run(Batch(ask, write, BatchLimits(), stage.ports).run(source()))
         assert [receipt.ref for receipt in written] == ["a", "b", "c"]
         assert [receipt.ok for receipt in written] == [True, False, True]
         assert (written[1].error.code, written[1].error.kind) == (code, kind)

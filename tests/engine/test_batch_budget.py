@@ -3,13 +3,13 @@
 import asyncio
 
 import pytest
-from scripted_engine import Stage, answer, error, lost
+from scripted_engine import ScriptedEngine, answer, error, wire_error
 
 from llmfail.core.model import Target
-from llmfail.core.receipt import most_paid
-from llmfail.core.request.ask import Ask, question
-from llmfail.engine.bulk.batch import Batch, Limits
-from llmfail.engine.bulk.batch_budget import Purse
+from llmfail.core.receipt import sum_worst_case_cost
+from llmfail.core.request.ask import Ask, to_messages
+from llmfail.engine.bulk.batch import Batch, BatchLimits
+from llmfail.engine.bulk.batch_budget import BatchBudget
 
 PRICED = """\
 models:
@@ -23,33 +23,33 @@ ten.
 
 
 def stage_of(tmp_path, *words):
-    return Stage(tmp_path, {"a": list(words) or [answer()]}, more=PRICED)
+    return ScriptedEngine(tmp_path, {"a": list(words) or [answer()]}, more=PRICED)
 
 
 def ran(stage, limit, number, *, spent=0, targets=("a/one",), concurrency=4, **options):
     """So many asks within so many units: their receipts, and the purse."""
     written, highest = [], []
-    purse = Purse(limit * UNIT, spent * UNIT, stage.engine.plan)
+    purse = BatchBudget(limit * UNIT, spent * UNIT, stage.engine.plan)
 
     async def source():
         for ref in range(number):
             chosen = tuple(map(Target.parse, targets))
-            yield Ask(question("hi"), ref=ref, targets=chosen, max_tokens=10, **options)
+            yield Ask(to_messages("hi"), ref=ref, targets=chosen, max_tokens=10, **options)
 
     async def ask(asked):
         await asyncio.sleep(0)
         receipt = await stage.engine.ask(asked)
-        highest.append(purse.spent + purse.held)
+        highest.append(purse.spent + purse.reserved)
         await asyncio.sleep(0)
         return receipt
 
     async def write(receipts):
         written.extend(receipts)
 
-    asyncio.run(Batch(ask, write, Limits(concurrency), stage.ports, purse).run(source()))
+    asyncio.run(Batch(ask, write, BatchLimits(concurrency), stage.ports, purse).run(source()))
     assert max(highest, default=0) <= max(limit, spent) * UNIT
-    assert purse.held == 0
-    assert purse.spent == spent * UNIT + sum(most_paid(receipt.trail) for receipt in written)
+    assert purse.reserved == 0
+    assert purse.spent == spent * UNIT + sum(sum_worst_case_cost(receipt.trail) for receipt in written)
     return written, purse
 
 
@@ -68,13 +68,13 @@ def test_as_many_are_answered_as_the_worst_case_of_the_next_allows(tmp_path, lim
 
 def test_as_many_are_under_way_as_their_worst_cases_have_room(tmp_path):
     stage, most = stage_of(tmp_path), 0
-    purse = Purse(35 * UNIT, 0, stage.engine.plan)
+    purse = BatchBudget(35 * UNIT, 0, stage.engine.plan)
 
     async def scene():
         nonlocal most
-        asks = [Ask(question("hi"), targets=(Target("a", "one"),), max_tokens=10) for _ in range(4)]
-        taken = [await asyncio.wait_for(purse.take(ask), 5) for ask in asks[:3]]
-        last = asyncio.create_task(purse.take(asks[3]))
+        asks = [Ask(to_messages("hi"), targets=(Target("a", "one"),), max_tokens=10) for _ in range(4)]
+        taken = [await asyncio.wait_for(purse.reserve(ask), 5) for ask in asks[:3]]
+        last = asyncio.create_task(purse.reserve(asks[3]))
         await asyncio.sleep(0.01)
         assert not last.done()
         purse.settle(taken[0], 5 * UNIT)
@@ -99,7 +99,7 @@ def test_a_line_may_spend_no_more_than_it_says_itself(tmp_path):
 
 
 def test_there_is_money_for_a_fallback_after_a_call_that_may_have_been_charged(tmp_path):
-    stage = stage_of(tmp_path, lost("cut"), answer())
+    stage = stage_of(tmp_path, wire_error("cut"), answer())
     receipts, purse = ran(stage, 30, 1, targets=("a/one", "a/two"))
     assert receipts[0].ok
     assert purse.spent == (10 + 2 * 5) * UNIT, "a call of unknown cost counts at its worst"
@@ -131,6 +131,6 @@ def test_one_that_is_not_configured_holds_nothing(tmp_path):
 def test_a_simplified_prompt_has_what_the_first_one_left(tmp_path, limit, calls):
     """The first call may have been charged ten."""
     simplify = ", degrade: [{simplify: {keep_chars: 100, max_tokens: 10}}]"
-    stage = Stage(tmp_path, {"a": [lost("cut"), answer()]}, more=PRICED, feature=simplify)
+    stage = ScriptedEngine(tmp_path, {"a": [wire_error("cut"), answer()]}, more=PRICED, feature=simplify)
     receipt = stage.ask(targets=("a/one",), max_tokens=10, max_cost=limit * UNIT)
     assert (len(stage.calls), receipt.ok) == (calls, calls == 2)

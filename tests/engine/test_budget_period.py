@@ -53,7 +53,7 @@ def test_a_period_is_what_the_calendar_of_its_zone_says(per, zone, moment, name,
 def test_the_end_of_a_period_is_the_beginning_of_the_next(per, zone, moment, name, end):
     following = period_of(per, at(end), ZoneInfo(zone))
     assert following.name != name
-    assert following.before == name
+    assert following.previous == name
     assert period_of(per, at(end) - 0.001, ZoneInfo(zone)).name == name
 
 

@@ -3,18 +3,18 @@
 import json
 
 import pytest
-from scripted_engine import Stage, answer, error, lost, vectors
+from scripted_engine import ScriptedEngine, answer, embedding_reply, error, wire_error
 
 from llmfail.core.admission.breaker import Circuit
 from llmfail.core.classification.outcome import Kind, Outcome
 from llmfail.core.errors import UsageError, WireError
 from llmfail.core.model import Message, Reply, Secret, Target
-from llmfail.core.records.counters import Tally
-from llmfail.core.records.record import recall
-from llmfail.core.request.ask import Ask, question
+from llmfail.core.records.counters import CallCounters
+from llmfail.core.records.record import load_or_default
+from llmfail.core.request.ask import Ask, to_messages
 from llmfail.core.request.expectation import Expectation
 from llmfail.engine.operator import Operator
-from llmfail.engine.ports.ports import drive
+from llmfail.engine.ports.ports import run_sync
 from llmfail.google_auth import TokenRefused
 from llmfail.settings.schema.types import Feature
 
@@ -24,7 +24,7 @@ DOWN = error(503)
 @pytest.fixture
 def stage(tmp_path):
     def make(script, **options):
-        return Stage(tmp_path, script, **options)
+        return ScriptedEngine(tmp_path, script, **options)
 
     return make
 
@@ -35,7 +35,7 @@ def outcomes(receipt):
 
 def circuit(stage, target):
     values, _ = stage.store.read([f"circuit/{target}"])
-    return recall(values[f"circuit/{target}"], Circuit)
+    return load_or_default(values[f"circuit/{target}"], Circuit)
 
 
 def test_the_primary_answers_and_nobody_else_is_called(stage):
@@ -211,7 +211,7 @@ def test_a_provider_that_is_not_configured_is_a_usage_error(stage):
 
 @pytest.mark.parametrize("cause", ["resolve", "route"])
 def test_when_nobody_can_be_reached_it_is_our_own_network_and_no_circuit_opens(stage, cause):
-    play = stage({"a": [lost(cause)], "b": [lost(cause)], "c": [lost(cause)]})
+    play = stage({"a": [wire_error(cause)], "b": [wire_error(cause)], "c": [wire_error(cause)]})
     for _ in range(5):
         receipt = play.ask()
         assert receipt.error.kind == "network"
@@ -220,19 +220,19 @@ def test_when_nobody_can_be_reached_it_is_our_own_network_and_no_circuit_opens(s
 
 
 def test_one_host_that_cannot_be_found_is_its_own_fault(stage):
-    play = stage({"a": [lost("resolve")], "b": [answer()]})
+    play = stage({"a": [wire_error("resolve")], "b": [answer()]})
     play.ask()
     assert circuit(play, "a/one").failures == 1
 
 
 def test_a_refused_connection_is_the_other_sides_answer(stage):
-    play = stage({"a": [lost("refused")], "b": [lost("refused")], "c": [lost("refused")]})
+    play = stage({"a": [wire_error("refused")], "b": [wire_error("refused")], "c": [wire_error("refused")]})
     assert play.ask().error.kind == "unavailable"
     assert circuit(play, "a/one").failures == 1
 
 
 def test_what_cannot_have_been_charged_is_free_and_what_may_have_been_is_unknown(stage):
-    play = stage({"a": [lost("refused"), lost("timeout")], "b": [lost("cut")], "c": [DOWN]})
+    play = stage({"a": [wire_error("refused"), wire_error("timeout")], "b": [wire_error("cut")], "c": [DOWN]})
     assert [entry.cost for entry in play.ask().trail] == [0, None, None, 0]
 
 
@@ -317,7 +317,7 @@ def test_answers_of_others_than_the_primary_are_counted_as_fallbacks(stage):
     play.ask()
     hour = int(play.now // 3600)
     values, _ = play.store.read([f"tally/a/one/{hour}", f"tally/a/two/{hour}"])
-    first, second = (recall(text, Tally) for text in values.values())
+    first, second = (load_or_default(text, CallCounters) for text in values.values())
     assert (first.fallbacks, second.fallbacks, first.ok, second.ok) == (0, 1, 0, 1)
 
 
@@ -336,28 +336,28 @@ def test_a_trial_has_its_place_for_its_timeout_and_half_a_minute(stage):
 
 
 def test_ctrl_c_in_the_middle_blames_nobody_for_our_network(stage):
-    play = stage({"a": [lost("resolve")], "b": [KeyboardInterrupt()]})
+    play = stage({"a": [wire_error("resolve")], "b": [KeyboardInterrupt()]})
     with pytest.raises(KeyboardInterrupt):
         play.ask()
     assert circuit(play, "a/one").failures == 0
 
 
 def test_a_host_that_cannot_be_found_counts_as_soon_as_another_answers(stage):
-    play = stage({"a": [lost("resolve")], "b": [DOWN], "c": [KeyboardInterrupt()]})
+    play = stage({"a": [wire_error("resolve")], "b": [DOWN], "c": [KeyboardInterrupt()]})
     with pytest.raises(KeyboardInterrupt):
         play.ask()
     assert circuit(play, "a/one").failures == 1
 
 
 def test_two_paths_of_one_host_are_no_network(stage):
-    play = stage({"a": [lost("resolve")]})
+    play = stage({"a": [wire_error("resolve")]})
     assert play.ask(targets=["a/one", "a/two"]).error.kind == "unavailable"
     assert circuit(play, "a/one").failures == 1
 
 
 def test_an_unknown_part_makes_the_whole_cost_unknown(stage):
     price = "models: {b/one: {price: {input: 1, output: 2}}}"
-    play = stage({"a": [lost("timeout")], "b": [answer()]}, more=price)
+    play = stage({"a": [wire_error("timeout")], "b": [answer()]}, more=price)
     receipt = play.ask()
     assert (receipt.trail[-1].cost, receipt.cost) == (20 * 10**6, None)
     assert play.ask(targets=["b/one"]).cost == 20 * 10**6
@@ -412,22 +412,22 @@ def test_an_answer_is_held_to_a_schema_that_had_to_be_dropped(stage):
 
 def test_a_prompt_that_is_no_text_costs_no_answer_when_prompts_are_logged(stage):
     play = stage({"a": [answer()]}, more="privacy: {log_prompts: true}")
-    receipt = drive(play.engine.ask(Ask(question("half a pair: \ud83d"))))
+    receipt = run_sync(play.engine.ask(Ask(to_messages("half a pair: \ud83d"))))
     assert receipt.ok
 
 
 def test_a_probe_asks_one_target_once_and_is_no_ask(stage):
     play = stage({"b": [DOWN]}, feature=", retries: 3")
-    receipt = drive(play.engine.probe(Target("b", "one")))
+    receipt = run_sync(play.engine.probe(Target("b", "one")))
     assert (receipt.error.code, play.hosts()) == (3, "b")
     assert circuit(play, "b/one").failures == 1
     assert play.store.read(["log"])[0]["log"] is None
 
 
 def test_vectors_of_two_models_do_not_mix(stage):
-    play = stage({"a": [DOWN], "b": [vectors(1)], "c": [vectors(1)]})
-    ask = Ask(question("hi"), targets=(Target("a", "one"), Target("b", "other"), Target("c", "one")))
-    receipt = drive(play.engine.embed(ask))
+    play = stage({"a": [DOWN], "b": [embedding_reply(1)], "c": [embedding_reply(1)]})
+    ask = Ask(to_messages("hi"), targets=(Target("a", "one"), Target("b", "other"), Target("c", "one")))
+    receipt = run_sync(play.engine.embed(ask))
     assert outcomes(receipt) == ["a/one server_error", "c/one ok"]
 
 
@@ -435,25 +435,28 @@ def test_vectors_of_several_lengths_are_no_answer(stage):
     data = [{"index": 0, "embedding": [0.5]}, {"index": 1, "embedding": [0.5, 0.5]}]
     play = stage({"a": [Reply(200, {}, json.dumps({"data": data}).encode())]})
     ask = Ask((Message("user", "x"), Message("user", "y")), targets=(Target("a", "one"),), fallback=False)
-    assert drive(play.engine.embed(ask)).trail[0].outcome == "malformed"
+    assert run_sync(play.engine.embed(ask)).trail[0].outcome == "malformed"
 
 
 def test_one_empty_text_among_others_is_a_usage_error(stage):
     ask = Ask((Message("user", "x"), Message("user", " ")), targets=(Target("a", "one"),))
     with pytest.raises(UsageError, match="there is no text"):
-        drive(stage({}).engine.embed(ask))
+        run_sync(stage({}).engine.embed(ask))
 
 
 def test_a_turn_of_a_rotation_does_not_change_the_model(stage):
-    play = stage({"a": [vectors(1)], "b": [vectors(1)], "c": [vectors(1)]}, feature=", order: round_robin")
-    served = [str(drive(play.engine.embed(Ask(question("hi")))).target) for _ in range(4)]
+    play = stage(
+        {"a": [embedding_reply(1)], "b": [embedding_reply(1)], "c": [embedding_reply(1)]},
+        feature=", order: round_robin",
+    )
+    served = [str(run_sync(play.engine.embed(Ask(to_messages("hi")))).target) for _ in range(4)]
     assert served == ["a/one", "b/one", "c/one", "a/one"]
 
 
 def test_one_vector_for_two_texts_is_no_answer(stage):
-    play = stage({"a": [vectors(1)]})
+    play = stage({"a": [embedding_reply(1)]})
     ask = Ask((Message("user", "x"), Message("user", "y")), targets=(Target("a", "one"),), fallback=False)
-    assert drive(play.engine.embed(ask)).trail[0].outcome == "malformed"
+    assert run_sync(play.engine.embed(ask)).trail[0].outcome == "malformed"
 
 
 VERTEX = """\
@@ -518,30 +521,30 @@ def test_a_token_that_cannot_be_fetched_is_what_it_is(google):
 
 def test_no_token_is_fetched_for_a_target_that_may_not_be_asked(google):
     play = google([gemini("x")], [AssertionError("fetched")])
-    drive(Operator(play.settings, play.ports).trip("v", 60))
+    run_sync(Operator(play.settings, play.ports).trip("v", 60))
     assert outcomes(ask_google(play)) == ["v/gemini-x held", "b/one ok"]
 
 
 def test_a_target_that_cannot_carry_the_request_leaves_it_to_the_others(stage):
     more = '  n: {api: anthropic, base_url: "http://n.invalid", api_key: key-of-n-0123}'
-    play = stage({"b": [vectors(1)]}, more=more, feature=", allow_other_models: true")
-    ask = Ask(question("hi"), targets=(Target("n", "claude"), Target("b", "emb")))
-    receipt = drive(play.engine.embed(ask))
+    play = stage({"b": [embedding_reply(1)]}, more=more, feature=", allow_other_models: true")
+    ask = Ask(to_messages("hi"), targets=(Target("n", "claude"), Target("b", "emb")))
+    receipt = run_sync(play.engine.embed(ask))
     assert outcomes(receipt) == ["n/claude disabled", "b/emb ok"]
     assert circuit(play, "n/claude").failures == 0
 
 
 def test_a_probe_never_makes_do_with_a_stored_answer(tmp_path):
-    play = Stage(tmp_path, {"b": [answer()]}, cached=True)
+    play = ScriptedEngine(tmp_path, {"b": [answer()]}, cached=True)
     for _ in range(2):
-        assert drive(play.engine.probe(Target("b", "one"))).source == "model"
+        assert run_sync(play.engine.probe(Target("b", "one"))).source == "model"
     assert play.hosts() == "bb"
 
 
 def test_what_was_spent_before_a_simplified_prompt_counts_towards_the_most_it_may_cost(tmp_path):
     price = "models: {a/one: {price: {input: 3, output: 10}}}"
     step = ", degrade: [{simplify: {keep_chars: 100}}]"
-    play = Stage(tmp_path, {"a": [answer("no json")]}, more=price, feature=step)
+    play = ScriptedEngine(tmp_path, {"a": [answer("no json")]}, more=price, feature=step)
     worst = play.plan().steps[0].max_cost
     asked = play.ask(targets=["a/one"], expect=Expectation(json=True), max_cost=worst)
     assert [entry.outcome for entry in asked.trail] == ["rejected_answer", "too_expensive"]
@@ -551,7 +554,7 @@ def test_what_was_spent_before_a_simplified_prompt_counts_towards_the_most_it_ma
 
 def test_a_wait_asks_whoever_has_become_free_meanwhile(tmp_path):
     """The circuit that was open has had its time while another target took its own."""
-    play = Stage(tmp_path, {"a": [error(500), error(500), answer()], "b": [error(500)]})
+    play = ScriptedEngine(tmp_path, {"a": [error(500), error(500), answer()], "b": [error(500)]})
     for _ in range(2):
         play.ask(targets=["a/one"])
     play.takes = {"b": 70.0}

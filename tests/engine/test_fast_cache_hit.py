@@ -1,14 +1,14 @@
 """An answer at the door is the one that the engine would give, or there is none at the door."""
 
 import pytest
-from scripted_engine import Stage, answer
+from scripted_engine import ScriptedEngine, answer
 
 from llmfail.core.errors import UsageError
 from llmfail.core.model import Target
-from llmfail.core.request.ask import Ask, question
+from llmfail.core.request.ask import Ask, to_messages
 from llmfail.core.request.expectation import Expectation
-from llmfail.engine.fast_cache_hit import at_hand
-from llmfail.engine.ports.ports import drive
+from llmfail.engine.fast_cache_hit import find_cached_receipt
+from llmfail.engine.ports.ports import run_sync
 
 FEATURES = {
     "listed": "",
@@ -34,14 +34,14 @@ ASKS = {
 }
 
 
-NOBODY = Ask(question("hi"), targets=(Target("a", "one"), Target("nobody", "x")))
+NOBODY = Ask(to_messages("hi"), targets=(Target("a", "one"), Target("nobody", "x")))
 
 
 @pytest.fixture
 def stage(tmp_path):
     def stage(feature="", **options):
         script = {host: [answer()] for host in "abc"}
-        return Stage(tmp_path, script, feature=feature, cached=True, **options)
+        return ScriptedEngine(tmp_path, script, feature=feature, cached=True, **options)
 
     return stage
 
@@ -50,10 +50,10 @@ def stage(tmp_path):
 @pytest.mark.parametrize("options", ASKS.values(), ids=ASKS)
 def test_the_door_never_says_what_the_engine_would_not(stage, feature, options):
     play = stage(feature)
-    ask = Ask(question("hi"), **options)
-    drive(play.engine.ask(ask))
-    found = drive(at_hand(play.settings, play.ports, ask))
-    known = drive(play.engine.ask(ask))
+    ask = Ask(to_messages("hi"), **options)
+    run_sync(play.engine.ask(ask))
+    found = run_sync(find_cached_receipt(play.settings, play.ports, ask))
+    known = run_sync(play.engine.ask(ask))
     if found is not None:
         for field in ("answer", "source", "tier", "target", "response_model", "finish_reason", "cost", "ref"):
             assert getattr(found, field) == getattr(known, field)
@@ -64,29 +64,29 @@ def test_a_plain_ask_is_answered_at_the_door(stage):
     """So that the test above is not one of nothing."""
     play = stage()
     play.ask()
-    assert drive(at_hand(play.settings, play.ports, Ask(question("hi")))).source == "cache"
+    assert run_sync(find_cached_receipt(play.settings, play.ports, Ask(to_messages("hi")))).source == "cache"
     assert len(play.calls) == 1
 
 
 def test_what_is_wrong_is_said_at_the_door_too(stage):
     play = stage()
     for ask in (
-        Ask(question("")),
-        Ask(question("hi"), feature="no"),
-        Ask(question("hi"), template="no"),
+        Ask(to_messages("")),
+        Ask(to_messages("hi"), feature="no"),
+        Ask(to_messages("hi"), template="no"),
         NOBODY,
     ):
         with pytest.raises(UsageError) as there:
-            drive(play.engine.ask(ask))
+            run_sync(play.engine.ask(ask))
         with pytest.raises(UsageError) as here:
-            drive(at_hand(play.settings, play.ports, ask))
+            run_sync(find_cached_receipt(play.settings, play.ports, ask))
         assert str(here.value) == str(there.value)
 
 
 def test_a_hit_at_the_door_is_counted_and_logged(stage):
     play = stage()
     play.ask()
-    drive(at_hand(play.settings, play.ports, Ask(question("hi"))))
+    run_sync(find_cached_receipt(play.settings, play.ports, Ask(to_messages("hi"))))
     texts = {key: row.text for key, row in play.store._rows.items()}
     routing = next(text for key, text in texts.items() if key.startswith("routing/"))
     assert '"hits":1,"misses":1' in routing

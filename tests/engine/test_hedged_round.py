@@ -8,23 +8,23 @@ from contextlib import suppress
 
 import pytest
 from msgspec.structs import replace
-from scripted_engine import Live, Stage, answer, chunk, error, streamed
+from scripted_engine import ScriptedEngine, ScriptedReply, answer, chunk, error, streamed_answer
 
 from llmfail.core.admission import hedge_budget
-from llmfail.core.admission.gate import tally_key
+from llmfail.core.admission.gate import call_counters_key
 from llmfail.core.model import Target
-from llmfail.core.records.counters import Tally
-from llmfail.core.records.record import Write, dump, recall
-from llmfail.core.request.ask import Ask, question
+from llmfail.core.records.counters import CallCounters
+from llmfail.core.records.record import Write, dump, load_or_default
+from llmfail.core.request.ask import Ask, to_messages
 from llmfail.engine.engine import Engine
-from llmfail.engine.ports.ports import BlockingKeeper
+from llmfail.engine.ports.ports import InlineStore
 
 PRICED = "models:\n" + "".join(
     f"  {target}: {{price: {{input: 1, output: 10}}}}\n" for target in ("a/one", "a/two", "b/one", "c/one")
 )
 
 
-class SlowKeeper(BlockingKeeper, frozen=True):
+class SlowKeeper(InlineStore, frozen=True):
     """Others have their turn before every step, as with threads."""
 
     async def read(self, keys):
@@ -35,7 +35,7 @@ class SlowKeeper(BlockingKeeper, frozen=True):
         await asyncio.sleep(0)
         return await super().update(keys, change)
 
-    async def unbroken(self, work, *, writes):
+    async def run_shielded(self, work, *, writes):
         task, stopped = asyncio.ensure_future(work), None
         while not task.done():
             try:
@@ -51,7 +51,7 @@ class Track:
     """``out`` are the calls that wait for a word, by host and in order; ``alarms`` the pauses that wait."""
 
     def __init__(self, directory, chain="a/one, b/one, c/one", **more):
-        self.stage = Stage(directory, {}, **more)
+        self.stage = ScriptedEngine(directory, {}, **more)
         self.out, self.alarms, self.stopped = [], [], []
         self.targets = tuple(map(Target.parse, chain.split(", ")))
         ports = replace(
@@ -59,7 +59,7 @@ class Track:
             send=self._send,
             open=self._open,
             sleep=self._sleep,
-            keeper=SlowKeeper(self.stage.store),
+            store=SlowKeeper(self.stage.store),
             answers=SlowKeeper(self.stage.answers),
             concurrent=True,
             lock=asyncio.Lock,
@@ -68,7 +68,7 @@ class Track:
 
     def start(self, show=None, **options):
         options = {"targets": self.targets, "hedge": 0.2, "stream": show is not None, **options}
-        return asyncio.ensure_future(self.engine.ask(Ask(question("hi"), **options), show=show))
+        return asyncio.ensure_future(self.engine.ask(Ask(to_messages("hi"), **options), on_text=show))
 
     async def asked(self, host):
         """Until that host is asked: how to answer it."""
@@ -87,8 +87,8 @@ class Track:
         return "".join(host for host, _ in self.out)
 
     def earned(self):
-        key = hedge_budget.key("default")
-        return recall(self.stage.store.read([key])[0][key], hedge_budget.Bucket).earned
+        key = hedge_budget.bucket_key("default")
+        return load_or_default(self.stage.store.read([key])[0][key], hedge_budget.TokenBucket).earned
 
     def keep(self, key, text):
         self.stage.store.update([key], lambda *_: ({key: Write(text)}, None))
@@ -201,7 +201,7 @@ def test_who_fails_before_he_is_late_costs_no_hedge(track):
         (await played.asked("b")).set_result(answer("b"))
         receipt = await ask
         assert lines(receipt) == [("a/one", "server_error"), ("b/one", "ok")]
-        assert played.earned() == hedge_budget.MOST
+        assert played.earned() == hedge_budget.MAX_CREDITS
 
     run(story())
 
@@ -233,7 +233,7 @@ def test_two_are_asked_at_once_at_most_and_the_third_when_one_of_them_has_failed
         await played.late()
         (await played.asked("c")).set_result(answer("c"))
         assert (await ask).answer == "c"
-        assert played.earned() == hedge_budget.MOST - 2 * hedge_budget.COST + 1
+        assert played.earned() == hedge_budget.MAX_CREDITS - 2 * hedge_budget.CREDITS_PER_HEDGE + 1
 
     run(story())
 
@@ -310,7 +310,7 @@ def test_a_prompt_that_is_tried_again_simplified_is_one_ask(track):
     async def story():
         steps = "degrade: [{simplify: {keep_chars: 100}}]"
         played = track(feature=f", {steps}")
-        played.keep(hedge_budget.key("default"), dump(hedge_budget.Bucket(0)))
+        played.keep(hedge_budget.bucket_key("default"), dump(hedge_budget.TokenBucket(0)))
         ask = played.start()
         for host in "abc":
             (await played.asked(host)).set_result(error(500))
@@ -326,7 +326,7 @@ def test_a_prompt_that_is_tried_again_simplified_is_one_ask(track):
 def test_without_a_hedge_left_nobody_asks_for_one_again(track):
     async def story():
         played = track()
-        played.keep(hedge_budget.key("default"), dump(hedge_budget.Bucket(0)))
+        played.keep(hedge_budget.bucket_key("default"), dump(hedge_budget.TokenBucket(0)))
         ask = played.start()
         first = await played.asked("a")
         await played.late()
@@ -350,7 +350,7 @@ def test_a_hedge_goes_through_the_gate_and_another_takes_its_place(track):
         (await played.asked("c")).set_result(answer("c"))
         receipt = await ask
         assert (receipt.answer, played.hosts()) == ("c", "ac")
-        assert played.earned() == hedge_budget.MOST - hedge_budget.COST + 1
+        assert played.earned() == hedge_budget.MAX_CREDITS - hedge_budget.CREDITS_PER_HEDGE + 1
 
     run(story())
 
@@ -363,10 +363,13 @@ def test_a_hedge_that_nobody_takes_is_given_back(track):
         first = await played.asked("a")
         await played.late()
         await played.idle()
-        assert (played.hosts(), played.earned()) == ("a", hedge_budget.MOST - hedge_budget.COST)
+        assert (played.hosts(), played.earned()) == (
+            "a",
+            hedge_budget.MAX_CREDITS - hedge_budget.CREDITS_PER_HEDGE,
+        )
         first.set_result(answer("a"))
         assert lines(await ask) == [("b/one", "circuit_open"), ("a/one", "ok")]
-        assert played.earned() == hedge_budget.MOST
+        assert played.earned() == hedge_budget.MAX_CREDITS
 
     run(story())
 
@@ -438,8 +441,8 @@ def test_of_two_that_speak_the_first_is_heard_and_the_other_stopped(track):
         first = await played.asked("a")
         await played.late()
         second = await played.asked("b")
-        second.set_result(streamed("b ", "is ", "heard"))
-        first.set_result(streamed("a ", "is ", "not"))
+        second.set_result(streamed_answer("b ", "is ", "heard"))
+        first.set_result(streamed_answer("a ", "is ", "not"))
         receipt = await ask
         assert "".join(pieces) == receipt.answer == "b is heard"
         assert [line for line in lines(receipt) if line[0] == "b/one"] == [("b/one", "ok")]
@@ -459,7 +462,7 @@ def test_when_somebody_is_heard_the_others_are_stopped_at_once(track):
         ask = played.start(show)
         await played.asked("a")
         await played.late()
-        (await played.asked("b")).set_result(streamed("b", "b"))
+        (await played.asked("b")).set_result(streamed_answer("b", "b"))
         await played.idle()
         assert (pieces, played.stopped) == (["b"], ["a"])
         heard.set()
@@ -478,7 +481,7 @@ def test_half_an_answer_ends_the_race(track):
         ask = played.start(show)
         await played.asked("a")
         await played.late()
-        (await played.asked("b")).set_result(Live(chunk("half")))
+        (await played.asked("b")).set_result(ScriptedReply(chunk("half")))
         receipt = await ask
         assert (pieces, receipt.error.code, played.hosts()) == (["half"], 8, "ab")
         assert lines(receipt) == [("a/one", "cancelled"), ("b/one", "malformed")]
@@ -523,8 +526,8 @@ def test_by_its_own_standards_somebody_is_late_after_95_of_100_answers(track):
     async def story():
         played = track()
         hour = int(played.stage.now // 3600)
-        tally = Tally(calls=100, ok=100, latencies={50: 94, 80: 6})
-        played.keep(tally_key(Target("a", "one"), hour), dump(tally))
+        tally = CallCounters(calls=100, ok=100, latencies={50: 94, 80: 6})
+        played.keep(call_counters_key(Target("a", "one"), hour), dump(tally))
         ask = played.start(hedge="p95")
         (await played.asked("a")).set_result(answer("a"))
         await ask
@@ -578,8 +581,8 @@ def test_whose_text_is_shown_has_the_receipt_though_somebody_ended_just_before(t
         ask = played.start(show)
         first = await played.asked("a")
         await played.late()
-        (await played.asked("b")).set_result(streamed())
-        first.set_result(streamed("a ", "is ", "heard"))
+        (await played.asked("b")).set_result(streamed_answer())
+        first.set_result(streamed_answer("a ", "is ", "heard"))
         receipt = await ask
         assert "".join(pieces) == receipt.answer == "a is heard"
         assert receipt.target.provider == "a"
@@ -605,7 +608,7 @@ def test_nobody_takes_the_place_of_a_hedge_once_somebody_is_heard(track, turns):
         await played.late()
         for _ in range(turns):
             await asyncio.sleep(0)
-        first.set_result(streamed("a", "a"))
+        first.set_result(streamed_answer("a", "a"))
         await played.idle()
         assert pieces == [("a", played.hosts())]
         heard.set()
@@ -630,10 +633,12 @@ def test_a_hedge_that_is_allowed_as_somebody_is_heard_is_given_back(track, turns
         await played.late()
         for _ in range(turns):
             await asyncio.sleep(0)
-        first.set_result(streamed("a", *"bc" * 40))
+        first.set_result(streamed_answer("a", *"bc" * 40))
         assert (await ask).answer == "a" + "bc" * 40
         assert played.hosts() == asked[0]
-        assert played.earned() == hedge_budget.MOST - (hedge_budget.COST - 1) * ("b" in played.hosts())
+        assert played.earned() == hedge_budget.MAX_CREDITS - (hedge_budget.CREDITS_PER_HEDGE - 1) * (
+            "b" in played.hosts()
+        )
 
     run(story())
 
@@ -655,7 +660,7 @@ def test_two_that_settle_at_once_settle_each_failure_once(track, turns):
         second.set_result(error(500))
         (await played.asked("c")).set_result(answer("c"))
         assert (await ask).answer == "c"
-        key = tally_key(Target("b", "one"), int(played.stage.now // 3600))
-        assert recall(played.stage.store.read([key])[0][key], Tally).calls == 1
+        key = call_counters_key(Target("b", "one"), int(played.stage.now // 3600))
+        assert load_or_default(played.stage.store.read([key])[0][key], CallCounters).calls == 1
 
     run(story())

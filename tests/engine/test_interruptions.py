@@ -9,15 +9,15 @@ import signal
 
 import pytest
 from msgspec.structs import replace
-from scripted_engine import Stage, answer, error
+from scripted_engine import ScriptedEngine, answer, error
 
 from llmfail.core.admission.budget import Spending
-from llmfail.core.records.counters import Tally
-from llmfail.core.records.record import recall
-from llmfail.core.request.ask import Ask, question
+from llmfail.core.records.counters import CallCounters
+from llmfail.core.records.record import load_or_default
+from llmfail.core.request.ask import Ask, to_messages
 from llmfail.engine.engine import Engine
-from llmfail.engine.ports.ports import drive, signals_held
-from llmfail.engine.ports.threaded_store import ThreadedKeeper
+from llmfail.engine.ports.ports import block_signals, run_sync
+from llmfail.engine.ports.threaded_store import GroupCommitStore
 
 MORE = """\
 models:
@@ -59,9 +59,9 @@ class Stopping:
             self._stop()
         return result
 
-    async def unbroken(self, work, *, writes):
+    async def run_shielded(self, work, *, writes):
         before = self._left
-        result = await self._keeper.unbroken(work, writes=writes)
+        result = await self._keeper.run_shielded(work, writes=writes)
         if self._left == 0 < before and self._place == "released":
             self._stop()
         return result
@@ -69,15 +69,18 @@ class Stopping:
 
 @pytest.fixture
 def play(tmp_path):
-    return Stage(tmp_path, {"a": [error(503)], "b": [answer()]}, more=MORE)
+    return ScriptedEngine(tmp_path, {"a": [error(503)], "b": [answer()]}, more=MORE)
 
 
 def state(play):
     hour = int(play.now // 3600)
     keys = [f"tally/{name}/{hour}" for name in ("a/one", "b/one")]
     values, _ = play.store.read(["budget/all/total", *keys, "log"])
-    spending = recall(values["budget/all/total"], Spending)
-    calls = {name[0]: recall(values[key], Tally).calls for name, key in zip("ab", keys, strict=True)}
+    spending = load_or_default(values["budget/all/total"], Spending)
+    calls = {
+        name[0]: load_or_default(values[key], CallCounters).calls
+        for name, key in zip("ab", keys, strict=True)
+    }
     return spending, calls
 
 
@@ -86,16 +89,18 @@ def raising():
 
 
 def ask(play, keeper):
-    engine = Engine(play.settings, replace(play.ports, keeper=keeper))
-    targets = tuple(entry.target for entry in engine._routes.chain(play.settings.feature("default"))[::2])
-    return engine.ask(Ask(question("hi"), targets=targets[:2]))
+    engine = Engine(play.settings, replace(play.ports, store=keeper))
+    targets = tuple(
+        entry.target for entry in engine._routes.chain(play.settings.find_feature("default"))[::2]
+    )
+    return engine.ask(Ask(to_messages("hi"), targets=targets[:2]))
 
 
 @pytest.mark.parametrize("place", ["before", "after", "released"])
 @pytest.mark.parametrize("number", range(1, UPDATES + 1))
 def test_a_signal_at_any_step_loses_no_money_and_leaves_no_hold(play, number, place):
     with pytest.raises(Stop):
-        drive(ask(play, Stopping(play.ports.keeper, number, place, raising)))
+        run_sync(ask(play, Stopping(play.ports.store, number, place, raising)))
     spending, calls = state(play)
     answered = play.hosts().count("b")
     assert (spending.spent, spending.held) == (answered * COST, 0)
@@ -105,7 +110,7 @@ def test_a_signal_at_any_step_loses_no_money_and_leaves_no_hold(play, number, pl
 
 
 def test_the_number_of_updates_is_what_these_tests_go_through(play):
-    receipt = drive(ask(play, Stopping(play.ports.keeper, UPDATES + 1, "before", raising)))
+    receipt = run_sync(ask(play, Stopping(play.ports.store, UPDATES + 1, "before", raising)))
     assert (receipt.ok, receipt.cost) == (True, COST)
     assert state(play)[0].spent == COST
 
@@ -115,7 +120,7 @@ def test_the_number_of_updates_is_what_these_tests_go_through(play):
 def test_a_task_that_is_cancelled_at_any_step_loses_no_money_and_leaves_no_hold(play, number, place):
     async def cancelled():
         task = asyncio.current_task()
-        await ask(play, Stopping(ThreadedKeeper(play.store), number, place, task.cancel))
+        await ask(play, Stopping(GroupCommitStore(play.store), number, place, task.cancel))
         await asyncio.sleep(0)
 
     with pytest.raises(asyncio.CancelledError):
@@ -134,7 +139,7 @@ def test_a_signal_waits_until_what_must_not_be_broken_is_done(number):
         raise Stop
 
     def work():
-        with signals_held():
+        with block_signals():
             signal.raise_signal(number)
             done.append("all of it")
 

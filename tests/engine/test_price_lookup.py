@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from llmfail.core.model import Target
-from llmfail.engine.planning.price_lookup import Prices
+from llmfail.engine.planning.price_lookup import TargetPrices
 from llmfail.prices import Catalogue
 from llmfail.settings import load
 
@@ -33,7 +33,7 @@ def prices(tmp_path):
     def prices(models=""):
         file = tmp_path / "llmfail.yaml"
         file.write_text(CONFIG.format(models=models))
-        return Prices(load(file, {}, tmp_path, tmp_path), Catalogue())
+        return TargetPrices(load(file, {}, tmp_path, tmp_path), Catalogue())
 
     return prices
 
@@ -67,13 +67,13 @@ OVER = {
 @pytest.mark.parametrize(("price", "expected", "source", "as_of"), OVER.values(), ids=OVER)
 def test_a_configured_key_replaces_that_of_the_catalogue(prices, price, expected, source, as_of):
     written = f"anthropic/claude-sonnet-5-5: {{price: {price}}}" if price else ""
-    found = prices(written).of(Target("anthropic", "claude-sonnet-5-5"))
+    found = prices(written).find(Target("anthropic", "claude-sonnet-5-5"))
     assert shown(found) == expected
     assert (found.source, found.as_of) == (source, as_of)
 
 
 def test_a_configured_key_counts_at_every_moment_and_for_every_variant(prices):
-    price = prices("google/gemini-4-argon: {price: {output: 7}}").of(Target("google", "gemini-4-argon"))
+    price = prices("google/gemini-4-argon: {price: {output: 7}}").find(Target("google", "gemini-4-argon"))
     later = datetime(2026, 12, 1, tzinfo=UTC).timestamp()
     assert shown(price) == "2 7 0.1 - -"
     assert shown(price, later) == "4 7 0.2 - -"
@@ -92,12 +92,12 @@ UNKNOWN = {
 
 @pytest.mark.parametrize(("target", "models"), UNKNOWN.values(), ids=UNKNOWN)
 def test_what_nobody_knows_is_unknown_and_never_free(prices, target, models):
-    assert prices(models).of(Target.parse(target)) is None
+    assert prices(models).find(Target.parse(target)) is None
 
 
 def test_a_server_that_wants_no_key_costs_what_the_configuration_says(prices):
     known = prices("deepseek/deepseek-v4-pro: {price: {input: 0, output: 0}}")
-    assert shown(known.of(Target("deepseek", "deepseek-v4-pro"))) == "0 0 - - -"
+    assert shown(known.find(Target("deepseek", "deepseek-v4-pro"))) == "0 0 - - -"
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_a_server_that_wants_no_key_costs_what_the_configuration_says(prices):
 def test_a_provider_is_known_by_its_host_or_by_its_name_even_when_it_is_not_configured(
     prices, target, expected
 ):
-    assert shown(prices().of(Target.parse(target))) == expected
+    assert shown(prices().find(Target.parse(target))) == expected
 
 
 @pytest.mark.parametrize(
@@ -128,16 +128,16 @@ def test_a_provider_is_known_by_its_host_or_by_its_name_even_when_it_is_not_conf
 )
 def test_a_claude_costs_a_tenth_more_on_vertex_outside_the_global_endpoint(prices, model, at_home, elsewhere):
     known = prices()
-    assert shown(known.of(Target("global", model))).startswith(f"{at_home} ")
-    assert shown(known.of(Target("europe", model))).startswith(f"{elsewhere} ")
+    assert shown(known.find(Target("global", model))).startswith(f"{at_home} ")
+    assert shown(known.find(Target("europe", model))).startswith(f"{elsewhere} ")
 
 
 def test_variants_are_those_of_the_provider_itself(prices):
     anthropic, vertex = (Target(name, "claude-sonnet-5") for name in ("anthropic", "global"))
     known = prices()
-    assert shown(known.of(vertex)) == shown(known.of(anthropic))
-    assert shown(known.of(anthropic), NOW, "batch").startswith("1 5 ")
-    assert shown(known.of(vertex), NOW, "batch") == shown(known.of(vertex))
+    assert shown(known.find(vertex)) == shown(known.find(anthropic))
+    assert shown(known.find(anthropic), NOW, "batch").startswith("1 5 ")
+    assert shown(known.find(vertex), NOW, "batch") == shown(known.find(vertex))
 
 
 ANSWERED = {
@@ -182,7 +182,7 @@ ANSWERED = {
 
 @pytest.mark.parametrize(("model", "asked", "models", "expected"), ANSWERED.values(), ids=ANSWERED)
 def test_the_price_is_that_of_the_model_that_answered(prices, model, asked, models, expected):
-    found = prices(models).answered(Target.parse(asked), model)
+    found = prices(models).find_billed(Target.parse(asked), model)
     assert shown(found).startswith(expected)
 
 

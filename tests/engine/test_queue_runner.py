@@ -5,14 +5,14 @@ import json
 from dataclasses import dataclass, field
 
 import pytest
-from scripted_engine import Stage, answer, error
+from scripted_engine import ScriptedEngine, answer, error
 
 from llmfail.core.degrade.queue_item import dump_ask
 from llmfail.core.model import Target
-from llmfail.core.request.ask import Ask, question
-from llmfail.engine.bulk.queue_runner import PRINTING, Pass, Runner
-from llmfail.engine.ports.ports import drive
-from llmfail.store.queue import Queue
+from llmfail.core.request.ask import Ask, to_messages
+from llmfail.engine.bulk.queue_runner import PRINT_LEASE, PassResult, QueueRunner
+from llmfail.engine.ports.ports import run_sync
+from llmfail.store.queue import RequestQueue
 
 NEVER = 1e12
 
@@ -40,12 +40,12 @@ class Output:
 
 @pytest.fixture
 def play(tmp_path):
-    return Stage(tmp_path, {"a": [answer()], "b": [answer()], "c": [answer()]})
+    return ScriptedEngine(tmp_path, {"a": [answer()], "b": [answer()], "c": [answer()]})
 
 
 @pytest.fixture
 def queue(tmp_path, play):
-    with contextlib.closing(Queue(tmp_path, 100, NEVER, 5, lambda: play.now)) as made:
+    with contextlib.closing(RequestQueue(tmp_path, 100, NEVER, 5, lambda: play.now)) as made:
         yield made
 
 
@@ -61,16 +61,16 @@ def said():
 
 @pytest.fixture
 def runner(play, queue, output, said):
-    return Runner(play.engine, queue, output, said.append)
+    return QueueRunner(play.engine, queue, output, said.append)
 
 
 def once(runner):
-    return drive(runner.once())
+    return run_sync(runner.run_pass())
 
 
 def put(queue, *names, retry_at=None, **options):
     for name in names:
-        queue.put(name, "default", dump_ask(Ask(question(name), **options)), retry_at)
+        queue.put(name, "default", dump_ask(Ask(to_messages(name), **options)), retry_at)
 
 
 def down(play):
@@ -84,10 +84,10 @@ def item_of(queue, item_id="A"):
 
 def test_each_item_is_asked_once_in_a_pass_the_oldest_first(play, queue, runner, output):
     put(queue, "C", "A", "B")
-    assert once(runner) == Pass(answered=3, failed=0)
+    assert once(runner) == PassResult(answered=3, failed=0)
     assert output.queued == ["A", "B", "C"]
     assert len(play.calls) == 3
-    assert once(runner) == Pass()
+    assert once(runner) == PassResult()
 
 
 def test_what_comes_in_meanwhile_has_its_turn_in_the_same_pass(play, queue, runner, output):
@@ -101,11 +101,11 @@ def test_what_is_taken_over_while_nobody_reads_is_not_printed(play, queue, runne
     put(queue, "A")
 
     def taken_over():
-        play.now += PRINTING
+        play.now += PRINT_LEASE
         assert queue.take("A", "another", 30)
 
     play.watch = lambda: output.before.append(taken_over)
-    assert once(runner) == Pass()
+    assert once(runner) == PassResult()
     assert output.lines == []
     assert "A was dropped, or taken over" in said[0]
     assert item_of(queue).receipt is not None
@@ -116,7 +116,7 @@ def test_while_nobody_reads_the_item_stays_its_own(play, queue, runner, output):
     put(queue, "A")
 
     def pass_time():
-        play.now += PRINTING - 1
+        play.now += PRINT_LEASE - 1
         assert queue.take("A", "another", 30) is None
 
     play.watch = lambda: output.before.extend([pass_time] * 3)
@@ -157,7 +157,7 @@ def test_a_lease_is_as_long_as_the_ask_may_take_and_half_a_minute(play, queue, r
 def test_a_failure_is_printed_counted_and_rests(play, queue, runner, output):
     put(queue, "A")
     down(play)
-    assert once(runner) == Pass(failed=1)
+    assert once(runner) == PassResult(failed=1)
     (line,) = output.lines
     assert (line["ok"], line["queued"], line["error"]["kind"]) == (False, "A", "unavailable")
     item = item_of(queue)
@@ -165,7 +165,7 @@ def test_a_failure_is_printed_counted_and_rests(play, queue, runner, output):
     assert "no target could answer" in item.error
     calls = len(play.calls)
     play.now += 29
-    assert once(runner) == Pass()
+    assert once(runner) == PassResult()
     assert len(play.calls) == calls
 
 
@@ -175,7 +175,7 @@ def test_a_moment_that_was_told_is_waited_for_and_no_longer(play, queue, runner,
         play.ask()
     until = play.now + 50
     put(queue, "A", "B", retry_at=until)
-    assert once(runner) == Pass(), "every circuit is open"
+    assert once(runner) == PassResult(), "every circuit is open"
     for host in "abc":
         play.script[host] = [answer()]
     play.now = until + 30
@@ -200,18 +200,20 @@ def test_requests_of_one_kind_do_not_hold_up_those_of_another(play, queue, runne
 
 
 def test_the_degrade_steps_answer_nothing_in_the_queue(tmp_path):
-    play = Stage(tmp_path, {host: [error(503)] for host in "abc"}, feature=", degrade: [text: sorry]")
+    play = ScriptedEngine(
+        tmp_path, {host: [error(503)] for host in "abc"}, feature=", degrade: [text: sorry]"
+    )
     output = Output()
-    with contextlib.closing(Queue(tmp_path, 100, NEVER, 5, lambda: play.now)) as queue:
-        queue.put("A", "default", dump_ask(Ask(question("hi"), queue=True)), None)
-        assert once(Runner(play.engine, queue, output, print)) == Pass(failed=1)
+    with contextlib.closing(RequestQueue(tmp_path, 100, NEVER, 5, lambda: play.now)) as queue:
+        queue.put("A", "default", dump_ask(Ask(to_messages("hi"), queue=True)), None)
+        assert once(QueueRunner(play.engine, queue, output, print)) == PassResult(failed=1)
         assert [item.id for item in queue.items()] == ["A"]
     assert play.ask().answer == "sorry"
 
 
 def test_a_damaged_item_is_told_once_however_many_passes_there_are(queue, runner, said):
     queue.put("A", "default", "{", None)
-    assert [once(runner) for _ in range(3)] == [Pass(failed=1)] * 3
+    assert [once(runner) for _ in range(3)] == [PassResult(failed=1)] * 3
     assert said == ["A cannot be asked: it is damaged; `llmfail queue drop A` removes it"]
 
 

@@ -8,16 +8,16 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from llmfail.core.records.record import Write
-from llmfail.engine.ports.ports import BlockingKeeper, Stores, aio
-from llmfail.engine.ports.threaded_store import MOST, ThreadedKeeper
-from llmfail.store.disk import Disk
-from llmfail.store.memory import Memory
-from llmfail.wire.aio import AsyncWire
+from llmfail.engine.ports.ports import InlineStore, Stores, build_asyncio_ports
+from llmfail.engine.ports.threaded_store import MAX_GROUP, GroupCommitStore
+from llmfail.store.disk import DiskStore
+from llmfail.store.memory import MemoryStore
+from llmfail.wire.aio import AiohttpWire
 
 
 @pytest.fixture
 def disk(tmp_path):
-    made = Disk(tmp_path / "state", 10)
+    made = DiskStore(tmp_path / "state", 10)
     yield made
     made.close()
 
@@ -49,10 +49,10 @@ class Locked:
 
 
 def test_updates_are_made_in_the_order_in_which_they_were_asked_for(disk):
-    letters = [chr(ord("a") + number % 26) for number in range(3 * MOST)]
+    letters = [chr(ord("a") + number % 26) for number in range(3 * MAX_GROUP)]
 
     async def ask():
-        keeper = ThreadedKeeper(disk)
+        keeper = GroupCommitStore(disk)
         return await asyncio.gather(*(keeper.update(*append(letter)) for letter in letters))
 
     assert asyncio.run(ask()) == letters
@@ -63,13 +63,13 @@ def test_updates_that_wait_are_made_as_one(disk):
     seen = []
 
     def look(_values, _now):
-        other = Disk(disk.file.path.parent, 10)
+        other = DiskStore(disk.file.path.parent, 10)
         seen.append(text(other))
         other.close()
         return {}, None
 
     async def ask():
-        keeper = ThreadedKeeper(disk)
+        keeper = GroupCommitStore(disk)
         with Locked(disk):
             first = asyncio.create_task(keeper.update(*append("1")))
             await asyncio.sleep(0)
@@ -83,7 +83,7 @@ def test_updates_that_wait_are_made_as_one(disk):
 
 def test_the_loop_goes_on_while_the_store_waits(disk):
     async def ask():
-        keeper = ThreadedKeeper(disk)
+        keeper = GroupCommitStore(disk)
         with Locked(disk):
             asked = asyncio.create_task(keeper.update(*append("1")))
             for _ in range(100):
@@ -97,7 +97,7 @@ def test_the_loop_goes_on_while_the_store_waits(disk):
 
 def test_whoever_is_stopped_takes_nobody_along(disk):
     async def ask():
-        keeper = ThreadedKeeper(disk)
+        keeper = GroupCommitStore(disk)
         with Locked(disk):
             tasks = [asyncio.create_task(keeper.update(*append(letter))) for letter in "123"]
             await asyncio.sleep(0)
@@ -114,7 +114,7 @@ def test_an_error_is_raised_where_the_update_was_asked_for(disk):
         raise StopIteration
 
     async def ask():
-        keeper = ThreadedKeeper(disk)
+        keeper = GroupCommitStore(disk)
         updates = keeper.update(*append("1")), keeper.update([], change), keeper.update(*append("2"))
         return await asyncio.gather(*updates, return_exceptions=True)
 
@@ -123,7 +123,7 @@ def test_an_error_is_raised_where_the_update_was_asked_for(disk):
 
 
 def test_a_loop_that_ended_in_the_middle_is_no_obstacle_to_the_next(disk):
-    keeper = ThreadedKeeper(disk)
+    keeper = GroupCommitStore(disk)
 
     async def leave():
         asyncio.get_running_loop().create_task(keeper.update(*append("1")))
@@ -136,7 +136,7 @@ def test_a_loop_that_ended_in_the_middle_is_no_obstacle_to_the_next(disk):
 
 
 def test_a_loop_that_ended_before_it_began_is_no_obstacle_either(disk):
-    keeper, asked = ThreadedKeeper(disk), []
+    keeper, asked = GroupCommitStore(disk), []
 
     async def leave(loop):
         """The update is asked for in the last turn of the loop."""
@@ -152,7 +152,7 @@ def test_a_loop_that_ended_before_it_began_is_no_obstacle_either(disk):
 
 
 def test_two_loops_may_ask_at_once(disk):
-    keeper = ThreadedKeeper(disk)
+    keeper = GroupCommitStore(disk)
 
     async def ask(letter):
         for _ in range(100):
@@ -166,7 +166,7 @@ def test_two_loops_may_ask_at_once(disk):
 
 
 def test_where_no_thread_can_be_had_the_loop_waits_itself(disk):
-    keeper = ThreadedKeeper(disk)
+    keeper = GroupCommitStore(disk)
     keeper._thread.shutdown()  # as the end of the main thread does
     assert asyncio.run(asyncio.wait_for(keeper.update(*append("1")), 10)) == "1"
 
@@ -176,8 +176,8 @@ def test_who_interrupts_the_loop_leaves_nobody_waiting(disk):
         raise KeyboardInterrupt
 
     async def ask():
-        keeper = ThreadedKeeper(disk)
-        await keeper.unbroken(keeper.update([], interrupt), writes=True)
+        keeper = GroupCommitStore(disk)
+        await keeper.run_shielded(keeper.update([], interrupt), writes=True)
 
     disk.update([], lambda _values, _now: ({}, None))
     with pytest.raises(KeyboardInterrupt):
@@ -187,16 +187,16 @@ def test_who_interrupts_the_loop_leaves_nobody_waiting(disk):
 def test_a_store_that_is_free_needs_no_thread(disk):
     disk.update(*append("1"))
     before = set(threading.enumerate())
-    asyncio.run(ThreadedKeeper(disk).update(*append("2")))
+    asyncio.run(GroupCommitStore(disk).update(*append("2")))
     assert text(disk) == "12"
     assert set(threading.enumerate()) <= before
 
 
 async def stopped_in_a_block(disk, work, times):
     """The work on a file that is locked until its caller was stopped so many times."""
-    keeper = ThreadedKeeper(disk)
+    keeper = GroupCommitStore(disk)
     with Locked(disk):
-        task = asyncio.create_task(keeper.unbroken(work(keeper), writes=True))
+        task = asyncio.create_task(keeper.run_shielded(work(keeper), writes=True))
         for _ in range(times):
             await asyncio.sleep(0)
             task.cancel()
@@ -220,7 +220,7 @@ def test_what_must_not_be_broken_is_done_to_its_end_before_its_caller_stops(disk
 
 def test_a_stop_among_results_that_have_come_is_put_off_too(disk):
     async def ask():
-        keeper = ThreadedKeeper(disk)
+        keeper = GroupCommitStore(disk)
 
         async def work():
             await keeper.update(*append("1"))
@@ -231,7 +231,7 @@ def test_a_stop_among_results_that_have_come_is_put_off_too(disk):
             asyncio.get_running_loop().call_soon(task.cancel)
             return {}, None
 
-        task = asyncio.create_task(keeper.unbroken(work(), writes=True))
+        task = asyncio.create_task(keeper.run_shielded(work(), writes=True))
         await asyncio.sleep(0)
         await keeper.update([], stop)
         await task
@@ -248,8 +248,8 @@ def test_reading_in_a_block_is_not_broken_off(disk):
         await keeper.update(*append(f"-{values['a']}"))
 
     async def ask():
-        keeper = ThreadedKeeper(disk)
-        task = asyncio.create_task(keeper.unbroken(work(keeper), writes=True))
+        keeper = GroupCommitStore(disk)
+        task = asyncio.create_task(keeper.run_shielded(work(keeper), writes=True))
         await asyncio.sleep(0)
         task.cancel()
         await task
@@ -261,5 +261,7 @@ def test_reading_in_a_block_is_not_broken_off(disk):
 
 
 def test_what_is_in_memory_needs_no_thread():
-    ports = aio(AsyncWire(), Stores(Memory(lambda: 0.0), Memory(lambda: 0.0)), None)
-    assert [type(ports.keeper), type(ports.answers)] == [BlockingKeeper, BlockingKeeper]
+    ports = build_asyncio_ports(
+        AiohttpWire(), Stores(MemoryStore(lambda: 0.0), MemoryStore(lambda: 0.0)), None
+    )
+    assert [type(ports.store), type(ports.answers)] == [InlineStore, InlineStore]

@@ -4,13 +4,13 @@ from datetime import datetime
 
 import pytest
 from msgspec.structs import replace
-from scripted_engine import Stage, answer, error
+from scripted_engine import ScriptedEngine, answer, error
 
 from llmfail.core.admission.budget import Spending
-from llmfail.core.records.record import Write, dump, recall
-from llmfail.core.request.ask import Ask, question
+from llmfail.core.records.record import Write, dump, load_or_default
+from llmfail.core.request.ask import Ask, to_messages
 from llmfail.engine.engine import Engine
-from llmfail.engine.ports.ports import drive
+from llmfail.engine.ports.ports import run_sync
 
 LIMITED = """\
 models:
@@ -24,11 +24,11 @@ budgets: [{name: all, limit: 100, per: total}]
 
 @pytest.fixture
 def play(tmp_path):
-    return Stage(tmp_path, {"a": [answer()], "b": [answer()], "c": [answer()]}, more=LIMITED)
+    return ScriptedEngine(tmp_path, {"a": [answer()], "b": [answer()], "c": [answer()]}, more=LIMITED)
 
 
 def spending(play):
-    return recall(play.store.read(["budget/all/total"])[0]["budget/all/total"], Spending)
+    return load_or_default(play.store.read(["budget/all/total"])[0]["budget/all/total"], Spending)
 
 
 def test_the_last_that_could_answer_is_worth_a_wait(play):
@@ -65,7 +65,7 @@ def test_who_was_held_while_waiting_asks_for_a_new_place(play):
 
     async def meanwhile():
         """Somebody else has taken the place, and the hold has ended."""
-        await others.ask(Ask(question("hi"), fallback=False))
+        await others.ask(Ask(to_messages("hi"), fallback=False))
 
     play.engine = Engine(play.settings, replace(play.ports, sleep=sleep))
     receipt = play.ask(targets=("a/one",), fallback=False, deadline=1000.0)
@@ -107,20 +107,20 @@ def test_a_gateway_that_ran_out_of_time_may_have_been_charged_for(play, status):
 
 def test_a_plan_waits_no_longer_than_the_ask_would(play):
     play.ask()
-    steps = drive(play.engine.plan(Ask(question("hi")))).steps
+    steps = run_sync(play.engine.plan(Ask(to_messages("hi")))).steps
     assert [step.reason for step in steps][:2] == ["rate_limited_here", None]
 
 
 def test_a_day_that_begins_on_the_way_pays_for_itself(tmp_path):
     more = LIMITED.replace("per: total", "per: day, timezone: UTC")
-    play = Stage(tmp_path, {"a": [error(503)], "b": [answer()]}, more=more)
+    play = ScriptedEngine(tmp_path, {"a": [error(503)], "b": [answer()]}, more=more)
     play.now = 1_700_006_399.0  # a second before midnight
     play.takes["a"] = 5.0
     receipt = play.ask(targets=("a/one", "b/one"))
     assert receipt.ok
     days = [f"budget/all/2023-11-{day}" for day in (14, 15)]
     values, _ = play.store.read(days)
-    assert [recall(values[day], Spending).spent for day in days] == [0, 5_000_000]
+    assert [load_or_default(values[day], Spending).spent for day in days] == [0, 5_000_000]
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_what_is_spent_is_spent_until_the_period_is_over(tmp_path, per, zone, mo
     """One call at most: the answer costs more than the limit has left for another."""
     budget = f"budgets: [{{name: all, limit: 0.0020049, per: {per}, timezone: {zone}}}]"
     more = LIMITED.replace("budgets: [{name: all, limit: 100, per: total}]", budget)
-    play = Stage(tmp_path, {"a": [answer()], "b": [answer()], "c": [answer()]}, more=more)
+    play = ScriptedEngine(tmp_path, {"a": [answer()], "b": [answer()], "c": [answer()]}, more=more)
     play.now = datetime.fromisoformat(moment).timestamp()
     assert play.ask().ok
     assert play.ask().error.code == 4

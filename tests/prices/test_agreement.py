@@ -13,11 +13,11 @@ from genai_prices.types import TieredPrices
 
 from llmfail.core.model import Usage
 from llmfail.core.pricing.catalogue import PROVIDERS
-from llmfail.core.pricing.price import Price, cost
-from llmfail.core.receipt import PICO
+from llmfail.core.pricing.price import Price, compute_cost
+from llmfail.core.receipt import PICO_PER_DOLLAR
 from llmfail.prices import Catalogue
-from llmfail.prices.catalogue_file import PACKAGED, read
-from llmfail.prices.generate import listings, newest
+from llmfail.prices.catalogue_file import PACKAGED_DIRECTORY, read_price_list
+from llmfail.prices.generate import build_price_lists, find_newest_start_date
 
 CATALOGUE = Catalogue()
 LISTED = {provider.id: provider for provider in providers if provider.id in PROVIDERS}
@@ -102,7 +102,7 @@ def theirs(provider, model, usage, moment, variant):
 
 
 def ours(price, usage, moment, variant):
-    return Decimal(cost(usage, price.at(moment, variant))) / PICO
+    return Decimal(compute_cost(usage, price.at(moment, variant))) / PICO_PER_DOLLAR
 
 
 PRICED = [(provider, model) for provider, model in MODELS if price_of(provider, model.id) and is_exact(model)]
@@ -149,7 +149,7 @@ def test_the_packaged_lists_are_what_the_script_makes_of_that_version():
     index = Catalogue().index
     if index.sources["genai-prices"] != version("genai-prices"):
         pytest.skip("another version is installed than the one the lists were made from")
-    packaged = {name: read(PACKAGED, name) for name in LISTED}
-    assert newest(providers, date(2026, 11, 21)) == index.as_of
-    made = listings(providers, {name: one.facts for name, one in packaged.items()}, index.as_of)
+    packaged = {name: read_price_list(PACKAGED_DIRECTORY, name) for name in LISTED}
+    assert find_newest_start_date(providers, date(2026, 11, 21)) == index.as_of
+    made = build_price_lists(providers, {name: one.facts for name, one in packaged.items()}, index.as_of)
     assert {one.provider: one for one in made} == packaged

@@ -4,11 +4,11 @@ import json
 from datetime import date
 
 import pytest
-from lists import FUTURE, PAST, everything_in, written
+from price_list_samples import FUTURE, PAST, read_json_files, write_refreshed_list
 
-from llmfail.core.pricing.catalogue import PROVIDERS, Facts
+from llmfail.core.pricing.catalogue import PROVIDERS, ModelFacts
 from llmfail.prices import Catalogue
-from llmfail.prices.catalogue_file import INDEX, PACKAGED, read
+from llmfail.prices.catalogue_file import INDEX_FILE, PACKAGED_DIRECTORY, read_price_list
 
 CLAUDE = ("anthropic", "claude-sonnet-5-5")
 PACKAGED_PRICE, REFRESHED_PRICE = 2_000_000, 7_000_000
@@ -19,21 +19,23 @@ def price(catalogue, provider="anthropic", model="claude-sonnet-5-5"):
 
 
 def test_the_package_has_a_list_of_every_provider_all_of_one_day():
-    index = json.loads((PACKAGED / INDEX).read_bytes())
+    index = json.loads((PACKAGED_DIRECTORY / INDEX_FILE).read_bytes())
     assert sorted(index["providers"]) == sorted(PROVIDERS)
-    assert {read(PACKAGED, name).as_of.isoformat() for name in PROVIDERS} == {index["as_of"]}
+    assert {read_price_list(PACKAGED_DIRECTORY, name).as_of.isoformat() for name in PROVIDERS} == {
+        index["as_of"]
+    }
     assert set(index["sources"]) == {"genai-prices", "litellm"}
 
 
 def test_nobody_s_list_is_empty():
     catalogue = Catalogue()
     assert catalogue.find("nobody", "gpt-5") is None
-    assert catalogue.facts("nobody", "gpt-5") == Facts()
+    assert catalogue.find_facts("nobody", "gpt-5") == ModelFacts()
     assert catalogue.find("../data", "gpt-5") is None
 
 
 def test_a_newer_list_counts(tmp_path):
-    written(tmp_path, FUTURE)
+    write_refreshed_list(tmp_path, FUTURE)
     catalogue = Catalogue(tmp_path, pytest.fail)
     assert catalogue.as_of == FUTURE
     assert price(catalogue) == REFRESHED_PRICE
@@ -42,14 +44,14 @@ def test_a_newer_list_counts(tmp_path):
 
 @pytest.mark.parametrize("day", [PAST, date(2026, 11, 9)])
 def test_a_list_that_is_no_newer_does_not_count(tmp_path, day):
-    written(tmp_path, day)
+    write_refreshed_list(tmp_path, day)
     catalogue = Catalogue(tmp_path, pytest.fail)
     assert catalogue.as_of == date(2026, 11, 9)
     assert price(catalogue) == PACKAGED_PRICE
 
 
 def test_a_provider_that_the_newer_list_leaves_out_stays_as_it_was(tmp_path):
-    written(tmp_path, FUTURE)
+    write_refreshed_list(tmp_path, FUTURE)
     found = Catalogue(tmp_path, pytest.fail).find("openai", "gpt-6.1-terra")
     assert found.entry.periods[0].input.base == 1_000_000
     assert found.as_of == date(2026, 11, 9)
@@ -62,9 +64,9 @@ def test_no_refreshed_list_is_no_news(tmp_path):
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"[]", b"\xff\xfe", b'{"as_of": "soon"}', b'{"models": [{}]}']
 )
-@pytest.mark.parametrize("name", [INDEX, "anthropic.json"])
+@pytest.mark.parametrize("name", [INDEX_FILE, "anthropic.json"])
 def test_a_damaged_list_does_not_count_and_is_told_once(tmp_path, name, content):
-    written(tmp_path, FUTURE)
+    write_refreshed_list(tmp_path, FUTURE)
     (tmp_path / name).write_bytes(content)
     said = []
     catalogue = Catalogue(tmp_path, said.append)
@@ -76,7 +78,7 @@ def test_a_damaged_list_does_not_count_and_is_told_once(tmp_path, name, content)
 
 
 def test_a_list_that_is_damaged_inside_does_not_count(tmp_path):
-    written(tmp_path, FUTURE)
+    write_refreshed_list(tmp_path, FUTURE)
     document = json.loads((tmp_path / "anthropic.json").read_bytes())
     for models, places in (([{"id": 5}], {"claude-sonnet-5-5": 0}), ([], {"claude-sonnet-5-5": 0})):
         (tmp_path / "anthropic.json").write_text(json.dumps(document | {"models": models, "names": places}))
@@ -86,7 +88,7 @@ def test_a_list_that_is_damaged_inside_does_not_count(tmp_path):
 
 
 def test_a_list_that_is_gone_does_not_count(tmp_path):
-    written(tmp_path, FUTURE)
+    write_refreshed_list(tmp_path, FUTURE)
     (tmp_path / "anthropic.json").unlink()
     said = []
     assert price(Catalogue(tmp_path, said.append)) == PACKAGED_PRICE
@@ -94,7 +96,7 @@ def test_a_list_that_is_gone_does_not_count(tmp_path):
 
 
 def test_looking_writes_nothing(tmp_path):
-    written(tmp_path, FUTURE)
-    before = everything_in(tmp_path)
+    write_refreshed_list(tmp_path, FUTURE)
+    before = read_json_files(tmp_path)
     price(Catalogue(tmp_path))
-    assert everything_in(tmp_path) == before
+    assert read_json_files(tmp_path) == before

@@ -23,10 +23,10 @@ from genai_prices.types import (
     TimeOfDateConstraint,
 )
 
-from llmfail.core.pricing.catalogue import Clause
-from llmfail.core.pricing.price import Listed, Rate
-from llmfail.prices.facts import ai21, facts_of
-from llmfail.prices.generate import alternatives, entry
+from llmfail.core.pricing.catalogue import NameCondition
+from llmfail.core.pricing.price import PricePeriod, Rate
+from llmfail.prices.facts import build_ai21_price_list, facts_of
+from llmfail.prices.generate import build_entry, split_alternatives
 
 ONE, TWO = Rate(1_000_000), Rate(2_000_000)
 
@@ -37,7 +37,7 @@ def usd(**prices):
 
 def made(prices, variants=None, name="m", provider="openai"):
     model = ModelInfo(id=name, match=ClauseEquals(name), prices=prices, price_variants=variants)
-    return entry(model, provider)
+    return build_entry(model, provider)
 
 
 def test_tokens_of_text_are_kept_and_what_no_call_of_ours_has_is_left_out():
@@ -54,7 +54,7 @@ def test_tokens_of_text_are_kept_and_what_no_call_of_ours_has_is_left_out():
         )
     )
     assert found.periods == (
-        Listed(
+        PricePeriod(
             input=ONE, output=TWO, cached_input=ONE, cache_write=TWO, cache_write_1h=ONE, request=500_000_000
         ),
     )
@@ -77,7 +77,7 @@ def test_what_is_not_paid_for_by_tokens_of_text_alone_has_no_price(prices):
 
 
 def test_an_embedding_pays_for_no_output():
-    assert made(usd(input_mtok=1)).periods == (Listed(input=ONE, output=Rate(0)),)
+    assert made(usd(input_mtok=1)).periods == (PricePeriod(input=ONE, output=Rate(0)),)
 
 
 def test_prices_finer_than_a_pico_dollar_are_rounded():
@@ -100,7 +100,7 @@ def test_steps_days_and_hours_are_kept():
     assert found.periods[0].input == Rate(1_000_000, ((200, 2_000_000), (300, 3_000_000)))
     assert found.periods[1].since == date(2026, 12, 1)
     assert [one.hours for one in found.periods[2:]] == [(84_600, 3600), (61_200, 7200)]
-    assert found.periods[2].holds(datetime(2026, 1, 1, 0, 59, tzinfo=UTC).timestamp())
+    assert found.periods[2].is_in_force(datetime(2026, 1, 1, 0, 59, tzinfo=UTC).timestamp())
 
 
 def test_variants_by_what_a_provider_reports_are_kept():
@@ -113,9 +113,9 @@ def test_variants_by_what_a_provider_reports_are_kept():
         PriceVariant({"service_tier": "flex", "region": "eu"}, usd(output_mtok=9)),
     ]
     assert made(usd(input_mtok=2, output_mtok=2), variants).variants == (
-        Listed(variant="flex", input=ONE),
-        Listed(variant="batch", since=date(2026, 10, 14), output=ONE),
-        Listed(variant="fast", output=TWO),
+        PricePeriod(variant="flex", input=ONE),
+        PricePeriod(variant="batch", since=date(2026, 10, 14), output=ONE),
+        PricePeriod(variant="fast", output=TWO),
     )
 
 
@@ -145,10 +145,10 @@ def test_clauses_become_alternatives():
             ClauseAnd([ClauseOr([ClauseStartsWith("b"), ClauseEndsWith("c")]), ClauseContains("D")]),
         ]
     )
-    assert list(alternatives(clause)) == [
-        (Clause("equals", "a"),),
-        (Clause("starts_with", "b"), Clause("contains", "d")),
-        (Clause("ends_with", "c"), Clause("contains", "d")),
+    assert list(split_alternatives(clause)) == [
+        (NameCondition("equals", "a"),),
+        (NameCondition("starts_with", "b"), NameCondition("contains", "d")),
+        (NameCondition("ends_with", "c"), NameCondition("contains", "d")),
     ]
 
 
@@ -167,15 +167,15 @@ def test_clauses_become_alternatives():
     ],
 )
 def test_what_an_expression_begins_with_never_excludes_what_it_means(pattern, beginning):
-    [clauses] = alternatives(ClauseRegex(pattern))
-    assert clauses[-1] == Clause("regex", pattern)
+    [clauses] = split_alternatives(ClauseRegex(pattern))
+    assert clauses[-1] == NameCondition("regex", pattern)
     assert [one.text for one in clauses[:-1]] == ([beginning] if beginning else [])
 
 
 @pytest.mark.parametrize("clause", [ClauseRegex("("), Thing(sounds_like="gpt")])
 def test_what_is_no_clause_is_refused(clause):
     with pytest.raises(Exception, match=r"unterminated|unknown kind"):
-        list(alternatives(clause))
+        list(split_alternatives(clause))
 
 
 TABLE = {
@@ -209,7 +209,7 @@ def test_facts_are_litellm_s_and_ends_those_that_are_known_better():
 
 
 def test_ai21_s_prices_are_litellm_s():
-    listing = ai21(TABLE, {}, date(2026, 11, 9))
+    listing = build_ai21_price_list(TABLE, {}, date(2026, 11, 9))
     assert listing.names == {"jamba": 0}
     assert b"2000000" in bytes(listing.models[0])
     assert b"8000000" in bytes(listing.models[0])

@@ -9,15 +9,15 @@ from genai_prices.data_snapshot import get_snapshot
 
 from llmfail.core.pricing.catalogue import (
     PROVIDERS,
-    Clause,
-    Listing,
-    Rule,
-    listed_as,
-    spellings,
+    MatchRule,
+    NameCondition,
+    PriceList,
+    candidate_names,
+    price_list_of,
 )
-from llmfail.core.receipt import usd
+from llmfail.core.receipt import format_usd
 from llmfail.prices import Catalogue
-from llmfail.prices.generate import alternatives
+from llmfail.prices.generate import split_alternatives
 
 CATALOGUE = Catalogue()
 LISTED = {provider.id: provider for provider in providers if provider.id in PROVIDERS}
@@ -26,7 +26,7 @@ ENDINGS = ("", "-20251211", "-2025-12-11", "@20250929", "-latest", "-preview", "
 
 def texts_of(clause):
     """What the clauses of a model name."""
-    for one in (clause for clauses in alternatives(clause) for clause in clauses):
+    for one in (clause for clauses in split_alternatives(clause) for clause in clauses):
         yield re.sub(r"\\d(\{\d\}|\+|\*)?|[\^$\\?()]", "7", one.text) if one.kind == "regex" else one.text
 
 
@@ -122,7 +122,7 @@ def test_prices_are_what_the_vendors_say(target, expected):
     provider, _, name = target.partition("/")
     listed = CATALOGUE.find(provider, name).entry.periods[-1]
     rates = (listed.input, listed.cached_input, listed.cache_write, listed.output)
-    shown = (usd(rate.base * 10**6) if rate else "-" for rate in rates)
+    shown = (format_usd(rate.base * 10**6) if rate else "-" for rate in rates)
     assert " ".join(shown) == expected
 
 
@@ -142,7 +142,7 @@ def test_prices_are_what_the_vendors_say(target, expected):
 def test_a_model_is_looked_up_under_its_name_its_date_written_out_and_without_the_vendor(
     model, provider, expected
 ):
-    assert list(spellings(model, provider)) == expected
+    assert list(candidate_names(model, provider)) == expected
 
 
 @pytest.mark.parametrize(
@@ -163,28 +163,28 @@ def test_a_model_is_looked_up_under_its_name_its_date_written_out_and_without_th
     ],
 )
 def test_a_provider_is_known_by_its_host_and_else_by_its_name(name, host, expected):
-    assert listed_as(name, host) == expected
+    assert price_list_of(name, host) == expected
 
 
 def test_an_expression_is_tried_only_after_its_literal_beginning():
     clause = next(model.match.or_[1] for model in LISTED["openai"].models if model.id == "gpt-6.1-terra")
-    [tests] = alternatives(clause)
-    assert tests[0] == Clause("starts_with", "gpt-6.1-terra-")
+    [tests] = split_alternatives(clause)
+    assert tests[0] == NameCondition("starts_with", "gpt-6.1-terra-")
     assert tests[1].kind == "regex"
-    assert isinstance(Rule(0, tests), Rule)
+    assert isinstance(MatchRule(0, tests), MatchRule)
 
 
 def test_the_first_model_that_a_name_means_is_meant():
     def listing(*rules):
-        return Listing("p", date(2026, 11, 9), (), {"exact": 1}, rules, (), {})
+        return PriceList("p", date(2026, 11, 9), (), {"exact": 1}, rules, (), {})
 
     def rule(place, *beginnings):
-        return Rule(place, tuple(Clause("starts_with", one) for one in beginnings))
+        return MatchRule(place, tuple(NameCondition("starts_with", one) for one in beginnings))
 
-    assert listing(rule(0, "exact")).place("exact") == 0
-    assert listing(rule(0, "ex")).place("exact") is None
-    assert listing(rule(2, "ex")).place("exact") == 1
-    assert listing(rule(0, "ex", "no")).place("exact") == 1
-    assert listing(rule(2, "other")).place("other") == 2
-    assert listing(rule(2, "other"), rule(3, "other")).place("other") == 2
-    assert listing().place("nothing") is None
+    assert listing(rule(0, "exact")).find_index("exact") == 0
+    assert listing(rule(0, "ex")).find_index("exact") is None
+    assert listing(rule(2, "ex")).find_index("exact") == 1
+    assert listing(rule(0, "ex", "no")).find_index("exact") == 1
+    assert listing(rule(2, "other")).find_index("other") == 2
+    assert listing(rule(2, "other"), rule(3, "other")).find_index("other") == 2
+    assert listing().find_index("nothing") is None

@@ -6,9 +6,9 @@ import httpx
 import pytest
 
 from llmfail.core.classification.body import parse
-from llmfail.core.errors import MalformedReply, Unsuited
+from llmfail.core.errors import MalformedReply, UnsupportedRequest
 from llmfail.core.model import Attachment, Endpoint, Message, Request, Secret
-from llmfail.providers import wire_format
+from llmfail.providers import load_wire_format
 
 IMAGE = Attachment("i.png", "image/png", b"\x89PNG")
 REQUEST = Request(
@@ -26,7 +26,7 @@ def endpoint(api, model, base_url="", **more):
 
 
 def call(api, model, base_url="", request=REQUEST, **more):
-    made = wire_format(api).encode_count(request, endpoint(api, model, base_url, **more))
+    made = load_wire_format(api).encode_count(request, endpoint(api, model, base_url, **more))
     return made, json.loads(made.body)
 
 
@@ -81,13 +81,13 @@ def test_openai_counts_by_the_responses_api():
 
 @pytest.mark.parametrize("host", ["api.groq.com", "openrouter.ai", "localhost", "api.openai.com.example.org"])
 def test_others_who_speak_openais_format_do_not_count(host):
-    with pytest.raises(Unsuited, match="does not count tokens"):
+    with pytest.raises(UnsupportedRequest, match="does not count tokens"):
         call("openai", "x", f"https://{host}/v1")
 
 
 def test_a_schema_that_the_target_refused_is_not_counted_either():
     for api, base_url in (("anthropic", ""), ("openai", "https://api.openai.com/v1")):
-        _, body = call(api, "x", base_url, quirks=frozenset({"schema"}))
+        _, body = call(api, "x", base_url, dropped_parameters=frozenset({"schema"}))
         assert not {"output_config", "text"} & set(body)
 
 
@@ -102,7 +102,7 @@ def test_a_schema_that_the_target_refused_is_not_counted_either():
     ],
 )
 def test_the_count_is_read(api, document):
-    assert wire_format(api).decode_count(parse(json.dumps(document).encode())) == 7
+    assert load_wire_format(api).decode_count(parse(json.dumps(document).encode())) == 7
 
 
 @pytest.mark.parametrize("api", ["anthropic", "openai", "gemini", "vertex"])
@@ -112,7 +112,7 @@ def test_the_count_is_read(api, document):
 )
 def test_a_reply_without_a_count_is_malformed(api, raw):
     with pytest.raises(MalformedReply):
-        wire_format(api).decode_count(parse(raw))
+        load_wire_format(api).decode_count(parse(raw))
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_a_reply_without_a_count_is_malformed(api, raw):
     ],
 )
 def test_the_simulator_counts_what_an_answer_would_be_billed(simulator, provider, api, model):
-    wire, there = wire_format(api), endpoint(api, model, simulator.base_url(provider))
+    wire, there = load_wire_format(api), endpoint(api, model, simulator.base_url(provider))
 
     def reply_to(made):
         heard = httpx.post(made.url, headers=dict(made.headers), content=made.body, verify=False)

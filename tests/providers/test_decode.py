@@ -4,21 +4,21 @@ import json
 import math
 
 import pytest
-from documents import DOCUMENTS
 from hypothesis import given
 from hypothesis import strategies as st
+from malformed_documents import DOCUMENTS
 
 from llmfail.core.classification.body import parse
 from llmfail.core.errors import MalformedReply
 from llmfail.core.model import Completion, Embedding, Usage
-from llmfail.providers import wire_format
+from llmfail.providers import load_wire_format
 
 APIS = ["anthropic", "openai", "gemini", "vertex"]
 
 
 def decode(api, document):
     raw = document if isinstance(document, bytes) else json.dumps(document).encode()
-    return wire_format(api).decode(parse(raw))
+    return load_wire_format(api).decode(parse(raw))
 
 
 def claude(content=({"type": "text", "text": "Hello"},), stop_reason="end_turn", **more):
@@ -420,7 +420,7 @@ def test_halves_of_surrogate_pairs_in_an_answer_become_printable():
     ],
 )
 def test_embeddings_come_in_the_order_of_the_texts(api, document, embedding):
-    assert wire_format(api).decode_embedding(parse(json.dumps(document).encode())) == embedding
+    assert load_wire_format(api).decode_embedding(parse(json.dumps(document).encode())) == embedding
 
 
 @pytest.mark.parametrize("api", APIS)
@@ -444,7 +444,7 @@ def test_embeddings_come_in_the_order_of_the_texts(api, document, embedding):
 )
 def test_what_is_no_embedding_is_malformed(api, document):
     with pytest.raises(MalformedReply):
-        wire_format(api).decode_embedding(parse(json.dumps(document).encode()))
+        load_wire_format(api).decode_embedding(parse(json.dumps(document).encode()))
 
 
 @given(
@@ -452,7 +452,7 @@ def test_what_is_no_embedding_is_malformed(api, document):
     st.binary(max_size=100) | DOCUMENTS.map(lambda document: json.dumps(document).encode()),
 )
 def test_no_body_breaks_a_decoder_but_with_malformed_reply(api, raw):
-    for read in (wire_format(api).decode, wire_format(api).decode_embedding):
+    for read in (load_wire_format(api).decode, load_wire_format(api).decode_embedding):
         try:
             answer = read(parse(raw))
         except MalformedReply:

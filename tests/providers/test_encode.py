@@ -6,7 +6,7 @@ import pytest
 
 from llmfail.core.errors import UsageError
 from llmfail.core.model import Attachment, Endpoint, Message, Request, Secret
-from llmfail.providers import wire_format
+from llmfail.providers import load_wire_format
 
 VERTEX = "https://aiplatform.googleapis.com/v1/projects/p1/locations/global/publishers/google/models"
 EUROPE = "https://europe-west4-aiplatform.googleapis.com/v1/projects/p1/locations/europe-west4/publishers"
@@ -44,7 +44,7 @@ def endpoint(api, model="m", key="k", **more):
 
 
 def encode(request, to, **how):
-    call = wire_format(to.api).encode(request, to, **how)
+    call = load_wire_format(to.api).encode(request, to, **how)
     assert call.method == "POST"
     assert call.headers["content-type"] == "application/json"
     return call
@@ -140,7 +140,7 @@ def test_what_is_not_set_is_not_sent(to, expected):
     ("to", "expected"),
     [
         (
-            endpoint("anthropic", quirks=ALL_QUIRKS),
+            endpoint("anthropic", dropped_parameters=ALL_QUIRKS),
             {
                 "model": "m",
                 "max_tokens": 9,
@@ -150,11 +150,11 @@ def test_what_is_not_set_is_not_sent(to, expected):
             },
         ),
         (
-            endpoint("openai", quirks=ALL_QUIRKS),
+            endpoint("openai", dropped_parameters=ALL_QUIRKS),
             {"model": "m", "messages": OPENAI_MESSAGES, "max_tokens": 9, "stream": True},
         ),
         (
-            endpoint("gemini", quirks=ALL_QUIRKS),
+            endpoint("gemini", dropped_parameters=ALL_QUIRKS),
             {"systemInstruction": {"parts": [{"text": "Be brief"}]}, "contents": GEMINI_CONTENTS},
         ),
     ],
@@ -186,7 +186,7 @@ def test_a_compatible_host_gets_the_cap_and_the_stream_options_it_knows(base_url
     assert written["stream"] is True
     assert written.get("stream_options") == ({"include_usage": True} if stream_options else None)
     other = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}[cap]
-    swapped = body(PLAIN, endpoint("openai", base_url=base_url, quirks=frozenset({"max_tokens"})))
+    swapped = body(PLAIN, endpoint("openai", base_url=base_url, dropped_parameters=frozenset({"max_tokens"})))
     assert {"max_tokens", "max_completion_tokens"} & set(swapped) == {other}
 
 
@@ -370,11 +370,11 @@ def test_vertex_without_a_project_is_a_usage_error_that_says_what_to_set():
     ids=["openai", "gemini", "vertex"],
 )
 def test_texts_go_out_to_be_embedded(to, end, expected):
-    call = wire_format(to.api).encode_embedding(["a", "b"], to)
+    call = load_wire_format(to.api).encode_embedding(["a", "b"], to)
     assert call.url.endswith(end)
     assert json.loads(call.body) == expected
 
 
 def test_anthropic_has_no_embeddings():
     with pytest.raises(UsageError, match="no embeddings"):
-        wire_format("anthropic").encode_embedding(["a"], endpoint("anthropic"))
+        load_wire_format("anthropic").encode_embedding(["a"], endpoint("anthropic"))

@@ -6,18 +6,18 @@ import pytest
 
 from llmfail.core.classification.body import parse
 from llmfail.core.model import Usage
-from llmfail.providers import wire_format
+from llmfail.providers import load_wire_format
 from llmfail.providers.stream import Finished
 
 
 def decoded(api, document):
-    return wire_format(api).decode(parse(json.dumps(document).encode()))
+    return load_wire_format(api).decode(parse(json.dumps(document).encode()))
 
 
 def streamed(api, *events):
-    stream = wire_format(api).events()
+    stream = load_wire_format(api).make_stream_decoder()
     raw = b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events)
-    (finished,) = [event for event in [*stream.feed(raw), *stream.end()] if isinstance(event, Finished)]
+    (finished,) = [event for event in [*stream.feed(raw), *stream.finish()] if isinstance(event, Finished)]
     return finished.completion
 
 

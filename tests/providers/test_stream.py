@@ -4,14 +4,14 @@ import json
 from itertools import pairwise
 
 import pytest
-from documents import DOCUMENTS
 from hypothesis import example, given
 from hypothesis import strategies as st
+from malformed_documents import DOCUMENTS
 
 from llmfail.core.errors import MalformedReply
 from llmfail.core.model import Completion, Usage
-from llmfail.providers import wire_format
-from llmfail.providers.stream import Broken, Finished, StreamError, TextDelta, Working
+from llmfail.providers import load_wire_format
+from llmfail.providers.stream import BrokenStream, Finished, StreamError, TextDelta, Thinking
 
 APIS = ["anthropic", "openai", "gemini", "vertex"]
 
@@ -26,14 +26,14 @@ def named(*documents):
 
 def play(api, *pieces):
     """The events of a body, texts joined, because cuts may fall anywhere."""
-    stream = wire_format(api).events()
-    events = [event for piece in pieces for event in stream.feed(piece)] + stream.end()
-    assert stream.end() == []
+    stream = load_wire_format(api).make_stream_decoder()
+    events = [event for piece in pieces for event in stream.feed(piece)] + stream.finish()
+    assert stream.finish() == []
     texts = "".join(event.text for event in events if isinstance(event, TextDelta))
-    rest = [event for event in events if not isinstance(event, TextDelta | Working)]
+    rest = [event for event in events if not isinstance(event, TextDelta | Thinking)]
     assert len(rest) == 1
     assert events[-1] == rest[0]
-    last = str(rest[0].error) if isinstance(rest[0], Broken) else rest[0]
+    last = str(rest[0].error) if isinstance(rest[0], BrokenStream) else rest[0]
     return texts, last
 
 
@@ -118,25 +118,25 @@ def part(**said):
 SIGNS = [
     ("anthropic", delta("x"), [TextDelta("x")]),
     ("anthropic", delta(""), []),
-    ("anthropic", thinking("hm"), [Working()]),
+    ("anthropic", thinking("hm"), [Thinking()]),
     ("anthropic", thinking(""), []),
     ("anthropic", {"type": "ping"}, []),
     ("anthropic", BLOCK, []),
     ("openai", chunk("x"), [TextDelta("x")]),
     ("openai", chunk(""), []),
-    ("openai", {"choices": [{"delta": {"reasoning_content": "hm"}}]}, [Working()]),
+    ("openai", {"choices": [{"delta": {"reasoning_content": "hm"}}]}, [Thinking()]),
     ("openai", {"choices": [{"delta": {"reasoning_content": ""}}]}, []),
     ("gemini", part(text="x"), [TextDelta("x")]),
     ("gemini", part(text=""), []),
-    ("gemini", part(text="hm", thought=True), [Working()]),
+    ("gemini", part(text="hm", thought=True), [Thinking()]),
     ("gemini", part(text="", thought=True), []),
-    ("gemini", part(functionCall={}), [Working()]),
+    ("gemini", part(functionCall={}), [Thinking()]),
 ]
 
 
 @pytest.mark.parametrize(("api", "document", "events"), SIGNS)
 def test_only_what_says_something_is_a_sign_of_life(api, document, events):
-    assert wire_format(api).events().feed(sse(document)) == events
+    assert load_wire_format(api).make_stream_decoder().feed(sse(document)) == events
 
 
 @pytest.mark.parametrize(("api", "raw", "completion"), BODIES)
@@ -175,20 +175,20 @@ def test_a_mark_of_the_byte_order_is_no_part_of_the_first_line():
 
 @pytest.mark.parametrize(("api", "raw"), [("anthropic", CLAUDE), ("openai", CHAT)])
 def test_after_its_mark_a_stream_is_over_although_the_body_goes_on(api, raw):
-    stream = wire_format(api).events()
+    stream = load_wire_format(api).make_stream_decoder()
     assert isinstance(stream.feed(raw)[-1], Finished)
     assert stream.feed(sse({"error": {"message": "late"}}) + sse(chunk("late"), delta("late"))) == []
-    assert stream.end() == []
+    assert stream.finish() == []
 
 
 @pytest.mark.parametrize(("api", "raw", "completion"), BODIES)
 def test_a_stream_cut_before_its_end_mark_is_broken_and_keeps_what_it_had(api, raw, completion):
     half = raw[: raw.index(b"dich")]
-    stream = wire_format(api).events()
+    stream = load_wire_format(api).make_stream_decoder()
     texts = "".join(event.text for event in stream.feed(half) if isinstance(event, TextDelta))
     assert texts == "Grüß "
-    (last,) = stream.end()
-    assert isinstance(last, Broken)
+    (last,) = stream.finish()
+    assert isinstance(last, BrokenStream)
     assert isinstance(last.error, MalformedReply)
     assert stream.completion.text == "Grüß "
     assert stream.completion.finish_reason == "other"
@@ -338,7 +338,7 @@ def test_no_event_breaks_a_stream(api, documents):
     ],
 )
 def test_a_character_in_two_halves_is_one(api, say):
-    stream = wire_format(api).events()
+    stream = load_wire_format(api).make_stream_decoder()
     events = [event for half in ("a\ud83d", "\ude00b") for event in stream.feed(say(half))]
     assert "".join(event.text for event in events) == "a😀b"
     assert stream.completion.text == "a😀b"

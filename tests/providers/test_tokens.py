@@ -15,7 +15,7 @@ import pytest
 from llmfail.core.classification.outcome import Kind
 from llmfail.core.errors import WireError
 from llmfail.core.model import Reply
-from llmfail.google_auth import TokenRefused, google_token, run_command
+from llmfail.google_auth import TokenRefused, fetch_google_token, run_command
 
 NOW = 1_000_000.0
 SIX_MINUTES = 300.0
@@ -81,7 +81,7 @@ def environ(tmp_path):
 
 
 def ask(environ):
-    return asyncio.run(google_token(environ, run_command, fetch, NOW))
+    return asyncio.run(fetch_google_token(environ, run_command, fetch, NOW))
 
 
 def host(server):

@@ -13,10 +13,10 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from llmfail.cli.arguments.global_options import Globals, state_dir_from
+from llmfail.cli.arguments.global_options import GlobalOptions, resolve_state_dir
 from llmfail.cli.commands.config import app
 from llmfail.core.errors import UsageError
-from llmfail.settings.reading.find import packaged
+from llmfail.settings.reading.find import packaged_config_path
 
 COMMAND = "features: {x: {degrade: [command: [id]]}}\n"
 
@@ -26,7 +26,7 @@ def run(home, state):
     """Run a command; what it raises is what the program turns into an exit code."""
 
     def run(*arguments, config=None):
-        options = Globals(config=config, state_dir=state)
+        options = GlobalOptions(config=config, state_dir=state)
         result = CliRunner().invoke(app, arguments, obj=options)
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
@@ -37,7 +37,7 @@ def run(home, state):
 
 def test_init_writes_the_example_and_trusts_it(run, home):
     assert run("init").stdout == "llmfail.yaml\n"
-    assert (home / "llmfail.yaml").read_text() == packaged().read_text()
+    assert (home / "llmfail.yaml").read_text() == packaged_config_path().read_text()
     assert run("check").exit_code == 0
 
 
@@ -47,7 +47,7 @@ def test_init_never_overwrites_unless_it_is_forced(run, home):
         run("init")
     assert (home / "llmfail.yaml").read_text() == "version: 1"
     run("init", "--force")
-    assert (home / "llmfail.yaml").read_text() == packaged().read_text()
+    assert (home / "llmfail.yaml").read_text() == packaged_config_path().read_text()
 
 
 def test_init_writes_elsewhere_and_says_when_it_cannot(run, home):
@@ -112,7 +112,7 @@ def test_trust_has_nothing_to_do_for_a_file_that_was_named(run, home, state):
 
 
 def test_path_says_which_file_and_why(run, home):
-    assert run("path").stdout == f"{packaged()}\n"
+    assert run("path").stdout == f"{packaged_config_path()}\n"
     (home / "llmfail.yaml").touch()
     assert json.loads(run("path", "--json").stdout) == {
         "path": str(home / "llmfail.yaml"),
@@ -146,9 +146,9 @@ def test_every_command_has_an_example_in_its_help(run, command):
 
 def test_the_state_directory_is_an_option_a_variable_or_the_users(home, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(home / "s"))
-    assert state_dir_from(Path("a"), {"LLMFAIL_STATE_DIR": "b"}) == home / "a"
-    assert state_dir_from(None, {"LLMFAIL_STATE_DIR": "b"}) == home / "b"
-    assert state_dir_from(None, {}) == home / "s" / "llmfail"
+    assert resolve_state_dir(Path("a"), {"LLMFAIL_STATE_DIR": "b"}) == home / "a"
+    assert resolve_state_dir(None, {"LLMFAIL_STATE_DIR": "b"}) == home / "b"
+    assert resolve_state_dir(None, {}) == home / "s" / "llmfail"
 
 
 def test_a_mistake_is_exit_2_and_one_line_in_the_whole_program(home, state):

@@ -7,18 +7,18 @@ import pytest
 import yaml
 
 from llmfail.core.errors import SettingsError
-from llmfail.settings.schema.config_schema import schema
+from llmfail.settings.schema.config_schema import build_schema
 from llmfail.settings.schema.settings import Settings
 from llmfail.settings.schema.shape import (
-    Items,
-    Maybe,
-    Names,
-    Record,
-    Variants,
+    ListShape,
+    MappingShape,
+    OptionalShape,
+    StructShape,
+    VariantShape,
     shape_of,
 )
 
-VALIDATOR = jsonschema.Draft202012Validator(schema())
+VALIDATOR = jsonschema.Draft202012Validator(build_schema())
 
 BOTH_ACCEPT = [
     "version: 1",
@@ -68,23 +68,23 @@ def test_what_the_loader_refuses_the_schema_refuses(settings_of, text):
 
 
 def test_the_schema_is_a_schema():
-    jsonschema.Draft202012Validator.check_schema(schema())
+    jsonschema.Draft202012Validator.check_schema(build_schema())
 
 
 def records(shape, at=()):
     """Every record of the configuration, with a tree that leads to it."""
     match shape:
-        case Record():
+        case StructShape():
             yield at, shape
             for name, inner in shape.keys.items():
                 yield from records(inner, (*at, name))
-        case Maybe():
+        case OptionalShape():
             yield from records(shape.shape, at)
-        case Names():
+        case MappingShape():
             yield from records(shape.item, (*at, "x/x" if at == ("models",) else "x"))
-        case Items():
+        case ListShape():
             yield from records(shape.item, (*at, 0))
-        case Variants():
+        case VariantShape():
             for record in shape.by_tag.values():
                 if record.keys:
                     yield at, record

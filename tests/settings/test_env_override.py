@@ -44,7 +44,7 @@ OVERRIDES = {
     "a name with /": (
         "MODELS__ANTHROPIC_CLAUDE_SONNET_5_5__CONTEXT",
         "9",
-        lambda s: s.model(Target("anthropic", "claude-sonnet-5-5")).context == 9,
+        lambda s: s.model_of(Target("anthropic", "claude-sonnet-5-5")).context == 9,
     ),
     "a key": (
         "PROVIDERS__ANTHROPIC__API_KEY",
@@ -56,7 +56,7 @@ OVERRIDES = {
         "FEATURES__GAP_ANALYSIS__FALLBACKS",
         "[anthropic/x, {target: anthropic/y, weight: 2}]",
         lambda s: (
-            [str(each.target) for each in s.feature("gap_analysis").fallbacks]
+            [str(each.target) for each in s.find_feature("gap_analysis").fallbacks]
             == ["anthropic/x", "anthropic/y"]
         ),
     ),
@@ -69,17 +69,17 @@ OVERRIDES = {
     "text that looks like YAML": (
         "FEATURES__GAP_ANALYSIS__SYSTEM",
         "Answer: {yes} # or $no or ${X}",
-        lambda s: s.feature("gap_analysis").system == "Answer: {yes} # or $no or ${X}",
+        lambda s: s.find_feature("gap_analysis").system == "Answer: {yes} # or $no or ${X}",
     ),
     "a word": (
         "FEATURES__GAP_ANALYSIS__PRIORITY",
         "validation",
-        lambda s: s.feature("gap_analysis").priority == "validation",
+        lambda s: s.find_feature("gap_analysis").priority == "validation",
     ),
     "null": (
         "MODELS__ANTHROPIC_CLAUDE_SONNET_5_5__CONTEXT",
         "null",
-        lambda s: s.model(s.targets()[0]).context is None,
+        lambda s: s.model_of(s.list_targets()[0]).context is None,
     ),
     "a new key in a section that is not there": (
         "ALERTS__ERROR_RATE",
@@ -134,8 +134,8 @@ def test_two_names_that_are_written_alike_cannot_be_told_apart(settings_of):
 def test_a_name_is_found_although_another_is_its_beginning(settings_of):
     text = "features: {cv: {}, cv__fast: {}}"
     settings = settings_of(text, LLMFAIL_FEATURES__CV__FAST__TIMEOUT="5")
-    assert settings.feature("cv__fast").timeout == 5
-    assert settings.feature("cv").timeout is None
+    assert settings.find_feature("cv__fast").timeout == 5
+    assert settings.find_feature("cv").timeout is None
 
 
 @pytest.mark.parametrize("name", ["LLMFAIL_CONFIG", "LLMFAIL_STATE_DIR", "LLMFAIL_VERSION"])
@@ -167,7 +167,7 @@ REFERENCES = {
 @pytest.mark.parametrize(("text", "value"), REFERENCES.items())
 def test_references_are_replaced(settings_of, text, value):
     settings = settings_of(f"features: {{x: {{degrade: [text: '{text}']}}}}", A="one", B="two", BLANK="")
-    assert settings.feature("x").degrade[0].text == value
+    assert settings.find_feature("x").degrade[0].text == value
 
 
 def test_a_reference_needs_no_quotes_inside_braces(settings_of):
@@ -186,7 +186,7 @@ def test_a_reference_needs_no_quotes_inside_braces(settings_of):
     assert settings.providers["google"].api_key == Secret("k")
     assert settings.providers["vertex"].project is None
     assert settings.providers["other"].base_url == "http://h:80/v1"
-    assert settings.feature("x").system == "a } b { k"
+    assert settings.find_feature("x").system == "a } b { k"
 
 
 def test_a_reference_gives_numbers_and_booleans_where_those_are_wanted(settings_of):

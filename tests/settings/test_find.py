@@ -6,8 +6,8 @@ import pytest
 
 from llmfail.core.errors import SettingsError, UsageError
 from llmfail.settings import Origin, load
-from llmfail.settings.reading.find import find, packaged, user_directory
-from llmfail.settings.state_path import state_directory
+from llmfail.settings.reading.find import find, packaged_config_path, user_config_directory
+from llmfail.settings.state_path import find_state_directory
 
 
 def find_config(named, home):
@@ -15,12 +15,12 @@ def find_config(named, home):
 
 
 def find_state(named, _home):
-    return state_directory(None, {"LLMFAIL_STATE_DIR": named})
+    return find_state_directory(None, {"LLMFAIL_STATE_DIR": named})
 
 
 def test_the_first_of_option_variable_directory_user_and_package_is_chosen(home):
     environ = {"LLMFAIL_CONFIG": "variable.yaml"}
-    mine = user_directory() / "llmfail.yaml"
+    mine = user_config_directory() / "llmfail.yaml"
     mine.parent.mkdir(parents=True)
     mine.touch()
     here = home / "llmfail.yaml"
@@ -36,7 +36,7 @@ def test_the_first_of_option_variable_directory_user_and_package_is_chosen(home)
         home / "variable.yaml",
         here,
         mine,
-        packaged(),
+        packaged_config_path(),
     ]
 
 

@@ -8,12 +8,12 @@ from textwrap import dedent
 
 import pytest
 
-from llmfail.engine.planning.price_lookup import Prices
+from llmfail.engine.planning.price_lookup import TargetPrices
 from llmfail.prices import Catalogue
 from llmfail.settings.advice.lint import lint
-from llmfail.settings.reading.find import packaged
+from llmfail.settings.reading.find import packaged_config_path
 from llmfail.settings.reading.load import examine
-from llmfail.settings.reading.plain_values import dotted
+from llmfail.settings.reading.plain_values import format_place
 
 TODAY = date(2026, 11, 20)
 PRICE = "price: {input: 1, output: 2}"
@@ -44,9 +44,9 @@ def warnings(home):
         path.write_text(dedent(text))
         examination = examine(path, {}, home)
         assert examination.problems == ()
-        settings = examination.reading.settings
-        found = lint(settings, today, Prices(settings, Catalogue()))
-        return {dotted(place): message for place, message in found}
+        settings = examination.result.settings
+        found = lint(settings, today, TargetPrices(settings, Catalogue()))
+        return {format_place(place): message for place, message in found}
 
     return warnings
 
@@ -152,8 +152,8 @@ def test_a_store_that_is_not_there_yet_is_valid_and_told_wherever_it_is_named(ho
     path.write_text(text)
     examination = examine(path, environ, home)
     assert examination.problems == ()
-    settings = examination.reading.settings
-    found = dict(lint(settings, TODAY, Prices(settings, Catalogue())))
+    settings = examination.result.settings
+    found = dict(lint(settings, TODAY, TargetPrices(settings, Catalogue())))
     assert "redis is not supported by this version yet" in found["store",]
 
 
@@ -252,11 +252,11 @@ def test_a_program_that_could_not_be_run_is_told(ladder, home, monkeypatch, name
 def test_the_program_that_the_packaged_configuration_names_is_for_its_copies_to_have(home):
     def told(path):
         examination = examine(path, {}, home)
-        settings = examination.reading.settings
-        found = lint(settings, TODAY, Prices(settings, Catalogue()))
+        settings = examination.result.settings
+        found = lint(settings, TODAY, TargetPrices(settings, Catalogue()))
         return [message for _, message in found if "./search.sh" in message]
 
     copy = home / "copy.yaml"
-    copy.write_text(packaged().read_text())
-    assert told(packaged()) == []
+    copy.write_text(packaged_config_path().read_text())
+    assert told(packaged_config_path()) == []
     assert len(told(copy)) == 1

@@ -11,7 +11,7 @@ import pytest
 
 from llmfail.core.errors import SettingsError
 from llmfail.settings import load
-from llmfail.settings.reading.parsed_cache import LARGEST, recall
+from llmfail.settings.reading.parsed_cache import MAX_PRIVATE_FILE_BYTES, load_tree
 
 TEXT = "providers: {p: {api: openai, api_key: '${K}'}}\nfeatures: {x: {primary: p/m, timeout: 5}}\n"
 
@@ -31,7 +31,7 @@ def test_the_second_load_does_not_import_yaml(home, state, config):
     program = (
         "import sys; from pathlib import Path; from llmfail.settings import load\n"
         f"s = load(Path({str(config)!r}), {{}}, Path({str(home)!r}), Path({str(state)!r}))\n"
-        "print(s.feature('x').timeout, 'yaml' in sys.modules)"
+        "print(s.find_feature('x').timeout, 'yaml' in sys.modules)"
     )
     said = [
         subprocess.run(
@@ -77,7 +77,7 @@ def test_a_file_with_a_secret_in_it_is_not_kept(home, state, config, text):
 def test_a_changed_file_of_the_same_size_is_read_anew(home, state, config):
     load(config, {}, home, state)
     config.write_text(TEXT.replace("timeout: 5", "timeout: 6"))
-    assert load(config, {}, home, state).feature("x").timeout == 6
+    assert load(config, {}, home, state).find_feature("x").timeout == 6
 
 
 def test_a_mistake_found_on_the_short_way_still_has_its_line(home, state, config):
@@ -103,8 +103,8 @@ def test_a_damaged_entry_is_made_anew(home, state, config, damage):
     load(config, {}, home, state)
     (entry,) = entries(state)
     entry.write_bytes(damage)
-    assert load(config, {}, home, state).feature("x").timeout == 5
-    assert recall(state, config, TEXT) is not None
+    assert load(config, {}, home, state).find_feature("x").timeout == 5
+    assert load_tree(state, config, TEXT) is not None
 
 
 def test_the_text_itself_is_not_kept_for_it_may_hold_a_key_in_a_comment(home, state, config):
@@ -119,14 +119,14 @@ def test_an_entry_of_somebody_else_is_not_used(home, state, config):
     load(config, {}, home, state)
     (entry,) = entries(state)
     os.chown(entry, 65534, 65534)
-    assert recall(state, config, TEXT) is None
+    assert load_tree(state, config, TEXT) is None
 
 
 def test_an_entry_of_another_version_is_not_used(home, state, config):
     load(config, {}, home, state)
     (entry,) = entries(state)
     entry.write_text(json.dumps(json.loads(entry.read_text()) | {"version": "0", "tree": {"version": 1}}))
-    assert recall(state, config, TEXT) is None
+    assert load_tree(state, config, TEXT) is None
 
 
 def test_a_state_directory_that_is_not_there_is_not_made(home, tmp_path, config):
@@ -135,12 +135,12 @@ def test_a_state_directory_that_is_not_there_is_not_made(home, tmp_path, config)
 
 
 def test_a_state_directory_that_is_a_file_or_full_of_obstacles_is_no_trouble(home, state, config):
-    assert load(config, {}, home, config).feature("x").timeout == 5
+    assert load(config, {}, home, config).find_feature("x").timeout == 5
     load(config, {}, home, state)
     (entry,) = entries(state)
     entry.unlink()
     entry.mkdir()
-    assert load(config, {}, home, state).feature("x").timeout == 5
+    assert load(config, {}, home, state).find_feature("x").timeout == 5
     assert [each.name for each in state.iterdir()] == [entry.name], "no draft is left behind"
 
 
@@ -148,7 +148,7 @@ OBSTACLES = {
     "pipe": os.mkfifo,
     "endless": lambda path: path.symlink_to("/dev/zero"),
     "link": lambda path: path.symlink_to(path.parent.parent / "kept.json"),
-    "huge": lambda path: path.touch() or os.truncate(path, LARGEST + 1),
+    "huge": lambda path: path.touch() or os.truncate(path, MAX_PRIVATE_FILE_BYTES + 1),
 }
 
 
@@ -158,10 +158,10 @@ def test_an_entry_that_is_no_plain_file_is_not_used(home, state, config, plant):
     (entry,) = entries(state)
     entry.rename(state.parent / "kept.json")
     plant(entry)
-    assert recall(state, config, TEXT) is None
-    assert load(config, {}, home, state).feature("x").timeout == 5
-    assert recall(state, config, TEXT) is not None, "and it was made anew"
+    assert load_tree(state, config, TEXT) is None
+    assert load(config, {}, home, state).find_feature("x").timeout == 5
+    assert load_tree(state, config, TEXT) is not None, "and it was made anew"
 
 
 def test_a_state_directory_that_cannot_be_is_no_trouble(home, config):
-    assert load(config, {}, home, home / ("n" * 300)).feature("x").timeout == 5
+    assert load(config, {}, home, home / ("n" * 300)).find_feature("x").timeout == 5

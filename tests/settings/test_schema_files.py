@@ -10,10 +10,10 @@ import pytest
 
 from llmfail.core.errors import SettingsError, UsageError
 from llmfail.core.request.expectation import Expectation
-from llmfail.settings.reading.cross_checks import closely
-from llmfail.settings.reading.find import Origin, Source
-from llmfail.settings.reading.load import build
-from llmfail.settings.reading.schema_files import LARGEST, expectation_of, schema_of
+from llmfail.settings.reading.cross_checks import check_patterns_and_schemas
+from llmfail.settings.reading.find import ConfigSource, Origin
+from llmfail.settings.reading.load import validate_tree
+from llmfail.settings.reading.schema_files import MAX_SCHEMA_BYTES, load_expectation, load_schema
 from llmfail.settings.schema.types import Expect
 
 SCHEMA = b'{"type": "object", "required": ["name"]}'
@@ -33,7 +33,7 @@ PROBLEMS = {
         b'{"not": ' * 100 + b"{}" + b"}" * 100,
         "is not a JSON Schema: it is nested too deeply",
     ),
-    "too large": (b" " * LARGEST + b"{}", "is too large for a JSON Schema"),
+    "too large": (b" " * MAX_SCHEMA_BYTES + b"{}", "is too large for a JSON Schema"),
 }
 FLAWS = {
     "a type that there is not": (b'{"type": "strin"}', "is not a JSON Schema at /type: "),
@@ -51,15 +51,15 @@ def test_a_file_that_is_no_schema_is_refused_in_one_line_with_its_name(tmp_path,
     path = tmp_path / "a.json"
     path.write_bytes(data)
     with pytest.raises(UsageError) as caught:
-        schema_of(path)
+        load_schema(path)
     assert str(caught.value).startswith(f"{path} {problem}")
     assert str(caught.value).isprintable()
 
 
 def test_a_schema_may_begin_with_a_byte_order_mark_and_be_as_large_as_allowed(tmp_path):
     path = tmp_path / "a.json"
-    path.write_bytes((b"\xef\xbb\xbf" + SCHEMA).ljust(LARGEST))
-    assert schema_of(path) == {"type": "object", "required": ["name"]}
+    path.write_bytes((b"\xef\xbb\xbf" + SCHEMA).ljust(MAX_SCHEMA_BYTES))
+    assert load_schema(path) == {"type": "object", "required": ["name"]}
 
 
 def test_what_is_no_plain_file_is_not_even_opened(tmp_path):
@@ -75,7 +75,7 @@ def test_what_is_no_plain_file_is_not_even_opened(tmp_path):
         "a\0b": "is not there",
     }.items():
         with pytest.raises(UsageError, match=problem):
-            schema_of(tmp_path / name)
+            load_schema(tmp_path / name)
 
 
 def test_a_caller_may_have_a_way_of_its_own_to_the_bytes(tmp_path):
@@ -85,19 +85,19 @@ def test_a_caller_may_have_a_way_of_its_own_to_the_bytes(tmp_path):
         asked.append((path, most))
         return SCHEMA
 
-    assert schema_of(tmp_path / "x", bytes_of) == {"type": "object", "required": ["name"]}
-    assert asked == [(tmp_path / "x", LARGEST)]
+    assert load_schema(tmp_path / "x", bytes_of) == {"type": "object", "required": ["name"]}
+    assert asked == [(tmp_path / "x", MAX_SCHEMA_BYTES)]
 
 
 def test_a_feature_that_says_nothing_expects_some_text(tmp_path):
-    assert expectation_of(None, tmp_path) == Expectation(nonempty=True)
-    assert expectation_of(Expect(), tmp_path) == Expectation(nonempty=True)
+    assert load_expectation(None, tmp_path) == Expectation(nonempty=True)
+    assert load_expectation(Expect(), tmp_path) == Expectation(nonempty=True)
 
 
 def test_a_feature_expects_what_it_says(tmp_path):
     (tmp_path / "a.json").write_bytes(SCHEMA)
     expect = Expect(schema="a.json", regex="^{", json=True, nonempty=False, complete=True)
-    assert expectation_of(expect, tmp_path) == Expectation(
+    assert load_expectation(expect, tmp_path) == Expectation(
         nonempty=False,
         complete=True,
         json=True,
@@ -109,12 +109,12 @@ def test_a_feature_expects_what_it_says(tmp_path):
 def test_a_schema_that_has_changed_for_the_worse_is_told_before_anybody_is_asked(tmp_path):
     (tmp_path / "a.json").write_bytes(b'{"type": "strin"}')
     with pytest.raises(UsageError, match=r"a\.json is not a JSON Schema at /type"):
-        expectation_of(Expect(schema="a.json"), tmp_path)
+        load_expectation(Expect(schema="a.json"), tmp_path)
 
 
 def test_a_pattern_that_only_the_library_refuses_is_told_before_anybody_is_asked(tmp_path):
     with pytest.raises(UsageError, match=r"^expect: regex: .* is not a regular expression: written out"):
-        expectation_of(Expect(regex="(?:a{1000}){1000}"), tmp_path)
+        load_expectation(Expect(regex="(?:a{1000}){1000}"), tmp_path)
 
 
 @pytest.mark.parametrize(("data", "problem"), PROBLEMS.values(), ids=PROBLEMS)
@@ -138,9 +138,9 @@ CLOSER = {
 def test_a_closer_look_finds_what_only_the_libraries_tell(home):
     (home / "fine.json").write_bytes(SCHEMA)
     (home / "wrong.json").write_bytes(b'{"type": "strin"}')
-    reading = build(CLOSER, {}, Source(path=home / "llmfail.yaml", origin=Origin.OPTION))
+    reading = validate_tree(CLOSER, {}, ConfigSource(path=home / "llmfail.yaml", origin=Origin.OPTION))
     assert reading.findings == ()
-    found = dict(closely(reading.settings, home))
+    found = dict(check_patterns_and_schemas(reading.settings, home))
     assert list(found) == [
         ("features", "large", "expect"),
         ("features", "wrong", "expect"),
@@ -160,10 +160,10 @@ def test_what_runs_at_every_ask_imports_no_judge(home):
     program = f"""if True:
         import sys
         from pathlib import Path
-        from llmfail.settings.reading.find import Origin, Source
-        from llmfail.settings.reading.load import build
-        source = Source(path=Path.cwd() / "llmfail.yaml", origin=Origin.OPTION)
-        assert not build({CLOSER!r}, {{}}, source).findings
+        from llmfail.settings.reading.find import ConfigSource, Origin
+        from llmfail.settings.reading.load import validate_tree
+        source = ConfigSource(path=Path.cwd() / "llmfail.yaml", origin=Origin.OPTION)
+        assert not validate_tree({CLOSER!r}, {{}}, source).findings
         print(*sorted({{"regex", "jsonschema_rs", "jsonschema"}} & set(sys.modules)))
     """
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmfail.core.admission.breaker import Rules
+from llmfail.core.admission.breaker import BreakerRules
 from llmfail.core.errors import UsageError
 from llmfail.core.model import Target
 from llmfail.settings import UnknownName
@@ -41,32 +41,34 @@ def settings(settings_of):
 @pytest.mark.parametrize(("asked", "seconds"), TIMEOUTS.items(), ids=str)
 def test_the_nearest_timeout_counts(settings, asked, seconds):
     feature, target = asked
-    assert settings.timeout(settings.feature(feature), target) == seconds
+    assert settings.attempt_timeout(settings.find_feature(feature), target) == seconds
 
 
 def test_breaker_rules_are_overridden_key_by_key(settings):
-    assert settings.breaker_rules(PLAIN) == Rules(failure_threshold=7, window=30)
-    assert settings.breaker_rules(SLOW) == Rules(failure_threshold=7, window=31, backoff=3)
-    assert settings.breaker_rules(KNOWN) == Rules(failure_threshold=7, window=31, backoff=4)
+    assert settings.breaker_rules_of(PLAIN) == BreakerRules(failure_threshold=7, window=30)
+    assert settings.breaker_rules_of(SLOW) == BreakerRules(failure_threshold=7, window=31, backoff=3)
+    assert settings.breaker_rules_of(KNOWN) == BreakerRules(failure_threshold=7, window=31, backoff=4)
 
 
 def test_a_file_that_says_nothing_has_the_rules_of_the_breaker(settings_of):
     settings = settings_of("providers: {p: {api: openai}}")
-    assert settings.breaker_rules(Target("p", "m")) == Rules()
+    assert settings.breaker_rules_of(Target("p", "m")) == BreakerRules()
     assert settings.defaults == Defaults()
 
 
 def test_features_have_their_own_numbers_or_the_defaults(settings):
-    assert settings.resolved(settings.feature("quick")) == Defaults(timeout=5, retries=2, max_tokens=9)
-    assert settings.resolved(settings.feature("usual")) == Defaults(timeout=10, retries=2)
+    assert settings.resolve_defaults(settings.find_feature("quick")) == Defaults(
+        timeout=5, retries=2, max_tokens=9
+    )
+    assert settings.resolve_defaults(settings.find_feature("usual")) == Defaults(timeout=10, retries=2)
 
 
 def test_a_feature_is_found_by_its_alias(settings):
-    assert settings.feature("fast").name == "quick"
+    assert settings.find_feature("fast").name == "quick"
 
 
 def test_there_is_always_a_default_feature(settings, settings_of):
-    assert settings.feature("default").chain == ()
+    assert settings.find_feature("default").chain == ()
     assert list(settings_of("version: 1").features) == ["default"]
 
 
@@ -74,7 +76,7 @@ def test_an_unknown_feature_is_a_usage_error_that_names_the_nearest_and_all(sett
     with pytest.raises(
         UnknownName, match=r"'qick'; did you mean quick\? \(configured: quick, usual\)"
     ) as caught:
-        settings.feature("qick")
+        settings.find_feature("qick")
     assert isinstance(caught.value, UsageError)
 
 
@@ -84,10 +86,10 @@ def test_an_unknown_provider_is_a_usage_error(settings):
 
 
 def test_all_targets_are_those_of_models_then_those_of_features(settings):
-    assert list(map(str, settings.targets())) == ["slow/known", "plain/x", "plain/y"]
+    assert list(map(str, settings.list_targets())) == ["slow/known", "plain/x", "plain/y"]
 
 
 def test_a_price_is_known_or_not(settings):
-    assert str(settings.price(KNOWN).input) == "1.5"
-    assert settings.price(PLAIN) is None
-    assert settings.price(SLOW) is None
+    assert str(settings.price_of(KNOWN).input) == "1.5"
+    assert settings.price_of(PLAIN) is None
+    assert settings.price_of(SLOW) is None

@@ -7,8 +7,8 @@ from textwrap import dedent
 import pytest
 import yaml
 
-from llmfail.settings.advice.show import as_yaml, effective
-from llmfail.settings.reading.find import packaged
+from llmfail.settings.advice.show import collect_effective_values, format_yaml
+from llmfail.settings.reading.find import packaged_config_path
 from llmfail.settings.reading.load import examine
 
 TEXT = """\
@@ -31,12 +31,12 @@ def examination(home):
 
 
 def test_no_secret_is_shown(examination):
-    assert "hunter2" not in as_yaml(examination)
-    assert "hunter2" not in str(effective(examination))
+    assert "hunter2" not in format_yaml(examination)
+    assert "hunter2" not in str(collect_effective_values(examination))
 
 
 def test_keys_are_masked_and_texts_that_use_the_environment_are_as_written(examination):
-    shown = effective(examination)
+    shown = collect_effective_values(examination)
     assert shown["providers"]["p"]["api_key"] == "****"
     assert shown["providers"]["q"]["base_url"] == "http://h/v1"
     assert shown["store"] == "redis://****@localhost/0"
@@ -44,7 +44,7 @@ def test_keys_are_masked_and_texts_that_use_the_environment_are_as_written(exami
 
 
 def test_defaults_and_overrides_are_filled_in(examination):
-    shown = effective(examination)
+    shown = collect_effective_values(examination)
     assert shown["features"]["x"]["timeout"] == 7
     assert shown["features"]["x"]["retries"] == 1
     assert shown["breaker"]["window"] == 9
@@ -53,13 +53,13 @@ def test_defaults_and_overrides_are_filled_in(examination):
 
 
 def test_the_yaml_says_the_same_as_the_json(examination):
-    assert yaml.safe_load(as_yaml(examination)) == effective(examination)
+    assert yaml.safe_load(format_yaml(examination)) == collect_effective_values(examination)
 
 
 def test_the_yaml_of_the_example_says_the_same_and_is_a_configuration_again(home):
-    examination = examine(packaged(), {}, home)
-    text = as_yaml(examination)
-    assert yaml.safe_load(text) == effective(examination)
+    examination = examine(packaged_config_path(), {}, home)
+    text = format_yaml(examination)
+    assert yaml.safe_load(text) == collect_effective_values(examination)
     again = home / "again.yaml"
     again.write_text(text)
     assert examine(again, {}, home).problems == ()
@@ -75,5 +75,5 @@ WHERE = {
 
 @pytest.mark.parametrize(("value", "origin"), WHERE.items())
 def test_each_line_says_where_its_value_is_from(examination, value, origin):
-    line = next(line for line in as_yaml(examination).splitlines() if line.strip().startswith(value))
+    line = next(line for line in format_yaml(examination).splitlines() if line.strip().startswith(value))
     assert line.endswith(f"# {origin}")

@@ -10,12 +10,12 @@ import pytest
 
 from llmfail.core.errors import UsageError
 from llmfail.settings import load
-from llmfail.settings.reading.find import Origin, Source
+from llmfail.settings.reading.find import ConfigSource, Origin
 from llmfail.settings.reading.load import examine
 from llmfail.settings.trust.trust import accept
-from llmfail.settings.trust.trust_rules import OWNERS
+from llmfail.settings.trust.trust_rules import OWNER_HOSTS
 
-KEYS = dict.fromkeys(OWNERS, "hunter2") | {"SECRET": "hunter2", "GOOGLE_CLOUD_PROJECT": "hunter2"}
+KEYS = dict.fromkeys(OWNER_HOSTS, "hunter2") | {"SECRET": "hunter2", "GOOGLE_CLOUD_PROJECT": "hunter2"}
 
 
 def provider(entry: str) -> str:
@@ -82,7 +82,7 @@ ACCEPTED = {
     "keys that stay with their owners": "providers:\n"
     + "".join(
         f"  {name.lower()}: {{api: openai, base_url: 'https://{host}/v1', api_key: '${{{name}}}'}}\n"
-        for name, host in OWNERS.items()
+        for name, host in OWNER_HOSTS.items()
     ),
     "defaults of the vendors": "providers: {a: {api: anthropic, api_key: '${ANTHROPIC_API_KEY}'}, "
     "o: {api: openai, api_key: '${OPENAI_API_KEY:-}'}, g: {api: gemini, api_key: '${GEMINI_API_KEY}'}}",
@@ -195,7 +195,7 @@ WHY = {
 @pytest.mark.parametrize(("text", "said"), WHY.values(), ids=WHY)
 def test_the_refusal_says_which_port_and_what_is_wrong_with_it(home, text, said):
     (home / "llmfail.yaml").write_text(text)
-    found = [message for _, message in examine(None, KEYS, home).objections]
+    found = [message for _, message in examine(None, KEYS, home).trust_findings]
     assert any(said in message for message in found), found
 
 
@@ -206,11 +206,11 @@ def test_trust_holds_until_the_file_changes(found, home, state):
     path = home / "llmfail.yaml"
     path.write_text(COMMAND)
     accept(path, COMMAND, state)
-    assert found(COMMAND).feature("x").degrade
-    assert found(COMMAND).feature("x").degrade, "on the short way too"
+    assert found(COMMAND).find_feature("x").degrade
+    assert found(COMMAND).find_feature("x").degrade, "on the short way too"
     with pytest.raises(UsageError, match="config trust"):
         found(COMMAND + "#")
-    assert found(COMMAND).feature("x").degrade, "and again, when it is what it was"
+    assert found(COMMAND).find_feature("x").degrade, "and again, when it is what it was"
 
 
 def test_trust_is_for_one_path(found, home, state, tmp_path):
@@ -227,7 +227,7 @@ def test_trust_does_not_follow_a_link_to_where_its_commands_are_others(home, sta
     real.write_text(COMMAND)
     (home / "llmfail.yaml").symlink_to(real)
     accept(real, COMMAND, state)
-    assert load(None, {}, real.parent, state).feature("x").degrade
+    assert load(None, {}, real.parent, state).find_feature("x").degrade
     with pytest.raises(UsageError, match="would run a command"):
         load(None, {}, home, state)
 
@@ -262,7 +262,7 @@ def test_where_no_state_can_be_kept_nothing_is_trusted_and_the_rest_works(home):
     nowhere = home / ("n" * 300)
     with pytest.raises(UsageError, match="config trust"):
         load(None, {}, home, nowhere)
-    assert load(home / "llmfail.yaml", {}, home, nowhere).feature("x").degrade
+    assert load(home / "llmfail.yaml", {}, home, nowhere).find_feature("x").degrade
 
 
 OBSTACLES = {
@@ -322,9 +322,9 @@ def test_a_file_that_was_remembered_when_it_was_named_needs_trust_when_it_is_fou
 
 
 def test_a_file_of_the_user_or_of_the_package_needs_no_trust(home, state):
-    from llmfail.settings.trust.trust_rules import objections
+    from llmfail.settings.trust.trust_rules import check_trust_rules
 
     tree = {"features": {"x": {"degrade": [{"command": ["id"]}]}}}
     for origin in Origin:
-        found = objections(Source(path=Path("x"), origin=origin), tree, ())
+        found = check_trust_rules(ConfigSource(path=Path("x"), origin=origin), tree, ())
         assert bool(found) == (origin is Origin.DIRECTORY)

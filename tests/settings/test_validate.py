@@ -9,12 +9,12 @@ import pytest
 from llmfail.core.model import Secret, Target
 from llmfail.settings.schema.types import (
     Cached,
-    Command,
-    Credential,
+    CommandStep,
+    CredentialSource,
     Fallback,
     Queue,
-    Rules,
-    Simplify,
+    RulesStep,
+    ShortenStep,
 )
 
 DURATIONS = {"30": 30, "1.5": 1.5, "30s": 30, "10m": 600, "2h": 7200, "7d": 604800, "0.5h": 1800, "1e2": 100}
@@ -59,7 +59,7 @@ def test_text_that_old_yaml_takes_for_something_else_stays_text(settings_of, tex
 def test_a_name_may_look_like_a_number_or_a_boolean(settings_of):
     settings = settings_of("features: {1: {aliases: [yes]}, on: {}, null: {}}")
     assert list(settings.features) == ["1", "on", "null"]
-    assert settings.feature("yes").name == "1"
+    assert settings.find_feature("yes").name == "1"
 
 
 def test_a_section_with_every_line_commented_out_is_empty(settings_of):
@@ -67,7 +67,7 @@ def test_a_section_with_every_line_commented_out_is_empty(settings_of):
     assert settings.providers == {}
     assert settings.budgets == ()
     assert settings.cache.enabled
-    assert settings.feature("vpr").chain == ()
+    assert settings.find_feature("vpr").chain == ()
 
 
 def test_anchors_and_merge_keys_work_and_what_is_written_out_wins(settings_of):
@@ -97,7 +97,7 @@ def test_fallbacks_are_short_or_long(settings_of):
         features: {x: {primary: a/m, fallbacks: [b/org/m:free, {target: a/n, note: long, weight: 10}]}}
         """
     )
-    assert settings.feature("x").fallbacks == (
+    assert settings.find_feature("x").fallbacks == (
         Fallback(target=Target("b", "org/m:free")),
         Fallback(target=Target("a", "n"), note="long", weight=10.0),
     )
@@ -121,52 +121,57 @@ def test_every_kind_of_degrade_step_is_read_in_its_order(settings_of):
               - queue
         """
     )
-    cached, simplify, template, rules, command, text, queue = settings.feature("x").degrade
+    cached, simplify, template, rules, command, text, queue = settings.find_feature("x").degrade
     assert isinstance(cached, Cached)
-    assert isinstance(simplify, Simplify)
+    assert isinstance(simplify, ShortenStep)
     assert simplify.simplify.prefix == "Briefly.\n"
     assert template.template == "sorry"
-    assert rules == Rules(rules="pii", on_none="clean")
-    assert command == Command(command=("./search.sh", "-q"), timeout=3.0)
+    assert rules == RulesStep(rules="pii", on_none="clean")
+    assert command == CommandStep(command=("./search.sh", "-q"), timeout=3.0)
     assert text.text == '{"flag": true}'
     assert isinstance(queue, Queue)
 
 
 CREDENTIALS = {
-    "{api: openai, api_key: '${K}'}": (Credential.KEY, Secret("k-123"), "K", None),
-    "{api: openai, api_key: ' literal\n '}": (Credential.KEY, Secret("literal"), None, None),
-    "{api: openai, api_key: '${GONE}'}": (Credential.KEY, None, "GONE", "set GONE"),
-    "{api: openai, api_key: '${BLANK}'}": (Credential.KEY, None, "BLANK", "set BLANK"),
-    "{api: openai, api_key: '${GONE:-x}'}": (Credential.KEY, Secret("x"), "GONE", None),
-    "{api: openai}": (Credential.KEY, None, None, "set api_key of provider p"),
-    "{api: openai, api_key: none}": (Credential.NONE, None, None, None),
-    "{api: vertex, project: me}": (Credential.GOOGLE, None, None, None),
-    "{api: vertex}": (Credential.GOOGLE, None, None, "set project of provider p (GOOGLE_CLOUD_PROJECT)"),
-    "{api: vertex, project: '${GONE:-}'}": (
-        Credential.GOOGLE,
+    "{api: openai, api_key: '${K}'}": (CredentialSource.KEY, Secret("k-123"), "K", None),
+    "{api: openai, api_key: ' literal\n '}": (CredentialSource.KEY, Secret("literal"), None, None),
+    "{api: openai, api_key: '${GONE}'}": (CredentialSource.KEY, None, "GONE", "set GONE"),
+    "{api: openai, api_key: '${BLANK}'}": (CredentialSource.KEY, None, "BLANK", "set BLANK"),
+    "{api: openai, api_key: '${GONE:-x}'}": (CredentialSource.KEY, Secret("x"), "GONE", None),
+    "{api: openai}": (CredentialSource.KEY, None, None, "set api_key of provider p"),
+    "{api: openai, api_key: none}": (CredentialSource.NONE, None, None, None),
+    "{api: vertex, project: me}": (CredentialSource.GOOGLE, None, None, None),
+    "{api: vertex}": (
+        CredentialSource.GOOGLE,
         None,
         None,
         "set project of provider p (GOOGLE_CLOUD_PROJECT)",
     ),
-    "{api: vertex, token: '${K}', project: me}": (Credential.KEY, None, "K", None),
-    "{api: vertex, token: '${GONE}', project: me}": (Credential.KEY, None, "GONE", "set GONE"),
+    "{api: vertex, project: '${GONE:-}'}": (
+        CredentialSource.GOOGLE,
+        None,
+        None,
+        "set project of provider p (GOOGLE_CLOUD_PROJECT)",
+    ),
+    "{api: vertex, token: '${K}', project: me}": (CredentialSource.KEY, None, "K", None),
+    "{api: vertex, token: '${GONE}', project: me}": (CredentialSource.KEY, None, "GONE", "set GONE"),
 }
 
 
 @pytest.mark.parametrize(("entry", "expected"), CREDENTIALS.items(), ids=CREDENTIALS)
 def test_a_provider_knows_its_key_and_what_it_lacks(settings_of, entry, expected):
     provider = settings_of(f"providers: {{p: {entry}}}", K=" k-123\n", BLANK="  ").providers["p"]
-    found = (provider.credential, provider.api_key, provider.key_variable, provider.missing_key)
+    found = (provider.credential, provider.api_key, provider.key_variable, provider.missing_credential_hint)
     assert found == expected
-    assert provider.needs_key == (provider.credential is Credential.KEY)
+    assert provider.needs_key == (provider.credential is CredentialSource.KEY)
 
 
 def test_a_token_is_a_key_of_vertex(settings_of):
     text = "providers: {p: {api: vertex, project: me, token: '${T}'}}"
     provider = settings_of(text, T="ya29.x").providers["p"]
     assert provider.token == Secret("ya29.x")
-    assert provider.missing_key is None
-    assert settings_of(text).providers["p"].missing_key == "set T"
+    assert provider.missing_credential_hint is None
+    assert settings_of(text).providers["p"].missing_credential_hint == "set T"
 
 
 def test_base_urls_have_defaults_and_lose_their_last_slash(settings_of):

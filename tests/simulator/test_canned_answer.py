@@ -4,9 +4,9 @@ import json
 
 import jsonschema
 import pytest
-import servers
+import simulator_calls
 
-from llmfail.simulator.canned_answer import sample
+from llmfail.simulator.canned_answer import build_sample
 
 SCHEMAS = [
     {"type": "object", "properties": {"name": {"type": "string"}, "age": {"type": "integer", "minimum": 18}}},
@@ -31,19 +31,19 @@ SCHEMAS = [
 
 @pytest.mark.parametrize("schema", SCHEMAS)
 def test_a_sample_fits_its_schema(schema):
-    jsonschema.validate(sample(schema, schema), schema)
+    jsonschema.validate(build_sample(schema, schema), schema)
 
 
 def test_a_schema_that_contains_itself_has_an_end():
     node = {"type": "object", "required": ["next"], "properties": {"next": {"$ref": "#"}}}
-    assert sample(node, node)["next"]["next"]
+    assert build_sample(node, node)["next"]["next"]
 
 
 @pytest.mark.parametrize(
     "broken", ["nonsense", None, {"$ref": "elsewhere#/x"}, {"$ref": "#/no/such"}, {"type": 7}]
 )
 def test_a_schema_that_is_none_does_no_harm(broken):
-    json.dumps(sample(broken, {}))
+    json.dumps(build_sample(broken, {}))
 
 
 SCHEMA = {"type": "object", "required": ["verdict"], "properties": {"verdict": {"enum": ["allow"]}}}
@@ -55,10 +55,10 @@ WANTED = {
 }
 
 
-@pytest.mark.parametrize("provider", servers.PROVIDERS)
+@pytest.mark.parametrize("provider", simulator_calls.PROVIDERS)
 def test_a_schema_is_honoured_in_every_format(simulator, provider):
-    path, document = servers.question(provider)
-    heard = servers.post(simulator.base_url(provider), path, document | WANTED[provider])
+    path, document = simulator_calls.build_request(provider)
+    heard = simulator_calls.post(simulator.base_url(provider), path, document | WANTED[provider])
     assert b'{\\"verdict\\": \\"allow\\"}' in heard.body
 
 
@@ -70,18 +70,18 @@ def test_a_schema_is_honoured_in_every_format(simulator, provider):
     ],
 )
 def test_any_json_is_an_empty_object(simulator, provider, wanted):
-    path, document = servers.question(provider)
-    assert b'"{}"' in servers.post(simulator.base_url(provider), path, document | wanted).body
+    path, document = simulator_calls.build_request(provider)
+    assert b'"{}"' in simulator_calls.post(simulator.base_url(provider), path, document | wanted).body
 
 
 def test_a_long_prompt_is_echoed_only_in_part(simulator):
-    heard = servers.ask(simulator, "openai", "word\n" * 100)
+    heard = simulator_calls.ask(simulator, "openai", "word\n" * 100)
     text = heard.document["choices"][0]["message"]["content"]
     assert text.endswith(f"You said: {'word ' * 12}…")
 
 
 def test_no_prompt_is_not_echoed(simulator):
-    heard = servers.ask(simulator, "openai", "")
+    heard = simulator_calls.ask(simulator, "openai", "")
     assert (
         heard.document["choices"][0]["message"]["content"] == "Hello from openai/gpt-6.1-terra (simulated)."
     )

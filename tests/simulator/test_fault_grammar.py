@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmfail.core.errors import UsageError
-from llmfail.simulator import Fault, FaultKind, Faults, check_names, parse
+from llmfail.simulator import Fault, FaultKind, Faults, check_names, parse_faults
 from llmfail.simulator.faults import HEALTHY
 
 WRITTEN = {
@@ -36,20 +36,20 @@ WRITTEN = {
 
 @pytest.mark.parametrize(("text", "fault"), WRITTEN.items())
 def test_a_fault_is_read_and_written_back_the_same(text, fault):
-    assert parse(f"openai={text}") == Faults({"openai": fault})
-    assert str(parse(f"openai={text}")) == f"openai={text}"
+    assert parse_faults(f"openai={text}") == Faults({"openai": fault})
+    assert str(parse_faults(f"openai={text}")) == f"openai={text}"
 
 
 @pytest.mark.parametrize("text", ["none", " none "])
 def test_none_alone_is_a_healthy_day(text):
-    assert parse(text) == Faults()
+    assert parse_faults(text) == Faults()
     assert str(Faults()) == "none"
 
 
 def test_names_are_providers_targets_or_all_and_spaces_do_not_matter():
-    faults = parse("groq/openai/gpt-oss-20b=503, ollama/llama3.2:1b = hangx2 ,all=slow:5")
-    assert set(faults.rules) == {"groq/openai/gpt-oss-20b", "ollama/llama3.2:1b", "all"}
-    assert faults.rules["ollama/llama3.2:1b"] == Fault(FaultKind.HANG, times=2)
+    faults = parse_faults("groq/openai/gpt-oss-20b=503, ollama/llama3.2:1b = hangx2 ,all=slow:5")
+    assert set(faults.by_name) == {"groq/openai/gpt-oss-20b", "ollama/llama3.2:1b", "all"}
+    assert faults.by_name["ollama/llama3.2:1b"] == Fault(FaultKind.HANG, times=2)
 
 
 @pytest.mark.parametrize(
@@ -57,14 +57,14 @@ def test_names_are_providers_targets_or_all_and_spaces_do_not_matter():
     [("gpt-6.1-terra", FaultKind.HANG), ("gpt-6-luna", FaultKind.CUT), ("", FaultKind.CUT)],
 )
 def test_a_target_decides_over_its_provider_and_a_provider_over_all(model, expected):
-    faults = parse("all=empty,openai=cut,openai/gpt-6.1-terra=hang")
-    assert faults.rule("openai", model)[1].kind is expected
-    assert faults.rule("anthropic", model)[1].kind is FaultKind.EMPTY
+    faults = parse_faults("all=empty,openai=cut,openai/gpt-6.1-terra=hang")
+    assert faults.find_fault("openai", model)[1].kind is expected
+    assert faults.find_fault("anthropic", model)[1].kind is FaultKind.EMPTY
 
 
 def test_one_provider_can_be_left_out_of_all():
-    faults = parse("all=503,openai=none")
-    assert faults.rule("openai", "gpt-6.1-terra")[1] == HEALTHY
+    faults = parse_faults("all=503,openai=none")
+    assert faults.find_fault("openai", "gpt-6.1-terra")[1] == HEALTHY
 
 
 MALFORMED = [
@@ -108,7 +108,7 @@ MALFORMED = [
 @pytest.mark.parametrize("text", MALFORMED)
 def test_what_cannot_be_read_is_named_with_the_grammar(text):
     with pytest.raises(UsageError, match="cannot read") as caught:
-        parse(text)
+        parse_faults(text)
     message = str(caught.value)
     assert "NAME=FAULT" in message
     assert "slow:MS" in message
@@ -118,12 +118,12 @@ def test_what_cannot_be_read_is_named_with_the_grammar(text):
 
 def test_the_part_that_is_wrong_is_named_and_the_nearest_word_suggested():
     with pytest.raises(UsageError, match=r"'openai=hnag' \(did you mean hang\?\)"):
-        parse("anthropic=503,openai=hnag")
+        parse_faults("anthropic=503,openai=hnag")
 
 
 def test_a_name_has_one_fault():
     with pytest.raises(UsageError, match="openai is named twice"):
-        parse("openai=503,openai=hang")
+        parse_faults("openai=503,openai=hang")
 
 
 KNOWN = ("anthropic", "openai", "openai/gpt-6.1-terra")
@@ -131,7 +131,7 @@ KNOWN = ("anthropic", "openai", "openai/gpt-6.1-terra")
 
 @pytest.mark.parametrize("text", ["none", "all=503", "openai=503,openai/gpt-6.1-terra=hang,anthropic=cut"])
 def test_known_names_pass(text):
-    check_names(parse(text), KNOWN)
+    check_names(parse_faults(text), KNOWN)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_known_names_pass(text):
 )
 def test_an_unknown_name_is_refused_with_the_nearest_one(text, said):
     with pytest.raises(UsageError, match=said):
-        check_names(parse(text), KNOWN)
+        check_names(parse_faults(text), KNOWN)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_an_unknown_name_is_refused_with_the_nearest_one(text, said):
     ],
 )
 def test_nobody_has_to_listen_only_where_every_call_is_refused_for_ever(text, refuses):
-    assert parse(text).refuses("openai") is refuses
+    assert parse_faults(text).is_refusing_connections("openai") is refuses
 
 
 faults = st.builds(
@@ -179,10 +179,10 @@ names = st.text("abcxyz0123456789-./:", min_size=1)
 @given(st.dictionaries(names, faults, min_size=1))
 def test_whatever_can_be_written_is_read_and_written_back_the_same(rules):
     text = ",".join(f"{name}={fault}" for name, fault in rules.items())
-    assert str(parse(text)) == text
+    assert str(parse_faults(text)) == text
 
 
 @given(st.text())
 def test_any_text_is_either_read_or_refused(text):
     with contextlib.suppress(UsageError):
-        assert parse(str(parse(text))) == parse(text)
+        assert parse_faults(str(parse_faults(text))) == parse_faults(text)

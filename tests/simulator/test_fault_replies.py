@@ -4,12 +4,12 @@ import http.client
 import json
 
 import pytest
-import servers
+import simulator_calls
 
 from llmfail.core.model import Reply
-from llmfail.simulator import parse
+from llmfail.simulator import parse_faults
 
-CLAUDE_PATH = f"{servers.VERTEX}/anthropic/models/claude-haiku-4-5@20251001:rawPredict"
+CLAUDE_PATH = f"{simulator_calls.VERTEX}/anthropic/models/claude-haiku-4-5@20251001:rawPredict"
 CLAUDE_BODY = {"anthropic_version": "vertex-2023-10-16", "max_tokens": 9, "messages": []}
 
 
@@ -38,41 +38,41 @@ HEALTHY = {
 }
 
 
-@pytest.mark.parametrize("provider", servers.PROVIDERS)
+@pytest.mark.parametrize("provider", simulator_calls.PROVIDERS)
 def test_a_healthy_provider_says_who_it_is_in_its_own_format(simulator, provider):
     model, ended, _ = HEALTHY[provider]
-    heard = servers.ask(simulator, provider, "Say hello")
+    heard = simulator_calls.ask(simulator, provider, "Say hello")
     assert heard.status == 200
     text = f"Hello from {provider}/{model} (simulated). You said: Say hello"
     assert said_by(provider, heard.document) == (text, ended, 3, -(-len(text) // 4))
 
 
-@pytest.mark.parametrize("provider", servers.PROVIDERS)
+@pytest.mark.parametrize("provider", simulator_calls.PROVIDERS)
 def test_an_answer_is_cut_at_the_requests_own_limit(simulator, provider):
-    heard = servers.ask(simulator, provider, max_tokens=2)
+    heard = simulator_calls.ask(simulator, provider, max_tokens=2)
     text, ended, _, written = said_by(provider, heard.document)
     assert (text, ended, written) == ("Hello fr", HEALTHY[provider][2], 2)
 
 
-@pytest.mark.parametrize("provider", servers.PROVIDERS)
+@pytest.mark.parametrize("provider", simulator_calls.PROVIDERS)
 def test_the_answer_is_configurable_as_text_or_as_a_whole_reply(simulator, provider):
     simulator.set_answer(lambda seen: f"{seen.number}: {seen.prompt[::-1]} ☃")
-    assert said_by(provider, servers.ask(simulator, provider, "abc").document)[0] == "1: cba ☃"
+    assert said_by(provider, simulator_calls.ask(simulator, provider, "abc").document)[0] == "1: cba ☃"
     simulator.set_answer(lambda _: Reply(200, {"x-mine": "yes"}, b"{}"))
-    heard = servers.ask(simulator, provider)
+    heard = simulator_calls.ask(simulator, provider)
     assert (heard.body, heard.headers["x-mine"]) == (b"{}", "yes")
 
 
 def test_ids_and_limits_are_in_the_headers_where_the_vendor_sends_them(simulator):
-    assert servers.ask(simulator, "anthropic").headers["request-id"].startswith("req_")
-    assert "anthropic-ratelimit-tokens-remaining" in servers.ask(simulator, "anthropic").headers
-    openai = servers.ask(simulator, "openai").headers
+    assert simulator_calls.ask(simulator, "anthropic").headers["request-id"].startswith("req_")
+    assert "anthropic-ratelimit-tokens-remaining" in simulator_calls.ask(simulator, "anthropic").headers
+    openai = simulator_calls.ask(simulator, "openai").headers
     assert openai["x-request-id"].startswith("req_")
     assert openai["x-ratelimit-reset-requests"] == "120ms"
 
 
 def test_claude_on_vertex_is_asked_and_answers_in_anthropics_format(simulator):
-    heard = servers.post(simulator.base_url("vertex"), CLAUDE_PATH, CLAUDE_BODY)
+    heard = simulator_calls.post(simulator.base_url("vertex"), CLAUDE_PATH, CLAUDE_BODY)
     assert heard.document["type"] == "message"
     assert simulator.requests[0].target == "vertex/claude-haiku-4-5@20251001"
 
@@ -82,8 +82,8 @@ def test_claude_on_vertex_is_asked_and_answers_in_anthropics_format(simulator):
     [("529", 529, "anthropic"), ("429", 429, "anthropic"), ("auth", 401, "google"), ("404", 404, "google")],
 )
 def test_claude_on_vertex_fails_in_the_format_of_whoever_says_no(simulator, fault, status, kind):
-    simulator.set_faults(parse(f"vertex={fault}"))
-    heard = servers.post(simulator.base_url("vertex"), CLAUDE_PATH, CLAUDE_BODY)
+    simulator.set_faults(parse_faults(f"vertex={fault}"))
+    heard = simulator_calls.post(simulator.base_url("vertex"), CLAUDE_PATH, CLAUDE_BODY)
     assert heard.status == status
     assert ("status" in heard.document["error"]) is (kind == "google")
 
@@ -140,8 +140,8 @@ FAULTS = [
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 @pytest.mark.parametrize(("provider", "fault", "code"), FAULTS)
 def test_a_fault_comes_as_the_vendors_own_error(simulator, provider, fault, code, stream):
-    simulator.set_faults(parse(f"{provider}={fault}"))
-    heard = servers.ask(simulator, provider, stream=stream)
+    simulator.set_faults(parse_faults(f"{provider}={fault}"))
+    heard = simulator_calls.ask(simulator, provider, stream=stream)
     assert code_of(provider, heard) == code
     assert heard.document["error"]["message"]
 
@@ -161,17 +161,17 @@ def test_a_fault_comes_as_the_vendors_own_error(simulator, provider, fault, code
     ],
 )
 def test_vendors_with_openais_format_keep_their_own_words(simulator, provider, fault, status, part):
-    simulator.set_faults(parse(f"{provider}={fault}"))
-    heard = servers.ask(simulator, provider)
+    simulator.set_faults(parse_faults(f"{provider}={fault}"))
+    heard = simulator_calls.ask(simulator, provider)
     assert heard.status == status
     assert part in heard.body.decode()
 
 
-@pytest.mark.parametrize("provider", servers.PROVIDERS)
+@pytest.mark.parametrize("provider", simulator_calls.PROVIDERS)
 @pytest.mark.parametrize("status", [502, 521])
 def test_a_bad_gateway_is_a_page_for_browsers(simulator, provider, status):
-    simulator.set_faults(parse(f"all={status}"))
-    heard = servers.ask(simulator, provider)
+    simulator.set_faults(parse_faults(f"all={status}"))
+    heard = simulator_calls.ask(simulator, provider)
     assert heard.status == status
     assert heard.headers["content-type"].startswith("text/html")
     assert heard.body.startswith(b"<!DOCTYPE html>")
@@ -182,8 +182,8 @@ def test_a_bad_gateway_is_a_page_for_browsers(simulator, provider, status):
     ("fault", "header"), [("429:30", "30"), ("503:0.5", "0.5"), ("502:7", "7"), ("429", None)]
 )
 def test_retry_after_is_a_header_only_where_the_fault_names_one(simulator, provider, fault, header):
-    simulator.set_faults(parse(f"all={fault}"))
-    heard = servers.ask(simulator, provider)
+    simulator.set_faults(parse_faults(f"all={fault}"))
+    heard = simulator_calls.ask(simulator, provider)
     assert heard.headers.get("retry-after") == header
     assert not [name for name in heard.headers if "ratelimit" in name]
 
@@ -191,8 +191,8 @@ def test_retry_after_is_a_header_only_where_the_fault_names_one(simulator, provi
 @pytest.mark.parametrize("provider", ["google", "vertex"])
 def test_google_names_the_wait_in_the_body(simulator, provider):
     def waits(fault):
-        simulator.set_faults(parse(f"all={fault}"))
-        heard = servers.ask(simulator, provider)
+        simulator.set_faults(parse_faults(f"all={fault}"))
+        heard = simulator_calls.ask(simulator, provider)
         assert "retry-after" not in heard.headers
         return [d["retryDelay"] for d in heard.document["error"].get("details", []) if "retryDelay" in d]
 
@@ -203,54 +203,54 @@ def test_google_names_the_wait_in_the_body(simulator, provider):
 
 @pytest.mark.parametrize(("fault", "period"), [("429", "PerMinute"), ("quota", "PerDay")])
 def test_gemini_tells_a_minutes_limit_from_a_days(simulator, fault, period):
-    simulator.set_faults(parse(f"google={fault}"))
-    (detail, *_) = servers.ask(simulator, "google").document["error"]["details"]
+    simulator.set_faults(parse_faults(f"google={fault}"))
+    (detail, *_) = simulator_calls.ask(simulator, "google").document["error"]["details"]
     assert period in detail["violations"][0]["quotaId"]
 
 
 def test_anthropics_spend_limit_names_the_day_it_ends(simulator):
-    simulator.set_faults(parse("anthropic=quota"))
-    message = servers.ask(simulator, "anthropic").document["error"]["message"]
+    simulator.set_faults(parse_faults("anthropic=quota"))
+    message = simulator_calls.ask(simulator, "anthropic").document["error"]["message"]
     assert "-01 at 00:00 UTC" in message
 
 
-@pytest.mark.parametrize("provider", servers.PROVIDERS)
+@pytest.mark.parametrize("provider", simulator_calls.PROVIDERS)
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 class TestBrokenTransport:
     def test_cut_promises_more_than_it_sends(self, simulator, provider, stream):
-        simulator.set_faults(parse("all=cut"))
+        simulator.set_faults(parse_faults("all=cut"))
         with pytest.raises(http.client.IncompleteRead) as caught:
-            servers.ask(simulator, provider, stream=stream)
+            simulator_calls.ask(simulator, provider, stream=stream)
         assert caught.value.partial
         assert b"DONE" not in caught.value.partial
 
     def test_garbage_is_no_json(self, simulator, provider, stream):
-        simulator.set_faults(parse("all=garbage"))
-        heard = servers.ask(simulator, provider, stream=stream)
+        simulator.set_faults(parse_faults("all=garbage"))
+        heard = simulator_calls.ask(simulator, provider, stream=stream)
         assert heard.status == 200
         with pytest.raises(UnicodeDecodeError):
             json.loads(heard.body)
 
     def test_empty_is_a_200_without_a_body(self, simulator, provider, stream):
-        simulator.set_faults(parse("all=empty"))
-        heard = servers.ask(simulator, provider, stream=stream)
+        simulator.set_faults(parse_faults("all=empty"))
+        heard = simulator_calls.ask(simulator, provider, stream=stream)
         assert (heard.status, heard.body) == (200, b"")
 
     def test_refuse_is_a_refused_connection(self, simulator, provider, stream):
-        simulator.set_faults(parse("all=refuse"))
+        simulator.set_faults(parse_faults("all=refuse"))
         with pytest.raises(ConnectionRefusedError):
-            servers.ask(simulator, provider, stream=stream)
-        assert simulator.connections() == simulator.count() == 0
+            simulator_calls.ask(simulator, provider, stream=stream)
+        assert simulator.count_connections() == simulator.count() == 0
 
     def test_refuse_of_the_first_calls_only_resets_them_by_count(self, simulator, provider, stream):
-        simulator.set_faults(parse("all=refusex1"))
+        simulator.set_faults(parse_faults("all=refusex1"))
         with pytest.raises(ConnectionResetError, match="reset by peer"):
-            servers.ask(simulator, provider, stream=stream)
-        assert servers.ask(simulator, provider, stream=stream).status == 200
+            simulator_calls.ask(simulator, provider, stream=stream)
+        assert simulator_calls.ask(simulator, provider, stream=stream).status == 200
 
     def test_slow_still_answers(self, simulator, provider, stream):
-        simulator.set_faults(parse("all=slow:1"))
-        assert servers.ask(simulator, provider, stream=stream).status == 200
+        simulator.set_faults(parse_faults("all=slow:1"))
+        assert simulator_calls.ask(simulator, provider, stream=stream).status == 200
 
 
 def events(heard):
@@ -269,7 +269,7 @@ SAID = "One two  three\nfour "
 
 def test_anthropic_streams_named_events_to_message_stop(simulator):
     simulator.set_answer(lambda _: SAID)
-    heard = servers.ask(simulator, "anthropic", stream=True)
+    heard = simulator_calls.ask(simulator, "anthropic", stream=True)
     told = [json.loads(data) for data in events(heard)]
     assert heard.body.count(b"event: ") == len(told)
     assert [told[0]["type"], told[-2]["type"], told[-1]["type"]] == [
@@ -285,9 +285,9 @@ def test_anthropic_streams_named_events_to_message_stop(simulator):
 @pytest.mark.parametrize("with_usage", [True, False])
 def test_openai_streams_chunks_to_done_and_usage_when_asked(simulator, with_usage):
     simulator.set_answer(lambda _: SAID)
-    path, document = servers.question("openai", stream=True)
+    path, document = simulator_calls.build_request("openai", stream=True)
     document["stream_options"] = {"include_usage": with_usage}
-    *told, end = events(servers.post(simulator.base_url("openai"), path, document))
+    *told, end = events(simulator_calls.post(simulator.base_url("openai"), path, document))
     chunks = [json.loads(data) for data in told]
     assert end == "[DONE]"
     choices = [choice for chunk in chunks for choice in chunk["choices"]]
@@ -299,10 +299,10 @@ def test_openai_streams_chunks_to_done_and_usage_when_asked(simulator, with_usag
 @pytest.mark.parametrize("provider", ["google", "vertex"])
 def test_google_streams_events_or_one_array_and_ends_with_a_finish_reason(simulator, provider):
     simulator.set_answer(lambda _: SAID)
-    path, document = servers.question(provider, stream=True)
+    path, document = simulator_calls.build_request(provider, stream=True)
     base_url = simulator.base_url(provider)
-    told = [json.loads(data) for data in events(servers.post(base_url, path, document))]
-    array = servers.post(base_url, path.removesuffix("?alt=sse"), document).document
+    told = [json.loads(data) for data in events(simulator_calls.post(base_url, path, document))]
+    array = simulator_calls.post(base_url, path.removesuffix("?alt=sse"), document).document
     for parts in (told, array):
         candidates = [part["candidates"][0] for part in parts]
         assert "".join(one["content"]["parts"][0]["text"] for one in candidates) == SAID
@@ -310,9 +310,9 @@ def test_google_streams_events_or_one_array_and_ends_with_a_finish_reason(simula
 
 
 def test_an_error_of_a_stream_that_is_an_array_comes_in_an_array(simulator):
-    simulator.set_faults(parse("google=503"))
-    path, document = servers.question("google", stream=True)
-    heard = servers.post(simulator.base_url("google"), path.removesuffix("?alt=sse"), document)
+    simulator.set_faults(parse_faults("google=503"))
+    path, document = simulator_calls.build_request("google", stream=True)
+    heard = simulator_calls.post(simulator.base_url("google"), path.removesuffix("?alt=sse"), document)
     assert heard.document[0]["error"]["status"] == "UNAVAILABLE"
 
 
@@ -338,7 +338,7 @@ EMBEDDINGS = [
     ),
     (
         "vertex",
-        f"{servers.VERTEX}/google/models/gemini-embedding-001:predict",
+        f"{simulator_calls.VERTEX}/google/models/gemini-embedding-001:predict",
         {"instances": [{"content": "a"}, {"content": "b"}], "parameters": {"outputDimensionality": 3}},
         lambda d: [p["embeddings"]["values"] for p in d["predictions"]],
     ),
@@ -349,8 +349,8 @@ EMBEDDINGS = [
 def test_embeddings_are_the_same_for_the_same_text_in_every_format(
     simulator, provider, path, document, vectors
 ):
-    found = vectors(servers.post(simulator.base_url(provider), path, document).document)
-    reference = servers.post(
+    found = vectors(simulator_calls.post(simulator.base_url(provider), path, document).document)
+    reference = simulator_calls.post(
         simulator.base_url("openai"), "/embeddings", {"input": ["a", "b"], "dimensions": 3}
     )
     assert found == [one["embedding"] for one in reference.document["data"]][: len(found)]
@@ -360,26 +360,31 @@ def test_embeddings_are_the_same_for_the_same_text_in_every_format(
 @pytest.mark.parametrize(
     ("provider", "path", "document", "key"),
     [
-        ("anthropic", "/v1/messages/count_tokens", servers.question("anthropic")[1], "input_tokens"),
+        (
+            "anthropic",
+            "/v1/messages/count_tokens",
+            simulator_calls.build_request("anthropic")[1],
+            "input_tokens",
+        ),
         (
             "google",
             "/v1beta/models/gemini-3.8-flash:countTokens",
-            servers.question("google")[1],
+            simulator_calls.build_request("google")[1],
             "totalTokens",
         ),
     ],
 )
 def test_tokens_are_counted_where_the_vendor_counts_them(simulator, provider, path, document, key):
-    assert servers.post(simulator.base_url(provider), path, document).document == {key: 3}
+    assert simulator_calls.post(simulator.base_url(provider), path, document).document == {key: 3}
 
 
-@pytest.mark.parametrize("provider", servers.PROVIDERS)
+@pytest.mark.parametrize("provider", simulator_calls.PROVIDERS)
 def test_an_unknown_path_is_the_vendors_own_404(simulator, provider):
-    assert code_of(provider, servers.post(simulator.base_url(provider), "/nowhere", {}))[0] == 404
+    assert code_of(provider, simulator_calls.post(simulator.base_url(provider), "/nowhere", {}))[0] == 404
 
 
-@pytest.mark.parametrize("provider", servers.PROVIDERS)
+@pytest.mark.parametrize("provider", simulator_calls.PROVIDERS)
 @pytest.mark.parametrize("document", [[], "text", {}, None])
 def test_a_body_that_is_no_object_is_the_vendors_own_400(simulator, provider, document):
-    path, _ = servers.question(provider)
-    assert code_of(provider, servers.post(simulator.base_url(provider), path, document))[0] == 400
+    path, _ = simulator_calls.build_request(provider)
+    assert code_of(provider, simulator_calls.post(simulator.base_url(provider), path, document))[0] == 400

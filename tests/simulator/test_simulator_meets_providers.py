@@ -11,9 +11,9 @@ from llmfail.core.classification import classify
 from llmfail.core.classification.outcome import Kind
 from llmfail.core.errors import MalformedReply
 from llmfail.core.model import Endpoint, Message, Reply, Request, Secret
-from llmfail.providers import wire_format
+from llmfail.providers import load_wire_format
 from llmfail.providers.stream import Finished, TextDelta
-from llmfail.simulator import parse
+from llmfail.simulator import parse_faults
 
 TARGETS = [
     ("anthropic", "anthropic", "claude-sonnet-5-5"),
@@ -64,7 +64,7 @@ def reply_to(call):
 
 @pytest.mark.parametrize(("provider", "api", "model"), TARGETS)
 def test_a_healthy_answer_is_read_whole(simulator, provider, api, model):
-    wire = wire_format(api)
+    wire = load_wire_format(api)
     reply = reply_to(wire.encode(REQUEST, endpoint(simulator, provider, api, model)))
     completion = wire.decode(payload.parse(reply.body))
     assert completion.text == f"Hello from {provider}/{model} (simulated). You said: Say hello"
@@ -75,10 +75,10 @@ def test_a_healthy_answer_is_read_whole(simulator, provider, api, model):
 
 @pytest.mark.parametrize(("provider", "api", "model"), TARGETS)
 def test_a_streamed_answer_is_read_to_its_end(simulator, provider, api, model):
-    wire = wire_format(api)
+    wire = load_wire_format(api)
     reply = reply_to(wire.encode(REQUEST, endpoint(simulator, provider, api, model), stream=True))
-    stream = wire.events()
-    events = [*stream.feed(reply.body), *stream.end()]
+    stream = wire.make_stream_decoder()
+    events = [*stream.feed(reply.body), *stream.finish()]
     said = "".join(event.text for event in events if isinstance(event, TextDelta))
     assert said == f"Hello from {provider}/{model} (simulated). You said: Say hello"
     assert isinstance(events[-1], Finished)
@@ -88,14 +88,14 @@ def test_a_streamed_answer_is_read_to_its_end(simulator, provider, api, model):
 @pytest.mark.parametrize(("provider", "api", "model"), TARGETS)
 @pytest.mark.parametrize(("fault", "kind"), MEANINGS.items())
 def test_a_fault_is_recognised_for_what_it_is(simulator, provider, api, model, fault, kind):
-    simulator.set_faults(parse(f"{provider}={fault}"))
-    wire = wire_format(api)
+    simulator.set_faults(parse_faults(f"{provider}={fault}"))
+    wire = load_wire_format(api)
     reply = reply_to(wire.encode(REQUEST, endpoint(simulator, provider, api, model)))
     body = payload.parse(reply.body)
-    outcome = classify.of_reply(reply, body, time.time())
+    outcome = classify.classify_reply(reply, body, time.time())
     if outcome is None:
         with pytest.raises(MalformedReply) as caught:
             wire.decode(body)
-        outcome = classify.of_failure(caught.value)
+        outcome = classify.classify_error(caught.value)
     assert outcome.kind is kind
     assert outcome.retry_after == (30 if fault == "429:30" else None)

@@ -6,20 +6,25 @@ import subprocess
 import sys
 
 import pytest
-import servers
+import simulator_calls
 
 COMMAND = [sys.executable, "-m", "llmfail.simulator"]
 
 
 def test_it_says_where_it_is_counts_and_changes_its_faults():
-    with servers.standalone("openai=503x1") as outside:
-        question = servers.question("openai")
-        statuses = [servers.post(outside.base_urls["openai"], *question).status for _ in range(2)]
+    with simulator_calls.start_simulator_process("openai=503x1") as outside:
+        question = simulator_calls.build_request("openai")
+        statuses = [simulator_calls.post(outside.base_urls["openai"], *question).status for _ in range(2)]
         assert statuses == [503, 200]
         outside.set_faults("openai=refuse")
         with pytest.raises(ConnectionRefusedError):
-            servers.post(outside.base_urls["openai"], *question)
-        assert servers.post(f"{outside.url}/anthropic", *servers.question("anthropic")).status == 200
+            simulator_calls.post(outside.base_urls["openai"], *question)
+        assert (
+            simulator_calls.post(
+                f"{outside.url}/anthropic", *simulator_calls.build_request("anthropic")
+            ).status
+            == 200
+        )
         counts = outside.counts()
     assert counts["total"] == 3
     assert counts["providers"] == {"openai": 2, "anthropic": 1}
@@ -29,23 +34,33 @@ def test_it_says_where_it_is_counts_and_changes_its_faults():
 
 
 def test_a_provider_of_your_own_gets_a_port():
-    with servers.standalone("none", "--provider", "groq", "--provider", "mine") as outside:
+    with simulator_calls.start_simulator_process(
+        "none", "--provider", "groq", "--provider", "mine"
+    ) as outside:
         assert set(outside.base_urls) == {"groq", "mine"}
-        assert servers.post(outside.base_urls["mine"], *servers.question("openai")).status == 200
+        assert (
+            simulator_calls.post(outside.base_urls["mine"], *simulator_calls.build_request("openai")).status
+            == 200
+        )
 
 
 def test_malformed_faults_are_refused_over_the_control_channel_and_change_nothing():
-    with servers.standalone("openai=503") as outside:
+    with simulator_calls.start_simulator_process("openai=503") as outside:
         with pytest.raises(AssertionError, match="cannot read"):
             outside.set_faults("openai=hangg")
-        assert servers.post(outside.base_urls["openai"], *servers.question("openai")).status == 503
+        assert (
+            simulator_calls.post(outside.base_urls["openai"], *simulator_calls.build_request("openai")).status
+            == 503
+        )
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_although_a_client_hangs(number):
-    with servers.standalone("openai=hang") as outside:
+    with simulator_calls.start_simulator_process("openai=hang") as outside:
         with pytest.raises(TimeoutError):
-            servers.post(outside.base_urls["openai"], *servers.question("openai"), timeout=0.05)
+            simulator_calls.post(
+                outside.base_urls["openai"], *simulator_calls.build_request("openai"), timeout=0.05
+            )
         outside.process.send_signal(number)
         assert outside.process.wait(10) == 0
 

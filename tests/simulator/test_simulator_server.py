@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-import servers
+import simulator_calls
 
-from llmfail.simulator import Simulator, parse
+from llmfail.simulator import Simulator, parse_faults
 
 
 def connect(simulator, provider="openai"):
@@ -23,7 +23,7 @@ def connect(simulator, provider="openai"):
 def send(simulator, provider="openai"):
     """A question whose answer nobody has read yet."""
     connection = connect(simulator, provider)
-    path, document = servers.question(provider)
+    path, document = simulator_calls.build_request(provider)
     connection.request("POST", urlsplit(simulator.base_url(provider)).path + path, json.dumps(document))
     return connection
 
@@ -43,21 +43,24 @@ def test_base_urls_are_as_the_official_clients_have_them(simulator):
 
 def test_a_provider_speaks_what_it_is_said_to_speak():
     with Simulator(apis={"mine": "gemini"}) as simulator:
-        heard = servers.post(simulator.base_url("mine"), *servers.question("google"))
+        heard = simulator_calls.post(simulator.base_url("mine"), *simulator_calls.build_request("google"))
         assert heard.document["candidates"]
         assert simulator.requests[0].target == "mine/gemini-3.8-flash"
 
 
 def test_its_own_port_serves_every_provider_by_the_first_segment(simulator):
-    heard = servers.post(f"{simulator.url}/anthropic", *servers.question("anthropic"))
+    heard = simulator_calls.post(f"{simulator.url}/anthropic", *simulator_calls.build_request("anthropic"))
     assert heard.status == 200
-    assert servers.post(f"{simulator.url}/openai/v1", *servers.question("openai")).status == 200
+    assert (
+        simulator_calls.post(f"{simulator.url}/openai/v1", *simulator_calls.build_request("openai")).status
+        == 200
+    )
     assert [seen.provider for seen in simulator.requests] == ["anthropic", "openai"]
 
 
 def test_every_request_is_recorded_in_the_order_of_arrival(simulator):
-    servers.ask(simulator, "anthropic", "first")
-    servers.ask(simulator, "groq", "second", model="openai/gpt-oss-20b")
+    simulator_calls.ask(simulator, "anthropic", "first")
+    simulator_calls.ask(simulator, "groq", "second", model="openai/gpt-oss-20b")
     one, two = simulator.requests
     assert (one.number, one.provider, one.prompt) == (1, "anthropic", "first")
     assert (two.number, two.target, two.prompt) == (2, "groq/openai/gpt-oss-20b", "second")
@@ -75,17 +78,17 @@ def test_a_recorded_request_does_not_show_what_it_carried(simulator):
 
 def test_a_connection_is_kept_alive_and_counted_once(simulator):
     url = simulator.base_url("openai")
-    path, document = servers.question("openai")
+    path, document = simulator_calls.build_request("openai")
     with httpx.Client(base_url=url) as client:
         for _ in range(5):
             assert client.post(path, json=document).status_code == 200
     assert simulator.count("openai") == 5
-    assert simulator.connections("openai") == simulator.connections() == 1
+    assert simulator.count_connections("openai") == simulator.count_connections() == 1
 
 
 def test_a_body_that_arrives_in_pieces_is_read_whole(simulator):
-    path, document = servers.question("openai", "long " * 200_000)
-    assert servers.post(simulator.base_url("openai"), path, document).status == 200
+    path, document = simulator_calls.build_request("openai", "long " * 200_000)
+    assert simulator_calls.post(simulator.base_url("openai"), path, document).status == 200
     assert simulator.requests[0].prompt == document["messages"][0]["content"]
 
 
@@ -105,7 +108,7 @@ def test_what_is_not_http_is_refused_and_not_counted(simulator, nonsense):
         raw.sendall(nonsense)
         assert raw.recv(100).startswith(b"HTTP/1.1 400 ")
     assert simulator.count() == 0
-    assert servers.ask(simulator, "openai").status == 200
+    assert simulator_calls.ask(simulator, "openai").status == 200
 
 
 def test_two_requests_in_one_packet_get_two_answers(simulator):
@@ -126,9 +129,9 @@ def test_faults_change_while_it_runs_also_on_an_open_connection(simulator):
     with contextlib.closing(connection):
 
         def status(faults):
-            simulator.set_faults(parse(faults))
-            return servers.post(
-                simulator.base_url("openai"), *servers.question("openai"), connection=connection
+            simulator.set_faults(parse_faults(faults))
+            return simulator_calls.post(
+                simulator.base_url("openai"), *simulator_calls.build_request("openai"), connection=connection
             ).status
 
         assert [status("none"), status("openai=503"), status("all=429:1"), status("none")] == [
@@ -137,43 +140,43 @@ def test_faults_change_while_it_runs_also_on_an_open_connection(simulator):
             429,
             200,
         ]
-    assert simulator.connections() == 1
+    assert simulator.count_connections() == 1
 
 
 def test_a_refusing_provider_refuses_and_lets_in_again_on_the_same_port(simulator):
     base_url = simulator.base_url("openai")
     for _ in range(3):
-        simulator.set_faults(parse("openai=refuse"))
+        simulator.set_faults(parse_faults("openai=refuse"))
         with pytest.raises(ConnectionRefusedError):
-            servers.ask(simulator, "openai")
-        assert servers.ask(simulator, "anthropic").status == 200
-        simulator.set_faults(parse("none"))
-        assert servers.ask(simulator, "openai").status == 200
+            simulator_calls.ask(simulator, "openai")
+        assert simulator_calls.ask(simulator, "anthropic").status == 200
+        simulator.set_faults(parse_faults("none"))
+        assert simulator_calls.ask(simulator, "openai").status == 200
     assert simulator.base_url("openai") == base_url
-    assert simulator.connections("openai") == 3
+    assert simulator.count_connections("openai") == 3
 
 
 def test_a_provider_that_starts_to_refuse_resets_the_connections_it_had(simulator):
     with contextlib.closing(connect(simulator)) as connection:
-        question = (simulator.base_url("openai"), *servers.question("openai"))
-        assert servers.post(*question, connection=connection).status == 200
-        simulator.set_faults(parse("openai=refuse"))
+        question = (simulator.base_url("openai"), *simulator_calls.build_request("openai"))
+        assert simulator_calls.post(*question, connection=connection).status == 200
+        simulator.set_faults(parse_faults("openai=refuse"))
         with pytest.raises(ConnectionResetError, match="reset by peer"):
-            servers.post(*question, connection=connection)
+            simulator_calls.post(*question, connection=connection)
 
 
 def test_one_refused_target_leaves_its_provider_reachable(simulator):
-    simulator.set_faults(parse("openai/gpt-6-luna=refuse"))
-    assert servers.ask(simulator, "openai").status == 200
+    simulator.set_faults(parse_faults("openai/gpt-6-luna=refuse"))
+    assert simulator_calls.ask(simulator, "openai").status == 200
     with pytest.raises(ConnectionResetError, match="reset by peer"):
-        servers.ask(simulator, "openai", model="gpt-6-luna")
+        simulator_calls.ask(simulator, "openai", model="gpt-6-luna")
 
 
 def test_the_first_n_calls_only_then_healthy(simulator):
-    simulator.set_faults(parse("all=503x2,openai/gpt-6-luna=429x1"))
+    simulator.set_faults(parse_faults("all=503x2,openai/gpt-6-luna=429x1"))
 
     def statuses(provider, **options):
-        return [servers.ask(simulator, provider, **options).status for _ in range(3)]
+        return [simulator_calls.ask(simulator, provider, **options).status for _ in range(3)]
 
     assert statuses("openai") == [503, 503, 200]
     assert statuses("anthropic") == [503, 503, 200]
@@ -182,17 +185,17 @@ def test_the_first_n_calls_only_then_healthy(simulator):
 
 def test_new_faults_count_anew(simulator):
     for _ in range(2):
-        simulator.set_faults(parse("openai=503x1"))
-        assert [servers.ask(simulator, "openai").status for _ in range(2)] == [503, 200]
+        simulator.set_faults(parse_faults("openai=503x1"))
+        assert [simulator_calls.ask(simulator, "openai").status for _ in range(2)] == [503, 200]
 
 
 def test_the_first_n_are_exact_and_by_arrival_under_32_threads(simulator):
-    simulator.set_faults(parse("openai=503x7"))
+    simulator.set_faults(parse_faults("openai=503x7"))
     start = threading.Barrier(32)
 
     def five(_):
         start.wait()
-        return [servers.ask(simulator, "openai") for _ in range(5)]
+        return [simulator_calls.ask(simulator, "openai") for _ in range(5)]
 
     with ThreadPoolExecutor(32) as pool:
         heard = [one for batch in pool.map(five, range(32)) for one in batch]
@@ -201,41 +204,43 @@ def test_the_first_n_are_exact_and_by_arrival_under_32_threads(simulator):
     # The number of the request is in its id.
     assert sorted(int(one.headers["x-request-id"][4:], 16) for one in failed) == [1, 2, 3, 4, 5, 6, 7]
     assert [seen.number for seen in simulator.requests] == list(range(1, 161))
-    assert simulator.count("openai") == simulator.connections("openai") == 160
+    assert simulator.count("openai") == simulator.count_connections("openai") == 160
 
 
 def test_64_connections_are_served_at_once(simulator):
-    simulator.set_faults(parse("openai=hang"))
+    simulator.set_faults(parse_faults("openai=hang"))
     hung = [send(simulator) for _ in range(64)]
     assert simulator.wait_for(lambda: simulator.count() == 64)
-    assert simulator.talking() == 64
-    simulator.set_faults(parse("none"))
-    assert servers.ask(simulator, "openai").status == 200
+    assert simulator.count_open_connections() == 64
+    simulator.set_faults(parse_faults("none"))
+    assert simulator_calls.ask(simulator, "openai").status == 200
     for connection in hung:
         connection.close()
-    assert simulator.wait_for(lambda: simulator.talking() == 0)
+    assert simulator.wait_for(lambda: simulator.count_open_connections() == 0)
 
 
 def test_a_hung_client_hears_nothing_until_it_gives_up(simulator):
-    simulator.set_faults(parse("openai=hang"))
+    simulator.set_faults(parse_faults("openai=hang"))
     with pytest.raises(TimeoutError):
-        servers.post(simulator.base_url("openai"), *servers.question("openai"), timeout=0.05)
-    assert simulator.wait_for(lambda: simulator.talking() == 0)
+        simulator_calls.post(
+            simulator.base_url("openai"), *simulator_calls.build_request("openai"), timeout=0.05
+        )
+    assert simulator.wait_for(lambda: simulator.count_open_connections() == 0)
     assert simulator.count("openai") == 1
 
 
 def test_a_slow_answer_ends_with_the_client_that_waits_for_it(simulator):
-    simulator.set_faults(parse("openai=slow:3600000"))
+    simulator.set_faults(parse_faults("openai=slow:3600000"))
     connection = send(simulator)
     assert simulator.wait_for(lambda: simulator.count() == 1)
     connection.close()
-    assert simulator.wait_for(lambda: simulator.talking() == 0)
+    assert simulator.wait_for(lambda: simulator.count_open_connections() == 0)
 
 
 @pytest.mark.parametrize("fault", ["hang", "slow:3600000"])
 def test_closing_frees_every_thread_and_every_client(fault):
     before = set(threading.enumerate())
-    with Simulator(parse(f"all={fault}")) as simulator:
+    with Simulator(parse_faults(f"all={fault}")) as simulator:
         waiting = [send(simulator) for _ in range(8)]
         idle = socket.create_connection((urlsplit(simulator.url).hostname, urlsplit(simulator.url).port))
         assert simulator.wait_for(lambda: simulator.count() == 8)
@@ -262,17 +267,17 @@ def test_after_the_end_nobody_listens():
     with Simulator() as simulator:
         base_url = simulator.base_url("openai")
     with pytest.raises(ConnectionRefusedError):
-        servers.post(base_url, *servers.question("openai"))
+        simulator_calls.post(base_url, *simulator_calls.build_request("openai"))
 
 
 def test_whoever_waits_is_woken_by_a_request_and_by_the_end_of_a_connection(simulator):
-    simulator.set_faults(parse("openai=hang"))
+    simulator.set_faults(parse_faults("openai=hang"))
     too_long = 3600
     with ThreadPoolExecutor(2) as pool:
         arrived = pool.submit(simulator.wait_for, lambda: simulator.count() == 1, too_long)
         connection = send(simulator)
         assert arrived.result(10)
-        ended = pool.submit(simulator.wait_for, lambda: simulator.talking() == 0, too_long)
+        ended = pool.submit(simulator.wait_for, lambda: simulator.count_open_connections() == 0, too_long)
         connection.close()
         assert ended.result(10)
 
@@ -282,7 +287,7 @@ def test_waiting_in_vain_says_so(simulator):
 
 
 def test_faults_may_be_there_from_the_start():
-    with Simulator(parse("openai=refuse,anthropic=503")) as simulator:
-        assert servers.ask(simulator, "anthropic").status == 503
+    with Simulator(parse_faults("openai=refuse,anthropic=503")) as simulator:
+        assert simulator_calls.ask(simulator, "anthropic").status == 503
         with pytest.raises(ConnectionRefusedError):
-            servers.ask(simulator, "openai")
+            simulator_calls.ask(simulator, "openai")

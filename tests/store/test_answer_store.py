@@ -8,7 +8,7 @@ import pytest
 from llmfail.core.cache.single_flight import answer_key, flight_key
 from llmfail.core.errors import StoreError
 from llmfail.core.records.record import Write
-from llmfail.store.answer_store import Answers, Stock
+from llmfail.store.answer_store import AnswerStore, CacheSize
 
 NOW = 1_700_000_000.0
 LARGE = "x" * 20_000
@@ -21,7 +21,7 @@ def open_answers(tmp_path):
     opened = []
 
     def open_answers(most=1_000_000):
-        opened.append(Answers(tmp_path, most, 2.0, lambda: NOW))
+        opened.append(AnswerStore(tmp_path, most, 2.0, lambda: NOW))
         return opened[-1]
 
     yield open_answers
@@ -42,8 +42,8 @@ def test_they_never_take_more_than_their_room(open_answers):
     answers = open_answers()
     for number in range(300):
         keep(answers, str(number), until=NOW + 3600 + number)
-        assert answers.stock().bytes <= 1_000_000 + SLACK
-    assert answers.stock().entries > 10
+        assert answers.measure_size().bytes <= 1_000_000 + SLACK
+    assert answers.measure_size().entries > 10
 
 
 def test_what_ends_first_goes_first(open_answers):
@@ -70,7 +70,7 @@ def test_a_lowered_limit_is_reached_within_a_few_writes(open_answers):
     smaller = open_answers(500_000)
     for number in range(10):
         keep(smaller, f"new {number}", until=NOW + 10**6 + number)
-    assert smaller.stock().bytes <= 500_000 + SLACK
+    assert smaller.measure_size().bytes <= 500_000 + SLACK
 
 
 def test_what_has_just_come_stays_and_no_more_goes_than_must(open_answers):
@@ -78,14 +78,14 @@ def test_what_has_just_come_stays_and_no_more_goes_than_must(open_answers):
     for number in range(60):
         keep(answers, str(number), "x" * 60_000, until=NOW + 3600 + number)
         assert kept(answers, str(number))
-        assert answers.stock().entries >= min(number + 1, 12)
+        assert answers.measure_size().entries >= min(number + 1, 12)
 
 
 def test_an_answer_larger_than_the_room_leaves_the_file_usable(open_answers):
     answers = open_answers(100_000)
     keep(answers, "huge", "x" * 1_000_000)
     keep(answers, "small", "x", until=NOW + 7200)
-    assert kept(answers, "small") == ["small"] or answers.stock().entries == 0
+    assert kept(answers, "small") == ["small"] or answers.measure_size().entries == 0
     keep(answers, "another", "x", until=NOW + 7200)
     assert kept(answers, "another") == ["another"]
 
@@ -103,7 +103,7 @@ def test_clearing_gives_the_space_back(open_answers, tmp_path):
     for number in range(20):
         keep(answers, str(number))
     assert answers.clear() == 20
-    assert answers.stock().entries == 0
+    assert answers.measure_size().entries == 0
     answers.close()
     assert (tmp_path / "answers.sqlite3").stat().st_size < 50_000
     assert LARGE.encode() not in (tmp_path / "answers.sqlite3").read_bytes()
@@ -140,7 +140,7 @@ def test_clearing_while_another_has_it_open_clears_all_the_same(open_answers):
 
 def test_to_look_or_clear_where_nothing_is_makes_nothing(open_answers, tmp_path):
     answers = open_answers()
-    assert (answers.stock(), answers.clear()) == (Stock(0, 0), 0)
+    assert (answers.measure_size(), answers.clear()) == (CacheSize(0, 0), 0)
     assert not [path for path in tmp_path.iterdir() if path.name.startswith("answers")]
 
 
@@ -158,6 +158,6 @@ def test_a_file_of_a_newer_version_is_left_alone(open_answers, tmp_path):
     with sqlite3.connect(tmp_path / "answers.sqlite3") as connection:
         connection.execute("PRAGMA user_version = 99")
     connection.close()
-    for verb in (answers.stock, answers.clear, lambda: keep(answers, "b")):
+    for verb in (answers.measure_size, answers.clear, lambda: keep(answers, "b")):
         with pytest.raises(StoreError, match="newer llmfail"):
             verb()

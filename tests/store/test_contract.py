@@ -5,8 +5,8 @@ import threading
 import pytest
 
 from llmfail.core.records.record import Write
-from llmfail.store.disk import Disk
-from llmfail.store.memory import Memory
+from llmfail.store.disk import DiskStore
+from llmfail.store.memory import MemoryStore
 
 
 class Clock:
@@ -24,7 +24,7 @@ def clock():
 
 @pytest.fixture(params=["memory", "disk"])
 def store(request, tmp_path, clock):
-    made = Memory(clock) if request.param == "memory" else Disk(tmp_path / "state", 5, clock)
+    made = MemoryStore(clock) if request.param == "memory" else DiskStore(tmp_path / "state", 5, clock)
     yield made
     made.close()
 
@@ -38,7 +38,7 @@ def get(store, *keys):
 
 
 def test_it_says_what_it_is(store):
-    assert store.name == type(store).__name__.lower()
+    assert f"{store.name}store" == type(store).__name__.lower()
 
 
 def test_a_key_that_was_never_written_has_no_value(store):
@@ -146,7 +146,7 @@ def test_expired_values_do_not_pile_up(store, clock):
 
 
 def rows_of(store):
-    if isinstance(store, Memory):
+    if isinstance(store, MemoryStore):
         return len(store._rows)
     return store.file._connection.execute("SELECT count(*) FROM state").fetchone()[0]
 

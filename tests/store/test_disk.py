@@ -10,14 +10,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-import fleet
 import pytest
+import worker_processes
 
 from llmfail.core.errors import StoreError
 from llmfail.core.records.record import Write
-from llmfail.store.disk import Disk
+from llmfail.store.disk import DiskStore
 from llmfail.store.sqlite import database
-from llmfail.store.sqlite.state_directory import identify
+from llmfail.store.sqlite.state_directory import identify_file
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def warnings():
 
 @pytest.fixture
 def disk(directory, warnings):
-    made = Disk(directory, 5, warn=warnings.append)
+    made = DiskStore(directory, 5, warn=warnings.append)
     yield made
     made.close()
 
@@ -58,7 +58,7 @@ def get(disk, key):
 
 def attempt(directory):
     """What an update comes to, as text."""
-    disk = Disk(directory, 0.05)
+    disk = DiskStore(directory, 0.05)
     try:
         put(disk, a="1")
     except StoreError as error:
@@ -81,7 +81,7 @@ def set_aside(directory):
 
 
 def test_nothing_is_touched_before_the_first_verb(directory):
-    Disk(directory, 5).close()
+    DiskStore(directory, 5).close()
     assert not directory.exists()
 
 
@@ -137,7 +137,7 @@ def test_a_lock_held_longer_than_the_timeout_is_an_error_that_says_so(disk, dire
 
 
 def test_a_thread_that_keeps_its_turn_is_an_error_that_says_so(directory):
-    disk = Disk(directory, 0.05)
+    disk = DiskStore(directory, 0.05)
     with pytest.raises(StoreError, match="kept busy by another thread"):
         disk.update([], lambda _values, _now: disk.read(["a"]))
     disk.close()
@@ -197,7 +197,7 @@ def test_who_has_the_damaged_file_open_moves_to_the_new_one(disk, directory, war
     fill(disk)
     disk.close()
     get(disk, "none")
-    other = Disk(directory, 5, warn=warnings.append)
+    other = DiskStore(directory, 5, warn=warnings.append)
     break_pages(directory / "state.sqlite3")
     put(other, a="1")
     assert get(disk, "a") == "1"
@@ -241,7 +241,7 @@ def test_a_full_disk_keeps_what_is_there_and_says_so(directory, disk):
             return f"{get(disk, 'a')} {error}"
         return "written"
 
-    text = fleet.in_child(work)
+    text = worker_processes.run_in_child(work)
     assert text.startswith(f"1 cannot use {disk.file.path}: ")
     assert get(disk, "b") is None
 
@@ -263,7 +263,7 @@ def test_a_full_file_system_is_an_error_at_creation_and_later(tiny):
     ballast.write_bytes(b"x" * 65536)
     assert "No space left" in attempt(tiny / "state") or "no space" in attempt(tiny / "state")
     ballast.unlink()
-    disk = Disk(tiny / "state", 0.05)
+    disk = DiskStore(tiny / "state", 0.05)
     with pytest.raises(StoreError, match=r"state\.sqlite3"):
         put(disk, b="x" * 100_000)
     disk.close()
@@ -345,7 +345,7 @@ def test_whatever_is_wrong_is_one_line_that_says_what_to_do(public, trouble, rea
         trouble(public)
         return attempt(public / "state")
 
-    text = fleet.as_nobody(work)
+    text = worker_processes.run_unprivileged(work)
     assert text.startswith("StoreError: ")
     assert reason in text
     assert str(public / "state" / "state.sqlite3") in text
@@ -364,7 +364,7 @@ def test_a_directory_of_another_user_where_others_may_write_is_refused(public, m
     (public / "state").mkdir()
     os.chown(public / "state", 65533, 65533)
     (public / "state").chmod(mode)
-    text = fleet.in_child(lambda: attempt(public / "state"))
+    text = worker_processes.run_in_child(lambda: attempt(public / "state"))
     assert "belongs to another user and others may write there" in text
     assert list((public / "state").iterdir()) == []
 
@@ -385,8 +385,8 @@ def test_importing_the_disk_store_imports_neither_diskcache_nor_the_network():
 def test_a_damaged_file_that_somebody_else_has_set_aside_is_left_alone(tmp_path):
     path, heard = tmp_path / "state.sqlite3", []
     path.write_bytes(b"no database")
-    damaged = identify(path)
-    database.set_aside(path, damaged, heard.append)
-    database.set_aside(path, damaged, heard.append)
+    damaged = identify_file(path)
+    database.quarantine(path, damaged, heard.append)
+    database.quarantine(path, damaged, heard.append)
     assert len(heard) == 1
     assert len(list(tmp_path.glob("state.sqlite3.corrupt-*"))) == 1

@@ -4,11 +4,11 @@ import signal
 import sqlite3
 import threading
 
-import fleet
 import pytest
+import worker_processes
 
 from llmfail.core.records.record import Write
-from llmfail.store.disk import Disk
+from llmfail.store.disk import DiskStore
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def directory(tmp_path):
 
 
 def counters(directory):
-    disk = Disk(directory, 5)
+    disk = DiskStore(directory, 5)
     values, _ = disk.read(["a", "b"])
     disk.close()
     return int(values["a"] or 0), int(values["b"] or 0)
@@ -28,14 +28,14 @@ def add(disk, key):
 
 
 def test_32_processes_lose_no_increment(directory):
-    reports = fleet.run(32, "count", directory, 25)
+    reports = worker_processes.run_workers(32, "count", directory, 25)
     assert [report["error"] for report in reports] == [None] * 32
     assert counters(directory) == (800, 800)
 
 
 @pytest.mark.parametrize("attempt", range(3))
 def test_24_processes_open_a_directory_that_does_not_exist(directory, attempt):
-    reports = fleet.run(24, "count", directory, 1)
+    reports = worker_processes.run_workers(24, "count", directory, 1)
     assert reports == [{"error": None, "warnings": []}] * 24
     assert counters(directory) == (24, 24)
 
@@ -44,20 +44,20 @@ def test_a_creator_that_died_half_way_is_no_obstacle(directory):
     directory.mkdir(parents=True)
     (directory / "state.sqlite3").touch()
     (directory / "state.lock").touch()
-    assert {report["error"] for report in fleet.run(8, "count", directory, 1)} == {None}
+    assert {report["error"] for report in worker_processes.run_workers(8, "count", directory, 1)} == {None}
     assert counters(directory) == (8, 8)
 
 
 def test_processes_killed_in_the_middle_leave_whole_updates(directory):
-    workers = fleet.start(6, "count_for_ever", directory)
-    fleet.go(workers)
+    workers = worker_processes.start_workers(6, "count_for_ever", directory)
+    worker_processes.release_workers(workers)
     told = 0
     for worker in workers:
         told += sum(worker.stdout.readline() == "+\n" for _ in range(20))
         worker.send_signal(signal.SIGKILL)
     for worker in workers:
         told += worker.stdout.read().count("+\n")
-        fleet.end(worker)
+        worker_processes.wait_for_end(worker)
     a, b = counters(directory)
     assert a == b
     assert told <= a <= told + len(workers)
@@ -67,45 +67,45 @@ def test_processes_killed_in_the_middle_leave_whole_updates(directory):
 
 
 def test_8_processes_with_20_coroutines_each_lose_no_increment(directory):
-    workers = fleet.start(8, "count_together", directory, 5)
-    fleet.go(workers)
+    workers = worker_processes.start_workers(8, "count_together", directory, 5)
+    worker_processes.release_workers(workers)
     assert sum(worker.communicate()[0].count("+\n") for worker in workers) == 800
     assert counters(directory) == (800, 800)
 
 
 def test_processes_killed_among_many_updates_leave_whole_ones_and_all_that_were_told(directory):
-    workers = fleet.start(3, "count_together", directory, 10_000)
-    fleet.go(workers)
+    workers = worker_processes.start_workers(3, "count_together", directory, 10_000)
+    worker_processes.release_workers(workers)
     told = 0
     for worker in workers:
         told += sum(worker.stdout.readline() == "+\n" for _ in range(100))
         worker.send_signal(signal.SIGKILL)
     for worker in workers:
         told += worker.stdout.read().count("+\n")
-        fleet.end(worker)
+        worker_processes.wait_for_end(worker)
     a, b = counters(directory)
     assert a == b
     assert told <= a <= told + 20 * len(workers)
 
 
 def test_a_killed_process_leaves_no_lock(directory):
-    (worker,) = fleet.start(1, "count_for_ever", directory)
-    fleet.go([worker])
+    (worker,) = worker_processes.start_workers(1, "count_for_ever", directory)
+    worker_processes.release_workers([worker])
     assert worker.stdout.readline() == "+\n"
     worker.kill()
-    fleet.end(worker)
-    assert fleet.run(1, "count", directory, 1)[0]["error"] is None
+    worker_processes.wait_for_end(worker)
+    assert worker_processes.run_workers(1, "count", directory, 1)[0]["error"] is None
 
 
 @pytest.mark.parametrize("damage", ["not a database", "broken pages"])
 def test_damage_seen_by_8_processes_at_once_is_set_aside_once(directory, damage):
-    disk = Disk(directory, 5)
+    disk = DiskStore(directory, 5)
     disk.update([], lambda _values, _now: ({f"key/{n}": Write("x" * 500) for n in range(200)}, None))
     disk.close()
     file = directory / "state.sqlite3"
     whole = file.read_bytes()
     file.write_bytes(b"no database " * 1000 if damage == "not a database" else whole[:4096] + b"\xff" * 40960)
-    reports = fleet.run(8, "count", directory, 3)
+    reports = worker_processes.run_workers(8, "count", directory, 3)
     assert [report["error"] for report in reports] == [None] * 8
     assert sum(len(report["warnings"]) for report in reports) == 1
     assert len([path for path in directory.glob("*.corrupt-*") if path.suffix.endswith("Z")]) == 1
@@ -114,7 +114,7 @@ def test_damage_seen_by_8_processes_at_once_is_set_aside_once(directory, damage)
 
 def test_a_forked_child_and_its_parent_lose_nothing(directory):
     """SQLite must not have the file open in a fork: see ``file._pause_all``."""
-    disk = Disk(directory, 10)
+    disk = DiskStore(directory, 10)
     add(disk, "a")
 
     def work():
@@ -124,14 +124,14 @@ def test_a_forked_child_and_its_parent_lose_nothing(directory):
         return "done"
 
     for forks in range(1, 6):
-        assert fleet.in_child(work, meanwhile=work) == "done"
+        assert worker_processes.run_in_child(work, meanwhile=work) == "done"
         assert disk.read(["a"])[0] == {"a": str(1 + 100 * forks)}
     disk.close()
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_process_may_fork_while_its_threads_update(directory):
-    disk = Disk(directory, 10)
+    disk = DiskStore(directory, 10)
     stop = threading.Event()
     done = []
 
@@ -144,7 +144,7 @@ def test_a_process_may_fork_while_its_threads_update(directory):
     for thread in threads:
         thread.start()
     try:
-        answers = [fleet.in_child(lambda: add(disk, "a") or "done") for _ in range(20)]
+        answers = [worker_processes.run_in_child(lambda: add(disk, "a") or "done") for _ in range(20)]
     finally:
         stop.set()
         for thread in threads:

@@ -6,9 +6,9 @@ import pytest
 
 from llmfail.core.errors import StoreError
 from llmfail.core.records.record import Write
-from llmfail.store.disk import Disk
-from llmfail.store.failover import REMEMBERED, Guarded
-from llmfail.store.memory import Memory
+from llmfail.store.disk import DiskStore
+from llmfail.store.failover import MAX_RECENT_RECORDS, FailoverStore
+from llmfail.store.memory import MemoryStore
 
 WARNING = "out of order; circuits and limits of this run are kept in memory only"
 
@@ -19,7 +19,7 @@ class Breakable:
     name = "disk"
 
     def __init__(self):
-        self.memory = Memory(lambda: 1000.0)
+        self.memory = MemoryStore(lambda: 1000.0)
         self.broken = False
         self.read_only = False
         self.meet = lambda: None
@@ -56,7 +56,7 @@ def store():
 
 @pytest.fixture
 def guarded(store, warnings):
-    return Guarded(store, Memory(lambda: 2000.0), warnings.append)
+    return FailoverStore(store, MemoryStore(lambda: 2000.0), warnings.append)
 
 
 def put(store, **texts):
@@ -68,7 +68,7 @@ def test_a_store_that_works_is_passed_through(guarded, store, warnings):
     assert guarded.read(["a"]) == ({"a": "1"}, 1000.0)
     assert store.memory.read(["a"])[0] == {"a": "1"}
     guarded.close()
-    assert (guarded.name, guarded.down, warnings) == ("disk", False, [])
+    assert (guarded.name, guarded.is_down, warnings) == ("disk", False, [])
 
 
 def test_the_first_error_is_told_once_and_memory_takes_over(guarded, store, warnings):
@@ -76,7 +76,7 @@ def test_the_first_error_is_told_once_and_memory_takes_over(guarded, store, warn
     put(guarded, a="1")
     assert guarded.read(["a"]) == ({"a": "1"}, 2000.0)
     guarded.close()
-    assert (guarded.name, guarded.down, warnings) == ("memory", True, [WARNING])
+    assert (guarded.name, guarded.is_down, warnings) == ("memory", True, [WARNING])
 
 
 def test_a_store_that_recovers_is_not_trusted_again_in_this_process(guarded, store):
@@ -84,7 +84,7 @@ def test_a_store_that_recovers_is_not_trusted_again_in_this_process(guarded, sto
     guarded.read(["a"])
     store.broken = False
     put(guarded, a="1")
-    assert guarded.down
+    assert guarded.is_down
     assert store.memory.read(["a"])[0] == {"a": None}
 
 
@@ -106,7 +106,7 @@ def test_what_was_read_before_the_error_is_still_known(guarded, store):
 def test_closing_a_store_that_fails_is_no_error(guarded, store):
     store.broken = True
     guarded.close()
-    assert guarded.down
+    assert guarded.is_down
 
 
 def test_an_error_of_the_change_itself_is_not_the_stores(guarded):
@@ -115,7 +115,7 @@ def test_an_error_of_the_change_itself_is_not_the_stores(guarded):
 
     with pytest.raises(ValueError, match="mine"):
         guarded.update([], change)
-    assert not guarded.down
+    assert not guarded.is_down
 
 
 def test_threads_that_meet_the_error_together_are_told_once_and_lose_nothing(guarded, store, warnings):
@@ -136,7 +136,7 @@ def test_threads_that_meet_the_error_together_are_told_once_and_lose_nothing(gua
 
 def test_a_real_state_directory_that_is_a_file(tmp_path, warnings):
     (tmp_path / "state").write_text("")
-    guarded = Guarded(Disk(tmp_path / "state", 5), Memory(lambda: 2000.0), warnings.append)
+    guarded = FailoverStore(DiskStore(tmp_path / "state", 5), MemoryStore(lambda: 2000.0), warnings.append)
     put(guarded, a="1")
     assert guarded.read(["a"])[0] == {"a": "1"}
     (warning,) = warnings
@@ -158,9 +158,9 @@ def test_what_was_written_before_is_there_when_memory_takes_over(guarded, store)
 
 
 def test_a_process_that_lives_long_remembers_only_the_records_of_late(guarded, store):
-    last = 3 * REMEMBERED
+    last = 3 * MAX_RECENT_RECORDS
     for number in range(last + 1):
         guarded.update([str(number)], lambda values, now, key=str(number): ({key: Write("x")}, None))
     store.broken = True
-    values, _ = guarded.read(["0", str(last - REMEMBERED + 1), str(last)])
+    values, _ = guarded.read(["0", str(last - MAX_RECENT_RECORDS + 1), str(last)])
     assert list(values.values()) == [None, "x", "x"]

@@ -11,16 +11,16 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-import fleet
 import pytest
+import worker_processes
 
 from llmfail.core.degrade.queue_item import dump_ask
 from llmfail.core.errors import StoreError
-from llmfail.core.request.ask import Ask, question
-from llmfail.store.queue import Queue
+from llmfail.core.request.ask import Ask, to_messages
+from llmfail.store.queue import RequestQueue
 
-QUEUEING = Path(__file__).with_name("queueing.py")
-ASK = dump_ask(Ask(question("Say hello"), max_tokens=7))
+QUEUEING = Path(__file__).with_name("queue_worker.py")
+ASK = dump_ask(Ask(to_messages("Say hello"), max_tokens=7))
 DAMAGED = ASK[:-1]
 NEWER = ASK.replace('"v":1', '"v":2')
 
@@ -50,7 +50,7 @@ def warnings():
 
 @pytest.fixture
 def queue(directory, clock, warnings):
-    made = Queue(directory, 5, 100, 5, clock, warnings.append)
+    made = RequestQueue(directory, 5, 100, 5, clock, warnings.append)
     yield made
     made.close()
 
@@ -90,10 +90,10 @@ def start(job, directory, *arguments):
 
 class TestLooking:
     def test_who_only_looks_makes_no_file(self, queue, directory):
-        assert ids(queue) == queue.expired() == queue.drop(["A"]) == []
-        assert (queue.pending(), queue.next_at(), queue.drop_all()) == (0, None, 0)
+        assert ids(queue) == queue.remove_expired() == queue.drop(["A"]) == []
+        assert (queue.count_pending(), queue.find_next_time(), queue.drop_all()) == (0, None, 0)
         assert queue.take("A", "one", 30) is None
-        assert not queue.answered("A", "one", "{}", 30)
+        assert not queue.store_answer("A", "one", "{}", 30)
         assert not queue.remove("A", "one")
         queue.release("one")
         assert not directory.exists()
@@ -105,7 +105,7 @@ class TestLooking:
         first, second = queue.items()
         assert (first.id, first.feature, first.created_at, first.expires_at) == ("A", "default", 1001, 1101)
         assert (second.id, second.feature, second.retry_at, second.attempts) == ("B", "vpr", 1060.5, 0)
-        assert second.ask == Ask(question("Say hello"), max_tokens=7)
+        assert second.ask == Ask(to_messages("Say hello"), max_tokens=7)
         assert (second.error, second.receipt, second.rests_until, second.is_newer) == ("", None, None, False)
 
     def test_a_second_put_of_the_same_id_is_the_same(self, full):
@@ -163,7 +163,7 @@ class TestLease:
             "remove": lambda: full.remove("A", "one"),
             "renew": lambda: full.renew("A", "one", 1000),
             "give_back": lambda: in_vain(full, "A"),
-            "answered": lambda: full.answered("A", "one", "{}", 30),
+            "answered": lambda: full.store_answer("A", "one", "{}", 30),
         }[verb]()
         assert done is False
         full.release("one")
@@ -205,20 +205,20 @@ class TestLease:
         assert (item.attempts, item.retry_at) == (0, 1500)
 
     def test_the_next_moment_is_of_a_retry_a_rest_or_a_lease(self, full):
-        assert full.next_at() is None
+        assert full.find_next_time() is None
         full.put("D", "vpr", ASK, 1090.0)
-        assert full.next_at() == 1090
+        assert full.find_next_time() == 1090
         full.take("A", "one", 30)
         in_vain(full, "A", rests_until=1060, retry_at=1070.0)
-        assert full.next_at() == 1070
+        assert full.find_next_time() == 1070
         full.take("B", "one", 40)
-        assert full.next_at() == 1040
+        assert full.find_next_time() == 1040
 
 
 class TestAnswer:
     def test_an_answer_is_kept_until_its_item_is_removed(self, full, clock):
         full.take("A", "one", 30)
-        assert full.answered("A", "one", '{"answer": 1}', 30)
+        assert full.store_answer("A", "one", '{"answer": 1}', 30)
         assert full.take("A", "two", 30) is None
         clock.now += 30
         assert full.take("A", "two", 30).receipt == '{"answer": 1}'
@@ -230,15 +230,15 @@ class TestAnswer:
         full.take("A", "one", 30)
         clock.now += 30
         full.take("A", "two", 30)
-        assert full.answered("A", "two", "second", 30)
+        assert full.store_answer("A", "two", "second", 30)
         full.release("two")
-        assert not full.answered("A", "one", "first", 30)
+        assert not full.store_answer("A", "one", "first", 30)
         assert next(full.items()).receipt == "second"
 
     def test_an_answer_that_comes_after_its_lease_is_not_lost_when_nobody_has_the_item(self, full, clock):
         full.take("A", "one", 30)
         clock.now += 50
-        assert full.answered("A", "one", "late", 30)
+        assert full.store_answer("A", "one", "late", 30)
         assert full.take("A", "two", 30) is None
         assert full.remove("A", "one")
 
@@ -247,22 +247,22 @@ class TestAnswer:
         clock.now += 30
         full.take("A", "two", 30)
         in_vain(full, "A", "two", rests_until=5000, retry_at=5000.0)
-        assert full.answered("A", "one", "late", 30)
+        assert full.store_answer("A", "one", "late", 30)
         clock.now += 30
         assert full.take("A", "three", 30).receipt == "late"
 
     def test_an_answer_to_what_was_dropped_is_nobodys(self, full):
         full.take("A", "one", 30)
         assert full.drop(["A", "Z"]) == ["A"]
-        assert not full.answered("A", "one", "{}", 30)
+        assert not full.store_answer("A", "one", "{}", 30)
         assert ids(full) == ["B", "C"]
 
     def test_an_answer_does_not_expire_with_its_request(self, full, clock):
         full.take("A", "one", 200)
         clock.now += 99
-        assert full.answered("A", "one", "{}", 30)
+        assert full.store_answer("A", "one", "{}", 30)
         clock.now += 50
-        assert full.expired() == ["B", "C"]
+        assert full.remove_expired() == ["B", "C"]
         assert full.take("A", "two", 30).receipt == "{}"
 
 
@@ -288,25 +288,25 @@ class TestLimits:
 
     def test_what_is_too_old_is_not_asked_any_more(self, full, clock):
         clock.now += 99.9
-        assert (full.pending(), full.expired()) == (3, [])
+        assert (full.count_pending(), full.remove_expired()) == (3, [])
         clock.now += 0.1
-        assert full.pending() == 0
+        assert full.count_pending() == 0
         assert full.take("A", "one", 30) is None
-        assert full.expired() == ["A", "B", "C"]
-        assert (full.expired(), ids(full)) == ([], [])
+        assert full.remove_expired() == ["A", "B", "C"]
+        assert (full.remove_expired(), ids(full)) == ([], [])
 
     def test_what_is_being_asked_does_not_expire_meanwhile(self, full, clock):
         clock.now += 90
         full.take("A", "one", 30)
         clock.now += 20
-        assert full.expired() == ["B", "C"]
-        assert full.answered("A", "one", "{}", 30)
+        assert full.remove_expired() == ["B", "C"]
+        assert full.store_answer("A", "one", "{}", 30)
 
     def test_everything_can_be_dropped(self, full):
         full.take("A", "one", 30)
         full.put("D", "vpr", NEWER, None)
         assert full.drop_all() == 4
-        assert (ids(full), full.pending()) == ([], 0)
+        assert (ids(full), full.count_pending()) == ([], 0)
 
 
 class TestFile:
@@ -319,11 +319,11 @@ class TestFile:
     def test_nothing_of_a_prompt_is_left_once_it_has_gone(self, queue, directory):
         secret = "the patient's name is Ödön "
         for name in "ABC":
-            queue.put(name, "vpr", dump_ask(Ask(question(f"{secret * 2000} {name}"))), None)
+            queue.put(name, "vpr", dump_ask(Ask(to_messages(f"{secret * 2000} {name}"))), None)
         assert secret.encode() in everything_in(directory)
         size = sum(path.stat().st_size for path in directory.iterdir())
         queue.take("A", "one", 30)
-        queue.answered("A", "one", secret, 30)
+        queue.store_answer("A", "one", secret, 30)
         queue.remove("A", "one")
         queue.drop(["B"])
         queue.drop_all()
@@ -335,7 +335,7 @@ class TestFile:
         full.close()
         rows(directory, "PRAGMA user_version = 2")
         before = (directory / "queue.sqlite3").read_bytes()
-        for verb in (full.pending, full.drop_all, lambda: full.put("D", "vpr", ASK, None)):
+        for verb in (full.count_pending, full.drop_all, lambda: full.put("D", "vpr", ASK, None)):
             with pytest.raises(StoreError, match=r"queue\.sqlite3 was written by a newer llmfail"):
                 verb()
         assert (directory / "queue.sqlite3").read_bytes() == before
@@ -350,21 +350,21 @@ class TestFile:
         assert b"no database" in everything_in(directory)
 
     def test_a_lock_held_longer_than_the_timeout_is_an_error_that_says_so(self, full, directory, clock):
-        hasty = Queue(directory, 5, 100, 0.05, clock)
+        hasty = RequestQueue(directory, 5, 100, 0.05, clock)
         holder = sqlite3.connect(directory / "queue.sqlite3", isolation_level=None)
         holder.execute("BEGIN IMMEDIATE")
         for verb in (lambda: hasty.put("D", "vpr", ASK, None), lambda: hasty.take("A", "one", 30)):
             with pytest.raises(StoreError, match=r"queue\.sqlite3 is locked by another process"):
                 verb()
-        assert hasty.pending() == 3, "who looks does not wait"
+        assert hasty.count_pending() == 3, "who looks does not wait"
         holder.close()
         hasty.put("D", "vpr", ASK, None)
         hasty.close()
 
     def test_a_place_that_cannot_be_written_is_an_error_that_says_so(self, tmp_path, clock):
         (tmp_path / "file").touch()
-        queue = Queue(tmp_path / "file", 5, 100, 1, clock)
-        for verb in (queue.pending, lambda: queue.put("A", "vpr", ASK, None), lambda: ids(queue)):
+        queue = RequestQueue(tmp_path / "file", 5, 100, 1, clock)
+        for verb in (queue.count_pending, lambda: queue.put("A", "vpr", ASK, None), lambda: ids(queue)):
             with pytest.raises(StoreError, match=r"cannot use .*queue\.sqlite3: Not a directory"):
                 verb()
 
@@ -379,30 +379,30 @@ class TestFile:
 class TestProcesses:
     def test_8_processes_that_put_in_at_once_lose_nothing(self, directory, clock):
         workers = [start("put", directory, name, 25) for name in "abcdefgh"]
-        fleet.go(workers)
+        worker_processes.release_workers(workers)
         told = [line for worker in workers for line in worker.communicate()[0].split()]
-        assert ids(Queue(directory, 1, 1, 5, clock)) == sorted(told)
+        assert ids(RequestQueue(directory, 1, 1, 5, clock)) == sorted(told)
         assert len(told) == 200
 
     @pytest.mark.parametrize("attempt", range(3))
     def test_what_was_put_in_before_a_process_is_killed_is_there(self, directory, clock, attempt):
         worker = start("put_for_ever", directory, "a")
-        fleet.go([worker])
+        worker_processes.release_workers([worker])
         told = [worker.stdout.readline().strip() for _ in range(20)]
         worker.send_signal(signal.SIGKILL)
         told += worker.stdout.read().split()
-        fleet.end(worker)
-        found = ids(Queue(directory, 1, 1, 5, clock))
+        worker_processes.wait_for_end(worker)
+        found = ids(RequestQueue(directory, 1, 1, 5, clock))
         assert found[: len(told)] == told
         assert len(found) - len(told) in {0, 1}, "the last may have had no time to tell"
 
     def test_4_processes_that_answer_at_once_answer_each_item_once(self, directory):
-        queue = Queue(directory, 10_000, 1000, 5, lambda: 1e9)
+        queue = RequestQueue(directory, 10_000, 1000, 5, lambda: 1e9)
         for n in range(100):
             queue.put(f"{n:03}", "vpr", ASK, None)
         rows(directory, "UPDATE queue SET expires_at = 1e12")
         workers = [start("answer", directory, name) for name in "abcd"]
-        fleet.go(workers)
+        worker_processes.release_workers(workers)
         told = [line for worker in workers for line in worker.communicate()[0].split()]
         assert sorted(told) == [f"{n:03}" for n in range(100)]
         assert ids(queue) == []
@@ -410,14 +410,14 @@ class TestProcesses:
 
     def test_what_a_killed_process_had_comes_back_when_its_lease_ends(self, directory):
         clock = Clock(0)
-        queue = Queue(directory, 10, 1e12, 5, clock)
+        queue = RequestQueue(directory, 10, 1e12, 5, clock)
         for name in "ABC":
             queue.put(name, "vpr", ASK, None)
         worker = start("take", directory, "one")
-        fleet.go([worker])
+        worker_processes.release_workers([worker])
         assert [worker.stdout.readline().strip() for _ in range(4)] == ["A", "B", "C", "all"]
         worker.send_signal(signal.SIGKILL)
-        fleet.end(worker)
+        worker_processes.wait_for_end(worker)
         ((until,),) = set(rows(directory, "SELECT lease_until FROM queue WHERE id = 'A'"))
         clock.now = until - 1
         assert queue.take("A", "two", 30) is None
@@ -426,7 +426,7 @@ class TestProcesses:
         queue.close()
 
     def test_a_forked_child_and_its_parent_lose_nothing(self, directory, clock):
-        queue = Queue(directory, 1000, 100, 10, clock)
+        queue = RequestQueue(directory, 1000, 100, 10, clock)
         queue.put("first", "vpr", ASK, None)
 
         def work():
@@ -435,12 +435,12 @@ class TestProcesses:
             queue.close()
             return "done"
 
-        assert fleet.in_child(work, meanwhile=work) == "done"
+        assert worker_processes.run_in_child(work, meanwhile=work) == "done"
         assert len(ids(queue)) == 41
         queue.close()
 
     def test_threads_take_each_item_once(self, directory, clock):
-        queue = Queue(directory, 1000, 100, 30, clock)
+        queue = RequestQueue(directory, 1000, 100, 30, clock)
         for n in range(40):
             queue.put(f"{n:02}", "vpr", ASK, None)
         taken = []

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from llmfail.store.disk import Disk
+from llmfail.store.disk import DiskStore
 from llmfail.store.sqlite import state_directory
 
 MOUNTS = r"""/dev/sda1 / ext4 rw,relatime 0 0
@@ -31,7 +31,7 @@ server:/over /over nfs rw 0 0
     ],
 )
 def test_the_innermost_mount_counts(directory, kind):
-    assert state_directory.kind_of_mount(Path(directory), MOUNTS) == kind
+    assert state_directory.file_system_of(Path(directory), MOUNTS) == kind
 
 
 def test_a_network_file_system_is_warned_of_when_the_state_is_made_and_not_again(tmp_path, monkeypatch):
@@ -40,7 +40,7 @@ def test_a_network_file_system_is_warned_of_when_the_state_is_made_and_not_again
     monkeypatch.setattr(state_directory, "MOUNTS", mounts)
     warnings = []
     for _ in range(2):
-        disk = Disk(tmp_path / "state", 5, warn=warnings.append)
+        disk = DiskStore(tmp_path / "state", 5, warn=warnings.append)
         disk.read(["a"])
         disk.close()
     (warning,) = warnings
@@ -49,4 +49,4 @@ def test_a_network_file_system_is_warned_of_when_the_state_is_made_and_not_again
 
 def test_a_system_that_does_not_tell_its_mounts_is_not_warned_of(tmp_path, monkeypatch):
     monkeypatch.setattr(state_directory, "MOUNTS", tmp_path / "none")
-    assert state_directory.network_of(tmp_path) is None
+    assert state_directory.network_file_system_of(tmp_path) is None

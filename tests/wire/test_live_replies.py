@@ -18,8 +18,8 @@ import pytest
 
 from llmfail.core.errors import WireError
 from llmfail.core.model import Call
-from llmfail.wire.aio import AsyncWire
-from llmfail.wire.blocking import Wire
+from llmfail.wire.aio import AiohttpWire
+from llmfail.wire.blocking import HttpxWire
 
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 UNTIL_CLOSE = b"HTTP/1.1 200 OK\r\n\r\n"
@@ -31,7 +31,7 @@ SHORT = 0.1
 
 class Blocking:
     def __init__(self):
-        self.wire = Wire()
+        self.wire = HttpxWire()
         self.send, self.open, self.end = self.wire.send, self.wire.open, self.wire.close
 
     def read(self, reply, timeout=LONG):
@@ -45,7 +45,7 @@ class Asynchronous:
     """Each operation runs the loop until it is done."""
 
     def __init__(self):
-        self.runner, self.wire = asyncio.Runner(), AsyncWire()
+        self.runner, self.wire = asyncio.Runner(), AiohttpWire()
 
     def send(self, call, timeout):
         return self.runner.run(self.wire.send(call, timeout))
@@ -490,7 +490,7 @@ async def has_one_turn(wire, server):
 def test_what_had_come_before_a_connection_broke_off_is_read_before_the_error():
     async def scene():
         with Server(CHUNKED) as server:
-            wire = AsyncWire()
+            wire = AiohttpWire()
             reply = await wire.open(server.call, LONG)
             peer = server.peer()
             peer.say(chunk(b"half"))
@@ -507,7 +507,7 @@ def test_what_had_come_before_a_connection_broke_off_is_read_before_the_error():
 def test_a_reply_holds_its_turn_until_it_is_closed_and_gives_it_back_once():
     async def scene():
         with Server(CHUNKED) as server:
-            wire = AsyncWire(most=1)
+            wire = AiohttpWire(max_calls=1)
             for _ in range(2):
                 await has_one_turn(wire, server)
                 reply = await wire.open(server.call, LONG)
@@ -524,7 +524,7 @@ def test_a_reply_holds_its_turn_until_it_is_closed_and_gives_it_back_once():
 def test_a_call_that_is_not_opened_gives_its_turn_back():
     async def scene():
         with Server() as silent, Server(CHUNKED) as server:
-            wire = AsyncWire(most=1)
+            wire = AiohttpWire(max_calls=1)
             for call in (silent.call, Call("POST", "http://nowhere.invalid/", {}, b""), Call("?", "?", {})):
                 with pytest.raises(WireError):
                     await wire.open(call, SHORT)
@@ -543,11 +543,11 @@ async def stopped(task):
 def test_a_call_that_is_stopped_while_it_opens_leaves_nothing():
     async def scene():
         with Server() as silent, Server(CHUNKED) as server:
-            wire = AsyncWire(most=1)
+            wire = AiohttpWire(max_calls=1)
             opening = asyncio.create_task(wire.open(silent.call, LONG))
             peer = await asyncio.to_thread(silent.peer)
             waiting = asyncio.create_task(wire.open(silent.call, LONG))
-            await until(lambda: wire._turns._waiters)
+            await until(lambda: wire._slots._waiters)
             await stopped(waiting)
             await stopped(opening)
             assert await asyncio.to_thread(peer.ended.wait, LONG)
@@ -561,7 +561,7 @@ def test_a_call_that_is_stopped_while_it_opens_leaves_nothing():
 def test_a_call_that_is_stopped_while_it_is_read_leaves_nothing():
     async def scene():
         with Server(CHUNKED) as server:
-            wire = AsyncWire(most=1)
+            wire = AiohttpWire(max_calls=1)
             reply = await wire.open(server.call, LONG)
             peer = await asyncio.to_thread(server.peer)
             reading = asyncio.create_task(reply.read(LONG))
@@ -579,7 +579,7 @@ def test_a_call_that_is_stopped_while_it_is_read_leaves_nothing():
 def test_a_call_stopped_in_whichever_turn_of_the_loop_leaves_nothing():
     async def scene():
         with Server(CHUNKED + chunk(b"half")) as server:
-            wire = AsyncWire(most=1)
+            wire = AiohttpWire(max_calls=1)
             finished = False
             turns = 0
             while not finished:
@@ -619,10 +619,10 @@ def test_the_limit_of_a_call_begins_with_its_turn():
     async def scene():
         loop = asyncio.get_running_loop()
         with Server(CHUNKED) as quick, Server() as slow:
-            wire = AsyncWire(most=1)
+            wire = AiohttpWire(max_calls=1)
             first = await wire.open(quick.call, LONG)
             second = asyncio.create_task(wire.open(slow.call, LONG))
-            await until(lambda: wire._turns._waiters)
+            await until(lambda: wire._slots._waiters)
             loop.ahead += LONG * 0.9
             await first.close()
             peer = await asyncio.to_thread(slow.peer)

@@ -13,7 +13,7 @@ import pytest
 
 from llmfail.core.errors import UsageError, WireError
 from llmfail.core.model import Call
-from llmfail.wire.aio import AsyncWire
+from llmfail.wire.aio import AiohttpWire
 
 REPLY = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
@@ -79,7 +79,7 @@ def play(scene):
 def test_a_thousand_calls_are_under_way_at_once():
     async def scene():
         async with Server(enough=1000) as server:
-            wire = AsyncWire(most=1000)
+            wire = AiohttpWire(max_calls=1000)
             replies = await asyncio.gather(*(wire.send(call(server.url), 30) for _ in range(1000)))
             await wire.close()
             assert [reply.body for reply in replies] == [b"ok"] * 1000
@@ -91,7 +91,7 @@ def test_a_thousand_calls_are_under_way_at_once():
 def test_no_more_calls_at_once_than_there_are_turns():
     async def scene():
         async with Server() as server:
-            wire = AsyncWire(most=3)
+            wire = AiohttpWire(max_calls=3)
             await asyncio.gather(*(wire.send(call(server.url), 30) for _ in range(50)))
             await wire.close()
             assert len(server.requests) == 50
@@ -103,8 +103,8 @@ def test_no_more_calls_at_once_than_there_are_turns():
 def test_file_descriptors_decide_how_many_calls_there_are_at_once():
     code = """import resource
 resource.setrlimit(resource.RLIMIT_NOFILE, (256, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
-from llmfail.wire.aio import most_calls
-print(most_calls())"""
+from llmfail.wire.aio import compute_max_calls
+print(compute_max_calls())"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "64\n"
 
@@ -112,7 +112,7 @@ print(most_calls())"""
 def test_a_connection_is_used_again():
     async def scene():
         async with Server() as server:
-            wire = AsyncWire()
+            wire = AiohttpWire()
             for _ in range(3):
                 await wire.send(call(server.url), 5)
             await wire.close()
@@ -135,7 +135,7 @@ def test_a_connection_that_ended_while_nobody_looked_is_not_used():
                 answered.release()
 
     async def scene():
-        wire = AsyncWire()
+        wire = AiohttpWire()
         for _ in range(5):
             assert (await wire.send(call(f"http://127.0.0.1:{port}/"), 5)).body == b"ok"
             answered.acquire()
@@ -151,7 +151,7 @@ def test_a_connection_that_ended_while_nobody_looked_is_not_used():
 def test_a_call_that_is_stopped_leaves_no_connection():
     async def scene():
         async with Server(reply=None) as server:
-            wire = AsyncWire()
+            wire = AiohttpWire()
             tasks = [asyncio.create_task(wire.send(call(server.url), 30)) for _ in range(5)]
             await server.until(lambda: len(server.requests) == 5)
             for task in tasks:
@@ -166,7 +166,7 @@ def test_a_call_that_is_stopped_leaves_no_connection():
 
 def test_a_call_that_is_stopped_while_it_connects_leaves_nothing():
     async def scene():
-        wire = AsyncWire()
+        wire = AiohttpWire()
         with socket.create_server(("127.0.0.1", 0)) as silent:
             url = f"https://127.0.0.1:{silent.getsockname()[1]}/"
             task = asyncio.create_task(wire.send(call(url), 30))
@@ -187,7 +187,7 @@ def test_tls_is_checked_with_the_certificates_of_the_environment_and_used_again(
 
     async def scene():
         async with Server(trusted=context) as server:
-            wire = AsyncWire()
+            wire = AiohttpWire()
             for _ in range(3):
                 assert (await wire.send(call(server.url), 5)).body == b"ok"
             assert server.accepted == 1
@@ -201,7 +201,7 @@ def test_tls_is_checked_with_the_certificates_of_the_environment_and_used_again(
 def test_a_certificate_that_nobody_vouches_for_is_a_failure_of_tls(identity):
     async def scene():
         async with Server(trusted=identity[1]) as server:
-            wire = AsyncWire()
+            wire = AiohttpWire()
             with pytest.raises(WireError, match="certificate verify failed") as raised:
                 await wire.send(call(server.url), 5)
             await wire.close()
@@ -228,7 +228,7 @@ def test_a_proxy_gets_its_own_credentials_and_nothing_of_the_call_behind_tls(alo
     async def scene():
         async with Server(b"HTTP/1.1 407 Who\r\ncontent-length: 0\r\n\r\n") as proxy:
             monkeypatch.setenv("all_proxy", f"http://me:p%40ss@127.0.0.1:{proxy.port}")
-            wire = AsyncWire()
+            wire = AiohttpWire()
             with contextlib.suppress(WireError):
                 await wire.send(call(url), 5)
             await wire.close()
@@ -244,7 +244,7 @@ def test_a_socks_proxy_is_refused_with_a_reason(alone, monkeypatch):
     monkeypatch.setenv("all_proxy", "socks5://me:hunter2@127.0.0.1:1")
 
     async def scene():
-        wire = AsyncWire()
+        wire = AiohttpWire()
         with pytest.raises(UsageError, match="SOCKS") as raised:
             await wire.send(call("http://far.invalid/"), 5)
         await wire.close()
@@ -256,7 +256,7 @@ def test_a_socks_proxy_is_refused_with_a_reason(alone, monkeypatch):
 def test_credentials_in_a_url_are_neither_sent_nor_in_the_way_of_the_key():
     async def scene():
         async with Server() as server:
-            wire = AsyncWire()
+            wire = AiohttpWire()
             url = server.url.replace("//", "//me:hunter2@")
             await wire.send(Call("POST", url, {"authorization": "Bearer key"}, b"{}"), 5)
             await wire.close()

@@ -13,9 +13,9 @@ import pytest
 from llmfail.core.classification.outcome import Kind, Outcome
 from llmfail.core.errors import UsageError, WireError
 from llmfail.core.model import Call
-from llmfail.engine.planning.codec import Reading, unanswered
-from llmfail.wire.aio import AsyncWire
-from llmfail.wire.blocking import Wire
+from llmfail.engine.planning.codec import AttemptResult, result_from_wire_error
+from llmfail.wire.aio import AiohttpWire
+from llmfail.wire.blocking import HttpxWire
 from llmfail.wire.proxy_and_tls import is_loopback
 
 VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "ssl_cert_file", "ssl_cert_dir")
@@ -30,7 +30,7 @@ def nothing_set(monkeypatch):
 
 
 def blocking(url):
-    wire = Wire()
+    wire = HttpxWire()
     try:
         return wire.send(Call("POST", url, {}, b"{}"), 5)
     finally:
@@ -39,7 +39,7 @@ def blocking(url):
 
 def asynchronous(url):
     async def once():
-        wire = AsyncWire()
+        wire = AiohttpWire()
         try:
             return await wire.send(Call("POST", url, {}, b"{}"), 5)
         finally:
@@ -222,7 +222,7 @@ def test_a_call_that_had_no_turn_says_so():
     url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
 
     async def crowd():
-        wire = AsyncWire(most=2)
+        wire = AiohttpWire(max_calls=2)
         busy = [asyncio.create_task(wire.send(Call("GET", url, {}), 60)) for _ in range(2)]
         await asyncio.sleep(0)
         try:
@@ -243,7 +243,7 @@ def test_a_call_that_ran_out_of_time_after_it_had_to_wait_says_so_too():
     url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
 
     async def crowd():
-        wire = AsyncWire(most=1)
+        wire = AiohttpWire(max_calls=1)
         busy = asyncio.create_task(wire.send(Call("GET", url, {}), 60))
         await asyncio.sleep(0)
         late = asyncio.create_task(wire.send(Call("GET", url, {}), 0.5))
@@ -257,5 +257,5 @@ def test_a_call_that_ran_out_of_time_after_it_had_to_wait_says_so_too():
 
     with silent, pytest.raises(WireError, match=r"after .* s for a turn") as raised:
         asyncio.run(crowd())
-    was_sent = Reading(Outcome(Kind.CANCELLED, str(raised.value)), free=False)
-    assert unanswered(raised.value, None) == was_sent
+    was_sent = AttemptResult(Outcome(Kind.CANCELLED, str(raised.value)), is_free=False)
+    assert result_from_wire_error(raised.value, None) == was_sent

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-VALUES: Final[Mapping[str, str]] = {
+VALUE_OPTIONS: Final[Mapping[str, str]] = {
     "-f": "feature",
     "-s": "system",
     "-t": "template",
@@ -31,7 +31,7 @@ VALUES: Final[Mapping[str, str]] = {
     "--hedge": "hedge",
     "--drill": "drill",
 }
-MANY: Final[Mapping[str, str]] = {
+REPEATABLE_OPTIONS: Final[Mapping[str, str]] = {
     "-m": "model",
     "-p": "param",
     "-a": "attach",
@@ -51,56 +51,56 @@ FLAGS: Final[Mapping[str, str]] = {
     "--stream": "stream",
 }
 NEGATIONS: Final[Mapping[str, str]] = {"--no-stream": "stream"}
-SHARED: Final[Mapping[str, str]] = {"--config": "config", "--state-dir": "state_dir"}
+GLOBAL_OPTIONS: Final[Mapping[str, str]] = {"--config": "config", "--state-dir": "state_dir"}
 """Those that come before the command."""
-_LEVELS: Final = {"-v": 1, "--verbose": 1, "-vv": 2}
-_QUIET: Final = frozenset({"-q", "--quiet"})
-_COUNT: Final = re.compile("[1-9][0-9]{0,8}")
-_NUMBER: Final = re.compile(r"[0-9]{1,3}(\.[0-9]{1,6})?")
+_VERBOSITY_LEVELS: Final = {"-v": 1, "--verbose": 1, "-vv": 2}
+_QUIET_OPTIONS: Final = frozenset({"-q", "--quiet"})
+_COUNT_PATTERN: Final = re.compile("[1-9][0-9]{0,8}")
+_NUMBER_PATTERN: Final = re.compile(r"[0-9]{1,3}(\.[0-9]{1,6})?")
 
 
-class Plain(NamedTuple):
+class ParsedAsk(NamedTuple):
     """What was typed: before the command, and behind it."""
 
     config: str | None
     state_dir: str | None
     verbose: int
     quiet: bool
-    said: dict[str, Any]
+    ask_options: dict[str, Any]
 
 
-class _NotPlain(Exception):
+class _NeedsTyper(Exception):
     """Somebody else is to read this."""
 
 
-def read(arguments: Sequence[str]) -> Plain | None:
+def parse(arguments: Sequence[str]) -> ParsedAsk | None:
     """None for what is not plainly an ask."""
     words = iter(arguments)
     try:
-        shared = _shared(words)
-        return Plain(**shared, said=_said(words))
-    except _NotPlain:
+        shared = _parse_global_options(words)
+        return ParsedAsk(**shared, ask_options=_parse_ask_options(words))
+    except _NeedsTyper:
         return None
 
 
-def _shared(words: Iterator[str]) -> dict[str, Any]:
+def _parse_global_options(words: Iterator[str]) -> dict[str, Any]:
     """Everything up to the command."""
     shared: dict[str, Any] = {"config": None, "state_dir": None, "verbose": 0, "quiet": False}
     for word in words:
         if word == "ask":
             return shared
-        if word in _LEVELS:
-            shared["verbose"] += _LEVELS[word]
-        elif word in _QUIET:
+        if word in _VERBOSITY_LEVELS:
+            shared["verbose"] += _VERBOSITY_LEVELS[word]
+        elif word in _QUIET_OPTIONS:
             shared["quiet"] = True
-        elif word in SHARED and shared[SHARED[word]] is None:
-            shared[SHARED[word]] = _value(words)
+        elif word in GLOBAL_OPTIONS and shared[GLOBAL_OPTIONS[word]] is None:
+            shared[GLOBAL_OPTIONS[word]] = _take_value(words)
         else:
-            raise _NotPlain
-    raise _NotPlain
+            raise _NeedsTyper
+    raise _NeedsTyper
 
 
-def _said(words: Iterator[str]) -> dict[str, Any]:
+def _parse_ask_options(words: Iterator[str]) -> dict[str, Any]:
     said: dict[str, Any] = {}
     for word in words:
         option, equals, value = word.partition("=") if word.startswith("--") else (word, "", "")
@@ -108,33 +108,33 @@ def _said(words: Iterator[str]) -> dict[str, Any]:
             said[FLAGS[option]] = True
         elif option in NEGATIONS and not equals:
             said[NEGATIONS[option]] = False
-        elif option in MANY:
-            name = MANY[option]
-            said[name] = (*said.get(name, ()), value if equals else _value(words))
-        elif option in VALUES and VALUES[option] not in said:
-            name = VALUES[option]
-            said[name] = _converted(name, value if equals else _value(words))
+        elif option in REPEATABLE_OPTIONS:
+            name = REPEATABLE_OPTIONS[option]
+            said[name] = (*said.get(name, ()), value if equals else _take_value(words))
+        elif option in VALUE_OPTIONS and VALUE_OPTIONS[option] not in said:
+            name = VALUE_OPTIONS[option]
+            said[name] = _convert(name, value if equals else _take_value(words))
         elif (word == "-" or not word.startswith("-")) and "prompt" not in said:
             said["prompt"] = word
         else:
-            raise _NotPlain
+            raise _NeedsTyper
     return said
 
 
-def _value(words: Iterator[str]) -> str:
+def _take_value(words: Iterator[str]) -> str:
     value = next(words, None)
     if value is None or (value.startswith("-") and value != "-"):
-        raise _NotPlain
+        raise _NeedsTyper
     return value
 
 
-def _converted(name: str, value: str) -> str | int | float:
+def _convert(name: str, value: str) -> str | int | float:
     if name == "max_tokens":
-        if not _COUNT.fullmatch(value):
-            raise _NotPlain
+        if not _COUNT_PATTERN.fullmatch(value):
+            raise _NeedsTyper
         return int(value)
     if name == "temperature":
-        if not _NUMBER.fullmatch(value):
-            raise _NotPlain
+        if not _NUMBER_PATTERN.fullmatch(value):
+            raise _NeedsTyper
         return float(value)
     return value

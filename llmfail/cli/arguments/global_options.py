@@ -10,7 +10,7 @@ from typing import NamedTuple
 from llmfail.core.errors import UsageError
 
 
-class Globals(NamedTuple):
+class GlobalOptions(NamedTuple):
     """``ctx.obj`` of every command."""
 
     config: Path | None
@@ -19,18 +19,20 @@ class Globals(NamedTuple):
     quiet: bool = False
 
 
-def globals_from(config: str | None, state_dir: str | None, verbose: int, quiet: bool) -> Globals:
+def parse_global_options(
+    config: str | None, state_dir: str | None, verbose: int, quiet: bool
+) -> GlobalOptions:
     """Raises UsageError."""
-    directory = state_dir_from(path_from("--state-dir", state_dir), os.environ)
-    return Globals(path_from("--config", config), directory, verbose, quiet)
+    directory = resolve_state_dir(parse_path("--state-dir", state_dir), os.environ)
+    return GlobalOptions(parse_path("--config", config), directory, verbose, quiet)
 
 
-def state_dir_from(option: Path | None, environ: Mapping[str, str]) -> Path:
+def resolve_state_dir(option: Path | None, environ: Mapping[str, str]) -> Path:
     """--state-dir, else LLMFAIL_STATE_DIR, else the user's state directory."""
-    from llmfail.settings.state_path import state_directory
+    from llmfail.settings.state_path import find_state_directory
 
     try:
-        return state_directory(option, environ)
+        return find_state_directory(option, environ)
     except OSError as error:
         raise UsageError("the current directory is gone; name --state-dir from the root") from error
 
@@ -43,20 +45,20 @@ def current_directory() -> Path:
         return Path()
 
 
-def path_from(option: str, text: str | None) -> Path | None:
+def parse_path(option: str, text: str | None) -> Path | None:
     """A file or directory. An empty name is mostly a variable that is not set; raises UsageError."""
     if text == "":
         raise UsageError(f"{option} is empty; name a file or directory, or leave it out")
     return None if text is None else Path(text)
 
 
-def seconds_from(option: str, text: str | None, *, zero: bool = False) -> float | None:
+def parse_seconds(option: str, text: str | None, *, allow_zero: bool = False) -> float | None:
     """A duration as the configuration writes it: ``30``, ``30s``, ``10m``. Raises UsageError."""
-    from llmfail.settings.schema.scalars import seconds_of
+    from llmfail.settings.schema.scalars import parse_seconds
 
     if text is None:
         return None
     try:
-        return seconds_of(text, zero=zero)
+        return parse_seconds(text, zero=allow_zero)
     except ValueError as error:
         raise UsageError(f"{option}: {error}, got {text!r}") from None

@@ -8,25 +8,25 @@ import sys
 from llmfail.cli.io.output import say
 from llmfail.core.errors import UsageError
 
-LARGEST = 20 << 20
+MAX_STDIN_BYTES = 20 << 20
 """Bytes of standard input; no provider takes a larger request."""
-CHUNK = 1 << 16
-PATIENCE = 2.0
+CHUNK_BYTES = 1 << 16
+NOTICE_DELAY = 2.0
 """Seconds after which somebody who gave a prompt is told what is being waited for."""
-WAITING = "waiting for standard input to end; with </dev/null there is nothing to wait for"
+WAITING_NOTICE = "waiting for standard input to end; with </dev/null there is nothing to wait for"
 
 
-def prompt_of(argument: str | None, *, quiet: bool) -> str | None:
+def read_prompt(argument: str | None, *, quiet: bool) -> str | None:
     """Standard input first, a blank line, then the argument; ``-`` is standard input. None when there is
     nothing in either. Raises UsageError for what is no text, and for too much of it.
     """
-    typed = text_of("the prompt", argument) if argument and argument != "-" else None
-    piped = _standard_input(asked_for=argument == "-", notice=typed is not None and not quiet)
+    typed = require_utf8("the prompt", argument) if argument and argument != "-" else None
+    piped = _read_standard_input(asked_for=argument == "-", notice=typed is not None and not quiet)
     parts = [piped, typed]
     return "\n\n".join(part for part in parts if part and part.strip()) or None
 
 
-def text_of(name: str, argument: str) -> str:
+def require_utf8(name: str, argument: str) -> str:
     """An argument as text. Python keeps bytes that are no UTF-8 as surrogates, which nobody could be sent."""
     try:
         argument.encode()
@@ -35,31 +35,31 @@ def text_of(name: str, argument: str) -> str:
     return argument
 
 
-def _standard_input(*, asked_for: bool, notice: bool) -> str | None:
+def _read_standard_input(*, asked_for: bool, notice: bool) -> str | None:
     if sys.stdin is None or (sys.stdin.isatty() and not asked_for):
         return None
     try:
-        data = _read(sys.stdin.fileno(), notice=notice)
+        data = _read_to_limit(sys.stdin.fileno(), notice=notice)
     except OSError:
         return None
-    if len(data) > LARGEST:
-        raise UsageError(f"standard input is larger than {LARGEST >> 20} MiB, which no model takes")
+    if len(data) > MAX_STDIN_BYTES:
+        raise UsageError(f"standard input is larger than {MAX_STDIN_BYTES >> 20} MiB, which no model takes")
     try:
         return data.decode("utf-8-sig").rstrip("\n")
     except UnicodeDecodeError as error:
         raise UsageError(f"standard input is not UTF-8 text (byte {error.start})") from error
 
 
-def _read(descriptor: int, *, notice: bool) -> bytes:
+def _read_to_limit(descriptor: int, *, notice: bool) -> bytes:
     """Everything up to its end or just above the limit. A pipe that somebody keeps open looks like a program
     that hangs; ``notice``: say so, once.
     """
     data = bytearray()
-    while len(data) <= LARGEST:
+    while len(data) <= MAX_STDIN_BYTES:
         if notice and not _is_ready(descriptor):
-            say(WAITING)
+            say(WAITING_NOTICE)
             notice = False
-        chunk = os.read(descriptor, CHUNK)
+        chunk = os.read(descriptor, CHUNK_BYTES)
         if not chunk:
             break
         data += chunk
@@ -69,4 +69,4 @@ def _read(descriptor: int, *, notice: bool) -> bytes:
 def _is_ready(descriptor: int) -> bool:
     import select
 
-    return bool(select.select([descriptor], [], [], PATIENCE)[0])
+    return bool(select.select([descriptor], [], [], NOTICE_DELAY)[0])

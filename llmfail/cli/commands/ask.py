@@ -21,7 +21,7 @@ from llmfail.cli.arguments.shared_options import (
     User,
     Wait,
 )
-from llmfail.cli.run.run_ask import Said, answered
+from llmfail.cli.run.run_ask import AskArgs, run_ask
 from llmfail.core.request.ask import DEFAULT_FEATURE
 
 
@@ -117,6 +117,6 @@ def command(
       llmfail ask -t vpr_prompt -p cv="$(cat cv.txt)" -p job=baker
     """
     # The parameters above declare the options; what was typed is handed on as one, as ``swift`` does it too.
-    code = answered(ctx.obj, Said(**ctx.params))
+    code = run_ask(ctx.obj, AskArgs(**ctx.params))
     if code:
         raise typer.Exit(code)

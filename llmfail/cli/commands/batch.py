@@ -19,10 +19,10 @@ from llmfail.cli.arguments.shared_options import (
     Timeout,
     User,
 )
-from llmfail.cli.run.run_ask import Said
-from llmfail.cli.run.run_batch import Typed, answered
+from llmfail.cli.run.run_ask import AskArgs
+from llmfail.cli.run.run_batch import BatchArgs, run_batch
 from llmfail.core.request.ask import DEFAULT_FEATURE
-from llmfail.engine.bulk.batch import Limits
+from llmfail.engine.bulk.batch import BatchLimits
 
 
 def command(
@@ -36,7 +36,7 @@ def command(
     ] = None,
     concurrency: Annotated[
         int, typer.Option("--concurrency", metavar="N", min=1, max=1000, help="So many at once.")
-    ] = Limits().concurrency,
+    ] = BatchLimits().concurrency,
     rate: Annotated[
         float | None, typer.Option("--rate", metavar="N", min=0.001, help="Start so many lines a minute.")
     ] = None,
@@ -108,7 +108,7 @@ def command(
 
       jq -c '{id, prompt: .text}' notes.jsonl | llmfail batch - -s "Summarise." | jq -r .answer
     """
-    said = Said(
+    said = AskArgs(
         feature=feature,
         model=tuple(model or ()),
         system=system,
@@ -126,15 +126,15 @@ def command(
         no_fallback=no_fallback,
         strict=strict,
     )
-    typed = Typed(
+    typed = BatchArgs(
         source=source,
         output=output,
-        limits=Limits(concurrency, rate, not unordered),
+        limits=BatchLimits(concurrency, rate, not unordered),
         resume=resume or retry_failed,
         retry_failed=retry_failed,
         max_cost=max_cost,
-        said=said,
+        ask_args=said,
     )
-    code = answered(ctx.obj, typed)
+    code = run_batch(ctx.obj, typed)
     if code:
         raise typer.Exit(code)

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from llmfail.cli.arguments.global_options import Globals
+from llmfail.cli.arguments.global_options import GlobalOptions
 from llmfail.cli.io.output import emit, emit_json, say
-from llmfail.cli.run.open_client import client_of
+from llmfail.cli.run.open_client import open_client
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -26,14 +26,14 @@ def stats(
 
       llmfail cache stats --json | jq .bytes
     """
-    options: Globals = ctx.obj
-    with client_of(options) as client:
+    options: GlobalOptions = ctx.obj
+    with open_client(options) as client:
         cache = client.status().cache
         most = client.settings.cache.max_size
     if as_json:
         emit_json({**cache, "max_bytes": most})
         return
-    kept = f"{_answers(cache['entries'])} in {cache['bytes'] / 1e6:.1f} of {most / 1e6:.0f} MB"
+    kept = f"{_format_answers(cache['entries'])} in {cache['bytes'] / 1e6:.1f} of {most / 1e6:.0f} MB"
     emit(
         f"{kept}; {cache['hits']} of {cache['hits'] + cache['misses']} asks of the last day were answered so"
     )
@@ -47,11 +47,11 @@ def clear(ctx: typer.Context) -> None:
 
       llmfail cache clear
     """
-    options: Globals = ctx.obj
-    with client_of(options) as client:
+    options: GlobalOptions = ctx.obj
+    with open_client(options) as client:
         forgotten = client.clear_cache()
-    say(f"forgot {_answers(forgotten)}", quiet=options.quiet)
+    say(f"forgot {_format_answers(forgotten)}", quiet=options.quiet)
 
 
-def _answers(count: int) -> str:
+def _format_answers(count: int) -> str:
     return "1 answer" if count == 1 else f"{count} answers"

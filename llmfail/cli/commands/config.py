@@ -10,11 +10,11 @@ from typing import Annotated
 
 import typer
 
-from llmfail.cli.arguments.global_options import Globals, current_directory
+from llmfail.cli.arguments.global_options import GlobalOptions, current_directory
 from llmfail.cli.io.output import emit, emit_json, say
 from llmfail.core.errors import Problem, SettingsError, UsageError
 from llmfail.settings.reading import find
-from llmfail.settings.reading.load import Examination, examine
+from llmfail.settings.reading.load import ExaminedConfig, examine
 from llmfail.settings.trust import trust
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
@@ -38,7 +38,7 @@ def init(
 
       llmfail config init --path ~/.config/llmfail/llmfail.yaml
     """
-    text = find.packaged().read_text(encoding="utf-8")
+    text = find.packaged_config_path().read_text(encoding="utf-8")
     try:
         with path.open("w" if force else "x", encoding="utf-8") as file:
             file.write(text)
@@ -64,14 +64,14 @@ def check(ctx: typer.Context, as_json: AsJson = False) -> None:
 
       llmfail --config staging.yaml config check --json
     """
-    options: Globals = ctx.obj
+    options: GlobalOptions = ctx.obj
     try:
-        examination = _examined(options)
+        examination = _examine(options)
     except SettingsError as error:
         _report(error.problems, (), as_json=as_json, quiet=options.quiet)
         raise typer.Exit(error.exit_code) from None
-    problems = (*examination.problems, *_objections(examination, options))
-    _report(problems, _warnings(examination, options), as_json=as_json, quiet=options.quiet)
+    problems = (*examination.problems, *_list_objections(examination, options))
+    _report(problems, _list_warnings(examination, options), as_json=as_json, quiet=options.quiet)
     if problems:
         raise typer.Exit(SettingsError.exit_code)
     if not as_json:
@@ -90,15 +90,15 @@ def show(ctx: typer.Context, as_json: AsJson = False) -> None:
 
       llmfail config show --json | jq .breaker
     """
-    from llmfail.settings.advice.show import as_yaml, effective
+    from llmfail.settings.advice.show import collect_effective_values, format_yaml
 
-    examination = _examined(ctx.obj)
+    examination = _examine(ctx.obj)
     if examination.problems:
         raise SettingsError(examination.problems)
     if as_json:
-        emit_json(effective(examination))
+        emit_json(collect_effective_values(examination))
     else:
-        emit(as_yaml(examination))
+        emit(format_yaml(examination))
 
 
 @app.command()
@@ -111,7 +111,7 @@ def path(ctx: typer.Context, as_json: AsJson = False) -> None:
 
       llmfail config path --json
     """
-    options: Globals = ctx.obj
+    options: GlobalOptions = ctx.obj
     source = find.find(options.config, os.environ, current_directory())
     if as_json:
         emit_json({"path": str(source.path), "why": str(source.origin), "exists": source.path.exists()})
@@ -130,13 +130,13 @@ def schema() -> None:
     """
     import json
 
-    from llmfail.settings.schema.config_schema import schema as made
+    from llmfail.settings.schema.config_schema import build_schema as made
 
     emit(json.dumps(made(), indent=2))
 
 
 @app.command(name="trust")
-def give_trust(ctx: typer.Context) -> None:
+def accept_trust(ctx: typer.Context) -> None:
     """Accept the configuration of the current directory as it is now.
 
     A file that was found there is refused when it would run a command or send a key to a host that is not
@@ -146,39 +146,41 @@ def give_trust(ctx: typer.Context) -> None:
 
       llmfail config check && llmfail config trust
     """
-    options: Globals = ctx.obj
-    examination = _examined(options)
+    options: GlobalOptions = ctx.obj
+    examination = _examine(options)
     source = examination.source
     if source.origin is not find.Origin.DIRECTORY:
         say(f"{source.path} needs no trust: {source.origin}", quiet=options.quiet)
         return
-    for objection in examination.located(examination.objections):
+    for objection in examination.locate(examination.trust_findings):
         say(f"accepted: {objection}", quiet=options.quiet)
     trust.accept(source.path, examination.text, options.state_dir)
     say(f"{source.path} is trusted until it changes", quiet=options.quiet)
 
 
-def _examined(options: Globals) -> Examination:
+def _examine(options: GlobalOptions) -> ExaminedConfig:
     return examine(options.config, os.environ, current_directory())
 
 
-def _objections(examination: Examination, options: Globals) -> tuple[Problem, ...]:
+def _list_objections(examination: ExaminedConfig, options: GlobalOptions) -> tuple[Problem, ...]:
     if trust.is_trusted(examination.source.path, examination.text, options.state_dir):
         return ()
-    found = ((place, f"{what}; `llmfail config trust` accepts it") for place, what in examination.objections)
-    return examination.located(found)
+    found = (
+        (place, f"{what}; `llmfail config trust` accepts it") for place, what in examination.trust_findings
+    )
+    return examination.locate(found)
 
 
-def _warnings(examination: Examination, options: Globals) -> tuple[Problem, ...]:
-    from llmfail.cli.run.open_client import catalogue_of
-    from llmfail.engine.planning.price_lookup import Prices
+def _list_warnings(examination: ExaminedConfig, options: GlobalOptions) -> tuple[Problem, ...]:
+    from llmfail.cli.run.open_client import open_catalogue
+    from llmfail.engine.planning.price_lookup import TargetPrices
     from llmfail.settings.advice.lint import lint
 
-    settings = examination.reading.settings
+    settings = examination.result.settings
     if settings is None or examination.problems:
         return ()
-    known = Prices(settings, catalogue_of(options))
-    return examination.located(lint(settings, datetime.now(UTC).date(), known))
+    known = TargetPrices(settings, open_catalogue(options))
+    return examination.locate(lint(settings, datetime.now(UTC).date(), known))
 
 
 def _report(
@@ -186,7 +188,11 @@ def _report(
 ) -> None:
     if as_json:
         emit_json(
-            {"ok": not problems, "problems": _plain(problems), "warnings": _plain(warnings)},
+            {
+                "ok": not problems,
+                "problems": _problems_to_json(problems),
+                "warnings": _problems_to_json(warnings),
+            },
         )
         return
     for problem in problems:
@@ -195,7 +201,7 @@ def _report(
         say(f"warning: {warning}", quiet=quiet)
 
 
-def _plain(problems: tuple[Problem, ...]) -> list[dict[str, object]]:
+def _problems_to_json(problems: tuple[Problem, ...]) -> list[dict[str, object]]:
     return [
         {"file": each.file, "line": each.line, "path": each.path, "message": each.message}
         for each in problems

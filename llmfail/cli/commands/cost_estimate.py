@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from llmfail.cli.arguments.global_options import Globals
-from llmfail.cli.arguments.prompt import prompt_of
+from llmfail.cli.arguments.global_options import GlobalOptions
+from llmfail.cli.arguments.prompt import read_prompt
 from llmfail.cli.io.output import emit_json, say
-from llmfail.cli.run.open_client import client_of
-from llmfail.core.reports.scenario import Wanted
+from llmfail.cli.run.open_client import open_client
+from llmfail.core.reports.scenario import EstimateRequest
 
 if TYPE_CHECKING:
     from llmfail.core.reports.cost_estimate import Estimate
@@ -74,9 +74,9 @@ def command(
 
       llmfail cost-estimate -f vpr --exact - < prompt.txt
     """
-    options: Globals = ctx.obj
-    text = None if input_tokens is not None and prompt is None else prompt_of(prompt, quiet=options.quiet)
-    wanted = Wanted(
+    options: GlobalOptions = ctx.obj
+    text = None if input_tokens is not None and prompt is None else read_prompt(prompt, quiet=options.quiet)
+    wanted = EstimateRequest(
         features=feature or (),
         prompt=text,
         input_tokens=input_tokens,
@@ -85,7 +85,7 @@ def command(
         scenarios=scenarios or (),
         exact=exact,
     )
-    with client_of(options) as client:
+    with open_client(options) as client:
         result = client.estimate(wanted)
     for warning in result.warnings:
         say(warning, quiet=options.quiet)
@@ -96,8 +96,8 @@ def command(
 
 
 def _show(result: Estimate) -> None:
-    from llmfail.cli.render.estimate_view import drawn
-    from llmfail.cli.render.tables import console, show
+    from llmfail.cli.render.estimate_view import render
+    from llmfail.cli.render.tables import open_console, print_drawing
 
-    screen = console()
-    show(screen, drawn(screen, result))
+    screen = open_console()
+    print_drawing(screen, render(screen, result))

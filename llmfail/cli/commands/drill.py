@@ -9,25 +9,25 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from llmfail.cli.arguments.global_options import Globals
+from llmfail.cli.arguments.global_options import GlobalOptions
 from llmfail.cli.io.output import (
     emit,
     emit_json,
     say,
-    spinner,
+    show_spinner,
 )
-from llmfail.cli.run.open_client import settings_of
+from llmfail.cli.run.open_client import load_settings
 from llmfail.core.errors import ExitCode
 from llmfail.store import open_store
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from llmfail.drill.scenarios import Scene
+    from llmfail.drill.scenarios import ScenarioResult
     from llmfail.drill.verdict import Verdict
 
-STYLES = {"ok": "green", "warn": "yellow", "FAIL": "bold red"}
-UNPLAYED = "-"
+MARK_STYLES = {"ok": "green", "warn": "yellow", "FAIL": "bold red"}
+UNPLAYED_MARK = "-"
 
 Grid = Sequence[Sequence[str]]
 """A row per feature: its name, then a mark per scene."""
@@ -58,30 +58,30 @@ def command(
       llmfail drill -f vpr --scenario primary-down --scenario recovery --json
     """
     from llmfail.drill import runner
-    from llmfail.drill.verdict import verdicts
+    from llmfail.drill.verdict import judge_features
 
-    options: Globals = ctx.obj
-    settings = settings_of(options)
+    options: GlobalOptions = ctx.obj
+    settings = load_settings(options)
     # A store that cannot be had is found by no scene, because each has its own; nothing is touched yet.
     open_store(settings.store, options.state_dir, settings.store_timeout)
-    features = runner.features_of(settings, feature or ())
-    names = runner.scenes_of(scenario or ())
+    features = runner.select_features(settings, feature or ())
+    names = runner.select_scenarios(scenario or ())
     live = sys.stdout is not None and sys.stdout.isatty() and not as_json
-    scenes: list[Scene] = []
-    with _watched([one.name for one in features], names, live=live, quiet=options.quiet) as show:
-        for scene in runner.perform(settings, features, names):
+    scenes: list[ScenarioResult] = []
+    with _show_progress([one.name for one in features], names, live=live, quiet=options.quiet) as show:
+        for scene in runner.run_scenarios(settings, features, names):
             scenes.append(scene)
             show(scenes)
-    found = verdicts(scenes)
-    missing = runner.missing_keys(settings, features)
+    found = judge_features(scenes)
+    missing = runner.find_missing_keys(settings, features)
     if as_json:
-        _tell_json(found, missing)
+        _print_json(found, missing)
     else:
         if not live:
-            _tell_table(_grid([one.name for one in features], names, scenes), names)
+            _print_grid(_build_grid([one.name for one in features], names, scenes), names)
         emit("")
         for verdict in found:
-            _tell(verdict, verbose=options.verbose > 0, live=live)
+            _print_verdict(verdict, verbose=options.verbose > 0, live=live)
         if missing:
             say(f"played as if these were set: {', '.join(missing)}", quiet=options.quiet)
     if not all(verdict.ok for verdict in found):
@@ -89,33 +89,33 @@ def command(
 
 
 @contextmanager
-def _watched(
+def _show_progress(
     features: Sequence[str], names: Sequence[str], *, live: bool, quiet: bool
-) -> Iterator[Callable[[Sequence[Scene]], None]]:
+) -> Iterator[Callable[[Sequence[ScenarioResult]], None]]:
     """Something that shows the scenes so far: on a terminal a table, else nothing."""
     if not live:
-        with spinner("drilling …", quiet=quiet):
+        with show_spinner("drilling …", quiet=quiet):
             yield lambda _scenes: None
         return
     from rich.console import Console
     from rich.live import Live
 
-    with Live(_drawn(_grid(features, names, ()), names), console=Console()) as table:
-        yield lambda scenes: table.update(_drawn(_grid(features, names, scenes), names))
+    with Live(_render_grid(_build_grid(features, names, ()), names), console=Console()) as table:
+        yield lambda scenes: table.update(_render_grid(_build_grid(features, names, scenes), names))
 
 
-def _grid(features: Sequence[str], names: Sequence[str], scenes: Sequence[Scene]) -> Grid:
+def _build_grid(features: Sequence[str], names: Sequence[str], scenes: Sequence[ScenarioResult]) -> Grid:
     marks = {(scene.feature, scene.name): _mark(scene) for scene in scenes}
     return [[feature, *(marks.get((feature, name), "") for name in names)] for feature in features]
 
 
-def _mark(scene: Scene) -> str:
+def _mark(scene: ScenarioResult) -> str:
     if not scene.ok:
         return "FAIL"
-    return "warn" if scene.warned else "ok"
+    return "warn" if scene.has_warning else "ok"
 
 
-def _drawn(grid: Grid, names: Sequence[str]) -> Table:
+def _render_grid(grid: Grid, names: Sequence[str]) -> Table:
     """Narrow enough for 80 columns."""
     from rich.table import Table
     from rich.text import Text
@@ -125,26 +125,26 @@ def _drawn(grid: Grid, names: Sequence[str]) -> Table:
     for name in names:
         table.add_column(name.replace("everything", "all").replace("-", "\n"))
     for feature, *marks in grid:
-        table.add_row(feature, *(Text(mark, STYLES.get(mark, "")) for mark in marks))
+        table.add_row(feature, *(Text(mark, MARK_STYLES.get(mark, "")) for mark in marks))
     return table
 
 
-def _tell_table(grid: Grid, names: Sequence[str]) -> None:
-    rows = [["feature", *names], *([cell or UNPLAYED for cell in row] for row in grid)]
+def _print_grid(grid: Grid, names: Sequence[str]) -> None:
+    rows = [["feature", *names], *([cell or UNPLAYED_MARK for cell in row] for row in grid)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         emit("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-def _tell(verdict: Verdict, *, verbose: bool, live: bool) -> None:
+def _print_verdict(verdict: Verdict, *, verbose: bool, live: bool) -> None:
     """A paragraph: the verdict, and the scenes that need a word. Folded only where a person reads it."""
-    told = [scene for scene in verdict.scenes if verbose or not scene.ok]
-    lines = [f"  {_mark(one):4} {one.name}: expected: {one.expected}; saw: {one.saw}" for one in told]
+    told = [scene for scene in verdict.results if verbose or not scene.ok]
+    lines = [f"  {_mark(one):4} {one.name}: expected: {one.expected}; saw: {one.observed}" for one in told]
     for line in (f"{verdict.feature}: {verdict.text}", *lines):
-        emit(_folded(line) if live else line)
+        emit(_fold(line) if live else line)
 
 
-def _folded(line: str) -> str:
+def _fold(line: str) -> str:
     import shutil
     import textwrap
 
@@ -154,7 +154,7 @@ def _folded(line: str) -> str:
     )
 
 
-def _tell_json(found: Sequence[Verdict], missing: Sequence[str]) -> None:
+def _print_json(found: Sequence[Verdict], missing: Sequence[str]) -> None:
     emit_json(
         {
             "ok": all(verdict.ok for verdict in found),

@@ -14,7 +14,7 @@ from llmfail.cli.arguments.shared_options import (
     User,
     Wait,
 )
-from llmfail.cli.run.run_embed import AT_ONCE, Said, embedded
+from llmfail.cli.run.run_embed import DEFAULT_CONCURRENCY, EmbedArgs, run_embed
 from llmfail.core.request.ask import DEFAULT_FEATURE
 
 
@@ -36,7 +36,7 @@ def command(
         typer.Option(
             "--concurrency", metavar="N", min=1, max=256, help="How many texts of --input are out at once."
         ),
-    ] = AT_ONCE,
+    ] = DEFAULT_CONCURRENCY,
     timeout: Timeout = None,
     deadline: Annotated[
         str | None,
@@ -82,6 +82,6 @@ def command(
       jq -c '{id, text: .title}' books.jsonl | llmfail embed -f search --input - >vectors.jsonl
     """
     # The parameters above declare the options; what was typed is handed on as one.
-    code = embedded(ctx.obj, Said(**ctx.params))
+    code = run_embed(ctx.obj, EmbedArgs(**ctx.params))
     if code:
         raise typer.Exit(code)

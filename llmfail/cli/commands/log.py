@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llmfail.cli.arguments.global_options import Globals
+from llmfail.cli.arguments.global_options import GlobalOptions
 from llmfail.cli.io.output import emit_json, say
-from llmfail.cli.run.open_client import client_of
+from llmfail.cli.run.open_client import open_client
 from llmfail.core.errors import UsageError
 
 if TYPE_CHECKING:
     from llmfail.client.blocking import Client
 
-EVERYTHING = 1_000_000
+ALL_ENTRIES = 1_000_000
 """More than is kept."""
-Logged = dict[str, Any]
+ReceiptJson = dict[str, Any]
 """A receipt as JSON, with the moment ``at``."""
 
 
@@ -47,9 +47,9 @@ def command(
 
       llmfail log -n 1000 --json | jq -r 'select(.tier > 0) | .target'
     """
-    options: Globals = ctx.obj
-    with client_of(options) as client:
-        found = [_one(client, id_)] if id_ else _last(client, most, failed=failed)
+    options: GlobalOptions = ctx.obj
+    with open_client(options) as client:
+        found = [_find_one(client, id_)] if id_ else _read_last(client, most, failed=failed)
     if as_json:
         for entry in found:
             emit_json(entry)
@@ -61,42 +61,44 @@ def command(
         say("nothing failed" if failed else "nothing was asked yet", quiet=options.quiet)
 
 
-def _sound(client: Client, most: int) -> list[Logged]:
+def _read_well_formed(client: Client, limit: int) -> list[ReceiptJson]:
     """The last requests, without those whose record is damaged."""
-    from llmfail.cli.render.log_schema import is_sound
+    from llmfail.cli.render.log_schema import is_well_formed
 
-    return [entry for entry in client.log(most) if is_sound(entry)]
+    return [entry for entry in client.log(limit) if is_well_formed(entry)]
 
 
-def _last(client: Client, most: int, *, failed: bool) -> list[Logged]:
+def _read_last(client: Client, limit: int, *, failed: bool) -> list[ReceiptJson]:
     if not failed:
-        return _sound(client, most)
-    return [entry for entry in _sound(client, EVERYTHING) if not entry["ok"]][:most]
+        return _read_well_formed(client, limit)
+    return [entry for entry in _read_well_formed(client, ALL_ENTRIES) if not entry["ok"]][:limit]
 
 
-def _one(client: Client, beginning: str) -> Logged:
+def _find_one(client: Client, prefix: str) -> ReceiptJson:
     """The request whose id begins so. Raises UsageError when there is none, or more than one."""
-    found = [entry for entry in _sound(client, EVERYTHING) if entry["id"].startswith(beginning.upper())]
+    found = [
+        entry for entry in _read_well_formed(client, ALL_ENTRIES) if entry["id"].startswith(prefix.upper())
+    ]
     if len(found) == 1:
         return found[0]
     if not found:
-        raise UsageError(f"no request is called {beginning}; `llmfail log` shows their ids")
+        raise UsageError(f"no request is called {prefix}; `llmfail log` shows their ids")
     raise UsageError(
-        f"{len(found)} requests begin with {beginning}; say more of the id, such as {found[0]['id']}"
+        f"{len(found)} requests begin with {prefix}; say more of the id, such as {found[0]['id']}"
     )
 
 
-def _show_all(found: Sequence[Logged]) -> None:
-    from llmfail.cli.render.log_view import listed
-    from llmfail.cli.render.tables import console, show
+def _show_all(found: Sequence[ReceiptJson]) -> None:
+    from llmfail.cli.render.log_view import render_list
+    from llmfail.cli.render.tables import open_console, print_drawing
 
-    screen = console()
-    show(screen, listed(screen, found))
+    screen = open_console()
+    print_drawing(screen, render_list(screen, found))
 
 
-def _show_one(entry: Logged) -> None:
-    from llmfail.cli.render.log_view import told
-    from llmfail.cli.render.tables import console, show
+def _show_one(entry: ReceiptJson) -> None:
+    from llmfail.cli.render.log_view import render_entry
+    from llmfail.cli.render.tables import open_console, print_drawing
 
-    screen = console()
-    show(screen, told(screen, entry))
+    screen = open_console()
+    print_drawing(screen, render_entry(screen, entry))

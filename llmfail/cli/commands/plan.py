@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from llmfail.cli.arguments.global_options import Globals
-from llmfail.cli.arguments.prompt import prompt_of
+from llmfail.cli.arguments.global_options import GlobalOptions
+from llmfail.cli.arguments.prompt import read_prompt
 from llmfail.cli.arguments.shared_options import (
     MaxTokens,
     Models,
@@ -15,9 +15,9 @@ from llmfail.cli.arguments.shared_options import (
     System,
 )
 from llmfail.cli.io.output import emit_json
-from llmfail.cli.run.open_client import client_of
+from llmfail.cli.run.open_client import open_client
 from llmfail.core.request.ask import DEFAULT_FEATURE
-from llmfail.core.routing.plan import Preview, Step
+from llmfail.core.routing.plan import Plan, PlanStep
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -51,9 +51,9 @@ def command(
 
       git diff | llmfail plan -m openai/gpt-6.1-terra -m anthropic/claude-sonnet-5-5 --json
     """
-    options: Globals = ctx.obj
-    text = prompt_of(prompt, quiet=options.quiet)
-    with client_of(options) as client:
+    options: GlobalOptions = ctx.obj
+    text = read_prompt(prompt, quiet=options.quiet)
+    with open_client(options) as client:
         preview = client.plan(
             text or "",
             feature=feature,
@@ -68,15 +68,18 @@ def command(
         _show(preview, prompted=text is not None)
 
 
-def _show(preview: Preview, *, prompted: bool) -> None:
-    from llmfail.cli.render.tables import console, sections, show
+def _show(preview: Plan, *, prompted: bool) -> None:
+    from llmfail.cli.render.tables import open_console, print_drawing, stack_sections
 
-    screen = console()
-    drawn = _drawn(screen, preview.steps)
-    show(screen, sections(screen, [_summary(preview)], [drawn], _footnotes(preview, prompted=prompted)))
+    screen = open_console()
+    drawn = _render_steps(screen, preview.steps)
+    print_drawing(
+        screen,
+        stack_sections(screen, [_summarize(preview)], [drawn], _list_footnotes(preview, prompted=prompted)),
+    )
 
 
-def _summary(preview: Preview) -> str:
+def _summarize(preview: Plan) -> str:
     called = [step.target for step in preview.steps if step.decision == "call"]
     if not called:
         return f"{preview.feature}: nobody would be asked"
@@ -86,29 +89,29 @@ def _summary(preview: Preview) -> str:
     return f"{preview.feature}: {called[0]} would be asked first{more}"
 
 
-def _footnotes(preview: Preview, *, prompted: bool) -> list[str]:
+def _list_footnotes(preview: Plan, *, prompted: bool) -> list[str]:
     degrade = [f"when nobody answers: {', '.join(preview.degrade)}"] if preview.degrade else []
     return degrade if prompted else [*degrade, "without a prompt: the costs are those of the answer"]
 
 
-def _drawn(screen: Console, steps: tuple[Step, ...]) -> Table:
+def _render_steps(screen: Console, steps: tuple[PlanStep, ...]) -> Table:
     from llmfail.cli.render.tables import (
         Column,
-        fitted,
+        cell,
+        fit_table,
         rough_usd,
-        words,
     )
 
-    decisions = [words(step.decision, "green" if step.decision == "call" else "yellow") for step in steps]
+    decisions = [cell(step.decision, "green" if step.decision == "call" else "yellow") for step in steps]
     columns = (
-        Column("target", [words(step.target) for step in steps], name=True),
+        Column("target", [cell(step.target) for step in steps], is_name=True),
         Column("decision", decisions),
         Column("about", [rough_usd(step.estimated_cost) for step in steps], rank=3, right=True),
         Column("at most", [rough_usd(step.max_cost) for step in steps], rank=2, right=True),
-        Column("why", [words(_why(step)) for step in steps], rank=1, wraps=True),
+        Column("why", [cell(_describe_reason(step)) for step in steps], rank=1, wraps=True),
     )
-    return fitted(screen, columns, [None if step.decision == "call" else "dim" for step in steps])
+    return fit_table(screen, columns, [None if step.decision == "call" else "dim" for step in steps])
 
 
-def _why(step: Step) -> str:
+def _describe_reason(step: PlanStep) -> str:
     return ": ".join(part for part in (step.reason, step.note) if part)

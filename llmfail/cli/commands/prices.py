@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from llmfail.cli.arguments.global_options import Globals
+from llmfail.cli.arguments.global_options import GlobalOptions
 from llmfail.cli.io.output import emit, emit_json
-from llmfail.cli.run.open_client import catalogue_of, settings_of
+from llmfail.cli.run.open_client import load_settings, open_catalogue
 from llmfail.core.errors import UsageError
 from llmfail.core.model import Target
 
@@ -43,22 +43,25 @@ def show(
 
       llmfail prices show --json | jq -r '.prices[] | select(.input == null) | .target'
     """
-    from llmfail.cli.render.prices_view import Row, as_json_of, list_as_json
-    from llmfail.engine.planning.price_lookup import Prices
+    from llmfail.cli.render.prices_view import PriceRow, row_to_json, rows_to_json
+    from llmfail.engine.planning.price_lookup import TargetPrices
 
-    options: Globals = ctx.obj
-    settings, catalogue = settings_of(options), catalogue_of(options)
-    prices, now = Prices(settings, catalogue), time.time()
-    targets = settings.targets() if target is None else (_target(target),)
-    rows = [Row(one, prices.of(one), prices.facts(one), now) for one in targets]
+    options: GlobalOptions = ctx.obj
+    settings, catalogue = load_settings(options), open_catalogue(options)
+    prices, now = TargetPrices(settings, catalogue), time.time()
+    targets = settings.list_targets() if target is None else (_parse_target(target),)
+    rows = [PriceRow(one, prices.find(one), prices.facts(one), now) for one in targets]
     if as_json:
-        emit_json(list_as_json(rows, catalogue.index) if target is None else as_json_of(rows[0]))
+        emit_json(rows_to_json(rows, catalogue.index) if target is None else row_to_json(rows[0]))
         return
-    from llmfail.cli.render.prices_view import drawn, drawn_whole
-    from llmfail.cli.render.tables import console, show
+    from llmfail.cli.render.prices_view import render_list, render_target
+    from llmfail.cli.render.tables import open_console, print_drawing
 
-    screen = console()
-    show(screen, drawn(screen, rows, catalogue.index) if target is None else drawn_whole(screen, rows[0]))
+    screen = open_console()
+    print_drawing(
+        screen,
+        render_list(screen, rows, catalogue.index) if target is None else render_target(screen, rows[0]),
+    )
 
 
 @app.command()
@@ -86,25 +89,25 @@ def refresh(
 
       pip install -U genai-prices && llmfail prices refresh --offline
     """
-    from llmfail.prices import REFRESHED
+    from llmfail.prices import REFRESHED_DIRECTORY
     from llmfail.prices import refresh as source
 
-    options: Globals = ctx.obj
+    options: GlobalOptions = ctx.obj
     if url is not None and offline:
         raise UsageError("say --url or --offline, not both")
-    directory, today = options.state_dir / REFRESHED, datetime.now(UTC).date()
+    directory, today = options.state_dir / REFRESHED_DIRECTORY, datetime.now(UTC).date()
     done = source.refresh_offline(directory, today) if offline else source.refresh(directory, url, today)
     index = done.index
     if as_json:
-        as_of, kept = index.as_of.isoformat(), done.kept and done.kept.isoformat()
+        as_of, kept = index.as_of.isoformat(), done.kept_as_of and done.kept_as_of.isoformat()
         emit_json({"as_of": as_of, "models": done.models, "sources": index.sources, "kept": kept})
-    elif done.kept is not None:
-        emit(f"nothing newer: the source is of {index.as_of}, the prices that count are of {done.kept}")
+    elif done.kept_as_of is not None:
+        emit(f"nothing newer: the source is of {index.as_of}, the prices that count are of {done.kept_as_of}")
     else:
         emit(f"{done.models:,} models at {len(index.providers)} providers, prices as of {index.as_of}")
 
 
-def _target(text: str) -> Target:
+def _parse_target(text: str) -> Target:
     try:
         return Target.parse(text)
     except ValueError as error:

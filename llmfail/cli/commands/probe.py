@@ -6,14 +6,14 @@ from typing import Annotated, Any
 
 import typer
 
-from llmfail.cli.arguments.global_options import Globals
+from llmfail.cli.arguments.global_options import GlobalOptions
 from llmfail.cli.io.output import (
     emit,
     emit_json,
     require_output,
     say,
 )
-from llmfail.cli.run.open_client import client_of
+from llmfail.cli.run.open_client import open_client
 from llmfail.core.errors import ExitCode
 from llmfail.core.receipt import Receipt
 
@@ -38,37 +38,37 @@ def command(
 
       llmfail probe openai/gpt-6.1-terra --json
     """
-    options: Globals = ctx.obj
+    options: GlobalOptions = ctx.obj
     require_output()
-    with client_of(options) as client:
-        receipts = [client.probe(target) for target in client.probed(name)]
+    with open_client(options) as client:
+        receipts = [client.probe(target) for target in client.probe_targets(name)]
     if as_json:
-        emit_json({"probes": [_result(receipt) for receipt in receipts]})
+        emit_json({"probes": [_result_to_json(receipt) for receipt in receipts]})
     else:
         for receipt in receipts:
-            emit(_line(receipt))
+            emit(_format_line(receipt))
     if not receipts:
         say("no provider has a key: nothing was asked", quiet=options.quiet)
         raise typer.Exit(ExitCode.CREDENTIALS_MISSING)
-    failed = [receipt for receipt in receipts if not _reached(receipt)]
+    failed = [receipt for receipt in receipts if not _has_answered(receipt)]
     if failed:
         codes = {receipt.exit_code for receipt in failed}
         missing = ExitCode.CREDENTIALS_MISSING
         raise typer.Exit(missing if codes == {missing} else ExitCode.UNAVAILABLE)
 
 
-def _reached(receipt: Receipt) -> bool:
+def _has_answered(receipt: Receipt) -> bool:
     """A model that had no room to say anything answered all the same."""
     last = receipt.trail[-1]
     return receipt.ok or last.outcome == "rejected_answer"
 
 
-def _result(receipt: Receipt) -> dict[str, Any]:
-    return {**receipt.trail[-1].to_json(), "ok": _reached(receipt)}
+def _result_to_json(receipt: Receipt) -> dict[str, Any]:
+    return {**receipt.trail[-1].to_json(), "ok": _has_answered(receipt)}
 
 
-def _line(receipt: Receipt) -> str:
+def _format_line(receipt: Receipt) -> str:
     last = receipt.trail[-1]
     took = f" in {last.latency_ms} ms" if last.latency_ms is not None else ""
     note = f": {last.note}" if last.note else ""
-    return f"{'ok  ' if _reached(receipt) else 'FAIL'} {last.target} {last.outcome}{took}{note}"
+    return f"{'ok  ' if _has_answered(receipt) else 'FAIL'} {last.target} {last.outcome}{took}{note}"

@@ -9,28 +9,28 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from llmfail.cli.arguments.global_options import Globals
+from llmfail.cli.arguments.global_options import GlobalOptions
 from llmfail.cli.io.output import emit_json, require_output, say
-from llmfail.cli.run.open_client import client_of
+from llmfail.cli.run.open_client import open_client
 from llmfail.core.errors import ExitCode, StoreError, UsageError
-from llmfail.core.receipt import iso
+from llmfail.core.receipt import format_time
 
 if TYPE_CHECKING:
     from llmfail.client.blocking import Client
-    from llmfail.core.degrade.queue_item import Item
-    from llmfail.engine.bulk.queue_runner import Pass
+    from llmfail.core.degrade.queue_item import QueueItem
+    from llmfail.engine.bulk.queue_runner import PassResult
 
 app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
 
-LOOKED_EVERY = 2.0
+WATCH_INTERVAL = 2.0
 """Seconds between two passes of ``--watch`` at most: a request that comes in meanwhile is seen."""
-SHORTEST_PAUSE = 0.2
+MIN_PAUSE = 0.2
 
 
-class Listed(NamedTuple):
+class QueueRow(NamedTuple):
     """A request without its texts, and what there is to say of it."""
 
-    item: Item
+    item: QueueItem
     note: str
 
 
@@ -47,10 +47,10 @@ def list_(
 
       llmfail queue list --json | jq -r '.[] | select(.attempts > 3) | .id'
     """
-    options: Globals = ctx.obj
-    with _opened(options) as client:
+    options: GlobalOptions = ctx.obj
+    with _open_queue_client(options) as client:
         now = time.time()
-        found = list(map(_listed, client.queue.items()))
+        found = list(map(_build_row, client.queue.items()))
     waiting = [listed for listed in found if listed.item.expires_at > now]
     if as_json:
         emit_json([listed.item.to_json() for listed in waiting])
@@ -87,21 +87,21 @@ def run(
 
       llmfail queue run --watch >> answers.jsonl
     """
-    from llmfail.cli.io.stdout_lines import Lines, quietly_ended
+    from llmfail.cli.io.stdout_lines import StdoutLines, exit_on_broken_pipe
 
-    options: Globals = ctx.obj
+    options: GlobalOptions = ctx.obj
     require_output()
-    lines = Lines()
-    with quietly_ended(), _opened(options) as client:
-        ask_again = client.runner(lines, say)
+    lines = StdoutLines()
+    with exit_on_broken_pipe(), _open_queue_client(options) as client:
+        ask_again = client.queue_runner(lines, say)
         done = ask_again()
-        _sum_up(client, done, quiet=options.quiet)
+        _report_pass(client, done, quiet=options.quiet)
         while watch:
             _pause(client)
             lines.ready(0)
             done = ask_again()
             if done.answered or done.failed:
-                _sum_up(client, done, quiet=options.quiet)
+                _report_pass(client, done, quiet=options.quiet)
     if done.failed:
         raise typer.Exit(ExitCode.UNAVAILABLE)
 
@@ -123,22 +123,22 @@ def drop(
 
       llmfail queue drop --all
     """
-    options: Globals = ctx.obj
+    options: GlobalOptions = ctx.obj
     if everything == bool(ids):
         raise UsageError("say which: llmfail queue drop ID..., or --all; `llmfail queue list` shows the ids")
-    with _opened(options) as client:
+    with _open_queue_client(options) as client:
         if everything:
             dropped = client.queue.drop_all()
         else:
             known = [item.id for item in client.queue.items()]
-            dropped = len(client.queue.drop([_named(beginning, known) for beginning in ids or ()]))
+            dropped = len(client.queue.drop([_find_id(beginning, known) for beginning in ids or ()]))
     say(f"{dropped} dropped", quiet=options.quiet)
 
 
 @contextmanager
-def _opened(options: Globals) -> Iterator[Client]:
+def _open_queue_client(options: GlobalOptions) -> Iterator[Client]:
     """A queue that cannot be used is not a bug: the error says what to do."""
-    with client_of(options) as client:
+    with open_client(options) as client:
         queue = client.queue
         try:
             yield client
@@ -148,7 +148,7 @@ def _opened(options: Globals) -> Iterator[Client]:
             queue.close()
 
 
-def _listed(item: Item) -> Listed:
+def _build_row(item: QueueItem) -> QueueRow:
     """Without its texts, which may be large."""
     from msgspec.structs import replace
 
@@ -158,53 +158,55 @@ def _listed(item: Item) -> Listed:
         note = "of a newer llmfail" if item.is_newer else "damaged"
     else:
         note = item.error
-    return Listed(replace(item, ask=None, receipt=None), note)
+    return QueueRow(replace(item, ask=None, receipt=None), note)
 
 
-def _show(waiting: Sequence[Listed], now: float) -> None:
+def _show(waiting: Sequence[QueueRow], now: float) -> None:
     from llmfail.cli.render.tables import (
         Column,
-        console,
-        fitted,
-        show,
-        span,
-        words,
+        cell,
+        duration,
+        fit_table,
+        open_console,
+        print_drawing,
     )
 
     items = [listed.item for listed in waiting]
-    again = [item.again_at or now for item in items]
-    screen = console()
+    again = [item.next_try_at or now for item in items]
+    screen = open_console()
     columns = [
-        Column("id", [words(item.id) for item in items], style="cyan"),
-        Column("waiting for", [span(max(now - item.created_at, 0)) for item in items], rank=3, right=True),
-        Column("feature", [words(item.feature) for item in items], rank=2, name=True),
+        Column("id", [cell(item.id) for item in items], style="cyan"),
+        Column(
+            "waiting for", [duration(max(now - item.created_at, 0)) for item in items], rank=3, right=True
+        ),
+        Column("feature", [cell(item.feature) for item in items], rank=2, is_name=True),
         Column("attempts", [str(item.attempts) for item in items], rank=4, right=True),
-        Column("again in", [span(at - now) if at > now else "now" for at in again], right=True),
-        Column("given up in", [span(item.expires_at - now) for item in items], rank=5, right=True),
-        Column("why", [words(listed.note or "-") for listed in waiting], rank=1, wraps=True),
+        Column("again in", [duration(at - now) if at > now else "now" for at in again], right=True),
+        Column("given up in", [duration(item.expires_at - now) for item in items], rank=5, right=True),
+        Column("why", [cell(listed.note or "-") for listed in waiting], rank=1, wraps=True),
     ]
-    show(screen, fitted(screen, columns))
+    print_drawing(screen, fit_table(screen, columns))
 
 
-def _named(beginning: str, ids: Sequence[str]) -> str:
+def _find_id(prefix: str, ids: Sequence[str]) -> str:
     """The id that begins so. Raises UsageError when there is none, or more than one."""
-    if not beginning.strip():
+    if not prefix.strip():
         raise UsageError("an id is empty; `llmfail queue list` shows them, --all means every request")
-    found = [item_id for item_id in ids if item_id.startswith(beginning.upper())]
+    found = [item_id for item_id in ids if item_id.startswith(prefix.upper())]
     if len(found) == 1:
         return found[0]
     if not found:
-        raise UsageError(f"no queued request is called {beginning}; `llmfail queue list` shows their ids")
-    raise UsageError(f"{len(found)} requests begin with {beginning}; say more of the id, such as {found[0]}")
+        raise UsageError(f"no queued request is called {prefix}; `llmfail queue list` shows their ids")
+    raise UsageError(f"{len(found)} requests begin with {prefix}; say more of the id, such as {found[0]}")
 
 
 def _pause(client: Client) -> None:
-    next_at = client.queue.next_at()
-    wait = LOOKED_EVERY if next_at is None else next_at - time.time()
-    time.sleep(min(max(wait, SHORTEST_PAUSE), LOOKED_EVERY))
+    next_at = client.queue.find_next_time()
+    wait = WATCH_INTERVAL if next_at is None else next_at - time.time()
+    time.sleep(min(max(wait, MIN_PAUSE), WATCH_INTERVAL))
 
 
-def _sum_up(client: Client, done: Pass, *, quiet: bool) -> None:
-    waiting, next_at = client.queue.pending(), client.queue.next_at()
-    when = "" if next_at is None or not waiting else f" (next at {iso(next_at)})"
-    say(f"{done.answered} answered, {waiting} still waiting{when}", quiet=quiet)
+def _report_pass(client: Client, result: PassResult, *, quiet: bool) -> None:
+    waiting, next_at = client.queue.count_pending(), client.queue.find_next_time()
+    when = "" if next_at is None or not waiting else f" (next at {format_time(next_at)})"
+    say(f"{result.answered} answered, {waiting} still waiting{when}", quiet=quiet)

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from llmfail.cli.arguments.global_options import Globals
+from llmfail.cli.arguments.global_options import GlobalOptions
 from llmfail.cli.io.output import emit_json, say
-from llmfail.cli.run.open_client import client_of
+from llmfail.cli.run.open_client import open_client
 from llmfail.core.errors import UsageError
 
 
@@ -30,8 +30,8 @@ def command(
     """
     if (name is None) != everything:
         raise UsageError("name a provider or a target, or say --all")
-    options: Globals = ctx.obj
-    with client_of(options) as client:
+    options: GlobalOptions = ctx.obj
+    with open_client(options) as client:
         changed = client.reset(name)
     if as_json:
         emit_json({"reset": list(changed)})

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from llmfail.cli.arguments.global_options import Globals
+from llmfail.cli.arguments.global_options import GlobalOptions
 from llmfail.cli.io.output import emit, emit_json
-from llmfail.cli.run.open_client import client_of
+from llmfail.cli.run.open_client import open_client
 from llmfail.client.blocking import Client
 from llmfail.core.errors import ExitCode, UsageError
 from llmfail.core.reports.status import Health, Status
@@ -20,7 +20,7 @@ EXIT_CODES: dict[Health, ExitCode] = {
     "degraded": ExitCode.NOT_GOOD,
     "unhealthy": ExitCode.UNHEALTHY,
 }
-EVERY = 2.0
+WATCH_INTERVAL = 2.0
 """Seconds between two looks of ``--watch``."""
 
 
@@ -54,23 +54,23 @@ def command(
 
       llmfail status --json | jq '.providers[] | select(.state != "closed")'
     """
-    options: Globals = ctx.obj
-    every = _every(seconds, watch=watch, alone=not (check or as_json))
-    with client_of(options) as client:
+    options: GlobalOptions = ctx.obj
+    every = _choose_interval(seconds, watch=watch, alone=not (check or as_json))
+    with open_client(options) as client:
         if every is not None:
             _watch(client, every, verbose=options.verbose > 0)
         status = client.status()
     if as_json:
         emit_json(status.to_json())
     elif check:
-        _check(status, quiet=options.quiet)
+        _print_check(status, quiet=options.quiet)
     else:
         _show(status, verbose=options.verbose > 0)
     if check:
         raise typer.Exit(EXIT_CODES[status.health])
 
 
-def _every(seconds: float | None, *, watch: bool, alone: bool) -> float | None:
+def _choose_interval(seconds: float | None, *, watch: bool, alone: bool) -> float | None:
     """Seconds between two looks; None without --watch."""
     if not watch:
         if seconds is not None:
@@ -82,33 +82,33 @@ def _every(seconds: float | None, *, watch: bool, alone: bool) -> float | None:
         raise UsageError("--watch needs a terminal; for other programs there is llmfail status --json")
     if seconds is not None and not 0.1 <= seconds <= 86400:
         raise UsageError(f"--watch takes 0.1 to 86400 seconds, got {seconds:g}")
-    return EVERY if seconds is None else seconds
+    return WATCH_INTERVAL if seconds is None else seconds
 
 
 def _watch(client: Client, every: float, *, verbose: bool) -> None:
     """Until Ctrl-C, which leaves the last picture on the screen."""
     from rich.live import Live
 
-    from llmfail.cli.render.status_view import picture
-    from llmfail.cli.render.tables import console
+    from llmfail.cli.render.status_view import render
+    from llmfail.cli.render.tables import open_console
 
-    screen = console()
+    screen = open_console()
     with Live(console=screen, auto_refresh=False) as live:
         while True:
-            live.update(picture(screen, client.status(), time.time(), verbose=verbose), refresh=True)
+            live.update(render(screen, client.status(), time.time(), verbose=verbose), refresh=True)
             time.sleep(every)
 
 
-def _check(status: Status, *, quiet: bool) -> None:
-    from llmfail.cli.render.status_view import verdict
+def _print_check(status: Status, *, quiet: bool) -> None:
+    from llmfail.cli.render.status_view import describe_health
 
     if status.health != "healthy" or not quiet:
-        emit(verdict(status, time.time()))
+        emit(describe_health(status, time.time()))
 
 
 def _show(status: Status, *, verbose: bool) -> None:
-    from llmfail.cli.render.status_view import picture
-    from llmfail.cli.render.tables import console, show
+    from llmfail.cli.render.status_view import render
+    from llmfail.cli.render.tables import open_console, print_drawing
 
-    screen = console()
-    show(screen, picture(screen, status, time.time(), verbose=verbose))
+    screen = open_console()
+    print_drawing(screen, render(screen, status, time.time(), verbose=verbose))

@@ -10,13 +10,13 @@ from typing import Annotated
 
 import typer
 
-from llmfail.cli.arguments.global_options import Globals, seconds_from
+from llmfail.cli.arguments.global_options import GlobalOptions, parse_seconds
 from llmfail.cli.io.output import emit_json, say
-from llmfail.cli.run.open_client import client_of
+from llmfail.cli.run.open_client import open_client
 from llmfail.core.errors import UsageError
-from llmfail.core.receipt import iso
+from llmfail.core.receipt import format_time
 
-_CLOCK = re.compile(r"\d{1,2}:\d{2}(:\d{2})?")
+_CLOCK_PATTERN = re.compile(r"\d{1,2}:\d{2}(:\d{2})?")
 
 
 def command(
@@ -40,24 +40,28 @@ def command(
     """
     if for_ is not None and until is not None:
         raise UsageError("say --for or --until, not both")
-    options: Globals = ctx.obj
-    wait = _wait_until(until) if for_ is None else seconds_from("--for", for_)
-    with client_of(options) as client:
+    options: GlobalOptions = ctx.obj
+    wait = _seconds_until(until) if for_ is None else parse_seconds("--for", for_)
+    with open_client(options) as client:
         held = client.trip(name, wait)
-    end = iso(None if wait is None else time.time() + wait)
+    end = format_time(None if wait is None else time.time() + wait)
     if as_json:
         emit_json({"tripped": list(held), "until": end})
     for target in held:
         say(f"{target} is held open until {end or 'you reset it'}", quiet=options.quiet)
 
 
-def _wait_until(text: str | None) -> float | None:
+def _seconds_until(text: str | None) -> float | None:
     """Seconds until a moment; a time of day is the next one to come, a moment without a zone is local."""
     if text is None:
         return None
     now = datetime.now().astimezone()
     try:
-        moment = _next(text, now) if _CLOCK.fullmatch(text) else datetime.fromisoformat(text).astimezone()
+        moment = (
+            _find_next(text, now)
+            if _CLOCK_PATTERN.fullmatch(text)
+            else datetime.fromisoformat(text).astimezone()
+        )
     except (ValueError, OverflowError):
         raise UsageError(f"--until takes a time such as 08:00 or 2026-12-01T08:00, got {text!r}") from None
     if moment <= now:
@@ -65,7 +69,7 @@ def _wait_until(text: str | None) -> float | None:
     return (moment - now).total_seconds()
 
 
-def _next(text: str, now: datetime) -> datetime:
+def _find_next(text: str, now: datetime) -> datetime:
     """The next time that a clock on the wall here shows this."""
     clock = time_of_day.fromisoformat(text.zfill(5) if text.count(":") == 1 else text.zfill(8))
     today = datetime.combine(now.date(), clock)

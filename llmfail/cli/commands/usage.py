@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from llmfail.cli.arguments.global_options import Globals
+from llmfail.cli.arguments.global_options import GlobalOptions
 from llmfail.cli.io.output import emit, emit_json, say
-from llmfail.cli.run.open_client import client_of
+from llmfail.cli.run.open_client import open_client
 from llmfail.core.errors import UsageError
-from llmfail.core.pricing.usage_record import Used
-from llmfail.core.pricing.usage_report import USUAL_DAYS, Days, Row
+from llmfail.core.pricing.usage_record import UsageTotals
+from llmfail.core.pricing.usage_report import DEFAULT_DAYS, DayRange, UsageRow
 
 if TYPE_CHECKING:
-    from llmfail.core.pricing.usage_report import By, Report
+    from llmfail.core.pricing.usage_report import GroupBy, UsageReport
 
-FORMULA = tuple("=+-@\t\r")
+FORMULA_STARTS = tuple("=+-@\t\r")
 """What a spreadsheet takes for the beginning of a formula."""
 
 
@@ -57,31 +57,31 @@ def command(
 
       llmfail usage --since 1d --json | jq -r .total.cost_usd
     """
-    options: Globals = ctx.obj
+    options: GlobalOptions = ctx.obj
     if as_json and as_csv:
         raise UsageError("say --json or --csv, not both")
-    wanted = _days(since, until)
-    with client_of(options) as client:
-        report = client.usage(cast("By", by), wanted)
+    wanted = _parse_days(since, until)
+    with open_client(options) as client:
+        report = client.usage(cast("GroupBy", by), wanted)
     if as_json:
         emit_json(report.to_json())
     elif as_csv:
-        emit(_csv(report))
+        emit(_format_csv(report))
     elif report.rows:
         _show(report)
     else:
         say(f"nothing was used from {report.since} to {report.until}", quiet=options.quiet)
 
 
-def _days(since: str | None, until: str | None) -> Days:
-    last = _date("--until", until)
-    number = re.fullmatch(r"([1-9][0-9]{0,3})d", f"{USUAL_DAYS}d" if since is None else since)
+def _parse_days(since: str | None, until: str | None) -> DayRange:
+    last = _parse_date("--until", until)
+    number = re.fullmatch(r"([1-9][0-9]{0,3})d", f"{DEFAULT_DAYS}d" if since is None else since)
     if number:
-        return Days(until=last, count=int(number[1]))
-    return Days(_date("--since", since), last)
+        return DayRange(until=last, count=int(number[1]))
+    return DayRange(_parse_date("--since", since), last)
 
 
-def _date(option: str, text: str | None) -> date | None:
+def _parse_date(option: str, text: str | None) -> date | None:
     if text is None:
         return None
     try:
@@ -92,24 +92,24 @@ def _date(option: str, text: str | None) -> date | None:
         raise UsageError(f"{option} takes {days}a date such as 2026-11-01, got {text!r}") from None
 
 
-def _csv(report: Report) -> str:
+def _format_csv(report: UsageReport) -> str:
     import csv
     from io import StringIO
 
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(Row(None, Used()).to_json())
-    writer.writerows(map(_harmless, row.to_json().values()) for row in report.rows)
+    writer.writerow(UsageRow(None, UsageTotals()).to_json())
+    writer.writerows(map(_escape_formula, row.to_json().values()) for row in report.rows)
     return text.getvalue()
 
 
-def _harmless(value: str | int | None) -> str | int | None:
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+def _escape_formula(value: str | int | None) -> str | int | None:
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
 
 
-def _show(report: Report) -> None:
-    from llmfail.cli.render.tables import console, show
-    from llmfail.cli.render.usage_view import drawn
+def _show(report: UsageReport) -> None:
+    from llmfail.cli.render.tables import open_console, print_drawing
+    from llmfail.cli.render.usage_view import render
 
-    screen = console()
-    show(screen, drawn(screen, report))
+    screen = open_console()
+    print_drawing(screen, render(screen, report))

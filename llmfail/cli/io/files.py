@@ -15,36 +15,36 @@ from typing import IO
 
 from llmfail.cli.io.output import (
     emit,
-    line_of,
+    encode_line,
     require_output,
     write_all,
 )
 from llmfail.core.errors import UsageError
-from llmfail.core.request.batch_line import LONGEST, Raw, Splitter
+from llmfail.core.request.batch_line import MAX_LINE_BYTES, LineSplitter, RawLine
 
 STANDARD_OUTPUT = STANDARD_INPUT = Path("-")
-MEBI = 1 << 20
-CHUNK = 1 << 16
+MEBIBYTE = 1 << 20
+CHUNK_BYTES = 1 << 16
 
 
-def bytes_of(path: Path, most: int) -> bytes:
+def read_bytes(path: Path, max_bytes: int) -> bytes:
     """The whole of a file, never more than so many bytes. Raises UsageError."""
     try:
         # A named pipe that nobody writes to must not make anybody wait: not even its opening.
-        with open(path, "rb", opener=_at_once) as file:
+        with open(path, "rb", opener=_open_nonblocking) as file:
             os.set_blocking(file.fileno(), True)
-            data = file.read(most + 1)
+            data = file.read(max_bytes + 1)
             is_pipe = stat.S_ISFIFO(os.fstat(file.fileno()).st_mode)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
     if is_pipe and not data:
         raise UsageError(f"cannot read {path}: nobody writes to this pipe")
-    if len(data) > most:
-        raise UsageError(f"{path} is larger than {most // MEBI} MiB")
+    if len(data) > max_bytes:
+        raise UsageError(f"{path} is larger than {max_bytes // MEBIBYTE} MiB")
     return data
 
 
-def lines_of(path: Path) -> Iterator[Raw]:
+def read_lines(path: Path) -> Iterator[RawLine]:
     """The lines of a file, or of standard input (``-``), as they come. It stays open: to close it would be to
     wait for the thread that waits for its next line.
     """
@@ -52,28 +52,28 @@ def lines_of(path: Path) -> Iterator[Raw]:
         file = os.fdopen(0, "rb") if path == STANDARD_INPUT else path.open("rb")
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
-    return _lines(file, path)
+    return _split_lines(file, path)
 
 
-def _lines(file: BufferedReader, path: Path) -> Iterator[Raw]:
-    splitter = Splitter(LONGEST - 1)  # a line with its newline
+def _split_lines(file: BufferedReader, path: Path) -> Iterator[RawLine]:
+    splitter = LineSplitter(MAX_LINE_BYTES - 1)  # a line with its newline
     try:
-        while chunk := file.read1(CHUNK):
+        while chunk := file.read1(CHUNK_BYTES):
             yield from splitter.feed(chunk)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
-    yield from splitter.end()
+    yield from splitter.finish()
 
 
 @contextmanager
-def lines_to(path: Path | None, source: Path) -> Iterator[Callable[[str], None]]:
+def open_line_writer(path: Path | None, source: Path) -> Iterator[Callable[[str], None]]:
     """A way to write one line after the other, each as it comes: to standard output (None or ``-``), or to a
     file, from its beginning, which must not be the ``source``. On standard output raises BrokenPipeError when
     nobody reads any more.
     """
     if path is None or path == STANDARD_OUTPUT:
         require_output()
-        yield _to_standard_output
+        yield _write_line_to_stdout
         return
     try:
         if path.exists() and source != STANDARD_INPUT and path.samefile(source):
@@ -82,28 +82,28 @@ def lines_to(path: Path | None, source: Path) -> Iterator[Callable[[str], None]]
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}") from error
     with file:
-        yield lambda text: _add(text, file.fileno(), path)
+        yield lambda text: _append_line(text, file.fileno(), path)
 
 
-def _to_standard_output(text: str) -> None:
-    from llmfail.cli.io.stdout_lines import Lines
+def _write_line_to_stdout(text: str) -> None:
+    from llmfail.cli.io.stdout_lines import StdoutLines
 
-    Lines().write(text, lambda: None)
+    StdoutLines().write(text, lambda: None)
 
 
-def _add(text: str, file: int, path: Path) -> None:
+def _append_line(text: str, file: int, path: Path) -> None:
     try:
-        write_all(file, line_of(text))
+        write_all(file, encode_line(text))
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}") from error
 
 
-def _at_once(path: str, flags: int) -> int:
+def _open_nonblocking(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)
 
 
 @contextmanager
-def destination(path: Path | None) -> Iterator[Callable[[str], None]]:
+def open_text_writer(path: Path | None) -> Iterator[Callable[[str], None]]:
     """A way to write one text: to standard output (None or ``-``); to a device or a pipe as it comes; to
     a file, whole or not at all. Opened before the work, so that a wrong place costs no call.
     """
@@ -112,21 +112,21 @@ def destination(path: Path | None) -> Iterator[Callable[[str], None]]:
         yield emit
         return
     try:
-        plain = _is_plain(path)
+        plain = _is_regular(path)
         place = Path(os.path.realpath(path)) if plain else path
-        file = _draft(place) if plain else place.open("wb", buffering=0)
+        file = _create_draft(place) if plain else place.open("wb", buffering=0)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}") from error
     draft = Path(file.name)
     try:
         with file:
-            yield lambda text: _place(text, file, place)
+            yield lambda text: _write_text(text, file, place)
     finally:
         if plain:
             draft.unlink(missing_ok=True)
 
 
-def _is_plain(path: Path) -> bool:
+def _is_regular(path: Path) -> bool:
     """A regular file, or one to be made. A loop of links is an OSError, as it is to everybody."""
     try:
         return stat.S_ISREG(path.stat().st_mode)
@@ -134,38 +134,40 @@ def _is_plain(path: Path) -> bool:
         return True
 
 
-def _draft(place: Path) -> IO[bytes]:
+def _create_draft(final_path: Path) -> IO[bytes]:
     from tempfile import NamedTemporaryFile
 
-    return NamedTemporaryFile("wb", dir=place.parent, prefix=f".{place.name}.", delete=False)
+    return NamedTemporaryFile("wb", dir=final_path.parent, prefix=f".{final_path.name}.", delete=False)
 
 
-def _place(text: str, file: IO[bytes], place: Path) -> None:
+def _write_text(text: str, file: IO[bytes], final_path: Path) -> None:
     """Write the text and, where it is a draft, give it its name. A text that cannot be placed is not lost."""
     try:
-        file.write(line_of(text))
+        file.write(encode_line(text))
         file.flush()
-        if Path(file.name) != place:
-            _liken(file.fileno(), place)
-            Path(file.name).replace(place)
+        if Path(file.name) != final_path:
+            _copy_mode_and_owner(file.fileno(), final_path)
+            Path(file.name).replace(final_path)
     except OSError as error:
         emit(text)
-        raise UsageError(f"cannot write {place}: {error.strerror}; it went to standard output") from error
+        raise UsageError(
+            f"cannot write {final_path}: {error.strerror}; it went to standard output"
+        ) from error
 
 
-def _liken(draft: int, place: Path) -> None:
+def _copy_mode_and_owner(draft: int, final_path: Path) -> None:
     """The mode and, as far as one may, the owner of the file that is replaced; else what the umask leaves."""
     try:
-        before = place.stat()
+        before = final_path.stat()
     except FileNotFoundError:
-        os.fchmod(draft, 0o666 & ~_umask())
+        os.fchmod(draft, 0o666 & ~_read_umask())
         return
     with suppress(OSError):
         os.fchown(draft, before.st_uid, before.st_gid)
     os.fchmod(draft, stat.S_IMODE(before.st_mode))
 
 
-def _umask() -> int:
+def _read_umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask

@@ -17,13 +17,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from llmfail.cli.io.files import CHUNK, STANDARD_INPUT, STANDARD_OUTPUT
-from llmfail.cli.io.output import printable, require_output, write_all
+from llmfail.cli.io.files import CHUNK_BYTES, STANDARD_INPUT, STANDARD_OUTPUT
+from llmfail.cli.io.output import make_printable, require_output, write_all
 from llmfail.core.errors import UsageError
-from llmfail.core.request.batch_line import Raw, Splitter
+from llmfail.core.request.batch_line import LineSplitter, RawLine
 
 
-class Input:
+class BatchInput:
     """A file, a pipe or standard input, once from its beginning to its end."""
 
     def __init__(self, name: Path, file: int) -> None:
@@ -31,31 +31,31 @@ class Input:
         self._file = file
 
     @property
-    def status(self) -> os.stat_result:
+    def file_status(self) -> os.stat_result:
         return os.fstat(self._file)
 
-    def count(self) -> int | None:
+    def count_lines(self) -> int | None:
         """How many lines there are; None where that is not known before they are read."""
-        if not stat.S_ISREG(self.status.st_mode):
+        if not stat.S_ISREG(self.file_status.st_mode):
             return None
         place, lines, last = os.lseek(self._file, 0, os.SEEK_CUR), 0, b"\n"
-        while chunk := os.pread(self._file, CHUNK, place):
+        while chunk := os.pread(self._file, CHUNK_BYTES, place):
             place, lines, last = place + len(chunk), lines + chunk.count(b"\n"), chunk[-1:]
         return lines + (last != b"\n")
 
-    async def lines(self) -> AsyncIterator[Raw]:
+    async def read_lines(self) -> AsyncIterator[RawLine]:
         """Raises UsageError for a file that cannot be read to its end."""
-        splitter = Splitter()
+        splitter = LineSplitter()
         try:
-            while chunk := await self._chunk():
+            while chunk := await self._read_chunk():
                 for line in splitter.feed(chunk):
                     yield line
         except OSError as error:
             raise UsageError(f"cannot read {self._name}: {error.strerror}") from error
-        for line in splitter.end():
+        for line in splitter.finish():
             yield line
 
-    async def _chunk(self) -> bytes:
+    async def _read_chunk(self) -> bytes:
         loop = asyncio.get_running_loop()
         ready = loop.create_future()
 
@@ -67,15 +67,15 @@ class Input:
             loop.add_reader(self._file, found)
         except PermissionError:  # a file, which is always ready
             await asyncio.sleep(0)
-            return os.read(self._file, CHUNK)
+            return os.read(self._file, CHUNK_BYTES)
         try:
             await ready
         finally:
             loop.remove_reader(self._file)
-        return os.read(self._file, CHUNK)
+        return os.read(self._file, CHUNK_BYTES)
 
 
-class Stream:
+class OutputStream:
     """Standard output, or a pipe or device: a thread waits for whoever reads it. Raises BrokenPipeError when
     nobody does any more, UsageError for what else is in the way.
     """
@@ -83,11 +83,11 @@ class Stream:
     def __init__(self, name: str, file: int) -> None:
         self._name = name
         self._file = file
-        self.for_people = os.isatty(file)
+        self.is_terminal = os.isatty(file)
         self._thread = ThreadPoolExecutor(1, "llmfail-output")
 
     async def write(self, data: bytes) -> None:
-        shown = printable(data.decode()).encode() if self.for_people else data
+        shown = make_printable(data.decode()).encode() if self.is_terminal else data
         try:
             await asyncio.get_running_loop().run_in_executor(self._thread, write_all, self._file, shown)
         except BrokenPipeError:
@@ -96,7 +96,7 @@ class Stream:
             raise UsageError(f"cannot write to {self._name}: {error.strerror}") from error
 
 
-class Receipts:
+class ReceiptFile:
     """A file of receipts that only grows. One batch at a time writes to it. Receipts that it does not take go
     to standard output, because they were paid for, and ``trouble`` says so.
     """
@@ -104,10 +104,10 @@ class Receipts:
     def __init__(self, path: Path, file: int) -> None:
         self._path = path
         self._file = file
-        self.trouble: UsageError | None = None
+        self.write_error: UsageError | None = None
 
     async def write(self, data: bytes) -> None:
-        if self.trouble is None:
+        if self.write_error is None:
             end = os.fstat(self._file).st_size
             try:
                 write_all(self._file, data)
@@ -117,64 +117,66 @@ class Receipts:
                 text = (
                     f"cannot write {self._path}: {error.strerror}; the last receipts went to standard output"
                 )
-                self.trouble = UsageError(text)
-        if self.trouble is not None:
+                self.write_error = UsageError(text)
+        if self.write_error is not None:
             await standard_output().write(data)
 
-    def kept(self) -> Iterator[bytes]:
+    def read_lines(self) -> Iterator[bytes]:
         """Its lines, each with its end; behind them it is ready to be written to."""
         with os.fdopen(os.dup(self._file), "rb") as reading:
             reading.seek(0)
             yield from reading
 
-    def cut(self, size: int) -> None:
+    def truncate(self, size: int) -> None:
         os.ftruncate(self._file, size)
 
-    def finish(self) -> None:
+    def end_last_line(self) -> None:
         """End the last line."""
         write_all(self._file, b"\n")
 
 
 @contextmanager
-def opened_input(path: Path) -> Iterator[Input]:
+def open_batch_input(path: Path) -> Iterator[BatchInput]:
     """Raises UsageError."""
     if path == STANDARD_INPUT:
         if sys.stdin is None:
             raise UsageError("standard input is closed")
-        yield Input(Path("standard input"), sys.stdin.fileno())
+        yield BatchInput(Path("standard input"), sys.stdin.fileno())
         return
-    with _opened(path, "read", os.O_RDONLY) as file:
+    with _open_descriptor(path, "read", os.O_RDONLY) as file:
         if stat.S_ISDIR(os.fstat(file).st_mode):
             raise UsageError(f"cannot read {path}: {os.strerror(errno.EISDIR)}")
-        yield Input(path, file)
+        yield BatchInput(path, file)
 
 
 @contextmanager
-def opened_output(path: Path | None, source: Input, *, resume: bool) -> Iterator[Stream | Receipts]:
+def open_batch_output(
+    path: Path | None, source: BatchInput, *, resume: bool
+) -> Iterator[OutputStream | ReceiptFile]:
     """Where the receipts go. Raises UsageError, also for a file that would lose receipts."""
     if path is None or path == STANDARD_OUTPUT:
         require_output()
         yield standard_output()
         return
     if path.exists() and not path.is_file():
-        with _opened(path, "write", os.O_WRONLY) as file:
-            yield Stream(str(path), file)
+        with _open_descriptor(path, "write", os.O_WRONLY) as file:
+            yield OutputStream(str(path), file)
         return
-    with _opened(path, "write", os.O_RDWR | os.O_CREAT | os.O_APPEND) as file:
-        if os.path.samestat(os.fstat(file), source.status):
+    with _open_descriptor(path, "write", os.O_RDWR | os.O_CREAT | os.O_APPEND) as file:
+        if os.path.samestat(os.fstat(file), source.file_status):
             raise UsageError(f"{path} is the input; name another file for the receipts")
         _lock(path, file)
         if os.fstat(file).st_size and not resume:
             raise UsageError(f"{path} has receipts already; --resume goes on with it, or name another file")
-        yield Receipts(path, file)
+        yield ReceiptFile(path, file)
 
 
-def standard_output() -> Stream:
-    return Stream("standard output", sys.stdout.fileno())
+def standard_output() -> OutputStream:
+    return OutputStream("standard output", sys.stdout.fileno())
 
 
 @contextmanager
-def _opened(path: Path, verb: str, flags: int) -> Iterator[int]:
+def _open_descriptor(path: Path, verb: str, flags: int) -> Iterator[int]:
     try:
         file = os.open(path, flags, 0o666)
     except OSError as error:

@@ -6,32 +6,32 @@ import select
 import sys
 from contextlib import suppress
 
-from llmfail.cli.io.output import printable, write_all, writing
+from llmfail.cli.io.output import guard_stdout, make_printable, write_all
 from llmfail.core.errors import UsageError
 
 
-class Screen:
+class TerminalAnswer:
     """Shows pieces at once. An answer ends in one newline, so those at the end of a piece wait for more."""
 
     def __init__(self) -> None:
-        self._ends = ""
-        self._begun = False
+        self._held_newlines = ""
+        self._is_line_open = False
 
     def show(self, piece: str) -> None:
-        text = self._ends + piece
+        text = self._held_newlines + piece
         shown = text.rstrip("\r\n")
-        self._ends = text[len(shown) :]
+        self._held_newlines = text[len(shown) :]
         if shown:
-            self._begun = True
-            self._write(printable(shown))
+            self._is_line_open = True
+            self._write(make_printable(shown))
 
     def end(self) -> None:
         """The rest of the line, if there is any of it."""
-        if self._begun:
-            self._begun = False
+        if self._is_line_open:
+            self._is_line_open = False
             self._write("\n")
 
-    def leave(self) -> None:
+    def end_if_writable(self) -> None:
         """For who is stopped: a terminal that is gone, or takes nothing just now, is left as it is."""
         takes, gone = select.POLLOUT, select.POLLHUP | select.POLLERR
         sight = select.poll()
@@ -42,5 +42,5 @@ class Screen:
 
     def _write(self, text: str) -> None:
         """Past the buffer, in which a terminal that takes nothing would leave something behind."""
-        with writing():
+        with guard_stdout():
             write_all(sys.stdout.fileno(), text.encode("utf-8", "replace"))

@@ -19,9 +19,9 @@ from llmfail.core.errors import UsageError
 if TYPE_CHECKING:
     from rich.status import Status
 
-PATIENCE = 0.5
+SPINNER_DELAY = 0.5
 """Seconds before anything moves."""
-_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_CONTROL_CHARACTERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def say(text: str, *, quiet: bool = False) -> None:
@@ -29,19 +29,19 @@ def say(text: str, *, quiet: bool = False) -> None:
     if quiet or sys.stderr is None:
         return
     with suppress(OSError):
-        sys.stderr.write(f"llmfail: {printable(text)}\n")
+        sys.stderr.write(f"llmfail: {make_printable(text)}\n")
         sys.stderr.flush()
 
 
 def emit(text: str) -> None:
     """Text and one newline on standard output."""
-    shown = printable(text) if sys.stdout.isatty() else text
-    with writing():
-        sys.stdout.buffer.write(line_of(shown))
+    shown = make_printable(text) if sys.stdout.isatty() else text
+    with guard_stdout():
+        sys.stdout.buffer.write(encode_line(shown))
 
 
 @contextmanager
-def writing() -> Iterator[None]:
+def guard_stdout() -> Iterator[None]:
     """Only while standard output is written to. A closed pipe ends the program as it ends other Unix tools
     (a socket that a provider has closed must not); what else is in the way is a UsageError.
     """
@@ -50,7 +50,7 @@ def writing() -> Iterator[None]:
         yield
         sys.stdout.flush()
     except OSError as error:
-        raise _unwritable(error) from error
+        raise _abandon_stdout(error) from error
     finally:
         signal.signal(signal.SIGPIPE, before)
 
@@ -70,16 +70,16 @@ def require_output() -> None:
         sys.stdout.flush()
         os.write(sys.stdout.fileno(), b"")
     except OSError as error:
-        raise _unwritable(error) from error
+        raise _abandon_stdout(error) from error
 
 
-def open_output() -> None:
+def replace_closed_stdout() -> None:
     """A closed standard output becomes one that refuses every byte, so that nobody has to ask for None."""
     if sys.stdout is None:
         sys.stdout = os.fdopen(os.open(os.devnull, os.O_RDONLY), "w", encoding="utf-8")
 
 
-def _unwritable(error: OSError) -> UsageError:
+def _abandon_stdout(error: OSError) -> UsageError:
     """What is left in its buffer can go nowhere; Python would try once more at exit, and complain."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
@@ -94,14 +94,14 @@ def emit_json(value: Any) -> None:  # noqa: ANN401 - whatever JSON can say
     emit(json.dumps(value, ensure_ascii=False))
 
 
-def printable(text: str) -> str:
+def make_printable(text: str) -> str:
     """The text without characters that a terminal would obey: controls, and what turns the direction of the
     text around. Lines may end as they do elsewhere.
     """
-    return _OBEYED.sub("�", text.replace("\r\n", "\n"))
+    return _CONTROL_CHARACTERS.sub("�", text.replace("\r\n", "\n"))
 
 
-def line_of(text: str) -> bytes:
+def encode_line(text: str) -> bytes:
     """What is written of a text: UTF-8 that ends in one newline."""
     return text.rstrip("\n").encode("utf-8", "replace") + b"\n"
 
@@ -115,8 +115,8 @@ class Spinner:
         self._text = text
         self._status: Status | None = None
         self._is_over = False
-        self._drawing = Lock()
-        self._timer = Timer(PATIENCE, self._start)
+        self._draw_lock = Lock()
+        self._timer = Timer(SPINNER_DELAY, self._start)
         self._timer.daemon = True
         self._timer.start()
 
@@ -125,14 +125,14 @@ class Spinner:
         ends_at = time.monotonic() + seconds
         while (left := ends_at - time.monotonic()) > 0:
             if seconds >= 1:
-                self._say(f"waiting {ceil(left)} s for the next try …")
+                self._update_text(f"waiting {ceil(left)} s for the next try …")
             time.sleep(min(left, 1.0))
-        self._say(self._text)
+        self._update_text(self._text)
 
     def stop(self) -> None:
         """There is something else to see."""
         self._timer.cancel()
-        with self._drawing:
+        with self._draw_lock:
             self._is_over = True
             if self._status is not None:
                 with suppress(OSError):  # a terminal that was closed
@@ -142,18 +142,18 @@ class Spinner:
     def _start(self) -> None:
         from rich.console import Console
 
-        with self._drawing:
+        with self._draw_lock:
             if not self._is_over:
                 self._status = Console(stderr=True).status(self._text)
                 self._status.start()
 
-    def _say(self, text: str) -> None:
+    def _update_text(self, text: str) -> None:
         self._text = text
         if self._status is not None:
             self._status.update(text)
 
 
-class Still:
+class NoSpinner:
     """The same where nobody looks."""
 
     def pause(self, seconds: float) -> None:
@@ -164,10 +164,10 @@ class Still:
 
 
 @contextmanager
-def spinner(text: str, *, quiet: bool) -> Iterator[Spinner | Still]:
+def show_spinner(text: str, *, quiet: bool) -> Iterator[Spinner | NoSpinner]:
     """Until the block is over, or something is to be seen."""
     if quiet or sys.stderr is None or not sys.stderr.isatty():
-        yield Still()
+        yield NoSpinner()
         return
     spinning = Spinner(text)
     try:

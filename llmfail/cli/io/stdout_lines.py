@@ -8,14 +8,14 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from llmfail.cli.io.output import line_of, printable, writing
+from llmfail.cli.io.output import encode_line, guard_stdout, make_printable
 
-PATIENCE = 5.0
+RECHECK_INTERVAL = 5.0
 """Seconds between two looks whether somebody reads."""
-_GONE = select.POLLERR | select.POLLHUP
+_CLOSED_EVENTS = select.POLLERR | select.POLLHUP
 
 
-class Lines:
+class StdoutLines:
     """Raises UsageError for what is in the way of a line."""
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class Lines:
         reads any more.
         """
         found = self._poll.poll(patience * 1000)
-        if any(events & _GONE for _, events in found):
+        if any(events & _CLOSED_EVENTS for _, events in found):
             raise BrokenPipeError
         return bool(found)
 
@@ -35,16 +35,16 @@ class Lines:
         """The whole line, in parts that a pipe takes at once when it takes anything. ``meanwhile`` is called
         now and then while it takes nothing.
         """
-        data = line_of(printable(line) if sys.stdout.isatty() else line)
+        data = encode_line(make_printable(line) if sys.stdout.isatty() else line)
         for start in range(0, len(data), select.PIPE_BUF):
-            while not self.ready(PATIENCE):
+            while not self.ready(RECHECK_INTERVAL):
                 meanwhile()
-            with writing():
+            with guard_stdout():
                 sys.stdout.buffer.write(data[start : start + select.PIPE_BUF])
 
 
 @contextmanager
-def quietly_ended() -> Iterator[None]:
+def exit_on_broken_pipe() -> Iterator[None]:
     """A closed pipe ends the program as it ends other Unix tools, but once everything is in order."""
     try:
         yield

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from llmfail.cli.render.tables import rough_usd, span
+from llmfail.cli.render.tables import duration, rough_usd
 from llmfail.core.receipt import Receipt
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-PER_SECOND = 4
+REFRESHES_PER_SECOND = 4
 """How often the bar is drawn."""
-SOON = 2.0
+TIME_LEFT_DELAY = 2.0
 """Seconds before anything is said of the time left."""
 
 
-class Tally(Struct):
+class BatchTally(Struct):
     """What became of the lines. ``spent`` in pico-dollars, ``unpriced`` receipts that do not say all of it;
     ``skipped`` lines have a receipt of an earlier run, ``given_up`` of them no answer and ``still_malformed``
     no question.
@@ -58,9 +58,10 @@ class Tally(Struct):
         return self.failed + self.given_up + self.still_malformed
 
     @property
-    def lines(self) -> list[str]:
+    def summary_lines(self) -> list[str]:
         """The sum, and what to know of it."""
-        told = [f"{self.answered} answered{_of_these(self.fallbacks)}, {self.failed} failed, {self.paid}"]
+        fallbacks = _describe_fallbacks(self.fallbacks)
+        told = [f"{self.answered} answered{fallbacks}, {self.failed} failed, {self.cost_text}"]
         if self.skipped:
             told[0] += f"; {self.skipped} had a receipt already"
         if self.first_failure:
@@ -72,17 +73,17 @@ class Tally(Struct):
         return told
 
     @property
-    def paid(self) -> str:
+    def cost_text(self) -> str:
         unknown = f" and {self.unpriced} of unknown cost" if self.unpriced else ""
         return f"{rough_usd(self.spent)}{unknown}"
 
 
-def _of_these(fallbacks: int) -> str:
+def _describe_fallbacks(fallbacks: int) -> str:
     return f" ({fallbacks} by fallbacks)" if fallbacks else ""
 
 
 @contextmanager
-def bar(tally: Tally, total: int | None, *, shown: bool) -> Iterator[None]:
+def show_progress_bar(tally: BatchTally, total: int | None, *, shown: bool) -> Iterator[None]:
     """Something that moves on standard error, if that is a terminal."""
     if not shown or sys.stderr is None or not sys.stderr.isatty():
         yield
@@ -93,12 +94,12 @@ def bar(tally: Tally, total: int | None, *, shown: bool) -> Iterator[None]:
     started = time.monotonic()
 
     def drawn() -> RenderableType:
-        return _drawn(tally, total, time.monotonic() - started)
+        return _render_bar(tally, total, time.monotonic() - started)
 
     live = Live(
         console=Console(stderr=True),
         get_renderable=drawn,
-        refresh_per_second=PER_SECOND,
+        refresh_per_second=REFRESHES_PER_SECOND,
         transient=True,
         redirect_stdout=False,
     )
@@ -106,26 +107,26 @@ def bar(tally: Tally, total: int | None, *, shown: bool) -> Iterator[None]:
         yield
 
 
-def _drawn(tally: Tally, total: int | None, elapsed: float) -> RenderableType:
+def _render_bar(tally: BatchTally, total: int | None, elapsed: float) -> RenderableType:
     from rich.progress_bar import ProgressBar
     from rich.table import Table
 
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_row(
         ProgressBar(total, tally.done + tally.skipped, width=16, pulse=total is None),
-        " · ".join(_figures(tally, total, elapsed)),
+        " · ".join(_format_figures(tally, total, elapsed)),
     )
     return grid
 
 
-def _figures(tally: Tally, total: int | None, elapsed: float) -> list[str]:
+def _format_figures(tally: BatchTally, total: int | None, elapsed: float) -> list[str]:
     passed = tally.done + tally.skipped
     figures = [
         f"{passed} done" if total is None else f"{passed}/{total} done",
         f"{tally.failed} failed",
         f"{tally.fallbacks} fallbacks",
-        tally.paid,
+        tally.cost_text,
     ]
-    if total is not None and tally.done and elapsed > SOON:
-        figures.append(f"{span((total - passed) * elapsed / tally.done)} left")
+    if total is not None and tally.done and elapsed > TIME_LEFT_DELAY:
+        figures.append(f"{duration((total - passed) * elapsed / tally.done)} left")
     return figures

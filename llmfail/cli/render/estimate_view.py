@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from llmfail.cli.render.tables import (
+    create_table,
     exact_usd,
     is_screen,
     percent,
     rough_usd,
-    sections,
-    table,
+    stack_sections,
 )
 from llmfail.core.model import Target
 from llmfail.core.reports.cost_estimate import (
     Estimate,
-    Line,
-    Month,
-    Offer,
+    FeatureEstimate,
+    MonthlyCost,
+    TargetCost,
     saving,
 )
 
@@ -29,50 +29,57 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
-def drawn(screen: Console, result: Estimate) -> RenderableType:
-    return sections(
-        screen, [_targets(screen, result)], [_months(screen, result)], [Text(_prices(result), "dim")]
+def render(screen: Console, result: Estimate) -> RenderableType:
+    return stack_sections(
+        screen,
+        [_render_targets(screen, result)],
+        [_render_months(screen, result)],
+        [Text(_describe_prices(result), "dim")],
     )
 
 
-def _targets(screen: Console, result: Estimate) -> Table:
+def _render_targets(screen: Console, result: Estimate) -> Table:
     """A heading per feature on a screen; its name in every row of a pipe, for grep."""
-    grid = table(screen)
+    grid = create_table(screen)
     together = is_screen(screen)
-    alike = all(_alike(line) for line in result.lines)
+    alike = all(_has_equal_input_tokens(line) for line in result.features)
     for heading in ("feature and target",) if together else ("feature", "tokens", "target"):
         grid.add_column(heading, overflow="fold")
     for heading in (*([] if alike or not together else ["input"]), "per request", "1,000 requests", "saving"):
         grid.add_column(heading, justify="right", no_wrap=True)
-    for line in result.lines:
+    for line in result.features:
         if together:
-            grid.add_row(Text(_heading(line), "bold"))
-        for place, offer in enumerate(line.offers):
+            grid.add_row(Text(_describe_feature(line), "bold"))
+        for place, offer in enumerate(line.target_costs):
             names = (
                 (f"  {offer.target}",)
                 if together
-                else (line.feature, _tokens(line, offer), str(offer.target))
+                else (line.feature, _format_tokens(line, offer), str(offer.target))
             )
             counted = () if alike or not together else (f"{offer.input_tokens:,}",)
-            grid.add_row(*names, *counted, *_figures(offer, line, place))
+            grid.add_row(*names, *counted, *_format_figures(offer, line, place))
     return grid
 
 
-def _alike(line: Line) -> bool:
+def _has_equal_input_tokens(line: FeatureEstimate) -> bool:
     """Whether all targets count the same tokens."""
-    return len({offer.input_tokens for offer in line.offers}) == 1
+    return len({offer.input_tokens for offer in line.target_costs}) == 1
 
 
-def _heading(line: Line) -> str:
-    tokens = _tokens(line, line.primary) if _alike(line) else f"{line.output_tokens:,} output"
+def _describe_feature(line: FeatureEstimate) -> str:
+    tokens = (
+        _format_tokens(line, line.primary)
+        if _has_equal_input_tokens(line)
+        else f"{line.output_tokens:,} output"
+    )
     return f"{line.feature}: {tokens} tokens"
 
 
-def _tokens(line: Line, offer: Offer) -> str:
+def _format_tokens(line: FeatureEstimate, offer: TargetCost) -> str:
     return f"{offer.input_tokens:,} + {line.output_tokens:,}"
 
 
-def _figures(offer: Offer, line: Line, place: int) -> Iterator[str | Text]:
+def _format_figures(offer: TargetCost, line: FeatureEstimate, place: int) -> Iterator[str | Text]:
     yield exact_usd(offer.cost)
     yield exact_usd(None if offer.cost is None else offer.cost * 1000)
     share = saving(offer, line.primary)
@@ -84,8 +91,8 @@ def _figures(offer: Offer, line: Line, place: int) -> Iterator[str | Text]:
         yield Text(percent(share), "green" if share > 0 else "red" if share < 0 else "")
 
 
-def _months(screen: Console, result: Estimate) -> Table:
-    grid = table(screen)
+def _render_months(screen: Console, result: Estimate) -> Table:
+    grid = create_table(screen)
     grid.add_column("scenario", no_wrap=True)
     for heading in ("requests", "per request", "a month"):
         grid.add_column(heading, justify="right", no_wrap=True)
@@ -97,14 +104,14 @@ def _months(screen: Console, result: Estimate) -> Table:
             f"{month.requests:,}",
             exact_usd(None if month.average is None else round(month.average)),
             rough_usd(None if cost is None else round(cost)),
-            _served(month),
+            _render_served(month),
         )
     return grid
 
 
-def _served(month: Month) -> Text:
+def _render_served(month: MonthlyCost) -> Text:
     """The targets with their features, or how many these are, and what stands in the way."""
-    used = _used(month.served_by)
+    used = _group_by_target(month.served_by)
     alone = len(used) == 1 or len(month.served_by) == 1
     shown = (
         str(target)
@@ -117,7 +124,7 @@ def _served(month: Month) -> Text:
     return Text.assemble(names, (note, "yellow"))
 
 
-def _used(served_by: Mapping[str, tuple[Target, ...]]) -> Mapping[Target, list[str]]:
+def _group_by_target(served_by: Mapping[str, tuple[Target, ...]]) -> Mapping[Target, list[str]]:
     """The features of each target."""
     used: dict[Target, list[str]] = {}
     for feature, targets in served_by.items():
@@ -126,9 +133,11 @@ def _used(served_by: Mapping[str, tuple[Target, ...]]) -> Mapping[Target, list[s
     return used
 
 
-def _prices(result: Estimate) -> str:
+def _describe_prices(result: Estimate) -> str:
     """Where the prices come from, and of which day they are."""
-    prices = [offer.price for line in result.lines for offer in line.offers if offer.price is not None]
+    prices = [
+        offer.price for line in result.features for offer in line.target_costs if offer.price is not None
+    ]
     days = sorted({price.as_of for price in prices if price.as_of})
     configured = ["the configuration"] if any(price.source == "config" for price in prices) else []
     listed = [f"the catalogue of {' and '.join(days)}"] if days else []

@@ -11,32 +11,32 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
-Usd = Annotated[str, Meta(pattern=r"^[0-9]{1,12}(\.[0-9]{1,12})?$")]
+UsdText = Annotated[str, Meta(pattern=r"^[0-9]{1,12}(\.[0-9]{1,12})?$")]
 
 
-class _Tokens(Struct):
+class _LogTokens(Struct):
     input_tokens: int
     output_tokens: int
 
 
-class _Failure(Struct):
+class _LogFailure(Struct):
     code: int
     kind: str
     message: str
 
 
-class _Step(Struct):
+class _LogStep(Struct):
     target: str
     action: str
     outcome: str
     status: int | None
     latency_ms: float | None
-    cost_usd: Usd | None
+    cost_usd: UsdText | None
     retry_after: float | None
     note: str = ""
 
 
-class _Entry(Struct):
+class _LogEntry(Struct):
     id: str
     at: datetime
     ok: bool
@@ -45,20 +45,20 @@ class _Entry(Struct):
     tier: int
     target: str | None
     finish_reason: str | None
-    usage: _Tokens | None
-    cost_usd: Usd | None
+    usage: _LogTokens | None
+    cost_usd: UsdText | None
     latency_ms: float
     retry_at: datetime | None
-    error: _Failure | None
-    trail: list[_Step]
+    error: _LogFailure | None
+    trail: list[_LogStep]
     prompt: str | None = None
     answer: str | None = None
 
 
-def is_sound(entry: Mapping[str, Any]) -> bool:
+def is_well_formed(entry: Mapping[str, Any]) -> bool:
     """Whether all of it can be shown."""
     try:
-        read = msgspec.convert(entry, _Entry)
+        read = msgspec.convert(entry, _LogEntry)
     except ValueError:
         return False
     moments = (read.at, read.retry_at or read.at)

@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from llmfail.cli.render.tables import (
-    ROOMY,
-    STYLES,
-    WIDE,
+    ROOMY_WIDTH,
+    STATE_STYLES,
+    WIDE_WIDTH,
     Column,
+    cell,
+    duration,
     exact_usd,
-    fitted,
+    fit_table,
     milliseconds,
     percent,
     rough_usd,
-    sections,
-    span,
-    words,
+    stack_sections,
 )
-from llmfail.cli.render.usage_view import bar
+from llmfail.cli.render.usage_view import render_bar
 from llmfail.core.one_line import one_line
 from llmfail.core.reports.status import BudgetStatus, Status, TargetStatus
 
@@ -33,51 +33,56 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
 
-SEVERAL = 3
+MAX_NAMED = 3
 """Reasons that a verdict names before it only counts."""
-MOST_BUDGETS = 12
+MAX_SHOWN_BUDGETS = 12
 """Budgets that people are shown; the JSON has them all."""
-BAR = 20
+BAR_WIDTH = 20
 """Characters of a full bar."""
-_HEADINGS = ("calls", "ok", "fallbacks", "p50/p95", "today")
-_RANKS = {"ok": 1, "calls": 2, "today": 3, "p50/p95": 4, "fallbacks": 5}
+_FIGURE_HEADINGS = ("calls", "ok", "fallbacks", "p50/p95", "today")
+_FIGURE_RANKS = {"ok": 1, "calls": 2, "today": 3, "p50/p95": 4, "fallbacks": 5}
 """What gives way first on a narrow screen has the highest."""
 
 
-def verdict(status: Status, now: float) -> str:
+def describe_health(status: Status, now: float) -> str:
     """The health, and why it is not better."""
     if status.health == "healthy":
         return status.health
-    reasons = list(_reasons(status, now))
-    more = [f"{len(reasons) - SEVERAL} more"] if len(reasons) > SEVERAL else []
-    return f"{status.health}: {'; '.join(reasons[:SEVERAL] + more)}"
+    reasons = list(_list_reasons(status, now))
+    more = [f"{len(reasons) - MAX_NAMED} more"] if len(reasons) > MAX_NAMED else []
+    return f"{status.health}: {'; '.join(reasons[:MAX_NAMED] + more)}"
 
 
-def picture(screen: Console, status: Status, now: float, *, verbose: bool) -> RenderableType:
+def render(screen: Console, status: Status, now: float, *, verbose: bool) -> RenderableType:
     """Verdict, targets, how many are hidden, totals, alerts. ``verbose`` hides nothing."""
     hidden = [] if verbose else [one for one in status.targets if _is_idle(one)]
     shown = [one for one in status.targets if one not in hidden]
-    about = [*(Text(line, "dim") for line in (*_hidden(hidden), *_totals(status), *_kept(status)))]
-    alerts = [Text(f"{alert.level}: {alert.message}", STYLES[alert.level]) for alert in status.alerts]
-    return sections(
+    about = [
+        *(
+            Text(line, "dim")
+            for line in (*_describe_hidden(hidden), *_describe_totals(status), *_describe_storage(status))
+        )
+    ]
+    alerts = [Text(f"{alert.level}: {alert.message}", STATE_STYLES[alert.level]) for alert in status.alerts]
+    return stack_sections(
         screen,
-        [Text(verdict(status, now), f"bold {STYLES[status.health]}")],
-        [_targets(screen, shown, now)] if shown else [],
-        _troubles(screen, shown, now),
-        _budgets(screen, status.budgets, now),
+        [Text(describe_health(status, now), f"bold {STATE_STYLES[status.health]}")],
+        [_render_targets(screen, shown, now)] if shown else [],
+        _render_troubles(screen, shown, now),
+        _render_budgets(screen, status.budgets, now),
         [*about, *alerts],
     )
 
 
-def _reasons(status: Status, now: float) -> Iterator[str]:
+def _list_reasons(status: Status, now: float) -> Iterator[str]:
     if not status.readable:
         yield "the state cannot be read"
-    if status.without_target:
-        yield f"no usable target for {_several(status.without_target)}"
+    if status.unanswerable:
+        yield f"no usable target for {_join_some(status.unanswerable)}"
     for one in status.targets:
         if one.state != "closed" and not one.missing_key:
-            wait = _wait(one, now)
-            yield f"{one.target} is {_state(one)}" + (f" for {wait}" if wait else "")
+            wait = _format_wait(one, now)
+            yield f"{one.target} is {_name_state(one)}" + (f" for {wait}" if wait else "")
     for alert in status.alerts:
         if alert.level == "critical":
             yield alert.message
@@ -85,22 +90,22 @@ def _reasons(status: Status, now: float) -> Iterator[str]:
 
 def _is_idle(one: TargetStatus) -> bool:
     """It has no key, and has not done anything lately."""
-    return one.missing_key is not None and one.tally.calls == 0
+    return one.missing_key is not None and one.counters.calls == 0
 
 
-def _hidden(targets: Sequence[TargetStatus]) -> Iterator[str]:
+def _describe_hidden(targets: Sequence[TargetStatus]) -> Iterator[str]:
     if targets:
         providers = tuple(dict.fromkeys(one.target.provider for one in targets))
         noun = "target" if len(targets) == 1 else "targets"
-        yield f"{len(targets)} {noun} without a key ({_several(providers)}): llmfail -v status lists them"
+        yield f"{len(targets)} {noun} without a key ({_join_some(providers)}): llmfail -v status lists them"
 
 
-def _several(names: Sequence[str]) -> str:
-    more = len(names) - SEVERAL
-    return ", ".join(names[:SEVERAL]) + (f" and {more} more" if more > 0 else "")
+def _join_some(names: Sequence[str]) -> str:
+    more = len(names) - MAX_NAMED
+    return ", ".join(names[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
-def _totals(status: Status) -> Iterator[str]:
+def _describe_totals(status: Status) -> Iterator[str]:
     figures = status.to_json()["routing"]
     if not figures["total_requests"]:
         yield f"nothing was asked in the last 24 hours; store: {status.store}"
@@ -118,9 +123,9 @@ def _totals(status: Status) -> Iterator[str]:
     yield f"{latencies[0]} on average, p95 {latencies[1]}; store: {status.store}"
 
 
-def _kept(status: Status) -> Iterator[str]:
+def _describe_storage(status: Status) -> Iterator[str]:
     """Stored answers and requests for later, where there are any."""
-    cache, pending = status.cache, status.holdings.pending
+    cache, pending = status.cache, status.storage.pending
     if cache["entries"] or cache["hits"]:
         served = f"{cache['hits']} of {cache['hits'] + cache['misses']} asks"
         yield f"cache: {cache['entries']} answers in {cache['bytes'] / 1e6:.1f} MB, which served {served}"
@@ -128,86 +133,88 @@ def _kept(status: Status) -> Iterator[str]:
         yield f"queue: {pending} waiting for `llmfail queue run`"
 
 
-def _targets(screen: Console, targets: Sequence[TargetStatus], now: float) -> Table:
+def _render_targets(screen: Console, targets: Sequence[TargetStatus], now: float) -> Table:
     """As many columns as there is room for; the target and its state always."""
-    figures = [_figures(one) for one in targets]
+    figures = [_format_figures(one) for one in targets]
     columns = [
-        Column("target", [words(one.target) for one in targets], name=True),
-        Column("state", [Text(_state(one), STYLES[_state(one)]) for one in targets]),
+        Column("target", [cell(one.target) for one in targets], is_name=True),
+        Column("state", [Text(_name_state(one), STATE_STYLES[_name_state(one)]) for one in targets]),
     ]
-    if screen.width >= ROOMY:
+    if screen.width >= ROOMY_WIDTH:
         columns += [
-            Column("failures", [_failures(one) for one in targets], rank=1, right=True),
-            Column("again in", [_wait(one, now) or "-" for one in targets], rank=1, right=True),
+            Column("failures", [_format_failures(one) for one in targets], rank=1, right=True),
+            Column("again in", [_format_wait(one, now) or "-" for one in targets], rank=1, right=True),
         ]
-    for place, heading in enumerate(_HEADINGS):
-        columns.append(Column(heading, [one[place] for one in figures], _RANKS[heading], right=True))
-    if screen.width >= WIDE:
-        errors = [words(one.last_error or "-") for one in targets]
-        columns.append(Column("last error", errors, rank=len(_HEADINGS) + 1, wraps=True))
-    return fitted(screen, columns, ["dim" if one.missing_key else None for one in targets])
+    for place, heading in enumerate(_FIGURE_HEADINGS):
+        columns.append(Column(heading, [one[place] for one in figures], _FIGURE_RANKS[heading], right=True))
+    if screen.width >= WIDE_WIDTH:
+        errors = [cell(one.last_error or "-") for one in targets]
+        columns.append(Column("last error", errors, rank=len(_FIGURE_HEADINGS) + 1, wraps=True))
+    return fit_table(screen, columns, ["dim" if one.missing_key else None for one in targets])
 
 
-def _troubles(screen: Console, targets: Sequence[TargetStatus], now: float) -> list[RenderableType]:
+def _render_troubles(screen: Console, targets: Sequence[TargetStatus], now: float) -> list[RenderableType]:
     """What the table has no column for, of those that it is about."""
-    if screen.width >= WIDE:
+    if screen.width >= WIDE_WIDTH:
         return []
-    told = ((one, _trouble(one, now, roomy=screen.width >= ROOMY)) for one in targets)
+    told = ((one, _describe_trouble(one, now, roomy=screen.width >= ROOMY_WIDTH)) for one in targets)
     return [
-        Text.assemble(words(one.target, STYLES[_state(one)]), "  ", words(text)) for one, text in told if text
+        Text.assemble(cell(one.target, STATE_STYLES[_name_state(one)]), "  ", cell(text))
+        for one, text in told
+        if text
     ]
 
 
-def _budgets(screen: Console, budgets: Sequence[BudgetStatus], now: float) -> list[RenderableType]:
+def _render_budgets(screen: Console, budgets: Sequence[BudgetStatus], now: float) -> list[RenderableType]:
     """Limits with what is spent and held of them, and what calls that nobody settled may have cost."""
     if not budgets:
         return []
-    shown = budgets[:MOST_BUDGETS]
+    shown = budgets[:MAX_SHOWN_BUDGETS]
     columns = (
-        Column("budget", [words(one_line(one.cover.label)) for one in shown], name=True),
+        Column("budget", [cell(one_line(one.scope.label)) for one in shown], is_name=True),
         Column("used", [percent(one.fraction) for one in shown], right=True),
-        Column("", [_bar(one) for one in shown], rank=4),
+        Column("", [_render_budget_bar(one) for one in shown], rank=4),
         Column("spent", [rough_usd(one.spending.spent) for one in shown], right=True),
         Column("held", [rough_usd(one.spending.held) for one in shown], rank=3, right=True),
-        Column("limit", [exact_usd(one.cover.limit) for one in shown], rank=1, right=True),
-        Column("resets in", [_resets(one, now) for one in shown], rank=2, right=True),
+        Column("limit", [exact_usd(one.scope.limit) for one in shown], rank=1, right=True),
+        Column("resets in", [_format_reset(one, now) for one in shown], rank=2, right=True),
     )
     more = [f"and {len(budgets) - len(shown)} more"] if len(budgets) > len(shown) else []
-    lost = [_unsettled(one) for one in shown if one.spending.unsettled.calls]
-    return [fitted(screen, columns), *(Text(line, "dim") for line in more), *lost]
+    lost = [_render_unsettled(one) for one in shown if one.spending.unsettled.calls]
+    return [fit_table(screen, columns), *(Text(line, "dim") for line in more), *lost]
 
 
-def _bar(one: BudgetStatus) -> Text:
+def _render_budget_bar(one: BudgetStatus) -> Text:
     """What is spent solid, what is held lighter."""
-    solid = bar(min(one.spending.spent / one.cover.limit if one.cover.limit else 1.0, 1.0), BAR)
-    held = min(round(one.fraction * BAR), BAR) - len(solid)
+    solid = render_bar(min(one.spending.spent / one.scope.limit if one.scope.limit else 1.0, 1.0), BAR_WIDTH)
+    held = min(round(one.fraction * BAR_WIDTH), BAR_WIDTH) - len(solid)
     style = "red" if one.fraction >= 1 else "yellow" if one.is_alarming else "green"
     return Text.assemble((solid, style), ("░" * max(held, 0), style))
 
 
-def _resets(one: BudgetStatus, now: float) -> str:
-    return "-" if one.cover.ends_at is None else span(one.cover.ends_at - now)
+def _format_reset(one: BudgetStatus, now: float) -> str:
+    return "-" if one.scope.ends_at is None else duration(one.scope.ends_at - now)
 
 
-def _unsettled(one: BudgetStatus) -> Text:
+def _render_unsettled(one: BudgetStatus) -> Text:
     lost = one.spending.unsettled
     calls = "1 call" if lost.calls == 1 else f"{lost.calls} calls"
-    text = f"{one_line(one.cover.label)}: {calls} unsettled, up to {rough_usd(lost.amount)} not counted"
-    return words(text, "yellow")
+    text = f"{one_line(one.scope.label)}: {calls} unsettled, up to {rough_usd(lost.amount)} not counted"
+    return cell(text, "yellow")
 
 
-def _figures(one: TargetStatus) -> tuple[str, ...]:
+def _format_figures(one: TargetStatus) -> tuple[str, ...]:
     figures = one.to_json()
     return (
-        str(one.tally.calls),
+        str(one.counters.calls),
         percent(figures["success_rate"]),
-        str(one.tally.fallbacks),
-        _latencies(figures["latency_p50_ms"], figures["latency_p95_ms"]),
+        str(one.counters.fallbacks),
+        _format_latencies(figures["latency_p50_ms"], figures["latency_p95_ms"]),
         rough_usd(one.spent_today),
     )
 
 
-def _latencies(p50: int | None, p95: int | None) -> str:
+def _format_latencies(p50: int | None, p95: int | None) -> str:
     """Two in one cell; a unit that they share stands once."""
     if p50 is None:
         return "-"
@@ -216,24 +223,24 @@ def _latencies(p50: int | None, p95: int | None) -> str:
     return f"{left.removesuffix(shared) if right.endswith(shared) else left}/{right}"
 
 
-def _trouble(one: TargetStatus, now: float, *, roomy: bool) -> str:
+def _describe_trouble(one: TargetStatus, now: float, *, roomy: bool) -> str:
     """What is or was wrong with it; a roomy table has the circuit's part of it."""
     parts = [one.last_error] if one.last_error else []
-    if not roomy and (wait := _wait(one, now)):
+    if not roomy and (wait := _format_wait(one, now)):
         parts.insert(0, f"again in {wait}")
-    if not roomy and one.look.failures and not one.missing_key:
-        parts.insert(0, f"failures {_failures(one)}")
+    if not roomy and one.gate_view.failures and not one.missing_key:
+        parts.insert(0, f"failures {_format_failures(one)}")
     return "; ".join(parts)
 
 
-def _failures(one: TargetStatus) -> str:
-    return f"{one.look.failures}/{one.failure_threshold}"
+def _format_failures(one: TargetStatus) -> str:
+    return f"{one.gate_view.failures}/{one.failure_threshold}"
 
 
-def _wait(one: TargetStatus, now: float) -> str | None:
-    at = one.look.retry_at
-    return None if at is None or one.missing_key else span(at - now)
+def _format_wait(one: TargetStatus, now: float) -> str | None:
+    at = one.gate_view.retry_at
+    return None if at is None or one.missing_key else duration(at - now)
 
 
-def _state(one: TargetStatus) -> str:
+def _name_state(one: TargetStatus) -> str:
     return {"half_open": "half open", "forced_open": "held open"}.get(one.state, one.state)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from llmfail.cli.render.tables import (
-    ROOMY,
+    ROOMY_WIDTH,
     Column,
+    cell,
     exact_usd,
-    fitted,
+    fit_table,
     rough_usd,
-    sections,
-    words,
+    stack_sections,
 )
 from llmfail.core.one_line import one_line
 
@@ -22,30 +22,32 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
 
-    from llmfail.core.pricing.usage_report import Report, Row
+    from llmfail.core.pricing.usage_report import UsageReport, UsageRow
 
-EIGHTHS = " ▏▎▍▌▋▊▉"
-LONGEST = 256
+EIGHTH_BLOCKS = " ▏▎▍▌▋▊▉"
+MAX_KEY_LENGTH = 256
 """Characters of a key, which is all of it."""
-LONG, SHORT = 32, 12
+LONG_BAR_WIDTH, SHORT_BAR_WIDTH = 32, 12
 """Characters of the longest bar."""
 
 
-def drawn(screen: Console, report: Report) -> RenderableType:
-    return sections(screen, [_rows(screen, report)], [Text(line, "dim") for line in _sums(report)])
+def render(screen: Console, report: UsageReport) -> RenderableType:
+    return stack_sections(
+        screen, [_render_rows(screen, report)], [Text(line, "dim") for line in _describe_sums(report)]
+    )
 
 
-def bar(share: float, width: int) -> str:
+def render_bar(share: float, width: int) -> str:
     """A share of ``width`` characters, to an eighth of one; what is more than nothing can be seen."""
     eighths = max(round(share * width * 8), 1 if share > 0 else 0)
-    return "█" * (eighths // 8) + EIGHTHS[eighths % 8].strip()
+    return "█" * (eighths // 8) + EIGHTH_BLOCKS[eighths % 8].strip()
 
 
-def _rows(screen: Console, report: Report) -> Table:
+def _render_rows(screen: Console, report: UsageReport) -> Table:
     rows = report.rows
-    used = [row.used for row in rows]
+    used = [row.totals for row in rows]
     columns = [
-        Column(report.by, list(map(_key, rows)), name=True),
+        Column(report.by, list(map(_render_key, rows)), is_name=True),
         Column("cost", [rough_usd(one.known_cost) for one in used], right=True),
         Column("requests", [f"{one.requests:,}" for one in used], rank=2, right=True),
         Column("input", [f"{one.tokens.input:,}" for one in used], rank=4, right=True),
@@ -55,21 +57,26 @@ def _rows(screen: Console, report: Report) -> Table:
         columns.append(Column("unpriced", [f"{one.unpriced:,}" for one in used], rank=1, right=True))
     if any(one.cost for one in used):
         columns.append(
-            Column("", _bars(rows, LONG if screen.width >= ROOMY else SHORT), rank=3, style="cyan")
+            Column(
+                "",
+                _render_bars(rows, LONG_BAR_WIDTH if screen.width >= ROOMY_WIDTH else SHORT_BAR_WIDTH),
+                rank=3,
+                style="cyan",
+            )
         )
-    return fitted(screen, columns)
+    return fit_table(screen, columns)
 
 
-def _bars(rows: Sequence[Row], width: int) -> list[str]:
-    dearest = max(row.used.cost for row in rows)
-    return [bar(row.used.cost / dearest, width) for row in rows]
+def _render_bars(rows: Sequence[UsageRow], width: int) -> list[str]:
+    dearest = max(row.totals.cost for row in rows)
+    return [render_bar(row.totals.cost / dearest, width) for row in rows]
 
 
-def _key(row: Row) -> Text:
-    return Text("(none)", "dim") if row.key is None else words(one_line(row.key, longest=LONGEST))
+def _render_key(row: UsageRow) -> Text:
+    return Text("(none)", "dim") if row.key is None else cell(one_line(row.key, max_chars=MAX_KEY_LENGTH))
 
 
-def _sums(report: Report) -> Iterator[str]:
+def _describe_sums(report: UsageReport) -> Iterator[str]:
     total = report.total
     requests = "1 request" if total.requests == 1 else f"{total.requests:,} requests"
     tokens = f"{total.tokens.input:,} input and {total.tokens.output:,} output tokens"

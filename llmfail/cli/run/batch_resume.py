@@ -7,38 +7,38 @@ from decimal import Decimal, InvalidOperation
 import msgspec
 from msgspec import Struct
 
-from llmfail.cli.io.jsonl_files import Receipts
-from llmfail.core.receipt import PICO
-from llmfail.core.request.batch_line import MALFORMED, Ref
-from llmfail.store.batch_refs import Known, Refs
+from llmfail.cli.io.jsonl_files import ReceiptFile
+from llmfail.core.receipt import PICO_PER_DOLLAR
+from llmfail.core.request.batch_line import MALFORMED_LINE_KIND, Ref
+from llmfail.store.batch_refs import BatchRefs, LineState
 
 
-class _Error(Struct):
+class _EarlierError(Struct):
     kind: str
 
 
-class _Entry(Struct):
+class _EarlierAttempt(Struct):
     cost_usd: str | None = None
 
 
-class _Receipt(Struct):
+class _EarlierReceipt(Struct):
     """What matters of a receipt."""
 
     ref: Ref
     ok: bool
-    error: _Error | None = None
+    error: _EarlierError | None = None
     cost_usd: str | None = None
-    trail: list[_Entry] = []
+    trail: list[_EarlierAttempt] = []
 
     @property
-    def known(self) -> Known:
+    def line_state(self) -> LineState:
         if self.ok:
-            return Known.ANSWERED
-        is_malformed = self.error is not None and self.error.kind == MALFORMED
-        return Known.MALFORMED if is_malformed else Known.FAILED
+            return LineState.ANSWERED
+        is_malformed = self.error is not None and self.error.kind == MALFORMED_LINE_KIND
+        return LineState.MALFORMED if is_malformed else LineState.FAILED
 
 
-class Past(Struct):
+class EarlierRun(Struct):
     """``spent`` in pico-dollars: what the receipts say, of which so many ``unpriced`` do not say everything.
     ``damaged``: lines that are no receipts.
     """
@@ -48,43 +48,43 @@ class Past(Struct):
     damaged: int = 0
 
 
-def past_of(receipts: Receipts, refs: Refs) -> Past:
+def read_earlier_run(receipts: ReceiptFile, refs: BatchRefs) -> EarlierRun:
     """Reads what is there and notes it. A last line that was written by halves is cut off."""
-    past, size, line = Past(), 0, b"\n"
-    for line in receipts.kept():
-        receipt = _read(line)
+    past, size, line = EarlierRun(), 0, b"\n"
+    for line in receipts.read_lines():
+        receipt = _decode(line)
         if receipt is None and not line.endswith(b"\n"):
-            receipts.cut(size)
+            receipts.truncate(size)
             return past
         size += len(line)
-        _note(receipt, past, refs)
+        _count_receipt(receipt, past, refs)
     if not line.endswith(b"\n"):
-        receipts.finish()
+        receipts.end_last_line()
     return past
 
 
-def _note(receipt: _Receipt | None, past: Past, refs: Refs) -> None:
+def _count_receipt(receipt: _EarlierReceipt | None, earlier: EarlierRun, refs: BatchRefs) -> None:
     if receipt is None:
-        past.damaged += 1
+        earlier.damaged += 1
         return
-    refs.add(receipt.ref, receipt.known)
-    past.unpriced += receipt.cost_usd is None
+    refs.add(receipt.ref, receipt.line_state)
+    earlier.unpriced += receipt.cost_usd is None
     told = [receipt.cost_usd] if receipt.cost_usd is not None else [one.cost_usd for one in receipt.trail]
-    past.spent += sum(map(_pico, told))
+    earlier.spent += sum(map(_parse_pico, told))
 
 
-_RECEIPT = msgspec.json.Decoder(_Receipt)
+_RECEIPT_DECODER = msgspec.json.Decoder(_EarlierReceipt)
 
 
-def _read(line: bytes) -> _Receipt | None:
+def _decode(line: bytes) -> _EarlierReceipt | None:
     try:
-        return _RECEIPT.decode(line)
+        return _RECEIPT_DECODER.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 
-def _pico(usd: str | None) -> int:
+def _parse_pico(usd: str | None) -> int:
     try:
-        return int(Decimal(usd or 0) * PICO)
+        return int(Decimal(usd or 0) * PICO_PER_DOLLAR)
     except (InvalidOperation, ValueError, OverflowError):
         return 0

@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from llmfail.cli.arguments.global_options import Globals, current_directory
+from llmfail.cli.arguments.global_options import GlobalOptions, current_directory
 from llmfail.cli.io.output import say
 from llmfail.client.blocking import Client
-from llmfail.prices import REFRESHED, Catalogue
+from llmfail.prices import REFRESHED_DIRECTORY, Catalogue
 from llmfail.settings import load
 from llmfail.settings.schema.settings import Settings
 
@@ -18,28 +18,30 @@ if TYPE_CHECKING:
     from llmfail.client.aio import AsyncClient
 
 
-def settings_of(options: Globals) -> Settings:
+def load_settings(options: GlobalOptions) -> Settings:
     return load(options.config, os.environ, current_directory(), options.state_dir)
 
 
-def client_of(options: Globals, pause: Callable[[float], None] = time.sleep) -> Client:
+def open_client(options: GlobalOptions, pause: Callable[[float], None] = time.sleep) -> Client:
     return Client(
-        settings=settings_of(options),
+        settings=load_settings(options),
         state_dir=options.state_dir,
         warn=lambda text: say(f"warning: {text}", quiet=options.quiet),
         pause=pause,
     )
 
 
-def catalogue_of(options: Globals) -> Catalogue:
-    return Catalogue(options.state_dir / REFRESHED, lambda text: say(f"warning: {text}", quiet=options.quiet))
+def open_catalogue(options: GlobalOptions) -> Catalogue:
+    return Catalogue(
+        options.state_dir / REFRESHED_DIRECTORY, lambda text: say(f"warning: {text}", quiet=options.quiet)
+    )
 
 
-def async_client_of(options: Globals) -> AsyncClient:
+def open_async_client(options: GlobalOptions) -> AsyncClient:
     from llmfail.client.aio import AsyncClient
 
     return AsyncClient(
-        settings=settings_of(options),
+        settings=load_settings(options),
         state_dir=options.state_dir,
         warn=lambda text: say(f"warning: {text}", quiet=options.quiet),
     )

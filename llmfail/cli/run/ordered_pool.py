@@ -19,12 +19,12 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def in_order(work: Callable[[T], R], items: Iterable[T], at_once: int) -> Iterator[R]:
+def map_in_order(work: Callable[[T], R], items: Iterable[T], concurrency: int) -> Iterator[R]:
     """The first item goes alone: what there is to learn from it, the others know. An error of the work or of
     the items ends it. Whoever leaves early waits ``SETTLE_TIMEOUT`` seconds at most for what is under way.
     """
-    pool = ThreadPoolExecutor(at_once, thread_name_prefix="llmfail")
-    under_way: Queue[Future[R] | None] = Queue(at_once)
+    pool = ThreadPoolExecutor(concurrency, thread_name_prefix="llmfail")
+    under_way: Queue[Future[R] | None] = Queue(concurrency)
     started: set[Future[R]] = set()
 
     def feed() -> None:

@@ -11,36 +11,36 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import Struct
 
-from llmfail.cli.arguments.global_options import Globals, path_from, seconds_from
-from llmfail.cli.arguments.prompt import prompt_of, text_of
+from llmfail.cli.arguments.global_options import GlobalOptions, parse_path, parse_seconds
+from llmfail.cli.arguments.prompt import read_prompt, require_utf8
 from llmfail.cli.io.files import (
-    MEBI,
+    MEBIBYTE,
     STANDARD_OUTPUT,
-    bytes_of,
-    destination,
+    open_text_writer,
+    read_bytes,
 )
-from llmfail.cli.io.live_answer import Screen
+from llmfail.cli.io.live_answer import TerminalAnswer
 from llmfail.cli.io.output import (
+    NoSpinner,
     Spinner,
-    Still,
     say,
-    spinner,
+    show_spinner,
 )
-from llmfail.cli.run.open_client import client_of, settings_of
-from llmfail.client.options import MOST_USD, Options, ask_of
+from llmfail.cli.run.open_client import load_settings, open_client
+from llmfail.client.options import MAX_COST_USD, Options, ask_of
 from llmfail.core.errors import AskError, UsageError
 from llmfail.core.model import Attachment
-from llmfail.core.receipt import DEGRADED, Entry, Receipt, line_of, usd
+from llmfail.core.receipt import DEGRADED_TIER, Receipt, TrailEntry, format_usd, to_json_line
 from llmfail.core.request.ask import DEFAULT_FEATURE, Ask
 
 if TYPE_CHECKING:
     from llmfail.client.blocking import Client
 
-LARGEST_ATTACHMENT = 20 * MEBI
+MAX_ATTACHMENT_BYTES = 20 * MEBIBYTE
 """Bytes; the providers take no larger requests."""
-HOTTEST = 2.0
+MAX_TEMPERATURE = 2.0
 """As in the configuration."""
-IMAGES = {
+IMAGE_TYPES = {
     ".png": "image/png",
     ".jpg": "image/jpeg",
     ".jpeg": "image/jpeg",
@@ -49,7 +49,7 @@ IMAGES = {
 }
 
 
-class Said(Struct, frozen=True, kw_only=True):
+class AskArgs(Struct, frozen=True, kw_only=True):
     """The options of an ask, with the names and defaults that its command has; files by their names."""
 
     prompt: str | None = None
@@ -81,68 +81,68 @@ class Said(Struct, frozen=True, kw_only=True):
     drill: str | None = None
 
 
-def answered(options: Globals, said: Said) -> int:
+def run_ask(options: GlobalOptions, args: AskArgs) -> int:
     """Ask, tell, and the exit code. Raises UsageError."""
-    question = _question(said, quiet=options.quiet)
-    place = path_from("--output", said.output)
-    with destination(place) as write:
-        if _is_watched(said, place):
-            receipt = _shown(options, question, said.drill)
-            report(options, receipt)
+    question = _build_ask(args, quiet=options.quiet)
+    place = parse_path("--output", args.output)
+    with open_text_writer(place) as write:
+        if _is_shown_live(args, place):
+            receipt = _stream_to_terminal(options, question, args.drill)
+            report_receipt(options, receipt)
         else:
-            receipt = _receipt(options, question, said.drill)
-            report(options, receipt)
-            if said.as_json:
-                write(line_of(receipt))
+            receipt = _fetch_receipt(options, question, args.drill)
+            report_receipt(options, receipt)
+            if args.as_json:
+                write(to_json_line(receipt))
             elif receipt.answer is not None:
                 write(receipt.answer)
     return receipt.exit_code
 
 
-def _question(said: Said, *, quiet: bool) -> Ask:
-    return ask_of(prompt_of(said.prompt, quiet=quiet) or "", **options_of(said))
+def _build_ask(args: AskArgs, *, quiet: bool) -> Ask:
+    return ask_of(read_prompt(args.prompt, quiet=quiet) or "", **read_options(args))
 
 
-def options_of(said: Said) -> Options:
+def read_options(args: AskArgs) -> Options:
     """Everything but the prompt. Reads the files that are named. Raises UsageError."""
     return Options(
-        feature=said.feature,
-        model=said.model,
-        attachments=[_attachment(Path(name)) for name in said.attach],
-        system=None if said.system is None else text_of("--system", said.system),
-        schema=_schema(said.schema),
-        template=said.template,
-        parameters=_parameters(said.param),
-        expect=[text_of("--expect", text) for text in said.expect],
-        max_tokens=said.max_tokens,
-        temperature=_temperature(said.temperature),
-        stop=tuple(text_of("--stop", text) for text in said.stop),
-        timeout=seconds_from("--timeout", said.timeout),
-        deadline=seconds_from("--deadline", said.deadline),
-        fallback=not said.no_fallback,
-        max_cost=dollars_from(said.max_cost),
-        user=None if said.user is None else text_of("--user", said.user),
-        cache=_cache(no_cache=said.no_cache, refresh=said.refresh),
-        strict=said.strict,
-        wait=seconds_from("--wait", said.wait, zero=True) or 0.0,
-        queue=said.queue,
-        stream=said.stream is True,
-        hedge=hedge_from(said.hedge),
+        feature=args.feature,
+        model=args.model,
+        attachments=[_read_attachment(Path(name)) for name in args.attach],
+        system=None if args.system is None else require_utf8("--system", args.system),
+        schema=_read_schema(args.schema),
+        template=args.template,
+        parameters=_parse_parameters(args.param),
+        expect=[require_utf8("--expect", text) for text in args.expect],
+        max_tokens=args.max_tokens,
+        temperature=_check_temperature(args.temperature),
+        stop=tuple(require_utf8("--stop", text) for text in args.stop),
+        timeout=parse_seconds("--timeout", args.timeout),
+        deadline=parse_seconds("--deadline", args.deadline),
+        fallback=not args.no_fallback,
+        max_cost=parse_dollars(args.max_cost),
+        user=None if args.user is None else require_utf8("--user", args.user),
+        cache=_choose_cache_mode(no_cache=args.no_cache, refresh=args.refresh),
+        strict=args.strict,
+        wait=parse_seconds("--wait", args.wait, allow_zero=True) or 0.0,
+        queue=args.queue,
+        stream=args.stream is True,
+        hedge=parse_hedge(args.hedge),
     )
 
 
-def _schema(name: str | None) -> dict[str, Any] | None:
+def _read_schema(name: str | None) -> dict[str, Any] | None:
     if name is None:
         return None
-    from llmfail.settings.reading.schema_files import schema_of
+    from llmfail.settings.reading.schema_files import load_schema
 
-    return schema_of(Path(name), bytes_of)
+    return load_schema(Path(name), read_bytes)
 
 
-def _parameters(written: Sequence[str]) -> dict[str, str]:
+def _parse_parameters(written: Sequence[str]) -> dict[str, str]:
     parameters: dict[str, str] = {}
     for one in written:
-        name, equals, value = text_of("--param", one).partition("=")
+        name, equals, value = require_utf8("--param", one).partition("=")
         if not equals or not name:
             raise UsageError(f"--param is written NAME=VALUE, got {one!r}")
         if name in parameters:
@@ -151,25 +151,25 @@ def _parameters(written: Sequence[str]) -> dict[str, str]:
     return parameters
 
 
-def _cache(*, no_cache: bool, refresh: bool) -> Literal["use", "refresh", "off"]:
+def _choose_cache_mode(*, no_cache: bool, refresh: bool) -> Literal["use", "refresh", "off"]:
     if no_cache and refresh:
         raise UsageError("--no-cache stores nothing and --refresh stores a new answer; say one of them")
     return "off" if no_cache else "refresh" if refresh else "use"
 
 
-def _attachment(path: Path) -> Attachment:
-    name = text_of("the name of an attachment", path.name)
-    data = bytes_of(path, LARGEST_ATTACHMENT)
-    return Attachment(name, IMAGES.get(path.suffix.lower(), "text/plain"), data)
+def _read_attachment(path: Path) -> Attachment:
+    name = require_utf8("the name of an attachment", path.name)
+    data = read_bytes(path, MAX_ATTACHMENT_BYTES)
+    return Attachment(name, IMAGE_TYPES.get(path.suffix.lower(), "text/plain"), data)
 
 
-def _temperature(value: float | None) -> float | None:
-    if value is None or 0 <= value <= HOTTEST:
+def _check_temperature(value: float | None) -> float | None:
+    if value is None or 0 <= value <= MAX_TEMPERATURE:
         return value
-    raise UsageError(f"--temperature is a number from 0 to {HOTTEST:g}, got {value:g}")
+    raise UsageError(f"--temperature is a number from 0 to {MAX_TEMPERATURE:g}, got {value:g}")
 
 
-def dollars_from(text: str | None) -> Decimal | None:
+def parse_dollars(text: str | None) -> Decimal | None:
     """What ``--max-cost`` says. Raises UsageError."""
     if text is None:
         return None
@@ -177,44 +177,46 @@ def dollars_from(text: str | None) -> Decimal | None:
         amount = Decimal(text.removeprefix("$"))
     except InvalidOperation:
         amount = Decimal("nan")
-    if amount.is_finite() and 0 <= amount <= MOST_USD:
+    if amount.is_finite() and 0 <= amount <= MAX_COST_USD:
         return amount
-    raise UsageError(f"--max-cost is an amount of 0 to {MOST_USD:,} US dollars such as 0.05, got {text!r}")
+    raise UsageError(
+        f"--max-cost is an amount of 0 to {MAX_COST_USD:,} US dollars such as 0.05, got {text!r}"
+    )
 
 
-def hedge_from(text: str | None) -> float | Literal["p95"] | None:
+def parse_hedge(text: str | None) -> float | Literal["p95"] | None:
     """What ``--hedge`` says. Raises UsageError."""
     try:
-        return "p95" if text == "p95" else seconds_from("--hedge", text)
+        return "p95" if text == "p95" else parse_seconds("--hedge", text)
     except UsageError as error:
         raise UsageError(f"{error}; or p95") from None
 
 
-def _is_watched(said: Said, place: Path | None) -> bool:
+def _is_shown_live(args: AskArgs, output: Path | None) -> bool:
     """Whether somebody sees the answer as it comes."""
-    piped = said.as_json or (place is not None and place != STANDARD_OUTPUT) or not sys.stdout.isatty()
-    return said.stream is not False and not piped
+    piped = args.as_json or (output is not None and output != STANDARD_OUTPUT) or not sys.stdout.isatty()
+    return args.stream is not False and not piped
 
 
-def _receipt(options: Globals, question: Ask, drill: str | None) -> Receipt:
-    with _client(options, drill) as (client, _):
-        return client.receipt(question)
+def _fetch_receipt(options: GlobalOptions, ask: Ask, drill: str | None) -> Receipt:
+    with _open_ask_client(options, drill) as (client, _):
+        return client.ask_receipt(ask)
 
 
-def _shown(options: Globals, question: Ask, drill: str | None) -> Receipt:
+def _stream_to_terminal(options: GlobalOptions, ask: Ask, drill: str | None) -> Receipt:
     """Its answer is on the terminal by then, or what there was of it."""
-    screen = Screen()
+    screen = TerminalAnswer()
     try:
         with (
-            _client(options, drill) as (client, spinning),
-            client.answering(question) as answering,
+            _open_ask_client(options, drill) as (client, spinning),
+            client.stream_ask(ask) as answering,
             suppress(AskError),
         ):
             for piece in answering:
                 spinning.stop()
                 screen.show(piece)
     except BaseException:
-        screen.leave()
+        screen.end_if_writable()
         raise
     screen.end()
     assert answering.receipt is not None, "the loop is over"
@@ -222,58 +224,60 @@ def _shown(options: Globals, question: Ask, drill: str | None) -> Receipt:
 
 
 @contextmanager
-def _client(options: Globals, drill: str | None) -> Iterator[tuple[Client, Spinner | Still]]:
+def _open_ask_client(
+    options: GlobalOptions, drill: str | None
+) -> Iterator[tuple[Client, Spinner | NoSpinner]]:
     if drill is None:
         with (
-            spinner("asking …", quiet=options.quiet) as spinning,
-            client_of(options, spinning.pause) as client,
+            show_spinner("asking …", quiet=options.quiet) as spinning,
+            open_client(options, spinning.pause) as client,
         ):
             yield client, spinning
         return
-    from llmfail.drill import rehearsal
+    from llmfail.drill import open_simulated_client
 
     with (
-        rehearsal(settings_of(options), drill) as stage,
-        spinner("asking the simulator …", quiet=options.quiet) as spinning,
+        open_simulated_client(load_settings(options), drill) as stage,
+        show_spinner("asking the simulator …", quiet=options.quiet) as spinning,
     ):
         yield stage.client, spinning
 
 
-def report(options: Globals, receipt: Receipt) -> None:
+def report_receipt(options: GlobalOptions, receipt: Receipt) -> None:
     """Who failed, who answered, what to know. A primary that answers is worth a line only to a person."""
     if receipt.error is not None:
         say(receipt.error.message)
     else:
-        _tell(options, receipt)
+        _report_trail(options, receipt)
     for warning in receipt.warnings:
         say(f"warning: {warning}", quiet=options.quiet)
 
 
-def _tell(options: Globals, receipt: Receipt) -> None:
+def _report_trail(options: GlobalOptions, receipt: Receipt) -> None:
     curious = options.verbose > 0 or (sys.stderr is not None and sys.stderr.isatty())
     if curious or receipt.tier != 0:
         for entry in receipt.trail:
             if entry.outcome != "ok":
-                say(_line(entry), quiet=options.quiet)
-        say(_answered(receipt), quiet=options.quiet)
+                say(_describe_entry(entry), quiet=options.quiet)
+        say(_describe_answer(receipt), quiet=options.quiet)
 
 
-def _line(entry: Entry) -> str:
+def _describe_entry(entry: TrailEntry) -> str:
     verb = "failed" if entry.action == "called" else "skipped"
     status = f" {entry.status}" if entry.status else ""
     note = f": {entry.note}" if entry.note else ""
     return f"{entry.target} {verb} ({entry.outcome}{status}){note}"
 
 
-def _answered(receipt: Receipt) -> str:
-    cost = usd(receipt.cost)
+def _describe_answer(receipt: Receipt) -> str:
+    cost = format_usd(receipt.cost)
     spent = "cost unknown" if cost is None else f"${cost}"
-    return f"{_who(receipt)} (tier {receipt.tier}, {receipt.latency_ms} ms, {spent})"
+    return f"{_describe_answerer(receipt)} (tier {receipt.tier}, {receipt.latency_ms} ms, {spent})"
 
 
-def _who(receipt: Receipt) -> str:
+def _describe_answerer(receipt: Receipt) -> str:
     match receipt.source:
-        case "model" if receipt.tier == DEGRADED:
+        case "model" if receipt.tier == DEGRADED_TIER:
             return f"{receipt.target} answered a simplified prompt"
         case "model":
             return f"{receipt.target} answered"

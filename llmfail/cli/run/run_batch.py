@@ -14,136 +14,144 @@ from typing import Any
 
 from msgspec import Struct
 
-from llmfail.cli.arguments.global_options import Globals, seconds_from
+from llmfail.cli.arguments.global_options import GlobalOptions, parse_seconds
 from llmfail.cli.io.files import STANDARD_INPUT, STANDARD_OUTPUT
 from llmfail.cli.io.jsonl_files import (
-    Input,
-    Receipts,
-    Stream,
-    opened_input,
-    opened_output,
+    BatchInput,
+    OutputStream,
+    ReceiptFile,
+    open_batch_input,
+    open_batch_output,
 )
 from llmfail.cli.io.output import say
-from llmfail.cli.io.stdout_lines import quietly_ended
-from llmfail.cli.render.batch_progress import Tally, bar
-from llmfail.cli.run.batch_resume import Past, past_of
-from llmfail.cli.run.open_client import async_client_of
+from llmfail.cli.io.stdout_lines import exit_on_broken_pipe
+from llmfail.cli.render.batch_progress import BatchTally, show_progress_bar
+from llmfail.cli.run.batch_resume import EarlierRun, read_earlier_run
+from llmfail.cli.run.open_client import open_async_client
 from llmfail.cli.run.run_ask import (
-    Said,
-    dollars_from,
-    hedge_from,
-    options_of,
+    AskArgs,
+    parse_dollars,
+    parse_hedge,
+    read_options,
 )
 from llmfail.cli.signals import stop_signals
 from llmfail.client.aio import AsyncClient
 from llmfail.client.options import ask_of
 from llmfail.core.errors import ExitCode, UsageError
-from llmfail.core.receipt import PICO, Failure, Receipt, line_of, usd
+from llmfail.core.receipt import PICO_PER_DOLLAR, Failure, Receipt, format_usd, to_json_line
 from llmfail.core.request.ask import Ask
 from llmfail.core.request.batch_line import (
-    MALFORMED,
-    Line,
-    Malformed,
-    Raw,
-    malformed,
-    read,
+    MALFORMED_LINE_KIND,
+    BatchLine,
+    MalformedLine,
+    RawLine,
+    parse_line,
+    reject_line,
 )
-from llmfail.engine.bulk.batch import Batch, Limits
-from llmfail.engine.ports.ports import STOPS, new_id
-from llmfail.store.batch_refs import Known, Refs
+from llmfail.engine.bulk.batch import Batch, BatchLimits
+from llmfail.engine.ports.ports import STOP_SIGNALS, new_id
+from llmfail.store.batch_refs import BatchRefs, LineState
 
-DURATIONS = ("timeout", "deadline", "wait")
+DURATION_OPTIONS = ("timeout", "deadline", "wait")
 
 
-class Typed(Struct, frozen=True, kw_only=True):
+class BatchArgs(Struct, frozen=True, kw_only=True):
     """The options of a batch; ``said`` are those of each of its asks."""
 
     source: Path
     output: Path | None
-    limits: Limits
+    limits: BatchLimits
     resume: bool
     retry_failed: bool
     max_cost: str | None
-    said: Said
+    ask_args: AskArgs
 
 
-def answered(options: Globals, typed: Typed) -> int:
+def run_batch(options: GlobalOptions, args: BatchArgs) -> int:
     """Ask, tell, and the exit code. Raises UsageError."""
-    defaults: dict[str, Any] = dict(options_of(typed.said))
-    max_cost = dollars_from(typed.max_cost)
-    if typed.resume and typed.output in {None, STANDARD_OUTPUT}:
+    defaults: dict[str, Any] = dict(read_options(args.ask_args))
+    max_cost = parse_dollars(args.max_cost)
+    if args.resume and args.output in {None, STANDARD_OUTPUT}:
         raise UsageError("--resume and --retry-failed need -o FILE: the receipts of the run that goes on")
     ask_of("", **defaults)
     with (
-        quietly_ended(),
-        opened_input(typed.source) as source,
-        opened_output(typed.output, source, resume=typed.resume) as output,
+        exit_on_broken_pipe(),
+        open_batch_input(args.source) as source,
+        open_batch_output(args.output, source, resume=args.resume) as output,
     ):
-        limit = None if max_cost is None else int(max_cost * PICO)
-        return Run(options, typed, source, output).run(defaults, limit)
+        limit = None if max_cost is None else int(max_cost * PICO_PER_DOLLAR)
+        return BatchRun(options, args, source, output).run(defaults, limit)
 
 
-class Run:
+class BatchRun:
     """One run over open files."""
 
-    def __init__(self, options: Globals, typed: Typed, source: Input, output: Stream | Receipts) -> None:
+    def __init__(
+        self, options: GlobalOptions, args: BatchArgs, source: BatchInput, output: OutputStream | ReceiptFile
+    ) -> None:
         self._options = options
-        self._typed = typed
+        self._args = args
         self._source = source
         self._output = output
-        self._tally = Tally()
-        self._refs = Refs()
+        self._tally = BatchTally()
+        self._refs = BatchRefs()
         self._stopped_by: int | None = None
 
     def run(self, defaults: dict[str, Any], limit: int | None) -> int:
-        past = self._past()
-        with _handlers_kept(), bar(self._tally, self._source.count(), shown=self._has_room):
-            code = self._driven(defaults, limit, past.spent)
-        for line in self._tally.lines:
+        past = self._read_earlier_run()
+        with (
+            _restore_signal_handlers(),
+            show_progress_bar(self._tally, self._source.count_lines(), shown=self._can_show_bar),
+        ):
+            code = self._run_to_exit_code(defaults, limit, past.spent)
+        for line in self._tally.summary_lines:
             say(line, quiet=self._options.quiet)
         if self._stopped_by is not None and code > 128:
-            say(self._how_to_go_on())
-        if isinstance(self._output, Receipts) and self._output.trouble is not None:
-            raise self._output.trouble
+            say(self._describe_resume())
+        if isinstance(self._output, ReceiptFile) and self._output.write_error is not None:
+            raise self._output.write_error
         return code
 
     @property
-    def _has_room(self) -> bool:
+    def _can_show_bar(self) -> bool:
         """Whether the receipts leave the terminal to a bar."""
-        on_screen = isinstance(self._output, Stream) and self._output.for_people
+        on_screen = isinstance(self._output, OutputStream) and self._output.is_terminal
         return not self._options.quiet and not on_screen
 
-    def _past(self) -> Past:
-        if not isinstance(self._output, Receipts):
-            return Past()
-        past = past_of(self._output, self._refs)
+    def _read_earlier_run(self) -> EarlierRun:
+        if not isinstance(self._output, ReceiptFile):
+            return EarlierRun()
+        past = read_earlier_run(self._output, self._refs)
         if past.damaged:
-            text = f"warning: {past.damaged} lines of {self._typed.output} are no receipts; they stay there"
+            text = f"warning: {past.damaged} lines of {self._args.output} are no receipts; they stay there"
             say(text, quiet=self._options.quiet)
-        if past.unpriced and self._typed.max_cost is not None:
-            text = f"warning: {past.unpriced} receipts of {self._typed.output} do not say what they cost;"
-            say(f"{text} ${usd(past.spent)} of --max-cost are taken for spent", quiet=self._options.quiet)
+        if past.unpriced and self._args.max_cost is not None:
+            text = f"warning: {past.unpriced} receipts of {self._args.output} do not say what they cost;"
+            say(
+                f"{text} ${format_usd(past.spent)} of --max-cost are taken for spent",
+                quiet=self._options.quiet,
+            )
         return past
 
-    def _driven(self, defaults: dict[str, Any], limit: int | None, spent: int) -> int:
+    def _run_to_exit_code(self, defaults: dict[str, Any], limit: int | None, spent: int) -> int:
         try:
-            whole = asyncio.run(self._asked(defaults, limit, spent))
+            whole = asyncio.run(self._ask_all(defaults, limit, spent))
         except asyncio.CancelledError:
             whole = False
         if not whole:
             return 128 + (self._stopped_by or signal.SIGINT)
         return ExitCode.UNAVAILABLE if self._tally.unanswered else ExitCode.ANSWERED
 
-    async def _asked(self, defaults: dict[str, Any], limit: int | None, spent: int) -> bool:
-        async with async_client_of(self._options) as client:
-            _check(client, self._typed.said)
-            batch = client.batch(self._write, self._typed.limits, max_cost=limit, spent=spent)
+    async def _ask_all(self, defaults: dict[str, Any], limit: int | None, spent: int) -> bool:
+        async with open_async_client(self._options) as client:
+            _require_feature(client, self._args.ask_args)
+            batch = client.batch(self._write_receipts, self._args.limits, max_cost=limit, spent=spent)
             self._batch = batch
-            with self._stoppable(batch):
-                return await batch.run(self._asks(defaults))
+            with self._stop_on_signals(batch):
+                return await batch.run(self._read_asks(defaults))
 
     @contextmanager
-    def _stoppable(self, batch: Batch) -> Iterator[None]:
+    def _stop_on_signals(self, batch: Batch) -> Iterator[None]:
         """The first signal finishes what is under way, the second does not."""
         loop, whole = asyncio.get_running_loop(), asyncio.current_task()
 
@@ -160,84 +168,84 @@ class Run:
             loop.add_signal_handler(number, stop, number)
         yield
 
-    async def _asks(self, defaults: dict[str, Any]) -> AsyncIterator[Ask | Receipt]:
-        async for raw in self._source.lines():
-            found = self._next(raw, defaults)
+    async def _read_asks(self, defaults: dict[str, Any]) -> AsyncIterator[Ask | Receipt]:
+        async for raw in self._source.read_lines():
+            found = self._prepare_line(raw, defaults)
             if found is not None:
                 yield found
 
-    def _next(self, raw: Raw, defaults: dict[str, Any]) -> Ask | Receipt | None:
+    def _prepare_line(self, raw: RawLine, defaults: dict[str, Any]) -> Ask | Receipt | None:
         """None for a line that needs no receipt."""
-        line = read(raw)
+        line = parse_line(raw)
         if line is None:
             return None
-        asked = _ask(line, defaults) if isinstance(line, Line) else line
-        if isinstance(asked, Malformed):
-            return self._malformed(asked)
-        known = self._refs.add(line.ref, Known.ASKED)
-        if Known.ASKED in known:
+        asked = _build_ask(line, defaults) if isinstance(line, BatchLine) else line
+        if isinstance(asked, MalformedLine):
+            return self._reject_line(asked)
+        known = self._refs.add(line.ref, LineState.ASKED)
+        if LineState.ASKED in known:
             why = f"{json.dumps(line.ref)} is the id or the number of an earlier line"
-            return self._malformed(malformed(raw.number, raw.number, why))
-        return None if self._is_done(known) else asked
+            return self._reject_line(reject_line(raw.number, raw.number, why))
+        return None if self._skip_if_done(known) else asked
 
-    def _is_done(self, known: Known) -> bool:
-        if Known.ANSWERED not in known and (Known.FAILED not in known or self._typed.retry_failed):
+    def _skip_if_done(self, known: LineState) -> bool:
+        if LineState.ANSWERED not in known and (LineState.FAILED not in known or self._args.retry_failed):
             return False
         self._tally.skipped += 1
-        self._tally.given_up += Known.ANSWERED not in known
+        self._tally.given_up += LineState.ANSWERED not in known
         return True
 
-    def _malformed(self, line: Malformed) -> Receipt | None:
-        if Known.MALFORMED in self._refs.add(line.ref, Known.MALFORMED):
+    def _reject_line(self, line: MalformedLine) -> Receipt | None:
+        if LineState.MALFORMED in self._refs.add(line.ref, LineState.MALFORMED):
             self._tally.skipped += 1
             self._tally.still_malformed += 1
             return None
-        failure = Failure(ExitCode.USAGE, MALFORMED, line.why)
-        return Receipt(new_id(), self._typed.said.feature, ref=line.ref, error=failure)
+        failure = Failure(ExitCode.USAGE, MALFORMED_LINE_KIND, line.error)
+        return Receipt(new_id(), self._args.ask_args.feature, ref=line.ref, error=failure)
 
-    async def _write(self, receipts: Sequence[Receipt]) -> None:
-        lines = [line_of(receipt) + "\n" for receipt in receipts]
+    async def _write_receipts(self, receipts: Sequence[Receipt]) -> None:
+        lines = [to_json_line(receipt) + "\n" for receipt in receipts]
         await self._output.write("".join(lines).encode("utf-8", "replace"))
         for receipt in receipts:
             self._tally.count(receipt)
-        if isinstance(self._output, Receipts) and self._output.trouble is not None:
+        if isinstance(self._output, ReceiptFile) and self._output.write_error is not None:
             self._batch.stop()
 
-    def _how_to_go_on(self) -> str:
-        if not isinstance(self._output, Receipts):
+    def _describe_resume(self) -> str:
+        if not isinstance(self._output, ReceiptFile):
             return "stopped; with -o FILE a run can be resumed"
-        if self._typed.source == STANDARD_INPUT:
-            return f"stopped; the same lines again with -o {self._typed.output} --resume go on"
+        if self._args.source == STANDARD_INPUT:
+            return f"stopped; the same lines again with -o {self._args.output} --resume go on"
         typed = ["llmfail", *sys.argv[1:]]
-        resume = [] if self._typed.resume else ["--resume"]
+        resume = [] if self._args.resume else ["--resume"]
         return f"stopped; this goes on: {shlex.join([*typed, *resume])}"
 
 
-def _check(client: AsyncClient, said: Said) -> None:
+def _require_feature(client: AsyncClient, args: AskArgs) -> None:
     """A name that would fail every line is a wrong command. Raises UsageError."""
-    if said.feature != Said().feature:
-        client.settings.feature(said.feature)
+    if args.feature != AskArgs().feature:
+        client.settings.find_feature(args.feature)
 
 
-def _ask(line: Line, defaults: dict[str, Any]) -> Ask | Malformed:
+def _build_ask(line: BatchLine, defaults: dict[str, Any]) -> Ask | MalformedLine:
     """A line over the defaults of the command line."""
     options = {**defaults, **line.options, "ref": line.ref}
     options["parameters"] = {**defaults["parameters"], **line.options.get("parameters", {})}
     try:
-        for name in DURATIONS:
+        for name in DURATION_OPTIONS:
             if isinstance(options[name], str):
-                options[name] = seconds_from(name, options[name])
+                options[name] = parse_seconds(name, options[name])
         if isinstance(options["hedge"], str):
-            options["hedge"] = hedge_from(options["hedge"])
+            options["hedge"] = parse_hedge(options["hedge"])
         return ask_of(line.prompt, **options)
     except UsageError as error:
-        return malformed(line.number, line.ref, str(error))
+        return reject_line(line.number, line.ref, str(error))
 
 
 @contextmanager
-def _handlers_kept() -> Iterator[None]:
+def _restore_signal_handlers() -> Iterator[None]:
     """The event loop leaves the default behind, which a signal at the very end must not meet."""
-    before = {number: signal.getsignal(number) for number in STOPS}
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     try:
         yield
     finally:

@@ -16,35 +16,35 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from llmfail.cli.arguments.global_options import Globals, path_from, seconds_from
-from llmfail.cli.arguments.prompt import prompt_of, text_of
-from llmfail.cli.io.files import destination, lines_of, lines_to
-from llmfail.cli.io.output import say, spinner
-from llmfail.cli.io.stdout_lines import quietly_ended
-from llmfail.cli.run.open_client import client_of
-from llmfail.cli.run.run_ask import dollars_from, report
+from llmfail.cli.arguments.global_options import GlobalOptions, parse_path, parse_seconds
+from llmfail.cli.arguments.prompt import read_prompt, require_utf8
+from llmfail.cli.io.files import open_line_writer, open_text_writer, read_lines
+from llmfail.cli.io.output import say, show_spinner
+from llmfail.cli.io.stdout_lines import exit_on_broken_pipe
+from llmfail.cli.run.open_client import open_client
+from llmfail.cli.run.run_ask import parse_dollars, report_receipt
 from llmfail.client.options import ask_of
 from llmfail.core.errors import ExitCode, UsageError
-from llmfail.core.receipt import Failure, Receipt, usd
-from llmfail.core.request.ask import DEFAULT_FEATURE, Ask, question
-from llmfail.core.request.batch_line import Raw
-from llmfail.core.request.embed_line import Row, row_of
+from llmfail.core.receipt import Failure, Receipt, format_usd
+from llmfail.core.request.ask import DEFAULT_FEATURE, Ask, to_messages
+from llmfail.core.request.batch_line import RawLine
+from llmfail.core.request.embed_line import EmbedLine, parse_embed_line
 from llmfail.engine.ports.ports import new_id
 
 if TYPE_CHECKING:
     from llmfail.client.blocking import Client
 
-AT_ONCE = 8
+DEFAULT_CONCURRENCY = 8
 
 
-class Said(Struct, frozen=True, kw_only=True):
+class EmbedArgs(Struct, frozen=True, kw_only=True):
     """The options, with the names and defaults that the command has; files by their names."""
 
     text: str | None = None
     feature: str = DEFAULT_FEATURE
     model: tuple[str, ...] = ()
     lines: str | None = None
-    at_once: int = AT_ONCE
+    at_once: int = DEFAULT_CONCURRENCY
     timeout: str | None = None
     deadline: str | None = None
     max_cost: str | None = None
@@ -55,75 +55,75 @@ class Said(Struct, frozen=True, kw_only=True):
     wait: str | None = None
 
 
-def embedded(options: Globals, said: Said) -> int:
+def run_embed(options: GlobalOptions, args: EmbedArgs) -> int:
     """Embed, tell, and the exit code. Raises UsageError."""
-    if said.lines is None:
-        text = prompt_of(said.text, quiet=options.quiet) or ""
-        return _one(options, said, _ask(said, text))
-    if said.text is not None:
+    if args.lines is None:
+        text = read_prompt(args.text, quiet=options.quiet) or ""
+        return _embed_one(options, args, _build_ask(args, text))
+    if args.text is not None:
         raise UsageError("say a TEXT or --input, not both")
-    return _many(options, said, Path(said.lines))
+    return _embed_lines(options, args, Path(args.lines))
 
 
-def _one(options: Globals, said: Said, ask: Ask) -> int:
-    with destination(path_from("--output", said.output)) as write:
+def _embed_one(options: GlobalOptions, args: EmbedArgs, ask: Ask) -> int:
+    with open_text_writer(parse_path("--output", args.output)) as write:
         with (
-            spinner("embedding …", quiet=options.quiet) as spinning,
-            client_of(options, spinning.pause) as client,
+            show_spinner("embedding …", quiet=options.quiet) as spinning,
+            open_client(options, spinning.pause) as client,
         ):
-            receipt = client.embedded(ask)
-        report(options, receipt)
-        if said.as_json or receipt.error is None:
-            write(_line(receipt, as_json=said.as_json))
+            receipt = client.embed_ask(ask)
+        report_receipt(options, receipt)
+        if args.as_json or receipt.error is None:
+            write(_format_line(receipt, as_json=args.as_json))
     return receipt.exit_code
 
 
-def _many(options: Globals, said: Said, path: Path) -> int:
-    from llmfail.cli.run.ordered_pool import in_order
+def _embed_lines(options: GlobalOptions, args: EmbedArgs, path: Path) -> int:
+    from llmfail.cli.run.ordered_pool import map_in_order
 
-    blank, lines = _ask(said, ""), lines_of(path)
-    summary = _Summary(options)
+    blank, lines = _build_ask(args, ""), read_lines(path)
+    summary = _RunSummary(options)
     with (
-        quietly_ended(),
-        client_of(options) as client,
-        lines_to(path_from("--output", said.output), path) as write,
+        exit_on_broken_pipe(),
+        open_client(options) as client,
+        open_line_writer(parse_path("--output", args.output), path) as write,
     ):
-        for row, receipt in in_order(partial(_answered, client, blank), _rows(lines), said.at_once):
-            write(_line(receipt, as_json=said.as_json))
-            summary.add(row, receipt, alone=not said.as_json)
-        summary.tell()
+        for row, receipt in map_in_order(partial(_embed_row, client, blank), _read_rows(lines), args.at_once):
+            write(_format_line(receipt, as_json=args.as_json))
+            summary.add(row, receipt, report_failure=not args.as_json)
+        summary.report()
     return ExitCode.UNAVAILABLE if summary.failed else ExitCode.ANSWERED
 
 
-def _ask(said: Said, text: str) -> Ask:
+def _build_ask(args: EmbedArgs, text: str) -> Ask:
     return ask_of(
         text,
-        feature=said.feature,
-        model=said.model,
-        timeout=seconds_from("--timeout", said.timeout),
-        deadline=seconds_from("--deadline", said.deadline),
-        fallback=not said.no_fallback,
-        max_cost=dollars_from(said.max_cost),
-        user=None if said.user is None else text_of("--user", said.user),
-        wait=seconds_from("--wait", said.wait, zero=True) or 0.0,
+        feature=args.feature,
+        model=args.model,
+        timeout=parse_seconds("--timeout", args.timeout),
+        deadline=parse_seconds("--deadline", args.deadline),
+        fallback=not args.no_fallback,
+        max_cost=parse_dollars(args.max_cost),
+        user=None if args.user is None else require_utf8("--user", args.user),
+        wait=parse_seconds("--wait", args.wait, allow_zero=True) or 0.0,
     )
 
 
-def _rows(lines: Iterator[Raw]) -> Iterator[Row]:
+def _read_rows(lines: Iterator[RawLine]) -> Iterator[EmbedLine]:
     """Lines with nothing in them are left out."""
     for number, line in lines:
         if line is None or line.strip():
-            yield row_of(number, line)
+            yield parse_embed_line(number, line)
 
 
-def _answered(client: Client, blank: Ask, row: Row) -> tuple[Row, Receipt]:
-    if row.flaw:
-        failure = Failure(ExitCode.USAGE, "usage", f"line {row.number}: {row.flaw}")
-        return row, Receipt(new_id(), blank.feature, ref=row.ref, error=failure)
-    return row, client.embedded(replace(blank, messages=question(row.text), ref=row.ref))
+def _embed_row(client: Client, empty_ask: Ask, row: EmbedLine) -> tuple[EmbedLine, Receipt]:
+    if row.error:
+        failure = Failure(ExitCode.USAGE, "usage", f"line {row.number}: {row.error}")
+        return row, Receipt(new_id(), empty_ask.feature, ref=row.ref, error=failure)
+    return row, client.embed_ask(replace(empty_ask, messages=to_messages(row.text), ref=row.ref))
 
 
-def _line(receipt: Receipt, *, as_json: bool) -> str:
+def _format_line(receipt: Receipt, *, as_json: bool) -> str:
     answer = receipt.embedding
     vector = None if answer is None else answer.vectors[0]
     if not as_json:
@@ -136,34 +136,34 @@ def _line(receipt: Receipt, *, as_json: bool) -> str:
     return json.dumps(told, ensure_ascii=False)
 
 
-class _Summary:
+class _RunSummary:
     """What the lines of one run came to, for people."""
 
-    def __init__(self, options: Globals) -> None:
+    def __init__(self, options: GlobalOptions) -> None:
         self._quiet = options.quiet
-        self._told: set[str] = set()
-        self._embedded = self._elsewhere = 0
+        self._shown_warnings: set[str] = set()
+        self._embedded = self._by_fallback = 0
         self._cost: int | None = 0
         self.failed = 0
 
-    def add(self, row: Row, receipt: Receipt, *, alone: bool) -> None:
+    def add(self, row: EmbedLine, receipt: Receipt, *, report_failure: bool) -> None:
         """``alone``: the line that is printed does not say what went wrong. A warning is told once."""
         known = self._cost is not None and receipt.cost is not None
         self._cost = (self._cost or 0) + (receipt.cost or 0) if known else None
         if receipt.error is None:
             self._embedded += 1
-            self._elsewhere += receipt.tier != 0
+            self._by_fallback += receipt.tier != 0
         else:
             self.failed += 1
-            if alone:
-                say(receipt.error.message if row.flaw else f"line {row.number}: {receipt.error.message}")
+            if report_failure:
+                say(receipt.error.message if row.error else f"line {row.number}: {receipt.error.message}")
         for warning in dict.fromkeys(receipt.warnings):
-            if warning not in self._told:
-                self._told.add(warning)
+            if warning not in self._shown_warnings:
+                self._shown_warnings.add(warning)
                 say(f"warning: {warning}", quiet=self._quiet)
 
-    def tell(self) -> None:
-        elsewhere = f" ({self._elsewhere} by a fallback)" if self._elsewhere else ""
-        cost = usd(self._cost)
+    def report(self) -> None:
+        elsewhere = f" ({self._by_fallback} by a fallback)" if self._by_fallback else ""
+        cost = format_usd(self._cost)
         spent = "cost unknown" if cost is None else f"${cost}"
         say(f"{self._embedded} embedded{elsewhere}, {self.failed} failed, {spent}", quiet=self._quiet)

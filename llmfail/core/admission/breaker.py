@@ -22,27 +22,27 @@ from typing import Literal, NamedTuple
 from msgspec import Struct
 from msgspec.structs import replace
 
-from llmfail.core.classification.outcome import Effect
+from llmfail.core.classification.outcome import CircuitEffect
 from llmfail.core.records.record import Record
 
-STREAK_MEMORY = 3600.0
+STREAK_MEMORY_SECONDS = 3600.0
 """Seconds without news after which a streak is forgotten."""
-HINT_RANGE = (1.0, 3600.0)
+RETRY_AFTER_RANGE_SECONDS = (1.0, 3600.0)
 """A Retry-After is believed within these bounds, in seconds."""
-SLOTS = 10
+SLOTS_PER_WINDOW = 10
 """The rate window is counted in so many slots."""
-JITTER = 0.1
+MAX_JITTER_SHARE = 0.1
 """A re-opening waits up to this share longer."""
 
 
-class State(StrEnum):
+class CircuitState(StrEnum):
     CLOSED = "closed"
     OPEN = "open"
     HALF_OPEN = "half_open"
     FORCED_OPEN = "forced_open"
 
 
-class Rules(Struct, frozen=True):
+class BreakerRules(Struct, frozen=True):
     """Durations in seconds. The names are those of the ``breaker`` section of the configuration."""
 
     failure_threshold: int = 5
@@ -58,14 +58,14 @@ class Rules(Struct, frozen=True):
     enabled: bool = True
 
 
-class Lease(NamedTuple):
+class TrialLease(NamedTuple):
     """A place among the trials, given back by itself at ``until``."""
 
     id: str
     until: float
 
 
-class Slot(NamedTuple):
+class WindowSlot(NamedTuple):
     """Calls and failures in one slot of the rate window."""
 
     number: int
@@ -78,15 +78,15 @@ class Circuit(Record, frozen=True):
     trials; ``held`` is the operator's hold, until ``held_until`` or, when that is None, for ever.
     """
 
-    state: State = State.CLOSED
+    state: CircuitState = CircuitState.CLOSED
     generation: int = 0
     at: float = 0.0
     failures: int = 0
-    slots: tuple[Slot, ...] = ()
+    slots: tuple[WindowSlot, ...] = ()
     until: float = 0.0
     reopenings: int = 0
     successes: int = 0
-    leases: tuple[Lease, ...] = ()
+    leases: tuple[TrialLease, ...] = ()
     held: bool = False
     held_until: float | None = None
 
@@ -98,56 +98,58 @@ class Ticket(Struct, frozen=True):
     lease: str | None = None
 
 
-class Refusal(Struct, frozen=True):
+class CircuitRefusal(Struct, frozen=True):
     reason: Literal["circuit_open", "probing", "held"]
     retry_at: float | None
 
 
-class Verdict(Struct, frozen=True):
+class CallResult(Struct, frozen=True):
     """What a call says about the target. ``retry_after`` is the provider's own wait, in seconds."""
 
-    effect: Effect
+    effect: CircuitEffect
     rate_limited: bool = False
     retry_after: float | None = None
 
 
-class View(Struct, frozen=True):
+class CircuitView(Struct, frozen=True):
     """What a circuit looks like at a moment. ``retry_at`` is None when it admits now or never will."""
 
-    state: State
+    state: CircuitState
     failures: int
     retry_at: float | None
 
 
-def admit(circuit: Circuit, now: float, rules: Rules, lease: Lease) -> tuple[Circuit, Ticket | Refusal]:
+def admit(
+    circuit: Circuit, now: float, rules: BreakerRules, lease: TrialLease
+) -> tuple[Circuit, Ticket | CircuitRefusal]:
     """Ask for a place; ``lease`` is what a trial would hold. An unchanged record comes back as it was."""
-    free = not rules.enabled or circuit.state is State.CLOSED
+    free = not rules.enabled or circuit.state is CircuitState.CLOSED
     if free and not circuit.held:
         return circuit, Ticket(circuit.generation)
-    circuit = current(circuit, now)
+    circuit = normalize(circuit, now)
     if circuit.held:
-        return circuit, Refusal("held", _hold_ends_at(circuit))
-    return (circuit, Ticket(circuit.generation)) if free else _try(circuit, now, rules, lease)
+        return circuit, CircuitRefusal("held", _override_ends_at(circuit))
+    return (circuit, Ticket(circuit.generation)) if free else _admit_trial(circuit, now, rules, lease)
 
 
-def settle(circuit: Circuit, ticket: Ticket, verdict: Verdict, now: float, rules: Rules) -> Circuit:
+def settle(circuit: Circuit, ticket: Ticket, result: CallResult, now: float, rules: BreakerRules) -> Circuit:
     """Tell what became of an admitted call. A ticket counts once and only in its own generation."""
     if not rules.enabled:
         return circuit
-    circuit = current(circuit, now)
+    circuit = normalize(circuit, now)
     if ticket.generation != circuit.generation:
-        return _lengthen(circuit, verdict, now)
-    if circuit.state is State.CLOSED:
-        return _settle_closed(circuit, verdict, now, rules)
-    if circuit.state is State.HALF_OPEN and any(held.id == ticket.lease for held in circuit.leases):
+        return _extend_wait(circuit, result, now)
+    if circuit.state is CircuitState.CLOSED:
+        return _settle_closed(circuit, result, now, rules)
+    if circuit.state is CircuitState.HALF_OPEN and any(held.id == ticket.lease for held in circuit.leases):
         rest = tuple(held for held in circuit.leases if held.id != ticket.lease)
-        return _settle_trial(replace(circuit, leases=rest, at=now), verdict, now, rules)
+        return _settle_trial(replace(circuit, leases=rest, at=now), result, now, rules)
     return circuit
 
 
-def believed(hint: float) -> float:
+def clamp_retry_after(hint: float) -> float:
     """A provider's Retry-After, as far as it is believed, in seconds."""
-    lowest, highest = HINT_RANGE
+    lowest, highest = RETRY_AFTER_RANGE_SECONDS
     return min(max(hint, lowest), highest)
 
 
@@ -156,126 +158,136 @@ def reset(circuit: Circuit, now: float) -> Circuit:
     return Circuit(generation=circuit.generation + 1, at=now)
 
 
-def hold(circuit: Circuit, now: float, until: float | None = None) -> Circuit:
+def force_open(circuit: Circuit, now: float, until: float | None = None) -> Circuit:
     """The operator's hold, over whatever state is underneath; ``reset`` ends it, or ``until``."""
-    circuit = current(circuit, now)
+    circuit = normalize(circuit, now)
     return replace(circuit, held=True, held_until=until, generation=circuit.generation + 1, at=now)
 
 
-def view(circuit: Circuit, now: float) -> View:
+def view(circuit: Circuit, now: float) -> CircuitView:
     """The state as a reader should see it; an open circuit whose wait is over shows as half-open."""
-    circuit = current(circuit, now)
+    circuit = normalize(circuit, now)
     if circuit.held:
-        return View(State.FORCED_OPEN, circuit.failures, _hold_ends_at(circuit))
-    if circuit.state is State.OPEN:
+        return CircuitView(CircuitState.FORCED_OPEN, circuit.failures, _override_ends_at(circuit))
+    if circuit.state is CircuitState.OPEN:
         if now < circuit.until:
-            return View(State.OPEN, circuit.failures, circuit.until)
-        return View(State.HALF_OPEN, circuit.failures, None)
-    return View(circuit.state, circuit.failures, None)
+            return CircuitView(CircuitState.OPEN, circuit.failures, circuit.until)
+        return CircuitView(CircuitState.HALF_OPEN, circuit.failures, None)
+    return CircuitView(circuit.state, circuit.failures, None)
 
 
-def expires_at(circuit: Circuit, rules: Rules) -> float | None:
+def expires_at(circuit: Circuit, rules: BreakerRules) -> float | None:
     """When the record has nothing more to say, so that a store may drop it; None: never."""
     if circuit.held:
         return None
-    memory = max(STREAK_MEMORY, rules.window)
+    memory = max(STREAK_MEMORY_SECONDS, rules.window)
     ends = (lease.until for lease in circuit.leases)
     return max(circuit.at, circuit.until, *ends) + memory + rules.max_recovery_timeout
 
 
-def current(circuit: Circuit, now: float) -> Circuit:
+def normalize(circuit: Circuit, now: float) -> Circuit:
     """The record as of ``now``: a clock set back keeps remaining durations, and what has run out is gone."""
     if now < circuit.at:
-        circuit = _set_back(circuit, circuit.at - now)
+        circuit = _shift_clock(circuit, circuit.at - now)
     if circuit.held_until is not None and circuit.held_until <= now:
         circuit = replace(circuit, held=False, held_until=None)
     if any(lease.until <= now for lease in circuit.leases):
         circuit = replace(circuit, leases=tuple(lease for lease in circuit.leases if lease.until > now))
-    if circuit.state is State.CLOSED and circuit.failures and now - circuit.at >= STREAK_MEMORY:
+    if (
+        circuit.state is CircuitState.CLOSED
+        and circuit.failures
+        and now - circuit.at >= STREAK_MEMORY_SECONDS
+    ):
         circuit = replace(circuit, failures=0)
     return circuit
 
 
-def _hold_ends_at(circuit: Circuit) -> float | None:
+def _override_ends_at(circuit: Circuit) -> float | None:
     """When a held circuit may admit again: not before the wait beneath is over as well."""
     return None if circuit.held_until is None else max(circuit.held_until, circuit.until)
 
 
-def _set_back(circuit: Circuit, by: float) -> Circuit:
+def _shift_clock(circuit: Circuit, by: float) -> Circuit:
     return replace(
         circuit,
         at=circuit.at - by,
         until=circuit.until - by,
-        leases=tuple(Lease(lease.id, lease.until - by) for lease in circuit.leases),
+        leases=tuple(TrialLease(lease.id, lease.until - by) for lease in circuit.leases),
         held_until=None if circuit.held_until is None else circuit.held_until - by,
         slots=(),
     )
 
 
-def _try(circuit: Circuit, now: float, rules: Rules, lease: Lease) -> tuple[Circuit, Ticket | Refusal]:
-    if circuit.state is State.HALF_OPEN:
-        return _lease(circuit, now, rules, lease)
+def _admit_trial(
+    circuit: Circuit, now: float, rules: BreakerRules, lease: TrialLease
+) -> tuple[Circuit, Ticket | CircuitRefusal]:
+    if circuit.state is CircuitState.HALF_OPEN:
+        return _grant_trial(circuit, now, rules, lease)
     if now < circuit.until:
-        return circuit, Refusal("circuit_open", circuit.until)
-    trial = _enter(circuit, State.HALF_OPEN, now, reopenings=circuit.reopenings)
-    return _lease(trial, now, rules, lease)
+        return circuit, CircuitRefusal("circuit_open", circuit.until)
+    trial = _enter_state(circuit, CircuitState.HALF_OPEN, now, reopenings=circuit.reopenings)
+    return _grant_trial(trial, now, rules, lease)
 
 
-def _lease(circuit: Circuit, now: float, rules: Rules, lease: Lease) -> tuple[Circuit, Ticket | Refusal]:
+def _grant_trial(
+    circuit: Circuit, now: float, rules: BreakerRules, lease: TrialLease
+) -> tuple[Circuit, Ticket | CircuitRefusal]:
     places = max(1, min(rules.half_open_limit, rules.success_threshold - circuit.successes))
     if len(circuit.leases) >= places:
-        return circuit, Refusal("probing", min(held.until for held in circuit.leases))
+        return circuit, CircuitRefusal("probing", min(held.until for held in circuit.leases))
     taken = replace(circuit, leases=(*circuit.leases, lease), at=now)
     return taken, Ticket(circuit.generation, lease.id)
 
 
-def _settle_closed(circuit: Circuit, verdict: Verdict, now: float, rules: Rules) -> Circuit:
-    match verdict.effect:
-        case Effect.NEUTRAL:
+def _settle_closed(circuit: Circuit, result: CallResult, now: float, rules: BreakerRules) -> Circuit:
+    match result.effect:
+        case CircuitEffect.NEUTRAL:
             return circuit
-        case Effect.SUCCESS:
-            return replace(circuit, failures=0, slots=_count(circuit.slots, now, rules, failed=0), at=now)
-        case Effect.FAILURE:
+        case CircuitEffect.SUCCESS:
+            return replace(
+                circuit, failures=0, slots=_count_in_window(circuit.slots, now, rules, failed=0), at=now
+            )
+        case CircuitEffect.FAILURE:
             failed = replace(
                 circuit,
                 failures=circuit.failures + 1,
-                slots=_count(circuit.slots, now, rules, failed=1),
+                slots=_count_in_window(circuit.slots, now, rules, failed=1),
                 at=now,
             )
-            return _open(failed, verdict, now, rules) if _must_open(failed, verdict, rules) else failed
+            return _open_circuit(failed, result, now, rules) if _must_open(failed, result, rules) else failed
 
 
-def _settle_trial(circuit: Circuit, verdict: Verdict, now: float, rules: Rules) -> Circuit:
-    match verdict.effect:
-        case Effect.NEUTRAL:
+def _settle_trial(circuit: Circuit, result: CallResult, now: float, rules: BreakerRules) -> Circuit:
+    match result.effect:
+        case CircuitEffect.NEUTRAL:
             return circuit
-        case Effect.FAILURE:
+        case CircuitEffect.FAILURE:
             failed = replace(circuit, failures=circuit.failures + 1, reopenings=circuit.reopenings + 1)
-            return _open(failed, verdict, now, rules)
-        case Effect.SUCCESS if circuit.successes + 1 >= rules.success_threshold:
+            return _open_circuit(failed, result, now, rules)
+        case CircuitEffect.SUCCESS if circuit.successes + 1 >= rules.success_threshold:
             return Circuit(generation=circuit.generation + 1, at=now)
-        case Effect.SUCCESS:
+        case CircuitEffect.SUCCESS:
             return replace(circuit, successes=circuit.successes + 1)
 
 
-def _must_open(circuit: Circuit, verdict: Verdict, rules: Rules) -> bool:
-    if verdict.retry_after is not None or circuit.failures >= rules.failure_threshold:
+def _must_open(circuit: Circuit, result: CallResult, rules: BreakerRules) -> bool:
+    if result.retry_after is not None or circuit.failures >= rules.failure_threshold:
         return True
     calls = sum(slot.calls for slot in circuit.slots)
     failures = sum(slot.failures for slot in circuit.slots)
     return calls >= rules.volume_threshold and failures / calls >= rules.failure_rate
 
 
-def _open(circuit: Circuit, verdict: Verdict, now: float, rules: Rules) -> Circuit:
-    wait = believed(verdict.retry_after) if verdict.retry_after is not None else None
+def _open_circuit(circuit: Circuit, result: CallResult, now: float, rules: BreakerRules) -> Circuit:
+    wait = clamp_retry_after(result.retry_after) if result.retry_after is not None else None
     if wait is None:
-        base = rules.rate_limit_timeout if verdict.rate_limited else rules.recovery_timeout
-        wait = _backed_off(base, circuit, now, rules)
-    opened = _enter(circuit, State.OPEN, now, reopenings=circuit.reopenings)
+        base = rules.rate_limit_timeout if result.rate_limited else rules.recovery_timeout
+        wait = _compute_backoff(base, circuit, now, rules)
+    opened = _enter_state(circuit, CircuitState.OPEN, now, reopenings=circuit.reopenings)
     return replace(opened, failures=circuit.failures, until=now + wait)
 
 
-def _backed_off(base: float, circuit: Circuit, now: float, rules: Rules) -> float:
+def _compute_backoff(base: float, circuit: Circuit, now: float, rules: BreakerRules) -> float:
     """The jitter is drawn from the record itself, so that every process computes the same."""
     if not circuit.reopenings:
         return base
@@ -285,24 +297,30 @@ def _backed_off(base: float, circuit: Circuit, now: float, rules: Rules) -> floa
         grown = base * rules.backoff**circuit.reopenings
     except OverflowError:
         return ceiling
-    return min(grown * (1 + JITTER * draw), ceiling)
+    return min(grown * (1 + MAX_JITTER_SHARE * draw), ceiling)
 
 
-def _lengthen(circuit: Circuit, verdict: Verdict, now: float) -> Circuit:
+def _extend_wait(circuit: Circuit, result: CallResult, now: float) -> Circuit:
     """A late answer counts for nothing, except that a later hint may lengthen a wait; never shorten it."""
-    if circuit.state is not State.OPEN or verdict.retry_after is None or verdict.effect is not Effect.FAILURE:
+    if (
+        circuit.state is not CircuitState.OPEN
+        or result.retry_after is None
+        or result.effect is not CircuitEffect.FAILURE
+    ):
         return circuit
-    until = now + believed(verdict.retry_after)
+    until = now + clamp_retry_after(result.retry_after)
     return replace(circuit, until=until, at=now) if until > circuit.until else circuit
 
 
-def _enter(circuit: Circuit, state: State, now: float, reopenings: int) -> Circuit:
+def _enter_state(circuit: Circuit, state: CircuitState, now: float, reopenings: int) -> Circuit:
     return Circuit(state=state, generation=circuit.generation + 1, at=now, reopenings=reopenings)
 
 
-def _count(slots: tuple[Slot, ...], now: float, rules: Rules, *, failed: int) -> tuple[Slot, ...]:
+def _count_in_window(
+    slots: tuple[WindowSlot, ...], now: float, rules: BreakerRules, *, failed: int
+) -> tuple[WindowSlot, ...]:
     """The window with one more call; slots that have left it are gone."""
-    number = int(now / (rules.window / SLOTS))
-    kept = tuple(slot for slot in slots if number - SLOTS < slot.number < number)
+    number = int(now / (rules.window / SLOTS_PER_WINDOW))
+    kept = tuple(slot for slot in slots if number - SLOTS_PER_WINDOW < slot.number < number)
     calls, failures = next(((s.calls, s.failures) for s in slots if s.number == number), (0, 0))
-    return (*kept, Slot(number, calls + 1, failures + failed))
+    return (*kept, WindowSlot(number, calls + 1, failures + failed))

@@ -1,8 +1,9 @@
 """What is known to be wrong with one credential, or with one credential for one model.
 
 A record belongs to one key (its identity is a part of the record's name), so a changed key starts clean.
-``auth`` holds until the key changes or somebody resets it; ``quota`` until the provider's reset; the others
-let one trial an hour through, in the whole fleet, because people pay their bills and pull their models.
+``auth`` holds until the key changes or somebody resets it; ``quota_id`` until the provider's reset; the
+others let one trial an hour through, in the whole fleet, because people pay their bills and pull their
+models.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from typing import NamedTuple
 from msgspec import field
 from msgspec.structs import replace
 
-from llmfail.core.classification.outcome import Kind, Outcome, Scope
+from llmfail.core.classification.outcome import DisabledScope, Kind, Outcome
 from llmfail.core.model import Secret
 from llmfail.core.records.record import Record
 
-TRIAL_EVERY = 3600.0
+TRIAL_INTERVAL_SECONDS = 3600.0
 """Seconds between two trials of a credential that may have been mended."""
-QUOTA_WITHOUT_DATE = 3600.0
-WHOLE = ""
+DEFAULT_QUOTA_WAIT_SECONDS = 3600.0
+ALL_MODELS = ""
 """The scope of a block that covers every model."""
 
 
@@ -36,81 +37,89 @@ class Block(NamedTuple):
     since: float = 0.0
 
 
-class Credential(Record, frozen=True):
-    """Blocks per scope: ``WHOLE`` or a model."""
+class CredentialState(Record, frozen=True):
+    """Blocks per scope: ``ALL_MODELS`` or a model."""
 
     blocks: Mapping[str, Block] = field(default_factory=dict)
 
 
-def identity(base_url: str, key: Secret | None) -> str:
+def identity_of(base_url: str, key: Secret | None) -> str:
     """A name for a key at an address, from which neither can be told."""
     secret = key.reveal() if key else ""
     return sha256(f"{base_url}\0{secret}".encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def admit(credential: Credential, model: str, now: float) -> tuple[Credential, Block | None]:
+def admit(credential: CredentialState, model: str, now: float) -> tuple[CredentialState, Block | None]:
     """The block that holds this call back, or None; a trial that is let through is noted in the record."""
-    block = _block(credential, model, now)
+    block = _find_active_block(credential, model, now)
     if block is not None:
         return credential, block
-    kept = {scope: _after(scope, model, found, now) for scope, found in credential.blocks.items()}
+    kept = {scope: _pass_block(scope, model, found, now) for scope, found in credential.blocks.items()}
     blocks = {scope: found for scope, found in kept.items() if found is not None}
     return (credential, None) if blocks == credential.blocks else (replace(credential, blocks=blocks), None)
 
 
 def settle(
-    credential: Credential, model: str, outcome: Outcome, now: float, *, admitted_at: float, renewed: bool
-) -> Credential:
+    credential: CredentialState,
+    model: str,
+    outcome: Outcome,
+    now: float,
+    *,
+    admitted_at: float,
+    renews_itself: bool,
+) -> CredentialState:
     """An outcome that disables adds a block; an answer takes away those that are older than its admission;
-    any other gives a trial back. ``renewed``: the key is a token that changes by itself, so that a refusal of
-    it cannot wait for it to change.
+    any other gives a trial back. ``renews_itself``: the key is a token that changes by itself, so that a
+    refusal of it cannot wait for it to change.
     """
     scope = outcome.consequence.disables
     if scope is not None:
-        where = WHOLE if scope is Scope.CREDENTIAL else model
-        block = Block(outcome.kind, _until(outcome, now, renewed=renewed), outcome.note, now)
+        where = ALL_MODELS if scope is DisabledScope.CREDENTIAL else model
+        block = Block(
+            outcome.kind, _block_until(outcome, now, renews_itself=renews_itself), outcome.note, now
+        )
         return replace(credential, blocks={**credential.blocks, where: block})
-    if not credential.blocks.keys() & {WHOLE, model}:
+    if not credential.blocks.keys() & {ALL_MODELS, model}:
         return credential
     kept = {
-        where: _unproven(block, now, admitted_at) if where in {WHOLE, model} else block
+        where: _release_trial(block, now, admitted_at) if where in {ALL_MODELS, model} else block
         for where, block in credential.blocks.items()
-        if where not in {WHOLE, model} or outcome.kind is not Kind.OK or block.since > admitted_at
+        if where not in {ALL_MODELS, model} or outcome.kind is not Kind.OK or block.since > admitted_at
     }
     return replace(credential, blocks=kept)
 
 
-def blocked(credential: Credential, model: str, now: float) -> Block | None:
+def find_block(credential: CredentialState, model: str, now: float) -> Block | None:
     """What ``admit`` would say, without asking for a trial."""
-    return _block(credential, model, now)
+    return _find_active_block(credential, model, now)
 
 
-def _block(credential: Credential, model: str, now: float) -> Block | None:
-    for scope in (WHOLE, model):
+def _find_active_block(credential: CredentialState, model: str, now: float) -> Block | None:
+    for scope in (ALL_MODELS, model):
         block = credential.blocks.get(scope)
         if block is not None and (block.until is None or now < block.until):
             return block
     return None
 
 
-def _after(scope: str, model: str, block: Block, now: float) -> Block | None:
+def _pass_block(scope: str, model: str, block: Block, now: float) -> Block | None:
     """What is left of a block once a call has passed it."""
-    if scope not in (WHOLE, model):
+    if scope not in (ALL_MODELS, model):
         return block
-    return None if block.kind is Kind.QUOTA else block._replace(until=now + TRIAL_EVERY)
+    return None if block.kind is Kind.QUOTA else block._replace(until=now + TRIAL_INTERVAL_SECONDS)
 
 
-def _unproven(block: Block, now: float, admitted_at: float) -> Block:
+def _release_trial(block: Block, now: float, admitted_at: float) -> Block:
     """A trial that has proved nothing gives the next one its place."""
-    return block._replace(until=now) if block.until == admitted_at + TRIAL_EVERY else block
+    return block._replace(until=now) if block.until == admitted_at + TRIAL_INTERVAL_SECONDS else block
 
 
-def _until(outcome: Outcome, now: float, *, renewed: bool) -> float | None:
+def _block_until(outcome: Outcome, now: float, *, renews_itself: bool) -> float | None:
     match outcome.kind:
-        case Kind.AUTH if not renewed:
+        case Kind.AUTH if not renews_itself:
             return None
         case Kind.QUOTA:
-            wait = outcome.retry_after if outcome.retry_after is not None else QUOTA_WITHOUT_DATE
-            return outcome.until if outcome.until is not None else now + wait
+            wait = outcome.retry_after if outcome.retry_after is not None else DEFAULT_QUOTA_WAIT_SECONDS
+            return outcome.quota_resets_at if outcome.quota_resets_at is not None else now + wait
         case _:
-            return now + TRIAL_EVERY
+            return now + TRIAL_INTERVAL_SECONDS

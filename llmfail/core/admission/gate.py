@@ -12,57 +12,58 @@ from msgspec import Struct
 from llmfail.core.admission import breaker, reservation
 from llmfail.core.admission import credential as credentials
 from llmfail.core.admission.breaker import (
+    BreakerRules,
+    CallResult,
     Circuit,
-    Lease,
-    Rules,
-    State,
+    CircuitState,
     Ticket,
-    Verdict,
+    TrialLease,
 )
-from llmfail.core.admission.credential import Block, Credential
-from llmfail.core.admission.rate_limit import Limit
-from llmfail.core.admission.refusal import Refused
-from llmfail.core.admission.reservation import Claim, Grant, Paid
+from llmfail.core.admission.credential import Block, CredentialState
+from llmfail.core.admission.rate_limit import RateLimit
+from llmfail.core.admission.refusal import Refusal
+from llmfail.core.admission.reservation import ActualUse, Reservation, ReservationRequest
 from llmfail.core.classification.outcome import Kind, Outcome
 from llmfail.core.model import Target, Usage
-from llmfail.core.receipt import Skip, iso
+from llmfail.core.receipt import SkipReason, format_time
 from llmfail.core.records.counters import (
-    HOUR,
-    KEPT_HOURS,
-    Tally,
+    HOUR_SECONDS,
+    RETENTION_HOURS,
+    CallCounters,
     count_call,
     hour_of,
 )
 from llmfail.core.records.record import (
-    Names,
+    NameSet,
     Record,
-    Step,
+    StoreChange,
     Values,
     Write,
     Writes,
+    combine,
     dump,
-    kept_until,
+    hourly_expiry,
     load,
-    ours,
-    recall,
-    together,
+    load_or_default,
+    without_newer,
 )
 
-QUIRK_MEMORY = 30 * 24 * 3600.0
-TARGETS = "targets"
+DROPPED_RETENTION_SECONDS = 30 * 24 * 3600.0
+KNOWN_TARGETS_KEY = "targets"
 """The record that names every target that was ever called."""
 
 
 class Gate(Struct, frozen=True):
     """What admission to one target rests on. ``identity`` names the credential, see ``credential``;
-    ``renewed``: it is a token that changes by itself. ``limits`` hold for the target or for its provider.
+    ``renews_itself``: it is a token that changes by itself. ``limits`` hold for the target or for its
+    provider.
     """
 
     target: Target
     identity: str
-    rules: Rules
-    renewed: bool = False
-    limits: tuple[Limit, ...] = ()
+    rules: BreakerRules
+    renews_itself: bool = False
+    limits: tuple[RateLimit, ...] = ()
 
     @property
     def circuit_key(self) -> str:
@@ -73,36 +74,36 @@ class Gate(Struct, frozen=True):
         return f"credential/{self.target.provider}/{self.identity}"
 
     @property
-    def quirks_key(self) -> str:
+    def dropped_parameters_key(self) -> str:
         return f"quirks/{self.target}"
 
     @property
-    def hold_key(self) -> str:
-        return hold_key(self.target.provider)
+    def override_key(self) -> str:
+        return provider_override_key(self.target.provider)
 
     @property
     def keys(self) -> tuple[str, ...]:
         """What a look at the circuit needs."""
-        return (self.circuit_key, self.credential_key, self.quirks_key, self.hold_key)
+        return (self.circuit_key, self.credential_key, self.dropped_parameters_key, self.override_key)
 
-    def keys_with(self, claim: Claim) -> tuple[str, ...]:
+    def keys_with_budgets(self, request: ReservationRequest) -> tuple[str, ...]:
         """What the admission and the settlement of this claim need."""
-        return (*self.keys, *reservation.keys(self.target, self.limits, claim))
+        return (*self.keys, *reservation.keys(self.target, self.limits, request))
 
 
-class Hold(Record, frozen=True):
+class ProviderOverride(Record, frozen=True):
     """An operator's hold on a provider, until a moment or, with None, until it is reset."""
 
     until: float | None = None
 
 
-class Admitted(Struct, frozen=True):
+class Admission(Struct, frozen=True):
     """One call may go. ``at`` is the store's clock; ``quirks`` are the parameters to leave out."""
 
     ticket: Ticket
     at: float
-    quirks: frozenset[str]
-    grant: Grant
+    dropped_parameters: frozenset[str]
+    reservation: Reservation
 
 
 class Settlement(Struct, frozen=True):
@@ -114,141 +115,145 @@ class Settlement(Struct, frozen=True):
     latency_ms: int
     cost: int | None
     fallback: bool
-    quirks: frozenset[str] = frozenset()
+    dropped_parameters: frozenset[str] = frozenset()
     usage: Usage | None = None
 
 
-class Look(Struct, frozen=True):
+class GateView(Struct, frozen=True):
     """A gate as a reader should see it. ``retry_at`` is None when it admits now or never by itself."""
 
     state: str
     failures: int
     retry_at: float | None
-    refusal: Refused | None
+    refusal: Refusal | None
 
 
-def hold_key(provider: str) -> str:
+def provider_override_key(provider: str) -> str:
     """Where an operator's hold on a whole provider is kept."""
     return f"hold/{provider}"
 
 
-def tally_key(target: Target, hour: int) -> str:
+def call_counters_key(target: Target, hour: int) -> str:
     return f"tally/{target}/{hour}"
 
 
-def admit(gate: Gate, claim: Claim, values: Values, now: float) -> tuple[Writes, Admitted | Refused]:
-    """Ask for a call. Needs ``gate.keys_with`` the budgets of the claim."""
-    circuit = recall(values[gate.circuit_key], Circuit)
-    credential = recall(values[gate.credential_key], Credential)
+def admit(
+    gate: Gate, request: ReservationRequest, values: Values, now: float
+) -> tuple[Writes, Admission | Refusal]:
+    """Ask for a call. Needs ``gate.keys_with_budgets`` the budgets of the claim."""
+    circuit = load_or_default(values[gate.circuit_key], Circuit)
+    credential = load_or_default(values[gate.credential_key], CredentialState)
     credential_after, block = credentials.admit(credential, gate.target.model, now)
-    held = _held(gate, values, now)
+    held = _refuse_when_forced_open(gate, values, now)
     if held is not None:
         return {}, held
     if block is not None:
-        return {}, _blocked(block)
-    allowed = reservation.admit(gate.target, gate.limits, claim, values, now)
-    wait = 0.0 if isinstance(allowed, Refused) else allowed[1].wait
-    lease = Lease(claim.call, now + wait + claim.lasts)
+        return {}, _refuse_blocked(block)
+    allowed = reservation.admit(gate.target, gate.limits, request, values, now)
+    wait = 0.0 if isinstance(allowed, Refusal) else allowed[1].wait
+    lease = TrialLease(request.call_id, now + wait + request.lease_seconds)
     circuit_after, answer = breaker.admit(circuit, now, gate.rules, lease)
     writes: dict[str, Write | None] = {}
     if circuit_after != circuit:
         writes[gate.circuit_key] = circuit_write(circuit_after, gate.rules)
-    if isinstance(answer, breaker.Refusal):
-        return ours(writes, values), _refused(answer)
-    if isinstance(allowed, Refused):
+    if isinstance(answer, breaker.CircuitRefusal):
+        return without_newer(writes, values), _explain_refusal(answer)
+    if isinstance(allowed, Refusal):
         return {}, allowed
     taken, grant = allowed
     writes |= taken
     if credential_after != credential:
         writes[gate.credential_key] = Write(dump(credential_after))
-    quirks = recall(values[gate.quirks_key], Names).names
-    return ours(writes, values), Admitted(answer, now, quirks, grant)
+    quirks = load_or_default(values[gate.dropped_parameters_key], NameSet).names
+    return without_newer(writes, values), Admission(answer, now, quirks, grant)
 
 
-def settle(gate: Gate, admitted: Admitted, settlement: Settlement) -> Step:
+def settle(gate: Gate, admission: Admission, settlement: Settlement) -> StoreChange:
     """Tell what became of it: circuit, credential, quirks, budgets, rates and counters, each written only
     when it changed.
     """
     keys = (
-        *gate.keys_with(admitted.grant.claim),
-        tally_key(gate.target, hour_of(admitted.at)),
-        TARGETS,
+        *gate.keys_with_budgets(admission.reservation.request),
+        call_counters_key(gate.target, hour_of(admission.at)),
+        KNOWN_TARGETS_KEY,
     )
-    return Step(keys, partial(_settle, gate, admitted, settlement))
+    return StoreChange(keys, partial(_settle, gate, admission, settlement))
 
 
-def withdraw(gate: Gate, claim: Claim) -> Step:
+def cancel_reservation(gate: Gate, request: ReservationRequest) -> StoreChange:
     """Give back what was claimed, when nobody has learnt whether it was given."""
-    place = Step((gate.circuit_key,), partial(_withdraw, gate, claim.call))
-    return together([place, reservation.withdraw(claim)])
+    place = StoreChange((gate.circuit_key,), partial(_cancel_trial, gate, request.call_id))
+    return combine([place, reservation.cancel(request)])
 
 
-def look(gate: Gate, values: Values, now: float, claim: Claim | None = None) -> Look:
+def view(gate: Gate, values: Values, now: float, request: ReservationRequest | None = None) -> GateView:
     """The same decision as ``admit``, without asking for a place; writes nothing. Without a claim money and
     rate limits are left out, and ``gate.keys`` are enough.
     """
-    circuit = recall(values[gate.circuit_key], Circuit)
+    circuit = load_or_default(values[gate.circuit_key], Circuit)
     view = breaker.view(circuit, now)
-    block = credentials.blocked(recall(values[gate.credential_key], Credential), gate.target.model, now)
-    held = _held(gate, values, now)
+    block = credentials.find_block(
+        load_or_default(values[gate.credential_key], CredentialState), gate.target.model, now
+    )
+    held = _refuse_when_forced_open(gate, values, now)
     if held is not None:
-        return Look(State.FORCED_OPEN, view.failures, held.retry_at, held)
+        return GateView(CircuitState.FORCED_OPEN, view.failures, held.retry_at, held)
     if block is not None:
-        return Look("disabled", view.failures, block.until, _blocked(block))
-    _, answer = breaker.admit(circuit, now, gate.rules, Lease("", now))
-    if isinstance(answer, breaker.Refusal):
-        return Look(view.state, view.failures, answer.retry_at, _refused(answer))
-    allowed = claim and reservation.admit(gate.target, gate.limits, claim, values, now)
-    return Look(view.state, view.failures, None, allowed if isinstance(allowed, Refused) else None)
+        return GateView("disabled", view.failures, block.until, _refuse_blocked(block))
+    _, answer = breaker.admit(circuit, now, gate.rules, TrialLease("", now))
+    if isinstance(answer, breaker.CircuitRefusal):
+        return GateView(view.state, view.failures, answer.retry_at, _explain_refusal(answer))
+    allowed = request and reservation.admit(gate.target, gate.limits, request, values, now)
+    return GateView(view.state, view.failures, None, allowed if isinstance(allowed, Refusal) else None)
 
 
-def _settle(gate: Gate, admitted: Admitted, settlement: Settlement, values: Values, now: float) -> Writes:
-    paid = Paid(settlement.usage, settlement.cost)
+def _settle(gate: Gate, admission: Admission, settlement: Settlement, values: Values, now: float) -> Writes:
+    paid = ActualUse(settlement.usage, settlement.cost)
     writes = {
-        **_settle_circuit(gate, admitted.ticket, settlement.outcome, values, now),
-        **_settle_credential(gate, admitted, settlement.outcome, values, now),
-        **reservation.settle(gate.target, gate.limits, admitted.grant, paid, values, now),
-        **_learn(gate, settlement.quirks, values, now),
-        **_count(gate, admitted, settlement, values),
+        **_settle_circuit(gate, admission.ticket, settlement.outcome, values, now),
+        **_settle_credential(gate, admission, settlement.outcome, values, now),
+        **reservation.settle(gate.target, gate.limits, admission.reservation, paid, values, now),
+        **_remember_dropped(gate, settlement.dropped_parameters, values, now),
+        **_count_call(gate, admission, settlement, values),
     }
-    return ours(writes, values)
+    return without_newer(writes, values)
 
 
-def _withdraw(gate: Gate, lease_id: str, values: Values, now: float) -> Writes:
-    ticket = Ticket(recall(values[gate.circuit_key], Circuit).generation, lease_id)
-    return ours(_settle_circuit(gate, ticket, Outcome(Kind.CANCELLED), values, now), values)
+def _cancel_trial(gate: Gate, lease_id: str, values: Values, now: float) -> Writes:
+    ticket = Ticket(load_or_default(values[gate.circuit_key], Circuit).generation, lease_id)
+    return without_newer(_settle_circuit(gate, ticket, Outcome(Kind.CANCELLED), values, now), values)
 
 
-_REASONS = {
+_REFUSAL_NOTES = {
     "circuit_open": "its circuit is open",
     "probing": "its circuit is being tried by others",
     "held": "held open by the operator",
 }
 
 
-def _refused(refusal: breaker.Refusal) -> Refused:
-    until = f" until {iso(refusal.retry_at)}" if refusal.retry_at is not None else ""
-    return Refused(Skip(refusal.reason), refusal.retry_at, _REASONS[refusal.reason] + until)
+def _explain_refusal(refusal: breaker.CircuitRefusal) -> Refusal:
+    until = f" until {format_time(refusal.retry_at)}" if refusal.retry_at is not None else ""
+    return Refusal(SkipReason(refusal.reason), refusal.retry_at, _REFUSAL_NOTES[refusal.reason] + until)
 
 
-def _held(gate: Gate, values: Values, now: float) -> Refused | None:
-    hold = load(values[gate.hold_key], Hold)
+def _refuse_when_forced_open(gate: Gate, values: Values, now: float) -> Refusal | None:
+    hold = load(values[gate.override_key], ProviderOverride)
     if hold is None or (hold.until is not None and hold.until <= now):
         return None
-    return _refused(breaker.Refusal("held", hold.until))
+    return _explain_refusal(breaker.CircuitRefusal("held", hold.until))
 
 
-def _blocked(block: Block) -> Refused:
+def _refuse_blocked(block: Block) -> Refusal:
     note = f"{block.kind}: {block.note}" if block.note else str(block.kind)
-    return Refused(Skip.DISABLED, block.until, note, block.kind)
+    return Refusal(SkipReason.DISABLED, block.until, note, block.kind)
 
 
 def _settle_circuit(
     gate: Gate, ticket: Ticket, outcome: Outcome, values: Values, now: float
 ) -> dict[str, Write]:
-    circuit = recall(values[gate.circuit_key], Circuit)
-    verdict = Verdict(
-        effect=outcome.consequence.effect,
+    circuit = load_or_default(values[gate.circuit_key], Circuit)
+    verdict = CallResult(
+        effect=outcome.consequence.circuit_effect,
         rate_limited=outcome.kind is Kind.RATE_LIMITED,
         retry_after=outcome.retry_after,
     )
@@ -257,47 +262,60 @@ def _settle_circuit(
 
 
 def _settle_credential(
-    gate: Gate, admitted: Admitted, outcome: Outcome, values: Values, now: float
+    gate: Gate, admission: Admission, outcome: Outcome, values: Values, now: float
 ) -> dict[str, Write]:
-    credential = recall(values[gate.credential_key], Credential)
+    credential = load_or_default(values[gate.credential_key], CredentialState)
     after = credentials.settle(
-        credential, gate.target.model, outcome, now, admitted_at=admitted.at, renewed=gate.renewed
+        credential,
+        gate.target.model,
+        outcome,
+        now,
+        admitted_at=admission.at,
+        renews_itself=gate.renews_itself,
     )
     return {} if after == credential else {gate.credential_key: Write(dump(after))}
 
 
-def _learn(gate: Gate, quirks: frozenset[str], values: Values, now: float) -> dict[str, Write]:
-    known = recall(values[gate.quirks_key], Names).names
-    if quirks <= known:
+def _remember_dropped(gate: Gate, dropped: frozenset[str], values: Values, now: float) -> dict[str, Write]:
+    known = load_or_default(values[gate.dropped_parameters_key], NameSet).names
+    if dropped <= known:
         return {}
-    return {gate.quirks_key: Write(dump(Names(known | quirks)), kept_until(now + QUIRK_MEMORY))}
+    return {
+        gate.dropped_parameters_key: Write(
+            dump(NameSet(known | dropped)), hourly_expiry(now + DROPPED_RETENTION_SECONDS)
+        )
+    }
 
 
-def _count(gate: Gate, admitted: Admitted, settlement: Settlement, values: Values) -> dict[str, Write]:
+def _count_call(gate: Gate, admission: Admission, settlement: Settlement, values: Values) -> dict[str, Write]:
     outcome = settlement.outcome
     if outcome.kind is Kind.CANCELLED:
         return {}
-    hour = hour_of(admitted.at)
-    key = tally_key(gate.target, hour)
+    hour = hour_of(admission.at)
+    key = call_counters_key(gate.target, hour)
     ok = outcome.kind is Kind.OK
     tally = count_call(
-        recall(values[key], Tally),
+        load_or_default(values[key], CallCounters),
         ok=ok,
         fallback=ok and settlement.fallback,
         latency_ms=settlement.latency_ms,
         cost=settlement.cost,
         error=None if ok else f"{outcome.kind}: {outcome.note}".rstrip(": "),
     )
-    writes = {key: Write(dump(tally), float((hour + KEPT_HOURS) * HOUR))}
-    return {**writes, **named(gate, values)}
+    writes = {key: Write(dump(tally), float((hour + RETENTION_HOURS) * HOUR_SECONDS))}
+    return {**writes, **register_target(gate, values)}
 
 
-def named(gate: Gate, values: Values) -> dict[str, Write]:
+def register_target(gate: Gate, values: Values) -> dict[str, Write]:
     """This target among those that ``status`` and ``reset --all`` know, whatever the configuration names."""
-    known = recall(values[TARGETS], Names).names
-    return {} if str(gate.target) in known else {TARGETS: Write(dump(Names(known | {str(gate.target)})))}
+    known = load_or_default(values[KNOWN_TARGETS_KEY], NameSet).names
+    return (
+        {}
+        if str(gate.target) in known
+        else {KNOWN_TARGETS_KEY: Write(dump(NameSet(known | {str(gate.target)})))}
+    )
 
 
-def circuit_write(circuit: breaker.Circuit, rules: Rules) -> Write:
+def circuit_write(circuit: breaker.Circuit, rules: BreakerRules) -> Write:
     expires_at = breaker.expires_at(circuit, rules)
-    return Write(dump(circuit), None if expires_at is None else kept_until(expires_at))
+    return Write(dump(circuit), None if expires_at is None else hourly_expiry(expires_at))

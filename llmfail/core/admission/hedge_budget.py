@@ -11,66 +11,69 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from llmfail.core.records.counters import Tally, percentile
+from llmfail.core.records.counters import CallCounters, percentile
 from llmfail.core.records.record import (
     Record,
-    Step,
+    StoreChange,
     Values,
     Write,
     Writes,
     dump,
-    kept_until,
-    ours,
-    recall,
+    hourly_expiry,
+    load_or_default,
+    without_newer,
 )
 
-COST = 10
+CREDITS_PER_HEDGE = 10
 """Of one hedge, in what an ask earns."""
-MOST = 10 * COST
-KEPT = 30 * 24 * 3600.0
-ENOUGH = 20
+MAX_CREDITS = 10 * CREDITS_PER_HEDGE
+RETENTION_SECONDS = 30 * 24 * 3600.0
+MIN_ANSWERS = 20
 """Answers that a target must have given before its usual latency is known."""
-LATE = 0.95
+LATE_PERCENTILE = 0.95
 """The share of its answers that a target gives sooner, where ``p95`` says what is late."""
 
 
-class Bucket(Record, frozen=True):
+class TokenBucket(Record, frozen=True):
     """What asks have earned and hedges have not spent."""
 
-    earned: Annotated[int, Meta(ge=0, le=MOST)] = MOST
+    earned: Annotated[int, Meta(ge=0, le=MAX_CREDITS)] = MAX_CREDITS
 
 
-def key(feature: str) -> str:
+def bucket_key(feature: str) -> str:
     return f"hedge/{feature}"
 
 
-def spend(feature: str, values: Values, now: float) -> tuple[Writes, bool]:
+def debit(feature: str, values: Values, now: float) -> tuple[Writes, bool]:
     """Whether there may be a hedge now: one that can be paid for, and the payment kept."""
-    earned = recall(values[key(feature)], Bucket).earned
-    if earned < COST:
+    earned = load_or_default(values[bucket_key(feature)], TokenBucket).earned
+    if earned < CREDITS_PER_HEDGE:
         return {}, False
-    writes = _kept(feature, earned - COST, values, now)
+    writes = _write_bucket(feature, earned - CREDITS_PER_HEDGE, values, now)
     return writes, bool(writes)
 
 
-def earn(feature: str, unused: int, *, asks: int = 1) -> Step:
-    """After so many asks; ``unused`` hedges were allowed and came to no call."""
+def credit(feature: str, unused_hedges: int, *, asks: int = 1) -> StoreChange:
+    """After so many asks; ``unused_hedges`` hedges were allowed and came to no call."""
 
     def change(values: Values, now: float) -> Writes:
-        earned = recall(values[key(feature)], Bucket).earned
-        more = min(earned + asks + unused * COST, MOST)
-        return _kept(feature, more, values, now) if more != earned else {}
+        earned = load_or_default(values[bucket_key(feature)], TokenBucket).earned
+        more = min(earned + asks + unused_hedges * CREDITS_PER_HEDGE, MAX_CREDITS)
+        return _write_bucket(feature, more, values, now) if more != earned else {}
 
-    return Step((key(feature),), change)
+    return StoreChange((bucket_key(feature),), change)
 
 
-def late_after(tally: Tally) -> float | None:
+def hedge_delay(counters: CallCounters) -> float | None:
     """Seconds after which an answer of this target is late by its own standards; None: nobody knows."""
-    if tally.ok < ENOUGH:
+    if counters.ok < MIN_ANSWERS:
         return None
-    found = percentile(tally.latencies, LATE)
+    found = percentile(counters.latencies, LATE_PERCENTILE)
     return None if found is None else found / 1000
 
 
-def _kept(feature: str, earned: int, values: Values, now: float) -> Writes:
-    return ours({key(feature): Write(dump(Bucket(earned)), kept_until(now + KEPT))}, values)
+def _write_bucket(feature: str, earned: int, values: Values, now: float) -> Writes:
+    return without_newer(
+        {bucket_key(feature): Write(dump(TokenBucket(earned)), hourly_expiry(now + RETENTION_SECONDS))},
+        values,
+    )

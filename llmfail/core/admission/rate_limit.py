@@ -12,19 +12,19 @@ from msgspec import Struct
 
 from llmfail.core.records.record import Record
 
-Unit = Literal["requests", "tokens"]
+LimitUnit = Literal["requests", "tokens"]
 
-MINUTE = 61.0
+MINUTE_WITH_MARGIN_SECONDS = 61.0
 """Seconds over which the allowance of a minute is spread: a call that was admitted in time and reaches the
 provider less than a second late is no call too many there.
 """
 
 
-CLOSE = 1e-6
+NEGLIGIBLE_WAIT_SECONDS = 1e-6
 """Seconds that are no wait: sums of intervals are not exact."""
 
 
-class Limit(Struct, frozen=True):
+class RateLimit(Struct, frozen=True):
     """So many units in any minute, and ``burst`` at once. Without a burst a tenth of the requests may come at
     once, and come off what follows, so that a minute never has more than the limit. ``key`` is where its
     state is kept; ``name`` is the provider or target that it holds for.
@@ -32,12 +32,12 @@ class Limit(Struct, frozen=True):
 
     key: str
     name: str
-    unit: Unit
+    unit: LimitUnit
     per_minute: int
     burst: int | None = None
 
     @property
-    def at_once(self) -> int:
+    def effective_burst(self) -> int:
         if self.burst is not None:
             return self.burst
         return max(self.per_minute // 10, 1) if self.unit == "requests" else 1
@@ -45,11 +45,11 @@ class Limit(Struct, frozen=True):
     @property
     def interval(self) -> float:
         """Seconds that one unit takes."""
-        lent = 0 if self.burst is not None else self.at_once - 1
-        return MINUTE / (self.per_minute - lent)
+        lent = 0 if self.burst is not None else self.effective_burst - 1
+        return MINUTE_WITH_MARGIN_SECONDS / (self.per_minute - lent)
 
 
-class Flow(Record, frozen=True):
+class GcraState(Record, frozen=True):
     """``due_at``: when everything that was let through will have taken its time; ``seen_at`` is the clock
     then.
     """
@@ -58,32 +58,32 @@ class Flow(Record, frozen=True):
     seen_at: float = 0.0
 
 
-def wait(flow: Flow, limit: Limit, now: float) -> float:
+def wait_seconds(state: GcraState, limit: RateLimit, now: float) -> float:
     """Seconds until the next call may start; 0 when it may at once."""
-    left = _due(flow, now) - (limit.at_once - 1) * limit.interval - now
-    return left if left > CLOSE else 0.0
+    left = _due_at(state, now) - (limit.effective_burst - 1) * limit.interval - now
+    return left if left > NEGLIGIBLE_WAIT_SECONDS else 0.0
 
 
-def take(flow: Flow, limit: Limit, units: int, start_at: float, now: float) -> Flow:
+def reserve(state: GcraState, limit: RateLimit, units: int, start_at: float, now: float) -> GcraState:
     """Let a call of so many units start at that moment, which is now or later."""
-    return Flow(max(_due(flow, now), start_at) + units * limit.interval, now)
+    return GcraState(max(_due_at(state, now), start_at) + units * limit.interval, now)
 
 
-def correct(flow: Flow, limit: Limit, units: int, due_at: float, now: float) -> Flow:
+def adjust(state: GcraState, limit: RateLimit, units: int, due_at: float, now: float) -> GcraState:
     """A call took so many units more (or, below 0, fewer) than it was let through for, which made ``due_at``
     then. Time that has gone by, or that others wait behind, is not given back.
     """
     more = units * limit.interval
     if more < 0:
-        more = max(more, now - due_at) if flow.due_at == due_at and now < due_at else 0.0
-    return Flow(_due(flow, now) + more, now)
+        more = max(more, now - due_at) if state.due_at == due_at and now < due_at else 0.0
+    return GcraState(_due_at(state, now) + more, now)
 
 
-def expires_at(flow: Flow, now: float) -> float:
+def expires_at(state: GcraState, now: float) -> float:
     """When the state says nothing any more."""
-    return max(flow.due_at, now)
+    return max(state.due_at, now)
 
 
-def _due(flow: Flow, now: float) -> float:
+def _due_at(state: GcraState, now: float) -> float:
     """A clock that was set back keeps the waits as long as they were."""
-    return flow.due_at - max(flow.seen_at - now, 0.0)
+    return state.due_at - max(state.seen_at - now, 0.0)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from msgspec import Struct
 
 from llmfail.core.classification.outcome import Kind
-from llmfail.core.receipt import Skip
+from llmfail.core.receipt import SkipReason
 
 
-class Refused(Struct, frozen=True):
+class Refusal(Struct, frozen=True):
     """No call, and nothing to give back."""
 
-    reason: Skip
+    reason: SkipReason
     retry_at: float | None
     note: str
     cause: Kind | None = None

@@ -15,92 +15,92 @@ from msgspec.structs import replace
 
 from llmfail.core.admission import budget as budgets
 from llmfail.core.admission import rate_limit
-from llmfail.core.admission.budget import Cover, OpenCall, Spending
-from llmfail.core.admission.rate_limit import Flow, Limit
-from llmfail.core.admission.refusal import Refused
+from llmfail.core.admission.budget import BudgetScope, ReservationRecord, Spending
+from llmfail.core.admission.rate_limit import GcraState, RateLimit
+from llmfail.core.admission.refusal import Refusal
 from llmfail.core.model import Target, Usage
 from llmfail.core.pricing import price
 from llmfail.core.pricing.price import Rates
-from llmfail.core.receipt import Skip, iso, usd
+from llmfail.core.receipt import SkipReason, format_time, format_usd
 from llmfail.core.records import name_list
 from llmfail.core.records.record import (
-    Step,
+    StoreChange,
     Values,
     Write,
     Writes,
     dump,
-    kept_until,
+    hourly_expiry,
+    is_newer,
     load,
-    newer,
-    ours,
-    recall,
+    load_or_default,
+    without_newer,
 )
 from llmfail.core.tokens import token_bounds as tokens
-from llmfail.core.tokens.token_bounds import Calibration, Size
+from llmfail.core.tokens.token_bounds import Calibration, PromptSize
 
-CALIBRATION_KEPT = 180 * 86400.0
+CALIBRATION_RETENTION_SECONDS = 180 * 86400.0
 
 
-class Claim(Struct, frozen=True):
+class ReservationRequest(Struct, frozen=True):
     """What a call asks for. ``call`` is an id that nobody else has; its hold and its lease stand for
     ``lasts`` seconds from its start, which may be ``patience`` seconds away. ``most`` is what the caller's
     own limit leaves for it, in pico-dollars. ``rates`` is None when the price is unknown.
     """
 
-    call: str
-    lasts: float
+    call_id: str
+    lease_seconds: float
     feature: str
-    size: Size
-    output: int
+    size: PromptSize
+    output_tokens: int
     rates: Rates | None = None
-    covers: tuple[Cover, ...] = ()
-    most: int | None = None
+    scopes: tuple[BudgetScope, ...] = ()
+    max_cost: int | None = None
     allow_unknown: bool = False
-    patience: float = 0.0
+    max_wait: float = 0.0
 
     @property
     def is_limited(self) -> bool:
         """Whether anybody minds what it costs."""
-        return bool(self.covers) or self.most is not None
+        return bool(self.scopes) or self.max_cost is not None
 
 
-class NearlySpent(Struct, frozen=True):
+class BudgetWarning(Struct, frozen=True):
     """A budget of which so much is spent that somebody should know."""
 
-    cover: Cover
+    scope: BudgetScope
     spent: int
 
 
-class Unsettled(Struct, frozen=True):
+class UnsettledCalls(Struct, frozen=True):
     """Calls under a budget whose holds have ended before anybody settled them."""
 
-    cover: Cover
+    scope: BudgetScope
     calls: int
     amount: int
 
 
-Notice = NearlySpent | Unsettled
+BudgetNotice = BudgetWarning | UnsettledCalls
 
 
-class Grant(Struct, frozen=True):
+class Reservation(Struct, frozen=True):
     """A call may start ``wait`` seconds after ``at``. ``amount`` is held in each budget, whose records are
-    known by ``since``; of each limit on tokens ``tokens`` were taken, until the moments in ``dues``.
+    known by ``since``; of each limit on tokens ``tokens`` were taken, until the moments in ``limits_due_at``.
     """
 
-    claim: Claim
+    request: ReservationRequest
     at: float
     amount: int = 0
     tokens: int = 0
     wait: float = 0.0
-    since: Mapping[str, float] = field(default_factory=dict)
-    dues: Mapping[str, float] = field(default_factory=dict)
+    budgets_since: Mapping[str, float] = field(default_factory=dict)
+    limits_due_at: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def starts_at(self) -> float:
         return self.at + self.wait
 
 
-class Paid(Struct, frozen=True):
+class ActualUse(Struct, frozen=True):
     """What a call used, None when nothing was reported, and cost, None when nobody knows."""
 
     usage: Usage | None
@@ -111,161 +111,184 @@ def calibration_key(target: Target) -> str:
     return f"tokens/{target}"
 
 
-def call_key(call: str) -> str:
-    return f"call/{call}"
+def reservation_key(call_id: str) -> str:
+    return f"call/{call_id}"
 
 
-def keys(target: Target, limits: Sequence[Limit], claim: Claim) -> tuple[str, ...]:
+def keys(target: Target, limits: Sequence[RateLimit], request: ReservationRequest) -> tuple[str, ...]:
     return (
         calibration_key(target),
         *(limit.key for limit in limits),
-        *_keys_of_budgets(claim),
+        *_budget_keys(request),
     )
 
 
-def _keys_of_budgets(claim: Claim) -> tuple[str, ...]:
-    held = (call_key(claim.call),) if claim.covers else ()
-    return (*held, *(key for cover in claim.covers for key in cover.keys))
+def _budget_keys(request: ReservationRequest) -> tuple[str, ...]:
+    held = (reservation_key(request.call_id),) if request.scopes else ()
+    return (*held, *(key for cover in request.scopes for key in cover.keys))
 
 
-def calibration(target: Target, values: Values) -> Calibration:
+def load_calibration(target: Target, values: Values) -> Calibration:
     """What is known of how a target counts."""
-    return load(values[calibration_key(target)], Calibration) or tokens.fresh(target)
+    return load(values[calibration_key(target)], Calibration) or tokens.default_calibration(target)
 
 
-def spending_of(cover: Cover, values: Values, now: float) -> Spending:
+def load_spending(scope: BudgetScope, values: Values, now: float) -> Spending:
     """A budget as it stands now, with what the period before has lost at its end; ``values`` must have all
     keys of the cover.
     """
-    spending = budgets.begun(load(values[cover.key], Spending), now)
-    lost = budgets.ended(before, now) if (before := _before(cover, values)) else budgets.NOTHING
+    spending = budgets.expire_holds(load(values[scope.key], Spending), now)
+    lost = (
+        budgets.sum_expired_holds(before, now)
+        if (before := _load_previous(scope, values))
+        else budgets.NO_HOLDS
+    )
     return replace(spending, unsettled=spending.unsettled + lost) if lost.calls else spending
 
 
-def _before(cover: Cover, values: Values) -> Spending | None:
-    return load(values[cover.before], Spending) if cover.before else None
+def _load_previous(scope: BudgetScope, values: Values) -> Spending | None:
+    return load(values[scope.previous_key], Spending) if scope.previous_key else None
 
 
 def admit(
-    target: Target, limits: Sequence[Limit], claim: Claim, values: Values, now: float
-) -> tuple[dict[str, Write | None], Grant] | Refused:
-    if not claim.is_limited and not limits:
-        return {}, Grant(claim, now)
-    known = calibration(target, values)
-    amount = _worst(claim, known) if claim.is_limited else 0
-    spent = {cover: spending_of(cover, values, now) for cover in claim.covers}
-    refused = _too_dear(claim, amount, spent, values)
+    target: Target, limits: Sequence[RateLimit], request: ReservationRequest, values: Values, now: float
+) -> tuple[dict[str, Write | None], Reservation] | Refusal:
+    if not request.is_limited and not limits:
+        return {}, Reservation(request, now)
+    known = load_calibration(target, values)
+    amount = _worst_case_cost(request, known) if request.is_limited else 0
+    spent = {cover: load_spending(cover, values, now) for cover in request.scopes}
+    refused = _refuse_over_budget(request, amount, spent, values)
     if refused is not None:
         return refused
-    flows = {limit: recall(values[limit.key], Flow) for limit in limits}
-    wait = max((rate_limit.wait(flow, limit, now) for limit, flow in flows.items()), default=0.0)
-    if wait > claim.patience:
-        return _too_fast(flows, wait, now)
-    counted = tokens.expected(claim.size, known) + claim.output
+    flows = {limit: load_or_default(values[limit.key], GcraState) for limit in limits}
+    wait = max((rate_limit.wait_seconds(flow, limit, now) for limit, flow in flows.items()), default=0.0)
+    if wait > request.max_wait:
+        return _refuse_over_rate(flows, wait, now)
+    counted = tokens.estimate_input(request.size, known) + request.output_tokens
     taken = {
-        limit: rate_limit.take(flow, limit, counted if limit.unit == "tokens" else 1, now + wait, now)
+        limit: rate_limit.reserve(flow, limit, counted if limit.unit == "tokens" else 1, now + wait, now)
         for limit, flow in flows.items()
     }
-    grant = Grant(
-        claim=claim,
+    grant = Reservation(
+        request=request,
         at=now,
         amount=amount or 0,
         tokens=counted,
         wait=wait,
-        since={cover.key: spending.since for cover, spending in spent.items()},
-        dues={limit.key: flow.due_at for limit, flow in taken.items() if limit.unit == "tokens"},
+        budgets_since={cover.key: spending.since for cover, spending in spent.items()},
+        limits_due_at={limit.key: flow.due_at for limit, flow in taken.items() if limit.unit == "tokens"},
     )
-    writes = {limit.key: _flow_write(flow, now) for limit, flow in taken.items()}
-    return {**writes, **_held(grant, spent, values)}, grant
+    writes = {limit.key: _gcra_write(flow, now) for limit, flow in taken.items()}
+    return {**writes, **_hold_in_budgets(grant, spent, values)}, grant
 
 
 def settle(
-    target: Target, limits: Sequence[Limit], grant: Grant, paid: Paid, values: Values, now: float
+    target: Target,
+    limits: Sequence[RateLimit],
+    reservation: Reservation,
+    actual: ActualUse,
+    values: Values,
+    now: float,
 ) -> dict[str, Write | None]:
     """A cost that nobody knows counts as what was held for it."""
-    writes = _settled(grant, grant.amount if paid.cost is None else paid.cost, values, now)
-    usage = paid.usage
+    writes = _settle_budgets(
+        reservation, reservation.amount if actual.cost is None else actual.cost, values, now
+    )
+    usage = actual.usage
     if usage is not None and not usage.estimated:
-        writes |= _corrected(limits, grant, usage.input_tokens + usage.output_tokens, values, now)
-        writes |= _learnt(target, grant.claim.size, usage, values, now)
-    elif paid.cost == 0:
-        writes |= _corrected(limits, grant, 0, values, now)
+        writes |= _adjust_token_limits(
+            limits, reservation, usage.input_tokens + usage.output_tokens, values, now
+        )
+        writes |= _learn_calibration(target, reservation.request.size, usage, values, now)
+    elif actual.cost == 0:
+        writes |= _adjust_token_limits(limits, reservation, 0, values, now)
     return writes
 
 
-def withdraw(claim: Claim) -> Step:
+def cancel(request: ReservationRequest) -> StoreChange:
     """Give back what a call holds that was never made, if it does hold anything."""
-    return Step(_keys_of_budgets(claim), partial(_withdraw, claim))
+    return StoreChange(_budget_keys(request), partial(_cancel, request))
 
 
-def notices(covers: Sequence[Cover], before: Values, after: Writes) -> tuple[Notice, ...]:
+def collect_notices(scopes: Sequence[BudgetScope], before: Values, after: Writes) -> tuple[BudgetNotice, ...]:
     """What these writes give notice of. Calls that were lost under several budgets are told of once."""
-    found: list[Notice] = []
-    for cover in covers:
+    found: list[BudgetNotice] = []
+    for cover in scopes:
         write = after.get(cover.key)
-        old, new = recall(before[cover.key], Spending), load(write.text, Spending) if write else None
+        old, new = load_or_default(before[cover.key], Spending), load(write.text, Spending) if write else None
         if new is None:
             continue
         if new.warned and not old.warned:
-            found.append(NearlySpent(cover, new.spent))
+            found.append(BudgetWarning(cover, new.spent))
         calls = new.unsettled.calls - old.unsettled.calls
-        if calls > 0 and not any(isinstance(one, Unsettled) for one in found):
-            found.append(Unsettled(cover, calls, new.unsettled.amount - old.unsettled.amount))
+        if calls > 0 and not any(isinstance(one, UnsettledCalls) for one in found):
+            found.append(UnsettledCalls(cover, calls, new.unsettled.amount - old.unsettled.amount))
     return tuple(found)
 
 
-def _held(grant: Grant, spent: Mapping[Cover, Spending], values: Values) -> dict[str, Write | None]:
+def _hold_in_budgets(
+    reservation: Reservation, spent: Mapping[BudgetScope, Spending], values: Values
+) -> dict[str, Write | None]:
     """The worst case in every budget, and the call itself."""
     if not spent:
         return {}
-    ends_at = budgets.ending(grant.starts_at + grant.claim.lasts)
-    call = OpenCall(grant.amount, ends_at)
-    kept = kept_until(ends_at + budgets.KEPT_AFTER)
-    writes: dict[str, Write | None] = {call_key(grant.claim.call): Write(dump(call), kept)}
+    ends_at = budgets.expiry_of(reservation.starts_at + reservation.request.lease_seconds)
+    call = ReservationRecord(reservation.amount, ends_at)
+    kept = hourly_expiry(ends_at + budgets.RETENTION_SECONDS)
+    writes: dict[str, Write | None] = {reservation_key(reservation.request.call_id): Write(dump(call), kept)}
     for cover, spending in spent.items():
-        writes |= _spending_writes(cover, budgets.hold(spending, call), values, grant.at)
+        writes |= _spending_writes(cover, budgets.hold(spending, call), values, reservation.at)
     return writes
 
 
-def _settled(grant: Grant, cost: int, values: Values, now: float) -> dict[str, Write | None]:
+def _settle_budgets(
+    reservation: Reservation, cost: int, values: Values, now: float
+) -> dict[str, Write | None]:
     """A call without a record has been settled, but for budgets whose own records were lost since."""
-    covers = grant.claim.covers
+    covers = reservation.request.scopes
     if not covers:
         return {}
-    key = call_key(grant.claim.call)
-    call = load(values[key], OpenCall)
+    key = reservation_key(reservation.request.call_id)
+    call = load(values[key], ReservationRecord)
     writes: dict[str, Write | None] = {} if call is None else {key: None}
     for cover in covers:
-        spending = spending_of(cover, values, now)
+        spending = load_spending(cover, values, now)
         if call is not None:
             spending = budgets.settle(spending, call, cost)
-        elif spending.since != grant.since[cover.key]:
+        elif spending.since != reservation.budgets_since[cover.key]:
             spending = replace(spending, spent=spending.spent + cost)
         else:
             continue
-        writes |= _spending_writes(cover, budgets.warned(spending, cover), values, now)
+        writes |= _spending_writes(cover, budgets.mark_warned(spending, cover), values, now)
     return writes
 
 
-def _withdraw(claim: Claim, values: Values, now: float) -> Writes:
-    key = call_key(claim.call)
-    call = load(values[key], OpenCall) if claim.covers else None
+def _cancel(request: ReservationRequest, values: Values, now: float) -> Writes:
+    key = reservation_key(request.call_id)
+    call = load(values[key], ReservationRecord) if request.scopes else None
     if call is None:
         return {}
     writes: dict[str, Write | None] = {key: None}
-    for cover in claim.covers:
-        writes |= _spending_writes(cover, budgets.release(spending_of(cover, values, now), call), values, now)
-    return ours(writes, values)
+    for cover in request.scopes:
+        writes |= _spending_writes(
+            cover, budgets.release(load_spending(cover, values, now), call), values, now
+        )
+    return without_newer(writes, values)
 
 
-def _corrected(
-    limits: Sequence[Limit], grant: Grant, used: int, values: Values, now: float
+def _adjust_token_limits(
+    limits: Sequence[RateLimit], reservation: Reservation, used: int, values: Values, now: float
 ) -> dict[str, Write]:
     """Limits on tokens, by what the call took of them."""
     return {
-        limit.key: _flow_write(
-            rate_limit.correct(
-                recall(values[limit.key], Flow), limit, used - grant.tokens, grant.dues[limit.key], now
+        limit.key: _gcra_write(
+            rate_limit.adjust(
+                load_or_default(values[limit.key], GcraState),
+                limit,
+                used - reservation.tokens,
+                reservation.limits_due_at[limit.key],
+                now,
             ),
             now,
         )
@@ -274,68 +297,76 @@ def _corrected(
     }
 
 
-def _worst(claim: Claim, known: Calibration) -> int | None:
-    if claim.rates is None:
+def _worst_case_cost(request: ReservationRequest, known: Calibration) -> int | None:
+    if request.rates is None:
         return None
-    return price.most(claim.rates, tokens.most(claim.size, known), claim.output)
+    return price.worst_case(request.rates, tokens.upper_bound(request.size, known), request.output_tokens)
 
 
-def _too_dear(
-    claim: Claim, amount: int | None, spent: Mapping[Cover, Spending], values: Values
-) -> Refused | None:
+def _refuse_over_budget(
+    request: ReservationRequest, amount: int | None, spent: Mapping[BudgetScope, Spending], values: Values
+) -> Refusal | None:
     if amount is None:
-        refused = claim.most is not None or not claim.allow_unknown
+        refused = request.max_cost is not None or not request.allow_unknown
         note = "its price is unknown: set one in `models`" + ", or on_unknown_price: allow" * (
-            claim.most is None
+            request.max_cost is None
         )
-        return Refused(Skip.UNKNOWN_PRICE, None, note) if refused else None
-    if claim.most is not None and amount > claim.most:
-        note = f"it may cost ${usd(amount)}, and --max-cost leaves ${usd(max(claim.most, 0))}"
-        return Refused(Skip.TOO_EXPENSIVE, None, note)
+        return Refusal(SkipReason.UNKNOWN_PRICE, None, note) if refused else None
+    if request.max_cost is not None and amount > request.max_cost:
+        left = format_usd(max(request.max_cost, 0))
+        note = f"it may cost ${format_usd(amount)}, and --max-cost leaves ${left}"
+        return Refusal(SkipReason.TOO_EXPENSIVE, None, note)
     for cover, spending in spent.items():
-        if newer(values[cover.key]):
+        if is_newer(values[cover.key]):
             note = f"budget {cover.label} was written by a newer llmfail; upgrade"
-            return Refused(Skip.OVER_BUDGET, None, note)
+            return Refusal(SkipReason.OVER_BUDGET, None, note)
         if not budgets.has_room(spending, cover.limit, amount):
-            return Refused(Skip.OVER_BUDGET, cover.ends_at, _over(cover, spending, amount))
+            return Refusal(
+                SkipReason.OVER_BUDGET, cover.ends_at, _explain_over_budget(cover, spending, amount)
+            )
     return None
 
 
-def _over(cover: Cover, spending: Spending, amount: int) -> str:
-    held = f" and ${usd(spending.held)} held" if spending.held else ""
-    until = f" until {iso(cover.ends_at)}" if cover.ends_at is not None else ""
+def _explain_over_budget(scope: BudgetScope, spending: Spending, amount: int) -> str:
+    held = f" and ${format_usd(spending.held)} held" if spending.held else ""
+    until = f" until {format_time(scope.ends_at)}" if scope.ends_at is not None else ""
     return (
-        f"it may cost ${usd(amount)}, and of budget {cover.label} ${usd(spending.spent)} are spent{held} "
-        f"out of ${usd(cover.limit)}{until}"
+        f"it may cost ${format_usd(amount)}, and of budget {scope.label} "
+        f"${format_usd(spending.spent)} are spent{held} "
+        f"out of ${format_usd(scope.limit)}{until}"
     )
 
 
-def _too_fast(flows: Mapping[Limit, Flow], wait: float, now: float) -> Refused:
-    limit = max(flows, key=lambda one: rate_limit.wait(flows[one], one, now))
+def _refuse_over_rate(states: Mapping[RateLimit, GcraState], wait: float, now: float) -> Refusal:
+    limit = max(states, key=lambda one: rate_limit.wait_seconds(states[one], one, now))
     note = f"{limit.per_minute} {limit.unit} a minute at {limit.name}: the next may start in {wait:.1f} s"
-    return Refused(Skip.RATE_LIMITED_HERE, now + wait, note)
+    return Refusal(SkipReason.RATE_LIMITED_HERE, now + wait, note)
 
 
-def _learnt(target: Target, size: Size, usage: Usage, values: Values, now: float) -> dict[str, Write]:
-    if size.expected < tokens.SMALLEST_SAMPLE:
+def _learn_calibration(
+    target: Target, size: PromptSize, usage: Usage, values: Values, now: float
+) -> dict[str, Write]:
+    if size.expected < tokens.MIN_SAMPLE_TOKENS:
         return {}
-    known = calibration(target, values)
+    known = load_calibration(target, values)
     after = tokens.learn(known, size, usage.input_tokens)
     if after == known:
         return {}
-    return {calibration_key(target): Write(dump(after), kept_until(now + CALIBRATION_KEPT))}
+    return {calibration_key(target): Write(dump(after), hourly_expiry(now + CALIBRATION_RETENTION_SECONDS))}
 
 
-def _spending_writes(cover: Cover, spending: Spending, values: Values, now: float) -> dict[str, Write | None]:
+def _spending_writes(
+    scope: BudgetScope, spending: Spending, values: Values, now: float
+) -> dict[str, Write | None]:
     """What the period before has lost is told once: with it, that record forgets it."""
-    writes: dict[str, Write | None] = {cover.key: Write(dump(spending), cover.expires_at)}
-    before = _before(cover, values)
-    if cover.before and before is not None and budgets.ended(before, now).calls:
-        writes[cover.before] = Write(dump(budgets.begun(before, now)), cover.expires_at)
-    if cover.roll and values[cover.key] is None:
-        writes |= name_list.enlist(cover.roll, cover.bucket, values, cover.expires_at)
+    writes: dict[str, Write | None] = {scope.key: Write(dump(spending), scope.expires_at)}
+    before = _load_previous(scope, values)
+    if scope.previous_key and before is not None and budgets.sum_expired_holds(before, now).calls:
+        writes[scope.previous_key] = Write(dump(budgets.expire_holds(before, now)), scope.expires_at)
+    if scope.bucket_index_key and values[scope.key] is None:
+        writes |= name_list.append(scope.bucket_index_key, scope.bucket, values, scope.expires_at)
     return writes
 
 
-def _flow_write(flow: Flow, now: float) -> Write:
-    return Write(dump(flow), kept_until(rate_limit.expires_at(flow, now)))
+def _gcra_write(state: GcraState, now: float) -> Write:
+    return Write(dump(state), hourly_expiry(rate_limit.expires_at(state, now)))

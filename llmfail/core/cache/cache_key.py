@@ -14,24 +14,24 @@ import msgspec
 
 from llmfail.core.model import Attachment, Endpoint, Message, Request
 
-VERSION = 1
+FINGERPRINT_VERSION = 1
 """Of what goes into a fingerprint: another one finds nothing of this one."""
 
 
-def digest(request: Request) -> str:
+def digest_of(request: Request) -> str:
     """The part that is the same on every target."""
     sampling = (request.max_tokens, request.temperature, request.stop)
-    said = [_message(message) for message in request.messages]
-    return _hashed((VERSION, request.system or None, sampling, request.schema, said))
+    said = [_message_identity(message) for message in request.messages]
+    return _hash((FINGERPRINT_VERSION, request.system or None, sampling, request.schema, said))
 
 
-def fingerprint(question: str, endpoint: Endpoint) -> str:
-    """64 hexadecimal digits, of a question's ``digest`` on one target."""
+def fingerprint(request_digest: str, endpoint: Endpoint) -> str:
+    """64 hexadecimal digits, of a question's ``digest_of`` on one target."""
     place = (endpoint.api, endpoint.base_url, endpoint.model, endpoint.api_version)
-    return _hashed((question, place, endpoint.project, endpoint.location))
+    return _hash((request_digest, place, endpoint.project, endpoint.location))
 
 
-def _hashed(whole: tuple[Any, ...]) -> str:
+def _hash(whole: tuple[Any, ...]) -> str:
     try:
         text = msgspec.json.encode(whole)
     except UnicodeEncodeError:  # half a surrogate pair
@@ -39,9 +39,9 @@ def _hashed(whole: tuple[Any, ...]) -> str:
     return sha256(text).hexdigest()
 
 
-def _message(message: Message) -> tuple[Any, ...]:
-    return message.role, message.text, [_attachment(one) for one in message.attachments]
+def _message_identity(message: Message) -> tuple[Any, ...]:
+    return message.role, message.text, [_attachment_identity(one) for one in message.attachments]
 
 
-def _attachment(attachment: Attachment) -> tuple[str, str, str]:
+def _attachment_identity(attachment: Attachment) -> tuple[str, str, str]:
     return attachment.name, attachment.media_type, sha256(attachment.data).hexdigest()

@@ -13,9 +13,9 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-_HTML = ("<!doctype html", "<html", "<head", "<body", "<center", "<h1", "<title", "<!--")
-_BLANK = b" \t\r\n"
-_MOST_DIGITS = 30
+_HTML_PREFIXES = ("<!doctype html", "<html", "<head", "<body", "<center", "<h1", "<title", "<!--")
+_JSON_WHITESPACE = b" \t\r\n"
+_MAX_EXACT_DIGITS = 30
 """A longer whole number is no count of anything, and reading one exactly takes ever longer."""
 
 
@@ -25,13 +25,13 @@ class NotJson(Struct, frozen=True):
     text: str
 
     @property
-    def html(self) -> bool:
-        return self.text.lstrip()[:20].lower().startswith(_HTML)
+    def is_html(self) -> bool:
+        return self.text.lstrip()[:20].lower().startswith(_HTML_PREFIXES)
 
     def __str__(self) -> str:
         if not self.text.strip():
             return "an empty body"
-        return "an HTML page instead of JSON" if self.html else "a body that is not JSON"
+        return "an HTML page instead of JSON" if self.is_html else "a body that is not JSON"
 
 
 Payload = Any
@@ -40,21 +40,21 @@ Payload = Any
 
 def parse(body: bytes) -> Payload:
     """Never raises. Blank lines in front, sent to keep a connection alive, are skipped."""
-    if not body.strip(_BLANK):
+    if not body.strip(_JSON_WHITESPACE):
         return NotJson("")
     try:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, ValueError, RecursionError):
-        return _leniently(body)
+        return _parse_leniently(body)
 
 
-def _leniently(body: bytes) -> Payload:
+def _parse_leniently(body: bytes) -> Payload:
     """What is not strictly JSON, or is, with numbers that are no counts."""
     try:
-        return json.loads(body, parse_int=_whole)
+        return json.loads(body, parse_int=_parse_whole_number)
     except (ValueError, RecursionError):
         return NotJson(body.decode("utf-8", "replace"))
 
 
-def _whole(digits: str) -> float:
-    return int(digits) if len(digits) <= _MOST_DIGITS else float(digits)
+def _parse_whole_number(digits: str) -> float:
+    return int(digits) if len(digits) <= _MAX_EXACT_DIGITS else float(digits)

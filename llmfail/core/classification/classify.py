@@ -9,13 +9,13 @@ stands in ``outcome``.
 from __future__ import annotations
 
 from llmfail.core.classification.body import Payload
-from llmfail.core.classification.error_body import find
+from llmfail.core.classification.error_body import find_error
 from llmfail.core.classification.outcome import Kind, Outcome
 from llmfail.core.errors import MalformedReply, WireError
 from llmfail.core.model import Completion, Reply, Secret
 from llmfail.core.one_line import one_line
 
-_FINISHES = {
+_FAILED_FINISH_REASONS = {
     # Finish reasons with which an answer is none, although the reply is a 200.
     "insufficient_system_resource": Kind.OVERLOADED,
     "aborted": Kind.SERVER_ERROR,
@@ -25,21 +25,21 @@ _FINISHES = {
 }
 
 
-def of_reply(reply: Reply, payload: Payload, now: float, hide: Secret | None = None) -> Outcome | None:
+def classify_reply(reply: Reply, payload: Payload, now: float, hide: Secret | None = None) -> Outcome | None:
     """The outcome of a reply that is an error by its status or by its body, else None: then it is to be
     decoded. ``payload`` is ``parse(reply.body)``, or the error event of a stream; ``hide`` is masked in
     the note.
     """
     healthy = 200 <= reply.status < 300
-    fault = find(payload, failed=not healthy)
+    fault = find_error(payload, failed=not healthy)
     if healthy and fault is None:
         return None
-    from llmfail.core.classification.error_rules import diagnose
+    from llmfail.core.classification.error_rules import classify_error_reply
 
-    return diagnose(reply, payload, fault, now, hide)
+    return classify_error_reply(reply, payload, fault, now, hide)
 
 
-def of_failure(error: WireError | MalformedReply, hide: Secret | None = None) -> Outcome:
+def classify_error(error: WireError | MalformedReply, hide: Secret | None = None) -> Outcome:
     """The outcome when no whole reply arrived, or one that is not what its wire format promises."""
     note = one_line(str(error), hide)
     if isinstance(error, MalformedReply):
@@ -52,12 +52,14 @@ def of_failure(error: WireError | MalformedReply, hide: Secret | None = None) ->
         case "turn" | "standstill":
             return Outcome(Kind.CANCELLED, note)
         case "resolve" | "route":
-            return Outcome(Kind.NETWORK, note, unreachable=True)
+            return Outcome(Kind.NETWORK, note, is_unreachable=True)
         case _:
             return Outcome(Kind.NETWORK, note)
 
 
-def of_completion(completion: Completion, hide: Secret | None = None, *, nonempty: bool = True) -> Outcome:
+def classify_completion(
+    completion: Completion, hide: Secret | None = None, *, nonempty: bool = True
+) -> Outcome:
     """The outcome of a decoded answer, apart from what else anybody expects of it. One cut at its length is
     one.
     """
@@ -66,15 +68,15 @@ def of_completion(completion: Completion, hide: Secret | None = None, *, nonempt
         return Outcome(Kind.REFUSAL, detail or "the model refused", status=200)
     if completion.finish_reason == "content_filter":
         return Outcome(Kind.CONTENT_BLOCKED, detail or "the content filter stopped the answer", status=200)
-    failed = _FINISHES.get(completion.detail.lower())
+    failed = _FAILED_FINISH_REASONS.get(completion.detail.lower())
     if completion.finish_reason == "other" and failed:
         return Outcome(failed, f"the answer ended with {detail}", status=200)
     if nonempty and not completion.text.strip():
-        return Outcome(Kind.REJECTED_ANSWER, _why_empty(completion), status=200)
+        return Outcome(Kind.REJECTED_ANSWER, _explain_empty(completion), status=200)
     return Outcome(Kind.OK, status=200)
 
 
-def _why_empty(completion: Completion) -> str:
+def _explain_empty(completion: Completion) -> str:
     if completion.finish_reason == "length":
         return "no text: all of max_tokens went into reasoning; allow more tokens"
     if completion.finish_reason == "tool_calls":

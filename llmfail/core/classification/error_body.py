@@ -15,11 +15,11 @@ from msgspec import Struct, field
 
 from llmfail.core.classification.body import Payload
 
-Object = Mapping[str, Any]
-_NOTHING: Object = {}
+JsonObject = Mapping[str, Any]
+_EMPTY_OBJECT: JsonObject = {}
 
 
-class Fault(Struct, frozen=True):
+class ErrorBody(Struct, frozen=True):
     """``codes`` are the structured words of the body in lower case, most telling first; ``number`` is a code
     that is an HTTP status; ``details`` are Google's, ``metadata`` and ``availability`` OpenRouter's.
     """
@@ -28,16 +28,16 @@ class Fault(Struct, frozen=True):
     codes: tuple[str, ...] = ()
     number: int | None = None
     parameter: str = ""
-    details: tuple[Object, ...] = ()
-    metadata: Object = field(default_factory=dict)
-    availability: Object = field(default_factory=dict)
+    details: tuple[JsonObject, ...] = ()
+    metadata: JsonObject = field(default_factory=dict)
+    availability: JsonObject = field(default_factory=dict)
 
-    def detail(self, kind: str) -> Object:
+    def find_detail(self, kind: str) -> JsonObject:
         """The first of Google's details whose ``@type`` ends in ``kind``; empty when there is none."""
-        return next((d for d in self.details if str(d.get("@type", "")).endswith(kind)), _NOTHING)
+        return next((d for d in self.details if str(d.get("@type", "")).endswith(kind)), _EMPTY_OBJECT)
 
 
-def find(payload: Payload, *, failed: bool) -> Fault | None:
+def find_error(payload: Payload, *, failed: bool) -> ErrorBody | None:
     """The error in a body. In a reply that did not fail by its status, only what is plainly an error is one:
     a healthy body may well carry ``error: null``, ``message`` or ``detail``.
     """
@@ -45,110 +45,120 @@ def find(payload: Payload, *, failed: bool) -> Fault | None:
         payload = payload[0] if payload else None
     if not isinstance(payload, dict):
         return None
-    error = payload.get("error") or _of_choice(payload)
+    error = payload.get("error") or _find_choice_error(payload)
     if isinstance(error, dict):
-        return _from_object(error, payload)
+        return _parse_error_object(error, payload)
     if isinstance(error, str):
-        return _from_text(error, payload)
+        return _parse_error_text(error, payload)
     if failed or payload.get("object") == "error" or payload.get("type") == "error":
-        return _from_flat(payload)
+        return _parse_flat_error(payload)
     return None
 
 
-def objects(value: object) -> Iterator[Object]:
+def iter_objects(value: object) -> Iterator[JsonObject]:
     """The objects of what should be a list of objects."""
     if isinstance(value, list):
         yield from (item for item in value if isinstance(item, dict))
 
 
-def _of_choice(payload: Object) -> object:
-    return next((choice.get("error") for choice in objects(payload.get("choices"))), None)
+def _find_choice_error(payload: JsonObject) -> object:
+    return next((choice.get("error") for choice in iter_objects(payload.get("choices"))), None)
 
 
-def _from_object(error: Object, payload: Object) -> Fault:
-    details = tuple(objects(error.get("details")))
-    metadata = _object(error.get("metadata"))
+def _parse_error_object(error: JsonObject, payload: JsonObject) -> ErrorBody:
+    details = tuple(iter_objects(error.get("details")))
+    metadata = _as_object(error.get("metadata"))
     reasons = [str(d.get("reason")) for d in details if d.get("reason")]
     codes = [
         metadata.get("error_type"),
-        _object(error.get("details")).get("error_code"),
+        _as_object(error.get("details")).get("error_code"),
         error.get("code"),
-        _object(error.get("innererror")).get("code"),
+        _as_object(error.get("innererror")).get("code"),
         *reasons,
         metadata.get("provider_code"),
         error.get("type"),
         error.get("status"),
     ]
-    return Fault(
-        message=_message(error, payload, metadata),
-        codes=_words(codes),
-        number=_number(error.get("code")),
-        parameter=_parameter(error, details),
+    return ErrorBody(
+        message=_read_message(error, payload, metadata),
+        codes=_read_codes(codes),
+        number=_read_http_status(error.get("code")),
+        parameter=_read_parameter(error, details),
         details=details,
         metadata=metadata,
-        availability=_object(error.get("availability")),
+        availability=_as_object(error.get("availability")),
     )
 
 
-def _from_text(error: str, payload: Object) -> Fault:
+def _parse_error_text(error: str, payload: JsonObject) -> ErrorBody:
     code = payload.get("code")
-    message = _text(payload.get("error_description")) or error
-    return Fault(message, _words([code, error]), _number(code), _text(payload.get("param")))
+    message = _read_text(payload.get("error_description")) or error
+    return ErrorBody(
+        message, _read_codes([code, error]), _read_http_status(code), _read_text(payload.get("param"))
+    )
 
 
-def _from_flat(payload: Object) -> Fault:
+def _parse_flat_error(payload: JsonObject) -> ErrorBody:
     detail = payload.get("detail")
-    listed = tuple(objects(detail))
-    message = "; ".join(map(_violation, listed)) or _text(detail) or _text(payload.get("message"))
-    parameter = _text(payload.get("param")) or next((_place(v) for v in listed), "")
+    listed = tuple(iter_objects(detail))
+    message = (
+        "; ".join(map(_describe_violation, listed))
+        or _read_text(detail)
+        or _read_text(payload.get("message"))
+    )
+    parameter = _read_text(payload.get("param")) or next((_read_place(v) for v in listed), "")
     code = payload.get("code")
-    return Fault(message, _words([code, payload.get("type")]), _number(code), parameter)
+    return ErrorBody(message, _read_codes([code, payload.get("type")]), _read_http_status(code), parameter)
 
 
-def _message(error: Object, payload: Object, metadata: Object) -> str:
+def _read_message(error: JsonObject, payload: JsonObject, metadata: JsonObject) -> str:
     """OpenRouter says only "Provider returned error" and keeps the provider's words in ``raw``."""
-    message = _text(error.get("message")) or _text(payload.get("message")) or _text(error.get("type"))
-    raw = _text(metadata.get("raw"))
+    message = (
+        _read_text(error.get("message"))
+        or _read_text(payload.get("message"))
+        or _read_text(error.get("type"))
+    )
+    raw = _read_text(metadata.get("raw"))
     return f"{message}: {raw}" if raw else message
 
 
-def _parameter(error: Object, details: tuple[Object, ...]) -> str:
-    violations = (v for d in details for v in objects(d.get("fieldViolations")))
-    return _text(error.get("param")) or next((_text(v.get("field")) for v in violations), "")
+def _read_parameter(error: JsonObject, details: tuple[JsonObject, ...]) -> str:
+    violations = (v for d in details for v in iter_objects(d.get("fieldViolations")))
+    return _read_text(error.get("param")) or next((_read_text(v.get("field")) for v in violations), "")
 
 
-def _violation(violation: Object) -> str:
-    return f"{_place(violation)}: {_text(violation.get('msg'))}".strip(": ")
+def _describe_violation(violation: JsonObject) -> str:
+    return f"{_read_place(violation)}: {_read_text(violation.get('msg'))}".strip(": ")
 
 
-def _place(violation: Object) -> str:
+def _read_place(violation: JsonObject) -> str:
     where = violation.get("loc")
     return ".".join(str(part) for part in where if part != "body") if isinstance(where, list) else ""
 
 
-def _text(value: object) -> str:
+def _read_text(value: object) -> str:
     """A message may be an object around the real one, or objects (Mistral)."""
     if isinstance(value, str):
         return value
     if isinstance(value, dict):
-        listed = "; ".join(map(_violation, objects(value.get("detail"))))
-        return listed or _text_of(value.get("message")) or _text_of(value.get("detail"))
+        listed = "; ".join(map(_describe_violation, iter_objects(value.get("detail"))))
+        return listed or _as_text(value.get("message")) or _as_text(value.get("detail"))
     return ""
 
 
-def _text_of(value: object) -> str:
+def _as_text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _object(value: object) -> Object:
-    return value if isinstance(value, dict) else _NOTHING
+def _as_object(value: object) -> JsonObject:
+    return value if isinstance(value, dict) else _EMPTY_OBJECT
 
 
-def _words(values: list[object]) -> tuple[str, ...]:
+def _read_codes(values: list[object]) -> tuple[str, ...]:
     return tuple(value.strip().lower() for value in values if isinstance(value, str) and value.strip())
 
 
-def _number(code: object) -> int | None:
+def _read_http_status(code: object) -> int | None:
     """An HTTP status, as a number or as a string of three digits."""
     if isinstance(code, str) and code.isascii() and code.isdigit() and len(code) == 3:
         code = int(code)

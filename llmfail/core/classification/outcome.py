@@ -32,7 +32,7 @@ class Kind(StrEnum):
     CANCELLED = "cancelled"
 
 
-class Effect(StrEnum):
+class CircuitEffect(StrEnum):
     """What an outcome says to the circuit breaker."""
 
     SUCCESS = "success"
@@ -40,19 +40,19 @@ class Effect(StrEnum):
     NEUTRAL = "neutral"
 
 
-class Move(StrEnum):
+class RoutingEffect(StrEnum):
     """Where the chain goes after an outcome."""
 
     DONE = "done"
     NEXT = "next"
-    LARGER = "larger"
+    LARGER_CONTEXT = "larger"
     """Only targets with a larger context can help."""
-    CHOICE = "choice"
+    FEATURE_DECIDES = "choice"
     """The feature's ``on_refusal`` decides."""
     STOP = "stop"
 
 
-class Scope(StrEnum):
+class DisabledScope(StrEnum):
     """What an outcome disables."""
 
     CREDENTIAL = "credential"
@@ -61,13 +61,13 @@ class Scope(StrEnum):
 
 
 class Consequence(Struct, frozen=True):
-    effect: Effect
-    move: Move
-    again: bool = False
+    circuit_effect: CircuitEffect
+    routing_effect: RoutingEffect
+    may_retry_target: bool = False
     """The same target may be asked again, up to ``target_retries``."""
-    passing: bool = False
+    is_transient: bool = False
     """The reason passes by itself: a next round may help."""
-    disables: Scope | None = None
+    disables: DisabledScope | None = None
 
 
 class Outcome(Struct, frozen=True):
@@ -79,10 +79,10 @@ class Outcome(Struct, frozen=True):
     note: str = ""
     status: int | None = None
     retry_after: float | None = None
-    until: float | None = None
+    quota_resets_at: float | None = None
     parameter: str | None = None
     """The request parameter that a bad_request names; ``max_tokens`` for an overflow of the output alone."""
-    unreachable: bool = False
+    is_unreachable: bool = False
     """No name resolution or no route: it may be our own network."""
 
     @property
@@ -90,25 +90,29 @@ class Outcome(Struct, frozen=True):
         return CONSEQUENCES[self.kind]
 
 
-_PASSING = Consequence(Effect.FAILURE, Move.NEXT, again=True, passing=True)
+_TRANSIENT_FAILURE = Consequence(
+    CircuitEffect.FAILURE, RoutingEffect.NEXT, may_retry_target=True, is_transient=True
+)
 
 CONSEQUENCES: dict[Kind, Consequence] = {
-    Kind.OK: Consequence(Effect.SUCCESS, Move.DONE),
-    Kind.NETWORK: _PASSING,
-    Kind.TIMEOUT: _PASSING,
-    Kind.SERVER_ERROR: _PASSING,
-    Kind.OVERLOADED: _PASSING,
-    Kind.MALFORMED: _PASSING,
-    Kind.RATE_LIMITED: Consequence(Effect.FAILURE, Move.NEXT, passing=True),
-    Kind.QUOTA: Consequence(Effect.NEUTRAL, Move.NEXT, disables=Scope.TARGET),
-    Kind.BILLING: Consequence(Effect.NEUTRAL, Move.NEXT, disables=Scope.CREDENTIAL),
-    Kind.AUTH: Consequence(Effect.NEUTRAL, Move.NEXT, disables=Scope.CREDENTIAL),
-    Kind.PERMISSION: Consequence(Effect.NEUTRAL, Move.NEXT, disables=Scope.TARGET),
-    Kind.MODEL_NOT_FOUND: Consequence(Effect.NEUTRAL, Move.NEXT, disables=Scope.TARGET),
-    Kind.CONTEXT_OVERFLOW: Consequence(Effect.NEUTRAL, Move.LARGER),
-    Kind.CONTENT_BLOCKED: Consequence(Effect.NEUTRAL, Move.CHOICE),
-    Kind.REFUSAL: Consequence(Effect.NEUTRAL, Move.CHOICE),
-    Kind.BAD_REQUEST: Consequence(Effect.NEUTRAL, Move.STOP),
-    Kind.REJECTED_ANSWER: Consequence(Effect.NEUTRAL, Move.NEXT),
-    Kind.CANCELLED: Consequence(Effect.NEUTRAL, Move.NEXT),
+    Kind.OK: Consequence(CircuitEffect.SUCCESS, RoutingEffect.DONE),
+    Kind.NETWORK: _TRANSIENT_FAILURE,
+    Kind.TIMEOUT: _TRANSIENT_FAILURE,
+    Kind.SERVER_ERROR: _TRANSIENT_FAILURE,
+    Kind.OVERLOADED: _TRANSIENT_FAILURE,
+    Kind.MALFORMED: _TRANSIENT_FAILURE,
+    Kind.RATE_LIMITED: Consequence(CircuitEffect.FAILURE, RoutingEffect.NEXT, is_transient=True),
+    Kind.QUOTA: Consequence(CircuitEffect.NEUTRAL, RoutingEffect.NEXT, disables=DisabledScope.TARGET),
+    Kind.BILLING: Consequence(CircuitEffect.NEUTRAL, RoutingEffect.NEXT, disables=DisabledScope.CREDENTIAL),
+    Kind.AUTH: Consequence(CircuitEffect.NEUTRAL, RoutingEffect.NEXT, disables=DisabledScope.CREDENTIAL),
+    Kind.PERMISSION: Consequence(CircuitEffect.NEUTRAL, RoutingEffect.NEXT, disables=DisabledScope.TARGET),
+    Kind.MODEL_NOT_FOUND: Consequence(
+        CircuitEffect.NEUTRAL, RoutingEffect.NEXT, disables=DisabledScope.TARGET
+    ),
+    Kind.CONTEXT_OVERFLOW: Consequence(CircuitEffect.NEUTRAL, RoutingEffect.LARGER_CONTEXT),
+    Kind.CONTENT_BLOCKED: Consequence(CircuitEffect.NEUTRAL, RoutingEffect.FEATURE_DECIDES),
+    Kind.REFUSAL: Consequence(CircuitEffect.NEUTRAL, RoutingEffect.FEATURE_DECIDES),
+    Kind.BAD_REQUEST: Consequence(CircuitEffect.NEUTRAL, RoutingEffect.STOP),
+    Kind.REJECTED_ANSWER: Consequence(CircuitEffect.NEUTRAL, RoutingEffect.NEXT),
+    Kind.CANCELLED: Consequence(CircuitEffect.NEUTRAL, RoutingEffect.NEXT),
 }

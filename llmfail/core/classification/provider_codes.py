@@ -10,7 +10,7 @@ import re
 
 from llmfail.core.classification.outcome import Kind
 
-SPECIFIC: dict[str, Kind] = {
+SPECIFIC_CODES: dict[str, Kind] = {
     # Too much input, or more output asked for than there is.
     "context_length_exceeded": Kind.CONTEXT_OVERFLOW,
     "request_too_large": Kind.CONTEXT_OVERFLOW,
@@ -72,7 +72,7 @@ SPECIFIC: dict[str, Kind] = {
     "invalid_service_tier": Kind.BAD_REQUEST,
 }
 
-ROUTER: dict[str, Kind] = {
+OPENROUTER_ERROR_TYPES: dict[str, Kind] = {
     # OpenRouter's metadata.error_type; some words mean something else than at OpenAI. Its rate_limit_exceeded
     # is not here: the text may say that the limit is one per day.
     "authentication": Kind.AUTH,
@@ -92,7 +92,7 @@ ROUTER: dict[str, Kind] = {
     "content_policy_violation": Kind.CONTENT_BLOCKED,
     "refusal": Kind.REFUSAL,
 }
-SPENT_SOURCES = frozenset(
+OPENROUTER_SPENT_SOURCES = frozenset(
     {
         "openrouter_guardrail_budget",
         "openrouter_workspace_budget",
@@ -101,10 +101,10 @@ SPENT_SOURCES = frozenset(
     }
 )
 """OpenRouter's metadata.limit_source when money is spent; with ``resets_at`` it comes back."""
-IN_FLIGHT = "openrouter_in_flight_budget"
+OPENROUTER_IN_FLIGHT_SOURCE = "openrouter_in_flight_budget"
 """... and when too much is under way at once."""
 
-_TEXTS: tuple[tuple[set[int], Kind, tuple[str, ...]], ...] = (
+_TEXT_RULES: tuple[tuple[set[int], Kind, tuple[str, ...]], ...] = (
     ({400, 403}, Kind.QUOTA, (r"reached your specified (workspace )?API usage limits", "regain access on")),
     (
         {400, 402, 403, 429},
@@ -176,14 +176,14 @@ _TEXTS: tuple[tuple[set[int], Kind, tuple[str, ...]], ...] = (
     ),
     ({500, 502, 503}, Kind.OVERLOADED, ("overloaded",)),
 )
-OUTPUT_CAP = re.compile("number of output tokens|max_tokens is too large|completion tokens")
+OUTPUT_LIMIT_TEXT = re.compile("number of output tokens|max_tokens is too large|completion tokens")
 """An overflow of the output alone: a larger context would not help, a larger output would."""
-TEXTS = tuple(
+TEXT_RULES = tuple(
     (frozenset(statuses), re.compile("|".join(patterns), re.IGNORECASE), kind)
-    for statuses, kind, patterns in _TEXTS
+    for statuses, kind, patterns in _TEXT_RULES
 )
 
-FIRM_STATUSES: dict[int, Kind] = {
+DECISIVE_STATUSES: dict[int, Kind] = {
     402: Kind.BILLING,
     413: Kind.CONTEXT_OVERFLOW,
     498: Kind.OVERLOADED,
@@ -191,7 +191,7 @@ FIRM_STATUSES: dict[int, Kind] = {
 }
 """Said on purpose, whatever general code comes with them (Groq's 413 says rate_limit_exceeded)."""
 
-GENERAL: dict[str, Kind] = {
+GENERAL_CODES: dict[str, Kind] = {
     # Anthropic
     "authentication_error": Kind.AUTH,
     "permission_error": Kind.PERMISSION,
@@ -212,7 +212,7 @@ GENERAL: dict[str, Kind] = {
     "deadline_exceeded": Kind.TIMEOUT,
 }
 
-VAGUE: dict[str, Kind] = {
+VAGUE_CODES: dict[str, Kind] = {
     # They come with many statuses, so they count only when there is none to tell.
     "api_error": Kind.SERVER_ERROR,
     "server_error": Kind.SERVER_ERROR,
@@ -222,7 +222,7 @@ VAGUE: dict[str, Kind] = {
     "invalid_argument": Kind.BAD_REQUEST,
 }
 
-STATUSES: dict[int, Kind] = {
+OTHER_STATUSES: dict[int, Kind] = {
     401: Kind.AUTH,
     403: Kind.PERMISSION,
     404: Kind.MODEL_NOT_FOUND,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from llmfail.core.classification.error_body import Fault
+from llmfail.core.classification.error_body import ErrorBody
 
-_OURS = {
+_OUR_NAMES = {
     "temperature": "temperature",
     "stop": "stop",
     "stop_sequences": "stop",
@@ -23,34 +23,34 @@ _OURS = {
     "output_config": "schema",
     "stream_options": "stream_options",
 }
-_NAMES = "|".join(sorted(_OURS, key=len, reverse=True))
-_QUOTED = re.compile(rf"[`'\"](?:[\w.]*\.)?({_NAMES})(?:\.[\w.]*)?[`'\"]", re.IGNORECASE)
-_LEADING = re.compile(rf"(?:[\w.]*\.)?({_NAMES})(?:\.[\w.]+)?: ", re.IGNORECASE)
-_UNKNOWN = re.compile(
+_NAME_ALTERNATIVES = "|".join(sorted(_OUR_NAMES, key=len, reverse=True))
+_QUOTED_NAME = re.compile(rf"[`'\"](?:[\w.]*\.)?({_NAME_ALTERNATIVES})(?:\.[\w.]*)?[`'\"]", re.IGNORECASE)
+_LEADING_NAME = re.compile(rf"(?:[\w.]*\.)?({_NAME_ALTERNATIVES})(?:\.[\w.]+)?: ", re.IGNORECASE)
+_UNKNOWN_PARAMETER_TEXT = re.compile(
     r"unsupported|not supported|unrecognized|unknown|extra|not permitted|unexpected", re.IGNORECASE
 )
 
 
-def named(fault: Fault) -> str | None:
+def find(fault: ErrorBody) -> str | None:
     """``temperature``, ``stop``, ``max_tokens``, ``schema``, ``stream_options`` or None. The structured
     field wins; a text counts only where it quotes the name or begins with it. ``max_tokens`` counts only when
     the server does not know it by that name, not when its value does not please.
     """
-    name = _of_path(fault.parameter) or _of_text(fault.message)
-    if name == "max_tokens" and not _unknown(fault):
+    name = _find_in_path(fault.parameter) or _find_in_text(fault.message)
+    if name == "max_tokens" and not _is_unknown_to_server(fault):
         return None
     return name
 
 
-def _of_path(path: str) -> str | None:
+def _find_in_path(path: str) -> str | None:
     """``generation_config.temperature`` or ``output_config.format`` -> ours."""
-    return next((_OURS[part] for part in path.lower().split(".") if part in _OURS), None)
+    return next((_OUR_NAMES[part] for part in path.lower().split(".") if part in _OUR_NAMES), None)
 
 
-def _of_text(message: str) -> str | None:
-    found = _LEADING.match(message) or _QUOTED.search(message)
-    return _OURS[found[1].lower()] if found else None
+def _find_in_text(message: str) -> str | None:
+    found = _LEADING_NAME.match(message) or _QUOTED_NAME.search(message)
+    return _OUR_NAMES[found[1].lower()] if found else None
 
 
-def _unknown(fault: Fault) -> bool:
-    return "unsupported_parameter" in fault.codes or bool(_UNKNOWN.search(fault.message))
+def _is_unknown_to_server(fault: ErrorBody) -> bool:
+    return "unsupported_parameter" in fault.codes or bool(_UNKNOWN_PARAMETER_TEXT.search(fault.message))

@@ -10,118 +10,124 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
-from llmfail.core.classification.error_body import Fault
+from llmfail.core.classification.error_body import ErrorBody
 
-_DAY = 86_400.0
-_FURTHEST = 366 * _DAY
-_EPOCH_MS = 1e11
-_EPOCH_S = 1e9
-_PACIFIC_MIDNIGHT = 8
+_DAY_SECONDS = 86_400.0
+_MAX_WAIT_SECONDS = 366 * _DAY_SECONDS
+_MIN_EPOCH_MILLISECONDS = 1e11
+_MIN_EPOCH_SECONDS = 1e9
+_PACIFIC_MIDNIGHT_UTC_HOUR = 8
 """Midnight in California is 08:00 UTC in winter and 07:00 in summer; the later one is never too early."""
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _HTTP_DATE = re.compile(r"\w+, (\d{1,2}) (\w{3}) (\d{4}) (\d\d):(\d\d):(\d\d) GMT", re.ASCII)
 _DURATION = re.compile(r"(?:\d{1,9}(?:\.\d{1,12})?(?:ms|h|m|s))+", re.ASCII)
-_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|h|m|s)", re.ASCII)
-_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
-_IN_TEXT = re.compile(r"\b(?:retry|try again) in ((?:\d{1,9}(?:\.\d{1,12})?(?:ms|h|m|s))+)", re.ASCII)
+_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|h|m|s)", re.ASCII)
+_UNIT_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_WAIT_IN_TEXT = re.compile(r"\b(?:retry|try again) in ((?:\d{1,9}(?:\.\d{1,12})?(?:ms|h|m|s))+)", re.ASCII)
 _DATE_IN_TEXT = re.compile(
     r"\b(?:on|at|until|after) (\d{4}-\d\d-\d\d)(?:(?:T| at | )(\d\d:\d\d(?::\d\d)?))?", re.ASCII
 )
-_NO_ACCESS = re.compile(r"\blimit: 0\b(?!\.)")
+_LIMIT_OF_ZERO = re.compile(r"\blimit: 0\b(?!\.)")
 _MONTHLY = re.compile(r"per[ -]?month|monthly", re.IGNORECASE)
 
 
-def retry_after(headers: Mapping[str, str], fault: Fault, now: float, *, limits: bool) -> float | None:
+def read_retry_after(
+    headers: Mapping[str, str], fault: ErrorBody, now: float, *, include_rate_limits: bool
+) -> float | None:
     """Seconds until the provider wants to be asked again. ``limits``: the reset times of rate limits that are
     used up count too; they say nothing about a server that is broken.
     """
-    candidates = _told(headers, fault, now)
-    if limits:
-        candidates = _chain(candidates, _resets({**_inner_headers(fault), **headers}, now))
+    candidates = _read_retry_hints(headers, fault, now)
+    if include_rate_limits:
+        candidates = _concatenate(
+            candidates, _read_rate_limit_resets({**_read_inner_headers(fault), **headers}, now)
+        )
     return next((seconds for seconds in candidates if seconds is not None), None)
 
 
-def quota_until(headers: Mapping[str, str], fault: Fault, now: float, *, daily: bool) -> float:
+def find_quota_reset(headers: Mapping[str, str], fault: ErrorBody, now: float, *, daily: bool) -> float:
     """The moment a quota resets: a date that the body names, else the hint, else the end of the day or of the
     month. A tier without any access ("limit: 0") is looked at again the next day, whatever its hint says.
     """
-    named = reset_date(fault, now)
+    named = find_reset_date(fault, now)
     if named is not None:
         return named
     google = any(code == "resource_exhausted" for code in fault.codes)
-    tomorrow = _next_day(now, _PACIFIC_MIDNIGHT if google else 0)
-    if _NO_ACCESS.search(fault.message):
+    tomorrow = _find_next_day(now, _PACIFIC_MIDNIGHT_UTC_HOUR if google else 0)
+    if _LIMIT_OF_ZERO.search(fault.message):
         return tomorrow
-    hint = retry_after(headers, fault, now, limits=True)
+    hint = read_retry_after(headers, fault, now, include_rate_limits=True)
     if hint is not None:
         return now + hint
-    return tomorrow if daily and not _MONTHLY.search(fault.message) else _next_month(now)
+    return tomorrow if daily and not _MONTHLY.search(fault.message) else _find_next_month(now)
 
 
-def reset_date(fault: Fault, now: float) -> float | None:
+def find_reset_date(fault: ErrorBody, now: float) -> float | None:
     """A date in the body from which on access is back, if it is still to come."""
     resets_at = fault.metadata.get("resets_at")
     if isinstance(resets_at, int | float) and not isinstance(resets_at, bool):
-        return _future(_epoch(float(str(resets_at)), now), now)
+        return _discard_past(_to_epoch_seconds(float(str(resets_at)), now), now)
     if isinstance(resets_at, str):
-        return _future(_moment(resets_at), now)
+        return _discard_past(_parse_timestamp(resets_at), now)
     found = _DATE_IN_TEXT.search(fault.message)
-    return _future(_moment(f"{found[1]}T{found[2] or '00:00'}"), now) if found else None
+    return _discard_past(_parse_timestamp(f"{found[1]}T{found[2] or '00:00'}"), now) if found else None
 
 
-def duration(text: str) -> float | None:
+def parse_duration(text: str) -> float | None:
     """``6m0s``, ``1h2m3.5s``, ``120ms``, ``34.07s`` in seconds."""
     if not _DURATION.fullmatch(text):
         return None
-    return _sane(sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text)))
+    return _discard_implausible(
+        sum(float(number) * _UNIT_SECONDS[unit] for number, unit in _DURATION_PART.findall(text))
+    )
 
 
-def _told(headers: Mapping[str, str], fault: Fault, now: float) -> Iterator[float | None]:
+def _read_retry_hints(headers: Mapping[str, str], fault: ErrorBody, now: float) -> Iterator[float | None]:
     """What the provider says in so many words, most exact first."""
-    milliseconds = _number(headers.get("retry-after-ms", ""))
-    yield _sane(milliseconds / 1000) if milliseconds is not None else None
-    yield _seconds_or_date(headers.get("retry-after", ""), now)
+    milliseconds = _parse_number(headers.get("retry-after-ms", ""))
+    yield _discard_implausible(milliseconds / 1000) if milliseconds is not None else None
+    yield _parse_seconds_or_date(headers.get("retry-after", ""), now)
     available = fault.availability.get("retry_after")
-    yield _sane(_number(str(available)))
-    yield duration(str(fault.detail("RetryInfo").get("retryDelay", "")))
-    found = _IN_TEXT.search(fault.message)
-    yield duration(found[1]) if found else None
+    yield _discard_implausible(_parse_number(str(available)))
+    yield parse_duration(str(fault.find_detail("RetryInfo").get("retryDelay", "")))
+    found = _WAIT_IN_TEXT.search(fault.message)
+    yield parse_duration(found[1]) if found else None
 
 
-def _resets(headers: Mapping[str, str], now: float) -> Iterator[float | None]:
+def _read_rate_limit_resets(headers: Mapping[str, str], now: float) -> Iterator[float | None]:
     """The latest reset among the limits of which nothing is left; three dialects of headers."""
-    used_up = [name for name, value in headers.items() if "ratelimit" in name and _number(value) == 0]
+    used_up = [name for name, value in headers.items() if "ratelimit" in name and _parse_number(value) == 0]
     waits = [
-        _reset(headers.get(name.replace("remaining", "reset"), ""), now)
+        _parse_reset(headers.get(name.replace("remaining", "reset"), ""), now)
         for name in used_up
         if "remaining" in name
     ]
     yield max((wait for wait in waits if wait is not None), default=None)
 
 
-def _reset(text: str, now: float) -> float | None:
+def _parse_reset(text: str, now: float) -> float | None:
     """A duration (OpenAI, Groq), RFC 3339 (Anthropic), epoch in milliseconds or seconds (OpenRouter)."""
-    number = _number(text)
-    moment = _epoch(number, now) if number is not None else _moment(text)
-    return duration(text) if moment is None else _sane(moment - now)
+    number = _parse_number(text)
+    moment = _to_epoch_seconds(number, now) if number is not None else _parse_timestamp(text)
+    return parse_duration(text) if moment is None else _discard_implausible(moment - now)
 
 
-def _inner_headers(fault: Fault) -> dict[str, str]:
+def _read_inner_headers(fault: ErrorBody) -> dict[str, str]:
     """OpenRouter repeats the headers of a rate limit inside the body."""
     inner = fault.metadata.get("headers")
     return {str(k).lower(): str(v) for k, v in inner.items()} if isinstance(inner, dict) else {}
 
 
-def _seconds_or_date(text: str, now: float) -> float | None:
-    number = _number(text)
+def _parse_seconds_or_date(text: str, now: float) -> float | None:
+    number = _parse_number(text)
     if number is not None:
-        return _sane(number)
-    moment = _http_date(text)
-    return None if moment is None else _sane(moment - now)
+        return _discard_implausible(number)
+    moment = _parse_http_date(text)
+    return None if moment is None else _discard_implausible(moment - now)
 
 
-def _http_date(text: str) -> float | None:
+def _parse_http_date(text: str) -> float | None:
     """``Wed, 21 Oct 2026 07:28:00 GMT``, the only form that HTTP still allows to be sent."""
     found = _HTTP_DATE.fullmatch(text.strip())
     if not found or found[2].lower() not in _MONTHS:
@@ -135,7 +141,7 @@ def _http_date(text: str) -> float | None:
         return None
 
 
-def _moment(text: str) -> float | None:
+def _parse_timestamp(text: str) -> float | None:
     """RFC 3339 in epoch seconds; without a zone it is UTC."""
     try:
         moment = datetime.fromisoformat(text.strip())
@@ -144,40 +150,40 @@ def _moment(text: str) -> float | None:
         return None
 
 
-def _epoch(number: float, now: float) -> float:
-    if number >= _EPOCH_MS:
+def _to_epoch_seconds(number: float, now: float) -> float:
+    if number >= _MIN_EPOCH_MILLISECONDS:
         return number / 1000
-    return number if number >= _EPOCH_S else now + number
+    return number if number >= _MIN_EPOCH_SECONDS else now + number
 
 
-def _number(text: str) -> float | None:
+def _parse_number(text: str) -> float | None:
     try:
         return float(text)
     except ValueError:
         return None
 
 
-def _sane(seconds: float | None) -> float | None:
-    if seconds is None or not math.isfinite(seconds) or not 0 < seconds <= _FURTHEST:
+def _discard_implausible(seconds: float | None) -> float | None:
+    if seconds is None or not math.isfinite(seconds) or not 0 < seconds <= _MAX_WAIT_SECONDS:
         return None
     return seconds
 
 
-def _future(moment: float | None, now: float) -> float | None:
-    return moment if moment is not None and _sane(moment - now) is not None else None
+def _discard_past(moment: float | None, now: float) -> float | None:
+    return moment if moment is not None and _discard_implausible(moment - now) is not None else None
 
 
-def _next_day(now: float, hour: int) -> float:
+def _find_next_day(now: float, hour: int) -> float:
     """The next time it is ``hour`` o'clock in UTC."""
-    today = now - now % _DAY + hour * 3600
-    return today if today > now else today + _DAY
+    today = now - now % _DAY_SECONDS + hour * 3600
+    return today if today > now else today + _DAY_SECONDS
 
 
-def _next_month(now: float) -> float:
+def _find_next_month(now: float) -> float:
     first = datetime.fromtimestamp(now, UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     return (first + timedelta(days=32)).replace(day=1).timestamp()
 
 
-def _chain(first: Iterator[float | None], second: Iterator[float | None]) -> Iterator[float | None]:
+def _concatenate(first: Iterator[float | None], second: Iterator[float | None]) -> Iterator[float | None]:
     yield from first
     yield from second

@@ -13,17 +13,17 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from llmfail.core.receipt import iso
+from llmfail.core.receipt import format_time
 from llmfail.core.records.record import VERSION, Record, load
 from llmfail.core.request.ask import Ask
 
-FIRST_REST = 30.0
-LONGEST_REST = 3600.0
-_DOUBLINGS = 7
+FIRST_BACKOFF_SECONDS = 30.0
+MAX_BACKOFF_SECONDS = 3600.0
+_MAX_DOUBLINGS = 7
 """As many as make the longest of the first."""
 
 
-class Item(Struct, frozen=True):
+class QueueItem(Struct, frozen=True):
     """``ask`` is None where its text is damaged or, with ``is_newer``, of a later version. ``receipt`` is the
     answer as JSON, when somebody had it and did not come to print it. Moments in epoch seconds.
     """
@@ -41,49 +41,49 @@ class Item(Struct, frozen=True):
     is_newer: bool = False
 
     @property
-    def again_at(self) -> float | None:
+    def next_try_at(self) -> float | None:
         """When it is asked again, if nothing changes until then; None: at once."""
         moments = [moment for moment in (self.retry_at, self.rests_until) if moment is not None]
         return max(moments, default=None)
 
-    def rests(self, now: float) -> bool:
+    def is_backing_off(self, now: float) -> bool:
         return self.rests_until is not None and self.rests_until > now
 
-    def has_come(self, now: float) -> bool:
+    def has_reached_retry_at(self, now: float) -> bool:
         """Whether the moment is over that was told."""
         return self.retry_at is None or self.retry_at <= now
 
     def to_json(self) -> dict[str, Any]:
         return {
             "id": self.id,
-            "created_at": iso(self.created_at),
+            "created_at": format_time(self.created_at),
             "feature": self.feature,
             "attempts": self.attempts,
-            "retry_at": iso(self.again_at),
-            "expires_at": iso(self.expires_at),
+            "retry_at": format_time(self.next_try_at),
+            "expires_at": format_time(self.expires_at),
         }
 
 
-class _Kept(Record, frozen=True):
+class _StoredAsk(Record, frozen=True):
     ask: Ask
 
 
-def rest(attempts: int) -> float:
+def backoff(attempts: int) -> float:
     """Seconds of rest after so many attempts in vain: each time twice as long."""
-    return min(FIRST_REST * 2.0 ** min(max(attempts, 1) - 1, _DOUBLINGS), LONGEST_REST)
+    return min(FIRST_BACKOFF_SECONDS * 2.0 ** min(max(attempts, 1) - 1, _MAX_DOUBLINGS), MAX_BACKOFF_SECONDS)
 
 
-def again(
-    item: Item, now: float, retry_at: float | None, *, called: bool
+def reschedule(
+    item: QueueItem, now: float, retry_at: float | None, *, called: bool
 ) -> tuple[float | None, float | None]:
     """When to ask an item again that was asked in vain: its ``retry_at`` and ``rests_until`` from now on.
     ``retry_at`` is what was told this time; ``called``: a target was.
     """
     if called:
-        return retry_at, now + rest(item.attempts + 1)
-    told = now + LONGEST_REST if retry_at is None or retry_at <= now else retry_at
+        return retry_at, now + backoff(item.attempts + 1)
+    told = now + MAX_BACKOFF_SECONDS if retry_at is None or retry_at <= now else retry_at
     # Asked before its time because somebody would be called, and nobody was: that must not go on and on.
-    return told, None if item.has_come(now) else now + FIRST_REST
+    return told, None if item.has_reached_retry_at(now) else now + FIRST_BACKOFF_SECONDS
 
 
 def dump_ask(ask: Ask) -> str:
@@ -94,6 +94,6 @@ def dump_ask(ask: Ask) -> str:
 
 
 def load_ask(text: str) -> Ask | None:
-    """None for a text that is damaged or of a newer version, which ``record.newer`` tells apart."""
-    kept = load(text, _Kept)
+    """None for a text that is damaged or of a newer version, which ``record.is_newer`` tells apart."""
+    kept = load(text, _StoredAsk)
     return None if kept is None else kept.ask

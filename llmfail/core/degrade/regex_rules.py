@@ -8,9 +8,9 @@ from typing import NamedTuple, Protocol
 import msgspec
 from msgspec import Struct
 
-from llmfail.core.request.regex_limit import PatternTimeout, find
+from llmfail.core.request.regex_limit import PatternTimeout, find_matches
 
-QUICK = 0.25
+QUICK_SHARE = 0.25
 """The share of the limit in which every pattern is tried; those that take longer share the rest. So one slow
 pattern has most of the time, the limit holds for all together, and no clock is needed.
 """
@@ -28,7 +28,7 @@ class Match(Struct, frozen=True, omit_defaults=True):
     attachment: str | None = None
 
 
-class Texts(Protocol):
+class MatchTexts(Protocol):
     """What a step says instead of the matches; None: the matches."""
 
     @property
@@ -41,14 +41,14 @@ class Texts(Protocol):
 class _Search(NamedTuple):
     """One pattern on one text, which is the ``place``-th."""
 
-    place: int
+    text_index: int
     attachment: str | None
     text: str
     kind: str
     pattern: str
 
 
-def matches(
+def apply_rules(
     patterns: Mapping[str, str], texts: Sequence[tuple[str | None, str]], limit: float
 ) -> list[Match]:
     """All that the patterns (kind -> regular expression) find in the texts (name of the attachment, or None
@@ -64,39 +64,39 @@ def matches(
     slow: list[_Search] = []
     for search in searches:
         try:
-            found += _found(search, limit * QUICK / len(searches))
+            found += _run_search(search, limit * QUICK_SHARE / len(searches))
         except PatternTimeout:
             slow.append(search)
     for search in slow:
         try:
-            found += _found(search, limit * (1 - QUICK) / len(slow))
+            found += _run_search(search, limit * (1 - QUICK_SHARE) / len(slow))
         except PatternTimeout:
             raise PatternTimeout(f"{search.kind} takes too long on this text (limit: {limit:g} s)") from None
-    found.sort(key=_order)
+    found.sort(key=_sort_key)
     return [match for _, match in found]
 
 
-def answer(step: Texts, found: Sequence[Match]) -> str:
+def render_answer(step: MatchTexts, found: Sequence[Match]) -> str:
     """The matches as a JSON array, or what the step says instead."""
     instead = step.on_match if found else step.on_none
     return msgspec.json.encode(found).decode() if instead is None else instead
 
 
-def _found(search: _Search, limit: float) -> list[tuple[int, Match]]:
+def _run_search(search: _Search, limit: float) -> list[tuple[int, Match]]:
     try:
-        spans = list(find(search.pattern, search.text, limit))
+        spans = list(find_matches(search.pattern, search.text, limit))
     except ValueError as error:
         raise ValueError(f"{search.kind}: {error}") from None
-    return [(search.place, match) for match in _matched(search, spans)]
+    return [(search.text_index, match) for match in _build_matches(search, spans)]
 
 
-def _matched(search: _Search, spans: Sequence[tuple[int, int]]) -> Iterator[Match]:
+def _build_matches(search: _Search, spans: Sequence[tuple[int, int]]) -> Iterator[Match]:
     for start, end in spans:
         # Half a surrogate pair is no text that could be written down.
         text = search.text[start:end].encode("utf-8", "replace").decode()
         yield Match(search.kind, text, start, end, search.attachment)
 
 
-def _order(found: tuple[int, Match]) -> tuple[int, int, int]:
+def _sort_key(found: tuple[int, Match]) -> tuple[int, int, int]:
     place, match = found
     return place, match.start, match.end

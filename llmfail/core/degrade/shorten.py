@@ -12,15 +12,15 @@ from msgspec.structs import replace
 
 from llmfail.core.model import Attachment, Message, Request
 
-GAP = "\n[…]\n"
+OMISSION_MARK = "\n[…]\n"
 """What stands where the middle was."""
-SMALLEST = len(GAP) + 2
+MIN_SPLIT_CHARS = len(OMISSION_MARK) + 2
 """Characters below which there is no room for a beginning and an end."""
-LONGEST_CLUSTER = 32
+MAX_CLUSTER_CHARS = 32
 """Characters that a cut moves at most to spare what is one sign to a reader."""
 
 
-class Simplified(Protocol):
+class ShortenLimits(Protocol):
     """How a request is made smaller, as the configuration says it; None keeps."""
 
     @property
@@ -33,47 +33,51 @@ class Simplified(Protocol):
     def prefix(self) -> str: ...
 
 
-def simplified(request: Request, step: Simplified) -> Request:
+def shorten_request(request: Request, step: ShortenLimits) -> Request:
     """Every text and every text file cut to ``keep_chars`` by itself, then the prefix in front of the last
     message of the user. Nothing grows but by the prefix.
     """
     messages = request.messages
     if step.keep_chars is not None:
-        messages = tuple(_shortened(message, step.keep_chars) for message in messages)
+        messages = tuple(_shorten_message(message, step.keep_chars) for message in messages)
     return replace(
         request,
-        messages=_prefixed(messages, step.prefix),
+        messages=_add_prefix(messages, step.prefix),
         max_tokens=min(request.max_tokens, step.max_tokens or request.max_tokens),
     )
 
 
-def without_middle(text: str, most: int) -> str:
+def cut_middle(text: str, max_chars: int) -> str:
     """The text, or its beginning and its end: at most so many characters."""
-    if len(text) <= most:
+    if len(text) <= max_chars:
         return text
-    if most < SMALLEST:
-        return text[: _before(text, most)]
-    head, tail = (most - len(GAP) + 1) // 2, (most - len(GAP)) // 2
-    return text[: _before(text, head)] + GAP + text[_behind(text, len(text) - tail) :]
+    if max_chars < MIN_SPLIT_CHARS:
+        return text[: _cut_at_or_before(text, max_chars)]
+    head, tail = (max_chars - len(OMISSION_MARK) + 1) // 2, (max_chars - len(OMISSION_MARK)) // 2
+    return (
+        text[: _cut_at_or_before(text, head)]
+        + OMISSION_MARK
+        + text[_cut_at_or_after(text, len(text) - tail) :]
+    )
 
 
-def _shortened(message: Message, most: int) -> Message:
-    attachments = tuple(_shortened_file(file, most) for file in message.attachments)
-    return replace(message, text=without_middle(message.text, most), attachments=attachments)
+def _shorten_message(message: Message, max_chars: int) -> Message:
+    attachments = tuple(_shorten_attachment(file, max_chars) for file in message.attachments)
+    return replace(message, text=cut_middle(message.text, max_chars), attachments=attachments)
 
 
-def _shortened_file(file: Attachment, most: int) -> Attachment:
+def _shorten_attachment(file: Attachment, max_chars: int) -> Attachment:
     """Images, and files that are no text, stay as they are."""
-    if file.is_image or len(file.data) <= most:
+    if file.is_image or len(file.data) <= max_chars:
         return file
     try:
         text = file.data.decode("utf-8-sig")
     except UnicodeDecodeError:
         return file
-    return replace(file, data=without_middle(text, most).encode())
+    return replace(file, data=cut_middle(text, max_chars).encode())
 
 
-def _prefixed(messages: tuple[Message, ...], prefix: str) -> tuple[Message, ...]:
+def _add_prefix(messages: tuple[Message, ...], prefix: str) -> tuple[Message, ...]:
     last = max((index for index, message in enumerate(messages) if message.role == "user"), default=None)
     if last is None or not prefix:
         return messages
@@ -81,19 +85,19 @@ def _prefixed(messages: tuple[Message, ...], prefix: str) -> tuple[Message, ...]
     return (*messages[:last], changed, *messages[last + 1 :])
 
 
-def _before(text: str, at: int) -> int:
+def _cut_at_or_before(text: str, at: int) -> int:
     """The nearest place at or before ``at`` where a cut takes no sign apart; ``at`` itself when none is."""
-    places = range(at, max(at - LONGEST_CLUSTER, 0), -1)
-    return next((place for place in places if not _joined(text, place)), at)
+    places = range(at, max(at - MAX_CLUSTER_CHARS, 0), -1)
+    return next((place for place in places if not _is_one_sign(text, place)), at)
 
 
-def _behind(text: str, at: int) -> int:
+def _cut_at_or_after(text: str, at: int) -> int:
     """The same, at or behind."""
-    places = range(at, min(at + LONGEST_CLUSTER, len(text)))
-    return next((place for place in places if not _joined(text, place)), at)
+    places = range(at, min(at + MAX_CLUSTER_CHARS, len(text)))
+    return next((place for place in places if not _is_one_sign(text, place)), at)
 
 
-def _joined(text: str, at: int) -> bool:
+def _is_one_sign(text: str, at: int) -> bool:
     """Whether the characters on both sides of a place are one sign: an accent and its letter, the two halves
     of a pair, the parts of an emoji, the end of a line of Windows.
     """

@@ -11,13 +11,13 @@ from collections.abc import Collection, Iterable, Mapping
 
 from llmfail.core.errors import UsageError
 
-PARAMETERS = re.compile(r"\$(?:(\$)|([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)\})")
+PARAMETER_PATTERN = re.compile(r"\$(?:(\$)|([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)\})")
 """The escape, a parameter, and the same in braces."""
-GIVEN = ("prompt", "feature")
+BUILT_IN_PARAMETERS = ("prompt", "feature")
 """Parameters that nobody passes, because they are known."""
 
 
-class Missing(Exception):
+class MissingParameter(Exception):
     """Parameters without a value: ``names``, each once, in the order of the template."""
 
     def __init__(self, names: Iterable[str]) -> None:
@@ -25,34 +25,41 @@ class Missing(Exception):
         super().__init__(f"without a value: {', '.join(self.names)}")
 
 
-def names(template: str) -> frozenset[str]:
+def parameter_names(template: str) -> frozenset[str]:
     """The parameters that a template uses."""
-    return frozenset(_in_order(template))
+    return frozenset(_list_parameters(template))
 
 
 def fill(template: str, parameters: Mapping[str, str]) -> str:
     """The text. Raises Missing."""
-    missing = [name for name in _in_order(template) if name not in parameters]
+    missing = [name for name in _list_parameters(template) if name not in parameters]
     if missing:
-        raise Missing(missing)
-    return PARAMETERS.sub(lambda found: "$" if found[1] else parameters[found[2] or found[3]], template)
+        raise MissingParameter(missing)
+    return PARAMETER_PATTERN.sub(
+        lambda found: "$" if found[1] else parameters[found[2] or found[3]], template
+    )
 
 
-def prompt_of(
-    name: str, template: str, given: Mapping[str, str], parameters: Mapping[str, str], known: Collection[str]
+def build_prompt(
+    name: str,
+    template: str,
+    built_in: Mapping[str, str],
+    parameters: Mapping[str, str],
+    known: Collection[str],
 ) -> str:
-    """A prompt template, filled. ``given`` has what nobody passes, ``GIVEN``. ``$prompt`` is what the caller
-    typed, which follows after a blank line where the template does not use it. ``known`` are parameters that
-    other texts of the feature use. Raises UsageError for what is missing, and for what belongs nowhere.
+    """A prompt template, filled. ``given`` has what nobody passes, ``BUILT_IN_PARAMETERS``. ``$prompt`` is
+    what the caller typed, which follows after a blank line where the template does not use it. ``known``
+    are parameters that other texts of the feature use. Raises UsageError for what is missing, and for what
+    belongs nowhere.
     """
-    wanted, prompt = names(template), given["prompt"]
+    wanted, prompt = parameter_names(template), built_in["prompt"]
     for parameter in parameters:
-        _refuse(parameter, name, wanted, known)
+        _check_parameter(parameter, name, wanted, known)
     if "prompt" in wanted and not prompt.strip():
         raise UsageError(f"template {name} needs a prompt: the argument, or standard input")
     try:
-        text = fill(template, {**parameters, **given})
-    except Missing as missing:
+        text = fill(template, {**parameters, **built_in})
+    except MissingParameter as missing:
         needs = " and ".join(f"-p {parameter}=…" for parameter in missing.names)
         raise UsageError(f"template {name} needs {needs}") from None
     if "prompt" not in wanted:
@@ -62,21 +69,21 @@ def prompt_of(
     return text
 
 
-def _refuse(parameter: str, name: str, wanted: Collection[str], known: Collection[str]) -> None:
+def _check_parameter(parameter: str, name: str, wanted: Collection[str], known: Collection[str]) -> None:
     """Raises UsageError for a parameter that has no place."""
-    if parameter in GIVEN:
+    if parameter in BUILT_IN_PARAMETERS:
         raise UsageError(f"-p {parameter}=…: ${parameter} is known already; it cannot be a parameter")
     if parameter in wanted or parameter in known:
         return
     from difflib import get_close_matches
 
-    own = [each for each in (*sorted(wanted), *sorted(known)) if each not in GIVEN]
+    own = [each for each in (*sorted(wanted), *sorted(known)) if each not in BUILT_IN_PARAMETERS]
     near = get_close_matches(parameter, own, n=1)
     hint = f"did you mean {near[0]}?" if near else f"its parameters: {', '.join(own) or 'none'}"
     raise UsageError(f"template {name} has no parameter {parameter!r}; {hint}")
 
 
-def _in_order(template: str) -> dict[str, None]:
+def _list_parameters(template: str) -> dict[str, None]:
     """The parameters in their order, each once."""
-    found = (each[2] or each[3] for each in PARAMETERS.finditer(template) if not each[1])
+    found = (each[2] or each[3] for each in PARAMETER_PATTERN.finditer(template) if not each[1])
     return dict.fromkeys(found)

@@ -13,30 +13,30 @@ from typing import Literal
 
 from msgspec import Raw, Struct
 
-from llmfail.core.model import LONGEST_NAME
-from llmfail.core.pricing.price import Listed
+from llmfail.core.model import MAX_TARGET_NAME_CHARS
+from llmfail.core.pricing.price import PricePeriod
 
 LONG_AGO = date.min
-_COMPACT_DATE = re.compile(r"-(20\d{2})(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(?=-|:|$)")
+_COMPACT_DATE_PATTERN = re.compile(r"-(20\d{2})(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(?=-|:|$)")
 
-_TUNED = "ft:"
+_FINE_TUNED_PREFIX = "ft:"
 """Names that go on with whose they are."""
-_VERSION = re.compile(r"(?:[-@:._](?:latest|preview|exp|experimental|beta|v?\d{1,8}))*")
+_VERSION_SUFFIX = re.compile(r"(?:[-@:._](?:latest|preview|exp|experimental|beta|v?\d{1,8}))*")
 
 
-class Entry(Struct, frozen=True, omit_defaults=True, kw_only=True):
+class CatalogueModel(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One model with its prices, none when it is not priced by tokens of text. ``regional`` is per cent on
     top outside Google's global endpoint, ``context`` in tokens.
     """
 
     id: str
-    periods: tuple[Listed, ...] = ()
-    variants: tuple[Listed, ...] = ()
+    periods: tuple[PricePeriod, ...] = ()
+    variants: tuple[PricePeriod, ...] = ()
     regional: int = 0
     context: int | None = None
 
 
-class Facts(Struct, frozen=True, array_like=True, omit_defaults=True):
+class ModelFacts(Struct, frozen=True, array_like=True, omit_defaults=True):
     """What is known of a name besides prices: what it takes, in tokens; the day from which it is gone,
     ``LONG_AGO`` when that is all that is known; and what comes then.
     """
@@ -47,13 +47,13 @@ class Facts(Struct, frozen=True, array_like=True, omit_defaults=True):
     then: str = ""
 
 
-class Clause(Struct, frozen=True, array_like=True):
+class NameCondition(Struct, frozen=True, array_like=True):
     """A condition on a name in lower case."""
 
     kind: Literal["equals", "starts_with", "ends_with", "contains", "regex"]
     text: str
 
-    def holds(self, name: str) -> bool:
+    def is_met_by(self, name: str) -> bool:
         match self.kind:
             case "equals":
                 return name == self.text
@@ -67,32 +67,32 @@ class Clause(Struct, frozen=True, array_like=True):
                 return re.search(self.text, name) is not None
 
     @property
-    def excludes(self) -> bool:
+    def is_exclusion(self) -> bool:
         """It says what a name must not have."""
         return self.kind == "regex" and self.text.startswith("^(?!")
 
-    def rest(self, name: str) -> str:
+    def text_after(self, name: str) -> str:
         """What a name has behind the part that the clause is about."""
         return name.partition(self.text)[2] if self.kind in {"starts_with", "contains"} else ""
 
 
-class Rule(Struct, frozen=True, array_like=True):
+class MatchRule(Struct, frozen=True, array_like=True):
     """The model at ``place`` is meant when every clause holds."""
 
     place: int
-    clauses: tuple[Clause, ...]
+    clauses: tuple[NameCondition, ...]
 
-    def is_meant(self, name: str) -> bool:
+    def is_meant_by(self, name: str) -> bool:
         """Whether what a name says behind a part of it is no more than a version: ``-lite`` is another model,
         which nobody has listed.
         """
-        parts = [clause for clause in self.clauses if not clause.excludes]
-        if len(parts) > 1 or name.startswith(_TUNED):
+        parts = [clause for clause in self.clauses if not clause.is_exclusion]
+        if len(parts) > 1 or name.startswith(_FINE_TUNED_PREFIX):
             return True
-        return _VERSION.fullmatch(parts[0].rest(name)) is not None
+        return _VERSION_SUFFIX.fullmatch(parts[0].text_after(name)) is not None
 
 
-class Listing(Struct, frozen=True):
+class PriceList(Struct, frozen=True):
     """The models of one provider, each still undecoded, the places of their names, and the facts of some
     names. ``also`` are providers whose models it serves too.
     """
@@ -101,37 +101,37 @@ class Listing(Struct, frozen=True):
     as_of: date
     also: tuple[str, ...]
     names: Mapping[str, int]
-    rules: tuple[Rule, ...]
+    rules: tuple[MatchRule, ...]
     models: tuple[Raw, ...]
-    facts: Mapping[str, Facts]
+    facts: Mapping[str, ModelFacts]
 
-    def place(self, name: str) -> int | None:
+    def find_index(self, name: str) -> int | None:
         """That of the first model that a name in lower case means."""
         exact = self.names.get(name)
         for rule in self.rules:
             if exact is not None and rule.place >= exact:
                 break
-            if all(clause.holds(name) for clause in rule.clauses):
-                return rule.place if exact == rule.place or rule.is_meant(name) else None
+            if all(clause.is_met_by(name) for clause in rule.clauses):
+                return rule.place if exact == rule.place or rule.is_meant_by(name) else None
         return exact
 
 
-def spellings(model: str, provider: str) -> Iterator[str]:
+def candidate_names(model: str, provider: str) -> Iterator[str]:
     """The names under which a model may be listed: its own, with the date as in 2026-10-01, and both without
     the provider's own prefix.
     """
-    if len(model) > LONGEST_NAME:
+    if len(model) > MAX_TARGET_NAME_CHARS:
         return
     name = model.lower()
     prefix, _, rest = name.partition("/")
     for one in (name, rest) if rest and prefix in {provider, "models"} else (name,):
         yield one
-        dated = _COMPACT_DATE.sub(_with_dashes, one)
+        dated = _COMPACT_DATE_PATTERN.sub(_insert_dashes, one)
         if dated != one:
             yield dated
 
 
-def _with_dashes(found: re.Match[str]) -> str:
+def _insert_dashes(found: re.Match[str]) -> str:
     """``-20261001`` -> ``-2026-10-01``, when there is such a day."""
     try:
         return f"-{date(*map(int, found.groups())).isoformat()}"
@@ -179,18 +179,18 @@ _ALIASES = {
 }
 
 
-def listed_as(name: str, host: str) -> str | None:
+def price_list_of(name: str, host: str) -> str | None:
     """The provider of the catalogue that a host belongs to. This machine may stand for any provider, so there
     (and without a host) the name tells; a gateway elsewhere has prices of its own. None when nobody is meant.
     """
     labels = host.lower().split(".")
     domains = (".".join(labels[start:]) for start in range(len(labels)))
     known = next((_DOMAINS[domain] for domain in domains if domain in _DOMAINS), None)
-    if known is not None or not _is_here(host):
+    if known is not None or not _is_local_host(host):
         return known
     called = _ALIASES.get(name.lower(), name.lower())
     return called if called in PROVIDERS else None
 
 
-def _is_here(host: str) -> bool:
+def _is_local_host(host: str) -> bool:
     return host in {"", "localhost", "::1"} or host.startswith("127.")

@@ -19,12 +19,12 @@ from llmfail.core.model import Completion, Embedding, Usage
 
 PICO_PER_TOKEN = 1_000_000
 """Pico-dollars per token for one dollar per million tokens."""
-DAY = 86400
-_EPOCH = date(1970, 1, 1).toordinal()
+DAY_SECONDS = 86400
+_EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 
-Source = Literal["config", "catalogue"]
-Key = Literal["input", "output", "cached_input", "cache_write", "cache_write_1h"]
-KEYS: tuple[Key, ...] = ("input", "output", "cached_input", "cache_write", "cache_write_1h")
+PriceSource = Literal["config", "catalogue"]
+RateName = Literal["input", "output", "cached_input", "cache_write", "cache_write_1h"]
+RATE_NAMES: tuple[RateName, ...] = ("input", "output", "cached_input", "cache_write", "cache_write_1h")
 """What a price may be of."""
 
 
@@ -61,7 +61,7 @@ class Rates(Struct, frozen=True):
     request: int = 0
 
 
-class Listed(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class PricePeriod(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Rates with what they depend on: the day from which they hold, the hours of the day (in seconds, over
     midnight when the end comes first), the variant. A variant names only what differs.
     """
@@ -79,16 +79,16 @@ class Listed(Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def rates(self) -> dict[str, Any]:
         """Those that are listed."""
-        found = {name: getattr(self, name) for name in (*KEYS, "request")}
+        found = {name: getattr(self, name) for name in (*RATE_NAMES, "request")}
         return {name: rate for name, rate in found.items() if rate is not None}
 
-    def holds(self, moment: float) -> bool:
-        if self.since is not None and moment < (self.since.toordinal() - _EPOCH) * DAY:
+    def is_in_force(self, moment: float) -> bool:
+        if self.since is not None and moment < (self.since.toordinal() - _EPOCH_ORDINAL) * DAY_SECONDS:
             return False
         if self.hours is None:
             return True
         start, end = self.hours
-        time = moment % DAY
+        time = moment % DAY_SECONDS
         return (time >= start or time < end) if end < start else start <= time < end
 
 
@@ -98,9 +98,9 @@ class Price(Struct, frozen=True):
     ``2026-11-09``.
     """
 
-    periods: tuple[Listed, ...]
-    variants: tuple[Listed, ...] = ()
-    source: Source = "catalogue"
+    periods: tuple[PricePeriod, ...]
+    variants: tuple[PricePeriod, ...] = ()
+    source: PriceSource = "catalogue"
     as_of: str | None = None
 
     @classmethod
@@ -112,25 +112,25 @@ class Price(Struct, frozen=True):
         cache_write_usd: Decimal | None = None,
     ) -> Price:
         """Always the same price, from USD per million tokens."""
-        listed = Listed(
-            input=Rate(pico(input_usd)),
-            output=Rate(pico(output_usd)),
-            cached_input=None if cached_input_usd is None else Rate(pico(cached_input_usd)),
-            cache_write=None if cache_write_usd is None else Rate(pico(cache_write_usd)),
+        listed = PricePeriod(
+            input=Rate(to_pico(input_usd)),
+            output=Rate(to_pico(output_usd)),
+            cached_input=None if cached_input_usd is None else Rate(to_pico(cached_input_usd)),
+            cache_write=None if cache_write_usd is None else Rate(to_pico(cache_write_usd)),
         )
         return cls((listed,), source="config")
 
     def at(self, moment: float, variant: str | None = None) -> Rates:
         """The rates at a moment, in seconds since 1970."""
-        period = next((one for one in reversed(self.periods) if one.holds(moment)), self.periods[0])
+        period = next((one for one in reversed(self.periods) if one.is_in_force(moment)), self.periods[0])
         found = period.rates
         for other in reversed(self.variants if variant else ()):
-            if other.variant == variant and other.holds(moment):
+            if other.variant == variant and other.is_in_force(moment):
                 found.update(other.rates)
         return Rates(**found)
 
 
-def cost(usage: Usage, rates: Rates) -> int:
+def compute_cost(usage: Usage, rates: Rates) -> int:
     """What one call with these tokens costs, in pico-dollars."""
     whole = usage.input_tokens
     written = rates.cache_write or rates.input
@@ -147,7 +147,9 @@ def cost(usage: Usage, rates: Rates) -> int:
     )
 
 
-def charge(answer: Completion | Embedding, price: Price | None, moment: float, *, told: bool) -> int | None:
+def charge(
+    answer: Completion | Embedding, price: Price | None, moment: float, *, reports_cost: bool
+) -> int | None:
     """What an answer cost, None when nothing tells. The figure of the provider itself counts where its bills
     are told in answers (``told``). ``moment``: when the call was let go.
     """
@@ -156,35 +158,39 @@ def charge(answer: Completion | Embedding, price: Price | None, moment: float, *
     usage = answer.usage
     if usage is None:
         return None
-    if usage.reported_cost is not None and told:
+    if usage.reported_cost is not None and reports_cost:
         return usage.reported_cost
-    return None if price is None else dearer(cost(usage, price.at(moment, usage.variant)), usage.surcharge)
+    return (
+        None
+        if price is None
+        else with_surcharge(compute_cost(usage, price.at(moment, usage.variant)), usage.surcharge)
+    )
 
 
-def most(rates: Rates, input_tokens: int, output_tokens: int) -> int:
+def worst_case(rates: Rates, input_tokens: int, output_tokens: int) -> int:
     """What a call of at most so many tokens can cost in the worst case."""
     inputs = (rates.input, rates.cached_input, rates.cache_write, rates.cache_write_1h)
     dearest = max(rate.highest(input_tokens) for rate in inputs if rate is not None)
     return input_tokens * dearest + output_tokens * rates.output.highest(input_tokens) + rates.request
 
 
-def dearer(amount: int, per_cent: int) -> int:
+def with_surcharge(amount: int, per_cent: int) -> int:
     """So many per cent on top; half a pico-dollar counts as one."""
     return (amount * (100 + per_cent) + 50) // 100
 
 
-def raised(listed: Iterable[Listed], per_cent: int) -> tuple[Listed, ...]:
+def raise_rates(periods: Iterable[PricePeriod], per_cent: int) -> tuple[PricePeriod, ...]:
     """Every rate so many per cent dearer."""
 
     def more(rate: Rate | int) -> Rate | int:
         if isinstance(rate, int):
-            return dearer(rate, per_cent)
-        steps = tuple((start, dearer(price, per_cent)) for start, price in rate.steps)
-        return Rate(dearer(rate.base, per_cent), steps)
+            return with_surcharge(rate, per_cent)
+        steps = tuple((start, with_surcharge(price, per_cent)) for start, price in rate.steps)
+        return Rate(with_surcharge(rate.base, per_cent), steps)
 
-    return tuple(replace(one, **{name: more(rate) for name, rate in one.rates.items()}) for one in listed)
+    return tuple(replace(one, **{name: more(rate) for name, rate in one.rates.items()}) for one in periods)
 
 
-def pico(usd_per_million: Decimal) -> int:
+def to_pico(usd_per_million: Decimal) -> int:
     """Pico-dollars per token; what is finer is rounded."""
     return int((usd_per_million * PICO_PER_TOKEN).to_integral_value())

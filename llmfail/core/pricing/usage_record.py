@@ -17,23 +17,23 @@ from llmfail.core.model import Target, Usage
 from llmfail.core.records import name_list
 from llmfail.core.records.record import (
     Record,
-    Step,
+    StoreChange,
     Values,
     Write,
     Writes,
     dump,
-    newer,
-    ours,
-    recall,
+    is_newer,
+    load_or_default,
+    without_newer,
 )
 
-KEPT_DAYS = 400
-DAY = 86400.0
-EPOCH = date(1970, 1, 1).toordinal()
-NO_TOKENS = Usage()
+RETENTION_DAYS = 400
+DAY_SECONDS = 86400.0
+EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
+NO_USAGE = Usage()
 
 
-class Use(Struct, frozen=True):
+class UsageEvent(Struct, frozen=True):
     """One call that answered, or may have been charged. ``usage`` is None when nothing was reported, ``cost``
     (pico-dollars) when nobody knows it; ``answered``: the answer was good.
     """
@@ -46,7 +46,7 @@ class Use(Struct, frozen=True):
     answered: bool
 
 
-class Tokens(Struct, frozen=True):
+class TokenTotals(Struct, frozen=True):
     """As in ``Usage``: the cached and the written are parts of the input."""
 
     input: int = 0
@@ -54,8 +54,8 @@ class Tokens(Struct, frozen=True):
     written: int = 0
     output: int = 0
 
-    def __add__(self, other: Tokens) -> Tokens:
-        return Tokens(
+    def __add__(self, other: TokenTotals) -> TokenTotals:
+        return TokenTotals(
             self.input + other.input,
             self.cached + other.cached,
             self.written + other.written,
@@ -63,20 +63,20 @@ class Tokens(Struct, frozen=True):
         )
 
 
-class Used(Record, frozen=True):
+class UsageTotals(Record, frozen=True):
     """Some calls. ``cost`` in pico-dollars, of those whose cost is known; ``unpriced`` counts the others, and
     ``unpriced_tokens`` are their part of ``tokens``.
     """
 
     requests: int = 0
     answered: int = 0
-    tokens: Tokens = Tokens()
+    tokens: TokenTotals = TokenTotals()
     cost: int = 0
     unpriced: int = 0
-    unpriced_tokens: Tokens = Tokens()
+    unpriced_tokens: TokenTotals = TokenTotals()
 
-    def __add__(self, other: Used) -> Used:
-        return Used(
+    def __add__(self, other: UsageTotals) -> UsageTotals:
+        return UsageTotals(
             requests=self.requests + other.requests,
             answered=self.answered + other.answered,
             tokens=self.tokens + other.tokens,
@@ -91,7 +91,7 @@ class Used(Record, frozen=True):
         return None if self.requests and self.unpriced == self.requests else self.cost
 
 
-class Name(Struct, frozen=True, array_like=True):
+class UsageKey(Struct, frozen=True, array_like=True):
     """Whose record it is, within a day."""
 
     feature: str
@@ -99,74 +99,76 @@ class Name(Struct, frozen=True, array_like=True):
     user: str | None
 
 
-class Entry(Struct, frozen=True):
+class UsageEntry(Struct, frozen=True):
     """One record as it is read."""
 
     day: str
     feature: str
     target: Target
     user: str | None
-    used: Used
+    totals: UsageTotals
 
 
-def roll_key(day: str) -> str:
+def index_key(day: str) -> str:
     return f"usage/{day}"
 
 
-def row_key(day: str, name: str) -> str:
+def totals_key(day: str, name: str) -> str:
     """``name`` is one of those in the day's roll."""
     return f"usage/{day}/{name}"
 
 
-def step(day: str, use: Use) -> Step:
+def count_usage(day: str, event: UsageEvent) -> StoreChange:
     """Count one call."""
-    name = _name(use)
-    return Step((row_key(day, name), roll_key(day)), partial(_count, day, name, use))
+    name = _encode_key(event)
+    return StoreChange((totals_key(day, name), index_key(day)), partial(_write_event, day, name, event))
 
 
-def entry(day: str, name: str, text: str | None) -> Entry | None:
+def load_entry(day: str, name: str, text: str | None) -> UsageEntry | None:
     """The record of one name in the roll; None when either is damaged, gone, or of a newer version."""
-    used = recall(text, Used)
+    used = load_or_default(text, UsageTotals)
     try:
-        named = msgspec.json.decode(name, type=Name)
+        named = msgspec.json.decode(name, type=UsageKey)
         target = Target.parse(named.target)
     except ValueError:
         return None
-    return Entry(day, named.feature, target, named.user, used) if used.requests else None
+    return UsageEntry(day, named.feature, target, named.user, used) if used.requests else None
 
 
-def _count(day: str, name: str, use: Use, values: Values, _now: float) -> Writes:
-    key, listed = row_key(day, name), roll_key(day)
-    until = _kept_until(day)
-    writes: dict[str, Write | None] = {key: Write(dump(_counted(recall(values[key], Used), use)), until)}
-    if values[key] is None and not newer(values[listed]):
-        writes |= name_list.enlist(listed, name, values, until)
-    return ours(writes, values)
+def _write_event(day: str, name: str, event: UsageEvent, values: Values, _now: float) -> Writes:
+    key, listed = totals_key(day, name), index_key(day)
+    until = _expiry_of(day)
+    writes: dict[str, Write | None] = {
+        key: Write(dump(_add_event(load_or_default(values[key], UsageTotals), event)), until)
+    }
+    if values[key] is None and not is_newer(values[listed]):
+        writes |= name_list.append(listed, name, values, until)
+    return without_newer(writes, values)
 
 
-def _counted(used: Used, use: Use) -> Used:
-    usage = use.usage or NO_TOKENS
-    tokens = Tokens(
+def _add_event(totals: UsageTotals, event: UsageEvent) -> UsageTotals:
+    usage = event.usage or NO_USAGE
+    tokens = TokenTotals(
         usage.input_tokens, usage.cached_input_tokens, usage.cache_write_tokens, usage.output_tokens
     )
     counted = replace(
-        used,
-        requests=used.requests + 1,
-        answered=used.answered + use.answered,
-        tokens=used.tokens + tokens,
-        cost=used.cost + (use.cost or 0),
+        totals,
+        requests=totals.requests + 1,
+        answered=totals.answered + event.answered,
+        tokens=totals.tokens + tokens,
+        cost=totals.cost + (event.cost or 0),
     )
-    if use.cost is not None:
+    if event.cost is not None:
         return counted
-    return replace(counted, unpriced=used.unpriced + 1, unpriced_tokens=used.unpriced_tokens + tokens)
+    return replace(counted, unpriced=totals.unpriced + 1, unpriced_tokens=totals.unpriced_tokens + tokens)
 
 
-def _name(use: Use) -> str:
+def _encode_key(event: UsageEvent) -> str:
     """Names as UTF-8 can encode them, since the store keeps nothing else."""
-    feature, user = (text.encode("utf-8", "replace").decode() for text in (use.feature, use.user or ""))
-    return msgspec.json.encode(Name(feature, str(use.target), user or None)).decode()
+    feature, user = (text.encode("utf-8", "replace").decode() for text in (event.feature, event.user or ""))
+    return msgspec.json.encode(UsageKey(feature, str(event.target), user or None)).decode()
 
 
-def _kept_until(day: str) -> float:
+def _expiry_of(day: str) -> float:
     """The same moment for all records of a day, whatever the time zone: their index is written once."""
-    return (date.fromisoformat(day).toordinal() - EPOCH + KEPT_DAYS + 1) * DAY
+    return (date.fromisoformat(day).toordinal() - EPOCH_ORDINAL + RETENTION_DAYS + 1) * DAY_SECONDS

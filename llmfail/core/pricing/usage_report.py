@@ -8,46 +8,46 @@ from typing import Any, Literal, get_args
 
 from msgspec import Struct
 
-from llmfail.core.pricing.usage_record import Entry, Used
-from llmfail.core.receipt import usd
+from llmfail.core.pricing.usage_record import UsageEntry, UsageTotals
+from llmfail.core.receipt import format_usd
 
-USUAL_DAYS = 30
+DEFAULT_DAYS = 30
 
-By = Literal["feature", "target", "provider", "user", "day"]
-BY: tuple[By, ...] = get_args(By)
+GroupBy = Literal["feature", "target", "provider", "user", "day"]
+GROUPINGS: tuple[GroupBy, ...] = get_args(GroupBy)
 
 
-class Days(Struct, frozen=True):
+class DayRange(Struct, frozen=True):
     """From one day to another, both included; without ``since`` it is so many days, without ``until`` they
     end today.
     """
 
     since: date | None = None
     until: date | None = None
-    count: int = USUAL_DAYS
+    count: int = DEFAULT_DAYS
 
 
-class Row(Struct, frozen=True):
+class UsageRow(Struct, frozen=True):
     """All that has one ``key``, which is None for the calls that name no user."""
 
     key: str | None
-    used: Used
+    totals: UsageTotals
 
     def to_json(self) -> dict[str, Any]:
-        return {"key": self.key, **_figures(self.used)}
+        return {"key": self.key, **_totals_to_json(self.totals)}
 
 
-class Report(Struct, frozen=True):
+class UsageReport(Struct, frozen=True):
     """What was used from ``since`` to ``until``, both days included."""
 
     since: date
     until: date
-    by: By
-    rows: tuple[Row, ...]
+    by: GroupBy
+    rows: tuple[UsageRow, ...]
 
     @property
-    def total(self) -> Used:
-        return sum((row.used for row in self.rows), Used())
+    def total(self) -> UsageTotals:
+        return sum((row.totals for row in self.rows), UsageTotals())
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -55,45 +55,45 @@ class Report(Struct, frozen=True):
             "until": self.until.isoformat(),
             "by": self.by,
             "rows": [row.to_json() for row in self.rows],
-            "total": _figures(self.total),
+            "total": _totals_to_json(self.total),
         }
 
 
-def report(entries: Iterable[Entry], by: By, since: date, until: date) -> Report:
+def build_report(entries: Iterable[UsageEntry], by: GroupBy, since: date, until: date) -> UsageReport:
     """Days by date, anything else the dearest first; what has no known cost comes last."""
-    sums: dict[str | None, Used] = {}
+    sums: dict[str | None, UsageTotals] = {}
     for one in entries:
-        key = _key(one, by)
-        sums[key] = sums.get(key, Used()) + one.used
-    rows = [Row(key, used) for key, used in sums.items()]
-    rows.sort(key=(lambda row: row.key or "") if by == "day" else _dearness)
-    return Report(since, until, by, tuple(rows))
+        key = _group_key(one, by)
+        sums[key] = sums.get(key, UsageTotals()) + one.totals
+    rows = [UsageRow(key, used) for key, used in sums.items()]
+    rows.sort(key=(lambda row: row.key or "") if by == "day" else _cost_order)
+    return UsageReport(since, until, by, tuple(rows))
 
 
-def _key(one: Entry, by: By) -> str | None:
+def _group_key(entry: UsageEntry, by: GroupBy) -> str | None:
     match by:
         case "feature":
-            return one.feature
+            return entry.feature
         case "target":
-            return str(one.target)
+            return str(entry.target)
         case "provider":
-            return one.target.provider
+            return entry.target.provider
         case "user":
-            return one.user
+            return entry.user
         case "day":
-            return one.day
+            return entry.day
 
 
-def _dearness(row: Row) -> tuple[bool, int, int, str]:
-    unknown = row.used.known_cost is None
-    return unknown, -row.used.cost, -row.used.requests, row.key or ""
+def _cost_order(row: UsageRow) -> tuple[bool, int, int, str]:
+    unknown = row.totals.known_cost is None
+    return unknown, -row.totals.cost, -row.totals.requests, row.key or ""
 
 
-def _figures(used: Used) -> dict[str, Any]:
+def _totals_to_json(totals: UsageTotals) -> dict[str, Any]:
     return {
-        "requests": used.requests,
-        "input_tokens": used.tokens.input,
-        "output_tokens": used.tokens.output,
-        "cost_usd": usd(used.known_cost),
-        "unpriced_requests": used.unpriced,
+        "requests": totals.requests,
+        "input_tokens": totals.tokens.input,
+        "output_tokens": totals.tokens.output,
+        "cost_usd": format_usd(totals.known_cost),
+        "unpriced_requests": totals.unpriced,
     }

@@ -1,4 +1,4 @@
-"""Counters and latencies per hour: of one target (``Tally``) and of all asks (``Routing``).
+"""Counters and latencies per hour: of one target (``Tally``) and of all asks (``AskCounters``).
 
 Latencies are counted in buckets that grow by a tenth, so a percentile is right within five per cent.
 """
@@ -13,15 +13,15 @@ from msgspec.structs import replace
 
 from llmfail.core.records.record import Record
 
-HOUR = 3600
-KEPT_HOURS = 24 * 8
-GROWTH = 1.1
+HOUR_SECONDS = 3600
+RETENTION_HOURS = 24 * 8
+BUCKET_GROWTH = 1.1
 
 Histogram = Mapping[int, int]
 """How many calls, per bucket of latency."""
 
 
-class Tally(Record, frozen=True):
+class CallCounters(Record, frozen=True):
     """One hour of one target. ``cost`` in pico-dollars, of the calls whose price is known."""
 
     calls: int = 0
@@ -33,7 +33,7 @@ class Tally(Record, frozen=True):
     last_error: str | None = None
 
 
-class Routing(Record, frozen=True):
+class AskCounters(Record, frozen=True):
     """One hour of asks. ``met_open``: asks that found at least one circuit open. ``hits`` and ``misses``:
     asks for which a stored answer would have done.
     """
@@ -68,81 +68,87 @@ class Alert(Struct, frozen=True):
 
 
 def hour_of(moment: float) -> int:
-    return int(moment // HOUR)
+    return int(moment // HOUR_SECONDS)
 
 
 def count_call(
-    tally: Tally, *, ok: bool, fallback: bool, latency_ms: int, cost: int | None, error: str | None
-) -> Tally:
+    counters: CallCounters, *, ok: bool, fallback: bool, latency_ms: int, cost: int | None, error: str | None
+) -> CallCounters:
     return replace(
-        tally,
-        calls=tally.calls + 1,
-        ok=tally.ok + ok,
-        fallbacks=tally.fallbacks + fallback,
-        cost=tally.cost + (cost or 0),
-        unpriced=tally.unpriced + (cost is None),
-        latencies=observe(tally.latencies, latency_ms) if ok else tally.latencies,
-        last_error=error or tally.last_error,
+        counters,
+        calls=counters.calls + 1,
+        ok=counters.ok + ok,
+        fallbacks=counters.fallbacks + fallback,
+        cost=counters.cost + (cost or 0),
+        unpriced=counters.unpriced + (cost is None),
+        latencies=add_latency(counters.latencies, latency_ms) if ok else counters.latencies,
+        last_error=error or counters.last_error,
     )
 
 
 def count_ask(
-    routing: Routing, *, tier: int, ok: bool, met_open: bool, latency_ms: int, hit: bool | None = None
-) -> Routing:
+    counters: AskCounters,
+    *,
+    tier: int,
+    ok: bool,
+    saw_open_circuit: bool,
+    latency_ms: int,
+    hit: bool | None = None,
+) -> AskCounters:
     """``hit``: whether a stored answer served; None where none would have done."""
     return replace(
-        routing,
-        asks=routing.asks + 1,
-        fallbacks=routing.fallbacks + (ok and 1 <= tier <= 3),
-        degraded=routing.degraded + (ok and tier == 4),
-        errors=routing.errors + (not ok),
-        met_open=routing.met_open + met_open,
-        latency_ms=routing.latency_ms + latency_ms,
-        latencies=observe(routing.latencies, latency_ms),
-        hits=routing.hits + (hit is True),
-        misses=routing.misses + (hit is False),
+        counters,
+        asks=counters.asks + 1,
+        fallbacks=counters.fallbacks + (ok and 1 <= tier <= 3),
+        degraded=counters.degraded + (ok and tier == 4),
+        errors=counters.errors + (not ok),
+        met_open=counters.met_open + saw_open_circuit,
+        latency_ms=counters.latency_ms + latency_ms,
+        latencies=add_latency(counters.latencies, latency_ms),
+        hits=counters.hits + (hit is True),
+        misses=counters.misses + (hit is False),
     )
 
 
-def sum_tallies(tallies: Iterable[Tally]) -> Tally:
+def sum_call_counters(hours: Iterable[CallCounters]) -> CallCounters:
     """Several hours as one, the oldest first."""
-    total = Tally()
-    for tally in tallies:
-        total = Tally(
+    total = CallCounters()
+    for tally in hours:
+        total = CallCounters(
             calls=total.calls + tally.calls,
             ok=total.ok + tally.ok,
             fallbacks=total.fallbacks + tally.fallbacks,
             cost=total.cost + tally.cost,
             unpriced=total.unpriced + tally.unpriced,
-            latencies=merge(total.latencies, tally.latencies),
+            latencies=merge_histograms(total.latencies, tally.latencies),
             last_error=tally.last_error or total.last_error,
         )
     return total
 
 
-def sum_routings(routings: Iterable[Routing]) -> Routing:
-    total = Routing()
-    for routing in routings:
-        total = Routing(
+def sum_ask_counters(hours: Iterable[AskCounters]) -> AskCounters:
+    total = AskCounters()
+    for routing in hours:
+        total = AskCounters(
             asks=total.asks + routing.asks,
             fallbacks=total.fallbacks + routing.fallbacks,
             degraded=total.degraded + routing.degraded,
             errors=total.errors + routing.errors,
             met_open=total.met_open + routing.met_open,
             latency_ms=total.latency_ms + routing.latency_ms,
-            latencies=merge(total.latencies, routing.latencies),
+            latencies=merge_histograms(total.latencies, routing.latencies),
             hits=total.hits + routing.hits,
             misses=total.misses + routing.misses,
         )
     return total
 
 
-def observe(latencies: Histogram, latency_ms: int) -> Histogram:
-    bucket = round(log(max(latency_ms, 1)) / log(GROWTH))
+def add_latency(latencies: Histogram, latency_ms: int) -> Histogram:
+    bucket = round(log(max(latency_ms, 1)) / log(BUCKET_GROWTH))
     return {**latencies, bucket: latencies.get(bucket, 0) + 1}
 
 
-def merge(left: Histogram, right: Histogram) -> Histogram:
+def merge_histograms(left: Histogram, right: Histogram) -> Histogram:
     return {bucket: left.get(bucket, 0) + right.get(bucket, 0) for bucket in left.keys() | right.keys()}
 
 
@@ -152,7 +158,7 @@ def percentile(latencies: Histogram, share: float) -> int | None:
     for bucket in sorted(latencies):
         rank -= latencies[bucket]
         if rank <= 0:
-            return round(exp(bucket * log(GROWTH)))
+            return round(exp(bucket * log(BUCKET_GROWTH)))
     return None
 
 
@@ -160,25 +166,26 @@ def rate(part: int, whole: int) -> float:
     return round(part / whole, 4) if whole else 0.0
 
 
-def alerts(routing: Routing, spent: float, thresholds: Thresholds) -> tuple[Alert, ...]:
+def find_alerts(counters: AskCounters, spent: float, thresholds: Thresholds) -> tuple[Alert, ...]:
     """What is over its threshold; critical at twice the threshold. ``spent`` is in USD."""
-    p95 = (percentile(routing.latencies, 0.95) or 0) / 1000
+    p95 = (percentile(counters.latencies, 0.95) or 0) / 1000
     watched = (
-        ("circuit_open_rate", rate(routing.met_open, routing.asks), thresholds.circuit_open_rate, ""),
-        ("fallback_rate", rate(routing.fallbacks, routing.asks), thresholds.fallback_rate, ""),
+        ("circuit_open_rate", rate(counters.met_open, counters.asks), thresholds.circuit_open_rate, ""),
+        ("fallback_rate", rate(counters.fallbacks, counters.asks), thresholds.fallback_rate, ""),
         ("latency_p95", p95, thresholds.latency_p95, " s"),
-        ("error_rate", rate(routing.errors, routing.asks), thresholds.error_rate, ""),
+        ("error_rate", rate(counters.errors, counters.asks), thresholds.error_rate, ""),
         ("cost_per_day", spent, thresholds.cost_per_day, " USD"),
     )
-    return tuple(_alert(*figures) for figures in watched if figures[1] > figures[2])
+    return tuple(_make_alert(*figures) for figures in watched if figures[1] > figures[2])
 
 
-def _alert(name: str, value: float, threshold: float, unit: str) -> Alert:
+def _make_alert(name: str, value: float, threshold: float, unit: str) -> Alert:
     level = "critical" if value >= 2 * threshold else "warning"
-    message = f"{name} is {_shown(value)}{unit}, above {_shown(threshold)}{unit}, in the last 24 hours"
+    reached, allowed = _format_number(value), _format_number(threshold)
+    message = f"{name} is {reached}{unit}, above {allowed}{unit}, in the last 24 hours"
     return Alert(name, level, value, threshold, message)
 
 
-def _shown(value: float) -> str:
+def _format_number(value: float) -> str:
     """``0.1667``, ``2,000``: never as a power of ten."""
     return f"{value:,.4f}".rstrip("0").rstrip(".")

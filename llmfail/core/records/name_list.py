@@ -11,45 +11,45 @@ from llmfail.core.records.record import (
     Writes,
     dump,
     load,
-    recall,
+    load_or_default,
 )
 
-MOST = 100_000
+MAX_NAMES = 100_000
 """Names that are read: what a damaged length claims is no reason to count to it."""
 
 
-class Length(Record, frozen=True):
+class NameCount(Record, frozen=True):
     """How many names are in a roll."""
 
     length: int = 0
 
 
-class Line(Record, frozen=True):
+class NameRow(Record, frozen=True):
     """One name in a roll."""
 
     name: str = ""
 
 
-def enlist(roll: str, name: str, values: Values, expires_at: float | None) -> Writes:
+def append(list_key: str, name: str, values: Values, expires_at: float | None) -> Writes:
     """The writes that put a new name at the end; ``values`` must have the roll's own key."""
-    length = recall(values[roll], Length).length
+    length = load_or_default(values[list_key], NameCount).length
     return {
-        roll: Write(dump(Length(length + 1)), expires_at),
-        _line(roll, length): Write(dump(Line(name)), expires_at),
+        list_key: Write(dump(NameCount(length + 1)), expires_at),
+        _row_key(list_key, length): Write(dump(NameRow(name)), expires_at),
     }
 
 
-def lines(roll: str, values: Values) -> tuple[str, ...]:
+def row_keys(list_key: str, values: Values) -> tuple[str, ...]:
     """The keys of the names, in the order in which they came; ``values`` must have the key ``roll``."""
-    length = min(recall(values[roll], Length).length, MOST)
-    return tuple(_line(roll, number) for number in range(length))
+    length = min(load_or_default(values[list_key], NameCount).length, MAX_NAMES)
+    return tuple(_row_key(list_key, number) for number in range(length))
 
 
-def name(text: str | None) -> str | None:
+def read_name(text: str | None) -> str | None:
     """The name that a key of ``lines`` holds; None for a damaged one."""
-    line = load(text, Line)
+    line = load(text, NameRow)
     return None if line is None else line.name
 
 
-def _line(roll: str, number: int) -> str:
-    return f"{roll}#{number}"
+def _row_key(list_key: str, number: int) -> str:
+    return f"{list_key}#{number}"

@@ -13,10 +13,10 @@ import msgspec
 from msgspec import Struct
 
 VERSION = 1
-_OURS = f'{{"v":{VERSION},'
-_DONE = f'{{"v":{VERSION}}}'
+_CURRENT_PREFIX = f'{{"v":{VERSION},'
+_DONE_TEXT = f'{{"v":{VERSION}}}'
 _decoders: dict[type, msgspec.json.Decoder[Any]] = {}
-_UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
+_DECODE_ERRORS = (msgspec.MsgspecError, ValueError, RecursionError)
 
 T = TypeVar("T")
 Values = Mapping[str, str | None]
@@ -38,7 +38,7 @@ class Record(Struct, frozen=True, tag_field="v", tag=VERSION):
     """A value that is stored: as a JSON object of its fields, with the version as ``v``."""
 
 
-class Names(Record, frozen=True):
+class NameSet(Record, frozen=True):
     """A set of names."""
 
     names: frozenset[str] = frozenset()
@@ -56,11 +56,11 @@ def load(text: str | None, kind: type[T]) -> T | None:
         return None
     try:
         return _decoder(kind).decode(text)
-    except _UNREADABLE:
+    except _DECODE_ERRORS:
         return None
 
 
-def recall(text: str | None, kind: type[T]) -> T:
+def load_or_default(text: str | None, kind: type[T]) -> T:
     """The value, or a fresh one."""
     return load(text, kind) or kind()
 
@@ -71,9 +71,9 @@ def load_fields(text: str | None) -> dict[str, Any] | None:
     return fields if fields is not None and fields.pop("v", None) == VERSION else None
 
 
-def newer(text: str | None) -> bool:
+def is_newer(text: str | None) -> bool:
     """Whether a later version of llmfail wrote this, so that it must be left alone."""
-    if text is None or text.startswith(_OURS):
+    if text is None or text.startswith(_CURRENT_PREFIX):
         return False
     fields = load(text, dict[str, Any])
     version = fields.get("v") if fields else None
@@ -87,54 +87,54 @@ def _decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
     return _decoders[kind]
 
 
-def ours(writes: Writes, values: Values) -> Writes:
+def without_newer(writes: Writes, values: Values) -> Writes:
     """The writes without those that would overwrite a record of a newer version."""
-    return {key: write for key, write in writes.items() if not newer(values.get(key))}
+    return {key: write for key, write in writes.items() if not is_newer(values.get(key))}
 
 
-class Step(NamedTuple):
+class StoreChange(NamedTuple):
     """A change of some records, to be made by a store: ``change(values, now)`` gives the writes."""
 
     keys: Sequence[str]
     change: Callable[[Values, float], Writes]
 
 
-def together(steps: Sequence[Step]) -> Step:
+def combine(changes: Sequence[StoreChange]) -> StoreChange:
     """Several changes as one, each seeing what those before it have written."""
-    if len(steps) == 1:
-        return steps[0]
+    if len(changes) == 1:
+        return changes[0]
 
     def change(values: Values, now: float) -> Writes:
         seen = dict(values)
         writes: dict[str, Write | None] = {}
-        for step in steps:
+        for step in changes:
             made = step.change(seen, now)
-            seen.update(told(made))
+            seen.update(after_writes(made))
             writes.update(made)
         return writes
 
-    return Step(tuple(dict.fromkeys(key for step in steps for key in step.keys)), change)
+    return StoreChange(tuple(dict.fromkeys(key for step in changes for key in step.keys)), change)
 
 
-def once(name: str, step: Step) -> Step:
+def make_idempotent(name: str, store_change: StoreChange) -> StoreChange:
     """A change that is made once, however often it is asked for under this name; for an hour at least."""
     key = f"done/{name}"
 
     def change(values: Values, now: float) -> Writes:
         if values[key] is not None:
             return {}
-        return {**step.change(values, now), key: Write(_DONE, kept_until(now + 3600))}
+        return {**store_change.change(values, now), key: Write(_DONE_TEXT, hourly_expiry(now + 3600))}
 
-    return Step((*step.keys, key), change)
+    return StoreChange((*store_change.keys, key), change)
 
 
-def kept_until(moment: float) -> float:
+def hourly_expiry(moment: float) -> float:
     """When a record may go: some time after it is of use, in whole hours, so that the index of these moments
     is seldom written.
     """
     return (moment // 3600 + 1) * 3600.0
 
 
-def told(writes: Writes) -> Values:
+def after_writes(writes: Writes) -> Values:
     """What a reader sees once this is written."""
     return {key: write.text if write else None for key, write in writes.items()}

@@ -18,89 +18,92 @@ from llmfail.core.pricing.price import (
     Price,
     Rate,
     Rates,
-    cost,
+    compute_cost,
 )
-from llmfail.core.pricing.usage_record import Entry, Tokens, Used
-from llmfail.core.pricing.usage_report import USUAL_DAYS
-from llmfail.core.reports.cost_estimate import Line, Month
+from llmfail.core.pricing.usage_record import TokenTotals, UsageEntry, UsageTotals
+from llmfail.core.pricing.usage_report import DEFAULT_DAYS
+from llmfail.core.reports.cost_estimate import FeatureEstimate, MonthlyCost
 
-NAME = "actual"
+SCENARIO_NAME = "actual"
 
 
-class Today(Struct, frozen=True):
+class CurrentPrices(Struct, frozen=True):
     """By which prices to count what was recorded without a cost."""
 
     price_of: Callable[[Target], Price | None]
     at: float
 
 
-def month(entries: Sequence[Entry], lines: Sequence[Line], requests: int, today: Today) -> Month:
+def estimate_month(
+    entries: Sequence[UsageEntry], features: Sequence[FeatureEstimate], requests: int, prices: CurrentPrices
+) -> MonthlyCost:
     """So many requests to these features. Raises UsageError when none of them was answered."""
-    primaries = {line.feature: line.primary.target for line in lines}
+    primaries = {line.feature: line.primary.target for line in features}
     recorded = [entry for entry in entries if entry.feature in primaries]
-    total = sum((entry.used for entry in recorded), Used())
+    total = sum((entry.totals for entry in recorded), UsageTotals())
     if not total.answered:
         raise UsageError(
-            f"--scenario {NAME} needs history, and none of {', '.join(primaries)} was answered in the last "
-            f"{USUAL_DAYS} days; say what you expect: --input-tokens, --output-tokens, fallback:10%"
+            f"--scenario {SCENARIO_NAME} needs history, and none of {', '.join(primaries)} was answered "
+            f"in the last {DEFAULT_DAYS} days; say what you expect: --input-tokens, "
+            "--output-tokens, fallback:10%"
         )
-    costs = [cost_of(entry, today) for entry in recorded]
+    costs = [cost_of(entry, prices) for entry in recorded]
     known = [one for one in costs if one is not None]
     unpriced = dict.fromkeys(entry.target for entry, one in zip(recorded, costs, strict=True) if one is None)
-    fallbacks = sum(one.used.answered for one in recorded if one.target != primaries[one.feature])
-    return Month(
-        name=NAME,
+    fallbacks = sum(one.totals.answered for one in recorded if one.target != primaries[one.feature])
+    return MonthlyCost(
+        name=SCENARIO_NAME,
         requests=requests,
         cost=None if unpriced else Fraction(sum(known) * requests, total.answered),
-        served_by={feature: tuple(_serving(feature, recorded)) for feature in primaries},
-        note="; ".join(_notes(total, fallbacks, list(unpriced), _lost(recorded))),
+        served_by={feature: tuple(_list_answering_targets(feature, recorded)) for feature in primaries},
+        note="; ".join(_list_notes(total, fallbacks, list(unpriced), _count_unknown_usage(recorded))),
     )
 
 
-def cost_of(entry: Entry, today: Today) -> int | None:
+def cost_of(entry: UsageEntry, prices: CurrentPrices) -> int | None:
     """What these calls cost, those without a recorded cost at today's price; None when that is unknown."""
-    if not entry.used.unpriced:
-        return entry.used.cost
-    price = today.price_of(entry.target)
+    if not entry.totals.unpriced:
+        return entry.totals.cost
+    price = prices.price_of(entry.target)
     if price is None:
         return None
-    return entry.used.cost + _priced(entry.used, price.at(today.at))
+    return entry.totals.cost + _price_totals(entry.totals, price.at(prices.at))
 
 
-def _priced(used: Used, rates: Rates) -> int:
+def _price_totals(totals: UsageTotals, rates: Rates) -> int:
     """Several calls at once: dearer steps count when the average call reaches them."""
-    tokens = used.unpriced_tokens
-    average = tokens.input // used.unpriced
+    tokens = totals.unpriced_tokens
+    average = tokens.input // totals.unpriced
     usage = Usage(tokens.input, tokens.cached, tokens.written, output_tokens=tokens.output)
     flat = Rates(
-        input=_flat(rates.input, average),
-        output=_flat(rates.output, average),
-        cached_input=rates.cached_input and _flat(rates.cached_input, average),
-        cache_write=rates.cache_write and _flat(rates.cache_write, average),
-        request=rates.request * used.unpriced,
+        input=_flatten_rate(rates.input, average),
+        output=_flatten_rate(rates.output, average),
+        cached_input=rates.cached_input and _flatten_rate(rates.cached_input, average),
+        cache_write=rates.cache_write and _flatten_rate(rates.cache_write, average),
+        request=rates.request * totals.unpriced,
     )
-    return cost(usage, flat)
+    return compute_cost(usage, flat)
 
 
-def _flat(rate: Rate, average: int) -> Rate:
+def _flatten_rate(rate: Rate, average: int) -> Rate:
     return Rate(rate.at(average))
 
 
-def _serving(feature: str, recorded: Sequence[Entry]) -> list[Target]:
+def _list_answering_targets(feature: str, recorded: Sequence[UsageEntry]) -> list[Target]:
     """Who answered, the busiest first."""
     answers: dict[Target, int] = {}
     for entry in recorded:
-        if entry.feature == feature and entry.used.answered:
-            answers[entry.target] = answers.get(entry.target, 0) + entry.used.answered
+        if entry.feature == feature and entry.totals.answered:
+            answers[entry.target] = answers.get(entry.target, 0) + entry.totals.answered
     return sorted(answers, key=lambda target: -answers[target])
 
 
-def _lost(recorded: Sequence[Entry]) -> int:
+def _count_unknown_usage(recorded: Sequence[UsageEntry]) -> int:
     """Calls of which nobody knows what they used, as far as that can be told."""
-    return sum(one.used.unpriced for one in recorded if one.used.unpriced_tokens == Tokens())
+    return sum(one.totals.unpriced for one in recorded if one.totals.unpriced_tokens == TokenTotals())
 
 
-def _notes(total: Used, fallbacks: int, unpriced: Sequence[Target], lost: int) -> Iterator[str]:
+def _list_notes(total: UsageTotals, fallbacks: int, unpriced: Sequence[Target], lost: int) -> Iterator[str]:
     yield f"as {total.answered:,} recorded, {100 * fallbacks / total.answered:.3g}% by a fallback"
     if unpriced:
         yield f"the price of {', '.join(map(str, unpriced))} is unknown"

@@ -11,14 +11,14 @@ from msgspec import Struct
 
 from llmfail.core.errors import UsageError
 
-USUAL = ("all-primary", "fallback:50%", "aggressive", "budget")
+DEFAULT_SCENARIOS = ("all-primary", "fallback:50%", "aggressive", "budget")
 """The scenarios that are shown when none is named; outages of the primaries' providers come on top."""
-GRAMMAR = "all-primary, fallback:50%, aggressive, budget, outage:PROVIDER or actual"
+SCENARIO_SYNTAX = "all-primary, fallback:50%, aggressive, budget, outage:PROVIDER or actual"
 
-Kind = Literal["all-primary", "fallback", "aggressive", "budget", "outage", "actual"]
+ScenarioKind = Literal["all-primary", "fallback", "aggressive", "budget", "outage", "actual"]
 
 
-class Wanted(Struct, frozen=True, kw_only=True):
+class EstimateRequest(Struct, frozen=True, kw_only=True):
     """Which features, else all; the tokens of a request, or the prompt that it asks; how many requests in a
     month, over all features; which scenarios, else the usual ones. ``exact``: the providers count the prompt.
     """
@@ -36,35 +36,35 @@ class Scenario(Struct, frozen=True):
     """Who serves. ``share`` is that of the first fallback, ``provider`` the one that is down."""
 
     name: str
-    kind: Kind
+    kind: ScenarioKind
     share: Fraction = Fraction(0)
     provider: str = ""
 
 
-def scenario(text: str, providers: Collection[str]) -> Scenario:
+def parse_scenario(text: str, providers: Collection[str]) -> Scenario:
     """Raises UsageError for what is no scenario, or an outage of a provider that is not configured."""
     kind, colon, rest = text.partition(":")
     match kind:
         case "all-primary" | "aggressive" | "budget" | "actual" if not colon:
             return Scenario(kind, kind)
         case "fallback" if colon:
-            return Scenario(text, "fallback", share=_share(rest))
+            return Scenario(text, "fallback", share=_parse_share(rest))
         case "outage" if rest in providers:
             return Scenario(text, "outage", provider=rest)
         case "outage" if colon:
             raise UsageError(
-                f"--scenario {text}: there is no provider {rest!r}; there are {_names(providers)}"
+                f"--scenario {text}: there is no provider {rest!r}; there are {_list_names(providers)}"
             )
         case _:
-            raise UsageError(f"--scenario takes {GRAMMAR}, got {text!r}")
+            raise UsageError(f"--scenario takes {SCENARIO_SYNTAX}, got {text!r}")
 
 
-def _share(text: str) -> Fraction:
+def _parse_share(text: str) -> Fraction:
     number = re.fullmatch(r"(\d{1,3}(?:\.\d{1,6})?)%", text)
     if number and (share := Fraction(number[1]) / 100) <= 1:
         return share
     raise UsageError(f"--scenario fallback takes a share from 0% to 100%, such as fallback:50%, got {text!r}")
 
 
-def _names(providers: Collection[str]) -> str:
+def _list_names(providers: Collection[str]) -> str:
     return ", ".join(providers) or "none"

@@ -52,6 +52,6 @@ class Ask(Struct, frozen=True):
         return "\n\n".join(message.text for message in self.messages)
 
 
-def question(prompt: str, *attachments: Attachment) -> tuple[Message, ...]:
+def to_messages(prompt: str, *attachments: Attachment) -> tuple[Message, ...]:
     """One prompt as the messages of an Ask."""
     return (Message("user", prompt, attachments),)

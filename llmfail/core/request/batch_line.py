@@ -12,23 +12,23 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Struct
 
-LONGEST = 20 << 20
+MAX_LINE_BYTES = 20 << 20
 """Bytes of a line; no provider takes a larger request."""
-MALFORMED = "malformed_line"
-_MARK = b"\xef\xbb\xbf"
+MALFORMED_LINE_KIND = "malformed_line"
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 Ref = str | int
 """The id that a line gives itself, else its number."""
 
 
-class Raw(NamedTuple):
+class RawLine(NamedTuple):
     """A line as it was read, counted from 1; None in the place of one that is too long."""
 
     number: int
     text: bytes | None
 
 
-class Line(Struct, frozen=True):
+class BatchLine(Struct, frozen=True):
     """What a line asks. ``options`` are those that it names, by the names of the Python API; durations may
     still be texts such as ``30s``.
     """
@@ -39,50 +39,50 @@ class Line(Struct, frozen=True):
     options: Mapping[str, Any]
 
 
-class Malformed(Struct, frozen=True):
+class MalformedLine(Struct, frozen=True):
     """A line that cannot be asked, and why, with its number."""
 
     ref: Ref
-    why: str
+    error: str
 
 
-class Splitter:
+class LineSplitter:
     """Cuts a stream of bytes into lines, in no more memory than the longest line may take."""
 
-    def __init__(self, longest: int = LONGEST) -> None:
-        self._longest = longest
-        self._begun = bytearray()
-        self._too_long = False
-        self._number = 0
+    def __init__(self, max_bytes: int = MAX_LINE_BYTES) -> None:
+        self._max_bytes = max_bytes
+        self._unfinished = bytearray()
+        self._is_too_long = False
+        self._lines_read = 0
 
-    def feed(self, data: bytes) -> list[Raw]:
+    def feed(self, data: bytes) -> list[RawLine]:
         """The lines that end in this piece."""
         *ends, rest = data.split(b"\n")
-        lines = [self._ended(end) for end in ends]
-        self._keep(rest)
+        lines = [self._complete_line(end) for end in ends]
+        self._append(rest)
         return lines
 
-    def end(self) -> list[Raw]:
+    def finish(self) -> list[RawLine]:
         """The last line, where nothing ended it."""
-        return [self._ended(b"")] if self._begun or self._too_long else []
+        return [self._complete_line(b"")] if self._unfinished or self._is_too_long else []
 
-    def _keep(self, part: bytes) -> None:
-        self._too_long = self._too_long or len(self._begun) + len(part) > self._longest
-        if self._too_long:
-            self._begun.clear()
+    def _append(self, part: bytes) -> None:
+        self._is_too_long = self._is_too_long or len(self._unfinished) + len(part) > self._max_bytes
+        if self._is_too_long:
+            self._unfinished.clear()
         else:
-            self._begun += part
+            self._unfinished += part
 
-    def _ended(self, part: bytes) -> Raw:
-        self._keep(part)
-        self._number += 1
-        line = Raw(self._number, None if self._too_long else bytes(self._begun))
-        self._begun.clear()
-        self._too_long = False
+    def _complete_line(self, part: bytes) -> RawLine:
+        self._append(part)
+        self._lines_read += 1
+        line = RawLine(self._lines_read, None if self._is_too_long else bytes(self._unfinished))
+        self._unfinished.clear()
+        self._is_too_long = False
         return line
 
 
-class _Fields(Struct, forbid_unknown_fields=True):
+class _LineFields(Struct, forbid_unknown_fields=True):
     """What a line may name; null is not to name it."""
 
     prompt: str = ""
@@ -111,13 +111,13 @@ class _Fields(Struct, forbid_unknown_fields=True):
     hedge: float | str | None = None
 
 
-class _Named(Struct):
+class _LineId(Struct):
     """All that matters of a line that says something wrong besides."""
 
     id: Ref | None = None
 
 
-_AS_THEY_ARE = (
+_UNCHANGED_FIELDS = (
     "feature",
     "model",
     "system",
@@ -133,35 +133,35 @@ _AS_THEY_ARE = (
     "user",
     "hedge",
 )
-_LINE = msgspec.json.Decoder(str | _Fields)
-_NAME = msgspec.json.Decoder(_Named)
+_LINE_DECODER = msgspec.json.Decoder(str | _LineFields)
+_ID_DECODER = msgspec.json.Decoder(_LineId)
 
 
-def read(raw: Raw) -> Line | Malformed | None:
+def parse_line(raw: RawLine) -> BatchLine | MalformedLine | None:
     """None for a blank line."""
     number = raw.number
     if raw.text is None:
-        return malformed(number, number, f"longer than {LONGEST >> 20} MiB, which no model takes")
-    text = raw.text.removeprefix(_MARK) if number == 1 else raw.text
+        return reject_line(number, number, f"longer than {MAX_LINE_BYTES >> 20} MiB, which no model takes")
+    text = raw.text.removeprefix(_BYTE_ORDER_MARK) if number == 1 else raw.text
     if not text.strip():
         return None
     try:
-        said = _LINE.decode(text)
+        said = _LINE_DECODER.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return malformed(number, _ref(text, number), _why(text, error))
+        return reject_line(number, _read_ref(text, number), _explain_error(text, error))
     if isinstance(said, str):
-        return Line(number, number, said, {})
+        return BatchLine(number, number, said, {})
     ref = number if said.id is None else said.id
     if said.no_cache and said.refresh:
-        return malformed(number, ref, "no_cache stores nothing and refresh stores a new answer; say one")
-    return Line(number, ref, said.prompt, _options(said))
+        return reject_line(number, ref, "no_cache stores nothing and refresh stores a new answer; say one")
+    return BatchLine(number, ref, said.prompt, _build_options(said))
 
 
-def malformed(number: int, ref: Ref, why: str) -> Malformed:
-    return Malformed(ref, f"line {number}: {why}")
+def reject_line(number: int, ref: Ref, error: str) -> MalformedLine:
+    return MalformedLine(ref, f"line {number}: {error}")
 
 
-def _why(text: bytes, error: Exception) -> str:
+def _explain_error(text: bytes, error: Exception) -> str:
     """What is wrong with a line, in words of our own; where the library knows more, its words behind them."""
     if isinstance(error, RecursionError):
         return "nested too deep to be read"
@@ -174,17 +174,17 @@ def _why(text: bytes, error: Exception) -> str:
     return f"not JSON: {error}"
 
 
-def _ref(text: bytes, number: int) -> Ref:
+def _read_ref(text: bytes, number: int) -> Ref:
     """The id, as far as it can be read."""
     try:
-        named = _NAME.decode(text).id
+        named = _ID_DECODER.decode(text).id
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return number
     return number if named is None else named
 
 
-def _options(said: _Fields) -> dict[str, Any]:
-    named = {name: value for name in _AS_THEY_ARE if (value := getattr(said, name)) is not None}
+def _build_options(said: _LineFields) -> dict[str, Any]:
+    named = {name: value for name in _UNCHANGED_FIELDS if (value := getattr(said, name)) is not None}
     if said.params:
         named["parameters"] = {name: str(value) for name, value in said.params.items()}
     if said.stop is not None:

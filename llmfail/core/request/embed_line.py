@@ -7,13 +7,13 @@ from typing import Any
 
 from msgspec import Struct
 
-from llmfail.core.request.batch_line import LONGEST
+from llmfail.core.request.batch_line import MAX_LINE_BYTES
 
-SHAPE = 'a line is a JSON string, or an object such as {"text": "…", "id": 7}'
-_TEXTS = ("text", "prompt")
+EXPECTED_SHAPE = 'a line is a JSON string, or an object such as {"text": "…", "id": 7}'
+_TEXT_KEYS = ("text", "prompt")
 
 
-class Row(Struct, frozen=True):
+class EmbedLine(Struct, frozen=True):
     """``number`` counts from 1; ``ref`` is the id of the line, else its number; ``flaw`` says why there is no
     text, and is empty when there is one.
     """
@@ -21,47 +21,47 @@ class Row(Struct, frozen=True):
     number: int
     ref: str | int
     text: str = ""
-    flaw: str = ""
+    error: str = ""
 
 
-def row_of(number: int, line: bytes | None) -> Row:
+def parse_embed_line(number: int, line: bytes | None) -> EmbedLine:
     """None is a line that was too long to be read."""
     if line is None:
-        return Row(number, number, flaw=f"longer than {LONGEST >> 20} MiB")
+        return EmbedLine(number, number, error=f"longer than {MAX_LINE_BYTES >> 20} MiB")
     try:
         written = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
     except UnicodeDecodeError as error:
-        return Row(number, number, flaw=f"not UTF-8 text (byte {error.start})")
+        return EmbedLine(number, number, error=f"not UTF-8 text (byte {error.start})")
     except (ValueError, RecursionError):
-        return Row(number, number, flaw=f"not JSON; {SHAPE}")
-    return _row(number, {"text": written} if isinstance(written, str) else written)
+        return EmbedLine(number, number, error=f"not JSON; {EXPECTED_SHAPE}")
+    return _build_line(number, {"text": written} if isinstance(written, str) else written)
 
 
-def _row(number: int, fields: object) -> Row:
+def _build_line(number: int, fields: object) -> EmbedLine:
     if not isinstance(fields, dict):
-        return Row(number, number, flaw=SHAPE)
+        return EmbedLine(number, number, error=EXPECTED_SHAPE)
     said = fields.get("id")
     if said is None:
         ref: str | int = number
     elif isinstance(said, str | int) and not isinstance(said, bool):
         ref = said
     else:
-        return Row(number, number, flaw="its id is neither a text nor a whole number")
-    flaw = _flaw(fields)
-    return Row(number, ref, flaw=flaw) if flaw else Row(number, ref, _text(fields))
+        return EmbedLine(number, number, error="its id is neither a text nor a whole number")
+    flaw = _find_error(fields)
+    return EmbedLine(number, ref, error=flaw) if flaw else EmbedLine(number, ref, _read_text(fields))
 
 
-def _text(fields: dict[str, Any]) -> Any:  # noqa: ANN401 - whatever was written
-    return next((fields[name] for name in _TEXTS if name in fields), None)
+def _read_text(fields: dict[str, Any]) -> Any:  # noqa: ANN401 - whatever was written
+    return next((fields[name] for name in _TEXT_KEYS if name in fields), None)
 
 
-def _flaw(fields: dict[str, Any]) -> str:
-    unknown = fields.keys() - {*_TEXTS, "id"}
+def _find_error(fields: dict[str, Any]) -> str:
+    unknown = fields.keys() - {*_TEXT_KEYS, "id"}
     if unknown:
-        return f"unknown key {min(unknown)!r}; {SHAPE}"
-    text = _text(fields)
-    if len(fields.keys() & set(_TEXTS)) != 1 or not isinstance(text, str):
-        return SHAPE
+        return f"unknown key {min(unknown)!r}; {EXPECTED_SHAPE}"
+    text = _read_text(fields)
+    if len(fields.keys() & set(_TEXT_KEYS)) != 1 or not isinstance(text, str):
+        return EXPECTED_SHAPE
     if not text.strip():
         return "the text is empty"
     try:

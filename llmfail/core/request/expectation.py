@@ -13,9 +13,9 @@ from msgspec import Struct
 
 from llmfail.core.model import FinishReason
 
-PATTERN_LIMIT = 1.0
+PATTERN_LIMIT_SECONDS = 1.0
 """Seconds that all the patterns of an expectation may take together on one answer."""
-_UNFINISHED = {
+_INCOMPLETE_REASONS = {
     "length": "not complete: cut at max_tokens",
     "tool_calls": "not complete: the model asked for a tool",
 }
@@ -34,7 +34,7 @@ class Expectation(Struct, frozen=True):
     schema: Mapping[str, Any] | None = None
 
 
-def both(one: Expectation, other: Expectation) -> Expectation:
+def merge(one: Expectation, other: Expectation) -> Expectation:
     """What either expects; of two schemas the other's holds."""
     return Expectation(
         nonempty=one.nonempty or other.nonempty,
@@ -63,12 +63,12 @@ def parse(text: str) -> Expectation:
             expected = Expectation(patterns=(pattern,))
         case _:
             raise ValueError(f"json, nonempty, complete or regex:RE can be expected, got {text[:60]!r}")
-    if (problem := flaw(expected)) is not None:
+    if (problem := find_problem(expected)) is not None:
         raise ValueError(problem)
     return expected
 
 
-def flaw(expected: Expectation) -> str | None:
+def find_problem(expected: Expectation) -> str | None:
     """Why no answer can be judged by this: a pattern or a schema that is none. Told before anybody is asked,
     it costs nothing.
     """
@@ -77,31 +77,35 @@ def flaw(expected: Expectation) -> str | None:
 
     try:
         for one in expected.patterns:
-            pattern.check(one)
+            pattern.check_pattern(one)
     except ValueError as error:
         return str(error)
-    problem = None if expected.schema is None else schema.flaw(expected.schema)
+    problem = None if expected.schema is None else schema.find_schema_problem(expected.schema)
     return None if problem is None else f"the schema {problem}"
 
 
-def objection(
-    expected: Expectation, text: str, finish_reason: FinishReason | None, *, limit: float = PATTERN_LIMIT
+def find_violation(
+    expected: Expectation,
+    text: str,
+    finish_reason: FinishReason | None,
+    *,
+    limit: float = PATTERN_LIMIT_SECONDS,
 ) -> str | None:
     """One line on why the text is not accepted; None when it is. A ``finish_reason`` of None, as of an answer
     that is no model's, is complete. Never raises.
     """
     if expected.complete and finish_reason not in {None, "stop"}:
-        return _UNFINISHED.get(str(finish_reason), f"not complete: it ended with {finish_reason}")
+        return _INCOMPLETE_REASONS.get(str(finish_reason), f"not complete: it ended with {finish_reason}")
     if expected.nonempty and not text.strip():
         return "no text in the answer"
     if expected.json or expected.schema is not None:
-        found = _against_json(expected.schema, text)
+        found = _find_json_violation(expected.schema, text)
         if found is not None:
             return found
-    return _against_patterns(expected.patterns, text, limit) if expected.patterns else None
+    return _find_pattern_violation(expected.patterns, text, limit) if expected.patterns else None
 
 
-def _against_json(schema: Mapping[str, Any] | None, text: str) -> str | None:
+def _find_json_violation(schema: Mapping[str, Any] | None, text: str) -> str | None:
     try:
         value = msgspec.json.decode(text.strip())  # strict: NaN and 1e400 are no JSON
     except RecursionError:
@@ -110,21 +114,21 @@ def _against_json(schema: Mapping[str, Any] | None, text: str) -> str | None:
         return f"not JSON: {str(error).removeprefix('JSON is malformed: ')}"
     if schema is None:
         return None
-    from llmfail.core.request.answer_schema import complaint, flaw
+    from llmfail.core.request.answer_schema import find_schema_problem, find_schema_violation
 
     try:
-        return complaint(schema, value)
+        return find_schema_violation(schema, value)
     except (TypeError, ValueError, RecursionError):
-        return f"the schema {flaw(schema)}"
+        return f"the schema {find_schema_problem(schema)}"
 
 
-def _against_patterns(patterns: tuple[str, ...], text: str, limit: float) -> str | None:
-    from llmfail.core.request.regex_limit import PatternTimeout, search, shown
+def _find_pattern_violation(patterns: tuple[str, ...], text: str, limit: float) -> str | None:
+    from llmfail.core.request.regex_limit import PatternTimeout, has_match, quote_pattern
 
     for pattern in patterns:
         try:
-            if not search(pattern, text, limit / len(patterns)):
-                return f"nothing in it matches {shown(pattern)}"
+            if not has_match(pattern, text, limit / len(patterns)):
+                return f"nothing in it matches {quote_pattern(pattern)}"
         except (PatternTimeout, ValueError) as error:
             return str(error)
     return None

@@ -6,19 +6,23 @@ from llmfail.core.errors import UsageError
 from llmfail.core.model import Attachment, Message
 
 
-def prose(message: Message) -> str:
+def render_message(message: Message) -> str:
     """Raises UsageError for a file that is no text."""
-    files = (element(file.name, _content(file)) for file in message.attachments if not file.is_image)
+    files = (
+        render_file_element(file.name, _decode_text(file))
+        for file in message.attachments
+        if not file.is_image
+    )
     return "\n\n".join([*files, *([message.text] if message.text else [])])
 
 
-def element(name: str, content: str) -> str:
+def render_file_element(name: str, content: str) -> str:
     name = name.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
     closing = "" if content.endswith("\n") else "\n"
     return f'<file name="{name}">\n{content}{closing}</file>'
 
 
-def _content(attachment: Attachment) -> str:
+def _decode_text(attachment: Attachment) -> str:
     try:
         return attachment.data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -16,46 +16,46 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from regex import Pattern
 
-LARGEST = 100_000
+MAX_PATTERN_ITEMS = 100_000
 """Items of a pattern. The library writes repetitions out: ``((a{1000}){1000}){1000}`` takes gigabytes."""
-_SHOWN = 60
-_ITEM = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\{(\d+)[^}]*\}|.", re.DOTALL)
+_MAX_SHOWN_CHARS = 60
+_PATTERN_ITEM = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\{(\d+)[^}]*\}|.", re.DOTALL)
 
 
 class PatternTimeout(Exception):
     """A pattern ran out of its time, or out of memory. The text says which."""
 
 
-def search(pattern: str, text: str, limit: float) -> bool:
+def has_match(pattern: str, text: str, limit: float) -> bool:
     """Whether the pattern matches anywhere. Raises PatternTimeout, or ValueError for what is no pattern."""
-    compiled = _compiled(pattern)
-    with _ending(pattern, limit):
+    compiled = _compile_pattern(pattern)
+    with _limit_time(pattern, limit):
         return compiled.search(text, timeout=limit) is not None
 
 
-def find(pattern: str, text: str, limit: float) -> Iterator[tuple[int, int]]:
+def find_matches(pattern: str, text: str, limit: float) -> Iterator[tuple[int, int]]:
     """Where each match that is not empty begins and ends, in characters. Raises as ``search`` does."""
-    compiled = _compiled(pattern)
-    with _ending(pattern, limit):
+    compiled = _compile_pattern(pattern)
+    with _limit_time(pattern, limit):
         for match in compiled.finditer(text, timeout=limit):
             if match.end() > match.start():
                 yield match.span()
 
 
-def check(pattern: str) -> None:
+def check_pattern(pattern: str) -> None:
     """Raises ValueError, in one line, for what is no pattern."""
-    _compiled(pattern)
+    _compile_pattern(pattern)
 
 
-def shown(pattern: str) -> str:
+def quote_pattern(pattern: str) -> str:
     """A pattern as messages have it."""
-    return repr(pattern if len(pattern) <= _SHOWN else pattern[: _SHOWN - 1] + "…")
+    return repr(pattern if len(pattern) <= _MAX_SHOWN_CHARS else pattern[: _MAX_SHOWN_CHARS - 1] + "…")
 
 
 @contextmanager
-def _ending(pattern: str, limit: float) -> Iterator[None]:
+def _limit_time(pattern: str, limit: float) -> Iterator[None]:
     """To the library, a limit of 0 or less is none."""
-    over = f"the expression {shown(pattern)} takes longer than {limit:g} s on this text"
+    over = f"the expression {quote_pattern(pattern)} takes longer than {limit:g} s on this text"
     if limit <= 0:
         raise PatternTimeout(over)
     try:
@@ -63,15 +63,17 @@ def _ending(pattern: str, limit: float) -> Iterator[None]:
     except TimeoutError:
         raise PatternTimeout(over) from None
     except MemoryError:
-        raise PatternTimeout(f"the expression {shown(pattern)} takes too much memory on this text") from None
+        raise PatternTimeout(
+            f"the expression {quote_pattern(pattern)} takes too much memory on this text"
+        ) from None
 
 
 @lru_cache(maxsize=256)
-def _compiled(pattern: str) -> Pattern[str]:
+def _compile_pattern(pattern: str) -> Pattern[str]:
     import regex
 
-    if _size(pattern) > LARGEST:
-        reason = f"written out it has more than {LARGEST:,} items"
+    if _count_items(pattern) > MAX_PATTERN_ITEMS:
+        reason = f"written out it has more than {MAX_PATTERN_ITEMS:,} items"
     else:
         try:
             return regex.compile(pattern)
@@ -79,13 +81,13 @@ def _compiled(pattern: str) -> Pattern[str]:
             reason = "it is nested too deeply"
         except (regex.error, ValueError, OverflowError) as error:
             reason = str(error)
-    raise ValueError(f"{shown(pattern)} is not a regular expression: {reason}")
+    raise ValueError(f"{quote_pattern(pattern)} is not a regular expression: {reason}")
 
 
-def _size(pattern: str) -> int:
+def _count_items(pattern: str) -> int:
     """How many items a pattern has when its counted repetitions are written out; roughly."""
     groups, last = [0], 0
-    for found in _ITEM.finditer(pattern):
+    for found in _PATTERN_ITEM.finditer(pattern):
         item, times = found.group(), found[1]
         if item == "(":
             groups.append(0)

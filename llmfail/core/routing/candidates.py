@@ -7,16 +7,16 @@ from typing import Literal
 
 from msgspec import Struct, field
 
-from llmfail.core.admission.budget import Cover
+from llmfail.core.admission.budget import BudgetScope
 from llmfail.core.model import Request, Target, Usage
-from llmfail.core.pricing.price import Price, cost
-from llmfail.core.receipt import Skip
-from llmfail.core.tokens.token_bounds import least
+from llmfail.core.pricing.price import Price, compute_cost
+from llmfail.core.receipt import SkipReason
+from llmfail.core.tokens.token_bounds import lower_bound
 
 Order = Literal["listed", "cost", "quality", "latency", "round_robin", "weighted"]
 Priority = Literal["strategic", "template", "validation"]
 
-USUAL = Usage(2000, output_tokens=1000)
+REFERENCE_USAGE = Usage(2000, output_tokens=1000)
 """The request by which prices are compared."""
 
 
@@ -36,49 +36,51 @@ class Candidate(Struct, frozen=True):
     max_output: int | None = None
     latency_ms: float | None = None
     missing_key: str | None = None
-    covers: tuple[Cover, ...] = ()
+    budget_scopes: tuple[BudgetScope, ...] = ()
 
 
-class Chance(Struct, frozen=True):
+class OrderInputs(Struct, frozen=True):
     """What an order may depend on besides the candidates: the moment, at which prices differ, numbers in
     [0, 1), and the turn of a rotation.
     """
 
     at: float
-    draws: Sequence[float] = field(default_factory=tuple)
+    random_numbers: Sequence[float] = field(default_factory=tuple)
     turn: int = 0
 
 
-class Needs(Struct, frozen=True):
+class Requirements(Struct, frozen=True):
     """What a target must have room for, in tokens: an output, and a context of at least so many."""
 
     output: int
     context: int
 
 
-class Obstacle(Struct, frozen=True):
+class CandidateSkip(Struct, frozen=True):
     """Why a candidate is not asked."""
 
-    reason: Skip
+    reason: SkipReason
     note: str
 
 
-def arrange(candidates: Sequence[Candidate], order: Order, chance: Chance) -> tuple[Candidate, ...]:
+def order_candidates(
+    candidates: Sequence[Candidate], order: Order, inputs: OrderInputs
+) -> tuple[Candidate, ...]:
     """The candidates in the order in which they are tried. Every order is stable."""
     match order:
         case "listed":
             return tuple(candidates)
         case "cost":
-            return tuple(sorted(candidates, key=lambda one: _cheapness(one, chance.at)))
+            return tuple(sorted(candidates, key=lambda one: _estimate_reference_cost(one, inputs.at)))
         case "quality":
-            return tuple(sorted(candidates, key=lambda one: _quality(one, chance.at)))
+            return tuple(sorted(candidates, key=lambda one: _rank_by_quality(one, inputs.at)))
         case "latency":
             return tuple(sorted(candidates, key=lambda candidate: candidate.latency_ms or 0.0))
         case "round_robin":
-            first = chance.turn % len(candidates) if candidates else 0
+            first = inputs.turn % len(candidates) if candidates else 0
             return (*candidates[first:], *candidates[:first])
         case "weighted":
-            return _weighted(candidates, chance.draws)
+            return _order_by_weight(candidates, inputs.random_numbers)
 
 
 def order_of(priority: Priority) -> Order:
@@ -86,23 +88,23 @@ def order_of(priority: Priority) -> Order:
     return "quality" if priority == "strategic" else "cost"
 
 
-def needs_of(request: Request) -> Needs:
-    return Needs(request.max_tokens, least(request))
+def requirements_of(request: Request) -> Requirements:
+    return Requirements(request.max_tokens, lower_bound(request))
 
 
-def obstacle(candidate: Candidate, needs: Needs) -> Obstacle | None:
+def find_skip(candidate: Candidate, requirements: Requirements) -> CandidateSkip | None:
     """What stands in the way without asking anybody."""
     if candidate.missing_key is not None:
-        return Obstacle(Skip.NO_KEY, candidate.missing_key)
-    if candidate.max_output is not None and needs.output > candidate.max_output:
-        note = f"max_tokens {needs.output} is above its max_output {candidate.max_output}"
-        return Obstacle(Skip.TOO_SMALL, note)
-    if candidate.context is not None and needs.context > candidate.context:
-        return Obstacle(Skip.TOO_SMALL, f"its context of {candidate.context} tokens is too small")
+        return CandidateSkip(SkipReason.NO_KEY, candidate.missing_key)
+    if candidate.max_output is not None and requirements.output > candidate.max_output:
+        note = f"max_tokens {requirements.output} is above its max_output {candidate.max_output}"
+        return CandidateSkip(SkipReason.TOO_SMALL, note)
+    if candidate.context is not None and requirements.context > candidate.context:
+        return CandidateSkip(SkipReason.TOO_SMALL, f"its context of {candidate.context} tokens is too small")
     return None
 
 
-def share(left: float, timeouts: Sequence[float]) -> float:
+def compute_attempt_timeout(left: float, timeouts: Sequence[float]) -> float:
     """How long the first of these may take, so that each of the others keeps a fair share of what is left:
     all it wants when there is time for everybody, else at least an equal part.
     """
@@ -110,22 +112,24 @@ def share(left: float, timeouts: Sequence[float]) -> float:
     return min(first, max(left / len(timeouts), left - sum(rest)))
 
 
-def _cheapness(candidate: Candidate, at: float) -> float:
+def _estimate_reference_cost(candidate: Candidate, at: float) -> float:
     """What the usual request costs."""
-    return float("inf") if candidate.price is None else cost(USUAL, candidate.price.at(at))
+    return float("inf") if candidate.price is None else compute_cost(REFERENCE_USAGE, candidate.price.at(at))
 
 
-def _quality(candidate: Candidate, at: float) -> tuple[float, float]:
+def _rank_by_quality(candidate: Candidate, at: float) -> tuple[float, float]:
     """Best first; the unrated come after the rated, the dearer first."""
     rated = float("inf") if candidate.quality is None else -candidate.quality
-    dear = 0.0 if candidate.price is None else -_cheapness(candidate, at)
+    dear = 0.0 if candidate.price is None else -_estimate_reference_cost(candidate, at)
     return rated, dear
 
 
-def _weighted(candidates: Sequence[Candidate], draws: Sequence[float]) -> tuple[Candidate, ...]:
+def _order_by_weight(
+    candidates: Sequence[Candidate], random_numbers: Sequence[float]
+) -> tuple[Candidate, ...]:
     """A random order, each place won with a chance by weight (Efraimidis and Spirakis, 2006)."""
     keyed = [
         (draw ** (1 / candidate.weight) if candidate.weight > 0 else -1.0, -place, candidate)
-        for place, (candidate, draw) in enumerate(zip(candidates, draws, strict=True))
+        for place, (candidate, draw) in enumerate(zip(candidates, random_numbers, strict=True))
     ]
     return tuple(candidate for _, _, candidate in sorted(keyed, key=lambda key: key[:2], reverse=True))

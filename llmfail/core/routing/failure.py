@@ -8,24 +8,26 @@ from collections.abc import Set as AbstractSet
 from llmfail.core.classification.outcome import Kind, Outcome
 from llmfail.core.errors import ExitCode
 from llmfail.core.model import Target
-from llmfail.core.receipt import Entry, Failure, Skip, iso
+from llmfail.core.receipt import Failure, SkipReason, TrailEntry, format_time
 
-CREDENTIALS = frozenset({Skip.NO_KEY, Skip.DISABLED, Kind.AUTH, Kind.BILLING, Kind.PERMISSION})
-BUDGETS = frozenset({Skip.OVER_BUDGET, Skip.UNKNOWN_PRICE, Skip.TOO_EXPENSIVE})
-SIZES = frozenset({Skip.TOO_SMALL, Kind.CONTEXT_OVERFLOW})
-REQUESTS = frozenset({Kind.BAD_REQUEST, Kind.CONTENT_BLOCKED, Kind.REFUSAL})
+CREDENTIAL_REASONS = frozenset(
+    {SkipReason.NO_KEY, SkipReason.DISABLED, Kind.AUTH, Kind.BILLING, Kind.PERMISSION}
+)
+BUDGET_REASONS = frozenset({SkipReason.OVER_BUDGET, SkipReason.UNKNOWN_PRICE, SkipReason.TOO_EXPENSIVE})
+SIZE_REASONS = frozenset({SkipReason.TOO_SMALL, Kind.CONTEXT_OVERFLOW})
+REQUEST_REASONS = frozenset({Kind.BAD_REQUEST, Kind.CONTENT_BLOCKED, Kind.REFUSAL})
 
 
-def failure(
-    trail: Sequence[Entry], *, deadline_passed: bool, own_network: bool, retry_at: float | None
+def explain_failure(
+    trail: Sequence[TrailEntry], *, deadline_passed: bool, own_network: bool, retry_at: float | None
 ) -> Failure:
     """The most telling reason wins: the request, the deadline, our network; credentials when they are all
     there is; money as soon as it kept anybody from answering; size; else whatever it was.
     """
-    if trail and trail[-1].action == "called" and trail[-1].outcome in REQUESTS:
-        return _refused(trail[-1])
+    if trail and trail[-1].action == "called" and trail[-1].outcome in REQUEST_REASONS:
+        return _explain_refusal(trail[-1])
     last = tuple({entry.target: entry for entry in trail}.values())
-    story = "; ".join(map(_tell, last)) or "no target"
+    story = "; ".join(map(_describe_entry, last)) or "no target"
     if deadline_passed:
         return Failure(
             ExitCode.DEADLINE_PASSED, "deadline", f"the deadline passed before any target answered: {story}"
@@ -36,10 +38,10 @@ def failure(
             "network",
             f"no provider can be reached from here, check the network: {story}",
         )
-    return _common(last, story, retry_at)
+    return _explain_by_reasons(last, story, retry_at)
 
 
-def broken_off(target: Target, outcome: Outcome) -> Failure:
+def explain_broken_answer(target: Target, outcome: Outcome) -> Failure:
     """What was shown of an answer stays, and there is no more of it."""
     why = f": {outcome.note}" if outcome.note else f" ({outcome.kind})"
     return Failure(
@@ -49,45 +51,47 @@ def broken_off(target: Target, outcome: Outcome) -> Failure:
     )
 
 
-def _common(last: Sequence[Entry], story: str, retry_at: float | None) -> Failure:
+def _explain_by_reasons(last: Sequence[TrailEntry], story: str, retry_at: float | None) -> Failure:
     reasons = {entry.cause or entry.outcome for entry in last}
-    if reasons == {Skip.NO_KEY}:
+    if reasons == {SkipReason.NO_KEY}:
         return Failure(
-            ExitCode.CREDENTIALS_MISSING, "credentials", f"no target of this chain has a key: {_keys(last)}"
+            ExitCode.CREDENTIALS_MISSING,
+            "credentials",
+            f"no target of this chain has a key: {_list_missing_keys(last)}",
         )
-    if reasons <= CREDENTIALS:
+    if reasons <= CREDENTIAL_REASONS:
         return Failure(ExitCode.CREDENTIALS_MISSING, "credentials", f"no usable credential: {story}")
-    if reasons & BUDGETS:
-        return _too_dear(reasons & BUDGETS, story)
-    if reasons <= CREDENTIALS | REQUESTS:
-        return _refused([entry for entry in last if entry.outcome in REQUESTS][-1])
-    if reasons <= CREDENTIALS | SIZES:
+    if reasons & BUDGET_REASONS:
+        return _explain_over_budget(reasons & BUDGET_REASONS, story)
+    if reasons <= CREDENTIAL_REASONS | REQUEST_REASONS:
+        return _explain_refusal([entry for entry in last if entry.outcome in REQUEST_REASONS][-1])
+    if reasons <= CREDENTIAL_REASONS | SIZE_REASONS:
         return Failure(ExitCode.REQUEST_REFUSED, "too_large", f"too large for every target: {story}")
-    when = f"; try again at {iso(retry_at)}" if retry_at is not None else ""
+    when = f"; try again at {format_time(retry_at)}" if retry_at is not None else ""
     return Failure(ExitCode.UNAVAILABLE, "unavailable", f"no target could answer: {story}{when}")
 
 
-def _too_dear(reasons: AbstractSet[str], story: str) -> Failure:
-    if reasons == {Skip.TOO_EXPENSIVE}:
+def _explain_over_budget(reasons: AbstractSet[str], story: str) -> Failure:
+    if reasons == {SkipReason.TOO_EXPENSIVE}:
         return Failure(ExitCode.OVER_BUDGET, "too_expensive", f"--max-cost does not allow this call: {story}")
-    if reasons == {Skip.UNKNOWN_PRICE}:
+    if reasons == {SkipReason.UNKNOWN_PRICE}:
         return Failure(
             ExitCode.OVER_BUDGET, "unknown_price", f"no limit on costs holds without a price: {story}"
         )
     return Failure(ExitCode.OVER_BUDGET, "over_budget", f"the budget does not allow this call: {story}")
 
 
-def _keys(last: Sequence[Entry]) -> str:
+def _list_missing_keys(last: Sequence[TrailEntry]) -> str:
     return ", or ".join(dict.fromkeys(entry.note for entry in last))
 
 
-def _refused(entry: Entry) -> Failure:
+def _explain_refusal(entry: TrailEntry) -> Failure:
     note = f": {entry.note}" if entry.note else ""
     return Failure(
         ExitCode.REQUEST_REFUSED, entry.outcome, f"{entry.target} refused the request ({entry.outcome}){note}"
     )
 
 
-def _tell(entry: Entry) -> str:
+def _describe_entry(entry: TrailEntry) -> str:
     note = f" ({entry.note})" if entry.note else ""
     return f"{entry.target} {entry.outcome}{note}"

@@ -6,80 +6,90 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from llmfail.core.admission.breaker import believed
-from llmfail.core.classification.outcome import Kind, Move, Outcome
+from llmfail.core.admission.breaker import clamp_retry_after
+from llmfail.core.classification.outcome import Kind, Outcome, RoutingEffect
 from llmfail.core.model import Request
 
-BACKOFF_BASE = 0.5
-BACKOFF_CAP = 8.0
+BACKOFF_BASE_SECONDS = 0.5
+BACKOFF_CAP_SECONDS = 8.0
 """Seconds: full jitter over base x 2^n, as the providers' own libraries wait."""
 
 
-class Again(Struct, frozen=True):
-    """The same target once more, after ``wait`` seconds, without ``quirk``."""
+class RetrySameTarget(Struct, frozen=True):
+    """The same target once more, after ``wait`` seconds, without ``dropped_parameter``."""
 
     wait: float
-    quirk: str | None = None
+    dropped_parameter: str | None = None
 
 
-class Next(Struct, frozen=True):
+class NextTarget(Struct, frozen=True):
     """On to the next target."""
 
 
-class Stop(Struct, frozen=True):
+class StopChain(Struct, frozen=True):
     """No other target can help."""
 
 
-Step = Again | Next | Stop
+NextStep = RetrySameTarget | NextTarget | StopChain
 
 
-class Tries(Struct, frozen=True):
+class AttemptsMade(Struct, frozen=True):
     """What has been tried on this target in this ask, and what its feature allows."""
 
     made: int
     allowed: int
-    dropped: frozenset[str]
+    dropped_parameters: frozenset[str]
     stop_on_refusal: bool
-    streamed: bool = False
+    is_streamed: bool = False
 
 
-def after(outcome: Outcome, request: Request, tries: Tries, draw: float) -> Step:
+def decide_next_step(
+    outcome: Outcome, request: Request, attempts: AttemptsMade, random_number: float
+) -> NextStep:
     """Where to go after an outcome that is not an answer. ``draw`` is a number in [0, 1)."""
     consequence = outcome.consequence
     if outcome.kind is Kind.BAD_REQUEST:
         quirk = outcome.parameter
-        known = quirk not in tries.dropped and quirk in sent(request, streamed=tries.streamed)
-        return Again(0.0, quirk) if known else Stop()
-    if consequence.again and tries.made <= tries.allowed:
-        return Again(backoff(tries.made - 1, draw))
-    if consequence.move is Move.STOP or (consequence.move is Move.CHOICE and tries.stop_on_refusal):
-        return Stop()
-    return Next()
+        known = quirk not in attempts.dropped_parameters and quirk in find_droppable_parameters(
+            request, is_streamed=attempts.is_streamed
+        )
+        return RetrySameTarget(0.0, quirk) if known else StopChain()
+    if consequence.may_retry_target and attempts.made <= attempts.allowed:
+        return RetrySameTarget(compute_backoff(attempts.made - 1, random_number))
+    if consequence.routing_effect is RoutingEffect.STOP or (
+        consequence.routing_effect is RoutingEffect.FEATURE_DECIDES and attempts.stop_on_refusal
+    ):
+        return StopChain()
+    return NextTarget()
 
 
-def sent(request: Request, *, streamed: bool) -> frozenset[str]:
+def find_droppable_parameters(request: Request, *, is_streamed: bool) -> frozenset[str]:
     """The parameters of this request that a provider may refuse by name, and that can be left out."""
     present = {
         "max_tokens": True,
         "temperature": request.temperature is not None,
         "stop": bool(request.stop),
         "schema": request.schema is not None,
-        "stream_options": streamed,
+        "stream_options": is_streamed,
     }
     return frozenset(name for name, there in present.items() if there)
 
 
-def backoff(attempt: int, draw: float) -> float:
+def compute_backoff(attempt: int, random_number: float) -> float:
     """Seconds before attempt ``attempt`` + 2, counted from 0."""
-    return draw * min(BACKOFF_CAP, BACKOFF_BASE * 2.0 ** min(attempt, 16))
+    return random_number * min(BACKOFF_CAP_SECONDS, BACKOFF_BASE_SECONDS * 2.0 ** min(attempt, 16))
 
 
-def next_round(outcomes: Sequence[Outcome], made: int, allowed: int, draw: float) -> float | None:
+def decide_round_wait(
+    outcomes: Sequence[Outcome], made: int, allowed: int, random_number: float
+) -> float | None:
     """Seconds until the chain is walked again, or None. ``outcomes`` are those of the calls of this round,
     ``made`` counts the rounds so far. The soonest target decides.
     """
-    passing = [outcome for outcome in outcomes if outcome.consequence.passing]
+    passing = [outcome for outcome in outcomes if outcome.consequence.is_transient]
     if made > allowed or not passing:
         return None
-    own = backoff(made - 1, draw)
-    return min(own if one.retry_after is None else max(believed(one.retry_after), own) for one in passing)
+    own = compute_backoff(made - 1, random_number)
+    return min(
+        own if one.retry_after is None else max(clamp_retry_after(one.retry_after), own) for one in passing
+    )

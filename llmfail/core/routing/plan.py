@@ -6,21 +6,21 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from llmfail.core.admission.reservation import Claim
+from llmfail.core.admission.reservation import ReservationRequest
 from llmfail.core.model import Target, Usage
-from llmfail.core.pricing.price import cost, most
-from llmfail.core.receipt import usd
+from llmfail.core.pricing.price import compute_cost, worst_case
+from llmfail.core.receipt import format_usd
 from llmfail.core.routing.candidates import Candidate
 from llmfail.core.tokens import token_bounds
 from llmfail.core.tokens.token_bounds import Calibration
 
-Stored = Literal["hit", "stale", "miss", "off"]
+CacheState = Literal["hit", "stale", "miss", "off"]
 """What a stored answer would do: serve, serve when no model does, nothing; ``off``: none are stored."""
-USUAL_OUTPUT = 500
+USUAL_OUTPUT_TOKENS = 500
 """Output tokens of a usual answer, for an estimate without history."""
 
 
-class Step(Struct, frozen=True):
+class PlanStep(Struct, frozen=True):
     """One candidate. Costs in pico-dollars, None when the price is unknown."""
 
     target: Target
@@ -35,17 +35,17 @@ class Step(Struct, frozen=True):
             "target": str(self.target),
             "decision": self.decision,
             "reason": self.reason,
-            "estimated_cost_usd": usd(self.estimated_cost),
-            "max_cost_usd": usd(self.max_cost),
+            "estimated_cost_usd": format_usd(self.estimated_cost),
+            "max_cost_usd": format_usd(self.max_cost),
             "note": self.note,
         }
 
 
-class Preview(Struct, frozen=True):
+class Plan(Struct, frozen=True):
     feature: str
-    steps: tuple[Step, ...]
+    steps: tuple[PlanStep, ...]
     degrade: tuple[str, ...]
-    cache: Stored
+    cache: CacheState
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -56,26 +56,30 @@ class Preview(Struct, frozen=True):
         }
 
 
-def step_of(candidate: Candidate, claim: Claim, known: Calibration, reason: str | None, note: str) -> Step:
+def build_step(
+    candidate: Candidate, claim: ReservationRequest, calibration: Calibration, reason: str | None, note: str
+) -> PlanStep:
     """``claim`` is what the call would ask for, ``known`` how the target counts tokens."""
-    return Step(
+    return PlanStep(
         target=candidate.target,
         decision="call" if reason is None else "skip",
         reason=reason,
-        estimated_cost=_estimated(claim, known),
-        max_cost=_most(claim, known),
+        estimated_cost=_estimate_cost(claim, calibration),
+        max_cost=_compute_max_cost(claim, calibration),
         note=note or candidate.note,
     )
 
 
-def _estimated(claim: Claim, known: Calibration) -> int | None:
+def _estimate_cost(claim: ReservationRequest, calibration: Calibration) -> int | None:
     if claim.rates is None:
         return None
-    output = min(claim.output, USUAL_OUTPUT)
-    return cost(Usage(token_bounds.expected(claim.size, known), output_tokens=output), claim.rates)
+    output = min(claim.output_tokens, USUAL_OUTPUT_TOKENS)
+    return compute_cost(
+        Usage(token_bounds.estimate_input(claim.size, calibration), output_tokens=output), claim.rates
+    )
 
 
-def _most(claim: Claim, known: Calibration) -> int | None:
+def _compute_max_cost(claim: ReservationRequest, calibration: Calibration) -> int | None:
     if claim.rates is None:
         return None
-    return most(claim.rates, token_bounds.most(claim.size, known), claim.output)
+    return worst_case(claim.rates, token_bounds.upper_bound(claim.size, calibration), claim.output_tokens)

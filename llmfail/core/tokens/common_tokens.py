@@ -6,7 +6,7 @@ cl100k, Claude 2 and DeepSeek alike; the tests hold them against the first two, 
 
 from __future__ import annotations
 
-_WORDS = """
+_COMMON_TOKENS_TEXT = """
 ab ability able about above abs ac acc accept access according account accur across act action actions activ
 active activities activity actual actually ad add added addition additional address adjust admin adv aff
 affect after ag again against age ago agree air al align all alle allow allowed allows almost alone along
@@ -119,4 +119,4 @@ which while white who whole whose why wide width wife will win wind window wish 
 women won wonder wood wor word words work worked working works world worth would writ write writing written
 wrong wrote year years yet yield you young your yourself zero zu
 """
-WORDS = frozenset(_WORDS.split())
+COMMON_TOKENS = frozenset(_COMMON_TOKENS_TEXT.split())

@@ -12,152 +12,162 @@ from msgspec import Struct
 
 from llmfail.core.cache import single_flight as rules
 from llmfail.core.cache.single_flight import (
-    Alone,
-    Flight,
-    Kept,
-    Lead,
-    Terms,
+    CachePolicy,
+    FlightLease,
+    GoAlone,
+    IsLeader,
+    StoredAnswer,
     answer_key,
     flight_key,
-    young,
+    load_if_fresh,
 )
 from llmfail.core.model import Completion, Target
 from llmfail.core.records.record import Values, Writes, load
-from llmfail.core.request.expectation import Expectation, objection
-from llmfail.engine.ports.ports import Keeper, Ports
+from llmfail.core.request.expectation import Expectation, find_violation
+from llmfail.engine.ports.ports import AsyncStore, Ports
 
 FIRST_PAUSE = 0.02
 LONGEST_PAUSE = 0.25
 """Seconds between two looks for somebody else's answer."""
-MARGIN = 30.0
+FLIGHT_MARGIN = 30.0
 """Seconds that a flight outlives the time its leader has."""
 
 
 Pause = Callable[[float], Awaitable[None]]
 
 
-class Reader(Struct, frozen=True):
+class CacheReader(Struct, frozen=True):
     """Which stored answers will do: how old they may be, and what they must be."""
 
-    keeper: Keeper
-    terms: Terms
+    store: AsyncStore
+    policy: CachePolicy
     expected: Expectation
 
-    async def fresh(self, fingerprints: Sequence[str]) -> Kept | None:
+    async def find_fresh(self, fingerprints: Sequence[str]) -> StoredAnswer | None:
         """The first of these that will do while models could answer."""
-        return await self._first(fingerprints, self.terms.ttl) if self.terms.reads else None
+        return await self._find_first(fingerprints, self.policy.ttl) if self.policy.can_read else None
 
-    async def stale(self, fingerprints: Sequence[str]) -> Kept | None:
+    async def find_stale(self, fingerprints: Sequence[str]) -> StoredAnswer | None:
         """The same for when no model answers."""
-        return await self._first(fingerprints, self.terms.stale)
+        return await self._find_first(fingerprints, self.policy.stale)
 
-    def serves(self, text: str | None, most: float, now: float) -> Kept | None:
-        found = young(text, most, now)
-        if found is None or objection(self.expected, found.text, found.finish_reason) is not None:
+    def load_if_usable(self, text: str | None, max_age: float, now: float) -> StoredAnswer | None:
+        found = load_if_fresh(text, max_age, now)
+        if found is None or find_violation(self.expected, found.text, found.finish_reason) is not None:
             return None
         return found
 
-    async def _first(self, fingerprints: Sequence[str], most: float) -> Kept | None:
-        values, now = await self.keeper.read([answer_key(one) for one in fingerprints])
-        found = (self.serves(values[answer_key(one)], most, now) for one in fingerprints)
+    async def _find_first(self, fingerprints: Sequence[str], max_age: float) -> StoredAnswer | None:
+        values, now = await self.store.read([answer_key(one) for one in fingerprints])
+        found = (self.load_if_usable(values[answer_key(one)], max_age, now) for one in fingerprints)
         return next((one for one in found if one is not None), None)
 
 
-class Shelf:
+class SingleFlightCache:
     """The shelf for the ask of this name."""
 
-    def __init__(self, ports: Ports, reader: Reader, name: str) -> None:
+    def __init__(self, ports: Ports, reader: CacheReader, name: str) -> None:
         self.reader = reader
         self._ports = ports
         self._name = name
-        self._leads: str | None = None
+        self._led_fingerprint: str | None = None
 
-    async def fetch(self, fingerprint: str, patience: float, pause: Pause) -> Kept | None:
+    async def fetch(self, fingerprint: str, max_wait: float, pause: Pause) -> StoredAnswer | None:
         """A fresh answer, also one that somebody else is out for if it comes within so many seconds; None
         when it is our turn to ask.
         """
-        if not self.reader.terms.reads:
+        if not self.reader.policy.can_read:
             return None
-        ends_at = self._ports.monotonic() + patience
-        mine = Flight(self._name, self._ports.presence.holder, self._ports.wall() + patience + MARGIN)
-        found = await self._take(fingerprint, mine, None)
+        ends_at = self._ports.monotonic() + max_wait
+        mine = FlightLease(
+            self._name, self._ports.process.token, self._ports.wall() + max_wait + FLIGHT_MARGIN
+        )
+        found = await self._acquire(fingerprint, mine, None)
         for tries in count():
-            if not isinstance(found, Flight):
+            if not isinstance(found, FlightLease):
                 return found
             if self._ports.monotonic() >= ends_at:
                 return None
             await pause(min(FIRST_PAUSE * 2 ** min(tries, 10), LONGEST_PAUSE))
-            if await self._is_out(fingerprint, found):
+            if await self._is_still_led(fingerprint, found):
                 continue
-            found = await self._take(fingerprint, mine, found)
+            found = await self._acquire(fingerprint, mine, found)
         return None
 
-    async def keep(self, fingerprint: str, target: Target, answer: Completion) -> None:
+    async def store_answer(self, fingerprint: str, target: Target, answer: Completion) -> None:
         """Store an answer if it is whole, and let those who wait have it."""
         if answer.finish_reason != "stop":
             await self.give_up()
             return
 
         def change(values: Values, now: float) -> Writes:
-            found = Kept(answer.text, str(target), now, answer.finish_reason, answer.model)
-            stored = rules.keep(fingerprint, found, self.reader.terms.lasts, values)
+            found = StoredAnswer(answer.text, str(target), now, answer.finish_reason, answer.model)
+            stored = rules.store_answer(fingerprint, found, self.reader.policy.lifetime, values)
             return {**stored, **rules.end(fingerprint, self._name, values)}
 
         await self._write(fingerprint, change)
 
     async def give_up(self) -> None:
         """Whoever waits for us waits no longer."""
-        await self._end(rules.end)
+        await self._end_flight(rules.end)
 
-    async def leave(self) -> None:
+    async def hand_over(self) -> None:
         """We are stopped: the first of those who wait for us leads, and the others wait for that one."""
-        await self._end(rules.leave)
+        await self._end_flight(rules.hand_over)
 
-    async def _end(self, rule: Callable[[str, str, Values], Writes]) -> None:
-        led = self._leads
+    async def _end_flight(self, rule: Callable[[str, str, Values], Writes]) -> None:
+        led = self._led_fingerprint
         if led is not None:
             await self._write(led, lambda values, _now: rule(led, self._name, values))
 
     async def _write(self, fingerprint: str, change: Callable[[Values, float], Writes]) -> None:
-        await self.reader.keeper.update(_keys(fingerprint), lambda values, now: (change(values, now), None))
-        self._leads = None
+        await self.reader.store.update(
+            _record_keys(fingerprint), lambda values, now: (change(values, now), None)
+        )
+        self._led_fingerprint = None
 
-    async def _is_out(self, fingerprint: str, followed: Flight) -> bool:
+    async def _is_still_led(self, fingerprint: str, followed: FlightLease) -> bool:
         """Whether there is nothing to do but wait on: a look, which holds up nobody who writes."""
-        values, now = await self.reader.keeper.read(_keys(fingerprint))
-        there = load(values[flight_key(fingerprint)], Flight)
+        values, now = await self.reader.store.read(_record_keys(fingerprint))
+        there = load(values[flight_key(fingerprint)], FlightLease)
         return there == followed and there.ends_at > now and not self._is_dead(followed)
 
-    def _is_dead(self, followed: Flight) -> bool:
-        return self._ports.presence.is_gone(followed.holder)
+    def _is_dead(self, followed: FlightLease) -> bool:
+        return self._ports.process.is_gone(followed.holder)
 
-    async def _take(self, fingerprint: str, mine: Flight, followed: Flight | None) -> Kept | Flight | None:
+    async def _acquire(
+        self, fingerprint: str, mine: FlightLease, followed: FlightLease | None
+    ) -> StoredAnswer | FlightLease | None:
         """Whoever is stopped in the middle of it gives up a flight that may have begun."""
         dead = followed is not None and self._is_dead(followed)
 
-        def change(values: Values, now: float) -> tuple[Writes, Kept | Lead | Alone | Flight]:
-            found = self.reader.serves(values[answer_key(fingerprint)], self.reader.terms.ttl, now)
+        def change(
+            values: Values, now: float
+        ) -> tuple[Writes, StoredAnswer | IsLeader | GoAlone | FlightLease]:
+            found = self.reader.load_if_usable(values[answer_key(fingerprint)], self.reader.policy.ttl, now)
             if found is not None:
                 return {}, found
-            return rules.take(fingerprint, mine, followed, dead=dead, values=values, now=now)
+            return rules.acquire(fingerprint, mine, followed, leader_is_dead=dead, values=values, now=now)
 
-        self._leads = fingerprint
-        taken = await self.reader.keeper.update(_keys(fingerprint), change)
-        if not isinstance(taken, Lead):
-            self._leads = None
-        return taken if isinstance(taken, Kept | Flight) else None
+        self._led_fingerprint = fingerprint
+        taken = await self.reader.store.update(_record_keys(fingerprint), change)
+        if not isinstance(taken, IsLeader):
+            self._led_fingerprint = None
+        return taken if isinstance(taken, StoredAnswer | FlightLease) else None
 
 
-def reader_of(ports: Ports, terms: Terms | None, expected: Expectation) -> Reader | None:
+def reader_of(ports: Ports, policy: CachePolicy | None, expected: Expectation) -> CacheReader | None:
     """None where no answers are stored."""
-    return None if ports.answers is None or terms is None else Reader(ports.answers, terms, expected)
+    return None if ports.answers is None or policy is None else CacheReader(ports.answers, policy, expected)
 
 
-def shelf_of(ports: Ports, terms: Terms | None, expected: Expectation, name: str) -> Shelf | None:
+def single_flight_cache_of(
+    ports: Ports, policy: CachePolicy | None, expected: Expectation, name: str
+) -> SingleFlightCache | None:
     """The same for who may also store one."""
-    reader = reader_of(ports, terms, expected)
-    return None if reader is None else Shelf(ports, reader, name)
+    reader = reader_of(ports, policy, expected)
+    return None if reader is None else SingleFlightCache(ports, reader, name)
 
 
-def _keys(fingerprint: str) -> tuple[str, str]:
+def _record_keys(fingerprint: str) -> tuple[str, str]:
     return answer_key(fingerprint), flight_key(fingerprint)

@@ -12,38 +12,38 @@ from typing import assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
-from llmfail.core.cache.single_flight import Kept
+from llmfail.core.cache.single_flight import StoredAnswer
 from llmfail.core.degrade import regex_rules
-from llmfail.core.degrade.shorten import simplified
-from llmfail.core.degrade.template import Missing, fill
+from llmfail.core.degrade.shorten import shorten_request
+from llmfail.core.degrade.template import MissingParameter, fill
 from llmfail.core.errors import CommandFailed, ExitCode, StoreError
 from llmfail.core.model import Request, Target
-from llmfail.core.receipt import DEGRADED, Failure, Receipt, Source, most_paid, total
-from llmfail.core.redaction import hides_in_answers, masked
+from llmfail.core.receipt import DEGRADED_TIER, AnswerSource, Failure, Receipt, sum_cost, sum_worst_case_cost
+from llmfail.core.redaction import is_masked_in_answers, mask_key
 from llmfail.core.request.ask import Ask
-from llmfail.core.request.expectation import objection
+from llmfail.core.request.expectation import find_violation
 from llmfail.core.request.regex_limit import PatternTimeout
 from llmfail.core.tokens.token_bounds import size_of
-from llmfail.engine.answers.answer_cache import Reader
+from llmfail.engine.answers.answer_cache import CacheReader
 from llmfail.engine.planning.job import Job
 from llmfail.engine.planning.request_builder import directory_of
 from llmfail.engine.ports.ports import Ports
 from llmfail.settings.schema.settings import Settings
 from llmfail.settings.schema.types import (
     Cached,
-    Command,
-    Fixed,
+    CommandStep,
+    DegradeStep,
     Queue,
-    Rules,
-    Simplified,
-    Simplify,
-    Step,
-    Template,
+    RulesStep,
+    ShortenOptions,
+    ShortenStep,
+    TemplateStep,
+    TextStep,
 )
 
-RULES_LIMIT = 1.0
+RULES_TIMEOUT = 1.0
 """Seconds that all the expressions of one set may take together."""
-HELPED = frozenset(
+DEGRADABLE_EXIT_CODES = frozenset(
     {
         ExitCode.UNAVAILABLE,
         ExitCode.OVER_BUDGET,
@@ -57,7 +57,7 @@ hide behind it.
 TOO_LARGE = "too_large"
 
 
-class Case(Struct, frozen=True):
+class FailedAsk(Struct, frozen=True):
     """What was asked in vain; ``fingerprints`` are those of the request on each target of the chain."""
 
     job: Job
@@ -65,161 +65,176 @@ class Case(Struct, frozen=True):
     fingerprints: tuple[str, ...]
 
 
-class Served(Struct, frozen=True):
+class DegradedAnswer(Struct, frozen=True):
     """What a step answers; ``stored`` is where it comes from."""
 
     text: str
-    source: Source
-    stored: Kept | None = None
+    source: AnswerSource
+    stored: StoredAnswer | None = None
 
 
-class Unserved(Exception):
+class StepFailed(Exception):
     """A step has no answer; the text says why."""
 
 
-Again = Callable[[Job], Awaitable[Receipt]]
+RunJob = Callable[[Job], Awaitable[Receipt]]
 """Walk the chain of a job, settle it, and tell."""
 
 
-def steps_of(settings: Settings, ask: Ask) -> tuple[Step, ...]:
+def steps_of(settings: Settings, ask: Ask) -> tuple[DegradeStep, ...]:
     """The steps that an ask may come to. ``strict`` leaves only the queue, which pretends nothing."""
-    own = settings.feature(ask.feature).degrade
+    own = settings.find_feature(ask.feature).degrade
     allowed = tuple(step for step in own if isinstance(step, Queue) or not ask.strict)
     asked_for = ask.queue and not any(isinstance(step, Queue) for step in own)
     return (*allowed, Queue()) if asked_for else allowed
 
 
 def may_help(failure: Failure | None) -> bool:
-    return failure is not None and (failure.code in HELPED or failure.kind == TOO_LARGE)
+    return failure is not None and (failure.code in DEGRADABLE_EXIT_CODES or failure.kind == TOO_LARGE)
 
 
-class Ladder:
+class DegradeSteps:
     """The steps below the chain of one ask, for which it ``failed``. ``again`` walks a chain once more;
     ``ends_at`` is the deadline on the monotonic clock.
     """
 
     def __init__(
-        self, settings: Settings, ports: Ports, reader: Reader | None, again: Again, ends_at: float
+        self, settings: Settings, ports: Ports, reader: CacheReader | None, run_job: RunJob, ends_at: float
     ) -> None:
         self._settings = settings
         self._ports = ports
         self._reader = reader
-        self._again = again
+        self._run_job = run_job
         self._ends_at = ends_at
 
-    async def descend(self, steps: Sequence[Step], failed: Receipt, case: Case) -> Receipt:
+    async def run(self, steps: Sequence[DegradeStep], failed: Receipt, failed_ask: FailedAsk) -> Receipt:
         """The receipt of the first step that answers, else the one that failed, with what each step said."""
         receipt = failed
         for step in steps:
-            receipt, reason = await self._step(step, receipt, case)
+            receipt, reason = await self._run_step(step, receipt, failed_ask)
             if reason is None:
                 return receipt
             receipt = replace(receipt, warnings=(*receipt.warnings, f"{step_name(step)}: {reason}"))
         return receipt
 
-    async def _step(self, step: Step, receipt: Receipt, case: Case) -> tuple[Receipt, str | None]:
+    async def _run_step(
+        self, step: DegradeStep, receipt: Receipt, failed_ask: FailedAsk
+    ) -> tuple[Receipt, str | None]:
         """The receipt after a step, and why it has no answer."""
         match step:
-            case Simplify():
-                return await self._simplify(step.simplify, receipt, case)
+            case ShortenStep():
+                return await self._ask_shortened(step.simplify, receipt, failed_ask)
             case Queue():
-                return await self._queue(receipt, case)
+                return await self._enqueue(receipt, failed_ask)
             case _:
                 try:
-                    served = await self._served(step, case)
-                except Unserved as reason:
+                    served = await self._answer_step(step, failed_ask)
+                except StepFailed as reason:
                     return receipt, str(reason)
-        unfit = objection(case.job.expected, served.text, None)
-        return (receipt, unfit) if unfit else (_answered(receipt, served), None)
+        unfit = find_violation(failed_ask.job.expected, served.text, None)
+        return (receipt, unfit) if unfit else (_degraded_receipt(receipt, served), None)
 
-    async def _served(self, step: Cached | Template | Rules | Command | Fixed, case: Case) -> Served:
+    async def _answer_step(
+        self, step: Cached | TemplateStep | RulesStep | CommandStep | TextStep, failed_ask: FailedAsk
+    ) -> DegradedAnswer:
         """Raises Unserved."""
         match step:
             case Cached():
-                return await self._cached(case)
-            case Template():
-                return Served(self._filled(step.template, case), "template")
-            case Rules():
-                return Served(await self._ports.aside(lambda: self._found(step, case.job.request)), "rules")
-            case Command():
-                return Served(await self._said(step, case.job.request), "command")
-            case Fixed():
-                return Served(step.text, "text")
+                return await self._find_stale_answer(failed_ask)
+            case TemplateStep():
+                return DegradedAnswer(self._fill_template(step.template, failed_ask), "template")
+            case RulesStep():
+                return DegradedAnswer(
+                    await self._ports.run_blocking(lambda: self._match_rules(step, failed_ask.job.request)),
+                    "rules",
+                )
+            case CommandStep():
+                return DegradedAnswer(await self._run_command(step, failed_ask.job.request), "command")
+            case TextStep():
+                return DegradedAnswer(step.text, "text")
             case _:
                 assert_never(step)
 
-    async def _cached(self, case: Case) -> Served:
+    async def _find_stale_answer(self, failed_ask: FailedAsk) -> DegradedAnswer:
         if self._reader is None:
-            raise Unserved("no answers are stored here")
-        found = await self._reader.stale(case.fingerprints)
+            raise StepFailed("no answers are stored here")
+        found = await self._reader.find_stale(failed_ask.fingerprints)
         if found is None:
-            raise Unserved("no stored answer to this request is young enough")
-        return Served(found.text, "stale_cache", found)
+            raise StepFailed("no stored answer to this request is young enough")
+        return DegradedAnswer(found.text, "stale_cache", found)
 
-    def _filled(self, name: str, case: Case) -> str:
-        known = {**case.ask.parameters, "prompt": case.ask.prompt, "feature": case.job.feature}
+    def _fill_template(self, name: str, failed_ask: FailedAsk) -> str:
+        known = {
+            **failed_ask.ask.parameters,
+            "prompt": failed_ask.ask.prompt,
+            "feature": failed_ask.job.feature,
+        }
         try:
             return fill(self._settings.templates[name], known)
-        except Missing as missing:
-            raise Unserved(f"template {name} is {missing}") from None
+        except MissingParameter as missing:
+            raise StepFailed(f"template {name} is {missing}") from None
 
-    def _found(self, step: Rules, request: Request) -> str:
+    def _match_rules(self, step: RulesStep, request: Request) -> str:
         try:
-            found = regex_rules.matches(self._settings.rules[step.rules], texts_of(request), RULES_LIMIT)
+            found = regex_rules.apply_rules(
+                self._settings.rules[step.rules], texts_of(request), RULES_TIMEOUT
+            )
         except (PatternTimeout, ValueError) as error:
-            raise Unserved(f"{step.rules}: {error}") from None
-        return regex_rules.answer(step, found)
+            raise StepFailed(f"{step.rules}: {error}") from None
+        return regex_rules.render_answer(step, found)
 
-    async def _said(self, step: Command, request: Request) -> str:
-        limit = min(step.timeout, self._left())
+    async def _run_command(self, step: CommandStep, request: Request) -> str:
+        limit = min(step.timeout, self._seconds_left())
         if limit <= 0:
-            raise Unserved("no time was left")
+            raise StepFailed("no time was left")
         prompt = "\n\n".join(message.text for message in request.messages if message.role == "user")
         argv, place = step.command, directory_of(self._settings)
         try:
-            said = await self._ports.aside(lambda: self._ports.command(argv, prompt, limit, place))
+            said = await self._ports.run_blocking(lambda: self._ports.run_command(argv, prompt, limit, place))
         except CommandFailed as error:
-            raise Unserved(self._without_keys(str(error))) from None
-        return self._without_keys(said)
+            raise StepFailed(self._mask_keys(str(error))) from None
+        return self._mask_keys(said)
 
-    def _without_keys(self, text: str) -> str:
+    def _mask_keys(self, text: str) -> str:
         """A program has our environment, and may print it."""
         for provider in self._settings.providers.values():
             for key in (provider.api_key, provider.token):
-                if hides_in_answers(key):
-                    text = masked(text, key)
+                if is_masked_in_answers(key):
+                    text = mask_key(text, key)
         return text
 
-    async def _simplify(self, step: Simplified, receipt: Receipt, case: Case) -> tuple[Receipt, str | None]:
-        if self._left() <= 0:
+    async def _ask_shortened(
+        self, step: ShortenOptions, receipt: Receipt, failed_ask: FailedAsk
+    ) -> tuple[Receipt, str | None]:
+        if self._seconds_left() <= 0:
             return receipt, "no time was left"
-        request, limit = simplified(case.job.request, step), case.job.max_cost
+        request, limit = shorten_request(failed_ask.job.request, step), failed_ask.job.max_cost
         job = replace(
-            case.job,
+            failed_ask.job,
             id=self._ports.new_id(),
             request=request,
             output=request.max_tokens,
             size=size_of(request),
             rounds=0,
-            deadline=self._left(),
-            max_cost=None if limit is None else max(limit - most_paid(receipt.trail), 0),
+            deadline=self._seconds_left(),
+            max_cost=None if limit is None else max(limit - sum_worst_case_cost(receipt.trail), 0),
             wait=0.0,
         )
-        second = await self._again(job)
+        second = await self._run_job(job)
         trail = (*receipt.trail, *second.trail)
         warnings = (*receipt.warnings, *second.warnings)
         if second.error is not None:
             reason = f"nobody answered the smaller prompt either ({second.error.kind})"
-            return replace(receipt, trail=trail, cost=total(trail), warnings=warnings), reason
-        answered = replace(second, id=receipt.id, tier=DEGRADED, trail=trail, cost=total(trail))
+            return replace(receipt, trail=trail, cost=sum_cost(trail), warnings=warnings), reason
+        answered = replace(second, id=receipt.id, tier=DEGRADED_TIER, trail=trail, cost=sum_cost(trail))
         return replace(answered, warnings=warnings, looked=receipt.looked), None
 
-    async def _queue(self, receipt: Receipt, case: Case) -> tuple[Receipt, str | None]:
+    async def _enqueue(self, receipt: Receipt, failed_ask: FailedAsk) -> tuple[Receipt, str | None]:
         enqueue = self._ports.enqueue
         if enqueue is None:
             return receipt, "there is no queue here (store: memory, or a drill)"
         try:
-            number = await self._ports.aside(lambda: enqueue(case.ask, receipt.retry_at))
+            number = await self._ports.run_blocking(lambda: enqueue(failed_ask.ask, receipt.retry_at))
         except StoreError as full:
             return receipt, str(full)
         story = receipt.error.message if receipt.error else ""
@@ -228,13 +243,13 @@ class Ladder:
         )
         return replace(receipt, queued=number, error=error), None
 
-    def _left(self) -> float:
+    def _seconds_left(self) -> float:
         return self._ends_at - self._ports.monotonic()
 
 
-def step_name(step: Step) -> str:
-    """As the configuration writes it."""
-    return "text" if isinstance(step, Fixed) else type(step).__name__.lower()
+def step_name(step: DegradeStep) -> str:
+    """As the configuration writes it: its first key, or a word that stands alone."""
+    return next(iter(step.__struct_fields__), type(step).__name__.lower())
 
 
 def texts_of(request: Request) -> list[tuple[str | None, str]]:
@@ -247,13 +262,13 @@ def texts_of(request: Request) -> list[tuple[str | None, str]]:
     ]
 
 
-def _answered(receipt: Receipt, served: Served) -> Receipt:
-    stored = served.stored
+def _degraded_receipt(receipt: Receipt, degraded: DegradedAnswer) -> Receipt:
+    stored = degraded.stored
     return replace(
         receipt,
-        answer=served.text,
-        source=served.source,
-        tier=DEGRADED,
+        answer=degraded.text,
+        source=degraded.source,
+        tier=DEGRADED_TIER,
         target=None if stored is None else Target.parse(stored.target),
         response_model=None if stored is None else stored.model,
         finish_reason=None if stored is None else stored.finish_reason,

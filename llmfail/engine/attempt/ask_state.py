@@ -10,20 +10,20 @@ from functools import cached_property
 
 from msgspec import Struct
 
-from llmfail.core.cache.cache_key import digest, fingerprint
+from llmfail.core.cache.cache_key import digest_of, fingerprint
 from llmfail.core.classification.outcome import Outcome
 from llmfail.core.model import Completion, Target
 from llmfail.core.routing import candidates
 from llmfail.core.routing.candidates import Candidate
-from llmfail.engine.attempt.settlement import Ledger
-from llmfail.engine.attempt.stream_commit import Floor
-from llmfail.engine.planning.codec import Answer, Exchange
+from llmfail.engine.attempt.settlement import SettlementLog
+from llmfail.engine.attempt.stream_commit import OutputClaim
+from llmfail.engine.planning.codec import Answer, Codec
 from llmfail.engine.planning.job import Job
-from llmfail.engine.planning.targets import Route, Routes
-from llmfail.engine.ports.ports import Ports, Show
+from llmfail.engine.planning.targets import TargetRoute, TargetRoutes
+from llmfail.engine.ports.ports import OnText, Ports
 
 
-class Found(Struct, frozen=True):
+class FoundAnswer(Struct, frozen=True):
     """The answer, and whose it is."""
 
     candidate: Candidate
@@ -32,7 +32,7 @@ class Found(Struct, frozen=True):
     """Nobody was asked: the same question has been answered before."""
 
 
-class BrokenOff(Struct, frozen=True):
+class PartialAnswer(Struct, frozen=True):
     """Somebody began to be shown an answer, and there is no more of it."""
 
     target: Target
@@ -40,31 +40,37 @@ class BrokenOff(Struct, frozen=True):
     outcome: Outcome
 
 
-class Course:
+class AskState:
     """``needs``: what a target must have room for, as far as is known; ``spent`` in pico-dollars, at worst
     where nobody knows; ``outcomes`` are those of this round; ``stopped``: nobody else can help.
     """
 
     def __init__(
-        self, routes: Routes, ports: Ports, job: Job, exchange: Exchange, ends_at: float, show: Show | None
+        self,
+        routes: TargetRoutes,
+        ports: Ports,
+        job: Job,
+        exchange: Codec,
+        ends_at: float,
+        show: OnText | None,
     ) -> None:
         self.ports = ports
         self.job = job
         self.exchange = exchange
-        self.ledger = Ledger(ports, job)
-        self.floor = Floor(show, ports.monotonic)
-        self.needs = candidates.needs_of(job.request)
+        self.ledger = SettlementLog(ports, job)
+        self.floor = OutputClaim(show, ports.monotonic)
+        self.needs = candidates.requirements_of(job.request)
         self.spent = 0
         self.outcomes: list[Outcome] = []
         self.retry_at: float | None = None
         self.stopped = False
         self.deadline_passed = False
-        self.broken: BrokenOff | None = None
+        self.broken: PartialAnswer | None = None
         self.unused_hedges = 0
         self.ends_at = ends_at
         self.routes = routes
 
-    def route(self, candidate: Candidate) -> Route:
+    def route(self, candidate: Candidate) -> TargetRoute:
         return self.routes[candidate.target]
 
     def fingerprint(self, candidate: Candidate) -> str:
@@ -78,14 +84,14 @@ class Course:
     def limit(self, candidate: Candidate, later: Sequence[Candidate]) -> float:
         """Seconds that an attempt may take, so that those behind it have their share."""
         behind = [one.timeout for one in later if self.obstacle(one) is None]
-        return candidates.share(self.left(), [candidate.timeout, *behind])
+        return candidates.compute_attempt_timeout(self.left(), [candidate.timeout, *behind])
 
     def fair(self, candidate: Candidate) -> float:
         """Seconds after which a target is to blame for running out of time."""
         return min(candidate.timeout, self.job.fair_deadline / len(self.job.candidates))
 
-    def obstacle(self, candidate: Candidate) -> candidates.Obstacle | None:
-        return candidates.obstacle(candidate, self.needs)
+    def obstacle(self, candidate: Candidate) -> candidates.CandidateSkip | None:
+        return candidates.find_skip(candidate, self.needs)
 
     def note_retry_at(self, moment: float | None) -> None:
         """The earliest moment at which anybody may answer again."""
@@ -95,9 +101,9 @@ class Course:
     async def pause(self, seconds: float) -> None:
         """Others learn of failures before anybody waits."""
         if seconds > 0:
-            await self.ledger.before_pause()
+            await self.ledger.settle_before_pause()
             await self.ports.sleep(seconds)
 
     @cached_property
     def _digest(self) -> str:
-        return digest(self.job.request)
+        return digest_of(self.job.request)

@@ -14,93 +14,95 @@ from msgspec.structs import replace
 
 from llmfail.core.classification import classify
 from llmfail.core.classification.outcome import Kind, Outcome
-from llmfail.core.errors import Unsuited, WireError
+from llmfail.core.errors import UnsupportedRequest, WireError
 from llmfail.core.model import Endpoint
-from llmfail.core.receipt import Skip
+from llmfail.core.receipt import SkipReason
 from llmfail.engine.planning.codec import (
-    Exchange,
-    Reading,
-    explained,
-    read,
-    unanswered,
+    AttemptResult,
+    Codec,
+    attribute_timeout,
+    result_from_reply,
+    result_from_wire_error,
 )
-from llmfail.engine.planning.targets import Route
+from llmfail.engine.planning.targets import TargetRoute
 from llmfail.engine.ports.ports import Ports
-from llmfail.providers import wire_format
+from llmfail.providers import load_wire_format
 
 if TYPE_CHECKING:
-    from llmfail.engine.attempt.stream_reader import Ear
+    from llmfail.engine.attempt.stream_reader import StreamLimits
 
 NO_GOOGLE_CREDENTIALS = "no Google credentials; run: gcloud auth application-default login"
 
 
-class Departure(Struct, frozen=True):
+class CallOptions(Struct, frozen=True):
     """How long a call may take, in seconds, whom to tell that it is on its way, and who listens; None: the
     answer is wanted in one piece.
     """
 
     limit: float
-    leaving: Callable[[], None]
-    ear: Ear | None = None
+    on_sent: Callable[[], None]
+    stream_limits: StreamLimits | None = None
 
 
 async def call(
-    ports: Ports, exchange: Exchange, route: Route, quirks: frozenset[str], departure: Departure
-) -> Reading:
+    ports: Ports, codec: Codec, route: TargetRoute, dropped_parameters: frozenset[str], options: CallOptions
+) -> AttemptResult:
     """A target that nothing could be sent to is ``skipped``. Raises UsageError for a request that no target
     could be sent.
     """
-    ends_at = ports.monotonic() + departure.limit
-    reading = await _once(ports, exchange, route, quirks, departure)
+    ends_at = ports.monotonic() + options.limit
+    reading = await _call_once(ports, codec, route, dropped_parameters, options)
     refused = reading.outcome.kind is Kind.AUTH and reading.status is not None
-    if route.google and refused and reading.answer is None:
+    if route.needs_google_token and refused and reading.answer is None:
         # A token may have been revoked before its time; a new one tells a bad token from a bad account.
         ports.google_tokens.forget()
-        again = replace(departure, limit=ends_at - ports.monotonic())
-        reading = await _once(ports, exchange, route, quirks, again)
+        again = replace(options, limit=ends_at - ports.monotonic())
+        reading = await _call_once(ports, codec, route, dropped_parameters, again)
     return reading
 
 
-async def _once(
-    ports: Ports, exchange: Exchange, route: Route, quirks: frozenset[str], departure: Departure
-) -> Reading:
-    ends_at = ports.monotonic() + departure.limit
-    endpoint = replace(route.endpoint, quirks=quirks)
-    if route.google:
-        found = await _with_token(ports, endpoint, departure.limit)
-        if isinstance(found, Reading):
+async def _call_once(
+    ports: Ports, codec: Codec, route: TargetRoute, dropped_parameters: frozenset[str], options: CallOptions
+) -> AttemptResult:
+    ends_at = ports.monotonic() + options.limit
+    endpoint = replace(route.endpoint, dropped_parameters=dropped_parameters)
+    if route.needs_google_token:
+        found = await _fetch_token(ports, endpoint, options.limit)
+        if isinstance(found, AttemptResult):
             return found
         endpoint = found
     try:
-        sent = exchange.encode(wire_format(endpoint.api), endpoint)
-    except Unsuited as error:
-        return _skipped(Skip.DISABLED, str(error))
+        sent = codec.encode(load_wire_format(endpoint.api), endpoint)
+    except UnsupportedRequest as error:
+        return _skip(SkipReason.DISABLED, str(error))
     host = urlsplit(sent.url).hostname or ""
     ports.prepare()
-    departure.leaving()
-    if departure.ear is not None:
-        from llmfail.engine.attempt.stream_reader import listen
+    options.on_sent()
+    if options.stream_limits is not None:
+        from llmfail.engine.attempt.stream_reader import read_stream
 
-        return replace(await listen(ports, exchange, endpoint, sent, departure.ear, ends_at), host=host)
+        return replace(
+            await read_stream(ports, codec, endpoint, sent, options.stream_limits, ends_at), host=host
+        )
     try:
         reply = await ports.send(sent, ends_at - ports.monotonic())
     except WireError as error:
-        why = explained(error, ends_at, ports.monotonic())
-        return replace(unanswered(why, endpoint.key), host=host)
-    return replace(read(exchange, endpoint, reply, ports.wall()), host=host)
+        why = attribute_timeout(error, ends_at, ports.monotonic())
+        return replace(result_from_wire_error(why, endpoint.key), host=host)
+    return replace(result_from_reply(codec, endpoint, reply, ports.wall()), host=host)
 
 
-async def _with_token(ports: Ports, endpoint: Endpoint, limit: float) -> Endpoint | Reading:
+async def _fetch_token(ports: Ports, endpoint: Endpoint, limit: float) -> Endpoint | AttemptResult:
     from llmfail.google_auth import TokenRefused
 
     try:
         token = await ports.google_tokens.get(limit)
     except TokenRefused as refused:
-        return Reading(refused.outcome, free=True)
+        return AttemptResult(refused.outcome, is_free=True)
     except WireError as error:
-        return Reading(classify.of_failure(error), free=True)
-    return _skipped(Skip.NO_KEY, NO_GOOGLE_CREDENTIALS) if token is None else replace(endpoint, key=token)
+        return AttemptResult(classify.classify_error(error), is_free=True)
+    return _skip(SkipReason.NO_KEY, NO_GOOGLE_CREDENTIALS) if token is None else replace(endpoint, key=token)
 
 
-def _skipped(reason: Skip, note: str) -> Reading:
-    return Reading(Outcome(Kind.CANCELLED, note), free=True, skipped=reason)
+def _skip(reason: SkipReason, note: str) -> AttemptResult:
+    return AttemptResult(Outcome(Kind.CANCELLED, note), is_free=True, skipped=reason)

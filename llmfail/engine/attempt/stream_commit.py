@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from llmfail.engine.ports.ports import Show
+from llmfail.engine.ports.ports import OnText
 
 
-class Floor:
+class OutputClaim:
     """``show`` is None where answers are shown only when they are whole. ``taken`` is told who speaks.
     ``clock`` is in seconds.
     """
 
-    def __init__(self, show: Show | None, clock: Callable[[], float]) -> None:
+    def __init__(self, show: OnText | None, clock: Callable[[], float]) -> None:
         self.show = show
         self.clock = clock
-        self.speaker: Voice | None = None
-        self.taken: Callable[[Voice], None] = lambda _voice: None
+        self.speaker: TargetOutput | None = None
+        self.taken: Callable[[TargetOutput], None] = lambda _voice: None
 
-    def take(self, voice: Voice) -> bool:
+    def take(self, voice: TargetOutput) -> bool:
         """Whether this voice has the floor: the first that wants it keeps it."""
         if self.speaker is None:
             self.speaker = voice
@@ -26,33 +26,33 @@ class Floor:
         return self.speaker is voice
 
 
-class Voice:
+class TargetOutput:
     """One target's. White space before its first word is not worth the floor: the answer may be empty.
     ``held`` are the seconds that listening took, which are not the target's.
     """
 
-    def __init__(self, floor: Floor) -> None:
+    def __init__(self, floor: OutputClaim) -> None:
         self._floor = floor
         self._unsaid = ""
-        self.spoke = False
-        self.held = 0.0
+        self.is_committed = False
+        self.consumer_time = 0.0
 
-    def clear(self) -> None:
+    def discard_unsent(self) -> None:
         """For another attempt: what it has not said yet is not a part of that."""
         self._unsaid = ""
 
-    async def say(self, text: str) -> None:
+    async def emit(self, text: str) -> None:
         """Show the text, unless nobody is shown anything or somebody else is heard."""
         show = self._floor.show
         if show is None or not text:
             return
-        if not self.spoke:
+        if not self.is_committed:
             self._unsaid += text
             if not self._unsaid.strip():
                 return
             if not self._floor.take(self):
                 return
-            text, self._unsaid, self.spoke = self._unsaid, "", True
+            text, self._unsaid, self.is_committed = self._unsaid, "", True
         started = self._floor.clock()
         await show(text)
-        self.held += self._floor.clock() - started
+        self.consumer_time += self._floor.clock() - started

@@ -17,172 +17,176 @@ from llmfail.core.classification import classify
 from llmfail.core.classification.outcome import Outcome
 from llmfail.core.errors import MalformedReply, WireError
 from llmfail.core.model import Call, Completion, Endpoint, Reply
-from llmfail.core.redaction import Veil
-from llmfail.core.routing.stream_timeouts import Patience
-from llmfail.engine.attempt.stream_commit import Voice
+from llmfail.core.redaction import StreamRedactor
+from llmfail.core.routing.stream_timeouts import StreamTimeouts
+from llmfail.engine.attempt.stream_commit import TargetOutput
 from llmfail.engine.planning.codec import (
-    Exchange,
-    Reading,
-    broken,
-    explained,
-    heard,
-    read,
-    unanswered,
+    AttemptResult,
+    Codec,
+    attribute_timeout,
+    result_from_broken_stream,
+    result_from_reply,
+    result_from_stream,
+    result_from_wire_error,
 )
-from llmfail.engine.ports.ports import LiveReply, Ports
-from llmfail.providers import wire_format
-from llmfail.providers.stream import Broken, Finished, StreamError, TextDelta, Working
+from llmfail.engine.ports.ports import AsyncReply, Ports
+from llmfail.providers import load_wire_format
+from llmfail.providers.stream import BrokenStream, Finished, StreamError, TextDelta, Thinking
 
 if TYPE_CHECKING:
-    from llmfail.providers.stream import Stream
+    from llmfail.providers.stream import StreamDecoder
 
 
-class Ear(Struct, frozen=True):
+class StreamLimits(Struct, frozen=True):
     """Who listens, and for how long. ``deadline`` is a moment on the monotonic clock, by which an answer must
     be whole that is being shown.
     """
 
-    patience: Patience
-    voice: Voice
+    timeouts: StreamTimeouts
+    output: TargetOutput
     deadline: float
 
 
-LINGER = 0.05
+DRAIN_TIMEOUT = 0.05
 """Seconds for the end of a body behind its end mark."""
 
 
-class _Silent(Exception):
+class _TokenTimeout(Exception):
     """No token came in time; the text says which time."""
 
 
-async def listen(
-    ports: Ports, exchange: Exchange, endpoint: Endpoint, call: Call, ear: Ear, ends_at: float
-) -> Reading:
+async def read_stream(
+    ports: Ports, codec: Codec, endpoint: Endpoint, call: Call, limits: StreamLimits, ends_at: float
+) -> AttemptResult:
     """Send the call and hear it out. ``ends_at``: by when, on the monotonic clock, while nothing is shown."""
-    first_by = ports.monotonic() + ear.patience.first_token
+    first_by = ports.monotonic() + limits.timeouts.first_token
     begun_by = min(first_by, ends_at)
     try:
         live = await ports.open(call, begun_by - ports.monotonic())
         try:
             if not 200 <= live.status < 300:
-                return read(exchange, endpoint, await _whole(ports, live, begun_by), ports.wall())
-            hearing = _Hearing(ports, exchange, endpoint, live, ear)
-            return await hearing.out(first_by + live.waited, ends_at)
+                return result_from_reply(
+                    codec, endpoint, await _read_whole(ports, live, begun_by), ports.wall()
+                )
+            hearing = _StreamRead(ports, codec, endpoint, live, limits)
+            return await hearing.run(first_by + live.waited, ends_at)
         finally:
             await live.close()
     except WireError as error:
-        why = explained(error, begun_by, ports.monotonic())
+        why = attribute_timeout(error, begun_by, ports.monotonic())
         is_slow = why.cause == "timeout" and first_by < ends_at
-        return replace(unanswered(why, endpoint.key), is_slow=is_slow)
+        return replace(result_from_wire_error(why, endpoint.key), is_slow=is_slow)
 
 
-class _Hearing:
+class _StreamRead:
     """One stream, from its head on."""
 
     def __init__(
-        self, ports: Ports, exchange: Exchange, endpoint: Endpoint, live: LiveReply, ear: Ear
+        self, ports: Ports, codec: Codec, endpoint: Endpoint, live: AsyncReply, limits: StreamLimits
     ) -> None:
         self._ports = ports
-        self._exchange = exchange
+        self._codec = codec
         self._endpoint = endpoint
         self._live = live
-        self._ear = ear
-        self._stream: Stream = wire_format(endpoint.api).events()
-        self._veil = Veil(endpoint.key)
-        self._began = False
-        self._due = 0.0
+        self._limits = limits
+        self._stream: StreamDecoder = load_wire_format(endpoint.api).make_stream_decoder()
+        self._redactor = StreamRedactor(endpoint.key)
+        self._has_begun = False
+        self._next_token_by = 0.0
 
-    async def out(self, first_by: float, ends_at: float) -> Reading:
-        self._due = first_by
+    async def run(self, first_by: float, ends_at: float) -> AttemptResult:
+        self._next_token_by = first_by
         try:
             while True:
-                data = await self._next(ends_at)
-                for event in self._stream.feed(data) if data else self._stream.end():
-                    if isinstance(event, Working | TextDelta):
-                        await self._token(event)
+                data = await self._read_more(ends_at)
+                for event in self._stream.feed(data) if data else self._stream.finish():
+                    if isinstance(event, Thinking | TextDelta):
+                        await self._accept_token(event)
                         self._require_time(ends_at)
                     else:
-                        return await self._last(event)
-        except _Silent as silent:
-            return replace(await self._broken(WireError("timeout", str(silent))), is_slow=True)
+                        return await self._finish(event)
+        except _TokenTimeout as silent:
+            return replace(await self._break_off_by_error(WireError("timeout", str(silent))), is_slow=True)
         except WireError as error:
-            return await self._broken(error)
+            return await self._break_off_by_error(error)
 
-    async def _next(self, ends_at: float) -> bytes:
+    async def _read_more(self, ends_at: float) -> bytes:
         """More of the body. Raises _Silent when a token is overdue, WireError when the time is over."""
-        end = self._end(ends_at)
+        end = self._must_end_by(ends_at)
         try:
-            return await self._live.read(min(self._due, end) - self._ports.monotonic())
+            return await self._live.read(min(self._next_token_by, end) - self._ports.monotonic())
         except WireError as error:
-            why = explained(error, min(self._due, end), self._ports.monotonic())
-            if why.cause == "timeout" and self._due < end:
-                raise _Silent(self._silence()) from error
+            why = attribute_timeout(error, min(self._next_token_by, end), self._ports.monotonic())
+            if why.cause == "timeout" and self._next_token_by < end:
+                raise _TokenTimeout(self._describe_timeout()) from error
             if why.cause == "timeout" and self._live.waited:
                 raise WireError("standstill", "its time went by while it waited for a turn") from error
             raise why from error
 
-    def _end(self, ends_at: float) -> float:
+    def _must_end_by(self, ends_at: float) -> float:
         """By when it must be whole. The time that somebody takes to look at it does not count."""
-        voice = self._ear.voice
-        return (self._ear.deadline if voice.spoke else ends_at) + voice.held
+        voice = self._limits.output
+        return (self._limits.deadline if voice.is_committed else ends_at) + voice.consumer_time
 
     def _require_time(self, ends_at: float) -> None:
         """A piece may hold any number of tokens. Raises WireError."""
-        end, now = self._end(ends_at), self._ports.monotonic()
+        end, now = self._must_end_by(ends_at), self._ports.monotonic()
         if now > end:
             late = WireError("timeout", f"{urlsplit(self._endpoint.base_url).netloc}: no end in time")
-            raise explained(late, end, now)
+            raise attribute_timeout(late, end, now)
 
-    def _silence(self) -> str:
-        patience = self._ear.patience
+    def _describe_timeout(self) -> str:
+        patience = self._limits.timeouts
         host = urlsplit(self._endpoint.base_url).netloc
-        if self._began:
+        if self._has_begun:
             return f"{host}: the answer stalled, nothing came for {patience.stall:g} s"
         return f"{host}: no token came in {patience.first_token:g} s"
 
-    async def _token(self, event: Working | TextDelta) -> None:
-        self._began = True
+    async def _accept_token(self, event: Thinking | TextDelta) -> None:
+        self._has_begun = True
         if isinstance(event, TextDelta):
-            await self._ear.voice.say(self._veil.lift(event.text))
-        self._due = self._ports.monotonic() + self._ear.patience.stall
+            await self._limits.output.emit(self._redactor.feed(event.text))
+        self._next_token_by = self._ports.monotonic() + self._limits.timeouts.stall
 
-    async def _last(self, event: Finished | StreamError | Broken) -> Reading:
+    async def _finish(self, event: Finished | StreamError | BrokenStream) -> AttemptResult:
         match event:
             case Finished(whole):
-                await self._ear.voice.say(self._veil.rest())
-                await self._linger()
-                return heard(self._exchange, self._endpoint, whole, self._live.status)
+                await self._limits.output.emit(self._redactor.flush())
+                await self._drain()
+                return result_from_stream(self._codec, self._endpoint, whole, self._live.status)
             case StreamError(payload):
                 head = Reply(self._live.status, self._live.headers, b"")
-                outcome = classify.of_reply(head, payload, self._ports.wall(), self._endpoint.key)
+                outcome = classify.classify_reply(head, payload, self._ports.wall(), self._endpoint.key)
                 assert outcome is not None, "an error event is an error"
-                return await self._half(outcome, told=True)
-            case Broken(error):
-                return await self._broken(error)
+                return await self._break_off(outcome, is_reported=True)
+            case BrokenStream(error):
+                return await self._break_off_by_error(error)
 
-    async def _linger(self) -> None:
+    async def _drain(self) -> None:
         """A connection whose reply was read to its end can be used again."""
-        ends_at = self._ports.monotonic() + LINGER
+        ends_at = self._ports.monotonic() + DRAIN_TIMEOUT
         with suppress(WireError):
             while await self._live.read(ends_at - self._ports.monotonic()):
                 pass
 
-    async def _broken(self, error: WireError | MalformedReply) -> Reading:
-        outcome = replace(classify.of_failure(error, self._endpoint.key), status=self._live.status)
-        return await self._half(outcome, told=False)
+    async def _break_off_by_error(self, error: WireError | MalformedReply) -> AttemptResult:
+        outcome = replace(classify.classify_error(error, self._endpoint.key), status=self._live.status)
+        return await self._break_off(outcome, is_reported=False)
 
-    async def _half(self, outcome: Outcome, *, told: bool) -> Reading:
+    async def _break_off(self, outcome: Outcome, *, is_reported: bool) -> AttemptResult:
         """What was said of an answer, as far as it can be shown: the beginning of a key stays hidden."""
-        if self._ear.voice.spoke and not self._veil.hides:
-            await self._ear.voice.say(self._veil.rest())
-        reading = broken(self._exchange, self._endpoint, outcome, self._partial(), told=told)
+        if self._limits.output.is_committed and not self._redactor.has_key_part:
+            await self._limits.output.emit(self._redactor.flush())
+        reading = result_from_broken_stream(
+            self._codec, self._endpoint, outcome, self._partial_completion(), is_reported=is_reported
+        )
         if not isinstance(reading.answer, Completion):
             return reading
-        shown = reading.answer.text.removesuffix(self._veil.held)
+        shown = reading.answer.text.removesuffix(self._redactor.withheld)
         return replace(reading, answer=replace(reading.answer, text=shown))
 
-    def _partial(self) -> Completion | None:
-        if not self._began:
+    def _partial_completion(self) -> Completion | None:
+        if not self._has_begun:
             return None
         try:
             return self._stream.completion
@@ -190,7 +194,7 @@ class _Hearing:
             return Completion("", "other")
 
 
-async def _whole(ports: Ports, live: LiveReply, ends_at: float) -> Reply:
+async def _read_whole(ports: Ports, live: AsyncReply, ends_at: float) -> Reply:
     """An error as one reply. Raises WireError."""
     parts = []
     while part := await live.read(ends_at - ports.monotonic()):

@@ -16,18 +16,18 @@ from itertools import count
 from msgspec import Struct
 
 from llmfail.core.errors import ExitCode, LlmfailError, UsageError
-from llmfail.core.receipt import Failure, Receipt, most_paid
+from llmfail.core.receipt import Failure, Receipt, sum_worst_case_cost
 from llmfail.core.request.ask import Ask
-from llmfail.engine.bulk.batch_budget import Purse
+from llmfail.engine.bulk.batch_budget import BatchBudget
 from llmfail.engine.ports.ports import Ports
 
-WINDOWS = 4
+WINDOW_FACTOR = 4
 """Asks begun whose receipts have not been written, for each that may be under way."""
-LAST_WORDS = 1.0
+FINAL_WRITE_TIMEOUT = 1.0
 """Seconds to write what is left, for whoever must stop at once."""
 
 
-class Limits(Struct, frozen=True):
+class BatchLimits(Struct, frozen=True):
     """``per_minute``: asks that may start in a minute, evenly spaced. Not ``ordered``: as they come."""
 
     concurrency: int = 16
@@ -36,35 +36,35 @@ class Limits(Struct, frozen=True):
 
     @property
     def window(self) -> int:
-        return self.concurrency * WINDOWS
+        return self.concurrency * WINDOW_FACTOR
 
 
 class Batch:
     """One run. ``ask`` raises only UsageError. ``write`` gets some receipts at a time and returns when they
-    are safe; what it raises ends the run. ``purse``: the money for all of them together.
+    are safe; what it raises ends the run. ``budget``: the money for all of them together.
     """
 
     def __init__(
         self,
         ask: Callable[[Ask], Awaitable[Receipt]],
         write: Callable[[Sequence[Receipt]], Awaitable[None]],
-        limits: Limits,
+        limits: BatchLimits,
         ports: Ports,
-        purse: Purse | None = None,
+        budget: BatchBudget | None = None,
     ) -> None:
         self._ask = ask
         self._write = write
         self._limits = limits
         self._ports = ports
-        self._purse = purse
-        self._calls = asyncio.Semaphore(limits.concurrency)
-        self._room = asyncio.Semaphore(limits.window)
+        self._budget = budget
+        self._call_slots = asyncio.Semaphore(limits.concurrency)
+        self._window_slots = asyncio.Semaphore(limits.window)
         self._writing = asyncio.Lock()
         self._ready: dict[int, Receipt] = {}
-        self._next = 0
-        self._starts_at = ports.monotonic()
+        self._next_place = 0
+        self._next_start_at = ports.monotonic()
         self._feeder: asyncio.Task[None] | None = None
-        self._trouble: LlmfailError | None = None
+        self._source_error: LlmfailError | None = None
         self.under_way = 0
 
     async def run(self, source: AsyncIterator[Ask | Receipt]) -> bool:
@@ -78,10 +78,10 @@ class Batch:
         except BaseExceptionGroup as failed:
             raise failed.exceptions[0] from None
         except asyncio.CancelledError:
-            await self._last_words()
+            await self._write_rest()
             raise
-        if self._trouble is not None:
-            raise self._trouble
+        if self._source_error is not None:
+            raise self._source_error
         return not self._feeder.cancelled()
 
     def stop(self) -> None:
@@ -92,39 +92,41 @@ class Batch:
     async def _feed(self, source: AsyncIterator[Ask | Receipt], group: asyncio.TaskGroup) -> None:
         places = count()
         try:
-            await self._room.acquire()
+            await self._window_slots.acquire()
             async for one in source:
                 if isinstance(one, Receipt):
-                    await self._done(next(places), one)
+                    await self._hand_in(next(places), one)
                 else:
-                    await self._calls.acquire()
-                    ask = one if self._purse is None else await self._purse.take(one)
-                    await self._in_time()
-                    group.create_task(self._serve(next(places), ask))
-                await self._room.acquire()
+                    await self._call_slots.acquire()
+                    ask = one if self._budget is None else await self._budget.reserve(one)
+                    await self._wait_for_start()
+                    group.create_task(self._run_ask(next(places), ask))
+                await self._window_slots.acquire()
         except LlmfailError as error:
-            self._trouble = error
+            self._source_error = error
 
-    async def _in_time(self) -> None:
+    async def _wait_for_start(self) -> None:
         if self._limits.per_minute is None:
             return
-        wait = self._starts_at - self._ports.monotonic()
+        wait = self._next_start_at - self._ports.monotonic()
         if wait > 0:
             await self._ports.sleep(wait)
-        self._starts_at = max(self._starts_at, self._ports.monotonic()) + 60.0 / self._limits.per_minute
+        self._next_start_at = (
+            max(self._next_start_at, self._ports.monotonic()) + 60.0 / self._limits.per_minute
+        )
 
-    async def _serve(self, place: int, ask: Ask) -> None:
+    async def _run_ask(self, place: int, ask: Ask) -> None:
         self.under_way += 1
         try:
-            receipt = await self._answered(ask)
+            receipt = await self._ask_or_report(ask)
         finally:
             self.under_way -= 1
-            self._calls.release()
-        if self._purse is not None:
-            self._purse.settle(ask, most_paid(receipt.trail))
-        await self._done(place, receipt)
+            self._call_slots.release()
+        if self._budget is not None:
+            self._budget.settle(ask, sum_worst_case_cost(receipt.trail))
+        await self._hand_in(place, receipt)
 
-    async def _answered(self, ask: Ask) -> Receipt:
+    async def _ask_or_report(self, ask: Ask) -> Receipt:
         """Nothing that is wrong with one line is a reason to lose the others."""
         try:
             return await self._ask(ask)
@@ -135,30 +137,30 @@ class Batch:
             failure = Failure(ExitCode.BUG, "bug", f"a bug in llmfail, please report it: {what}")
         return Receipt(self._ports.new_id(), ask.feature, ref=ask.ref, error=failure)
 
-    async def _done(self, place: int, receipt: Receipt) -> None:
+    async def _hand_in(self, place: int, receipt: Receipt) -> None:
         self._ready[place] = receipt
         async with self._writing:
-            while portion := self._portion():
+            while portion := self._take_portion():
                 await self._write(portion)
                 for _ in portion:
-                    self._room.release()
+                    self._window_slots.release()
 
-    def _portion(self) -> list[Receipt]:
+    def _take_portion(self) -> list[Receipt]:
         """What may be written now; nobody else writes it."""
         if not self._limits.ordered:
             portion = list(self._ready.values())
             self._ready.clear()
             return portion
         portion = []
-        while self._next in self._ready:
-            portion.append(self._ready.pop(self._next))
-            self._next += 1
+        while self._next_place in self._ready:
+            portion.append(self._ready.pop(self._next_place))
+            self._next_place += 1
         return portion
 
-    async def _last_words(self) -> None:
+    async def _write_rest(self) -> None:
         """Answers that waited for an earlier one, which will not come."""
         left = [self._ready[place] for place in sorted(self._ready)]
         if left:
             with suppress(TimeoutError):
-                async with asyncio.timeout(LAST_WORDS):
+                async with asyncio.timeout(FINAL_WRITE_TIMEOUT):
                     await self._write(left)

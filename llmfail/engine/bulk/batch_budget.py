@@ -15,58 +15,66 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from llmfail.core.errors import UsageError
-from llmfail.core.receipt import Skip
+from llmfail.core.receipt import SkipReason
 from llmfail.core.request.ask import Ask
-from llmfail.core.routing.plan import Preview
+from llmfail.core.routing.plan import Plan
 
-NEVER = frozenset({Skip.NO_KEY, Skip.DISABLED, Skip.HELD, Skip.TOO_SMALL, Skip.UNKNOWN_PRICE})
+NEVER_CALLED = frozenset(
+    {
+        SkipReason.NO_KEY,
+        SkipReason.DISABLED,
+        SkipReason.FORCED_OPEN,
+        SkipReason.TOO_SMALL,
+        SkipReason.UNKNOWN_PRICE,
+    }
+)
 """Why a target will not be called a moment later either."""
 
 
-class Worst(Struct, frozen=True):
+class WorstCase(Struct, frozen=True):
     """What the dearest call of an ask may cost, and what one call of each target."""
 
-    dearest: int
-    all: int
+    dearest_call: int
+    whole_chain: int
 
 
-class Purse:
+class BatchBudget:
     """``plan`` tells what an ask would do. Raises UsageError for one that is not configured."""
 
-    def __init__(self, limit: int, spent: int, plan: Callable[[Ask], Awaitable[Preview]]) -> None:
+    def __init__(self, limit: int, spent: int, plan: Callable[[Ask], Awaitable[Plan]]) -> None:
         self._limit = limit
         self._plan = plan
         self._changed = asyncio.Event()
         self.spent = spent
-        self.held = 0
+        self.reserved = 0
 
     @property
     def left(self) -> int:
-        return max(self._limit - self.spent - self.held, 0)
+        return max(self._limit - self.spent - self.reserved, 0)
 
-    async def take(self, ask: Ask) -> Ask:
+    async def reserve(self, ask: Ask) -> Ask:
         """The ask with the money that it may spend, which ``settle`` gives back."""
         try:
-            worst = worst_of(await self._plan(ask))
+            worst = worst_case_of(await self._plan(ask))
         except UsageError:
-            worst = Worst(0, 0)
-        while self.held and self.left < worst.dearest:
+            worst = WorstCase(0, 0)
+        while self.reserved and self.left < worst.dearest_call:
             self._changed.clear()
             await self._changed.wait()
-        amount = min(self.left, worst.all)
+        amount = min(self.left, worst.whole_chain)
         if ask.max_cost is not None:
             amount = min(amount, ask.max_cost)
-        self.held += amount
+        self.reserved += amount
         return replace(ask, max_cost=amount)
 
     def settle(self, ask: Ask, paid: int) -> None:
         """``paid``: at most, where nobody knows."""
-        self.held -= ask.max_cost or 0
+        self.reserved -= ask.max_cost or 0
         self.spent += paid
         self._changed.set()
 
 
-def worst_of(preview: Preview) -> Worst:
+def worst_case_of(preview: Plan) -> WorstCase:
     """Of the targets that may be called soon. What has no price costs nothing: with a limit it is refused."""
-    costs = [step.max_cost or 0 for step in preview.steps if step.reason not in NEVER]
-    return Worst(max(costs, default=0), sum(costs))
+    costs = [step.max_cost or 0 for step in preview.steps if step.reason not in NEVER_CALLED]
+    return WorstCase(max(costs, default=0), sum(costs))

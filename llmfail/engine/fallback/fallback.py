@@ -8,43 +8,49 @@ from collections.abc import Sequence
 from itertools import count
 from math import inf
 
-from llmfail.core.admission.gate import Look, look
-from llmfail.core.admission.reservation import Notice
+from llmfail.core.admission.gate import GateView, view
+from llmfail.core.admission.reservation import BudgetNotice
 from llmfail.core.classification.outcome import CONSEQUENCES, Kind
 from llmfail.core.model import Target
-from llmfail.core.receipt import Entry, Skip
-from llmfail.core.records.record import Step
+from llmfail.core.receipt import SkipReason, TrailEntry
+from llmfail.core.records.record import StoreChange
 from llmfail.core.routing import next_step
 from llmfail.core.routing.candidates import Candidate
-from llmfail.engine.attempt.ask_state import BrokenOff, Course, Found
-from llmfail.engine.attempt.attempt import Visit
-from llmfail.engine.planning.codec import Exchange
+from llmfail.engine.attempt.ask_state import AskState, FoundAnswer, PartialAnswer
+from llmfail.engine.attempt.attempt import Attempt
+from llmfail.engine.planning.codec import Codec
 from llmfail.engine.planning.job import Job
-from llmfail.engine.planning.targets import Routes
-from llmfail.engine.ports.ports import Ports, Show
+from llmfail.engine.planning.targets import TargetRoutes
+from llmfail.engine.ports.ports import OnText, Ports
 
-WALKABLE = frozenset({Skip.CIRCUIT_OPEN, Skip.PROBING, Skip.RATE_LIMITED_HERE})
+WALKABLE = frozenset({SkipReason.CIRCUIT_OPEN, SkipReason.PROBING, SkipReason.RATE_LIMITED_HERE})
 """Skips that may have passed by the next round."""
 TRIAL_TAKES = 1.0
 """Seconds after which to look again whether the trial of somebody else is over."""
 TICK = 0.02
 
 
-class Walk:
+class FallbackChain:
     """One ask under way, which ends at that moment on the monotonic clock. Run it once, read ``trail``,
     ``broken``, ``deadline_passed`` and ``own_network``, and ``settle`` whatever happened.
     """
 
     def __init__(
-        self, routes: Routes, ports: Ports, job: Job, exchange: Exchange, ends_at: float, show: Show | None
+        self,
+        routes: TargetRoutes,
+        ports: Ports,
+        job: Job,
+        exchange: Codec,
+        ends_at: float,
+        show: OnText | None,
     ) -> None:
         self._ports = ports
         self._job = job
-        self._course = Course(routes, ports, job, exchange, ends_at, show)
+        self._course = AskState(routes, ports, job, exchange, ends_at, show)
         self._wait_ends_at = ports.monotonic() + job.wait
-        self.trail: list[Entry] = []
+        self.trail: list[TrailEntry] = []
 
-    async def run(self) -> Found | None:
+    async def run(self) -> FoundAnswer | None:
         found = await self._rounds()
         called = [entry for entry in self.trail if entry.action == "called"]
         self._course.ledger.end(answered=found is not None, calls=len(called))
@@ -59,7 +65,7 @@ class Walk:
         return self._course.deadline_passed
 
     @property
-    def broken(self) -> BrokenOff | None:
+    def broken_off(self) -> PartialAnswer | None:
         """What was shown of an answer that never became whole."""
         return self._course.broken
 
@@ -69,19 +75,19 @@ class Walk:
         return self._course.unused_hedges
 
     @property
-    def own_network(self) -> bool:
-        return self._course.ledger.own_network
+    def is_own_network_down(self) -> bool:
+        return self._course.ledger.is_own_network_down
 
     @property
-    def notices(self) -> Sequence[Notice]:
+    def notices(self) -> Sequence[BudgetNotice]:
         """What somebody should know of budgets, once everything is settled."""
         return self._course.ledger.notices
 
-    async def settle(self, *also: Step) -> None:
+    async def settle(self, *also: StoreChange) -> None:
         """Settle what is left to settle, in one step with ``also``."""
         await self._course.ledger.settle(*also)
 
-    async def _rounds(self) -> Found | None:
+    async def _rounds(self) -> FoundAnswer | None:
         course = self._course
         candidates: Sequence[Candidate] = self._job.candidates
         for made in count(1):
@@ -89,7 +95,7 @@ class Walk:
             found = await self._round(candidates)
             if found is not None or course.stopped or course.deadline_passed:
                 return found
-            wait = next_step.next_round(course.outcomes, made, self._job.rounds, self._ports.draw())
+            wait = next_step.decide_round_wait(course.outcomes, made, self._job.rounds, self._ports.random())
             if wait is None:
                 wait, candidates = await self._until_a_trial(), self._job.candidates
             else:
@@ -99,9 +105,9 @@ class Walk:
             await course.pause(wait)
         return None
 
-    async def _round(self, candidates: Sequence[Candidate]) -> Found | None:
-        if self._job.hedge is not None and self._ports.concurrent:
-            found = await self._raced(candidates, self._job.hedge)
+    async def _round(self, candidates: Sequence[Candidate]) -> FoundAnswer | None:
+        if self._job.hedge_delay is not None and self._ports.concurrent:
+            found = await self._raced(candidates, self._job.hedge_delay)
         else:
             found = await self._in_turn(candidates)
         self._course.deadline_passed = self._course.deadline_passed or (
@@ -109,9 +115,9 @@ class Walk:
         )
         return found
 
-    async def _in_turn(self, candidates: Sequence[Candidate]) -> Found | None:
+    async def _in_turn(self, candidates: Sequence[Candidate]) -> FoundAnswer | None:
         for place, candidate in enumerate(candidates):
-            visit = Visit(self._course, candidate, candidates[place + 1 :])
+            visit = Attempt(self._course, candidate, candidates[place + 1 :])
             try:
                 found = await visit.run()
             finally:
@@ -120,10 +126,10 @@ class Walk:
                 return found
         return None
 
-    async def _raced(self, candidates: Sequence[Candidate], late: float) -> Found | None:
-        from llmfail.engine.fallback.hedging import Race
+    async def _raced(self, candidates: Sequence[Candidate], late: float) -> FoundAnswer | None:
+        from llmfail.engine.fallback.hedging import HedgedRound
 
-        race = Race(self._course, candidates, late)
+        race = HedgedRound(self._course, candidates, late)
         try:
             return await race.run()
         finally:
@@ -137,10 +143,10 @@ class Walk:
         usable = [one for one in self._job.candidates if self._course.obstacle(one) is None]
         if left <= 0 or not usable:
             return None
-        await self._course.ledger.before_pause()
+        await self._course.ledger.settle_before_pause()
         gates = [self._course.route(one).gate for one in usable]
-        values, now = await self._ports.keeper.read([key for gate in gates for key in gate.keys])
-        looks = [look(gate, values, now) for gate in gates]
+        values, now = await self._ports.store.read([key for gate in gates for key in gate.keys])
+        looks = [view(gate, values, now) for gate in gates]
         free = [gate.target for gate, one in zip(gates, looks, strict=True) if one.refusal is None]
         if free and all(map(self._was_called, free)):
             return None
@@ -156,12 +162,12 @@ class Walk:
         last = next(entry for entry in reversed(self.trail) if entry.target == candidate.target)
         if last.action == "skipped":
             return last.outcome in WALKABLE
-        return CONSEQUENCES[Kind(last.outcome)].passing
+        return CONSEQUENCES[Kind(last.outcome)].is_transient
 
 
-def _until_open(look: Look, now: float) -> float:
+def _until_open(look: GateView, now: float) -> float:
     """Seconds until a target may be asked; a trial of somebody else may be over any moment."""
     if look.refusal is None:
         return TICK
     wait = inf if look.retry_at is None else max(look.retry_at - now, TICK)
-    return min(wait, TRIAL_TAKES) if look.refusal.reason is Skip.PROBING else wait
+    return min(wait, TRIAL_TAKES) if look.refusal.reason is SkipReason.PROBING else wait

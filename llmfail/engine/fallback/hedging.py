@@ -13,39 +13,39 @@ from collections.abc import Collection, Sequence
 from functools import partial
 
 from llmfail.core.admission import hedge_budget
-from llmfail.core.receipt import Entry
+from llmfail.core.receipt import TrailEntry
 from llmfail.core.routing.candidates import Candidate
-from llmfail.engine.attempt.ask_state import Course, Found
-from llmfail.engine.attempt.attempt import Visit
-from llmfail.engine.attempt.stream_commit import Voice
+from llmfail.engine.attempt.ask_state import AskState, FoundAnswer
+from llmfail.engine.attempt.attempt import Attempt
+from llmfail.engine.attempt.stream_commit import TargetOutput
 
 AT_ONCE = 2
 
-Run = asyncio.Task["Found | None"]
+AttemptTask = asyncio.Task["FoundAnswer | None"]
 
 
-class Race:
+class HedgedRound:
     """Run it once; ``trail`` is what it came to, the one that decided at its end. ``late`` is in seconds."""
 
-    def __init__(self, course: Course, candidates: Sequence[Candidate], late: float) -> None:
+    def __init__(self, course: AskState, candidates: Sequence[Candidate], late: float) -> None:
         self._course = course
         self._late = late
         self._visits = [
-            Visit(course, candidate, candidates[place + 1 :]) for place, candidate in enumerate(candidates)
+            Attempt(course, candidate, candidates[place + 1 :]) for place, candidate in enumerate(candidates)
         ]
         self._waiting = deque(self._visits)
-        self._running: dict[Run, Visit] = {}
-        self._hedges: list[Visit] = []
-        self._winner: Visit | None = None
+        self._running: dict[AttemptTask, Attempt] = {}
+        self._hedges: list[Attempt] = []
+        self._winner: Attempt | None = None
         self._may_hedge = True
         course.floor.taken = self._silence
 
     @property
-    def trail(self) -> list[Entry]:
+    def trail(self) -> list[TrailEntry]:
         ordered = sorted(self._visits, key=lambda one: (one is self._winner, not one.was_beaten))
         return [entry for visit in ordered for entry in visit.trail]
 
-    async def run(self) -> Found | None:
+    async def run(self) -> FoundAnswer | None:
         found = await self._stored()
         try:
             while found is None and (self._running or (self._waiting and not self._course.stopped)):
@@ -58,7 +58,7 @@ class Race:
             await self._stop()
             self._course.unused_hedges += sum(not visit.called for visit in self._hedges)
 
-    async def _stored(self) -> Found | None:
+    async def _stored(self) -> FoundAnswer | None:
         """The answer of either of the two that would be asked is good enough, and costs nothing."""
         usable = [one for one in self._visits if self._course.obstacle(one.candidate) is None]
         for visit in usable[:AT_ONCE]:
@@ -71,7 +71,7 @@ class Race:
         visit = self._waiting.popleft()
         self._running[asyncio.ensure_future(visit.run())] = visit
 
-    async def _news(self) -> Collection[Run]:
+    async def _news(self) -> Collection[AttemptTask]:
         """Those that have ended; none when it was the time that is up."""
         if not self._could_hedge():
             ended, _ = await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
@@ -92,9 +92,9 @@ class Race:
         return self._may_hedge and silent and bool(self._waiting) and len(self._running) < AT_ONCE
 
     async def _hedge(self) -> None:
-        keeper, feature = self._course.ports.keeper, self._course.job.feature
+        keeper, feature = self._course.ports.store, self._course.job.feature
         self._may_hedge = await keeper.update(
-            (hedge_budget.key(feature),), partial(hedge_budget.spend, feature)
+            (hedge_budget.bucket_key(feature),), partial(hedge_budget.debit, feature)
         )
         if self._may_hedge and self._course.floor.speaker is not None:
             self._course.unused_hedges += 1
@@ -102,7 +102,7 @@ class Race:
             self._hedges.append(self._waiting[0])
             self._start()
 
-    def _ended(self, run: Run) -> Found | None:
+    def _ended(self, run: AttemptTask) -> FoundAnswer | None:
         visit = self._running.pop(run)
         if run.cancelled():
             visit.beaten()
@@ -123,14 +123,14 @@ class Race:
             self._start()
         return found
 
-    def _cancel_behind(self, visit: Visit) -> None:
+    def _cancel_behind(self, visit: Attempt) -> None:
         """Nobody behind this one would have been asked."""
         place = self._visits.index(visit)
         for run, other in self._running.items():
             if self._visits.index(other) > place:
                 run.cancel()
 
-    def _silence(self, speaker: Voice) -> None:
+    def _silence(self, speaker: TargetOutput) -> None:
         """Somebody is heard: nobody else can be."""
         for run, visit in self._running.items():
             if visit.voice is not speaker:

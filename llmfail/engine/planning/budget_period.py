@@ -11,7 +11,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-Per = Literal["day", "week", "month", "total"]
+PeriodKind = Literal["day", "week", "month", "total"]
 
 
 class Period(Struct, frozen=True):
@@ -20,7 +20,7 @@ class Period(Struct, frozen=True):
     """
 
     name: str
-    before: str | None
+    previous: str | None
     ends_at: float | None
 
 
@@ -46,7 +46,7 @@ def midnight(day: date, zone: tzinfo | None) -> float:
     return datetime(day.year, day.month, day.day, tzinfo=zone).timestamp()
 
 
-def period_of(per: Per, moment: float, zone: tzinfo | None) -> Period:
+def period_of(per: PeriodKind, moment: float, zone: tzinfo | None) -> Period:
     """The period that a moment lies in. Weeks begin on Monday."""
     day = day_of(moment, zone)
     match per:
@@ -60,10 +60,12 @@ def period_of(per: Per, moment: float, zone: tzinfo | None) -> Period:
             following = (first + timedelta(32)).replace(day=1)
         case "total":
             return Period("total", None, None)
-    return Period(_name(per, first), _name(per, first - timedelta(1)), midnight(following, zone))
+    return Period(
+        _period_name(per, first), _period_name(per, first - timedelta(1)), midnight(following, zone)
+    )
 
 
-def _name(per: Per, day: date) -> str:
+def _period_name(per: PeriodKind, day: date) -> str:
     """Of the period with this day in it."""
     if per == "month":
         return f"{day:%Y-%m}"

@@ -18,36 +18,38 @@ from functools import partial
 from msgspec import Struct
 from msgspec.structs import replace
 
-from llmfail.core.errors import Unsuited, UsageError
+from llmfail.core.errors import UnsupportedRequest, UsageError
 from llmfail.core.model import Embedding, Endpoint, Target
-from llmfail.core.receipt import Entry, Receipt, Skip
+from llmfail.core.receipt import Receipt, SkipReason, TrailEntry
 from llmfail.core.records.record import (
     Record,
-    Step,
+    StoreChange,
     Values,
     Write,
     Writes,
     dump,
     load,
-    ours,
+    without_newer,
 )
 from llmfail.core.request.ask import Ask
 from llmfail.core.routing.candidates import Candidate
-from llmfail.engine.planning.codec import Exchange
-from llmfail.engine.planning.targets import Routes
-from llmfail.providers import wire_format
+from llmfail.engine.planning.codec import Codec
+from llmfail.engine.planning.targets import TargetRoutes
+from llmfail.providers import load_wire_format
 from llmfail.settings.schema.types import Feature
 
-OTHER_MODEL = "another model; vectors of two models do not mix, unless the feature says allow_other_models"
+OTHER_MODEL_NOTE = (
+    "another model; vectors of two models do not mix, unless the feature says allow_other_models"
+)
 
 
-class Length(Record, frozen=True):
+class Dimensions(Record, frozen=True):
     """How many numbers a vector of a feature's model has."""
 
     dimensions: int
 
 
-class Space(Struct, frozen=True):
+class EmbeddingSpace(Struct, frozen=True):
     """Where the vectors of a feature's model lie, as far as it is known. ``key`` is where its Length is kept;
     ``dimensions`` is None before the first answer.
     """
@@ -56,31 +58,36 @@ class Space(Struct, frozen=True):
     primary: Endpoint
     dimensions: int | None
 
-    def objection(self, answer: Embedding, endpoint: Endpoint) -> str | None:
+    def violation(self, answer: Embedding, endpoint: Endpoint) -> str | None:
         """What is wrong with the vectors of a fallback."""
         if self.dimensions in {None, answer.dimensions} or self._is_primary(endpoint):
             return None
         return f"{answer.dimensions} dimensions where the primary's vectors have {self.dimensions}"
 
-    def change(self, dimensions: int) -> Step:
+    def record_dimensions(self, dimensions: int) -> StoreChange:
         """Keep what an answer had. Two that are the first at the same time: one is."""
-        return Step((self.key,), partial(_keep, self.key, Length(dimensions), self.dimensions))
+        return StoreChange(
+            (self.key,), partial(_keep_dimensions, self.key, Dimensions(dimensions), self.dimensions)
+        )
 
     def _is_primary(self, endpoint: Endpoint) -> bool:
         """The same place; its key may be a token, and it may have lost parameters."""
-        return replace(endpoint, key=self.primary.key, quirks=self.primary.quirks) == self.primary
+        return (
+            replace(endpoint, key=self.primary.key, dropped_parameters=self.primary.dropped_parameters)
+            == self.primary
+        )
 
 
 def space_key(feature: str, primary: Target) -> str:
-    return f"dimensions/{feature}/{_name(primary)}"
+    return f"dimensions/{feature}/{_model_name(primary)}"
 
 
-def space_of(key: str, primary: Endpoint, values: Values) -> Space:
-    known = load(values[key], Length)
-    return Space(key, primary, None if known is None else known.dimensions)
+def space_of(key: str, primary: Endpoint, values: Values) -> EmbeddingSpace:
+    known = load(values[key], Dimensions)
+    return EmbeddingSpace(key, primary, None if known is None else known.dimensions)
 
 
-def of_one_model(
+def split_by_model(
     feature: Feature, ask: Ask, candidates: Sequence[Candidate]
 ) -> tuple[tuple[Candidate, ...], tuple[Target, ...]]:
     """The candidates that may answer, and the targets that may not. Raises UsageError where nobody has said
@@ -89,20 +96,20 @@ def of_one_model(
     if feature.allow_other_models or not candidates:
         return tuple(candidates), ()
     first = ask.targets[0] if ask.targets else feature.primary
-    name = _only_name(feature, candidates) if first is None else _name(first)
-    mates = tuple(one for one in candidates if _name(one.target) == name)
-    return mates, tuple(one.target for one in candidates if _name(one.target) != name)
+    name = _require_one_model(feature, candidates) if first is None else _model_name(first)
+    mates = tuple(one for one in candidates if _model_name(one.target) == name)
+    return mates, tuple(one.target for one in candidates if _model_name(one.target) != name)
 
 
-def require_embeddings(feature: str, exchange: Exchange, routes: Routes, targets: Sequence[Target]) -> None:
+def require_embeddings(feature: str, codec: Codec, routes: TargetRoutes, targets: Sequence[Target]) -> None:
     """Raises UsageError where not one of these could be asked at all."""
     endpoints = [routes[target].endpoint for target in targets]
-    objections = [_unsuited(exchange, endpoint) for endpoint in endpoints]
+    objections = [_unsuited_reason(codec, endpoint) for endpoint in endpoints]
     if None not in objections:
         raise UsageError(f"feature {feature} cannot embed: {objections[0]}, or name a target with -m")
 
 
-def warned(receipt: Receipt, dimensions: int, before: int | None) -> Receipt:
+def warn_of_new_dimensions(receipt: Receipt, dimensions: int, before: int | None) -> Receipt:
     """``before`` is None where nobody knew."""
     if before is None:
         return receipt
@@ -110,24 +117,24 @@ def warned(receipt: Receipt, dimensions: int, before: int | None) -> Receipt:
     return replace(receipt, warnings=(*receipt.warnings, told))
 
 
-def told_apart(receipt: Receipt, others: Sequence[Target]) -> Receipt:
+def add_skipped(receipt: Receipt, others: Sequence[Target]) -> Receipt:
     """A failure that also says who was not asked."""
     if receipt.error is None or not others:
         return receipt
-    skipped = [Entry(one, "skipped", Skip.OTHER_MODEL, note=OTHER_MODEL) for one in others]
-    story = f"not asked: {', '.join(map(str, others))} ({OTHER_MODEL})"
+    skipped = [TrailEntry(one, "skipped", SkipReason.OTHER_MODEL, note=OTHER_MODEL_NOTE) for one in others]
+    story = f"not asked: {', '.join(map(str, others))} ({OTHER_MODEL_NOTE})"
     error = replace(receipt.error, message=f"{receipt.error.message}; {story}")
     return replace(receipt, error=error, trail=(*receipt.trail, *skipped))
 
 
-def _name(target: Target) -> str:
+def _model_name(target: Target) -> str:
     """A model may have a vendor's prefix at one provider only."""
     return target.model.rpartition("/")[2].casefold()
 
 
-def _only_name(feature: Feature, candidates: Sequence[Candidate]) -> str:
+def _require_one_model(feature: Feature, candidates: Sequence[Candidate]) -> str:
     """Prices and keys decide about the order of a feature without a primary; a model must not change so."""
-    names = {_name(one.target) for one in candidates}
+    names = {_model_name(one.target) for one in candidates}
     if len(names) > 1:
         shown = ", ".join(str(one.target) for one in candidates)
         raise UsageError(
@@ -137,16 +144,18 @@ def _only_name(feature: Feature, candidates: Sequence[Candidate]) -> str:
     return names.pop()
 
 
-def _unsuited(exchange: Exchange, endpoint: Endpoint) -> str | None:
+def _unsuited_reason(codec: Codec, endpoint: Endpoint) -> str | None:
     try:
-        exchange.encode(wire_format(endpoint.api), endpoint)
-    except Unsuited as error:
+        codec.encode(load_wire_format(endpoint.api), endpoint)
+    except UnsupportedRequest as error:
         return str(error)
     return None
 
 
-def _keep(key: str, length: Length, before: int | None, values: Values, _now: float) -> Writes:
-    known = load(values[key], Length)
+def _keep_dimensions(
+    key: str, dimensions: Dimensions, before: int | None, values: Values, _now: float
+) -> Writes:
+    known = load(values[key], Dimensions)
     if (known and known.dimensions) != before:
         return {}
-    return ours({key: Write(dump(length))}, values)
+    return without_newer({key: Write(dump(dimensions))}, values)

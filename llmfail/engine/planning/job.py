@@ -12,40 +12,40 @@ from msgspec.structs import replace
 
 from llmfail.core.admission import budget as budgets
 from llmfail.core.admission import hedge_budget as hedges
-from llmfail.core.admission.budget import Cover
-from llmfail.core.admission.gate import tally_key
-from llmfail.core.admission.reservation import Claim, spending_of
-from llmfail.core.cache.single_flight import Terms
+from llmfail.core.admission.budget import BudgetScope
+from llmfail.core.admission.gate import call_counters_key
+from llmfail.core.admission.reservation import ReservationRequest, load_spending
+from llmfail.core.cache.single_flight import CachePolicy
 from llmfail.core.errors import UsageError
 from llmfail.core.model import Request, Target
 from llmfail.core.records.counters import (
-    Tally,
+    CallCounters,
     hour_of,
     percentile,
-    sum_tallies,
+    sum_call_counters,
 )
 from llmfail.core.records.record import (
     Record,
     Write,
     Writes,
     dump,
-    recall,
+    load_or_default,
 )
 from llmfail.core.request.ask import Ask
 from llmfail.core.request.expectation import Expectation
 from llmfail.core.routing.candidates import (
     Candidate,
-    Chance,
-    arrange,
+    OrderInputs,
+    order_candidates,
     order_of,
 )
-from llmfail.core.routing.stream_timeouts import Patience
+from llmfail.core.routing.stream_timeouts import StreamTimeouts
 from llmfail.core.tokens import token_bounds
-from llmfail.core.tokens.token_bounds import Size
+from llmfail.core.tokens.token_bounds import PromptSize
 from llmfail.engine.planning.budget_period import zone_of
-from llmfail.engine.planning.embedding_rules import of_one_model
-from llmfail.engine.planning.request_builder import expectation_of, request_of, terms_of
-from llmfail.engine.planning.targets import Routes, fallbacks_of
+from llmfail.engine.planning.embedding_rules import split_by_model
+from llmfail.engine.planning.request_builder import cache_policy_of, expectation_of, request_of
+from llmfail.engine.planning.targets import TargetRoutes, fallbacks_of
 from llmfail.engine.ports.ports import Ports
 from llmfail.settings.schema.settings import Settings
 from llmfail.settings.schema.types import Fallback, Feature
@@ -53,10 +53,10 @@ from llmfail.settings.schema.types import Fallback, Feature
 LATENCY_HOURS = 24
 SHORT_WAIT = 1.0
 """Seconds to wait for a rate limit while others could answer."""
-TURN_KEPT = 30 * 24 * 3600.0
+TURN_LIFETIME = 30 * 24 * 3600.0
 
 
-class Turn(Record, frozen=True):
+class RoundRobinTurn(Record, frozen=True):
     """How many turns a rotation has taken."""
 
     taken: int = 0
@@ -75,7 +75,7 @@ class Job(Struct, frozen=True):
     deadline: float
     fair_deadline: float
     """The deadline of the configuration: a target that had its share of this is to blame for a timeout."""
-    size: Size
+    size: PromptSize
     output: int
     """Tokens that an answer may have at most."""
     primary: Target
@@ -87,42 +87,42 @@ class Job(Struct, frozen=True):
     allow_unknown: bool
     refuse_when_down: bool
     expected: Expectation
-    terms: Terms | None
+    cache_policy: CachePolicy | None
     """How old stored answers may be; None: there are none."""
     wait: float
     """How long to wait for an open circuit."""
-    patience: Patience | None
+    stream_timeouts: StreamTimeouts | None
     """For a streamed answer; None: it is asked for in one piece."""
-    hedge: float | None
+    hedge_delay: float | None
     """Seconds after which an answer is late, so that a second target is asked too."""
-    others: tuple[Target, ...] = ()
+    skipped_targets: tuple[Target, ...] = ()
     """Those of the chain that may not give vectors, because their model is another."""
 
 
-async def job_of(
+async def plan_job(
     settings: Settings,
-    routes: Routes,
+    routes: TargetRoutes,
     ask: Ask,
     ports: Ports,
     *,
     vectors: bool = False,
-    previewed: bool = False,
+    is_preview: bool = False,
 ) -> Job:
-    """``vectors``: embeddings are wanted, of the bare texts and from one model; ``previewed``: nothing will
+    """``vectors``: embeddings are wanted, of the bare texts and from one model; ``is_preview``: nothing will
     be sent, so there need be no prompt, and the size of the request counts however small it is. Raises
     UsageError for what is not configured.
     """
-    feature = settings.feature(ask.feature)
+    feature = settings.find_feature(ask.feature)
     if vectors:
         ask = replace(ask, max_tokens=0)
-    candidates = _usable(settings, routes, feature, ask, vectors=vectors)
-    candidates, others = of_one_model(feature, ask, candidates) if vectors else (candidates, ())
-    arranged, ordered, tight = await _ordered(routes, feature, ask, candidates, ports)
-    numbers = settings.resolved(feature)
+    candidates = _require_candidates(settings, routes, feature, ask, vectors=vectors)
+    candidates, others = split_by_model(feature, ask, candidates) if vectors else (candidates, ())
+    arranged, ordered, tight = await _order(routes, feature, ask, candidates, ports)
+    numbers = settings.resolve_defaults(feature)
     expected = Expectation() if vectors else expectation_of(settings, feature, ask)
     stretches = numbers.first_token_timeout, numbers.stall_timeout
     bare = Request(ask.messages, max_tokens=0)
-    request = bare if vectors else request_of(settings, feature, ask, expected, blank=previewed)
+    request = bare if vectors else request_of(settings, feature, ask, expected, blank=is_preview)
     return Job(
         id=ports.new_id(),
         feature=feature.name,
@@ -133,7 +133,9 @@ async def job_of(
         stop_on_refusal=feature.on_refusal == "stop",
         deadline=numbers.deadline + ask.wait if ask.deadline is None else ask.deadline,
         fair_deadline=numbers.deadline,
-        size=_size(settings, routes, ordered, request, weighed=previewed or ask.max_cost is not None),
+        size=_prompt_size(
+            settings, routes, ordered, request, is_needed=is_preview or ask.max_cost is not None
+        ),
         output=request.max_tokens,
         primary=arranged[0].target,
         downgraded=tight,
@@ -143,53 +145,60 @@ async def job_of(
         allow_unknown=settings.on_unknown_price == "allow",
         refuse_when_down=settings.on_store_error == "refuse",
         expected=expected,
-        terms=None if vectors else terms_of(settings, feature, ask),
+        cache_policy=None if vectors else cache_policy_of(settings, feature, ask),
         wait=ask.wait,
-        patience=Patience(*stretches) if ask.stream and not vectors else None,
-        hedge=await _late_after(feature, ask, ordered, ports),
-        others=others,
+        stream_timeouts=StreamTimeouts(*stretches) if ask.stream and not vectors else None,
+        hedge_delay=await _hedge_delay(feature, ask, ordered, ports),
+        skipped_targets=others,
     )
 
 
-async def late_after(settings: Settings, routes: Routes, ask: Ask, ports: Ports) -> float | None:
+async def hedge_delay(settings: Settings, routes: TargetRoutes, ask: Ask, ports: Ports) -> float | None:
     """The ``hedge`` of the job of this ask, without the rest of it. Raises UsageError."""
-    feature = settings.feature(ask.feature)
-    candidates = _usable(settings, routes, feature, ask, vectors=False)
-    _, ordered, _ = await _ordered(routes, feature, ask, candidates, ports)
-    return await _late_after(feature, ask, ordered, ports)
+    feature = settings.find_feature(ask.feature)
+    candidates = _require_candidates(settings, routes, feature, ask, vectors=False)
+    _, ordered, _ = await _order(routes, feature, ask, candidates, ports)
+    return await _hedge_delay(feature, ask, ordered, ports)
 
 
-def _size(
-    settings: Settings, routes: Routes, candidates: Sequence[Candidate], request: Request, *, weighed: bool
-) -> Size:
+def _prompt_size(
+    settings: Settings,
+    routes: TargetRoutes,
+    candidates: Sequence[Candidate],
+    request: Request,
+    *,
+    is_needed: bool,
+) -> PromptSize:
     """A request that is too small to learn from is not weighed unless somebody minds."""
-    minded = weighed or settings.budgets or any(routes[one.target].gate.limits for one in candidates)
+    minded = is_needed or settings.budgets or any(routes[one.target].gate.limits for one in candidates)
     return (
-        token_bounds.size_of(request) if minded or not token_bounds.is_tiny(request) else token_bounds.NOTHING
+        token_bounds.size_of(request)
+        if minded or not token_bounds.is_tiny(request)
+        else token_bounds.EMPTY_PROMPT
     )
 
 
-def claim_of(
-    job: Job, candidate: Candidate, covers: tuple[Cover, ...], moment: float, *, priced: bool
-) -> Claim:
+def reservation_request_of(
+    job: Job, candidate: Candidate, budget_scopes: tuple[BudgetScope, ...], moment: float, *, priced: bool
+) -> ReservationRequest:
     """What the first call to a target would ask for, without the name that makes it one. ``priced``: with its
     rates also when nobody minds what it costs.
     """
-    price = candidate.price if priced or covers or job.max_cost is not None else None
-    return Claim(
-        call="",
-        lasts=0.0,
+    price = candidate.price if priced or budget_scopes or job.max_cost is not None else None
+    return ReservationRequest(
+        call_id="",
+        lease_seconds=0.0,
         feature=job.feature,
         size=job.size,
-        output=job.output,
+        output_tokens=job.output,
         rates=None if price is None else price.at(moment),
-        covers=covers,
-        most=job.max_cost,
+        scopes=budget_scopes,
+        max_cost=job.max_cost,
         allow_unknown=job.allow_unknown,
     )
 
 
-def patience(left: float, *, others: bool) -> float:
+def max_rate_limit_wait(left: float, *, others: bool) -> float:
     """How long a call may wait for a rate limit, of the time that is left: the last that could answer is
     worth a wait, as long as half of the time is left for the call.
     """
@@ -197,13 +206,15 @@ def patience(left: float, *, others: bool) -> float:
     return min(SHORT_WAIT, most) if others else most
 
 
-def _usable(
-    settings: Settings, routes: Routes, feature: Feature, ask: Ask, *, vectors: bool
+def _require_candidates(
+    settings: Settings, routes: TargetRoutes, feature: Feature, ask: Ask, *, vectors: bool
 ) -> tuple[Candidate, ...]:
     """The candidates, at least one. Raises UsageError."""
     candidates = _candidates(settings, routes, feature, ask)
     if feature.primary is None and not ask.targets:
-        candidates = tuple(one for one in candidates if routes.prices.embeds(one.target) is vectors)
+        candidates = tuple(
+            one for one in candidates if routes.prices.is_embedding_model(one.target) is vectors
+        )
     if not candidates:
         raise UsageError(
             f"feature {feature.name} has no target: give it a primary, or models with room for its max_tokens"
@@ -211,33 +222,39 @@ def _usable(
     return candidates
 
 
-def _candidates(settings: Settings, routes: Routes, feature: Feature, ask: Ask) -> tuple[Candidate, ...]:
+def _candidates(
+    settings: Settings, routes: TargetRoutes, feature: Feature, ask: Ask
+) -> tuple[Candidate, ...]:
     chain = routes.chain(feature)
     if ask.targets:
-        chain = tuple(routes.candidate(feature, entry) for entry in _asked_for(settings, ask))
+        chain = tuple(routes.candidate(feature, entry) for entry in _named_targets(settings, ask))
     elif feature.primary is None:
-        room = settings.resolved(feature).max_tokens if ask.max_tokens is None else ask.max_tokens
+        room = settings.resolve_defaults(feature).max_tokens if ask.max_tokens is None else ask.max_tokens
         chain = tuple(one for one in chain if one.max_output is None or one.max_output >= room)
         chain = tuple(one for one in chain if one.missing_key is None) or chain
     return chain if ask.timeout is None else tuple(replace(one, timeout=ask.timeout) for one in chain)
 
 
-def _asked_for(settings: Settings, ask: Ask) -> tuple[Fallback, ...]:
+def _named_targets(settings: Settings, ask: Ask) -> tuple[Fallback, ...]:
     """The targets that the caller named; a single one keeps the fallbacks of its provider."""
     fallbacks = fallbacks_of(settings, ask.targets[0]) if len(ask.targets) == 1 else ()
     return (*(Fallback(target=target) for target in ask.targets), *fallbacks)
 
 
-async def _ordered(
-    routes: Routes, feature: Feature, ask: Ask, candidates: tuple[Candidate, ...], ports: Ports
+async def _order(
+    routes: TargetRoutes, feature: Feature, ask: Ask, candidates: tuple[Candidate, ...], ports: Ports
 ) -> tuple[tuple[Candidate, ...], tuple[Candidate, ...], bool]:
     """The candidates as the feature has them, as they are tried, and whether a budget says so."""
-    arranged = await _arranged(feature, ask, candidates, ports)
-    tight = not ask.targets and await _is_tight(routes, feature, ask, arranged, ports)
-    return arranged, arrange(arranged, "cost", Chance(at=ports.wall())) if tight else arranged, tight
+    arranged = await _arrange(feature, ask, candidates, ports)
+    tight = not ask.targets and await _is_near_limit(routes, feature, ask, arranged, ports)
+    return (
+        arranged,
+        order_candidates(arranged, "cost", OrderInputs(at=ports.wall())) if tight else arranged,
+        tight,
+    )
 
 
-async def _arranged(
+async def _arrange(
     feature: Feature, ask: Ask, candidates: tuple[Candidate, ...], ports: Ports
 ) -> tuple[Candidate, ...]:
     order = feature.order or ("listed" if feature.primary is not None else order_of(feature.priority))
@@ -245,59 +262,63 @@ async def _arranged(
         return candidates
     match order:
         case "latency":
-            candidates = await _with_latency(candidates, ports)
-            return arrange(candidates, order, Chance(ports.wall()))
+            candidates = await _add_latency(candidates, ports)
+            return order_candidates(candidates, order, OrderInputs(ports.wall()))
         case "round_robin":
-            turn = await ports.keeper.update(*_turn(feature.name))
-            return arrange(candidates, order, Chance(ports.wall(), turn=turn))
+            turn = await ports.store.update(*_turn_update(feature.name))
+            return order_candidates(candidates, order, OrderInputs(ports.wall(), turn=turn))
         case "weighted":
-            return arrange(candidates, order, Chance(ports.wall(), [ports.draw() for _ in candidates]))
+            return order_candidates(
+                candidates, order, OrderInputs(ports.wall(), [ports.random() for _ in candidates])
+            )
         case _:
-            return arrange(candidates, order, Chance(ports.wall()))
+            return order_candidates(candidates, order, OrderInputs(ports.wall()))
 
 
-async def _is_tight(
-    routes: Routes, feature: Feature, ask: Ask, candidates: Sequence[Candidate], ports: Ports
+async def _is_near_limit(
+    routes: TargetRoutes, feature: Feature, ask: Ask, candidates: Sequence[Candidate], ports: Ports
 ) -> bool:
     """Whether any budget of theirs is so far spent that cheaper targets should come first."""
     moment = ports.wall()
     covers = [
         cover
         for one in candidates
-        for cover in routes.covers(feature.name, ask.user, one.target, moment)
+        for cover in routes.budget_scopes(feature.name, ask.user, one.target, moment)
         if cover.downgrade_at is not None
     ]
     if not covers:
         return False
-    values, now = await ports.keeper.read(list({key for cover in covers for key in cover.keys}))
-    return any(budgets.is_tight(spending_of(cover, values, now), cover) for cover in covers)
+    values, now = await ports.store.read(list({key for cover in covers for key in cover.keys}))
+    return any(budgets.is_near_limit(load_spending(cover, values, now), cover) for cover in covers)
 
 
-async def _with_latency(candidates: tuple[Candidate, ...], ports: Ports) -> tuple[Candidate, ...]:
+async def _add_latency(candidates: tuple[Candidate, ...], ports: Ports) -> tuple[Candidate, ...]:
     """The median latency of the last day; a target without one is tried first, so that it gets one."""
-    tallies = await _last_day(candidates, ports)
+    tallies = await _load_last_day(candidates, ports)
     return tuple(replace(one, latency_ms=_median(tallies[one.target])) for one in candidates)
 
 
-async def _last_day(candidates: Sequence[Candidate], ports: Ports) -> dict[Target, Tally]:
+async def _load_last_day(candidates: Sequence[Candidate], ports: Ports) -> dict[Target, CallCounters]:
     hour = hour_of(ports.wall())
     hours = range(hour - LATENCY_HOURS, hour + 1)
-    keys = {one.target: [tally_key(one.target, at) for at in hours] for one in candidates}
-    values, _ = await ports.keeper.read([key for found in keys.values() for key in found])
+    keys = {one.target: [call_counters_key(one.target, at) for at in hours] for one in candidates}
+    values, _ = await ports.store.read([key for found in keys.values() for key in found])
     return {
-        target: sum_tallies(recall(values[key], Tally) for key in found if values[key] is not None)
+        target: sum_call_counters(
+            load_or_default(values[key], CallCounters) for key in found if values[key] is not None
+        )
         for target, found in keys.items()
     }
 
 
-def _median(tally: Tally) -> float | None:
+def _median(tally: CallCounters) -> float | None:
     """None without any call; a target that was called and never answered is the slowest of all."""
     if not tally.calls:
         return None
     return percentile(tally.latencies, 0.5) or inf
 
 
-async def _late_after(
+async def _hedge_delay(
     feature: Feature, ask: Ask, candidates: Sequence[Candidate], ports: Ports
 ) -> float | None:
     """Seconds; None where nobody is to be asked besides the first."""
@@ -307,15 +328,15 @@ async def _late_after(
     if not isinstance(wanted, str):
         return wanted
     first = next((one for one in candidates if one.missing_key is None), candidates[0])
-    tallies = await _last_day([first], ports)
-    return hedges.late_after(tallies[first.target])
+    tallies = await _load_last_day([first], ports)
+    return hedges.hedge_delay(tallies[first.target])
 
 
-def _turn(feature: str) -> tuple[list[str], partial[tuple[Writes, int]]]:
+def _turn_update(feature: str) -> tuple[list[str], partial[tuple[Writes, int]]]:
     key = f"turn/{feature}"
-    return [key], partial(_next_turn, key)
+    return [key], partial(_take_turn, key)
 
 
-def _next_turn(key: str, values: Mapping[str, str | None], now: float) -> tuple[Writes, int]:
-    taken = recall(values[key], Turn).taken
-    return {key: Write(dump(Turn(taken + 1)), now + TURN_KEPT)}, taken
+def _take_turn(key: str, values: Mapping[str, str | None], now: float) -> tuple[Writes, int]:
+    taken = load_or_default(values[key], RoundRobinTurn).taken
+    return {key: Write(dump(RoundRobinTurn(taken + 1)), now + TURN_LIFETIME)}, taken

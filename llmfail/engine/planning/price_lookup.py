@@ -5,26 +5,26 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from llmfail.core.model import Target
-from llmfail.core.pricing.catalogue import Facts, listed_as
+from llmfail.core.pricing.catalogue import ModelFacts, price_list_of
 from llmfail.core.pricing.price import (
-    KEYS,
-    Key,
-    Listed,
+    RATE_NAMES,
     Price,
+    PricePeriod,
     Rate,
-    pico,
-    raised,
+    RateName,
+    raise_rates,
+    to_pico,
 )
-from llmfail.prices import Catalogue, Found
+from llmfail.prices import Catalogue, CatalogueMatch
 from llmfail.settings.schema.settings import Settings
-from llmfail.settings.schema.types import Credential, Provider
-from llmfail.settings.schema.types import Price as Configured
+from llmfail.settings.schema.types import ConfiguredPrice as Configured
+from llmfail.settings.schema.types import CredentialSource, Provider
 
-INPUTS: tuple[Key, ...] = ("cached_input", "cache_write", "cache_write_1h")
+INPUT_KEYS: tuple[RateName, ...] = ("cached_input", "cache_write", "cache_write_1h")
 """Whose price is that of input when nothing else is said."""
 
 
-class Prices:
+class TargetPrices:
     """Of one configuration. A server that wants no key is nobody's whose prices are listed: what it costs is
     what the configuration says.
     """
@@ -39,80 +39,84 @@ class Prices:
         """The day of the catalogue."""
         return self._catalogue.as_of.isoformat()
 
-    def of(self, target: Target) -> Price | None:
+    def find(self, target: Target) -> Price | None:
         """None when nobody knows both what input and what output costs."""
         if target not in self._known:
-            self._known[target] = self._price(target, self._found(target))
+            self._known[target] = self._build_price(target, self._find_entry(target))
         return self._known[target]
 
-    def embeds(self, target: Target) -> bool:
+    def is_embedding_model(self, target: Target) -> bool:
         """Whether it gives vectors and no text: its list has a price for input alone."""
-        found = self._found(target)
+        found = self._find_entry(target)
         listed = found.entry.periods[-1] if found is not None and found.entry.periods else None
         return listed is not None and listed.output == Rate(0) != listed.input
 
-    def facts(self, target: Target) -> Facts:
+    def facts(self, target: Target) -> ModelFacts:
         """What the catalogue says of a target besides its price."""
         vendor = self._vendor(target)
-        return Facts() if vendor is None else self._catalogue.facts(vendor, target.model)
+        return ModelFacts() if vendor is None else self._catalogue.find_facts(vendor, target.model)
 
-    def answered(self, target: Target, model: str | None) -> Price | None:
+    def find_billed(self, target: Target, model: str | None) -> Price | None:
         """The price of the model that answered, when that is another than the one asked for: a provider may
         send a request to a successor, and bills that.
         """
         if model is None or model == target.model:
-            return self.of(target)
+            return self.find(target)
         other = Target(target.provider, model)
-        if self._settings.price(other) is not None:
-            return self.of(other)
-        if self._settings.price(target) is not None and model.startswith(target.model):
-            return self.of(target)
-        found, asked = self._found(other), self._found(target)
-        if found is None or (asked is None and self.of(target) is not None):
-            return self.of(target)
+        if self._settings.price_of(other) is not None:
+            return self.find(other)
+        if self._settings.price_of(target) is not None and model.startswith(target.model):
+            return self.find(target)
+        found, asked = self._find_entry(other), self._find_entry(target)
+        if found is None or (asked is None and self.find(target) is not None):
+            return self.find(target)
         if asked is not None and (found.provider, found.entry.id) == (asked.provider, asked.entry.id):
-            return self.of(target)
-        return self._price(other, found)
+            return self.find(target)
+        return self._build_price(other, found)
 
     def _vendor(self, target: Target) -> str | None:
         """The provider of the catalogue. A name is enough for a provider that is not configured."""
         provider = self._settings.providers.get(target.provider)
         if provider is None:
-            return listed_as(target.provider, "")
-        if provider.credential is Credential.NONE:
+            return price_list_of(target.provider, "")
+        if provider.credential is CredentialSource.NONE:
             return None
         host, _ = provider.address
-        return listed_as(provider.name, host)
+        return price_list_of(provider.name, host)
 
-    def _found(self, target: Target) -> Found | None:
+    def _find_entry(self, target: Target) -> CatalogueMatch | None:
         vendor = self._vendor(target)
         return None if vendor is None else self._catalogue.find(vendor, target.model)
 
-    def _price(self, target: Target, found: Found | None) -> Price | None:
+    def _build_price(self, target: Target, found: CatalogueMatch | None) -> Price | None:
         provider = self._settings.providers.get(target.provider)
-        return _over(self._settings.price(target), None if found is None else _listed(found, provider))
+        return _overlay(
+            self._settings.price_of(target), None if found is None else _listed_price(found, provider)
+        )
 
 
-def _listed(found: Found, provider: Provider | None) -> Price | None:
+def _listed_price(found: CatalogueMatch, provider: Provider | None) -> Price | None:
     """Variants are its own provider's. On Vertex a Claude costs more outside the global endpoint."""
     entry = found.entry
     if not entry.periods:
         return None
     regional = provider is not None and provider.api == "vertex" and provider.location != "global"
-    periods = raised(entry.periods, entry.regional) if regional else entry.periods
-    variants = entry.variants if found.provider == found.asked else ()
+    periods = raise_rates(entry.periods, entry.regional) if regional else entry.periods
+    variants = entry.variants if found.provider == found.asked_provider else ()
     return Price(periods, variants, as_of=found.as_of.isoformat())
 
 
-def _over(configured: Configured | None, listed: Price | None) -> Price | None:
+def _overlay(configured: Configured | None, listed: Price | None) -> Price | None:
     """A configured key counts in every period and variant. What cached and written input costs hangs on what
     input costs: who sets that sets them all. None without input or output.
     """
-    written = {} if configured is None else {key: getattr(configured, key) for key in KEYS}
-    own: dict[Key, Rate | None] = {key: Rate(pico(usd)) for key, usd in written.items() if usd is not None}
+    written = {} if configured is None else {key: getattr(configured, key) for key in RATE_NAMES}
+    own: dict[RateName, Rate | None] = {
+        key: Rate(to_pico(usd)) for key, usd in written.items() if usd is not None
+    }
     if "input" in own:
-        own = {**dict.fromkeys(INPUTS), **own}
-    base = listed or Price((Listed(),))
+        own = {**dict.fromkeys(INPUT_KEYS), **own}
+    base = listed or Price((PricePeriod(),))
     price = replace(
         base,
         periods=tuple(replace(one, **own) for one in base.periods),

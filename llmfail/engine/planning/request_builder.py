@@ -9,13 +9,13 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from llmfail.core.cache.single_flight import Terms
+from llmfail.core.cache.single_flight import CachePolicy
 from llmfail.core.errors import UsageError
 from llmfail.core.model import Endpoint, Message, Request
 from llmfail.core.request.ask import Ask
-from llmfail.core.request.expectation import Expectation, both
+from llmfail.core.request.expectation import Expectation, merge
 from llmfail.settings.schema.settings import Settings, UnknownName
-from llmfail.settings.schema.types import Feature, Provider, Template
+from llmfail.settings.schema.types import Feature, Provider, TemplateStep
 
 NO_PROMPT = 'there is no prompt: llmfail ask "…", or pipe one to standard input'
 
@@ -26,7 +26,7 @@ def request_of(
     """Raises UsageError for a prompt template that does not exist or cannot be filled, and for no prompt
     unless it may be ``blank``.
     """
-    numbers = settings.resolved(feature)
+    numbers = settings.resolve_defaults(feature)
     empty = not (ask.parameters or any(one.text.strip() or one.attachments for one in ask.messages))
     return Request(
         messages=ask.messages if blank and empty else _messages(settings, feature, ask),
@@ -42,16 +42,16 @@ def expectation_of(settings: Settings, feature: Feature, ask: Ask) -> Expectatio
     """What the feature and the caller expect together. Raises UsageError for a schema that is none."""
     from llmfail.settings.reading import schema_files
 
-    own = schema_files.expectation_of(feature.expect, directory_of(settings))
-    return both(own, both(ask.expect, Expectation(schema=ask.schema)))
+    own = schema_files.load_expectation(feature.expect, directory_of(settings))
+    return merge(own, merge(ask.expect, Expectation(schema=ask.schema)))
 
 
-def terms_of(settings: Settings, feature: Feature, ask: Ask) -> Terms | None:
+def cache_policy_of(settings: Settings, feature: Feature, ask: Ask) -> CachePolicy | None:
     """None where no answers are stored."""
     own, common = feature.cache, settings.cache
     if ask.cache == "off" or not (common.enabled if own.enabled is None else own.enabled):
         return None
-    return Terms(
+    return CachePolicy(
         ttl=common.ttl if own.ttl is None else own.ttl,
         stale=common.stale if own.stale is None else own.stale,
         refresh=ask.cache == "refresh",
@@ -81,7 +81,7 @@ def _messages(settings: Settings, feature: Feature, ask: Ask) -> tuple[Message, 
         if not any(message.text.strip() or message.attachments for message in ask.messages):
             raise UsageError(NO_PROMPT)
         return ask.messages
-    from llmfail.core.degrade.template import prompt_of
+    from llmfail.core.degrade.template import build_prompt
 
     if name is None:
         raise UsageError(
@@ -92,14 +92,14 @@ def _messages(settings: Settings, feature: Feature, ask: Ask) -> tuple[Message, 
     *earlier, last = ask.messages
     known = frozenset(_degrade_parameters(settings, feature))
     given = {"prompt": last.text, "feature": feature.name}
-    text = prompt_of(name, settings.templates[name], given, ask.parameters, known)
+    text = build_prompt(name, settings.templates[name], given, ask.parameters, known)
     return (*earlier, replace(last, text=text))
 
 
 def _degrade_parameters(settings: Settings, feature: Feature) -> Iterator[str]:
     """Those of the texts that may answer instead of a model."""
-    from llmfail.core.degrade.template import names
+    from llmfail.core.degrade.template import parameter_names
 
     for step in feature.degrade:
-        if isinstance(step, Template):
-            yield from names(settings.templates[step.template])
+        if isinstance(step, TemplateStep):
+            yield from parameter_names(settings.templates[step.template])

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from llmfail.core.model import Call, Reply, Secret
 
 if TYPE_CHECKING:
-    from llmfail.google_auth import Token
+    from llmfail.google_auth import AccessToken
 
 Send = Callable[[Call, float], Awaitable[Reply]]
-Run = Callable[[Sequence[str], Mapping[str, str]], Coroutine[Any, Any, str | None]]
+RunTokenCommand = Callable[[Sequence[str], Mapping[str, str]], Coroutine[Any, Any, str | None]]
 
 
-async def run_here(argv: Sequence[str], environ: Mapping[str, str]) -> str | None:
+async def run_token_command(argv: Sequence[str], environ: Mapping[str, str]) -> str | None:
     """Run a command and wait for it."""
     from llmfail.google_auth import run_command
 
@@ -28,28 +28,31 @@ class GoogleTokens:
     """The token of this process. ``turn`` lets one fetch it while the others wait."""
 
     def __init__(
-        self, send: Send, run: Run = run_here, turn: AbstractAsyncContextManager[Any] | None = None
+        self,
+        send: Send,
+        run: RunTokenCommand = run_token_command,
+        lock: AbstractAsyncContextManager[Any] | None = None,
     ) -> None:
         self._send = send
         self._run = run
-        self._turn = turn or nullcontext()
-        self._token: Token | None = None
+        self._lock = lock or nullcontext()
+        self._token: AccessToken | None = None
 
     async def get(self, limit: float) -> Secret | None:
         """None without any credentials. Raises TokenRefused and WireError, within ``limit`` seconds."""
-        from llmfail.google_auth import google_token
+        from llmfail.google_auth import fetch_google_token
 
-        async with self._turn:
+        async with self._lock:
             now = time.time()
             if self._token is None or self._token.expires_at <= now:
-                self._token = await google_token(os.environ, self._run, self._within(limit), now)
+                self._token = await fetch_google_token(os.environ, self._run, self._send_within(limit), now)
             return None if self._token is None else self._token.secret
 
     def forget(self) -> None:
         """The token was refused: the next one is a new one."""
         self._token = None
 
-    def _within(self, limit: float) -> Send:
+    def _send_within(self, limit: float) -> Send:
         ends_at = time.monotonic() + limit
 
         async def send(call: Call, timeout: float) -> Reply:  # noqa: ASYNC109 - covers the whole call

@@ -1,9 +1,9 @@
 """What the engine needs from outside, as arguments: so that one engine serves blocking callers, asyncio and
 tests that run in memory on a clock of their own.
 
-The engine is written as coroutines. With blocking ports nothing in them ever suspends, so ``drive`` finishes
-one with a single ``send``: no event loop, and none of its start-up. Only a piece of an answer that is shown
-suspends them, see ``client.streams``.
+The engine is written as coroutines. With blocking ports nothing in them ever suspends, so ``run_sync``
+finishes one with a single ``send``: no event loop, and none of its start-up. Only a piece of an answer that
+is shown suspends them, see ``client.streams``.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from msgspec import Struct
 
 from llmfail.core.model import Call, Reply
-from llmfail.core.records.record import Step, Values
+from llmfail.core.records.record import StoreChange, Values
 from llmfail.core.request.ask import Ask
-from llmfail.engine.ports.google_token import GoogleTokens, Send, run_here
-from llmfail.engine.ports.process_liveness import Presence
+from llmfail.engine.ports.google_token import GoogleTokens, Send, run_token_command
+from llmfail.engine.ports.process_liveness import ProcessIdentity
 from llmfail.store.base import Change, Store
 
 if TYPE_CHECKING:
@@ -31,17 +31,17 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 
-STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
-class Aside(Protocol):
+class Executor(Protocol):
     """Runs work that blocks where it holds up nobody else."""
 
     def __call__(self, work: Callable[[], T]) -> Awaitable[T]: ...
 
 
-class LiveReply(Protocol):
+class AsyncReply(Protocol):
     """A reply whose head is here, and whose body is read as it comes. Header names are lower case."""
 
     @property
@@ -64,21 +64,21 @@ class LiveReply(Protocol):
         ...
 
 
-class Keeper(Protocol):
+class AsyncStore(Protocol):
     """The store's two verbs, awaitable."""
 
     async def read(self, keys: Sequence[str]) -> tuple[Values, float]: ...
 
     async def update(self, keys: Sequence[str], change: Change[R]) -> R: ...
 
-    async def unbroken(self, work: Coroutine[Any, Any, T], *, writes: bool) -> T:
+    async def run_shielded(self, work: Coroutine[Any, Any, T], *, writes: bool) -> T:
         """Do the work to its end, also when the caller is stopped meanwhile; then stop. Where nothing goes on
         by itself once the caller is stopped, only the ``last`` work has to be protected from that.
         """
         ...
 
 
-def draw() -> float:
+def random_fraction() -> float:
     """A random number in [0, 1)."""
     return int.from_bytes(os.urandom(7)) / 2**56
 
@@ -89,9 +89,9 @@ def new_id() -> str:
     return "".join(_ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5))
 
 
-async def write(keeper: Keeper, step: Step) -> None:
+async def write(store: AsyncStore, step: StoreChange) -> None:
     """Make a change that has no result."""
-    await keeper.update(step.keys, lambda values, now: (step.change(values, now), None))
+    await store.update(step.keys, lambda values, now: (step.change(values, now), None))
 
 
 def run_command(argv: Sequence[str], text: str, timeout: float, directory: Path) -> str:
@@ -100,63 +100,63 @@ def run_command(argv: Sequence[str], text: str, timeout: float, directory: Path)
     return run(argv, text, timeout, directory)
 
 
-async def run_at_once(work: Callable[[], T]) -> T:
+async def run_inline(work: Callable[[], T]) -> T:
     return work()
 
 
 @contextmanager
-def signals_held() -> Iterator[None]:
+def block_signals() -> Iterator[None]:
     """What asks this thread to stop has to wait until the block is over."""
     before: Collection[int] | None = None
     try:
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         yield
     finally:
         # One that came just before the block is told by the call that begins it, which then gives no mask.
-        how, mask = (signal.SIG_UNBLOCK, STOPS) if before is None else (signal.SIG_SETMASK, before)
+        how, mask = (signal.SIG_UNBLOCK, STOP_SIGNALS) if before is None else (signal.SIG_SETMASK, before)
         signal.pthread_sigmask(how, mask)
 
 
-Open = Callable[[Call, float], Awaitable[LiveReply]]
+OpenStream = Callable[[Call, float], Awaitable[AsyncReply]]
 """Sends a call and gives its reply once the head is here, within so many seconds. Raises WireError."""
-Show = Callable[[str], Awaitable[None]]
+OnText = Callable[[str], Awaitable[None]]
 """Hears an answer piece by piece, as it comes."""
 Enqueue = Callable[[Ask, "float | None"], str]
 """Keeps a request for later, until that moment at least, and gives its id. Raises StoreError."""
-Command = Callable[[Sequence[str], str, float, Path], str]
+RunCommand = Callable[[Sequence[str], str, float, Path], str]
 """What a program says to a text, within so many seconds, in a directory. Raises CommandFailed."""
 
 
 class Ports(Struct, frozen=True):
     """``send`` and ``open`` raise WireError; ``prepare`` makes them ready, so that a call leaves without
     delay. ``is_down`` says that what is kept is not shared with other processes any more. ``answers`` are the
-    stored ones and ``enqueue`` the queue, None where nothing is kept. ``aside`` runs what blocks.
+    stored ones and ``enqueue`` the queue, None where nothing is kept. ``run_blocking`` runs what blocks.
     ``concurrent``: two targets can be asked at once (asyncio); ``lock`` makes what keeps one task out while
     another is in. ``monotonic`` measures durations, ``wall`` names moments, in seconds.
     """
 
     send: Send
-    open: Open
+    open: OpenStream
     google_tokens: GoogleTokens
-    keeper: Keeper
+    store: AsyncStore
     catalogue: Catalogue
     sleep: Callable[[float], Awaitable[None]]
     prepare: Callable[[], object]
     is_down: Callable[[], bool]
     monotonic: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
-    draw: Callable[[], float] = draw
+    random: Callable[[], float] = random_fraction
     new_id: Callable[[], str] = new_id
-    answers: Keeper | None = None
+    answers: AsyncStore | None = None
     enqueue: Enqueue | None = None
-    command: Command = run_command
-    aside: Aside = run_at_once
-    presence: Presence = Presence()
+    run_command: RunCommand = run_command
+    run_blocking: Executor = run_inline
+    process: ProcessIdentity = ProcessIdentity()
     concurrent: bool = False
     lock: Callable[[], AbstractAsyncContextManager[Any]] = nullcontext
 
 
-class BlockingKeeper(Struct, frozen=True):
+class InlineStore(Struct, frozen=True):
     store: Store
 
     async def read(self, keys: Sequence[str]) -> tuple[Values, float]:
@@ -165,26 +165,26 @@ class BlockingKeeper(Struct, frozen=True):
     async def update(self, keys: Sequence[str], change: Change[R]) -> R:
         return self.store.update(keys, change)
 
-    async def unbroken(self, work: Coroutine[Any, Any, T], *, writes: bool) -> T:
+    async def run_shielded(self, work: Coroutine[Any, Any, T], *, writes: bool) -> T:
         if not writes:
             return await work
-        with signals_held():
+        with block_signals():
             return await work
 
 
-class Onlooker(Struct, frozen=True):
+class ReadOnlyStore(Struct, frozen=True):
     """The same results without the writes: for those who only want to know."""
 
-    keeper: Keeper
+    store: AsyncStore
 
     async def read(self, keys: Sequence[str]) -> tuple[Values, float]:
-        return await self.keeper.read(keys)
+        return await self.store.read(keys)
 
     async def update(self, keys: Sequence[str], change: Change[R]) -> R:
-        _, result = change(*await self.keeper.read(keys))
+        _, result = change(*await self.store.read(keys))
         return result
 
-    async def unbroken(self, work: Coroutine[Any, Any, T], *, writes: bool) -> T:  # noqa: ARG002
+    async def run_shielded(self, work: Coroutine[Any, Any, T], *, writes: bool) -> T:  # noqa: ARG002
         return await work
 
 
@@ -211,19 +211,19 @@ class BlockingReply(Protocol):
     def close(self) -> None: ...
 
 
-class BlockingWire(Protocol):
+class BlockingTransport(Protocol):
     def send(self, call: Call, timeout: float) -> Reply: ...
 
     def open(self, call: Call, timeout: float) -> BlockingReply: ...
 
 
-class AsyncWire(Protocol):
+class AsyncTransport(Protocol):
     async def send(self, call: Call, timeout: float) -> Reply: ...  # noqa: ASYNC109 - the wire keeps to it
 
-    async def open(self, call: Call, timeout: float) -> LiveReply: ...  # noqa: ASYNC109 - as above
+    async def open(self, call: Call, timeout: float) -> AsyncReply: ...  # noqa: ASYNC109 - as above
 
 
-class _Heard:
+class _InlineReply:
     """The reply of a wire that blocks, as the engine reads it."""
 
     waited = 0.0
@@ -240,20 +240,20 @@ class _Heard:
         self._reply.close()
 
 
-def blocking(
-    wire: BlockingWire,
+def build_blocking_ports(
+    wire: BlockingTransport,
     stores: Stores,
     catalogue: Catalogue,
     prepare: Callable[[], object] = lambda: None,
     pause: Callable[[float], None] = time.sleep,
 ) -> Ports:
-    """Ports that block: for one ask at a time per thread, with ``drive``."""
+    """Ports that block: for one ask at a time per thread, with ``run_sync``."""
 
     async def send(call: Call, timeout: float) -> Reply:  # noqa: ASYNC109 - covers the whole call
         return wire.send(call, timeout)
 
-    async def open_(call: Call, timeout: float) -> LiveReply:  # noqa: ASYNC109 - until its head is here
-        return _Heard(wire.open(call, timeout))
+    async def open_(call: Call, timeout: float) -> AsyncReply:  # noqa: ASYNC109 - until its head is here
+        return _InlineReply(wire.open(call, timeout))
 
     async def sleep(seconds: float) -> None:
         pause(seconds)
@@ -262,24 +262,24 @@ def blocking(
         send=send,
         open=open_,
         google_tokens=GoogleTokens(send),
-        keeper=BlockingKeeper(stores.state),
+        store=InlineStore(stores.state),
         catalogue=catalogue,
         sleep=sleep,
         prepare=prepare,
         is_down=stores.is_down,
-        answers=None if stores.answers is None else BlockingKeeper(stores.answers),
+        answers=None if stores.answers is None else InlineStore(stores.answers),
         enqueue=stores.enqueue,
     )
 
 
-def aio(
-    wire: AsyncWire, stores: Stores, catalogue: Catalogue, prepare: Callable[[], object] = lambda: None
+def build_asyncio_ports(
+    wire: AsyncTransport, stores: Stores, catalogue: Catalogue, prepare: Callable[[], object] = lambda: None
 ) -> Ports:
     """Ports for asyncio."""
     import asyncio
 
     async def run_aside(argv: Sequence[str], environ: Mapping[str, str]) -> str | None:
-        return await asyncio.to_thread(lambda: drive(run_here(argv, environ)))
+        return await asyncio.to_thread(lambda: run_sync(run_token_command(argv, environ)))
 
     async def run_in_a_thread(work: Callable[[], T]) -> T:
         return await asyncio.to_thread(work)
@@ -288,27 +288,27 @@ def aio(
         send=wire.send,
         open=wire.open,
         google_tokens=GoogleTokens(wire.send, run_aside, asyncio.Lock()),
-        keeper=_keeper(stores.state),
+        store=_async_store_of(stores.state),
         catalogue=catalogue,
         sleep=asyncio.sleep,
         prepare=prepare,
         is_down=stores.is_down,
-        answers=None if stores.answers is None else _keeper(stores.answers),
+        answers=None if stores.answers is None else _async_store_of(stores.answers),
         enqueue=stores.enqueue,
-        aside=run_in_a_thread,
+        run_blocking=run_in_a_thread,
         concurrent=True,
         lock=asyncio.Lock,
     )
 
 
-def _keeper(store: Store) -> Keeper:
+def _async_store_of(store: Store) -> AsyncStore:
     """For asyncio: what is in memory is at hand."""
-    from llmfail.engine.ports.threaded_store import ThreadedKeeper
+    from llmfail.engine.ports.threaded_store import GroupCommitStore
 
-    return BlockingKeeper(store) if store.name == "memory" else ThreadedKeeper(store)
+    return InlineStore(store) if store.name == "memory" else GroupCommitStore(store)
 
 
-def drive(coroutine: Coroutine[Any, Any, T]) -> T:
+def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
     """The result of a coroutine that never suspends."""
     try:
         coroutine.send(None)

@@ -7,30 +7,30 @@ from functools import cached_property
 from pathlib import Path
 
 
-class Presence:
+class ProcessIdentity:
     """This process, and a look at others. Of another machine, or of a container with processes of its own,
     nothing is known.
     """
 
     @cached_property
-    def _place(self) -> str:
-        return f"{os.uname().nodename} {_link('/proc/self/ns/pid')}"
+    def _host(self) -> str:
+        return f"{os.uname().nodename} {_read_link('/proc/self/ns/pid')}"
 
     @property
-    def holder(self) -> str:
+    def token(self) -> str:
         """This process, as others will know it; a later one of the same number is another."""
-        return f"{self._place} {os.getpid()} {_began(os.getpid())}"
+        return f"{self._host} {os.getpid()} {_start_time(os.getpid())}"
 
-    def is_gone(self, holder: str) -> bool:
+    def is_gone(self, token: str) -> bool:
         """Whether that process has certainly ended."""
-        place, _, process = holder.rpartition(" ")[0].rpartition(" ")
-        if place != self._place or not process.isdecimal():
+        place, _, process = token.rpartition(" ")[0].rpartition(" ")
+        if place != self._host or not process.isdecimal():
             return False
         number = int(process)
-        return not _runs(number) or _began(number) not in {"", holder.rpartition(" ")[2]}
+        return not _is_running(number) or _start_time(number) not in {"", token.rpartition(" ")[2]}
 
 
-def _runs(number: int) -> bool:
+def _is_running(number: int) -> bool:
     try:
         os.kill(number, 0)
     except (ProcessLookupError, OverflowError):
@@ -40,7 +40,7 @@ def _runs(number: int) -> bool:
     return True
 
 
-def _began(number: int) -> str:
+def _start_time(number: int) -> str:
     """When it began, in the kernel's ticks; "gone" for a zombie, "" where the system does not tell."""
     try:
         fields = Path(f"/proc/{number}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
@@ -49,7 +49,7 @@ def _began(number: int) -> str:
     return "gone" if fields[0] in {"Z", "X"} else fields[19]
 
 
-def _link(path: str) -> str:
+def _read_link(path: str) -> str:
     try:
         return os.readlink(path)  # noqa: PTH115 - a name, not a path
     except OSError:

@@ -17,49 +17,49 @@ from typing import Any, TypeVar
 from llmfail.core.errors import StoreError
 from llmfail.core.records.record import Values
 from llmfail.store.base import Change, R, Store
-from llmfail.store.group_commit import Failed, Update, update
+from llmfail.store.group_commit import FailedUpdate, StoreUpdate, update_together
 
 T = TypeVar("T")
 
-MOST = 32
+MAX_GROUP = 32
 """Updates in one transaction, so that other processes wait some milliseconds at most."""
 
 
-class Block:
+class CancellationShield:
     """Work that must not be broken off, and what tried to."""
 
-    stopped: asyncio.CancelledError | None = None
+    cancellation: asyncio.CancelledError | None = None
 
 
-_block: ContextVar[Block | None] = ContextVar("_block", default=None)
+_shield: ContextVar[CancellationShield | None] = ContextVar("_block", default=None)
 
 
-class Waiting:
+class PendingUpdate:
     """An update that somebody waits for, who may be stopped meanwhile: the update is made all the same."""
 
-    def __init__(self, update: Update, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, update: StoreUpdate, loop: asyncio.AbstractEventLoop) -> None:
         self.update = update
         self.loop = loop
-        self.told: asyncio.Future[None] = loop.create_future()
+        self.done: asyncio.Future[None] = loop.create_future()
         self.results: list[Any] = []
 
-    async def result(self) -> Any:  # noqa: ANN401 - the change knows
+    async def wait(self) -> Any:  # noqa: ANN401 - the change knows
         while not self.results:
             try:
-                await self.told
+                await self.done
             except asyncio.CancelledError as error:
-                _put_off(error)
-                if self.told.cancelled():
-                    self.told = self.loop.create_future()
+                _defer_cancellation(error)
+                if self.done.cancelled():
+                    self.done = self.loop.create_future()
         return self.results[0]
 
-    def tell(self, result: object) -> None:
+    def resolve(self, result: object) -> None:
         self.results.append(result)
-        if not self.told.done():
-            self.told.set_result(None)
+        if not self.done.done():
+            self.done.set_result(None)
 
 
-class ThreadedKeeper:
+class GroupCommitStore:
     """The thread is its own, because those of the event loop may all be waiting for a name server. Several
     event loops may ask, at once or one after another.
     """
@@ -67,10 +67,10 @@ class ThreadedKeeper:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="llmfail-store")
-        self._waiting: list[Waiting] = []
+        self._pending: list[PendingUpdate] = []
         self._lock = Lock()
-        self._beginner: asyncio.AbstractEventLoop | None = None
-        self._is_aside = False
+        self._committing_loop: asyncio.AbstractEventLoop | None = None
+        self._is_in_thread = False
 
     async def read(self, keys: Sequence[str]) -> tuple[Values, float]:
         reading = asyncio.get_running_loop().run_in_executor(self._thread, self._store.read, keys)
@@ -78,102 +78,106 @@ class ThreadedKeeper:
             try:
                 await asyncio.shield(reading)
             except asyncio.CancelledError as error:
-                _put_off(error)
+                _defer_cancellation(error)
         return reading.result()
 
     async def update(self, keys: Sequence[str], change: Change[R]) -> R:
         loop = asyncio.get_running_loop()
-        waiting = Waiting(Update(keys, change), loop)
+        waiting = PendingUpdate(StoreUpdate(keys, change), loop)
         with self._lock:
-            self._waiting.append(waiting)
-            begins = not self._is_aside and (self._beginner is None or not self._beginner.is_running())
+            self._pending.append(waiting)
+            begins = not self._is_in_thread and (
+                self._committing_loop is None or not self._committing_loop.is_running()
+            )
             if begins:
-                self._beginner = loop
+                self._committing_loop = loop
         if begins:
-            loop.call_soon(self._begin, loop)
-        found: R | Failed = await waiting.result()
-        if isinstance(found, Failed):
+            loop.call_soon(self._commit_in_loop, loop)
+        found: R | FailedUpdate = await waiting.wait()
+        if isinstance(found, FailedUpdate):
             raise found.error
         return found
 
-    async def unbroken(self, work: Coroutine[Any, Any, T], *, writes: bool) -> T:  # noqa: ARG002 - all is
+    async def run_shielded(self, work: Coroutine[Any, Any, T], *, writes: bool) -> T:  # noqa: ARG002 - all is
         """Not broken off where it waits for this keeper; whoever is stopped elsewhere stops there."""
-        block = Block()
-        before = _block.set(block)
+        block = CancellationShield()
+        before = _shield.set(block)
         try:
             return await work
         finally:
-            _block.reset(before)
-            if block.stopped is not None:
-                raise block.stopped
+            _shield.reset(before)
+            if block.cancellation is not None:
+                raise block.cancellation
 
-    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _commit_in_loop(self, loop: asyncio.AbstractEventLoop) -> None:
         """Make what waits, or leave it to the thread."""
-        group = self._group()
+        group = self._take_group()
         try:
             if group:
-                _tell(group, update(self._store, [one.update for one in group], waits=False), here=loop)
+                _deliver(
+                    group, update_together(self._store, [one.update for one in group], waits=False), here=loop
+                )
         except StoreError:
-            self._leave_aside(group)
+            self._move_to_thread(group)
         except BaseException:
-            failed = Failed(StoreError(f"the {self._store.name} store was interrupted"))
-            _tell(group, [failed] * len(group), here=loop)
+            failed = FailedUpdate(StoreError(f"the {self._store.name} store was interrupted"))
+            _deliver(group, [failed] * len(group), here=loop)
             raise
         finally:
-            if self._goes_on():
-                loop.call_soon(self._begin, loop)
+            if self._may_continue_in_loop():
+                loop.call_soon(self._commit_in_loop, loop)
 
-    def _leave_aside(self, group: list[Waiting]) -> None:
+    def _move_to_thread(self, group: list[PendingUpdate]) -> None:
         with self._lock:
-            self._waiting[:0] = group
-            self._is_aside = True
+            self._pending[:0] = group
+            self._is_in_thread = True
         try:
-            self._thread.submit(self._work)
+            self._thread.submit(self._commit_in_thread)
         except RuntimeError:  # no thread can be had: there are too many, or the program is about to end
-            self._work()
+            self._commit_in_thread()
 
-    def _work(self) -> None:
+    def _commit_in_thread(self) -> None:
         """In the thread."""
-        while group := self._group():
-            _tell(group, update(self._store, [one.update for one in group]))
+        while group := self._take_group():
+            _deliver(group, update_together(self._store, [one.update for one in group]))
 
-    def _group(self) -> list[Waiting]:
+    def _take_group(self) -> list[PendingUpdate]:
         """What is to be made next."""
         with self._lock:
-            group, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
-            self._is_aside = self._is_aside and bool(group)
+            group, self._pending = self._pending[:MAX_GROUP], self._pending[MAX_GROUP:]
+            self._is_in_thread = self._is_in_thread and bool(group)
         return group
 
-    def _goes_on(self) -> bool:
+    def _may_continue_in_loop(self) -> bool:
         """Whether there is more to be made in the loop."""
         with self._lock:
-            goes_on = bool(self._waiting) and not self._is_aside
+            goes_on = bool(self._pending) and not self._is_in_thread
             if not goes_on:
-                self._beginner = None
+                self._committing_loop = None
         return goes_on
 
 
-def _tell(
-    group: Sequence[Waiting], results: Sequence[Any], here: asyncio.AbstractEventLoop | None = None
+def _deliver(
+    group: Sequence[PendingUpdate], results: Sequence[Any], here: asyncio.AbstractEventLoop | None = None
 ) -> None:
     """Each in its own event loop."""
     for loop in {one.loop for one in group}:
         told = [(one, result) for one, result in zip(group, results, strict=True) if one.loop is loop]
         if loop is here:
-            _tell_here(told)
+            _deliver_here(told)
             continue
         with suppress(RuntimeError):  # it has ended, and with it whoever waited
-            loop.call_soon_threadsafe(_tell_here, told)
+            loop.call_soon_threadsafe(_deliver_here, told)
 
 
-def _tell_here(told: Sequence[tuple[Waiting, object]]) -> None:
-    for one, result in told:
-        one.tell(result)
+def _deliver_here(results: Sequence[tuple[PendingUpdate, object]]) -> None:
+    for one, result in results:
+        one.resolve(result)
 
 
-def _put_off(stopped: asyncio.CancelledError) -> None:
+def _defer_cancellation(cancellation: asyncio.CancelledError) -> None:
     """Until the block is over, if there is one."""
-    block = _block.get()
+    block = _shield.get()
     if block is None:
-        raise stopped
-    block.stopped = stopped
+        raise cancellation
+    block.cancellation = cancellation

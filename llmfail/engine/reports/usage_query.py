@@ -7,18 +7,18 @@ from datetime import date, timedelta
 
 from llmfail.core.errors import UsageError
 from llmfail.core.pricing.usage_record import (
-    KEPT_DAYS,
-    Entry,
-    entry,
-    roll_key,
-    row_key,
+    RETENTION_DAYS,
+    UsageEntry,
+    index_key,
+    load_entry,
+    totals_key,
 )
 from llmfail.core.pricing.usage_report import (
-    BY,
-    By,
-    Days,
-    Report,
-    report,
+    GROUPINGS,
+    DayRange,
+    GroupBy,
+    UsageReport,
+    build_report,
 )
 from llmfail.core.records import name_list
 from llmfail.core.records.record import Values
@@ -26,39 +26,43 @@ from llmfail.engine.planning.budget_period import day_of, zone_of
 from llmfail.engine.ports.ports import Ports
 from llmfail.settings.schema.settings import Settings
 
-PORTION = 2000
+KEYS_PER_READ = 2000
 """Keys per read, so that nobody reads for long in one go."""
 
 
-USUAL = Days()
+DEFAULT_DAYS = DayRange()
 """The last 30 days, today included."""
 
 
-async def usage(settings: Settings, ports: Ports, by: By, days: Days = USUAL) -> Report:
+async def load_usage_report(
+    settings: Settings, ports: Ports, by: GroupBy, days: DayRange = DEFAULT_DAYS
+) -> UsageReport:
     """What was used on these days. Raises UsageError."""
-    if by not in BY:
-        raise UsageError(f"usage is told by {', '.join(BY)}; not by {by!r}")
-    since, until = span(settings, ports, days)
-    return report(await recorded(settings, ports, days), by, since, until)
+    if by not in GROUPINGS:
+        raise UsageError(f"usage is told by {', '.join(GROUPINGS)}; not by {by!r}")
+    since, until = date_range(settings, ports, days)
+    return build_report(await load_usage_records(settings, ports, days), by, since, until)
 
 
-async def recorded(settings: Settings, ports: Ports, days: Days = USUAL) -> list[Entry]:
+async def load_usage_records(
+    settings: Settings, ports: Ports, days: DayRange = DEFAULT_DAYS
+) -> list[UsageEntry]:
     """Every record of these days that is still kept. Raises UsageError."""
-    since, until = span(settings, ports, days)
+    since, until = date_range(settings, ports, days)
     last = today(settings, ports) + timedelta(1)  # the time zone may have been another one
     wanted = range(
-        max(since, back(last, KEPT_DAYS + 2)).toordinal(),
+        max(since, first_day(last, RETENTION_DAYS + 2)).toordinal(),
         min(until, last).toordinal() + 1,
     )
     names = [date.fromordinal(day).isoformat() for day in wanted]
-    rolls = await _read(ports, list(map(roll_key, names)))
-    return [found for day in names for found in await _of_day(ports, day, rolls)]
+    rolls = await _read_in_portions(ports, list(map(index_key, names)))
+    return [found for day in names for found in await _load_day(ports, day, rolls)]
 
 
-def span(settings: Settings, ports: Ports, days: Days) -> tuple[date, date]:
+def date_range(settings: Settings, ports: Ports, days: DayRange) -> tuple[date, date]:
     """The first and the last of these days."""
     until = days.until or today(settings, ports)
-    since = days.since or back(until, days.count)
+    since = days.since or first_day(until, days.count)
     if since > until:
         raise UsageError(f"there are no days from {since} to {until}")
     return since, until
@@ -68,22 +72,22 @@ def today(settings: Settings, ports: Ports) -> date:
     return day_of(ports.wall(), zone_of(settings.timezone))
 
 
-def back(until: date, days: int) -> date:
+def first_day(until: date, days: int) -> date:
     """The first of so many days that end with this one."""
     return date.fromordinal(max(until.toordinal() - days + 1, 1))
 
 
-async def _of_day(ports: Ports, day: str, rolls: Values) -> list[Entry]:
-    lines = await _read(ports, name_list.lines(roll_key(day), rolls))
-    names = dict.fromkeys(name for name in map(name_list.name, lines.values()) if name is not None)
-    rows = await _read(ports, [row_key(day, name) for name in names])
-    found = (entry(day, name, rows[row_key(day, name)]) for name in names)
+async def _load_day(ports: Ports, day: str, lists: Values) -> list[UsageEntry]:
+    lines = await _read_in_portions(ports, name_list.row_keys(index_key(day), lists))
+    names = dict.fromkeys(name for name in map(name_list.read_name, lines.values()) if name is not None)
+    rows = await _read_in_portions(ports, [totals_key(day, name) for name in names])
+    found = (load_entry(day, name, rows[totals_key(day, name)]) for name in names)
     return [one for one in found if one is not None]
 
 
-async def _read(ports: Ports, keys: Sequence[str]) -> dict[str, str | None]:
+async def _read_in_portions(ports: Ports, keys: Sequence[str]) -> dict[str, str | None]:
     found: dict[str, str | None] = {}
-    for start in range(0, len(keys), PORTION):
-        values, _ = await ports.keeper.read(keys[start : start + PORTION])
+    for start in range(0, len(keys), KEYS_PER_READ):
+        values, _ = await ports.store.read(keys[start : start + KEYS_PER_READ])
         found.update(values)
     return found

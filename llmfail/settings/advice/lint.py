@@ -12,77 +12,77 @@ from datetime import date, timedelta
 from typing import Final, Protocol
 
 from llmfail.core.model import Target
-from llmfail.core.pricing.catalogue import LONG_AGO, Facts
-from llmfail.core.pricing.price import KEYS, Price
-from llmfail.settings.reading.find import packaged
+from llmfail.core.pricing.catalogue import LONG_AGO, ModelFacts
+from llmfail.core.pricing.price import RATE_NAMES, Price
+from llmfail.settings.reading.find import packaged_config_path
 from llmfail.settings.reading.plain_values import Finding, Place
-from llmfail.settings.schema.scalars import url_parts
+from llmfail.settings.schema.scalars import split_url
 from llmfail.settings.schema.settings import Settings
 from llmfail.settings.schema.types import (
     Cached,
-    Command,
-    Credential,
+    CommandStep,
+    CredentialSource,
+    DegradeStep,
     Feature,
-    Fixed,
     Provider,
     Queue,
-    Step,
+    TextStep,
 )
-from llmfail.settings.trust.trust_rules import OWNERS
+from llmfail.settings.trust.trust_rules import OWNER_HOSTS
 
-SOON: Final = timedelta(days=90)
-ALIKE: Final = 0.9
+RETIREMENT_NOTICE: Final = timedelta(days=90)
+SIMILAR_CONTEXT_RATIO: Final = 0.9
 """Contexts that differ by less than a tenth are alike: what fits one by so little fits none safely."""
 
 
-class Known(Protocol):
+class KnownTargets(Protocol):
     """What is known of targets: the configuration and the catalogue together."""
 
-    def of(self, target: Target) -> Price | None: ...
+    def find(self, target: Target) -> Price | None: ...
 
-    def facts(self, target: Target) -> Facts: ...
+    def facts(self, target: Target) -> ModelFacts: ...
 
 
-def lint(settings: Settings, today: date, known: Known) -> tuple[Finding, ...]:
+def lint(settings: Settings, today: date, known: KnownTargets) -> tuple[Finding, ...]:
     """The warnings, each with its place."""
     return (
-        *_nobody(settings),
-        *_features(settings, known),
-        *_ladders(settings),
-        *_owners(settings),
-        *_targets(settings, known, today),
-        *_store(settings),
+        *_check_no_targets(settings),
+        *_check_features(settings, known),
+        *_check_degrade_steps(settings),
+        *_check_key_owners(settings),
+        *_check_targets(settings, known, today),
+        *_check_store(settings),
     )
 
 
-def _nobody(settings: Settings) -> Iterator[Finding]:
-    if not settings.targets():
+def _check_no_targets(settings: Settings) -> Iterator[Finding]:
+    if not settings.list_targets():
         where: Place = ("features",) if settings.providers else ("providers",)
         yield where, "nothing can answer: no feature has a primary, and there are no models to choose from"
 
 
-def _features(settings: Settings, known: Known) -> Iterator[Finding]:
+def _check_features(settings: Settings, known: KnownTargets) -> Iterator[Finding]:
     for name, feature in settings.features.items():
         at: Place = ("features", name)
         if len(feature.chain) > 1:
-            yield from _same_vendor(at, feature, settings)
-            yield from _smaller_context(at, feature, settings, known)
+            yield from _check_same_vendor(at, feature, settings)
+            yield from _check_smaller_context(at, feature, settings, known)
         elif feature.primary and not settings.provider_of(feature.primary).fallbacks:
             yield (*at, "primary"), f"{feature.primary} has no fallback"
 
 
-def _same_vendor(at: Place, feature: Feature, settings: Settings) -> Iterator[Finding]:
-    vendors = {_vendor(settings.provider_of(link.target)) for link in feature.chain}
+def _check_same_vendor(at: Place, feature: Feature, settings: Settings) -> Iterator[Finding]:
+    vendors = {_vendor_of(settings.provider_of(link.target)) for link in feature.chain}
     if len(vendors) == 1:
         yield (*at, "fallbacks"), f"every target is at {vendors.pop()}: when that is down, nothing answers"
     else:
-        yield from _same_credential(at, feature, settings)
+        yield from _check_same_credential(at, feature, settings)
 
 
-def _same_credential(at: Place, feature: Feature, settings: Settings) -> Iterator[Finding]:
+def _check_same_credential(at: Place, feature: Feature, settings: Settings) -> Iterator[Finding]:
     first: dict[object, Target] = {}
     for index, link in enumerate(feature.chain):
-        credential = settings.provider_of(link.target).account
+        credential = settings.provider_of(link.target).credential_identity
         if credential is not None and credential in first:
             earlier = first[credential]
             yield (
@@ -92,18 +92,20 @@ def _same_credential(at: Place, feature: Feature, settings: Settings) -> Iterato
         first.setdefault(credential, link.target)
 
 
-def _vendor(provider: Provider) -> str:
+def _vendor_of(provider: Provider) -> str:
     """The host, or the vendor's domain where it is the same for several hosts."""
     host, _ = provider.address
     return "Google" if host.endswith(".googleapis.com") else host
 
 
-def _smaller_context(at: Place, feature: Feature, settings: Settings, known: Known) -> Iterator[Finding]:
+def _check_smaller_context(
+    at: Place, feature: Feature, settings: Settings, known: KnownTargets
+) -> Iterator[Finding]:
     """Fallbacks that cannot take over what fits the primary, or whatever else precedes them."""
     largest, smaller = 0, []
     for link in feature.chain:
-        context = settings.model(link.target).context or known.facts(link.target).context
-        if context is not None and context < largest * ALIKE:
+        context = settings.model_of(link.target).context or known.facts(link.target).context
+        if context is not None and context < largest * SIMILAR_CONTEXT_RATIO:
             smaller.append(f"{link.target} ({context:,})")
         largest = max(largest, context or 0)
     if smaller:
@@ -113,21 +115,21 @@ def _smaller_context(at: Place, feature: Feature, settings: Settings, known: Kno
         )
 
 
-def _ladders(settings: Settings) -> Iterator[Finding]:
+def _check_degrade_steps(settings: Settings) -> Iterator[Finding]:
     """What is wrong with ``degrade`` lists."""
     for name, feature in settings.features.items():
         at: Place = ("features", name, "degrade")
-        yield from _unreachable(at, feature.degrade)
+        yield from _check_unreachable_steps(at, feature.degrade)
         for index, step in enumerate(feature.degrade):
-            if isinstance(step, Cached) and not _stores(feature, settings):
+            if isinstance(step, Cached) and not _is_cache_enabled(feature, settings):
                 yield (*at, index), "nothing is ever stored here: the cache of this feature is off"
-            if isinstance(step, Command):
-                yield from _program((*at, index), step, settings)
+            if isinstance(step, CommandStep):
+                yield from _check_program((*at, index), step, settings)
 
 
-def _unreachable(at: Place, steps: tuple[Step, ...]) -> Iterator[Finding]:
+def _check_unreachable_steps(at: Place, steps: tuple[DegradeStep, ...]) -> Iterator[Finding]:
     """What stands behind a text, which always answers, or behind the queue, which is always the end."""
-    last = next((index for index, step in enumerate(steps[:-1]) if isinstance(step, Fixed | Queue)), None)
+    last = next((index for index, step in enumerate(steps[:-1]) if isinstance(step, TextStep | Queue)), None)
     if last is None:
         return
     if isinstance(steps[last], Queue):
@@ -139,15 +141,15 @@ def _unreachable(at: Place, steps: tuple[Step, ...]) -> Iterator[Finding]:
     yield (*at, last + 1), message
 
 
-def _stores(feature: Feature, settings: Settings) -> bool:
+def _is_cache_enabled(feature: Feature, settings: Settings) -> bool:
     own = feature.cache.enabled
     return settings.cache.enabled if own is None else own
 
 
-def _program(at: Place, step: Command, settings: Settings) -> Iterator[Finding]:
+def _check_program(at: Place, step: CommandStep, settings: Settings) -> Iterator[Finding]:
     """A program named by its path that could not be run. What ships in the package names one to replace."""
     name = next(iter(step.command), "")
-    if "/" not in name or settings.source is None or settings.source.path == packaged():
+    if "/" not in name or settings.source is None or settings.source.path == packaged_config_path():
         return
     path = settings.source.path.parent / name
     if "\0" in name or not os.access(path, os.F_OK):
@@ -156,43 +158,43 @@ def _program(at: Place, step: Command, settings: Settings) -> Iterator[Finding]:
         yield at, f"{name!r} is not an executable file"
 
 
-def _owners(settings: Settings) -> Iterator[Finding]:
+def _check_key_owners(settings: Settings) -> Iterator[Finding]:
     for name, provider in settings.providers.items():
-        owner = OWNERS.get(provider.key_variable or "")
-        parts = url_parts(provider.base_url or "")
+        owner = OWNER_HOSTS.get(provider.key_variable or "")
+        parts = split_url(provider.base_url or "")
         if owner is not None and parts is not None and parts[1] != owner:
             place = ("providers", name, "base_url")
             yield place, f"{provider.key_variable} goes to {parts[1]}; its owner is {owner}"
 
 
-def _targets(settings: Settings, known: Known, today: date) -> Iterator[Finding]:
-    for target in settings.targets():
+def _check_targets(settings: Settings, known: KnownTargets, today: date) -> Iterator[Finding]:
+    for target in settings.list_targets():
         place = _place_of(target, settings)
-        lack = _lack(target, settings, known)
+        lack = _describe_missing_price(target, settings, known)
         if lack is not None:
             yield place, f"{target} {lack}, so what it costs is unknown"
-        ending = _ending(known.facts(target), today)
+        ending = _describe_retirement(known.facts(target), today)
         if ending is not None:
             yield place, f"{target} {ending}"
 
 
-def _lack(target: Target, settings: Settings, known: Known) -> str | None:
+def _describe_missing_price(target: Target, settings: Settings, known: KnownTargets) -> str | None:
     """What is missing of a price. A server that wants no key may be nobody's who charges for it."""
-    if known.of(target) is not None:
+    if known.find(target) is not None:
         return None
-    price = settings.price(target)
-    written = [] if price is None else [name for name in KEYS if getattr(price, name) is not None]
+    price = settings.price_of(target)
+    written = [] if price is None else [name for name in RATE_NAMES if getattr(price, name) is not None]
     if written:
         missing = " and ".join(name for name in ("input", "output") if name not in written)
         return f"has a price for {' and '.join(written)}, but none for {missing}"
-    free = settings.provider_of(target).credential is Credential.NONE
+    free = settings.provider_of(target).credential is CredentialSource.NONE
     return None if free else "has no price here or in the catalogue"
 
 
-def _ending(facts: Facts, today: date) -> str | None:
+def _describe_retirement(facts: ModelFacts, today: date) -> str | None:
     on = facts.retires
     then = f"; {facts.then}" if facts.then else ""
-    if on is None or on - today > SOON:
+    if on is None or on - today > RETIREMENT_NOTICE:
         return None
     if on == LONG_AGO:
         return f"is retired{then}"
@@ -210,7 +212,7 @@ def _place_of(target: Target, settings: Settings) -> Place:
     return ()
 
 
-def _store(settings: Settings) -> Iterator[Finding]:
+def _check_store(settings: Settings) -> Iterator[Finding]:
     if settings.store.startswith("redis"):
         yield (
             ("store",),

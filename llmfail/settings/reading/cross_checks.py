@@ -14,25 +14,25 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from llmfail.core.degrade.template import PARAMETERS
+from llmfail.core.degrade.template import PARAMETER_PATTERN
 from llmfail.core.errors import UsageError
 from llmfail.core.model import Target
 from llmfail.settings.reading.plain_values import Place
-from llmfail.settings.reading.validate import unknown
+from llmfail.settings.reading.validate import describe_unknown
 from llmfail.settings.schema.settings import Settings
 from llmfail.settings.schema.types import (
-    Command,
+    CommandStep,
     Expect,
     Feature,
     Provider,
-    Rules,
-    Template,
+    RulesStep,
+    TemplateStep,
 )
 
-Found = Iterator[tuple[Place, str]]
+Findings = Iterator[tuple[Place, str]]
 
 
-class Known(NamedTuple):
+class ConfiguredNames(NamedTuple):
     """The names that a file gives."""
 
     providers: tuple[str, ...]
@@ -41,34 +41,34 @@ class Known(NamedTuple):
     rules: tuple[str, ...]
 
 
-def known(tree: object) -> Known:
+def collect_names(tree: object) -> ConfiguredNames:
     def names(section: str) -> tuple[str, ...]:
         found = tree.get(section) if isinstance(tree, dict) else None
         return tuple(found) if isinstance(found, dict) else ()
 
-    return Known(names("providers"), names("features"), names("templates"), names("rules"))
+    return ConfiguredNames(names("providers"), names("features"), names("templates"), names("rules"))
 
 
-def check(settings: Settings, names: Known, directory: Path) -> Found:
+def check(settings: Settings, names: ConfiguredNames, directory: Path) -> Findings:
     """Every problem, with its place. ``directory`` is what file names are relative to."""
     for name, provider in settings.providers.items():
-        yield from _provider(("providers", name), provider, names)
+        yield from _check_provider(("providers", name), provider, names)
     for target in settings.models:
-        yield from _target(("models", str(target)), target, names)
+        yield from _check_target(("models", str(target)), target, names)
     for name, feature in settings.features.items():
-        yield from _feature(("features", name), feature, names, directory)
-    yield from _aliases(settings.features, names)
+        yield from _check_feature(("features", name), feature, names, directory)
+    yield from _check_aliases(settings.features, names)
     for name, text in settings.templates.items():
-        yield from _template(("templates", name), text)
+        yield from _check_template(("templates", name), text)
     for name, patterns in settings.rules.items():
         for kind, pattern in patterns.items():
-            yield from _pattern(("rules", name, kind), pattern)
-    yield from _budgets(settings)
+            yield from _check_pattern(("rules", name, kind), pattern)
+    yield from _check_budgets(settings)
     if settings.timezone is not None:
-        yield from _timezone(("timezone",), settings.timezone)
+        yield from _check_timezone(("timezone",), settings.timezone)
 
 
-def closely(settings: Settings, directory: Path) -> Found:
+def check_patterns_and_schemas(settings: Settings, directory: Path) -> Findings:
     """What takes the libraries to tell that answers are judged with, for a configuration without a problem:
     20 ms that not every command can spare.
     """
@@ -76,29 +76,29 @@ def closely(settings: Settings, directory: Path) -> Found:
 
     for name, feature in settings.features.items():
         try:
-            schema_files.expectation_of(feature.expect, directory)
+            schema_files.load_expectation(feature.expect, directory)
         except UsageError as problem:
             yield ("features", name, "expect"), str(problem)
     for name, patterns in settings.rules.items():
         for kind, pattern in patterns.items():
-            yield from _stoppable(("rules", name, kind), pattern)
+            yield from _check_regex_limit(("rules", name, kind), pattern)
 
 
-def _provider(at: Place, provider: Provider, names: Known) -> Found:
+def _check_provider(at: Place, provider: Provider, names: ConfiguredNames) -> Findings:
     if provider.name in {"all", "none"}:
         yield at, f"a provider cannot be called {provider.name}: the command line has its own meaning for it"
-    yield from _credentials(at, provider)
+    yield from _check_credentials(at, provider)
     for index, fallback in enumerate(provider.fallbacks):
         place = (*at, "fallbacks", index)
         if isinstance(fallback, Target):
-            yield from _target(place, fallback, names)
+            yield from _check_target(place, fallback, names)
         elif fallback == provider.name:
             yield place, "a provider cannot be its own fallback"
         elif fallback not in names.providers:
-            yield place, f"{fallback!r}: {unknown('provider', fallback, names.providers)}"
+            yield place, f"{fallback!r}: {describe_unknown('provider', fallback, names.providers)}"
 
 
-def _credentials(at: Place, provider: Provider) -> Found:
+def _check_credentials(at: Place, provider: Provider) -> Findings:
     if provider.api != "vertex":
         for key in ("token", "project", "location"):
             if getattr(provider, key) is not None:
@@ -107,54 +107,54 @@ def _credentials(at: Place, provider: Provider) -> Found:
         yield (*at, "api_key"), "vertex takes `token`, or Google's own credentials; a key is not supported"
 
 
-def _target(at: Place, target: Target, names: Known) -> Found:
+def _check_target(at: Place, target: Target, names: ConfiguredNames) -> Findings:
     if target.provider not in names.providers:
-        reason = unknown("provider", target.provider, names.providers)
+        reason = describe_unknown("provider", target.provider, names.providers)
         yield at, f"{str(target)!r}: {reason}"
 
 
-def _feature(at: Place, feature: Feature, names: Known, directory: Path) -> Found:
-    yield from _chain(at, feature, names)
+def _check_feature(at: Place, feature: Feature, names: ConfiguredNames, directory: Path) -> Findings:
+    yield from _check_chain(at, feature, names)
     if feature.template is not None and feature.template not in names.templates:
         yield (
             (*at, "template"),
-            f"{feature.template!r}: {unknown('template', feature.template, names.templates)}",
+            f"{feature.template!r}: {describe_unknown('template', feature.template, names.templates)}",
         )
     for index, step in enumerate(feature.degrade):
         place = (*at, "degrade", index)
-        if isinstance(step, Template) and step.template not in names.templates:
-            yield place, f"{step.template!r}: {unknown('template', step.template, names.templates)}"
-        if isinstance(step, Rules) and step.rules not in names.rules:
-            yield place, f"{step.rules!r}: {unknown('set of rules', step.rules, names.rules)}"
-        if isinstance(step, Command):
-            yield from _command(place, step)
+        if isinstance(step, TemplateStep) and step.template not in names.templates:
+            yield place, f"{step.template!r}: {describe_unknown('template', step.template, names.templates)}"
+        if isinstance(step, RulesStep) and step.rules not in names.rules:
+            yield place, f"{step.rules!r}: {describe_unknown('set of rules', step.rules, names.rules)}"
+        if isinstance(step, CommandStep):
+            yield from _check_command(place, step)
     if feature.expect is not None:
-        yield from _expect((*at, "expect"), feature.expect, directory)
+        yield from _check_expect((*at, "expect"), feature.expect, directory)
 
 
-def _command(at: Place, step: Command) -> Found:
+def _check_command(at: Place, step: CommandStep) -> Findings:
     if not step.command or not step.command[0]:
         yield at, "a command begins with the name of a program"
     if any("\0" in part for part in step.command):
         yield at, "an argument cannot have a NUL character"
 
 
-def _chain(at: Place, feature: Feature, names: Known) -> Found:
+def _check_chain(at: Place, feature: Feature, names: ConfiguredNames) -> Findings:
     if feature.primary is None:
         if feature.fallbacks:
             yield (*at, "fallbacks"), "there is no primary; without both, every usable target may answer"
         return
-    yield from _target((*at, "primary"), feature.primary, names)
+    yield from _check_target((*at, "primary"), feature.primary, names)
     seen = {feature.primary: "is the primary itself"}
     for index, fallback in enumerate(feature.fallbacks):
         place = (*at, "fallbacks", index)
-        yield from _target(place, fallback.target, names)
+        yield from _check_target(place, fallback.target, names)
         if fallback.target in seen:
             yield place, f"{fallback.target} {seen[fallback.target]}"
         seen.setdefault(fallback.target, "is listed twice")
 
 
-def _aliases(features: Mapping[str, Feature], names: Known) -> Found:
+def _check_aliases(features: Mapping[str, Feature], names: ConfiguredNames) -> Findings:
     owner = dict.fromkeys(names.features, "the name of a feature")
     for name, feature in features.items():
         for index, alias in enumerate(feature.aliases):
@@ -163,30 +163,30 @@ def _aliases(features: Mapping[str, Feature], names: Known) -> Found:
             owner.setdefault(alias, f"an alias of {name}")
 
 
-def _expect(at: Place, expect: Expect, directory: Path) -> Found:
+def _check_expect(at: Place, expect: Expect, directory: Path) -> Findings:
     if expect.regex is not None:
-        yield from _pattern((*at, "regex"), expect.regex)
+        yield from _check_pattern((*at, "regex"), expect.regex)
     if expect.schema is not None:
-        yield from _schema((*at, "schema"), expect.schema, directory)
+        yield from _check_schema_file((*at, "schema"), expect.schema, directory)
 
 
-def _schema(at: Place, name: str, directory: Path) -> Found:
+def _check_schema_file(at: Place, name: str, directory: Path) -> Findings:
     from llmfail.settings.reading import schema_files
 
     try:
-        schema_files.read(directory / name)
-    except schema_files.NoSchema as problem:
+        schema_files.read_schema(directory / name)
+    except schema_files.InvalidSchemaFile as problem:
         yield at, f"{name!r} {problem}"
 
 
-def _template(at: Place, text: str) -> Found:
-    rest = PARAMETERS.sub("", text)
+def _check_template(at: Place, text: str) -> Findings:
+    rest = PARAMETER_PATTERN.sub("", text)
     if "$" in rest:
         after = rest[rest.index("$") + 1 :][:1]
         yield at, f"'$' before {after!r} names no parameter; write $$ for a dollar sign"
 
 
-def _pattern(at: Place, pattern: str) -> Found:
+def _check_pattern(at: Place, pattern: str) -> Findings:
     try:
         with warnings.catch_warnings(action="ignore"):  # of what a later Python may understand otherwise
             re.compile(pattern)
@@ -196,8 +196,8 @@ def _pattern(at: Place, pattern: str) -> Found:
         yield at, f"is not a regular expression: {one_line(str(error))}"
 
 
-def _stoppable(at: Place, pattern: str) -> Found:
-    from llmfail.core.request.regex_limit import check as check_pattern
+def _check_regex_limit(at: Place, pattern: str) -> Findings:
+    from llmfail.core.request.regex_limit import check_pattern
 
     try:
         check_pattern(pattern)
@@ -205,16 +205,16 @@ def _stoppable(at: Place, pattern: str) -> Found:
         yield at, str(error)
 
 
-def _budgets(settings: Settings) -> Found:
+def _check_budgets(settings: Settings) -> Findings:
     names = Counter(budget.name for budget in settings.budgets)
     for index, budget in enumerate(settings.budgets):
         if names[budget.name] > 1:
             yield ("budgets", index, "name"), f"{names[budget.name]} budgets are called {budget.name!r}"
         if budget.timezone is not None:
-            yield from _timezone(("budgets", index, "timezone"), budget.timezone)
+            yield from _check_timezone(("budgets", index, "timezone"), budget.timezone)
 
 
-def _timezone(at: Place, name: str) -> Found:
+def _check_timezone(at: Place, name: str) -> Findings:
     from zoneinfo import ZoneInfo
 
     try:

@@ -10,15 +10,15 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from llmfail.settings.reading.plain_values import Given
+from llmfail.settings.reading.plain_values import FromEnvironment
 
-PREFIX: Final = "LLMFAIL_"
-RESERVED: Final = frozenset({"LLMFAIL_CONFIG", "LLMFAIL_STATE_DIR", "LLMFAIL_VERSION"})
-REFERENCE: Final = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|(\$\{[^}]*\}?)")
+OVERRIDE_PREFIX: Final = "LLMFAIL_"
+RESERVED_VARIABLES: Final = frozenset({"LLMFAIL_CONFIG", "LLMFAIL_STATE_DIR", "LLMFAIL_VERSION"})
+REFERENCE_PATTERN: Final = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|(\$\{[^}]*\}?)")
 """An escape, a reference with its default, or something that only looks like one."""
 
 
-class Unset(LookupError):
+class UnsetVariable(LookupError):
     """A variable without a value and without a default."""
 
 
@@ -37,33 +37,33 @@ def expand(text: str, environ: Mapping[str, str]) -> str:
         names.append(name)
         value = environ.get(name) or default
         if value is None and name not in environ:
-            raise Unset(name)
+            raise UnsetVariable(name)
         return value or ""
 
-    expanded = REFERENCE.sub(value_of, text)
-    return Given(expanded, f"${{{names[0]}}}") if names else expanded
+    expanded = REFERENCE_PATTERN.sub(value_of, text)
+    return FromEnvironment(expanded, f"${{{names[0]}}}") if names else expanded
 
 
-def references(text: str) -> Iterator[str]:
+def find_variables(text: str) -> Iterator[str]:
     """The variables that a text reads."""
-    return (found[1] for found in REFERENCE.finditer(text) if found[1])
+    return (found[1] for found in REFERENCE_PATTERN.finditer(text) if found[1])
 
 
 def variable_of(text: object) -> str | None:
     """The variable that the whole of a text stands for, ``${NAME}`` or ``${NAME:-default}``."""
-    found = REFERENCE.fullmatch(text.strip()) if isinstance(text, str) else None
+    found = REFERENCE_PATTERN.fullmatch(text.strip()) if isinstance(text, str) else None
     return found[1] if found else None
 
 
-def overrides(environ: Mapping[str, str]) -> list[tuple[str, str]]:
+def find_overrides(environ: Mapping[str, str]) -> list[tuple[str, str]]:
     """The (variable, value) pairs that override settings, a whole section before what is inside it."""
     return sorted(
         (name, value)
         for name, value in environ.items()
-        if name.upper().startswith(PREFIX) and name.upper() not in RESERVED
+        if name.upper().startswith(OVERRIDE_PREFIX) and name.upper() not in RESERVED_VARIABLES
     )
 
 
-def flat(name: object) -> str:
+def flatten_name(name: object) -> str:
     """How a name is written inside a variable's name."""
     return re.sub(r"[^A-Za-z0-9]", "_", str(name)).upper()

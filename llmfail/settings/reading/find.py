@@ -13,8 +13,8 @@ from msgspec import Struct
 from llmfail.core.errors import Problem, SettingsError, UsageError
 
 FILE_NAME: Final = "llmfail.yaml"
-VARIABLE: Final = "LLMFAIL_CONFIG"
-LARGEST: Final = 1_000_000
+CONFIG_VARIABLE: Final = "LLMFAIL_CONFIG"
+MAX_CONFIG_BYTES: Final = 1_000_000
 """Bytes. A larger file is something else."""
 
 
@@ -28,27 +28,27 @@ class Origin(StrEnum):
     PACKAGE = "nothing else was found: the configuration that ships with llmfail"
 
 
-class Source(Struct, frozen=True, kw_only=True):
+class ConfigSource(Struct, frozen=True, kw_only=True):
     """A configuration file and why it is the one."""
 
     path: Path
     origin: Origin
 
 
-def find(config: Path | None, environ: Mapping[str, str], cwd: Path) -> Source:
+def find(config: Path | None, environ: Mapping[str, str], cwd: Path) -> ConfigSource:
     """The first of: --config, LLMFAIL_CONFIG, the current directory, the user's, the packaged one."""
     if config is not None:
-        return Source(path=cwd / config, origin=Origin.OPTION)
-    if named := environ.get(VARIABLE):
-        return Source(path=cwd / from_home(Path(named)), origin=Origin.VARIABLE)
+        return ConfigSource(path=cwd / config, origin=Origin.OPTION)
+    if named := environ.get(CONFIG_VARIABLE):
+        return ConfigSource(path=cwd / expand_home(Path(named)), origin=Origin.VARIABLE)
     if os.path.lexists(here := cwd / FILE_NAME):
-        return Source(path=here, origin=Origin.DIRECTORY)
-    if os.path.lexists(mine := user_directory() / FILE_NAME):
-        return Source(path=mine, origin=Origin.USER)
-    return Source(path=packaged(), origin=Origin.PACKAGE)
+        return ConfigSource(path=here, origin=Origin.DIRECTORY)
+    if os.path.lexists(mine := user_config_directory() / FILE_NAME):
+        return ConfigSource(path=mine, origin=Origin.USER)
+    return ConfigSource(path=packaged_config_path(), origin=Origin.PACKAGE)
 
 
-def from_home(path: Path) -> Path:
+def expand_home(path: Path) -> Path:
     """A path that may begin with ``~`` or ``~user``. Raises UsageError when nobody has that home."""
     try:
         return path.expanduser()
@@ -56,30 +56,30 @@ def from_home(path: Path) -> Path:
         raise UsageError(f"{path}: there is no such home directory") from None
 
 
-def user_directory() -> Path:
+def user_config_directory() -> Path:
     import platformdirs
 
     return Path(platformdirs.user_config_dir("llmfail", appauthor=False))
 
 
-def packaged() -> Path:
+def packaged_config_path() -> Path:
     return Path(__file__).parents[2] / "data" / FILE_NAME
 
 
-def text_of(source: Source) -> str:
+def read_text(source: ConfigSource) -> str:
     """The file's text. Raises SettingsError for anything that is no readable UTF-8 file."""
     try:
-        return _read(source).decode("utf-8-sig")
+        return _read_bytes(source).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         reason = f"is not UTF-8 text (byte {error.start})"
     except OSError as error:
-        reason = f"cannot be read: {(error.strerror or str(error)).lower()}{_hint(source)}"
+        reason = f"cannot be read: {(error.strerror or str(error)).lower()}{_suggest_init(source)}"
     except ValueError as error:
         reason = str(error)
     raise SettingsError((Problem("", reason, str(source.path)),))
 
 
-def _read(source: Source) -> bytes:
+def _read_bytes(source: ConfigSource) -> bytes:
     """The bytes. A file nobody named must be a plain file: a pipe there would make every command wait."""
     if source.origin not in {Origin.OPTION, Origin.VARIABLE} and source.path.exists():
         if source.path.is_dir():
@@ -87,12 +87,12 @@ def _read(source: Source) -> bytes:
         if not source.path.is_file():
             raise ValueError("is not a regular file")
     with source.path.open("rb") as file:
-        data = file.read(LARGEST + 1)
-    if len(data) > LARGEST:
-        raise ValueError(f"is larger than {LARGEST:,} bytes: that is no configuration")
+        data = file.read(MAX_CONFIG_BYTES + 1)
+    if len(data) > MAX_CONFIG_BYTES:
+        raise ValueError(f"is larger than {MAX_CONFIG_BYTES:,} bytes: that is no configuration")
     return data
 
 
-def _hint(source: Source) -> str:
+def _suggest_init(source: ConfigSource) -> str:
     named = source.origin in {Origin.OPTION, Origin.VARIABLE}
     return " (`llmfail config init` writes one)" if named and not os.path.lexists(source.path) else ""

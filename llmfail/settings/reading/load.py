@@ -14,52 +14,59 @@ from msgspec.structs import replace
 
 from llmfail.core.errors import Problem, SettingsError
 from llmfail.settings.reading import cross_checks, env_override, parsed_cache
-from llmfail.settings.reading.find import Source, find, text_of
-from llmfail.settings.reading.plain_values import Finding, Place, dotted
-from llmfail.settings.reading.validate import Notes, read
+from llmfail.settings.reading.find import ConfigSource, find, read_text
+from llmfail.settings.reading.plain_values import Finding, Place, format_place
+from llmfail.settings.reading.validate import ValidationNotes, validate
 from llmfail.settings.schema.settings import Settings
 from llmfail.settings.schema.shape import shape_of
 from llmfail.settings.trust import trust
-from llmfail.settings.trust.trust_rules import objections
+from llmfail.settings.trust.trust_rules import check_trust_rules
 
 
-class Reading(Struct, frozen=True, kw_only=True):
+class LoadResult(Struct, frozen=True, kw_only=True):
     """What a tree and the environment come to. ``settings`` is partial when there are findings, ``by`` has
     the variable that overrides a place, ``written`` the text of each value that had references.
     """
 
     settings: Settings | None
     findings: tuple[Finding, ...]
-    by: Mapping[Place, str]
-    written: Mapping[Place, str]
+    overriding_variables: Mapping[Place, str]
+    original_texts: Mapping[Place, str]
 
 
-class Examination(Struct, frozen=True, kw_only=True):
+class ExaminedConfig(Struct, frozen=True, kw_only=True):
     """Everything about a configuration file. ``objections`` are what trust is needed for."""
 
-    source: Source
+    source: ConfigSource
     text: str
     tree: object
     lines: Mapping[Place, int]
-    reading: Reading
-    objections: tuple[Finding, ...]
+    result: LoadResult
+    trust_findings: tuple[Finding, ...]
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        return self.located(self.reading.findings)
+        return self.locate(self.result.findings)
 
-    def located(self, findings: Iterable[Finding]) -> tuple[Problem, ...]:
+    def locate(self, findings: Iterable[Finding]) -> tuple[Problem, ...]:
         """The findings with file and line, in the order of the file; what the environment set comes last."""
-        problems = (self._located(place, message) for place, message in findings)
+        problems = (self._locate(place, message) for place, message in findings)
         return tuple(sorted(problems, key=lambda problem: problem.line or len(self.text)))
 
-    def _located(self, place: Place, message: str) -> Problem:
+    def _locate(self, place: Place, message: str) -> Problem:
         above = [place[:length] for length in range(len(place), -1, -1)]
-        variable = next((self.reading.by[each] for each in above if each in self.reading.by), None)
+        variable = next(
+            (
+                self.result.overriding_variables[each]
+                for each in above
+                if each in self.result.overriding_variables
+            ),
+            None,
+        )
         if variable is not None:
-            return Problem(dotted(place), message, f"environment variable {variable}")
+            return Problem(format_place(place), message, f"environment variable {variable}")
         line = next((self.lines[each] for each in above if each in self.lines), 1)
-        return Problem(dotted(place), message, str(self.source.path), line)
+        return Problem(format_place(place), message, str(self.source.path), line)
 
 
 def load(config: Path | None, environ: Mapping[str, str], cwd: Path, state_dir: Path) -> Settings:
@@ -67,63 +74,77 @@ def load(config: Path | None, environ: Mapping[str, str], cwd: Path, state_dir: 
     found in the current directory and needs trust that it has not got.
     """
     source = find(config, environ, cwd)
-    text = text_of(source)
-    tree = parsed_cache.recall(state_dir, source.path, text)
+    text = read_text(source)
+    tree = parsed_cache.load_tree(state_dir, source.path, text)
     if tree is not None:
-        reading = build(tree, environ, source)
+        reading = validate_tree(tree, environ, source)
         if reading.settings is not None and not reading.findings:
-            trust.require(source, text, objections(source, tree, reading.by), state_dir)
+            trust.require_trust(
+                source, text, check_trust_rules(source, tree, reading.overriding_variables), state_dir
+            )
             return reading.settings
-    examination = _examine(source, text, environ)
-    trust.require(source, text, examination.objections, state_dir)
-    if examination.problems or examination.reading.settings is None:
+    examination = _examine_source(source, text, environ)
+    trust.require_trust(source, text, examination.trust_findings, state_dir)
+    if examination.problems or examination.result.settings is None:
         raise SettingsError(examination.problems)
-    parsed_cache.remember(state_dir, source.path, text, examination.tree)
-    return examination.reading.settings
+    parsed_cache.save_tree(state_dir, source.path, text, examination.tree)
+    return examination.result.settings
 
 
-def examine(config: Path | None, environ: Mapping[str, str], cwd: Path) -> Examination:
+def examine(config: Path | None, environ: Mapping[str, str], cwd: Path) -> ExaminedConfig:
     """Raises SettingsError only when nothing at all can be read."""
     source = find(config, environ, cwd)
-    return _examine(source, text_of(source), environ)
+    return _examine_source(source, read_text(source), environ)
 
 
-def build(tree: object, environ: Mapping[str, str], source: Source) -> Reading:
+def validate_tree(tree: object, environ: Mapping[str, str], source: ConfigSource) -> LoadResult:
     """What a tree means under this environment. Reads no file but the schemas that the tree names."""
-    notes = Notes(environ)
+    notes = ValidationNotes(environ)
     shape = shape_of(Settings)
-    overridden = env_override.apply(shape, tree, notes)
-    settings = read(shape, overridden.tree, (), notes)
+    overridden = env_override.apply_overrides(shape, tree, notes)
+    settings = validate(shape, overridden.tree, (), notes)
     if not isinstance(settings, Settings):
-        return _reading(None, notes, overridden.by)
+        return _make_result(None, notes, overridden.variables)
     settings = replace(settings, source=source)
-    notes.problems += cross_checks.check(settings, cross_checks.known(overridden.tree), source.path.parent)
-    return _reading(settings, notes, overridden.by)
+    notes.problems += cross_checks.check(
+        settings, cross_checks.collect_names(overridden.tree), source.path.parent
+    )
+    return _make_result(settings, notes, overridden.variables)
 
 
-def _reading(settings: Settings | None, notes: Notes, by: Mapping[Place, str]) -> Reading:
-    return Reading(settings=settings, findings=tuple(notes.problems), by=by, written=notes.written)
+def _make_result(
+    settings: Settings | None, notes: ValidationNotes, overriding_variables: Mapping[Place, str]
+) -> LoadResult:
+    return LoadResult(
+        settings=settings,
+        findings=tuple(notes.problems),
+        overriding_variables=overriding_variables,
+        original_texts=notes.original_texts,
+    )
 
 
-def _examine(source: Source, text: str, environ: Mapping[str, str]) -> Examination:
+def _examine_source(source: ConfigSource, text: str, environ: Mapping[str, str]) -> ExaminedConfig:
     from llmfail.settings.reading import yaml_tree
 
     try:
         document = yaml_tree.parse(text)
-    except yaml_tree.Unreadable as error:
+    except yaml_tree.UnreadableYaml as error:
         raise SettingsError((Problem("", str(error), str(source.path), error.line),)) from None
     if document.tree is None:
         hint = "is empty; `llmfail config init` writes an example"
         raise SettingsError((Problem("", hint, str(source.path), 1),))
-    reading = build(document.tree, environ, source)
+    reading = validate_tree(document.tree, environ, source)
     reading = replace(reading, findings=(*document.problems, *reading.findings))
     if reading.settings is not None and not reading.findings:
-        reading = replace(reading, findings=tuple(cross_checks.closely(reading.settings, source.path.parent)))
-    return Examination(
+        reading = replace(
+            reading,
+            findings=tuple(cross_checks.check_patterns_and_schemas(reading.settings, source.path.parent)),
+        )
+    return ExaminedConfig(
         source=source,
         text=text,
         tree=document.tree,
         lines=document.lines,
-        reading=reading,
-        objections=objections(source, document.tree, reading.by),
+        result=reading,
+        trust_findings=check_trust_rules(source, document.tree, reading.overriding_variables),
     )

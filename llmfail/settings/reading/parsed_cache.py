@@ -17,32 +17,34 @@ from typing import Final
 
 from llmfail._version import __version__
 
-LARGEST: Final = 16_000_000
+MAX_PRIVATE_FILE_BYTES: Final = 16_000_000
 """Bytes. Nothing that is kept here becomes nearly as large."""
-_HARMLESS: Final = re.compile(r"\s*(?:none|\$\{[A-Za-z_][A-Za-z0-9_]*(?::-)?\})?\s*")
+_HARMLESS_KEY: Final = re.compile(r"\s*(?:none|\$\{[A-Za-z_][A-Za-z0-9_]*(?::-)?\})?\s*")
 """A key that is no secret: nothing, ``none``, or a bare reference to the environment."""
 
 
-def recall(state_dir: Path, path: Path, text: str) -> object:
+def load_tree(state_dir: Path, path: Path, text: str) -> object:
     """The tree of this very text; None when it is not known."""
     try:
-        entry = json.loads(read_private(_place(state_dir, path)))
+        entry = json.loads(read_private(_cache_path_of(state_dir, path)))
         same = (
-            entry["version"] == __version__ and entry["path"] == str(path) and entry["text"] == _digest(text)
+            entry["version"] == __version__
+            and entry["path"] == str(path)
+            and entry["text"] == _hash_text(text)
         )
         return entry["tree"] if same else None
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return None
 
 
-def remember(state_dir: Path, path: Path, text: str, tree: object) -> None:
+def save_tree(state_dir: Path, path: Path, text: str, tree: object) -> None:
     """Keep the tree of a valid configuration, unless a secret stands in it."""
-    if _holds_secret(tree):
+    if _has_secret(tree):
         return
-    entry = {"version": __version__, "path": str(path), "text": _digest(text), "tree": tree}
+    entry = {"version": __version__, "path": str(path), "text": _hash_text(text), "tree": tree}
     try:
         if state_dir.is_dir():
-            write_private(_place(state_dir, path), json.dumps(entry))
+            write_private(_cache_path_of(state_dir, path), json.dumps(entry))
     except (OSError, ValueError):
         return
 
@@ -56,10 +58,10 @@ def read_private(path: Path) -> bytes:
         found = os.fstat(descriptor)
         if found.st_uid != os.geteuid():
             raise PermissionError(f"{path} belongs to another user")
-        if not stat.S_ISREG(found.st_mode) or found.st_size > LARGEST:
+        if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_PRIVATE_FILE_BYTES:
             raise PermissionError(f"{path} is no file of ours")
         with os.fdopen(descriptor, "rb", closefd=False) as file:
-            return file.read(LARGEST)
+            return file.read(MAX_PRIVATE_FILE_BYTES)
     finally:
         os.close(descriptor)
 
@@ -78,23 +80,23 @@ def write_private(path: Path, text: str) -> None:
         raise
 
 
-def _digest(text: str) -> str:
+def _hash_text(text: str) -> str:
     """Not the text: a comment may hold a key."""
     return sha256(text.encode()).hexdigest()
 
 
-def _place(state_dir: Path, path: Path) -> Path:
+def _cache_path_of(state_dir: Path, path: Path) -> Path:
     return state_dir / f"settings-{zlib.crc32(str(path).encode()):08x}.json"
 
 
-def _holds_secret(tree: object) -> bool:
+def _has_secret(tree: object) -> bool:
     """Whether any key is written out. What is not even of the right form is not kept either."""
     if not isinstance(tree, dict) or "://" in str(tree.get("store")):
         return True
     providers = tree.get("providers") or {}
     entries = list(providers.values()) if isinstance(providers, dict) else [providers]
     return any(
-        not isinstance(entry, dict) or not _HARMLESS.fullmatch(str(entry.get(key) or ""))
+        not isinstance(entry, dict) or not _HARMLESS_KEY.fullmatch(str(entry.get(key) or ""))
         for entry in entries
         for key in ("api_key", "token")
     )

@@ -13,18 +13,18 @@ Place = tuple[str | int, ...]
 Finding = tuple[Place, str]
 """Something to say about a place."""
 
-NULL: Final = frozenset({"", "~", "null", "Null", "NULL"})
-BOOLEAN: Final = frozenset({"true", "True", "TRUE", "false", "False", "FALSE"})
+NULL_WORDS: Final = frozenset({"", "~", "null", "Null", "NULL"})
+BOOLEAN_WORDS: Final = frozenset({"true", "True", "TRUE", "false", "False", "FALSE"})
 """``yes`` and ``on`` are text, which a boolean setting understands."""
-INTEGER: Final = re.compile(r"[-+]?[0-9]{1,40}|0x[0-9a-fA-F]{1,16}|0o[0-7]{1,20}")
-FLOAT: Final = re.compile(
+INTEGER_PATTERN: Final = re.compile(r"[-+]?[0-9]{1,40}|0x[0-9a-fA-F]{1,16}|0o[0-7]{1,20}")
+FLOAT_PATTERN: Final = re.compile(
     r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]{1,4})?|[-+]?\.inf|\.nan", re.IGNORECASE
 )
 _KEY_LIKE = re.compile(r"\b(?:sk-|pk-|gsk_|xai-|AIza|ya29\.|AKIA|gh[a-z]_|eyJ)\S*")
-_SHOWN = 60
+_MAX_SHOWN_CHARS = 60
 
 
-class Given(str):
+class FromEnvironment(str):
     """Text out of the environment. Its type is what its place wants, and it is never shown."""
 
     __slots__ = ("variable",)
@@ -36,20 +36,20 @@ class Given(str):
         return given
 
 
-def scalar(text: str) -> bool | float | str | None:
+def parse_scalar(text: str) -> bool | float | str | None:
     """What a plain scalar means."""
-    if text in NULL:
+    if text in NULL_WORDS:
         return None
-    if text in BOOLEAN:
+    if text in BOOLEAN_WORDS:
         return text.lower() == "true"
-    if INTEGER.fullmatch(text):
+    if INTEGER_PATTERN.fullmatch(text):
         return int(text, 0 if text[:2] in {"0x", "0o"} else 10)
-    if FLOAT.fullmatch(text):
+    if FLOAT_PATTERN.fullmatch(text):
         return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
     return text
 
 
-def got(value: object) -> str:
+def describe(value: object) -> str:
     """``got …``, short, on one line, and never a key."""
     match value:
         case None:
@@ -58,11 +58,11 @@ def got(value: object) -> str:
             shown = "a mapping"
         case list():
             shown = "a list"
-        case Given():
+        case FromEnvironment():
             shown = f"what {value.variable} holds"
         case str():
             text = _KEY_LIKE.sub("…", value)
-            shown = repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")
+            shown = repr(text if len(text) <= _MAX_SHOWN_CHARS else text[:_MAX_SHOWN_CHARS] + "…")
         case bool():
             shown = str(value).lower()
         case _:
@@ -70,12 +70,12 @@ def got(value: object) -> str:
     return f"got {shown}"
 
 
-def dotted(place: Place) -> str:
+def format_place(place: Place) -> str:
     """``features.vpr.fallbacks[1]``; a key that a terminal could not show is escaped."""
-    return "".join(map(_part, place)).removeprefix(".")
+    return "".join(map(_format_key, place)).removeprefix(".")
 
 
-def _part(key: str | int) -> str:
+def _format_key(key: str | int) -> str:
     if isinstance(key, int):
         return f"[{key}]"
     return f".{key if key.isprintable() else repr(key)}"

@@ -16,26 +16,28 @@ from msgspec import Struct, field
 from yaml.events import CollectionEndEvent, CollectionStartEvent, Event, NodeEvent
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from llmfail.settings.reading.plain_values import Place, scalar
+from llmfail.settings.reading.plain_values import Place, parse_scalar
 
 try:
     from yaml import CBaseLoader as _Base
 except ImportError:  # pragma: no cover - PyYAML without libyaml
     from yaml import BaseLoader as _Base  # type: ignore[assignment]
 
-NODES: Final = 20_000
-DEPTH: Final = 40
-_TOO_DEEP: Final = f"is nested more than {DEPTH} levels deep"
-_BRACKETS: Final = {"[": 1, "{": 1, "]": -1, "}": -1}
-OPEN, CLOSE = "\U0010fffe", "\U0010ffff"
+MAX_NODES: Final = 20_000
+MAX_DEPTH: Final = 40
+_TOO_DEEP: Final = f"is nested more than {MAX_DEPTH} levels deep"
+_DEPTH_CHANGE_OF_BRACKET: Final = {"[": 1, "{": 1, "]": -1, "}": -1}
+OPENING_MARK, CLOSING_MARK = "\U0010fffe", "\U0010ffff"
 """What stands for ``${`` and ``}`` while YAML is parsed: two code points that are no characters."""
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*(?::-[^{}'\"\n]*)?)\}")
-PLAIN: Final = "!plain"
-TEXT: Final = "tag:yaml.org,2002:str"
-SCALARS: Final = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "bool", "null")) | {PLAIN}
+PLAIN_TAG: Final = "!plain"
+TEXT_TAG: Final = "tag:yaml.org,2002:str"
+SCALAR_TAGS: Final = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "bool", "null")) | {
+    PLAIN_TAG
+}
 
 
-class Unreadable(ValueError):
+class UnreadableYaml(ValueError):
     """No tree can be had from the text at all. ``line`` is counted from 1."""
 
     def __init__(self, message: str, line: int | None = None) -> None:
@@ -47,10 +49,10 @@ class _Loader(_Base):
     """Tells plain scalars from quoted ones, which is all that is needed to type them."""
 
 
-_Loader.add_implicit_resolver(PLAIN, re.compile("", re.DOTALL), None)
+_Loader.add_implicit_resolver(PLAIN_TAG, re.compile("", re.DOTALL), None)
 
 
-class Document(Struct):
+class YamlDocument(Struct):
     """What a text says. ``problems`` are those that keep nothing else from being read."""
 
     tree: object = None
@@ -59,32 +61,32 @@ class Document(Struct):
     nodes: int = 0
 
 
-def parse(text: str) -> Document:
+def parse(text: str) -> YamlDocument:
     """Raises Unreadable, with one line for people."""
-    document = Document()
-    text = _shielded(text)
+    document = YamlDocument()
+    text = _shield_references(text)
     try:
-        _survey(text)
+        _check_limits(text)
         node = yaml.compose(text, Loader=_Loader)
     except yaml.YAMLError as error:
-        raise _unreadable(error, text) from None
+        raise _explain_yaml_error(error, text) from None
     if node is not None:
-        document.tree = _walk(document, node, ())
+        document.tree = _convert(document, node, ())
     return document
 
 
-def _shielded(text: str) -> str:
+def _shield_references(text: str) -> str:
     """References as plain text also between { and }, where braces would end a scalar:
     ``{api: gemini, api_key: ${GOOGLE_API_KEY}}``.
     """
-    return _REFERENCE.sub(rf"{OPEN}\1{CLOSE}", text)
+    return _REFERENCE.sub(rf"{OPENING_MARK}\1{CLOSING_MARK}", text)
 
 
-def _unshielded(node: Node) -> str:
-    return str(node.value).replace(OPEN, "${").replace(CLOSE, "}")
+def _unshield_references(node: Node) -> str:
+    return str(node.value).replace(OPENING_MARK, "${").replace(CLOSING_MARK, "}")
 
 
-def _survey(text: str) -> None:
+def _check_limits(text: str) -> None:
     """Refuse what is too deep or too much before it is composed: libyaml's composer recurses on the C stack,
     and a file of brackets would end the process.
     """
@@ -95,77 +97,80 @@ def _survey(text: str) -> None:
         elif isinstance(event, CollectionEndEvent):
             depth -= 1
         values += isinstance(event, NodeEvent)
-        if depth > DEPTH:
-            raise Unreadable(_TOO_DEEP, _line(event))
-        if values > NODES:
-            raise Unreadable(f"has more than {NODES:,} values", _line(event))
+        if depth > MAX_DEPTH:
+            raise UnreadableYaml(_TOO_DEEP, _line_of(event))
+        if values > MAX_NODES:
+            raise UnreadableYaml(f"has more than {MAX_NODES:,} values", _line_of(event))
 
 
-def _unreadable(error: yaml.YAMLError, text: str) -> Unreadable:
+def _explain_yaml_error(error: yaml.YAMLError, text: str) -> UnreadableYaml:
     """The C parser has a depth limit of its own, and may meet it before the first event."""
-    if max(accumulate(_BRACKETS.get(character, 0) for character in text), default=0) > DEPTH:
-        return Unreadable(_TOO_DEEP)
+    if (
+        max(accumulate(_DEPTH_CHANGE_OF_BRACKET.get(character, 0) for character in text), default=0)
+        > MAX_DEPTH
+    ):
+        return UnreadableYaml(_TOO_DEEP)
     problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "is not YAML"
     if "single document" in str(getattr(error, "context", "")):
         problem = "holds several documents; a configuration is one"
     mark = getattr(error, "problem_mark", None)
-    return Unreadable(f"is not valid YAML: {problem}", mark.line + 1 if mark else None)
+    return UnreadableYaml(f"is not valid YAML: {problem}", mark.line + 1 if mark else None)
 
 
-def _walk(document: Document, node: Node, at: Place) -> object:
-    _enter(document, node, len(at))
-    document.lines.setdefault(at, _line(node))
+def _convert(document: YamlDocument, node: Node, at: Place) -> object:
+    _count_node(document, node, len(at))
+    document.lines.setdefault(at, _line_of(node))
     match node:
         case MappingNode():
-            return _mapping(document, node, at)
+            return _convert_mapping(document, node, at)
         case SequenceNode():
-            return [_walk(document, item, (*at, index)) for index, item in enumerate(node.value)]
+            return [_convert(document, item, (*at, index)) for index, item in enumerate(node.value)]
         case _:
-            return _scalar(document, node, at)
+            return _convert_scalar(document, node, at)
 
 
-def _enter(document: Document, node: Node, depth: int) -> None:
+def _count_node(document: YamlDocument, node: Node, depth: int) -> None:
     """Aliases make a small text large: an alias is walked each time, and may lead to itself."""
     document.nodes += 1
-    if document.nodes > NODES:
-        raise Unreadable(f"grows beyond {NODES:,} values by its aliases", _line(node))
-    if depth > DEPTH:
-        raise Unreadable(_TOO_DEEP, _line(node))
+    if document.nodes > MAX_NODES:
+        raise UnreadableYaml(f"grows beyond {MAX_NODES:,} values by its aliases", _line_of(node))
+    if depth > MAX_DEPTH:
+        raise UnreadableYaml(_TOO_DEEP, _line_of(node))
 
 
-def _line(of: Node | Event) -> int:
-    return of.start_mark.line + 1 if of.start_mark else 1
+def _line_of(node: Node | Event) -> int:
+    return node.start_mark.line + 1 if node.start_mark else 1
 
 
-def _scalar(document: Document, node: Node, at: Place) -> object:
-    text = _unshielded(node)
-    if node.tag in SCALARS:
-        return scalar(text)
-    if node.tag != TEXT:
+def _convert_scalar(document: YamlDocument, node: Node, at: Place) -> object:
+    text = _unshield_references(node)
+    if node.tag in SCALAR_TAGS:
+        return parse_scalar(text)
+    if node.tag != TEXT_TAG:
         document.problems.append((at, f"the tag {node.tag!r} means nothing here"))
     return text
 
 
-def _mapping(document: Document, node: Node, at: Place, depth: int = 0) -> dict[str, object]:
+def _convert_mapping(document: YamlDocument, node: Node, at: Place, depth: int = 0) -> dict[str, object]:
     """Merge keys first, so that what is written out wins over what is merged. ``depth`` counts merges."""
     merged: dict[str, object] = {}
     own: dict[str, object] = {}
     for key, value in node.value:
-        if _is_merge(key):
-            merged = _merged(document, value, at, depth) | merged
+        if _is_merge_key(key):
+            merged = _merge_sources(document, value, at, depth) | merged
     for key, value in node.value:
-        if not _is_merge(key):
-            _entry(document, own, key, value, at)
+        if not _is_merge_key(key):
+            _add_entry(document, own, key, value, at)
     return merged | own
 
 
-def _entry(document: Document, own: dict[str, object], key: Node, value: Node, at: Place) -> None:
-    line = _line(key)
+def _add_entry(document: YamlDocument, own: dict[str, object], key: Node, value: Node, at: Place) -> None:
+    line = _line_of(key)
     if not isinstance(key, ScalarNode):
         document.lines[(*at, "?")] = line
         document.problems.append(((*at, "?"), "a key is plain text, not a list or a mapping"))
         return
-    name = _unshielded(key)
+    name = _unshield_references(key)
     place = (*at, name)
     if name in own:
         first = document.lines[place]
@@ -173,20 +178,20 @@ def _entry(document: Document, own: dict[str, object], key: Node, value: Node, a
         document.problems.append((place, f"is already set on line {first}"))
         return
     document.lines[place] = line
-    own[name] = _walk(document, value, place)
+    own[name] = _convert(document, value, place)
 
 
-def _is_merge(key: Node) -> bool:
-    return key.tag == PLAIN and key.value == "<<"
+def _is_merge_key(key: Node) -> bool:
+    return key.tag == PLAIN_TAG and key.value == "<<"
 
 
-def _merged(document: Document, node: Node, at: Place, depth: int) -> dict[str, object]:
+def _merge_sources(document: YamlDocument, node: Node, at: Place, depth: int) -> dict[str, object]:
     sources = node.value if isinstance(node, SequenceNode) else [node]
     merged: dict[str, object] = {}
     for source in sources:
         if isinstance(source, MappingNode):
-            _enter(document, source, depth)
-            merged = _mapping(document, source, at, depth + 1) | merged
+            _count_node(document, source, depth)
+            merged = _convert_mapping(document, source, at, depth + 1) | merged
         else:
             document.problems.append((at, "<< merges mappings only"))
     return merged

@@ -7,54 +7,56 @@ from typing import Any
 from llmfail.settings.schema.scalars import Scalar
 from llmfail.settings.schema.settings import Settings
 from llmfail.settings.schema.shape import (
-    Choice,
-    Items,
-    Maybe,
-    Names,
-    Record,
+    ChoiceShape,
+    ListShape,
+    MappingShape,
+    OptionalShape,
     Shape,
-    Variants,
+    StructShape,
+    VariantShape,
     shape_of,
 )
 
-Schema = dict[str, Any]
-REFERENCE: Schema = {"type": "string", "pattern": r"\$\{"}
+JsonSchema = dict[str, Any]
+REFERENCE_SCHEMA: JsonSchema = {"type": "string", "pattern": r"\$\{"}
 """Any scalar may come from the environment."""
 
 
-def schema() -> Schema:
+def build_schema() -> JsonSchema:
     """What an editor can know: keys, types and ranges; not what the parts have to do with each other."""
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "llmfail.yaml"}
-    return head | _schema(shape_of(Settings))
+    return head | _schema_of(shape_of(Settings))
 
 
-def _schema(shape: Shape) -> Schema:
+def _schema_of(shape: Shape) -> JsonSchema:
     match shape:
         case Scalar():
-            found: Schema = {"anyOf": [dict(shape.schema), REFERENCE]}
-        case Maybe():
-            found = {"anyOf": [_schema(shape.shape), {"type": "null"}]}
-        case Choice():
-            found = {"anyOf": [{"enum": list(shape.values)}, REFERENCE]}
-        case Record():
-            found = _record(shape)
-        case Names():
+            found: JsonSchema = {"anyOf": [dict(shape.schema), REFERENCE_SCHEMA]}
+        case OptionalShape():
+            found = {"anyOf": [_schema_of(shape.shape), {"type": "null"}]}
+        case ChoiceShape():
+            found = {"anyOf": [{"enum": list(shape.values)}, REFERENCE_SCHEMA]}
+        case StructShape():
+            found = _struct_schema(shape)
+        case MappingShape():
             names = dict(shape.key.schema)
-            found = _section("object", propertyNames=names, additionalProperties=_schema(shape.item))
-        case Items():
-            found = _section("array", items=_schema(shape.item))
-        case Variants():
-            found = {"anyOf": [_variant(tag, record) for tag, record in shape.by_tag.items()]}
+            found = _nullable_schema(
+                "object", propertyNames=names, additionalProperties=_schema_of(shape.item)
+            )
+        case ListShape():
+            found = _nullable_schema("array", items=_schema_of(shape.item))
+        case VariantShape():
+            found = {"anyOf": [_variant_schema(tag, record) for tag, record in shape.by_tag.items()]}
     return found
 
 
-def _section(kind: str, **rest: object) -> Schema:
+def _nullable_schema(kind: str, **rest: object) -> JsonSchema:
     """A section whose lines are all commented out is null."""
     return {"type": [kind, "null"], **rest}
 
 
-def _record(record: Record) -> Schema:
-    properties = {name: _schema(shape) for name, shape in record.keys.items()}
+def _struct_schema(record: StructShape) -> JsonSchema:
+    properties = {name: _schema_of(shape) for name, shape in record.keys.items()}
     kind = ["object"] if record.required else ["object", "null"]
     whole = {
         "type": kind,
@@ -65,5 +67,5 @@ def _record(record: Record) -> Schema:
     return {"anyOf": [next(iter(properties.values())), whole]} if record.shorthand else whole
 
 
-def _variant(tag: str, record: Record) -> Schema:
-    return _record(record) if record.keys else {"const": tag}
+def _variant_schema(tag: str, record: StructShape) -> JsonSchema:
+    return _struct_schema(record) if record.keys else {"const": tag}

@@ -14,14 +14,14 @@ from typing import Annotated, Final
 
 from llmfail.core.model import Secret, Target
 
-YEARS: Final = 10 * 365 * 86400.0
+LONGEST_DURATION_SECONDS: Final = 10 * 365 * 86400.0
 """No duration is longer, in seconds."""
-UNITS: Final = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-SIZES: Final = {"": 1, "B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "TB": 1000**4}
-SIZES_BINARY: Final = {"KIB": 1024, "MIB": 1024**2, "GIB": 1024**3, "TIB": 1024**4}
+SECONDS_PER_UNIT: Final = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+BYTES_PER_UNIT: Final = {"": 1, "B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "TB": 1000**4}
+BYTES_PER_BINARY_UNIT: Final = {"KIB": 1024, "MIB": 1024**2, "GIB": 1024**3, "TIB": 1024**4}
 
-TRUE: Final = frozenset({"true", "yes", "on"})
-FALSE: Final = frozenset({"false", "no", "off"})
+TRUE_WORDS: Final = frozenset({"true", "yes", "on"})
+FALSE_WORDS: Final = frozenset({"false", "no", "off"})
 
 
 class Scalar:
@@ -65,18 +65,18 @@ DERIVED: Final = Derived()
 SHORTHAND: Final = Shorthand()
 
 
-def _number(value: object, wanted: str) -> float:
+def _require_number(value: object, expected: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"expected {wanted}")  # noqa: TRY004 - whatever is wrong is a ValueError
+        raise ValueError(f"expected {expected}")  # noqa: TRY004 - whatever is wrong is a ValueError
     return value
 
 
-def real(low: float, high: float, *, wanted: str | None = None) -> Scalar:
+def real_number(low: float, high: float, *, expected: str | None = None) -> Scalar:
     """A number from ``low`` to ``high``."""
-    says = wanted or f"a number from {low:g} to {high:g}"
+    says = expected or f"a number from {low:g} to {high:g}"
 
     def parse(value: object) -> float:
-        number = _number(value, says)
+        number = _require_number(value, says)
         if not low <= number <= high:
             raise ValueError(f"expected {says}")
         return float(number)
@@ -84,12 +84,12 @@ def real(low: float, high: float, *, wanted: str | None = None) -> Scalar:
     return Scalar(parse, {"type": "number", "minimum": low, "maximum": high})
 
 
-def whole(low: int, high: int = 1_000_000_000) -> Scalar:
+def whole_number(low: int, high: int = 1_000_000_000) -> Scalar:
     """A whole number; ``1e3`` and ``1000.0`` are whole too."""
     says = f"a whole number from {low} to {high}"
 
     def parse(value: object) -> int:
-        number = _number(value, says)
+        number = _require_number(value, says)
         if not low <= number <= high or number != int(number):
             raise ValueError(f"expected {says}")
         return int(number)
@@ -97,36 +97,40 @@ def whole(low: int, high: int = 1_000_000_000) -> Scalar:
     return Scalar(parse, {"type": "integer", "minimum": low, "maximum": high})
 
 
-def seconds_of(value: object, *, zero: bool = False) -> float:
+def parse_seconds(value: object, *, zero: bool = False) -> float:
     """A duration, as a number of seconds or a text with its unit. Raises ValueError."""
     lowest = "at least 0" if zero else "above 0"
-    says = f"a duration such as 30, 30s, 10m, 2h or 7d, {lowest}, at most {YEARS / 86400:g}d"
-    seconds = _with_unit(value, UNITS, says)
-    if not (0 <= seconds <= YEARS if zero else 0 < seconds <= YEARS):
+    says = (
+        f"a duration such as 30, 30s, 10m, 2h or 7d, {lowest}, at most {LONGEST_DURATION_SECONDS / 86400:g}d"
+    )
+    seconds = _parse_with_unit(value, SECONDS_PER_UNIT, says)
+    if not (0 <= seconds <= LONGEST_DURATION_SECONDS if zero else 0 < seconds <= LONGEST_DURATION_SECONDS):
         raise ValueError(f"expected {says}")
     return float(seconds)
 
 
 def duration(*, zero: bool = False) -> Scalar:
     """Seconds, or a number with its unit."""
-    parse = partial(seconds_of, zero=zero)
-    number = {"type": "number", "minimum": 0, "maximum": YEARS}
+    parse = partial(parse_seconds, zero=zero)
+    number = {"type": "number", "minimum": 0, "maximum": LONGEST_DURATION_SECONDS}
     text = {"type": "string", "pattern": r"^[0-9]*\.?[0-9]+ *[smhd]?$"}
     return Scalar(parse, {"anyOf": [number, text]})
 
 
-def _with_unit(value: object, units: Mapping[str, float], says: str) -> float:
+def _parse_with_unit(value: object, units: Mapping[str, float], expected: str) -> float:
     if not isinstance(value, str):
-        return _number(value, says)
+        return _require_number(value, expected)
     found = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,15})?|\.[0-9]{1,15}) *([A-Za-z]*)", value.strip())
     if not found or found[2] not in units:
-        raise ValueError(f"expected {says}")
+        raise ValueError(f"expected {expected}")
     return float(found[1]) * units[found[2]]
 
 
-def _size(value: object) -> int:
+def _parse_size(value: object) -> int:
     says = "a size such as 500MB or 2GiB, from 1B to 1000TB"
-    size = _with_unit(value.upper() if isinstance(value, str) else value, SIZES | SIZES_BINARY, says)
+    size = _parse_with_unit(
+        value.upper() if isinstance(value, str) else value, BYTES_PER_UNIT | BYTES_PER_BINARY_UNIT, says
+    )
     if not 1 <= size <= 10**15:
         raise ValueError(f"expected {says}")
     return int(size)
@@ -137,7 +141,7 @@ def money(places: int, high: int) -> Scalar:
     says = f"an amount in USD from 0 to {high}, with at most {places} decimals"
 
     def parse(value: object) -> Decimal:
-        number = _number(value, says)
+        number = _require_number(value, says)
         if not 0 <= number <= high:
             raise ValueError(f"expected {says}")
         amount = Decimal(repr(number))
@@ -148,28 +152,28 @@ def money(places: int, high: int) -> Scalar:
     return Scalar(parse, {"type": "number", "minimum": 0, "maximum": high})
 
 
-def _boolean(value: object) -> bool:
+def _parse_boolean(value: object) -> bool:
     if isinstance(value, bool):
         return value
-    if isinstance(value, str) and value.lower() in TRUE | FALSE:
-        return value.lower() in TRUE
+    if isinstance(value, str) and value.lower() in TRUE_WORDS | FALSE_WORDS:
+        return value.lower() in TRUE_WORDS
     raise ValueError("expected true or false")
 
 
-def _text(value: object) -> str:
+def _parse_text(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError("expected text (a number in quotes)")  # noqa: TRY004
     return str(value)
 
 
-def matching(pattern: str, says: str) -> Scalar:
+def text_matching(pattern: str, expected: str) -> Scalar:
     """Text that is a full match of the pattern."""
     compiled = re.compile(pattern)
 
     def parse(value: object) -> str:
-        text = _text(value)
+        text = _parse_text(value)
         if not compiled.fullmatch(text):
-            raise ValueError(f"expected {says}")
+            raise ValueError(f"expected {expected}")
         return text
 
     return Scalar(parse, {"type": "string", "pattern": f"^(?:{pattern})$"}, text=True)
@@ -181,7 +185,7 @@ _URL = re.compile(
 )
 
 
-def url_parts(text: str) -> tuple[str, str, str | None, str] | None:
+def split_url(text: str) -> tuple[str, str, str | None, str] | None:
     """Scheme, host (both in lower case), port and path of a plain http(s) URL; None for anything else.
 
     Conservative on purpose: whatever two parsers could read differently is no base URL.
@@ -192,37 +196,37 @@ def url_parts(text: str) -> tuple[str, str, str | None, str] | None:
     return found[1].lower(), found[2].lower(), found[3], found[4]
 
 
-def _url(value: object) -> str:
-    text = _text(value).strip()
+def _parse_url(value: object) -> str:
+    text = _parse_text(value).strip()
     if "@" in text.partition("://")[2].partition("/")[0]:
         raise ValueError("a URL without credentials is expected here; api_key is the place for a key")
     if "?" in text or "#" in text:
         raise ValueError("a URL without ? and # is expected here: paths are added to it")
-    if url_parts(text) is None:
+    if split_url(text) is None:
         raise ValueError("expected http(s)://host[:port][/path]")
     return text.rstrip("/")
 
 
-def _store(value: object) -> str:
-    text = _text(value)
+def _parse_store(value: object) -> str:
+    text = _parse_text(value)
     if text in {"disk", "memory"} or re.fullmatch(r"rediss?://\S+", text):
         return text
     raise ValueError("expected disk, memory or redis://host:port/db")
 
 
-def _target(value: object) -> Target:
-    text = _text(value)
+def _parse_target(value: object) -> Target:
+    text = _parse_text(value)
     try:
         return Target.parse(text)
     except ValueError:
         raise ValueError("expected a target, written provider/model") from None
 
 
-def _reference(value: object) -> Target | str:
-    return _target(value) if isinstance(value, str) and "/" in value else _text(value)
+def _parse_target_or_provider(value: object) -> Target | str:
+    return _parse_target(value) if isinstance(value, str) and "/" in value else _parse_text(value)
 
 
-def _key(value: object) -> Secret | None:
+def _parse_key(value: object) -> Secret | None:
     """A key without the white space around it; None for an empty one and for ``none``."""
     if value is None:
         return None
@@ -234,39 +238,44 @@ def _key(value: object) -> Secret | None:
     return Secret(str(text)) if text not in {"", "none"} else None
 
 
-def _hedge(value: object) -> float | str:
+def _parse_hedge_delay(value: object) -> float | str:
     if value == "p95":
         return "p95"
     try:
-        return seconds_of(value)
+        return parse_seconds(value)
     except ValueError as error:
         raise ValueError(f"{error}, or p95") from None
 
 
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
 
-Flag = Annotated[bool, Scalar(_boolean, {"type": "boolean"})]
-Text = Annotated[str, Scalar(_text, {"type": "string"}, text=True, free=True)]
-Name = Annotated[str, matching(_NAME, "a name of letters, digits, _ . and -")]
+Flag = Annotated[bool, Scalar(_parse_boolean, {"type": "boolean"})]
+Text = Annotated[str, Scalar(_parse_text, {"type": "string"}, text=True, free=True)]
+Name = Annotated[str, text_matching(_NAME, "a name of letters, digits, _ . and -")]
 Seconds = Annotated[float, duration()]
-Wait = Annotated[float, duration(zero=True)]
-Share = Annotated[float, real(0, 1)]
-Quality = Annotated[float, real(0, 100)]
-Weight = Annotated[float, real(0, 1_000_000)]
-Temperature = Annotated[float, real(0, 2)]
-Growth = Annotated[float, real(1, 100)]
-Count = Annotated[int, whole(1)]
-Times = Annotated[int, whole(0, 100)]
+SecondsOrZero = Annotated[float, duration(zero=True)]
+Fraction = Annotated[float, real_number(0, 1)]
+Quality = Annotated[float, real_number(0, 100)]
+Weight = Annotated[float, real_number(0, 1_000_000)]
+Temperature = Annotated[float, real_number(0, 2)]
+BackoffFactor = Annotated[float, real_number(1, 100)]
+Count = Annotated[int, whole_number(1)]
+RetryCount = Annotated[int, whole_number(0, 100)]
 Usd = Annotated[Decimal, money(9, 1_000_000_000)]
-PerMillion = Annotated[Decimal, money(6, 1_000_000)]
-Bytes = Annotated[int, Scalar(_size, {"type": ["integer", "string"]})]
-Url = Annotated[str, Scalar(_url, {"type": "string", "pattern": r"^(https?://|\$\{)[^?#]+$"}, text=True)]
-StoreUrl = Annotated[str, Scalar(_store, {"type": "string"}, text=True, secret=True)]
-Key = Annotated[Secret, Scalar(_key, {"type": "string"}, text=True, secret=True, optional=True)]
-TargetName = Annotated[Target, Scalar(_target, {"type": "string", "pattern": "/"}, text=True)]
-Reference = Annotated[Target | str, Scalar(_reference, {"type": "string"}, text=True)]
-Hedge = Annotated[float | str, Scalar(_hedge, {"type": ["number", "string"]})]
-UrlPart = Annotated[
-    str, matching(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}", "letters, digits, . _ : and -, at most 100 of them")
+UsdPerMillion = Annotated[Decimal, money(6, 1_000_000)]
+Bytes = Annotated[int, Scalar(_parse_size, {"type": ["integer", "string"]})]
+Url = Annotated[
+    str, Scalar(_parse_url, {"type": "string", "pattern": r"^(https?://|\$\{)[^?#]+$"}, text=True)
 ]
-Location = Annotated[str, matching(r"[a-z0-9]+(?:-[a-z0-9]+){0,5}", "a location such as global or us-east5")]
+StoreUrl = Annotated[str, Scalar(_parse_store, {"type": "string"}, text=True, secret=True)]
+ApiKey = Annotated[Secret, Scalar(_parse_key, {"type": "string"}, text=True, secret=True, optional=True)]
+TargetName = Annotated[Target, Scalar(_parse_target, {"type": "string", "pattern": "/"}, text=True)]
+TargetOrProvider = Annotated[Target | str, Scalar(_parse_target_or_provider, {"type": "string"}, text=True)]
+HedgeDelay = Annotated[float | str, Scalar(_parse_hedge_delay, {"type": ["number", "string"]})]
+UrlPart = Annotated[
+    str,
+    text_matching(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}", "letters, digits, . _ : and -, at most 100 of them"),
+]
+Location = Annotated[
+    str, text_matching(r"[a-z0-9]+(?:-[a-z0-9]+){0,5}", "a location such as global or us-east5")
+]

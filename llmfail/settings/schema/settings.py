@@ -9,10 +9,10 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Struct, field
 
-from llmfail.core.admission.breaker import Rules
+from llmfail.core.admission.breaker import BreakerRules
 from llmfail.core.errors import UsageError
 from llmfail.core.model import Target
-from llmfail.settings.reading.find import Source
+from llmfail.settings.reading.find import ConfigSource
 from llmfail.settings.schema.scalars import (
     DERIVED,
     Name,
@@ -26,18 +26,18 @@ from llmfail.settings.schema.types import (
     BreakerPatch,
     Budget,
     Cache,
+    ConfiguredPrice,
     Defaults,
     Feature,
     Model,
-    Price,
     Privacy,
     Provider,
     QueueLimits,
 )
 
-NO_FACTS = Model()
+UNKNOWN_MODEL = Model()
 """What is known about a target that the file does not describe."""
-DEFAULT = "default"
+DEFAULT_FEATURE = "default"
 """The feature of an ask that names none; there is always one."""
 
 
@@ -75,22 +75,24 @@ class Settings(Struct, frozen=True, kw_only=True):
     queue: QueueLimits = field(default_factory=QueueLimits)
     alerts: Alerts = field(default_factory=Alerts)
     privacy: Privacy = field(default_factory=Privacy)
-    source: Annotated[Source | None, DERIVED] = None
+    source: Annotated[ConfigSource | None, DERIVED] = None
 
     @staticmethod
     def derive(_name: str, written: Mapping[str, object]) -> dict[str, object]:
         """There is a ``default`` feature even in a file without features."""
-        return {} if written.get("features") else {"features": {DEFAULT: Feature(name=DEFAULT)}}
+        return (
+            {} if written.get("features") else {"features": {DEFAULT_FEATURE: Feature(name=DEFAULT_FEATURE)}}
+        )
 
-    def feature(self, name: str) -> Feature:
+    def find_feature(self, name: str) -> Feature:
         """By name or alias. Raises UnknownName."""
         if name in self.features:
             return self.features[name]
         for feature in self.features.values():
             if name in feature.aliases:
                 return feature
-        if name == DEFAULT:
-            return Feature(name=DEFAULT)
+        if name == DEFAULT_FEATURE:
+            return Feature(name=DEFAULT_FEATURE)
         raise UnknownName("feature", name, tuple(self.features))
 
     def provider_of(self, target: Target) -> Provider:
@@ -99,24 +101,24 @@ class Settings(Struct, frozen=True, kw_only=True):
             raise UnknownName("provider", target.provider, tuple(self.providers))
         return self.providers[target.provider]
 
-    def model(self, target: Target) -> Model:
-        return self.models.get(target, NO_FACTS)
+    def model_of(self, target: Target) -> Model:
+        return self.models.get(target, UNKNOWN_MODEL)
 
-    def price(self, target: Target) -> Price | None:
+    def price_of(self, target: Target) -> ConfiguredPrice | None:
         """What the file says of it, which need not be all."""
-        return self.model(target).price
+        return self.model_of(target).price
 
-    def breaker_rules(self, target: Target) -> Rules:
-        patches = (self.breaker, self.provider_of(target).breaker, self.model(target).breaker)
-        return Rules(**{name: value for patch in patches for name, value in _set_in(patch)})
+    def breaker_rules_of(self, target: Target) -> BreakerRules:
+        patches = (self.breaker, self.provider_of(target).breaker, self.model_of(target).breaker)
+        return BreakerRules(**{name: value for patch in patches for name, value in _select_set_values(patch)})
 
-    def timeout(self, feature: Feature, target: Target) -> float:
+    def attempt_timeout(self, feature: Feature, target: Target) -> float:
         """The longest that one attempt may take, in seconds."""
-        model, provider = self.model(target), self.provider_of(target)
+        model, provider = self.model_of(target), self.provider_of(target)
         wanted = (model.timeout, provider.timeout, feature.timeout, self.defaults.timeout)
         return next(timeout for timeout in wanted if timeout is not None)
 
-    def resolved(self, feature: Feature) -> Defaults:
+    def resolve_defaults(self, feature: Feature) -> Defaults:
         """The defaulted numbers as they hold for a feature."""
         names = Defaults.__struct_fields__
         own = {name: getattr(feature, name) for name in names}
@@ -124,12 +126,12 @@ class Settings(Struct, frozen=True, kw_only=True):
             **{name: getattr(self.defaults, name) if own[name] is None else own[name] for name in names}
         )
 
-    def targets(self) -> tuple[Target, ...]:
+    def list_targets(self) -> tuple[Target, ...]:
         """Every target that the file knows: those of ``models`` first, then those of the features."""
         chained = (link.target for feature in self.features.values() for link in feature.chain)
         return tuple(dict.fromkeys((*self.models, *chained)))
 
 
-def _set_in(patch: BreakerPatch) -> Iterator[tuple[str, Any]]:
+def _select_set_values(patch: BreakerPatch) -> Iterator[tuple[str, Any]]:
     values = ((name, getattr(patch, name)) for name in patch.__struct_fields__)
     return ((name, value) for name, value in values if value is not None)

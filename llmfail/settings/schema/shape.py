@@ -16,44 +16,46 @@ from msgspec.structs import FieldInfo, fields
 
 from llmfail.settings.schema.scalars import Derived, Scalar, Shorthand
 
-Shape: TypeAlias = "Scalar | Record | Choice | Names | Items | Variants | Maybe"
+Shape: TypeAlias = (
+    "Scalar | StructShape | ChoiceShape | MappingShape | ListShape | VariantShape | OptionalShape"
+)
 
 
-class Record(NamedTuple):
+class StructShape(NamedTuple):
     """A Struct and its keys. ``shorthand``: the value of its first key may stand for the whole."""
 
-    of: type[Any]
+    struct: type[Any]
     keys: dict[str, Shape]
     required: tuple[str, ...]
     shorthand: bool = False
 
 
-class Choice(NamedTuple):
+class ChoiceShape(NamedTuple):
     """One of some words or numbers."""
 
     values: tuple[object, ...]
 
 
-class Names(NamedTuple):
+class MappingShape(NamedTuple):
     """A mapping whose keys the user chooses."""
 
     key: Scalar
     item: Shape
 
 
-class Items(NamedTuple):
+class ListShape(NamedTuple):
     """A list."""
 
     item: Shape
 
 
-class Variants(NamedTuple):
+class VariantShape(NamedTuple):
     """One of several records, told apart by the first key of each; one without keys is just its word."""
 
-    by_tag: dict[str, Record]
+    by_tag: dict[str, StructShape]
 
 
-class Maybe(NamedTuple):
+class OptionalShape(NamedTuple):
     """Something, or nothing."""
 
     shape: Shape
@@ -63,46 +65,48 @@ class Maybe(NamedTuple):
 def shape_of(annotation: Hashable) -> Shape:
     """The shape of a type that ``types`` uses. Raises TypeError for any other."""
     if isinstance(annotation, type) and issubclass(annotation, Struct):
-        return _record(annotation)
+        return _struct_shape_of(annotation)
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return _annotated(*arguments)
+        return _shape_of_annotated(*arguments)
     if origin in {Union, UnionType}:
-        return _union(arguments)
+        return _shape_of_union(arguments)
     if origin is Literal:
-        return Choice(arguments)
+        return ChoiceShape(arguments)
     if origin is tuple:
-        return Items(shape_of(arguments[0]))
+        return ListShape(shape_of(arguments[0]))
     if origin is Mapping:
         key = shape_of(arguments[0])
         assert isinstance(key, Scalar)
-        return Names(key, shape_of(arguments[1]))
+        return MappingShape(key, shape_of(arguments[1]))
     raise TypeError(f"no configuration value has the type {annotation}")
 
 
-def _annotated(annotation: Any, mark: object) -> Shape:  # noqa: ANN401
+def _shape_of_annotated(annotation: Any, mark: object) -> Shape:  # noqa: ANN401
     if isinstance(mark, Scalar):
         return mark
     assert isinstance(mark, Shorthand)
-    return _record(annotation)._replace(shorthand=True)
+    return _struct_shape_of(annotation)._replace(shorthand=True)
 
 
-def _union(arguments: tuple[Any, ...]) -> Shape:
+def _shape_of_union(arguments: tuple[Any, ...]) -> Shape:
     some = tuple(each for each in arguments if each is not NoneType)
     if len(some) < len(arguments):
-        return Maybe(shape_of(some[0]))
-    records = [_record(each) for each in some]
-    return Variants({_tag(record): record for record in records})
+        return OptionalShape(shape_of(some[0]))
+    records = [_struct_shape_of(each) for each in some]
+    return VariantShape({_tag_of(record): record for record in records})
 
 
-def _tag(record: Record) -> str:
-    return next(iter(record.keys), str(record.of.__name__).lower())
+def _tag_of(record: StructShape) -> str:
+    return next(iter(record.keys), str(record.struct.__name__).lower())
 
 
-def _record(of: Any) -> Record:  # noqa: ANN401
-    written = [each for each in fields(of) if not _is_derived(each)]
+def _struct_shape_of(struct: Any) -> StructShape:  # noqa: ANN401
+    written = [each for each in fields(struct) if not _is_derived(each)]
     required = tuple(each.name for each in written if each.required)
-    return Record(of, {each.name: shape_of(cast("Hashable", each.type)) for each in written}, required)
+    return StructShape(
+        struct, {each.name: shape_of(cast("Hashable", each.type)) for each in written}, required
+    )
 
 
 def _is_derived(field: FieldInfo) -> bool:

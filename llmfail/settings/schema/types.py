@@ -17,29 +17,29 @@ from llmfail.settings.reading.env_vars import variable_of
 from llmfail.settings.schema.scalars import (
     DERIVED,
     SHORTHAND,
+    ApiKey,
+    BackoffFactor,
     Bytes,
     Count,
     Flag,
-    Growth,
-    Hedge,
-    Key,
+    Fraction,
+    HedgeDelay,
     Location,
     Name,
-    PerMillion,
     Quality,
-    Reference,
+    RetryCount,
     Seconds,
-    Share,
+    SecondsOrZero,
     TargetName,
+    TargetOrProvider,
     Temperature,
     Text,
-    Times,
     Url,
     UrlPart,
     Usd,
-    Wait,
+    UsdPerMillion,
     Weight,
-    url_parts,
+    split_url,
 )
 
 Priority = Literal["strategic", "template", "validation"]
@@ -50,11 +50,11 @@ BASE_URLS = {
     "gemini": "https://generativelanguage.googleapis.com",
 }
 """Where a wire format is spoken by its vendor; vertex derives its host from the location."""
-GOOGLE = "https://aiplatform.googleapis.com"
+VERTEX_GLOBAL_URL = "https://aiplatform.googleapis.com"
 """Where vertex is, whatever the location."""
 
 
-class Credential(StrEnum):
+class CredentialSource(StrEnum):
     """Where a provider's credential comes from."""
 
     KEY = "key"
@@ -73,12 +73,12 @@ class Defaults(Struct, frozen=True, kw_only=True):
     first_token_timeout: Seconds = 30.0
     stall_timeout: Seconds = 30.0
     deadline: Seconds = 120.0
-    retries: Times = 1
-    target_retries: Times = 0
+    retries: RetryCount = 1
+    target_retries: RetryCount = 0
     temperature: Temperature | None = None
 
 
-class Limits(Struct, frozen=True, kw_only=True):
+class RateLimits(Struct, frozen=True, kw_only=True):
     """What a provider or target takes per minute; ``burst`` is how many requests may come at once."""
 
     requests_per_minute: Count | None = None
@@ -90,13 +90,13 @@ class BreakerPatch(Struct, frozen=True, kw_only=True):
     """The breaker rules that one place sets; what they mean stands at ``core.breaker.Rules``."""
 
     failure_threshold: Count | None = None
-    failure_rate: Share | None = None
+    failure_rate: Fraction | None = None
     volume_threshold: Count | None = None
     window: Seconds | None = None
-    recovery_timeout: Wait | None = None
-    rate_limit_timeout: Wait | None = None
-    backoff: Growth | None = None
-    max_recovery_timeout: Wait | None = None
+    recovery_timeout: SecondsOrZero | None = None
+    rate_limit_timeout: SecondsOrZero | None = None
+    backoff: BackoffFactor | None = None
+    max_recovery_timeout: SecondsOrZero | None = None
     half_open_limit: Count | None = None
     success_threshold: Count | None = None
     enabled: Flag | None = None
@@ -107,28 +107,28 @@ class Provider(Struct, frozen=True, kw_only=True):
 
     api: Api
     base_url: Url | None = None
-    api_key: Key | None = None
-    token: Key | None = None
+    api_key: ApiKey | None = None
+    token: ApiKey | None = None
     api_version: UrlPart | None = None
     project: UrlPart | None = None
     location: Location | None = None
     timeout: Seconds | None = None
-    limits: Limits = field(default_factory=Limits)
+    limits: RateLimits = field(default_factory=RateLimits)
     breaker: BreakerPatch = field(default_factory=BreakerPatch)
-    fallbacks: tuple[Reference, ...] = ()
+    fallbacks: tuple[TargetOrProvider, ...] = ()
     name: Annotated[str, DERIVED] = ""
     key_variable: Annotated[str | None, DERIVED] = None
-    credential: Annotated[Credential, DERIVED] = Credential.KEY
+    credential: Annotated[CredentialSource, DERIVED] = CredentialSource.KEY
 
     @staticmethod
     def derive(name: str, written: Mapping[str, object]) -> dict[str, object]:
         """What follows from the entry as written; its own values win."""
         api, key = written.get("api"), written.get("api_key", written.get("token"))
-        credential = Credential.KEY
+        credential = CredentialSource.KEY
         if key == "none":
-            credential = Credential.NONE
+            credential = CredentialSource.NONE
         elif api == "vertex" and not key:
-            credential = Credential.GOOGLE
+            credential = CredentialSource.GOOGLE
         vertex = {"location": "global"} if api == "vertex" else {}
         return {
             "name": name,
@@ -140,25 +140,25 @@ class Provider(Struct, frozen=True, kw_only=True):
 
     @property
     def needs_key(self) -> bool:
-        return self.credential is Credential.KEY
+        return self.credential is CredentialSource.KEY
 
     @property
-    def account(self) -> object:
+    def credential_identity(self) -> object:
         """What two providers may have in common and lose together; None when there is nothing to lose."""
-        if self.credential is Credential.NONE:
+        if self.credential is CredentialSource.NONE:
             return None
         return self.key_variable or self.api_key or self.token or self.name
 
     @property
     def address(self) -> tuple[str, str]:
         """Host and port, however they are written."""
-        parts = url_parts(self.base_url or GOOGLE)
+        parts = split_url(self.base_url or VERTEX_GLOBAL_URL)
         assert parts is not None, "a base_url is checked when it is read"
         scheme, host, port, _ = parts
         return host, port or {"https": "443", "http": "80"}[scheme]
 
     @property
-    def missing_key(self) -> str | None:
+    def missing_credential_hint(self) -> str | None:
         """What to do before this provider can be asked; None when nothing is missing."""
         if self.needs_key and self.api_key is None and self.token is None:
             return f"set {self.key_variable or f'api_key of provider {self.name}'}"
@@ -167,14 +167,14 @@ class Provider(Struct, frozen=True, kw_only=True):
         return None
 
 
-class Price(Struct, frozen=True, kw_only=True):
+class ConfiguredPrice(Struct, frozen=True, kw_only=True):
     """US dollars per million tokens. What is not set here is as the catalogue has it."""
 
-    input: PerMillion | None = None
-    output: PerMillion | None = None
-    cached_input: PerMillion | None = None
-    cache_write: PerMillion | None = None
-    cache_write_1h: PerMillion | None = None
+    input: UsdPerMillion | None = None
+    output: UsdPerMillion | None = None
+    cached_input: UsdPerMillion | None = None
+    cache_write: UsdPerMillion | None = None
+    cache_write_1h: UsdPerMillion | None = None
 
 
 class Model(Struct, frozen=True, kw_only=True):
@@ -183,9 +183,9 @@ class Model(Struct, frozen=True, kw_only=True):
     context: Count | None = None
     max_output: Count | None = None
     quality: Quality | None = None
-    price: Price | None = None
+    price: ConfiguredPrice | None = None
     timeout: Seconds | None = None
-    limits: Limits = field(default_factory=Limits)
+    limits: RateLimits = field(default_factory=RateLimits)
     breaker: BreakerPatch = field(default_factory=BreakerPatch)
 
 
@@ -205,7 +205,7 @@ class Queue(Struct, frozen=True, kw_only=True):
     """Degrade: keep the request for later."""
 
 
-class Simplified(Struct, frozen=True, kw_only=True):
+class ShortenOptions(Struct, frozen=True, kw_only=True):
     """How a prompt is made smaller. ``keep_chars`` counts characters, None keeps all."""
 
     keep_chars: Count | None = None
@@ -213,19 +213,19 @@ class Simplified(Struct, frozen=True, kw_only=True):
     prefix: Text = ""
 
 
-class Simplify(Struct, frozen=True, kw_only=True):
+class ShortenStep(Struct, frozen=True, kw_only=True):
     """Degrade: a smaller prompt through the chain once more."""
 
-    simplify: Simplified
+    simplify: ShortenOptions
 
 
-class Template(Struct, frozen=True, kw_only=True):
+class TemplateStep(Struct, frozen=True, kw_only=True):
     """Degrade: a text with parameters, by the name of the template."""
 
     template: Name
 
 
-class Rules(Struct, frozen=True, kw_only=True):
+class RulesStep(Struct, frozen=True, kw_only=True):
     """Degrade: what regular expressions find, by the name of the set; texts to answer with instead."""
 
     rules: Name
@@ -233,20 +233,20 @@ class Rules(Struct, frozen=True, kw_only=True):
     on_none: Text | None = None
 
 
-class Command(Struct, frozen=True, kw_only=True):
+class CommandStep(Struct, frozen=True, kw_only=True):
     """Degrade: what a program makes of the prompt; an argv, never a shell."""
 
     command: tuple[Text, ...]
     timeout: Seconds = 10.0
 
 
-class Fixed(Struct, frozen=True, kw_only=True):
+class TextStep(Struct, frozen=True, kw_only=True):
     """Degrade: always the same text."""
 
     text: Text
 
 
-Step = Cached | Simplify | Template | Rules | Command | Fixed | Queue
+DegradeStep = Cached | ShortenStep | TemplateStep | RulesStep | CommandStep | TextStep | Queue
 
 
 class Expect(Struct, frozen=True, kw_only=True):
@@ -263,8 +263,8 @@ class FeatureCache(Struct, frozen=True, kw_only=True):
     """Where a feature's answers are cached otherwise than ``cache`` says."""
 
     enabled: Flag | None = None
-    ttl: Wait | None = None
-    stale: Wait | None = None
+    ttl: SecondsOrZero | None = None
+    stale: SecondsOrZero | None = None
 
 
 class Feature(Struct, frozen=True, kw_only=True):
@@ -275,11 +275,11 @@ class Feature(Struct, frozen=True, kw_only=True):
     order: Order | None = None
     primary: TargetName | None = None
     fallbacks: tuple[Annotated[Fallback, SHORTHAND], ...] = ()
-    degrade: tuple[Step, ...] = ()
+    degrade: tuple[DegradeStep, ...] = ()
     timeout: Seconds | None = None
     deadline: Seconds | None = None
-    retries: Times | None = None
-    target_retries: Times | None = None
+    retries: RetryCount | None = None
+    target_retries: RetryCount | None = None
     max_tokens: Count | None = None
     temperature: Temperature | None = None
     first_token_timeout: Seconds | None = None
@@ -289,7 +289,7 @@ class Feature(Struct, frozen=True, kw_only=True):
     expect: Expect | None = None
     cache: FeatureCache = field(default_factory=FeatureCache)
     on_refusal: Literal["next", "stop"] = "stop"
-    hedge: Hedge | None = None
+    hedge: HedgeDelay | None = None
     allow_other_models: Flag = False
     name: Annotated[str, DERIVED] = ""
 
@@ -310,8 +310,8 @@ class Budget(Struct, frozen=True, kw_only=True):
     limit: Usd
     per: Literal["day", "week", "month", "total"]
     each: Literal["user", "feature", "provider", "target"] | None = None
-    alert_at: Share | None = None
-    downgrade_at: Share | None = None
+    alert_at: Fraction | None = None
+    downgrade_at: Fraction | None = None
     timezone: Text | None = None
 
 
@@ -319,8 +319,8 @@ class Cache(Struct, frozen=True, kw_only=True):
     """Stored answers: fresh for ``ttl``, good for hard times up to ``stale``; ``max_size`` in bytes."""
 
     enabled: Flag = True
-    ttl: Wait = 3600.0
-    stale: Wait = 7 * 86400.0
+    ttl: SecondsOrZero = 3600.0
+    stale: SecondsOrZero = 7 * 86400.0
     max_size: Bytes = 500_000_000
 
 
@@ -334,10 +334,10 @@ class QueueLimits(Struct, frozen=True, kw_only=True):
 class Alerts(Struct, frozen=True, kw_only=True):
     """Thresholds of ``status``; ``latency_p95`` in seconds, ``cost_per_day`` in USD."""
 
-    circuit_open_rate: Share = 0.05
-    fallback_rate: Share = 0.20
+    circuit_open_rate: Fraction = 0.05
+    fallback_rate: Fraction = 0.20
     latency_p95: Seconds = 30.0
-    error_rate: Share = 0.01
+    error_rate: Fraction = 0.01
     cost_per_day: Usd = Decimal(2000)
 
 

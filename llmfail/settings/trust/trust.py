@@ -11,53 +11,53 @@ from pathlib import Path
 from typing import Final
 
 from llmfail.core.errors import UsageError
-from llmfail.settings.reading.find import Source
+from llmfail.settings.reading.find import ConfigSource
 from llmfail.settings.reading.parsed_cache import read_private, write_private
-from llmfail.settings.reading.plain_values import Finding, dotted
+from llmfail.settings.reading.plain_values import Finding, format_place
 
-_FILE: Final = "trusted.json"
+_TRUSTED_FILE: Final = "trusted.json"
 
 
-def require(source: Source, text: str, found: Sequence[Finding], state_dir: Path) -> None:
+def require_trust(source: ConfigSource, text: str, findings: Sequence[Finding], state_dir: Path) -> None:
     """Raises UsageError when there are objections and the user has not accepted this very file."""
-    if not found or is_trusted(source.path, text, state_dir):
+    if not findings or is_trusted(source.path, text, state_dir):
         return
-    place, message = found[0]
-    more = f" (and {len(found) - 1} more: `llmfail config check`)" if len(found) > 1 else ""
+    place, message = findings[0]
+    more = f" (and {len(findings) - 1} more: `llmfail config check`)" if len(findings) > 1 else ""
     raise UsageError(
-        f"{source.path} was {source.origin} and {message}, at {dotted(place)}{more}\n"
+        f"{source.path} was {source.origin} and {message}, at {format_place(place)}{more}\n"
         "If that is what you want, `llmfail config trust` accepts the file as it is now."
     )
 
 
 def is_trusted(path: Path, text: str, state_dir: Path) -> bool:
-    return _accepted(state_dir).get(_key(path)) == _fingerprint(text)
+    return _load_accepted(state_dir).get(_key_of(path)) == _hash_text(text)
 
 
 def accept(path: Path, text: str, state_dir: Path) -> None:
     """Remember consent. Raises UsageError when it cannot be kept."""
-    accepted = {**_accepted(state_dir), _key(path): _fingerprint(text)}
+    accepted = {**_load_accepted(state_dir), _key_of(path): _hash_text(text)}
     try:
-        write_private(state_dir / _FILE, json.dumps(accepted, indent=1))
+        write_private(state_dir / _TRUSTED_FILE, json.dumps(accepted, indent=1))
     except OSError as error:
-        raise UsageError(f"cannot write {state_dir / _FILE}: {error.strerror}") from None
+        raise UsageError(f"cannot write {state_dir / _TRUSTED_FILE}: {error.strerror}") from None
 
 
-def _accepted(state_dir: Path) -> dict[str, str]:
+def _load_accepted(state_dir: Path) -> dict[str, str]:
     """Fingerprints by path. A damaged file is no consent."""
     try:
-        accepted = json.loads(read_private(state_dir / _FILE))
+        accepted = json.loads(read_private(state_dir / _TRUSTED_FILE))
     except (OSError, ValueError, RecursionError):
         return {}
     return accepted if isinstance(accepted, dict) else {}
 
 
-def _fingerprint(text: str) -> str:
+def _hash_text(text: str) -> str:
     from hashlib import sha256
 
     return sha256(text.encode()).hexdigest()
 
 
-def _key(path: Path) -> str:
+def _key_of(path: Path) -> str:
     """Where it lies, not where a link leads to: what the file names is relative to this directory."""
     return str(path.parent.resolve() / path.name)

@@ -9,55 +9,59 @@ from __future__ import annotations
 from llmfail.core.model import Reply
 from llmfail.simulator.faults import Fault, FaultKind
 from llmfail.simulator.formats import anthropic, compatible, google, openai
-from llmfail.simulator.formats.reply_text import hint_header
-from llmfail.simulator.http1 import Streamed
-from llmfail.simulator.recorded_request import Seen
+from llmfail.simulator.formats.reply_text import build_retry_after_header
+from llmfail.simulator.http1 import EventStreamReply
+from llmfail.simulator.recorded_request import RecordedRequest
 
 NOT_FOUND = Fault(FaultKind.STATUS, status=404)
 BAD_REQUEST = Fault(FaultKind.STATUS, status=400)
-GATEWAY = frozenset({502, 520, 521, 522, 523, 524})
+GATEWAY_STATUSES = frozenset({502, 520, 521, 522, 523, 524})
 """Statuses that come from the proxy in front of a vendor, as a page for browsers."""
-GOOGLES_OWN = frozenset({401, 403, 404})
+VERTEX_OWN_STATUSES = frozenset({401, 403, 404})
 """What Vertex says itself before Claude is asked."""
 
 
-def answer(seen: Seen, text: str) -> Reply | Streamed:
+def build_answer(request: RecordedRequest, text: str) -> Reply | EventStreamReply:
     """The reply that carries ``text``, cut at the request's own token limit as a model would."""
-    if seen.route.operation == "unknown":
-        return error(seen, NOT_FOUND)
-    if not seen.document:
-        return error(seen, BAD_REQUEST)
-    match seen.route.format:
+    if request.route.operation == "unknown":
+        return build_error(request, NOT_FOUND)
+    if not request.document:
+        return build_error(request, BAD_REQUEST)
+    match request.route.format:
         case "anthropic":
-            return anthropic.answer(seen, text)
+            return anthropic.build_answer(request, text)
         case "openai":
-            return openai.answer(seen, text)
+            return openai.build_answer(request, text)
         case "gemini":
-            return google.answer(seen, text)
+            return google.build_answer(request, text)
 
 
-def error(seen: Seen, fault: Fault) -> Reply:
+def build_error(request: RecordedRequest, fault: Fault) -> Reply:
     """What the vendor says for a status, quota, billing or auth fault."""
-    if fault.status in GATEWAY:
-        return _gateway_page(fault)
-    match seen.route.api:
+    if fault.status in GATEWAY_STATUSES:
+        return _build_gateway_page(fault)
+    match request.route.api:
         case "anthropic":
-            return anthropic.error(seen, fault)
+            return anthropic.build_error(request, fault)
         case "openai":
-            return compatible.error(seen, fault) or openai.error(seen, fault)
+            return compatible.build_error(request, fault) or openai.build_error(request, fault)
         case "gemini":
-            return google.error(seen, fault)
+            return google.build_error(request, fault)
         case "vertex":
-            claude = seen.route.format == "anthropic" and fault.kind is FaultKind.STATUS
-            of_claude = claude and fault.status not in GOOGLES_OWN
-            return anthropic.error(seen, fault) if of_claude else google.error(seen, fault)
+            claude = request.route.format == "anthropic" and fault.kind is FaultKind.STATUS
+            of_claude = claude and fault.status not in VERTEX_OWN_STATUSES
+            return anthropic.build_error(request, fault) if of_claude else google.build_error(request, fault)
 
 
-def _gateway_page(fault: Fault) -> Reply:
+def _build_gateway_page(fault: Fault) -> Reply:
     title = f"{fault.status}: Bad gateway" if fault.status == 502 else f"{fault.status}: Web server error"
     page = (
         f"<!DOCTYPE html>\n<html>\n<head><title>{title}</title></head>\n"
         f"<body>\n<center><h1>{title}</h1></center>\n<hr><center>cloudflare</center>\n</body>\n</html>\n"
     )
-    headers = {"content-type": "text/html; charset=UTF-8", "server": "cloudflare", **hint_header(fault)}
+    headers = {
+        "content-type": "text/html; charset=UTF-8",
+        "server": "cloudflare",
+        **build_retry_after_header(fault),
+    }
     return Reply(fault.status, headers, page.encode())

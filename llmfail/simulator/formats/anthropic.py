@@ -8,17 +8,17 @@ from typing import Any
 from llmfail.core.model import Reply
 from llmfail.simulator.faults import Fault, FaultKind
 from llmfail.simulator.formats.reply_text import (
-    event,
-    hint_header,
-    json_reply,
-    pieces,
-    tokens,
-    within,
+    build_json_reply,
+    build_retry_after_header,
+    count_tokens,
+    cut_to_limit,
+    encode_event,
+    split_words,
 )
-from llmfail.simulator.http1 import Streamed
-from llmfail.simulator.recorded_request import Seen
+from llmfail.simulator.http1 import EventStreamReply
+from llmfail.simulator.recorded_request import RecordedRequest
 
-_TYPES = {
+_ERROR_BY_STATUS = {
     400: ("invalid_request_error", "messages: at least one message is required"),
     401: ("authentication_error", "invalid x-api-key"),
     402: ("billing_error", "There's an issue with your billing or payment information."),
@@ -40,39 +40,43 @@ _NO_CREDIT = (
 )
 
 
-def answer(seen: Seen, text: str) -> Reply | Streamed:
-    if seen.route.operation == "count":
-        return json_reply(200, _headers(seen), {"input_tokens": tokens(seen.whole_input)})
-    said, is_cut = within(text, seen.max_tokens)
+def build_answer(request: RecordedRequest, text: str) -> Reply | EventStreamReply:
+    if request.route.operation == "count":
+        return build_json_reply(
+            200, _build_headers(request), {"input_tokens": count_tokens(request.input_text)}
+        )
+    said, is_cut = cut_to_limit(text, request.max_tokens)
     stop_reason = "max_tokens" if is_cut else "end_turn"
-    if seen.route.stream:
-        return Streamed(
+    if request.route.stream:
+        return EventStreamReply(
             {
                 "content-type": "text/event-stream; charset=utf-8",
                 "cache-control": "no-cache",
-                **_headers(seen),
+                **_build_headers(request),
             },
-            _events(seen, said, stop_reason),
+            _build_events(request, said, stop_reason),
         )
-    message = _message(seen) | {
+    message = _build_message(request) | {
         "content": [{"type": "text", "text": said}],
         "stop_reason": stop_reason,
-        "usage": _usage(seen, tokens(said)),
+        "usage": _build_usage(request, count_tokens(said)),
     }
-    return json_reply(200, _headers(seen), message)
+    return build_json_reply(200, _build_headers(request), message)
 
 
-def error(seen: Seen, fault: Fault) -> Reply:
-    status, kind, message, details = _said(seen, fault)
+def build_error(request: RecordedRequest, fault: Fault) -> Reply:
+    status, kind, message, details = _describe_error(request, fault)
     body: dict[str, Any] = {"type": kind, "message": message}
     if details:
         body["details"] = details
-    document = {"type": "error", "error": body, "request_id": _request_id(seen)}
+    document = {"type": "error", "error": body, "request_id": _request_id(request)}
     # The limits' reset times are hints as well: an error names a wait only where its fault does.
-    return json_reply(status, {"request-id": _request_id(seen), **hint_header(fault)}, document)
+    return build_json_reply(
+        status, {"request-id": _request_id(request), **build_retry_after_header(fault)}, document
+    )
 
 
-def _said(seen: Seen, fault: Fault) -> tuple[int, str, str, dict[str, str]]:
+def _describe_error(request: RecordedRequest, fault: Fault) -> tuple[int, str, str, dict[str, str]]:
     match fault.kind:
         case FaultKind.QUOTA:
             message = (
@@ -83,20 +87,20 @@ def _said(seen: Seen, fault: Fault) -> tuple[int, str, str, dict[str, str]]:
         case FaultKind.BILLING:
             return 400, "invalid_request_error", _NO_CREDIT, {}
         case FaultKind.AUTH:
-            return 401, *_TYPES[401], {}
+            return 401, *_ERROR_BY_STATUS[401], {}
         case _ if fault.status == 404:
-            return 404, "not_found_error", f"model: {seen.model}", {}
+            return 404, "not_found_error", f"model: {request.model}", {}
         case _:
             other = "invalid_request_error" if fault.status < 500 else "api_error"
-            kind, message = _TYPES.get(fault.status, (other, f"HTTP status {fault.status}"))
+            kind, message = _ERROR_BY_STATUS.get(fault.status, (other, f"HTTP status {fault.status}"))
             return fault.status, kind, message, {}
 
 
-def _events(seen: Seen, text: str, stop_reason: str) -> tuple[bytes, ...]:
-    start = _message(seen) | {"content": [], "stop_reason": None, "usage": _usage(seen, 1)}
+def _build_events(request: RecordedRequest, text: str, stop_reason: str) -> tuple[bytes, ...]:
+    start = _build_message(request) | {"content": [], "stop_reason": None, "usage": _build_usage(request, 1)}
     deltas = (
         {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": piece}}
-        for piece in pieces(text)
+        for piece in split_words(text)
     )
     told: tuple[dict[str, Any], ...] = (
         {"type": "message_start", "message": start},
@@ -107,27 +111,27 @@ def _events(seen: Seen, text: str, stop_reason: str) -> tuple[bytes, ...]:
         {
             "type": "message_delta",
             "delta": {"stop_reason": stop_reason, "stop_sequence": None},
-            "usage": {"output_tokens": tokens(text)},
+            "usage": {"output_tokens": count_tokens(text)},
         },
         {"type": "message_stop"},
     )
-    return tuple(event(document, document["type"]) for document in told)
+    return tuple(encode_event(document, document["type"]) for document in told)
 
 
-def _message(seen: Seen) -> dict[str, Any]:
+def _build_message(request: RecordedRequest) -> dict[str, Any]:
     return {
-        "id": f"msg_01{seen.number:022d}",
+        "id": f"msg_01{request.number:022d}",
         "type": "message",
         "role": "assistant",
-        "model": seen.model,
+        "model": request.model,
         "stop_sequence": None,
         "stop_details": None,
     }
 
 
-def _usage(seen: Seen, output_tokens: int) -> dict[str, Any]:
+def _build_usage(request: RecordedRequest, output_tokens: int) -> dict[str, Any]:
     return {
-        "input_tokens": tokens(seen.whole_input),
+        "input_tokens": count_tokens(request.input_text),
         "cache_creation_input_tokens": 0,
         "cache_read_input_tokens": 0,
         "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0},
@@ -140,10 +144,10 @@ def _usage(seen: Seen, output_tokens: int) -> dict[str, Any]:
     }
 
 
-def _headers(seen: Seen) -> dict[str, str]:
+def _build_headers(request: RecordedRequest) -> dict[str, str]:
     resets_at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     limits = {"requests": 50, "tokens": 480_000, "input-tokens": 400_000, "output-tokens": 80_000}
-    headers = {"request-id": _request_id(seen), "anthropic-workspace-id": "wrkspc_simulated"}
+    headers = {"request-id": _request_id(request), "anthropic-workspace-id": "wrkspc_simulated"}
     for name, limit in limits.items():
         headers[f"anthropic-ratelimit-{name}-limit"] = str(limit)
         headers[f"anthropic-ratelimit-{name}-remaining"] = str(limit - 1)
@@ -151,8 +155,8 @@ def _headers(seen: Seen) -> dict[str, str]:
     return headers
 
 
-def _request_id(seen: Seen) -> str:
-    return f"req_011{seen.number:021d}"
+def _request_id(request: RecordedRequest) -> str:
+    return f"req_011{request.number:021d}"
 
 
 def _next_month() -> str:

@@ -9,30 +9,30 @@ from datetime import UTC, datetime
 from typing import Any
 
 from llmfail.core.model import Reply
-from llmfail.simulator.faults import Fault, FaultKind, plain
+from llmfail.simulator.faults import Fault, FaultKind, format_decimal
 from llmfail.simulator.formats.reply_text import (
-    compact,
-    event,
-    json_reply,
-    pieces,
-    tokens,
-    vector,
-    within,
+    build_json_reply,
+    build_vector,
+    count_tokens,
+    cut_to_limit,
+    encode_event,
+    encode_json,
+    split_words,
 )
-from llmfail.simulator.http1 import Streamed
-from llmfail.simulator.recorded_request import Seen
+from llmfail.simulator.http1 import EventStreamReply
+from llmfail.simulator.recorded_request import RecordedRequest
 
 _HEADERS = {"content-type": "application/json; charset=UTF-8", "server": "scaffolding on HTTPServer2"}
-_RPC = "type.googleapis.com/google.rpc."
-_UNAUTHENTICATED = (
+_RPC_TYPE_PREFIX = "type.googleapis.com/google.rpc."
+_UNAUTHENTICATED_MESSAGE = (
     "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or "
     "other valid authentication credential."
 )
-_ERRORS = {
+_ERROR_BY_STATUS = {
     400: ("INVALID_ARGUMENT", "Request contains an invalid argument."),
     401: (
         "UNAUTHENTICATED",
-        _UNAUTHENTICATED,
+        _UNAUTHENTICATED_MESSAGE,
     ),
     402: (
         "RESOURCE_EXHAUSTED",
@@ -52,112 +52,140 @@ _ERRORS = {
     503: ("UNAVAILABLE", "The model is overloaded. Please try again later."),
     504: ("DEADLINE_EXCEEDED", "The request timed out. Please try again."),
 }
-_EXHAUSTED = (
+_EXHAUSTED_MESSAGE = (
     "Resource exhausted. Please try again later. Please refer to "
     "https://cloud.google.com/vertex-ai/generative-ai/docs/error-code-429 for more details."
 )
-_NO_BILLING = (
+_NO_BILLING_MESSAGE = (
     "This API method requires billing to be enabled. Please enable billing on the project, then retry."
 )
-_DAILY_WAIT = 37_023.5
+_DAILY_RESET_SECONDS = 37_023.5
 """Seconds to the reset that a daily quota names."""
 
 
-def answer(seen: Seen, text: str) -> Reply | Streamed:
-    match seen.route.operation:
+def build_answer(request: RecordedRequest, text: str) -> Reply | EventStreamReply:
+    match request.route.operation:
         case "embed":
-            return json_reply(200, _HEADERS, _embedding(seen))
+            return build_json_reply(200, _HEADERS, _build_embeddings(request))
         case "count":
-            return json_reply(200, _HEADERS, {"totalTokens": tokens(seen.whole_input)})
+            return build_json_reply(200, _HEADERS, {"totalTokens": count_tokens(request.input_text)})
         case _:
-            return _stream(seen, text) if seen.route.stream else _whole(seen, text)
+            return _build_stream(request, text) if request.route.stream else _build_whole_reply(request, text)
 
 
-def error(seen: Seen, fault: Fault) -> Reply:
-    status, name, message, details = _said(seen, fault)
+def build_error(request: RecordedRequest, fault: Fault) -> Reply:
+    status, name, message, details = _describe_error(request, fault)
     body: dict[str, Any] = {"code": status, "message": message, "status": name}
     if fault.retry_after is not None:
-        details = [*details, _retry_info(fault.retry_after)]
+        details = [*details, _build_retry_info(fault.retry_after)]
     if details:
         body["details"] = details
     document: object = {"error": body}
-    return json_reply(status, _HEADERS, document if seen.route.sse or not seen.route.stream else [document])
+    return build_json_reply(
+        status, _HEADERS, document if request.route.sse or not request.route.stream else [document]
+    )
 
 
-def _said(seen: Seen, fault: Fault) -> tuple[int, str, str, list[dict[str, Any]]]:
-    vertex = seen.route.api == "vertex"
+def _describe_error(request: RecordedRequest, fault: Fault) -> tuple[int, str, str, list[dict[str, Any]]]:
+    vertex = request.route.api == "vertex"
     match fault.kind:
         case FaultKind.QUOTA:
-            details = [_quota(seen, "GenerateRequestsPerDayPerProjectPerModel"), _retry_info(_DAILY_WAIT)]
-            return 429, *_ERRORS[429], details
+            details = [
+                _build_quota_failure(request, "GenerateRequestsPerDayPerProjectPerModel"),
+                _build_retry_info(_DAILY_RESET_SECONDS),
+            ]
+            return 429, *_ERROR_BY_STATUS[429], details
         case FaultKind.BILLING if vertex:
-            return 403, "PERMISSION_DENIED", _NO_BILLING, [_reason("BILLING_DISABLED", seen)]
+            return (
+                403,
+                "PERMISSION_DENIED",
+                _NO_BILLING_MESSAGE,
+                [_build_error_info("BILLING_DISABLED", request)],
+            )
         case FaultKind.BILLING:
-            return 402, *_ERRORS[402], []
+            return 402, *_ERROR_BY_STATUS[402], []
         case FaultKind.AUTH if vertex:
-            return 401, *_ERRORS[401], [_reason("ACCESS_TOKEN_EXPIRED", seen)]
+            return 401, *_ERROR_BY_STATUS[401], [_build_error_info("ACCESS_TOKEN_EXPIRED", request)]
         case FaultKind.AUTH:
             message = "API key not valid. Please pass a valid API key."
-            return 400, "INVALID_ARGUMENT", message, [_reason("API_KEY_INVALID", seen)]
+            return 400, "INVALID_ARGUMENT", message, [_build_error_info("API_KEY_INVALID", request)]
         case _:
-            return _status(seen, fault.status)
+            return _describe_status(request, fault.status)
 
 
-def _status(seen: Seen, status: int) -> tuple[int, str, str, list[dict[str, Any]]]:
-    if status == 429 and seen.route.api == "vertex":
-        return 429, "RESOURCE_EXHAUSTED", _EXHAUSTED, []
-    details = [_quota(seen, "GenerateRequestsPerMinutePerProjectPerModel")] if status == 429 else []
+def _describe_status(request: RecordedRequest, status: int) -> tuple[int, str, str, list[dict[str, Any]]]:
+    if status == 429 and request.route.api == "vertex":
+        return 429, "RESOURCE_EXHAUSTED", _EXHAUSTED_MESSAGE, []
+    details = (
+        [_build_quota_failure(request, "GenerateRequestsPerMinutePerProjectPerModel")]
+        if status == 429
+        else []
+    )
     other = "INVALID_ARGUMENT" if status < 500 else "INTERNAL"
-    name, message = _ERRORS.get(status, (other, f"HTTP status {status}"))
-    return status, name, message.replace("{model}", seen.model), details
+    name, message = _ERROR_BY_STATUS.get(status, (other, f"HTTP status {status}"))
+    return status, name, message.replace("{model}", request.model), details
 
 
-def _quota(seen: Seen, quota: str) -> dict[str, Any]:
+def _build_quota_failure(request: RecordedRequest, quota_id: str) -> dict[str, Any]:
     violation = {
-        "quotaMetric": f"{_service(seen)}/generate_content_paid_tier_requests",
-        "quotaId": quota,
-        "quotaDimensions": {"location": "global", "model": seen.model},
+        "quotaMetric": f"{_service_name(request)}/generate_content_paid_tier_requests",
+        "quotaId": quota_id,
+        "quotaDimensions": {"location": "global", "model": request.model},
         "quotaValue": "250",
     }
-    return {"@type": f"{_RPC}QuotaFailure", "violations": [violation]}
+    return {"@type": f"{_RPC_TYPE_PREFIX}QuotaFailure", "violations": [violation]}
 
 
-def _retry_info(seconds: float) -> dict[str, Any]:
-    return {"@type": f"{_RPC}RetryInfo", "retryDelay": f"{plain(seconds)}s"}
+def _build_retry_info(seconds: float) -> dict[str, Any]:
+    return {"@type": f"{_RPC_TYPE_PREFIX}RetryInfo", "retryDelay": f"{format_decimal(seconds)}s"}
 
 
-def _reason(reason: str, seen: Seen) -> dict[str, Any]:
-    metadata = {"service": _service(seen)}
-    return {"@type": f"{_RPC}ErrorInfo", "reason": reason, "domain": "googleapis.com", "metadata": metadata}
+def _build_error_info(reason: str, request: RecordedRequest) -> dict[str, Any]:
+    metadata = {"service": _service_name(request)}
+    return {
+        "@type": f"{_RPC_TYPE_PREFIX}ErrorInfo",
+        "reason": reason,
+        "domain": "googleapis.com",
+        "metadata": metadata,
+    }
 
 
-def _service(seen: Seen) -> str:
-    return "aiplatform.googleapis.com" if seen.route.api == "vertex" else "generativelanguage.googleapis.com"
+def _service_name(request: RecordedRequest) -> str:
+    return (
+        "aiplatform.googleapis.com" if request.route.api == "vertex" else "generativelanguage.googleapis.com"
+    )
 
 
-def _whole(seen: Seen, text: str) -> Reply:
-    said, is_cut = within(text, seen.max_tokens)
-    return json_reply(200, _HEADERS, _part(seen, said, "MAX_TOKENS" if is_cut else "STOP", tokens(said)))
+def _build_whole_reply(request: RecordedRequest, text: str) -> Reply:
+    said, is_cut = cut_to_limit(text, request.max_tokens)
+    return build_json_reply(
+        200, _HEADERS, _build_response(request, said, "MAX_TOKENS" if is_cut else "STOP", count_tokens(said))
+    )
 
 
-def _stream(seen: Seen, text: str) -> Streamed:
-    said, is_cut = within(text, seen.max_tokens)
+def _build_stream(request: RecordedRequest, text: str) -> EventStreamReply:
+    said, is_cut = cut_to_limit(text, request.max_tokens)
     finish_reason = "MAX_TOKENS" if is_cut else "STOP"
-    words = pieces(said) or [""]
-    parts = [_part(seen, word, None, tokens("".join(words[: i + 1]))) for i, word in enumerate(words[:-1])]
-    parts.append(_part(seen, words[-1], finish_reason, tokens(said)))
-    if seen.route.sse:
-        events = tuple(event(part).replace(b"\n", b"\r\n") for part in parts)
-        return Streamed({"content-type": "text/event-stream", "server": _HEADERS["server"]}, events)
-    array = (b"[" + compact(parts[0]), *(b",\r\n" + compact(part) for part in parts[1:]), b"]")
-    return Streamed(_HEADERS, array)
+    words = split_words(said) or [""]
+    parts = [
+        _build_response(request, word, None, count_tokens("".join(words[: i + 1])))
+        for i, word in enumerate(words[:-1])
+    ]
+    parts.append(_build_response(request, words[-1], finish_reason, count_tokens(said)))
+    if request.route.sse:
+        events = tuple(encode_event(part).replace(b"\n", b"\r\n") for part in parts)
+        return EventStreamReply({"content-type": "text/event-stream", "server": _HEADERS["server"]}, events)
+    array = (b"[" + encode_json(parts[0]), *(b",\r\n" + encode_json(part) for part in parts[1:]), b"]")
+    return EventStreamReply(_HEADERS, array)
 
 
-def _part(seen: Seen, text: str, finish_reason: str | None, output_tokens: int) -> dict[str, Any]:
+def _build_response(
+    request: RecordedRequest, text: str, finish_reason: str | None, output_tokens: int
+) -> dict[str, Any]:
     candidate: dict[str, Any] = {"content": {"parts": [{"text": text}], "role": "model"}, "index": 0}
     if finish_reason:
         candidate["finishReason"] = finish_reason
-    read = tokens(seen.whole_input)
+    read = count_tokens(request.input_text)
     usage: dict[str, Any] = {
         "promptTokenCount": read,
         "candidatesTokenCount": output_tokens,
@@ -169,33 +197,33 @@ def _part(seen: Seen, text: str, finish_reason: str | None, output_tokens: int) 
     part = {
         "candidates": [candidate],
         "usageMetadata": usage,
-        "modelVersion": seen.model,
-        "responseId": f"sim{seen.number:019d}",
+        "modelVersion": request.model,
+        "responseId": f"sim{request.number:019d}",
     }
-    if seen.route.api == "vertex":
+    if request.route.api == "vertex":
         usage["trafficType"] = "ON_DEMAND"
         part["createTime"] = datetime.now(UTC).isoformat().replace("+00:00", "Z")
     return part
 
 
-def _embedding(seen: Seen) -> dict[str, Any]:
-    vectors = [vector(text, _dimensions(seen)) for text in seen.texts_to_embed]
-    if seen.route.api == "vertex":
-        counts = [{"truncated": False, "token_count": tokens(text)} for text in seen.texts_to_embed]
+def _build_embeddings(request: RecordedRequest) -> dict[str, Any]:
+    vectors = [build_vector(text, _find_dimensions(request)) for text in request.texts_to_embed]
+    if request.route.api == "vertex":
+        counts = [{"truncated": False, "token_count": count_tokens(text)} for text in request.texts_to_embed]
         return {
             "predictions": [
                 {"embeddings": {"values": values, "statistics": count}}
                 for values, count in zip(vectors, counts, strict=True)
             ]
         }
-    if seen.route.batch:
+    if request.route.batch:
         return {"embeddings": [{"values": values} for values in vectors]}
     return {"embedding": {"values": vectors[0]}}
 
 
-def _dimensions(seen: Seen) -> int | None:
+def _find_dimensions(request: RecordedRequest) -> int | None:
     """Where each of the three requests names it."""
-    document = seen.document
+    document = request.document
     requests = document.get("requests")
     places = (
         document,

@@ -8,18 +8,18 @@ from typing import Any
 from llmfail.core.model import Reply
 from llmfail.simulator.faults import Fault, FaultKind
 from llmfail.simulator.formats.reply_text import (
-    event,
-    hint_header,
-    json_reply,
-    pieces,
-    tokens,
-    vector,
-    within,
+    build_json_reply,
+    build_retry_after_header,
+    build_vector,
+    count_tokens,
+    cut_to_limit,
+    encode_event,
+    split_words,
 )
-from llmfail.simulator.http1 import Streamed
-from llmfail.simulator.recorded_request import Seen
+from llmfail.simulator.http1 import EventStreamReply
+from llmfail.simulator.recorded_request import RecordedRequest
 
-_ERRORS: dict[int, tuple[str, str | None, str]] = {
+_ERROR_BY_STATUS: dict[int, tuple[str, str | None, str]] = {
     400: ("invalid_request_error", "invalid_value", "Invalid value for 'messages'."),
     401: ("invalid_request_error", "invalid_api_key", "Incorrect API key provided."),
     402: (
@@ -54,7 +54,7 @@ _NO_CREDIT = (
     "You exceeded your current quota, please check your plan and billing details. For more information on "
     "this error, read the docs: https://platform.openai.com/docs/guides/error-codes/api-errors."
 )
-_LIMITS = {
+_LIMIT_HEADERS = {
     "x-ratelimit-limit-requests": "500",
     "x-ratelimit-remaining-requests": "499",
     "x-ratelimit-reset-requests": "120ms",
@@ -63,41 +63,44 @@ _LIMITS = {
     "x-ratelimit-reset-tokens": "60ms",
 }
 # An error names a wait only where its fault does, so that a bare 429 comes without any hint.
-_SPENT = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "2h24m0s"}
+_QUOTA_HEADERS = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "2h24m0s"}
 
 
-def answer(seen: Seen, text: str) -> Reply | Streamed:
-    match seen.route.operation:
+def build_answer(request: RecordedRequest, text: str) -> Reply | EventStreamReply:
+    match request.route.operation:
         case "embed":
-            return _embedding(seen)
+            return _build_embedding_reply(request)
         case "count":
-            count = {"object": "response.input_tokens", "input_tokens": tokens(seen.whole_input)}
-            return json_reply(200, _headers(seen), count)
-    said, is_cut = within(text, seen.max_tokens)
+            count = {"object": "response.input_tokens", "input_tokens": count_tokens(request.input_text)}
+            return build_json_reply(200, _build_headers(request), count)
+    said, is_cut = cut_to_limit(text, request.max_tokens)
     finish_reason = "length" if is_cut else "stop"
-    if seen.route.stream:
-        return Streamed(
-            {"content-type": "text/event-stream; charset=utf-8", **_headers(seen)},
-            _chunks(seen, said, finish_reason),
+    if request.route.stream:
+        return EventStreamReply(
+            {"content-type": "text/event-stream; charset=utf-8", **_build_headers(request)},
+            _build_chunks(request, said, finish_reason),
         )
     message: dict[str, Any] = {"role": "assistant", "content": said, "refusal": None, "annotations": []}
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish_reason}
-    document = _envelope(seen, "chat.completion") | {"choices": [choice], "usage": _usage(seen, said)}
-    return json_reply(200, _headers(seen), document)
+    document = _build_envelope(request, "chat.completion") | {
+        "choices": [choice],
+        "usage": _build_usage(request, said),
+    }
+    return build_json_reply(200, _build_headers(request), document)
 
 
-def error(seen: Seen, fault: Fault) -> Reply:
-    status, kind, code, message = _said(seen, fault)
+def build_error(request: RecordedRequest, fault: Fault) -> Reply:
+    status, kind, code, message = _describe_error(request, fault)
     document = {"error": {"message": message, "type": kind, "param": None, "code": code}}
-    headers = _identity(seen) | (_SPENT if fault.kind is FaultKind.QUOTA else {})
-    return json_reply(status, headers | hint_header(fault), document)
+    headers = _build_identity_headers(request) | (_QUOTA_HEADERS if fault.kind is FaultKind.QUOTA else {})
+    return build_json_reply(status, headers | build_retry_after_header(fault), document)
 
 
-def _said(seen: Seen, fault: Fault) -> tuple[int, str, str | None, str]:
+def _describe_error(request: RecordedRequest, fault: Fault) -> tuple[int, str, str | None, str]:
     match fault.kind:
         case FaultKind.QUOTA:
             message = (
-                f"Rate limit reached for {seen.model} on requests per day (RPD): Limit 10000, Used 10000, "
+                f"Rate limit reached for {request.model} on requests per day (RPD): Limit 10000, Used 10000, "
                 "Requested 1. Please try again in 2h24m0s. "
                 "Visit https://platform.openai.com/account/rate-limits to learn more."
             )
@@ -105,58 +108,60 @@ def _said(seen: Seen, fault: Fault) -> tuple[int, str, str | None, str]:
         case FaultKind.BILLING:
             return 429, "insufficient_quota", "insufficient_quota", _NO_CREDIT
         case FaultKind.AUTH:
-            return 401, *_ERRORS[401]
+            return 401, *_ERROR_BY_STATUS[401]
         case _:
             other = "invalid_request_error" if fault.status < 500 else "server_error"
-            kind, code, message = _ERRORS.get(fault.status, (other, None, f"HTTP status {fault.status}"))
+            kind, code, message = _ERROR_BY_STATUS.get(
+                fault.status, (other, None, f"HTTP status {fault.status}")
+            )
             return fault.status, kind, code, message
 
 
-def _chunks(seen: Seen, text: str, finish_reason: str) -> tuple[bytes, ...]:
-    options = seen.document.get("stream_options")
+def _build_chunks(request: RecordedRequest, text: str, finish_reason: str) -> tuple[bytes, ...]:
+    options = request.document.get("stream_options")
     with_usage = isinstance(options, dict) and options.get("include_usage") is True
-    envelope = _envelope(seen, "chat.completion.chunk") | ({"usage": None} if with_usage else {})
+    envelope = _build_envelope(request, "chat.completion.chunk") | ({"usage": None} if with_usage else {})
 
     def chunk(delta: dict[str, Any], finished: str | None = None) -> bytes:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finished}
-        return event(envelope | {"choices": [choice]})
+        return encode_event(envelope | {"choices": [choice]})
 
     said = [chunk({"role": "assistant", "content": "", "refusal": None})]
-    said += [chunk({"content": piece}) for piece in pieces(text)]
+    said += [chunk({"content": piece}) for piece in split_words(text)]
     said.append(chunk({}, finish_reason))
     if with_usage:
-        said.append(event(envelope | {"choices": [], "usage": _usage(seen, text)}))
+        said.append(encode_event(envelope | {"choices": [], "usage": _build_usage(request, text)}))
     return *said, b"data: [DONE]\n\n"
 
 
-def _embedding(seen: Seen) -> Reply:
-    texts = seen.texts_to_embed
-    wanted = seen.document.get("dimensions")
+def _build_embedding_reply(request: RecordedRequest) -> Reply:
+    texts = request.texts_to_embed
+    wanted = request.document.get("dimensions")
     dimensions = wanted if isinstance(wanted, int) else None
     data = [
-        {"object": "embedding", "index": index, "embedding": vector(text, dimensions)}
+        {"object": "embedding", "index": index, "embedding": build_vector(text, dimensions)}
         for index, text in enumerate(texts)
     ]
-    count = sum(map(tokens, texts))
+    count = sum(map(count_tokens, texts))
     usage = {"prompt_tokens": count, "total_tokens": count}
-    return json_reply(
-        200, _headers(seen), {"object": "list", "data": data, "model": seen.model, "usage": usage}
+    return build_json_reply(
+        200, _build_headers(request), {"object": "list", "data": data, "model": request.model, "usage": usage}
     )
 
 
-def _envelope(seen: Seen, kind: str) -> dict[str, Any]:
+def _build_envelope(request: RecordedRequest, kind: str) -> dict[str, Any]:
     return {
-        "id": f"chatcmpl-{seen.number:029d}",
+        "id": f"chatcmpl-{request.number:029d}",
         "object": kind,
         "created": int(time.time()),
-        "model": seen.model,
+        "model": request.model,
         "service_tier": "default",
         "system_fingerprint": None,
     }
 
 
-def _usage(seen: Seen, text: str) -> dict[str, Any]:
-    read, written = tokens(seen.whole_input), tokens(text)
+def _build_usage(request: RecordedRequest, text: str) -> dict[str, Any]:
+    read, written = count_tokens(request.input_text), count_tokens(text)
     return {
         "prompt_tokens": read,
         "completion_tokens": written,
@@ -171,13 +176,13 @@ def _usage(seen: Seen, text: str) -> dict[str, Any]:
     }
 
 
-def _headers(seen: Seen) -> dict[str, str]:
-    return _identity(seen) | _LIMITS
+def _build_headers(request: RecordedRequest) -> dict[str, str]:
+    return _build_identity_headers(request) | _LIMIT_HEADERS
 
 
-def _identity(seen: Seen) -> dict[str, str]:
+def _build_identity_headers(request: RecordedRequest) -> dict[str, str]:
     return {
-        "x-request-id": f"req_{seen.number:032x}",
+        "x-request-id": f"req_{request.number:032x}",
         "openai-version": "2020-10-01",
         "openai-processing-ms": "1",
     }

@@ -15,17 +15,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 from llmfail.core.errors import StoreError
-from llmfail.store.sqlite.lock_retry import Damaged, Locked
+from llmfail.store.sqlite.lock_retry import FileDamaged, FileLocked
 from llmfail.store.sqlite.state_directory import (
-    Identity,
-    create,
-    exclusive,
-    identify,
+    FileIdentity,
+    create_file,
+    identify_file,
+    lock_exclusively,
 )
 
-PRIMARY_CODE = 0xFF
+PRIMARY_CODE_MASK = 0xFF
 """The low byte of SQLite's extended result codes."""
-REASONS = {
+REASON_BY_CODE = {
     sqlite3.SQLITE_FULL: "there is no space left",
     sqlite3.SQLITE_READONLY: "it is read-only",
     sqlite3.SQLITE_PERM: "access is denied",
@@ -34,7 +34,7 @@ REASONS = {
 }
 
 
-class Layout(NamedTuple):
+class DatabaseSchema(NamedTuple):
     """What is in a file. ``version`` is its ``user_version``; the ``statements`` make its tables, each
     harmless the second time, because any number of processes may do this at once; ``first`` comes before
     there is anything in it. ``pragmas`` are for every connection.
@@ -43,37 +43,37 @@ class Layout(NamedTuple):
     version: int
     statements: Sequence[str]
     pragmas: Sequence[str]
-    first: str = ""
+    first_statement: str = ""
 
 
 @contextmanager
-def mapped(path: Path) -> Iterator[None]:
+def map_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, OSError) as error:
-        raise failure(path, error) from error
+        raise to_store_error(path, error) from error
 
 
-def failure(path: Path, error: sqlite3.Error | OSError) -> StoreError:
+def to_store_error(path: Path, error: sqlite3.Error | OSError) -> StoreError:
     """Our error for theirs, in one line that says what to do."""
     if isinstance(error, BlockingIOError):
-        return _locked(path)
+        return _locked_error(path)
     if isinstance(error, OSError):
-        return _unusable(path, error.strerror or type(error).__name__)
-    code = getattr(error, "sqlite_errorcode", 0) & PRIMARY_CODE
+        return _unusable_error(path, error.strerror or type(error).__name__)
+    code = getattr(error, "sqlite_errorcode", 0) & PRIMARY_CODE_MASK
     match code:
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED | sqlite3.SQLITE_PROTOCOL:
-            return _locked(path)
+            return _locked_error(path)
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
-            return Damaged(f"{path} is damaged; remove it, or name another directory with --state-dir")
+            return FileDamaged(f"{path} is damaged; remove it, or name another directory with --state-dir")
         case sqlite3.SQLITE_ERROR if str(error).startswith("no such"):
-            return Damaged(f"{path} lacks a part; remove it, or name another directory with --state-dir")
+            return FileDamaged(f"{path} lacks a part; remove it, or name another directory with --state-dir")
         case _:
-            return _unusable(path, REASONS.get(code, str(error)))
+            return _unusable_error(path, REASON_BY_CODE.get(code, str(error)))
 
 
 def connect(path: Path, timeout: float = 0) -> sqlite3.Connection:
-    """Open a file that is there: only ``create``, under the lock, makes one. Who waits, and how, is the
+    """Open a file that is there: only ``create_file``, under the lock, makes one. Who waits, and how, is the
     caller's business; so is that two threads do not use the connection at once.
     """
     return sqlite3.connect(
@@ -85,12 +85,12 @@ def connect(path: Path, timeout: float = 0) -> sqlite3.Connection:
     )
 
 
-def open_laid_out(path: Path, layout: Layout) -> sqlite3.Connection:
+def open_with_schema(path: Path, schema: DatabaseSchema) -> sqlite3.Connection:
     """A connection to a file with its tables. A damaged text is for whoever reads the record in it."""
     connection = connect(path)
     try:
-        _lay_out(connection, path, layout)
-        for pragma in layout.pragmas:
+        _ensure_schema(connection, path, schema)
+        for pragma in schema.pragmas:
             connection.execute(f"PRAGMA {pragma}")
     except BaseException:
         connection.close()
@@ -99,33 +99,33 @@ def open_laid_out(path: Path, layout: Layout) -> sqlite3.Connection:
     return connection
 
 
-def _lay_out(connection: sqlite3.Connection, path: Path, layout: Layout) -> None:
+def _ensure_schema(connection: sqlite3.Connection, path: Path, schema: DatabaseSchema) -> None:
     """Make the tables of a new file; one of a higher version was written by a newer llmfail and is left
     alone.
     """
     found: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    if found > layout.version:
+    if found > schema.version:
         raise StoreError(
             f"{path} was written by a newer llmfail; upgrade, or name another directory with --state-dir"
         )
-    if found == layout.version:
+    if found == schema.version:
         return
-    connection.execute(layout.first)
+    connection.execute(schema.first_statement)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("BEGIN IMMEDIATE")
-    for statement in (*layout.statements, f"PRAGMA user_version = {layout.version}"):
+    for statement in (*schema.statements, f"PRAGMA user_version = {schema.version}"):
         connection.execute(statement)
     connection.execute("COMMIT")
 
 
-def set_aside(path: Path, damaged: Identity | None, warn: Callable[[str], None]) -> None:
+def quarantine(path: Path, damaged_identity: FileIdentity | None, warn: Callable[[str], None]) -> None:
     """Rename the damaged file and put an empty one in its place, unless somebody was quicker.
 
     The main file goes first: SQLite does not remove the -wal of a file that has moved, so whoever still
     has the old one open cannot take the new one's away when it closes.
     """
-    with exclusive(path):
-        if identify(path) != damaged:
+    with lock_exclusively(path):
+        if identify_file(path) != damaged_identity:
             return
         seconds, rest = divmod(time.time_ns(), 10**9)
         stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(seconds))
@@ -133,13 +133,13 @@ def set_aside(path: Path, damaged: Identity | None, warn: Callable[[str], None])
         for suffix in ("", "-wal", "-shm"):
             with suppress(FileNotFoundError):
                 os.rename(f"{path}{suffix}", f"{aside}{suffix}")  # noqa: PTH104 - names, not paths
-        create(path)
+        create_file(path)
     warn(f"{path} was damaged and is now {aside}; a new one was begun")
 
 
-def _locked(path: Path) -> Locked:
-    return Locked(f"{path} is locked by another process; try again, or raise store_timeout")
+def _locked_error(path: Path) -> FileLocked:
+    return FileLocked(f"{path} is locked by another process; try again, or raise store_timeout")
 
 
-def _unusable(path: Path, reason: str) -> StoreError:
+def _unusable_error(path: Path, reason: str) -> StoreError:
     return StoreError(f"cannot use {path}: {reason}; mend that, or name another directory with --state-dir")

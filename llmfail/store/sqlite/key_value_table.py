@@ -13,20 +13,20 @@ from typing import NamedTuple
 
 from llmfail.core.records.record import Values, Writes
 from llmfail.store.base import Change, R
-from llmfail.store.sqlite.database import Layout, open_laid_out
+from llmfail.store.sqlite.database import DatabaseSchema, open_with_schema
 
-CHECKPOINT = 4000
+CHECKPOINT_PAGES = 4000
 """Pages of the WAL (16 MB) before they are copied, which waits for the disk; so does the last to close."""
-LAYOUT = Layout(
+STATE_SCHEMA = DatabaseSchema(
     version=1,
     statements=(
         "CREATE TABLE IF NOT EXISTS state (key TEXT PRIMARY KEY, value TEXT, expires_at REAL) WITHOUT ROWID",
         "CREATE INDEX IF NOT EXISTS expiry ON state (expires_at) WHERE expires_at IS NOT NULL",
     ),
-    pragmas=("synchronous = NORMAL", f"wal_autocheckpoint = {CHECKPOINT}"),
+    pragmas=("synchronous = NORMAL", f"wal_autocheckpoint = {CHECKPOINT_PAGES}"),
 )
 # The cast makes text of whatever a tampered row holds: what it means is for the reader of the record.
-SELECT = (
+SELECT_VALUES = (
     "SELECT key, CAST(value AS TEXT) FROM state WHERE key IN ({}) AND (expires_at IS NULL OR expires_at > ?)"
 )
 UPSERT = (
@@ -34,62 +34,62 @@ UPSERT = (
     " ON CONFLICT (key) DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at"
 )
 DELETE = "DELETE FROM state WHERE key = ?"
-SOONEST = (
+SELECT_SOONEST_EXPIRING = (
     "SELECT key, LENGTH(value) FROM state WHERE key GLOB ? AND expires_at > 0 ORDER BY expires_at LIMIT ?"
 )
-EXPIRE = "DELETE FROM state WHERE key IN (SELECT key FROM state WHERE expires_at <= ? LIMIT 64)"
-EXPIRE_EVERY = 8
+DELETE_EXPIRED = "DELETE FROM state WHERE key IN (SELECT key FROM state WHERE expires_at <= ? LIMIT 64)"
+WRITES_PER_EXPIRY = 8
 """One in so many writes, by the clock's milliseconds, looks for what has expired."""
-EVICTED_AT_ONCE = 64
+MAX_EVICTED_ROWS = 64
 """Rows that make room with each write at most, so that no write takes long; a lowered limit is reached by and
 by.
 """
-CHUNK = 500
+MAX_KEYS_PER_QUERY = 500
 """Keys per query: an old SQLite takes at most 999 parameters."""
 
 
-class Room(NamedTuple):
+class SizeLimit(NamedTuple):
     """How much room the rows whose keys begin so may take, in bytes of the whole file. Those that end first
     go first; other rows stay.
     """
 
     prefix: str
-    most: int
+    max_bytes: int
 
 
 def open_table(path: Path) -> sqlite3.Connection:
-    return open_laid_out(path, LAYOUT)
+    return open_with_schema(path, STATE_SCHEMA)
 
 
-def read(
+def read_values(
     connection: sqlite3.Connection, keys: Sequence[str], clock: Callable[[], float]
 ) -> tuple[Values, float]:
     connection.execute("BEGIN")
     now = clock()
-    values = _select(connection, keys, now)
+    values = _select_values(connection, keys, now)
     connection.execute("COMMIT")
     return values, now
 
 
-def update(
+def update_values(
     connection: sqlite3.Connection,
     keys: Sequence[str],
     change: Change[R],
     clock: Callable[[], float],
-    room: Room | None = None,
+    limit: SizeLimit | None = None,
 ) -> R:
     connection.execute("BEGIN IMMEDIATE")
     now = clock()
-    writes, result = change(_select(connection, keys, now), now)
+    writes, result = change(_select_values(connection, keys, now), now)
     if writes:
-        _write(connection, writes, now)
-        if room is not None:
-            _make_room(connection, room, writes)
+        _write_rows(connection, writes, now)
+        if limit is not None:
+            _evict_rows(connection, limit, writes)
     connection.execute("COMMIT")
     return result
 
 
-def used(connection: sqlite3.Connection) -> int:
+def measure_used_bytes(connection: sqlite3.Connection) -> int:
     """Bytes that are in use, however large the file is."""
     pages, free, size = (
         connection.execute(f"PRAGMA {name}").fetchone()[0]
@@ -98,36 +98,38 @@ def used(connection: sqlite3.Connection) -> int:
     return int((pages - free) * size)
 
 
-def _make_room(connection: sqlite3.Connection, room: Room, kept: Writes) -> None:
+def _evict_rows(connection: sqlite3.Connection, limit: SizeLimit, just_written: Writes) -> None:
     """As many rows go as are too many, and never what has just come."""
-    over = used(connection) - room.most
+    over = measure_used_bytes(connection) - limit.max_bytes
     if over <= 0:
         return
-    for key, size in connection.execute(SOONEST, (f"{room.prefix}*", EVICTED_AT_ONCE)).fetchall():
-        if over > 0 and key not in kept:
+    for key, size in connection.execute(
+        SELECT_SOONEST_EXPIRING, (f"{limit.prefix}*", MAX_EVICTED_ROWS)
+    ).fetchall():
+        if over > 0 and key not in just_written:
             connection.execute(DELETE, (key,))
             over -= size
 
 
-def _select(connection: sqlite3.Connection, keys: Sequence[str], now: float) -> Values:
+def _select_values(connection: sqlite3.Connection, keys: Sequence[str], now: float) -> Values:
     values: dict[str, str | None] = dict.fromkeys(keys)
-    for start in range(0, len(keys), CHUNK):
-        chunk = keys[start : start + CHUNK]
-        values.update(connection.execute(_select_of(len(chunk)), (*chunk, now)))
+    for start in range(0, len(keys), MAX_KEYS_PER_QUERY):
+        chunk = keys[start : start + MAX_KEYS_PER_QUERY]
+        values.update(connection.execute(_build_select(len(chunk)), (*chunk, now)))
     return values
 
 
 @functools.cache
-def _select_of(keys: int) -> str:
-    return SELECT.format(",".join("?" * keys))
+def _build_select(key_count: int) -> str:
+    return SELECT_VALUES.format(",".join("?" * key_count))
 
 
-def _write(connection: sqlite3.Connection, writes: Writes, now: float) -> None:
+def _write_rows(connection: sqlite3.Connection, writes: Writes, now: float) -> None:
     """Keep, delete, and drop a few of those that have expired, since the file is being written anyway."""
     kept = [(key, write.text, write.expires_at) for key, write in writes.items() if write is not None]
     gone = [(key,) for key, write in writes.items() if write is None]
     connection.executemany(UPSERT, kept)
     if gone:
         connection.executemany(DELETE, gone)
-    if int(now * 1000) % EXPIRE_EVERY == 0:
-        connection.execute(EXPIRE, (now,))
+    if int(now * 1000) % WRITES_PER_EXPIRY == 0:
+        connection.execute(DELETE_EXPIRED, (now,))

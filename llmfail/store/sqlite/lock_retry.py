@@ -15,35 +15,35 @@ from llmfail.core.errors import StoreError
 
 T = TypeVar("T")
 
-FIRST_PAUSE = 0.0005
-LONGEST_PAUSE = 0.005
+FIRST_PAUSE_SECONDS = 0.0005
+LONGEST_PAUSE_SECONDS = 0.005
 
 
-class Locked(StoreError):
+class FileLocked(StoreError):
     """Another process is at work there; it may be over in a moment."""
 
 
-class Damaged(StoreError):
+class FileDamaged(StoreError):
     """The file is not a database any more."""
 
 
-def patiently(step: Callable[[], T], deadline: float) -> T:
+def retry_while_locked(step: Callable[[], T], deadline: float) -> T:
     """Take the step again while it finds the file locked, until ``deadline`` (monotonic seconds)."""
-    pause = FIRST_PAUSE
+    pause = FIRST_PAUSE_SECONDS
     while True:
         try:
             return step()
-        except Locked:
+        except FileLocked:
             if time.monotonic() + pause > deadline:
                 raise
         time.sleep(pause * (0.5 + os.urandom(1)[0] / 256))
-        pause = min(2 * pause, LONGEST_PAUSE)
+        pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
 
-def mending(step: Callable[[], T], mend: Callable[[], None], deadline: float) -> T:
+def repair_and_retry(step: Callable[[], T], repair: Callable[[], None], deadline: float) -> T:
     """Take the step; if it finds damage, mend that and take it once more."""
     try:
-        return patiently(step, deadline)
-    except Damaged:
-        patiently(mend, deadline)
-        return patiently(step, deadline)
+        return retry_while_locked(step, deadline)
+    except FileDamaged:
+        retry_while_locked(repair, deadline)
+        return retry_while_locked(step, deadline)

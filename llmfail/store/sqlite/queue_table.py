@@ -11,21 +11,21 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from llmfail.core.degrade.queue_item import Item, load_ask
-from llmfail.core.records.record import newer
-from llmfail.store.sqlite.database import Layout, open_laid_out
+from llmfail.core.degrade.queue_item import QueueItem, load_ask
+from llmfail.core.records.record import is_newer
+from llmfail.store.sqlite.database import DatabaseSchema, open_with_schema
 
-TABLE = (
+CREATE_TABLE = (
     "CREATE TABLE IF NOT EXISTS queue (id TEXT PRIMARY KEY NOT NULL, feature TEXT NOT NULL,"
     " created_at REAL NOT NULL, expires_at REAL NOT NULL, attempts INTEGER NOT NULL DEFAULT 0,"
     " retry_at REAL, rests_until REAL, lease_holder TEXT, lease_until REAL,"
     " error TEXT NOT NULL DEFAULT '', ask TEXT NOT NULL, receipt TEXT)"
 )
-LAYOUT = Layout(
+QUEUE_SCHEMA = DatabaseSchema(
     version=1,
-    statements=(TABLE, "CREATE INDEX IF NOT EXISTS expiry ON queue (expires_at)"),
+    statements=(CREATE_TABLE, "CREATE INDEX IF NOT EXISTS expiry ON queue (expires_at)"),
     pragmas=("synchronous = FULL", "secure_delete = ON"),
-    first="PRAGMA auto_vacuum = FULL",
+    first_statement="PRAGMA auto_vacuum = FULL",
 )
 # The casts make of whatever a tampered row holds what it should be.
 SELECT = (
@@ -33,24 +33,24 @@ SELECT = (
     " CAST(attempts AS INTEGER), CAST(retry_at AS REAL), CAST(rests_until AS REAL), CAST(error AS TEXT),"
     " CAST(receipt AS TEXT), CAST(ask AS TEXT) FROM queue"
 )
-WITH_ID = f"{SELECT} WHERE id = :id"
-FOLLOWING = f"{SELECT} WHERE id > :id ORDER BY id LIMIT 1"
+SELECT_BY_ID = f"{SELECT} WHERE id = :id"
+SELECT_FOLLOWING = f"{SELECT} WHERE id > :id ORDER BY id LIMIT 1"
 COUNT = "SELECT COUNT(*) FROM queue"
-PENDING = f"{COUNT} WHERE expires_at > :now"
-HOLDER = "SELECT lease_holder FROM queue WHERE id = :id AND lease_until > :now"
+COUNT_PENDING = f"{COUNT} WHERE expires_at > :now"
+SELECT_HOLDER = "SELECT lease_holder FROM queue WHERE id = :id AND lease_until > :now"
 
 INSERT = (
     "INSERT INTO queue (id, feature, created_at, expires_at, retry_at, ask)"
     " VALUES (:id, :feature, :now, :now + :age, :retry_at, :ask) ON CONFLICT (id) DO NOTHING"
 )
-TAKE = (
+TAKE_LEASE = (
     "UPDATE queue SET lease_holder = :holder, lease_until = :now + :lease"
     " WHERE id = :id AND expires_at > :now AND IFNULL(rests_until, 0) <= :now"
     " AND (lease_holder IS NULL OR lease_until <= :now OR lease_holder = :gone)"
 )
-RENEW = "UPDATE queue SET lease_until = :now + :lease WHERE id = :id AND lease_holder = :holder"
+RENEW_LEASE = "UPDATE queue SET lease_until = :now + :lease WHERE id = :id AND lease_holder = :holder"
 # A lease that is over while nobody took the item is no reason to lose an answer that was paid for.
-ANSWER = (
+STORE_ANSWER = (
     "UPDATE queue SET receipt = :receipt, lease_holder = :holder, lease_until = :now + :lease,"
     " expires_at = :now + :age, retry_at = NULL, rests_until = NULL WHERE id = :id AND receipt IS NULL"
     " AND (lease_holder IS NULL OR lease_holder = :holder OR lease_until <= :now)"
@@ -59,13 +59,15 @@ GIVE_BACK = (
     "UPDATE queue SET attempts = attempts + :attempted, rests_until = :rests_until, retry_at = :retry_at,"
     " error = :error, lease_holder = NULL, lease_until = NULL WHERE id = :id AND lease_holder = :holder"
 )
-RELEASE = "UPDATE queue SET lease_holder = NULL, lease_until = NULL WHERE lease_holder = :holder"
+RELEASE_LEASES = "UPDATE queue SET lease_holder = NULL, lease_until = NULL WHERE lease_holder = :holder"
 REMOVE = "DELETE FROM queue WHERE id = :id AND lease_holder = :holder"
 DROP = "DELETE FROM queue WHERE id = :id"
 DROP_ALL = "DELETE FROM queue"
-EXPIRED = "SELECT CAST(id AS TEXT) FROM queue WHERE expires_at <= :now AND IFNULL(lease_until, 0) <= :now"
-EXPIRE = "DELETE FROM queue WHERE expires_at <= :now AND IFNULL(lease_until, 0) <= :now"
-NEXT = (
+SELECT_EXPIRED = (
+    "SELECT CAST(id AS TEXT) FROM queue WHERE expires_at <= :now AND IFNULL(lease_until, 0) <= :now"
+)
+DELETE_EXPIRED = "DELETE FROM queue WHERE expires_at <= :now AND IFNULL(lease_until, 0) <= :now"
+SELECT_NEXT_TIME = (
     "SELECT MIN(again_at) FROM (SELECT MAX(IFNULL(retry_at, 0), IFNULL(rests_until, 0),"
     " IFNULL(lease_until, 0)) AS again_at FROM queue WHERE expires_at > :now) WHERE again_at > :now"
 )
@@ -73,13 +75,13 @@ NEXT = (
 
 def open_queue(path: Path) -> sqlite3.Connection:
     """What is written is on the disk. What is deleted takes no room, and is overwritten: it was a prompt."""
-    return open_laid_out(path, LAYOUT)
+    return open_with_schema(path, QUEUE_SCHEMA)
 
 
-def read(connection: sqlite3.Connection, select: str, item_id: str) -> Item | None:
-    """The item that ``WITH_ID`` or ``FOLLOWING`` finds."""
+def read_item(connection: sqlite3.Connection, select: str, item_id: str) -> QueueItem | None:
+    """The item that ``SELECT_BY_ID`` or ``SELECT_FOLLOWING`` finds."""
     found = connection.execute(select, {"id": item_id}).fetchone()
     if found is None:
         return None
     *known, ask = found
-    return replace(Item(*known), ask=load_ask(ask), is_newer=newer(ask))
+    return replace(QueueItem(*known), ask=load_ask(ask), is_newer=is_newer(ask))

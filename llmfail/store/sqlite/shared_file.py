@@ -15,25 +15,25 @@ from pathlib import Path
 from typing import TypeVar
 from weakref import WeakSet
 
-from llmfail.store.sqlite.database import failure, mapped, set_aside
-from llmfail.store.sqlite.lock_retry import Damaged, Locked, mending
+from llmfail.store.sqlite.database import map_errors, quarantine, to_store_error
+from llmfail.store.sqlite.lock_retry import FileDamaged, FileLocked, repair_and_retry
 from llmfail.store.sqlite.state_directory import (
-    Identity,
-    create,
-    exclusive,
-    identify,
-    network_of,
-    prepare,
+    FileIdentity,
+    create_file,
+    identify_file,
+    lock_exclusively,
+    network_file_system_of,
+    prepare_directory,
 )
 
 T = TypeVar("T")
 
 Work = Callable[[sqlite3.Connection], T]
-_files: WeakSet[File] = WeakSet()
-_paused: list[File] = []
+_files: WeakSet[SharedFile] = WeakSet()
+_paused: list[SharedFile] = []
 
 
-class File:
+class SharedFile:
     """One connection, made by ``connect`` at the first work, which the threads of the process take in turns:
     waiting for a lock of one's own process is fairer and cheaper than for one of SQLite's.
     """
@@ -49,74 +49,74 @@ class File:
         self._connect = connect
         self._timeout = timeout
         self._warn = warn
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
-        self._identity: Identity | None = None
+        self._identity: FileIdentity | None = None
         _files.add(self)
 
     def run(self, work: Work[T]) -> T:
         """Raises StoreError; a transaction that the work leaves open is undone."""
         deadline = time.monotonic() + self._timeout
-        with self._my_turn(self._timeout):
+        with self._take_turn(self._timeout):
             try:
-                return self._once(work)
-            except (Locked, Damaged):
-                return mending(lambda: self._once(work), self._mend, deadline)
+                return self._run_once(work)
+            except (FileLocked, FileDamaged):
+                return repair_and_retry(lambda: self._run_once(work), self._repair, deadline)
 
     def run_if_free(self, work: Work[T]) -> T:
         """The same, for who can wait neither for another's work nor for a file to be made or mended."""
-        with self._my_turn(0):
-            with mapped(self.path):
-                is_open = self._connection is not None and identify(self.path) == self._identity
+        with self._take_turn(0):
+            with map_errors(self.path):
+                is_open = self._connection is not None and identify_file(self.path) == self._identity
             if not is_open:
-                raise Locked(f"{self.path} is not open yet; try again")
-            return self._once(work)
+                raise FileLocked(f"{self.path} is not open yet; try again")
+            return self._run_once(work)
 
-    def look(self, work: Work[T], nothing: T) -> T:
-        """The same, but where there is no file none is made: then there is ``nothing``."""
-        with mapped(self.path):
-            is_there = identify(self.path) is not None
-        return self.run(work) if is_there else nothing
+    def run_if_exists(self, work: Work[T], default: T) -> T:
+        """The same, but where there is no file none is made: then there is ``default``."""
+        with map_errors(self.path):
+            is_there = identify_file(self.path) is not None
+        return self.run(work) if is_there else default
 
     def close(self) -> None:
         """Give the file back. The next work opens it again."""
-        with self._my_turn(self._timeout):
-            self._leave()
+        with self._take_turn(self._timeout):
+            self._disconnect()
 
     def pause(self) -> None:
         """Wait for the other threads to finish, close the file, and let nobody open it before ``resume``."""
-        self._turn.acquire()
-        self._leave()
+        self._lock.acquire()
+        self._disconnect()
 
     def resume(self) -> None:
-        self._turn.release()
+        self._lock.release()
 
-    def _once(self, work: Work[T]) -> T:
-        with mapped(self.path):
-            connection = self._connected()
+    def _run_once(self, work: Work[T]) -> T:
+        with map_errors(self.path):
+            connection = self._ensure_connection()
         try:
             return work(connection)
         except sqlite3.Error as error:
-            raise failure(self.path, error) from error
+            raise to_store_error(self.path, error) from error
         finally:
             if connection.in_transaction:
-                self._undo(connection)
+                self._roll_back(connection)
 
-    def _undo(self, connection: sqlite3.Connection) -> None:
+    def _roll_back(self, connection: sqlite3.Connection) -> None:
         try:
             connection.rollback()
         except sqlite3.Error:
-            self._leave()
+            self._disconnect()
 
-    def _connected(self) -> sqlite3.Connection:
+    def _ensure_connection(self) -> sqlite3.Connection:
         """The connection to the file that lies there now: since the last work it may have been set aside
         by another process, or deleted by a person.
         """
-        identity = identify(self.path)
+        identity = identify_file(self.path)
         if self._connection is None or identity is None or identity != self._identity:
-            self._leave()
-            prepare(self.path.parent)
-            self._identity = identity or self._begin()
+            self._disconnect()
+            prepare_directory(self.path.parent)
+            self._identity = identity or self._create_file()
             self._connection = self._open()
         return self._connection
 
@@ -124,40 +124,40 @@ class File:
         try:
             return self._connect(self.path)
         except sqlite3.Error as error:
-            if identify(self.path) != self._identity:
-                raise Locked(f"{self.path} is being replaced by another process; try again") from error
+            if identify_file(self.path) != self._identity:
+                raise FileLocked(f"{self.path} is being replaced by another process; try again") from error
             raise
 
-    def _begin(self) -> Identity | None:
-        with exclusive(self.path):
-            made = create(self.path)
-        network = network_of(self.path.parent) if made else None
+    def _create_file(self) -> FileIdentity | None:
+        with lock_exclusively(self.path):
+            made = create_file(self.path)
+        network = network_file_system_of(self.path.parent) if made else None
         if network:
             self._warn(
                 f"{self.path.parent} is on a network file system ({network}), where the locks of several "
                 "hosts may fail; name a local directory with --state-dir"
             )
-        return identify(self.path)
+        return identify_file(self.path)
 
-    def _mend(self) -> None:
-        self._leave()
-        with mapped(self.path):
-            set_aside(self.path, self._identity, self._warn)
+    def _repair(self) -> None:
+        self._disconnect()
+        with map_errors(self.path):
+            quarantine(self.path, self._identity, self._warn)
 
-    def _leave(self) -> None:
+    def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             with suppress(sqlite3.Error):
                 connection.close()
 
     @contextmanager
-    def _my_turn(self, timeout: float) -> Iterator[None]:
-        if not self._turn.acquire(timeout=timeout):
-            raise Locked(f"{self.path} is kept busy by another thread; try again, or raise store_timeout")
+    def _take_turn(self, timeout: float) -> Iterator[None]:
+        if not self._lock.acquire(timeout=timeout):
+            raise FileLocked(f"{self.path} is kept busy by another thread; try again, or raise store_timeout")
         try:
             yield
         finally:
-            self._turn.release()
+            self._lock.release()
 
 
 def _pause_all() -> None:

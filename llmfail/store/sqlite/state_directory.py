@@ -15,7 +15,7 @@ from pathlib import Path
 from llmfail.core.errors import StoreError
 
 MOUNTS = Path("/proc/self/mounts")
-NETWORK = {
+NETWORK_FILE_SYSTEMS = {
     "afs",
     "ceph",
     "cifs",
@@ -27,13 +27,13 @@ NETWORK = {
     "nfs4",
     "smb3",
 }
-ESCAPES = {"\\040": " ", "\\011": "\t", "\\012": "\n", "\\134": "\\"}
+MOUNT_ESCAPES = {"\\040": " ", "\\011": "\t", "\\012": "\n", "\\134": "\\"}
 
-Identity = tuple[int, int]
+FileIdentity = tuple[int, int]
 """Device and inode: whether a path still leads to the same file."""
 
 
-def prepare(directory: Path) -> None:
+def prepare_directory(directory: Path) -> None:
     """Make the directory for this user alone, or check the one that is there. In a directory where others
     may write, anybody can plant what we would read; one's own is one's own decision.
     """
@@ -48,7 +48,7 @@ def prepare(directory: Path) -> None:
         )
 
 
-def identify(path: Path) -> Identity | None:
+def identify_file(path: Path) -> FileIdentity | None:
     """Which file lies there; None when there is none."""
     try:
         found = path.lstat()
@@ -59,7 +59,7 @@ def identify(path: Path) -> Identity | None:
     return found.st_dev, found.st_ino
 
 
-def create(path: Path) -> bool:
+def create_file(path: Path) -> bool:
     """An empty file that only its owner may read; False when there is one already. That one is never
     opened here: closing it would drop the locks that this process holds on it.
     """
@@ -71,7 +71,7 @@ def create(path: Path) -> bool:
 
 
 @contextmanager
-def exclusive(path: Path) -> Iterator[None]:
+def lock_exclusively(path: Path) -> Iterator[None]:
     """The right to create or replace the file at ``path``; BlockingIOError when another process has it.
     The lock is a file beside it, which stays.
     """
@@ -84,22 +84,22 @@ def exclusive(path: Path) -> Iterator[None]:
         os.close(lock)
 
 
-def network_of(directory: Path) -> str | None:
+def network_file_system_of(directory: Path) -> str | None:
     """The kind of network file system that the directory lies on, if it does and the system tells."""
     try:
         mounts = MOUNTS.read_text("utf-8", "surrogateescape")
     except OSError:
         return None
-    kind = kind_of_mount(directory.resolve(), mounts)
-    return kind if kind in NETWORK else None
+    kind = file_system_of(directory.resolve(), mounts)
+    return kind if kind in NETWORK_FILE_SYSTEMS else None
 
 
-def kind_of_mount(directory: Path, mounts: str) -> str:
+def file_system_of(directory: Path, mounts: str) -> str:
     """The file system of the innermost mount above the directory; the last line of equals is on top."""
     depth, innermost = 0, ""
     for line in mounts.splitlines():
         _, point, kind, *_ = line.split(" ")
-        for escape, character in ESCAPES.items():
+        for escape, character in MOUNT_ESCAPES.items():
             point = point.replace(escape, character)
         mount = Path(point)
         if directory.is_relative_to(mount) and len(mount.parts) >= depth:

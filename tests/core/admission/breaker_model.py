@@ -12,25 +12,25 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Literal, NamedTuple
 
-from llmfail.core.admission.breaker import Rules
-from llmfail.core.classification.outcome import Effect
+from llmfail.core.admission.breaker import BreakerRules
+from llmfail.core.classification.outcome import CircuitEffect
 
 HOUR = 3600.0
-EVER = float("inf")
+FOREVER = float("inf")
 ROUNDING = 1e-6
 
-Mood = Literal["closed", "open", "half_open"]
-Word = Literal["circuit_open", "probing", "held"]
+CircuitState = Literal["closed", "open", "half_open"]
+RefusalReason = Literal["circuit_open", "probing", "held"]
 
 
-class Pass(NamedTuple):
+class ModelTicket(NamedTuple):
     """Leave for one call; ``trial`` names the place it takes in a half-open circuit."""
 
     era: int
     trial: str | None = None
 
 
-class News(NamedTuple):
+class CountedAnswer(NamedTuple):
     """A counted answer of a closed circuit. ``blurred``: the clock was set back since."""
 
     at: float
@@ -38,70 +38,70 @@ class News(NamedTuple):
     blurred: bool = False
 
 
-class Wait(NamedTuple):
+class WaitRange(NamedTuple):
     shortest: float
     longest: float
 
 
 @dataclass
-class Breaker:
-    rules: Rules
-    mood: Mood = "closed"
+class BreakerModel:
+    rules: BreakerRules
+    mood: CircuitState = "closed"
     era: int = 0
     changed_at: float = 0.0
-    heard_at: float = 0.0
-    in_a_row: int = 0
-    news: list[News] = field(default_factory=list)
+    answered_at: float = 0.0
+    failures_in_a_row: int = 0
+    counted_answers: list[CountedAnswer] = field(default_factory=list)
     opens_again_at: float = 0.0
     reopenings: int = 0
-    proofs: int = 0
+    trial_successes: int = 0
     trials: dict[str, float] = field(default_factory=dict)
     held_until: float | None = None
-    doubts: int = 0
+    ambiguous_failures: int = 0
 
     # -- questions
 
     def held(self, now: float) -> bool:
         return self.held_until is not None and now < self.held_until
 
-    def places(self) -> int:
-        return min(self.rules.half_open_limit, self.rules.success_threshold - self.proofs)
+    def count_trial_places(self) -> int:
+        return min(self.rules.half_open_limit, self.rules.success_threshold - self.trial_successes)
 
-    def streak(self, now: float) -> int:
+    def count_failures_in_a_row(self, now: float) -> int:
         """Failures in a row; an hour without an answer or an operator forgets them."""
-        return self.in_a_row if now - self.heard_at < HOUR else 0
+        return self.failures_in_a_row if now - self.answered_at < HOUR else 0
 
-    def wait(self, *, rate_limited: bool, hint: float | None) -> Wait:
+    def wait(self, *, rate_limited: bool, hint: float | None) -> WaitRange:
         """How long the circuit stays open if it opens now. ``reopenings`` counts this one already."""
         if hint is not None:
             exact = clamp(hint)
-            return Wait(exact, exact)
+            return WaitRange(exact, exact)
         base = self.rules.rate_limit_timeout if rate_limited else self.rules.recovery_timeout
         if self.reopenings == 0:
-            return Wait(base, base)
+            return WaitRange(base, base)
         cap = max(base, self.rules.max_recovery_timeout)
         plain = base
         for _ in range(self.reopenings):
             plain = min(cap, plain * self.rules.backoff)
-        return Wait(plain, min(cap, plain * 1.1))
+        return WaitRange(plain, min(cap, plain * 1.1))
 
-    def answers(self, now: float) -> set[bool]:
+    def list_possible_openings(self, now: float) -> set[bool]:
         """Whether a failure that is the last of the news opens: one answer, or both at the window's edge."""
-        if self.streak(now) >= self.rules.failure_threshold:
+        if self.count_failures_in_a_row(now) >= self.rules.failure_threshold:
             return {True}
-        return {self._rate_opens(recent) for recent in self._windows(now)}
+        return {self._is_rate_reached(recent) for recent in self._list_possible_windows(now)}
 
-    def _rate_opens(self, recent: list[News]) -> bool:
+    def _is_rate_reached(self, recent: list[CountedAnswer]) -> bool:
         failures = sum(one.failed for one in recent)
         enough = len(recent) >= self.rules.volume_threshold
         return enough and failures / len(recent) >= self.rules.failure_rate
 
-    def _windows(self, now: float) -> list[list[News]]:
+    def _list_possible_windows(self, now: float) -> list[list[CountedAnswer]]:
         """Every reading of the window that its ten slots allow: what is surely young enough, and then
         one after the other what may be. A clock that was set back may empty the window.
         """
         slot = self.rules.window / 10
-        ages = [(now - one.at, one) for one in reversed(self.news)]
+        ages = [(now - one.at, one) for one in reversed(self.counted_answers)]
         young = [one for age, one in ages if age < slot * 9 - ROUNDING and not one.blurred]
         edge = [[one] for age, one in ages if one not in young and (age < slot * 10 or one.blurred)]
         return list(accumulate(edge, initial=young))
@@ -115,124 +115,126 @@ class Breaker:
         back = self.changed_at - now
         if back > 0:
             self.changed_at = now
-            self.heard_at -= back
+            self.answered_at -= back
             self.opens_again_at -= back
             self.held_until = None if self.held_until is None else self.held_until - back
             self.trials = {name: end - back for name, end in self.trials.items()}
-            self.news = [News(at - back, failed, blurred=True) for at, failed, _ in self.news]
-        self.in_a_row = self.streak(now)
+            self.counted_answers = [
+                CountedAnswer(at - back, failed, blurred=True) for at, failed, _ in self.counted_answers
+            ]
+        self.failures_in_a_row = self.count_failures_in_a_row(now)
         self.held_until = self.held_until if self.held(now) else None
         self.trials = {name: end for name, end in self.trials.items() if now < end}
 
-    def hold_ends_at(self) -> float | None:
+    def force_open_ends_at(self) -> float | None:
         """When a held circuit may admit again: a wait beneath that is longer counts as well."""
         if self.held_until is None or self.held_until == float("inf"):
             return None
         return max(self.held_until, self.opens_again_at) if self.mood == "open" else self.held_until
 
-    def admit(self, now: float, trial: str, ends_at: float) -> Pass | Word:
+    def admit(self, now: float, trial: str, ends_at: float) -> ModelTicket | RefusalReason:
         free = not self.rules.enabled or self.mood == "closed"
         if not free or self.held_until is not None:
             self.set_clock(now)  # asking a circuit that admits anyway writes nothing, whatever the clock says
         if self.held(now):
             return "held"
         if not self.rules.enabled:
-            return Pass(self.era)
-        return Pass(self.era) if self.mood == "closed" else self._try(now, trial, ends_at)
+            return ModelTicket(self.era)
+        return ModelTicket(self.era) if self.mood == "closed" else self._admit_trial(now, trial, ends_at)
 
-    def _try(self, now: float, trial: str, ends_at: float) -> Pass | Word:
+    def _admit_trial(self, now: float, trial: str, ends_at: float) -> ModelTicket | RefusalReason:
         if self.mood == "open" and now < self.opens_again_at:
             return "circuit_open"
         if self.mood == "open":
-            self._turn("half_open", now)
-        if len(self.trials) >= self.places():
+            self._change_state("half_open", now)
+        if len(self.trials) >= self.count_trial_places():
             return "probing"
         self.trials[trial] = ends_at
         self.changed_at = now
-        return Pass(self.era, trial)
+        return ModelTicket(self.era, trial)
 
     def settle(
         self,
-        given: Pass,
+        given: ModelTicket,
         now: float,
-        effect: Effect,
+        effect: CircuitEffect,
         *,
         rate_limited: bool = False,
         hint: float | None = None,
         opened: bool,
-    ) -> Wait | None:
+    ) -> WaitRange | None:
         """``opened``: what the circuit under test did. Gives the wait it must have chosen then."""
         if not self.rules.enabled:
             return None
         self.set_clock(now)
-        failed = effect is Effect.FAILURE
+        failed = effect is CircuitEffect.FAILURE
         if given.era != self.era:
-            self._late(now, hint if failed else None)
+            self._apply_late_hint(now, hint if failed else None)
             opens = {False}
         elif self.mood == "open":  # admitted by somebody who had it disabled
             opens = {False}
         elif self.mood == "half_open":
-            opens = {self._trial(given.trial, now, effect)}
+            opens = {self._settle_trial(given.trial, now, effect)}
         else:
-            opens = self._counted(now, effect, hint)
+            opens = self._count_answer(now, effect, hint)
         assert opened in opens, f"opened: {opened}, but the rules say {opens}"
         return self._open(now, rate_limited=rate_limited, hint=hint) if opened else None
 
-    def _late(self, now: float, hint: float | None) -> None:
+    def _apply_late_hint(self, now: float, hint: float | None) -> None:
         if self.mood == "open" and hint is not None and now + clamp(hint) > self.opens_again_at:
             self.opens_again_at = now + clamp(hint)
             self.changed_at = now
 
-    def _counted(self, now: float, effect: Effect, hint: float | None) -> set[bool]:
-        if effect is Effect.NEUTRAL:
+    def _count_answer(self, now: float, effect: CircuitEffect, hint: float | None) -> set[bool]:
+        if effect is CircuitEffect.NEUTRAL:
             return {False}
-        failed = effect is Effect.FAILURE
-        self.news.append(News(now, failed))
-        self.in_a_row = self.streak(now) + 1 if failed else 0
-        self.changed_at = self.heard_at = now
-        if effect is Effect.SUCCESS:
+        failed = effect is CircuitEffect.FAILURE
+        self.counted_answers.append(CountedAnswer(now, failed))
+        self.failures_in_a_row = self.count_failures_in_a_row(now) + 1 if failed else 0
+        self.changed_at = self.answered_at = now
+        if effect is CircuitEffect.SUCCESS:
             return {False}
-        opens = {True} if hint is not None else self.answers(now)
-        self.doubts += len(opens) > 1
+        opens = {True} if hint is not None else self.list_possible_openings(now)
+        self.ambiguous_failures += len(opens) > 1
         return opens
 
-    def _trial(self, name: str | None, now: float, effect: Effect) -> bool:
+    def _settle_trial(self, name: str | None, now: float, effect: CircuitEffect) -> bool:
         """One trial's answer; whether it re-opens the circuit."""
         if name not in self.trials:
             return False
         del self.trials[name]
         self.changed_at = now
-        if effect is Effect.SUCCESS:
-            self.proofs += 1
-        if self.proofs >= self.rules.success_threshold:
-            self._turn("closed", now)
+        if effect is CircuitEffect.SUCCESS:
+            self.trial_successes += 1
+        if self.trial_successes >= self.rules.success_threshold:
+            self._change_state("closed", now)
             self.reopenings = 0
-        return effect is Effect.FAILURE
+        return effect is CircuitEffect.FAILURE
 
-    def _open(self, now: float, *, rate_limited: bool, hint: float | None) -> Wait:
+    def _open(self, now: float, *, rate_limited: bool, hint: float | None) -> WaitRange:
         if self.mood == "half_open":
             self.reopenings += 1
         wait = self.wait(rate_limited=rate_limited, hint=hint)
-        self._turn("open", now)
+        self._change_state("open", now)
         self.opens_again_at = now + wait.shortest
         return wait
 
-    def hold(self, now: float, until: float) -> None:
+    def force_open(self, now: float, until: float) -> None:
         self.set_clock(now)
         self.era += 1
         self.held_until = until
-        self.changed_at = self.heard_at = now
+        self.changed_at = self.answered_at = now
 
     def reset(self, now: float) -> None:
-        self._turn("closed", now)
+        self._change_state("closed", now)
         self.reopenings = 0
         self.held_until = None
 
-    def _turn(self, mood: Mood, now: float) -> None:
+    def _change_state(self, mood: CircuitState, now: float) -> None:
         self.mood = mood
         self.era += 1
         self.changed_at = now
-        self.news, self.in_a_row, self.trials, self.proofs = [], 0, {}, 0
+        self.counted_answers, self.failures_in_a_row, self.trials, self.trial_successes = [], 0, {}, 0
 
 
 def clamp(hint: float) -> float:

@@ -3,44 +3,47 @@
 from dataclasses import dataclass, field
 
 from llmfail.core.admission import gate as gates
-from llmfail.core.admission.gate import Admitted, Settlement
-from llmfail.core.admission.reservation import Claim
+from llmfail.core.admission.gate import Admission, Settlement
+from llmfail.core.admission.reservation import ReservationRequest
 from llmfail.core.classification.outcome import Outcome
 from llmfail.core.model import Request
-from llmfail.core.request.ask import question
+from llmfail.core.request.ask import to_messages
 from llmfail.core.tokens import token_bounds
 
-SIZE = token_bounds.size_of(Request(question("Say hello")))
+SIZE = token_bounds.size_of(Request(to_messages("Say hello")))
 
 
-def claim(call="l", **fields):
-    return Claim(**{"call": call, "lasts": 60.0, "feature": "f", "size": SIZE, "output": 1000} | fields)
+def build_reservation_request(call_id="l", **fields):
+    return ReservationRequest(
+        **{"call_id": call_id, "lease_seconds": 60.0, "feature": "f", "size": SIZE, "output_tokens": 1000}
+        | fields
+    )
 
 
 @dataclass
-class Book:
+class GateStore:
     values: dict = field(default_factory=dict)
     now: float = 1_000_000.0
 
-    def admit(self, gate, call="l", **fields):
-        asked = claim(call, **fields)
-        writes, answer = gates.admit(gate, asked, self.read(gate.keys_with(asked)), self.now)
+    def admit(self, gate, call_id="l", **fields):
+        asked = build_reservation_request(call_id, **fields)
+        writes, answer = gates.admit(gate, asked, self.read(gate.keys_with_budgets(asked)), self.now)
         self.write(writes)
         return answer
 
     def settle(self, gate, admitted, outcome, **facts):
         settlement = Settlement(outcome, **{"latency_ms": 100, "cost": 5, "fallback": False} | facts)
-        return self.make(gates.settle(gate, admitted, settlement))
+        return self.apply(gates.settle(gate, admitted, settlement))
 
     def call(self, gate, kind, **facts):
         admitted = self.admit(gate)
-        assert isinstance(admitted, Admitted), admitted
+        assert isinstance(admitted, Admission), admitted
         return self.settle(gate, admitted, Outcome(kind, note=kind, **facts))
 
-    def look(self, gate):
-        return gates.look(gate, self.read(gate.keys), self.now)
+    def view(self, gate):
+        return gates.view(gate, self.read(gate.keys), self.now)
 
-    def make(self, step):
+    def apply(self, step):
         writes = step.change(self.read(step.keys), self.now)
         self.write(writes)
         return writes

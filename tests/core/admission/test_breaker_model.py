@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import hypothesis.strategies as st
-from breaker_model import Breaker, Pass, clamp
+from breaker_model import BreakerModel, ModelTicket, clamp
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import (
     Bundle,
@@ -29,21 +29,21 @@ from msgspec.structs import astuple
 
 from llmfail.core.admission import breaker
 from llmfail.core.admission.breaker import (
+    BreakerRules,
+    CallResult,
     Circuit,
-    Lease,
-    Refusal,
-    Rules,
-    State,
+    CircuitRefusal,
+    CircuitState,
     Ticket,
-    Verdict,
+    TrialLease,
 )
-from llmfail.core.classification.outcome import Effect
+from llmfail.core.classification.outcome import CircuitEffect
 
 START = 1_000_000.0
 TINY = 1e-6
 
 SOME_RULES = st.builds(
-    Rules,
+    BreakerRules,
     failure_threshold=st.integers(1, 4),
     failure_rate=st.sampled_from([0.3, 0.5, 0.55, 1.0]),
     volume_threshold=st.integers(2, 6),
@@ -55,9 +55,17 @@ SOME_RULES = st.builds(
     half_open_limit=st.integers(1, 4),
     success_threshold=st.integers(1, 4),
 )
-EFFECTS = st.sampled_from([Effect.FAILURE, Effect.FAILURE, Effect.SUCCESS, Effect.SUCCESS, Effect.NEUTRAL])
+EFFECTS = st.sampled_from(
+    [
+        CircuitEffect.FAILURE,
+        CircuitEffect.FAILURE,
+        CircuitEffect.SUCCESS,
+        CircuitEffect.SUCCESS,
+        CircuitEffect.NEUTRAL,
+    ]
+)
 HINTS = st.sampled_from([None, None, None, None, 0.0, 0.5, 3.0, 45.0, 7200.0])
-VERDICTS = st.builds(Verdict, EFFECTS, rate_limited=st.booleans(), retry_after=HINTS)
+VERDICTS = st.builds(CallResult, EFFECTS, rate_limited=st.booleans(), retry_after=HINTS)
 LEASE_TIMES = st.sampled_from([2.0, 8.0, 30.0, 200.0])
 
 CORNERS = {
@@ -105,7 +113,7 @@ class Issued:
     """A ticket of the circuit and the pass of the description that belongs to it."""
 
     ticket: Ticket
-    given: Pass
+    given: ModelTicket
     settled: bool = field(default=False)
 
 
@@ -113,11 +121,11 @@ class Lockstep(RuleBasedStateMachine):
     tickets = Bundle("tickets")
 
     @initialize(rules=SOME_RULES)
-    def start(self, rules: Rules) -> None:
+    def start(self, rules: BreakerRules) -> None:
         self.rules = rules
         self.now = START
         self.circuit = Circuit()
-        self.told = Breaker(rules)
+        self.told = BreakerModel(rules)
         self.trials: list[Issued] = []
         self.names = 0
 
@@ -129,22 +137,22 @@ class Lockstep(RuleBasedStateMachine):
         assert after.generation >= before.generation
         assert after.generation > before.generation or after.state is before.state
 
-    def ask(self, lease_time: float = 30.0) -> Issued | Refusal:
+    def ask(self, lease_time: float = 30.0) -> Issued | CircuitRefusal:
         self.names += 1
-        lease = Lease(f"trial-{self.names}", self.now + lease_time)
+        lease = TrialLease(f"trial-{self.names}", self.now + lease_time)
         before = self.circuit
         after, answer = breaker.admit(before, self.now, self.rules, lease)
-        if before.state is State.CLOSED and not before.held:
+        if before.state is CircuitState.CLOSED and not before.held:
             assert after is before, "asking a closed circuit writes nothing"
         self.keep(after)
         given = self.told.admit(self.now, lease.id, lease.until)
-        if isinstance(answer, Refusal):
+        if isinstance(answer, CircuitRefusal):
             assert answer.reason == given
             self.check_refusal(answer)
             return answer
         return self.admitted(before, answer, given)
 
-    def check_refusal(self, refusal: Refusal) -> None:
+    def check_refusal(self, refusal: CircuitRefusal) -> None:
         if refusal.reason == "circuit_open":
             assert refusal.retry_at == self.told.opens_again_at
         elif refusal.reason == "probing":
@@ -152,9 +160,9 @@ class Lockstep(RuleBasedStateMachine):
             assert refusal.retry_at == min(self.told.trials.values())
 
     def admitted(self, before: Circuit, ticket: Ticket, given: Any) -> Issued:
-        assert isinstance(given, Pass), f"admitted, but the rules say {given}"
+        assert isinstance(given, ModelTicket), f"admitted, but the rules say {given}"
         assert ticket.lease == given.trial
-        if before.state is State.OPEN and self.now >= before.at:
+        if before.state is CircuitState.OPEN and self.now >= before.at:
             assert self.now >= before.until, "an open circuit admits nobody before its time"
         issued = Issued(ticket, given)
         if ticket.lease:
@@ -162,7 +170,7 @@ class Lockstep(RuleBasedStateMachine):
             self.trials.append(issued)
         return issued
 
-    def settle(self, issued: Issued, verdict: Verdict) -> None:
+    def settle(self, issued: Issued, verdict: CallResult) -> None:
         if self.told_twice(issued):
             return
         before = self.circuit
@@ -171,7 +179,7 @@ class Lockstep(RuleBasedStateMachine):
         again = breaker.settle(before, issued.ticket, verdict, self.now, self.rules)
         assert after == again, "a rule has no dice"
         self.keep(after)
-        opened = after.state is State.OPEN and before.state is not State.OPEN
+        opened = after.state is CircuitState.OPEN and before.state is not CircuitState.OPEN
         self.follow(issued, verdict, opened=opened)
         issued.settled = True
 
@@ -179,9 +187,9 @@ class Lockstep(RuleBasedStateMachine):
         """A ticket of a closed circuit carries no name; to settle it once is the caller's duty."""
         return issued.settled and issued.ticket.lease is None and issued.given.era == self.told.era
 
-    def follow(self, issued: Issued, verdict: Verdict, *, opened: bool) -> None:
+    def follow(self, issued: Issued, verdict: CallResult, *, opened: bool) -> None:
         told, mood, end = self.told, self.told.mood, self.told.opens_again_at
-        proofs, count = told.proofs, len(told.trials)
+        proofs, count = told.trial_successes, len(told.trials)
         wait = told.settle(
             issued.given,
             self.now,
@@ -196,10 +204,10 @@ class Lockstep(RuleBasedStateMachine):
             told.opens_again_at = self.circuit.until
             self.note_opening(verdict, chosen, again=mood == "half_open")
         elif mood == told.mood == "half_open" and len(told.trials) < count:
-            seen["trial succeeded" if told.proofs > proofs else "trial neutral"] += 1
+            seen["trial succeeded" if told.trial_successes > proofs else "trial neutral"] += 1
         elif mood == "half_open" and told.mood == "closed":
             seen["closed by trials"] += 1
-        elif mood == "open" and verdict.effect is Effect.FAILURE and verdict.retry_after is not None:
+        elif mood == "open" and verdict.effect is CircuitEffect.FAILURE and verdict.retry_after is not None:
             longer = told.opens_again_at > end
             seen["late hint lengthened a wait" if longer else "late hint did not shorten a wait"] += 1
 
@@ -216,7 +224,7 @@ class Lockstep(RuleBasedStateMachine):
         elif told.mood == "half_open" and told.trials.get(issued.ticket.lease or "", 0.0) <= self.now:
             seen["answer after its lease"] += 1
 
-    def note_opening(self, verdict: Verdict, wait: float, *, again: bool) -> None:
+    def note_opening(self, verdict: CallResult, wait: float, *, again: bool) -> None:
         rules = self.rules
         if again:
             seen["re-opened"] += 1
@@ -237,8 +245,8 @@ class Lockstep(RuleBasedStateMachine):
         return answer if isinstance(answer, Issued) else multiple()
 
     @precondition(lambda self: self.told.mood == "closed" and not self.told.held(self.now))
-    @rule(target=tickets, verdict=VERDICTS.filter(lambda verdict: verdict.effect is Effect.FAILURE))
-    def the_provider_fails(self, verdict: Verdict) -> Any:
+    @rule(target=tickets, verdict=VERDICTS.filter(lambda verdict: verdict.effect is CircuitEffect.FAILURE))
+    def the_provider_fails(self, verdict: CallResult) -> Any:
         """Somebody has a call under way while others see it fail often enough."""
         under_way, self_made = self.ask(), self.told.era
         for _ in range(self.rules.failure_threshold):
@@ -246,7 +254,7 @@ class Lockstep(RuleBasedStateMachine):
                 failing = self.ask()
                 assert isinstance(failing, Issued)
                 self.settle(failing, verdict)
-        assert self.circuit.state is State.OPEN
+        assert self.circuit.state is CircuitState.OPEN
         return under_way
 
     @precondition(lambda self: self.told.mood == "closed" and not self.told.held(self.now))
@@ -259,12 +267,12 @@ class Lockstep(RuleBasedStateMachine):
         for failed in pattern:
             self.now += part * self.rules.window
             issued = self.ask()
-            if isinstance(issued, Refusal):
+            if isinstance(issued, CircuitRefusal):
                 return
-            streak, doubts = self.told.streak(self.now), self.told.doubts
-            self.settle(issued, Verdict(Effect.FAILURE if failed else Effect.SUCCESS))
-            seen["window's edge"] += self.told.doubts > doubts
-            opened = self.circuit.state is State.OPEN
+            streak, doubts = self.told.count_failures_in_a_row(self.now), self.told.ambiguous_failures
+            self.settle(issued, CallResult(CircuitEffect.FAILURE if failed else CircuitEffect.SUCCESS))
+            seen["window's edge"] += self.told.ambiguous_failures > doubts
+            opened = self.circuit.state is CircuitState.OPEN
             seen["opened by the rate alone"] += opened and streak + 1 < self.rules.failure_threshold
 
     @precondition(lambda self: self.told.mood == "open" and not self.told.held(self.now))
@@ -273,7 +281,7 @@ class Lockstep(RuleBasedStateMachine):
         self.ask()  # writes down a clock that was set back
         if self.told.mood == "open":
             self.now = self.told.opens_again_at - 0.001
-            assert isinstance(self.ask(), Refusal)
+            assert isinstance(self.ask(), CircuitRefusal)
             seen["refused one moment before the wait was over"] += 1
             self.now = self.told.opens_again_at
         issued = self.ask(lease_time)
@@ -282,10 +290,12 @@ class Lockstep(RuleBasedStateMachine):
     @precondition(lambda self: self.told.mood == "open" and not self.told.held(self.now))
     @rule(
         verdicts=st.lists(
-            st.builds(Verdict, st.just(Effect.FAILURE), st.booleans(), HINTS), min_size=2, max_size=4
+            st.builds(CallResult, st.just(CircuitEffect.FAILURE), st.booleans(), HINTS),
+            min_size=2,
+            max_size=4,
         )
     )
-    def trial_after_trial_fails(self, verdicts: list[Verdict]) -> None:
+    def trial_after_trial_fails(self, verdicts: list[CallResult]) -> None:
         for verdict in verdicts:
             self.ask()
             self.now = max(self.now, self.told.opens_again_at)
@@ -303,10 +313,12 @@ class Lockstep(RuleBasedStateMachine):
 
     @precondition(lambda self: self.told.trials)
     @rule(data=st.data(), effect=EFFECTS, hint=HINTS, limited=st.booleans())
-    def a_trial_answers(self, data: st.DataObject, effect: Effect, hint: float | None, limited: bool) -> None:  # noqa: FBT001 - a drawn value
+    def a_trial_answers(
+        self, data: st.DataObject, effect: CircuitEffect, hint: float | None, *, limited: bool
+    ) -> None:
         open_trials = [one for one in self.trials if one.ticket.lease in self.told.trials]
         issued = data.draw(st.sampled_from(open_trials))
-        self.settle(issued, Verdict(effect, limited, hint))
+        self.settle(issued, CallResult(effect, limited, hint))
 
     @precondition(lambda self: self.told.trials and self.told.mood == "half_open")
     @rule()
@@ -319,13 +331,13 @@ class Lockstep(RuleBasedStateMachine):
             self.ask()
 
     @rule(issued=tickets, verdict=VERDICTS)
-    def any_ticket_is_settled(self, issued: Issued, verdict: Verdict) -> None:
+    def any_ticket_is_settled(self, issued: Issued, verdict: CallResult) -> None:
         self.settle(issued, verdict)
 
     @precondition(lambda self: self.told.mood == "half_open")
     @rule(issued=tickets, effect=EFFECTS)
-    def an_old_ticket_is_settled(self, issued: Issued, effect: Effect) -> None:
-        self.settle(issued, Verdict(effect))
+    def an_old_ticket_is_settled(self, issued: Issued, effect: CircuitEffect) -> None:
+        self.settle(issued, CallResult(effect))
 
     @rule(seconds=st.sampled_from([0.25, 1.0, 4.0, 19.0, 61.0, 700.0]))
     def time_passes(self, seconds: float) -> None:
@@ -336,10 +348,10 @@ class Lockstep(RuleBasedStateMachine):
     def a_failure_and_a_quiet_hour(self, seconds: float) -> None:
         failing = self.ask()
         assert isinstance(failing, Issued)
-        self.settle(failing, Verdict(Effect.FAILURE))
-        streak = self.told.streak(self.now)
+        self.settle(failing, CallResult(CircuitEffect.FAILURE))
+        streak = self.told.count_failures_in_a_row(self.now)
         self.now += seconds
-        seen["hour-old streak forgotten"] += streak > self.told.streak(self.now)
+        seen["hour-old streak forgotten"] += streak > self.told.count_failures_in_a_row(self.now)
         self.ask()
 
     @rule(seconds=st.sampled_from([0.5, 3.0, 50.0, 100_000.0]))
@@ -355,10 +367,10 @@ class Lockstep(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([1.0, 6.0, 50.0, float("inf")]))
     def the_operator_holds(self, seconds: float) -> None:
         until = None if seconds == float("inf") else self.now + seconds
-        self.keep(breaker.hold(self.circuit, self.now, until))
-        self.told.hold(self.now, self.now + seconds)
+        self.keep(breaker.force_open(self.circuit, self.now, until))
+        self.told.force_open(self.now, self.now + seconds)
         seen[f"held over {self.told.mood}"] += 1
-        assert isinstance(self.ask(), Refusal)
+        assert isinstance(self.ask(), CircuitRefusal)
 
     @precondition(lambda self: self.told.held_until not in {None, float("inf")})
     @rule()
@@ -380,14 +392,14 @@ class Lockstep(RuleBasedStateMachine):
 
     @precondition(lambda self: self.told.held_until is None)
     @rule(target=tickets, verdict=VERDICTS)
-    def somebody_has_it_disabled(self, verdict: Verdict) -> Issued:
-        off = Rules(enabled=False)
-        after, ticket = breaker.admit(self.circuit, self.now, off, Lease("unused", self.now + 9))
+    def somebody_has_it_disabled(self, verdict: CallResult) -> Issued:
+        off = BreakerRules(enabled=False)
+        after, ticket = breaker.admit(self.circuit, self.now, off, TrialLease("unused", self.now + 9))
         assert after is self.circuit
         assert isinstance(ticket, Ticket)
         assert breaker.settle(self.circuit, ticket, verdict, self.now, off) is self.circuit
         seen["disabled while open"] += self.told.mood == "open"
-        return Issued(ticket, Pass(self.told.era))
+        return Issued(ticket, ModelTicket(self.told.era))
 
     # -- what always holds
 
@@ -396,7 +408,7 @@ class Lockstep(RuleBasedStateMachine):
         live = [lease for lease in self.circuit.leases if lease.until > self.now]
         needed = self.rules.success_threshold - self.circuit.successes
         assert len(live) <= max(0, min(self.rules.half_open_limit, needed))
-        assert self.circuit.state is State.HALF_OPEN or not self.circuit.leases
+        assert self.circuit.state is CircuitState.HALF_OPEN or not self.circuit.leases
 
     @invariant()
     def the_record_is_plain_values(self) -> None:
@@ -408,15 +420,15 @@ class Lockstep(RuleBasedStateMachine):
         told.set_clock(self.now)
         looks = breaker.view(self.circuit, self.now)
         if told.held(self.now):
-            assert looks.state is State.FORCED_OPEN
-            assert looks.retry_at == told.hold_ends_at()
+            assert looks.state is CircuitState.FORCED_OPEN
+            assert looks.retry_at == told.force_open_ends_at()
         elif told.mood == "open" and self.now < told.opens_again_at:
-            assert (looks.state, looks.retry_at) == (State.OPEN, told.opens_again_at)
+            assert (looks.state, looks.retry_at) == (CircuitState.OPEN, told.opens_again_at)
         elif told.mood in {"open", "half_open"}:
-            assert (looks.state, looks.retry_at) == (State.HALF_OPEN, None)
+            assert (looks.state, looks.retry_at) == (CircuitState.HALF_OPEN, None)
         else:
-            assert (looks.state, looks.retry_at) == (State.CLOSED, None)
-            assert looks.failures == told.streak(self.now)
+            assert (looks.state, looks.retry_at) == (CircuitState.CLOSED, None)
+            assert looks.failures == told.count_failures_in_a_row(self.now)
 
     @invariant()
     def a_record_is_kept_while_it_means_something(self) -> None:

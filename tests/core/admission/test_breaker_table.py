@@ -31,18 +31,23 @@ from msgspec.structs import replace
 
 from llmfail.core.admission import breaker
 from llmfail.core.admission.breaker import (
+    BreakerRules,
+    CallResult,
     Circuit,
-    Lease,
-    Refusal,
-    Rules,
-    State,
+    CircuitRefusal,
+    CircuitState,
     Ticket,
-    Verdict,
+    TrialLease,
 )
-from llmfail.core.classification.outcome import Effect
+from llmfail.core.classification.outcome import CircuitEffect
 
 START = 1_200_000.0
-EFFECTS = {"f": Effect.FAILURE, "r": Effect.FAILURE, "s": Effect.SUCCESS, "n": Effect.NEUTRAL}
+EFFECTS = {
+    "f": CircuitEffect.FAILURE,
+    "r": CircuitEffect.FAILURE,
+    "s": CircuitEffect.SUCCESS,
+    "n": CircuitEffect.NEUTRAL,
+}
 REASONS = {"open": "circuit_open", "probing": "probing", "held": "held"}
 NUMBER = r"-?\d+(?:\.\d+)?(?:e\d+)?"
 OPEN_TO_TRIALS = "f*5 +60"
@@ -56,7 +61,7 @@ QUICK = {"failure_threshold": 1}
 class Stage:
     """One circuit, its clock, and the calls that are under way."""
 
-    rules: Rules
+    rules: BreakerRules
     now: float = START
     circuit: Circuit = field(default_factory=Circuit)
     before: Circuit = field(default_factory=Circuit)
@@ -70,8 +75,8 @@ class Stage:
         self.circuit, answer = result if isinstance(result, tuple) else (result, None)
         return answer
 
-    def ask(self, name: str, lease_time: float = 90.0) -> Ticket | Refusal:
-        lease = Lease(f"{name} at {self.now}", self.now + lease_time)
+    def ask(self, name: str, lease_time: float = 90.0) -> Ticket | CircuitRefusal:
+        lease = TrialLease(f"{name} at {self.now}", self.now + lease_time)
         return self.happens(lambda circuit: breaker.admit(circuit, self.now, self.rules, lease))
 
     def admitted(self, name: str, lease_time: float = 90.0) -> Ticket:
@@ -79,7 +84,7 @@ class Stage:
         assert isinstance(ticket, Ticket)
         return ticket
 
-    def settle(self, ticket: Ticket, verdict: Verdict) -> None:
+    def settle(self, ticket: Ticket, verdict: CallResult) -> None:
         self.happens(lambda circuit: breaker.settle(circuit, ticket, verdict, self.now, self.rules))
 
     # -- the words
@@ -96,7 +101,7 @@ class Stage:
 
     def refused(self, reason: str, retry_at: str | None) -> None:
         refusal = self.ask("refused")
-        assert refusal == Refusal(REASONS[reason], retry_at and moment(retry_at))
+        assert refusal == CircuitRefusal(REASONS[reason], retry_at and moment(retry_at))
 
     def passes(self, seconds: str) -> None:
         self.now += float(seconds)
@@ -109,7 +114,7 @@ class Stage:
 
     def hold(self, seconds: str | None) -> None:
         until = self.now + float(seconds) if seconds else None
-        self.happens(lambda circuit: breaker.hold(circuit, self.now, until))
+        self.happens(lambda circuit: breaker.force_open(circuit, self.now, until))
 
     def reset(self) -> None:
         self.happens(lambda circuit: breaker.reset(circuit, self.now))
@@ -122,7 +127,9 @@ class Stage:
 
     def looks(self, state: str, retry_at: str | None, latest: str | None, failures: str | None) -> None:
         seen = breaker.view(self.circuit, self.now)
-        named = {"half": State.HALF_OPEN, "held": State.FORCED_OPEN}.get(state) or State(state)
+        named = {"half": CircuitState.HALF_OPEN, "held": CircuitState.FORCED_OPEN}.get(state) or CircuitState(
+            state
+        )
         assert seen.state is named
         assert failures is None or seen.failures == int(failures)
         if retry_at is None:
@@ -132,7 +139,7 @@ class Stage:
 
     def stays(self, shortest: str, longest: str | None) -> None:
         seen = breaker.view(self.circuit, self.now)
-        assert seen.state is State.OPEN
+        assert seen.state is CircuitState.OPEN
         assert float(shortest) <= round(seen.retry_at - self.now, 3) <= float(longest or shortest)
 
     def did(self, what: str) -> None:
@@ -165,11 +172,11 @@ def moment(shown: str) -> float:
     return START + float(shown)
 
 
-def verdict(kind: str, hint: str | None) -> Verdict:
-    return Verdict(EFFECTS[kind], kind == "r", None if hint is None else float(hint))
+def verdict(kind: str, hint: str | None) -> CallResult:
+    return CallResult(EFFECTS[kind], kind == "r", None if hint is None else float(hint))
 
 
-def play(story: str, rules: Rules) -> Stage:
+def play(story: str, rules: BreakerRules) -> Stage:
     stage = Stage(rules)
     for number, word in enumerate(story.split(), start=1):
         act, details = understand(word)
@@ -526,13 +533,13 @@ TABLE = {
 
 @pytest.mark.parametrize(("story", "rules"), TABLE.values(), ids=TABLE)
 def test_breaker(story: str, rules: dict[str, Any]) -> None:
-    play(story, Rules(**rules))
+    play(story, BreakerRules(**rules))
 
 
 def test_jitter_spreads_the_circuits_that_opened_together() -> None:
     waits = set()
     for moment_of_failure in range(60, 80):
-        circuit = play(f"f*5 @{moment_of_failure} f", Rules()).circuit
+        circuit = play(f"f*5 @{moment_of_failure} f", BreakerRules()).circuit
         waits.add(round(circuit.until - circuit.at, 3))
     assert len(waits) > 10
 
@@ -558,7 +565,7 @@ def test_every_rule_has_a_name_of_its_own() -> None:
 
 def test_the_language_knows_a_misspelt_word() -> None:
     with pytest.raises(ValueError, match="no such word: 'opne@60'"):
-        play("f*5 opne@60", Rules())
+        play("f*5 opne@60", BreakerRules())
 
 
 @pytest.mark.parametrize(
@@ -578,6 +585,6 @@ def test_the_language_knows_a_misspelt_word() -> None:
 def test_a_store_may_not_drop_a_record_that_has_something_to_say(
     story: str, rules: dict[str, Any], kept_until: float
 ) -> None:
-    stage = play(story, Rules(**rules))
+    stage = play(story, BreakerRules(**rules))
     expires = breaker.expires_at(stage.circuit, stage.rules)
     assert expires is None or expires >= START + kept_until

@@ -3,26 +3,26 @@
 import json
 
 import pytest
-from gate_states import Book
+from gate_states import GateStore
 from msgspec.structs import replace
 
 from llmfail.core.admission import gate as gates
 from llmfail.core.admission import operator_override
-from llmfail.core.admission.breaker import Rules
-from llmfail.core.admission.gate import Admitted, Gate
-from llmfail.core.admission.refusal import Refused
+from llmfail.core.admission.breaker import BreakerRules
+from llmfail.core.admission.gate import Admission, Gate
+from llmfail.core.admission.refusal import Refusal
 from llmfail.core.classification.outcome import Kind, Outcome
 from llmfail.core.model import Target
-from llmfail.core.records.counters import Tally
-from llmfail.core.records.record import Names, recall
+from llmfail.core.records.counters import CallCounters
+from llmfail.core.records.record import NameSet, load_or_default
 
 A, B = Target("p", "a"), Target("p", "b")
-RULES = Rules(failure_threshold=2, success_threshold=1, half_open_limit=1)
+RULES = BreakerRules(failure_threshold=2, success_threshold=1, half_open_limit=1)
 
 
 @pytest.fixture
 def book():
-    return Book()
+    return GateStore()
 
 
 def gate(target=A, identity="k1", rules=RULES):
@@ -30,7 +30,7 @@ def gate(target=A, identity="k1", rules=RULES):
 
 
 def test_admission_to_a_healthy_target_writes_nothing(book):
-    assert isinstance(book.admit(gate()), Admitted)
+    assert isinstance(book.admit(gate()), Admission)
     assert book.values == {}
 
 
@@ -39,7 +39,7 @@ def test_failures_open_and_the_refusal_says_until_when(book):
     book.call(gate(), Kind.SERVER_ERROR)
     refused = book.admit(gate())
     assert (refused.reason, refused.retry_at) == ("circuit_open", book.now + 60)
-    assert isinstance(book.admit(gate(B)), Admitted)
+    assert isinstance(book.admit(gate(B)), Admission)
 
 
 @pytest.mark.parametrize("kind", ["auth", "billing"])
@@ -47,14 +47,14 @@ def test_a_bad_credential_stops_every_model_until_the_key_changes(book, kind):
     book.call(gate(), Kind(kind))
     refused = book.admit(gate(B))
     assert (refused.reason, refused.cause) == ("disabled", kind)
-    assert isinstance(book.admit(gate(B, identity="k2")), Admitted)
+    assert isinstance(book.admit(gate(B, identity="k2")), Admission)
 
 
 @pytest.mark.parametrize("kind", ["permission", "model_not_found", "quota"])
 def test_what_concerns_one_model_stops_that_model_alone(book, kind):
     book.call(gate(), Kind(kind))
     assert book.admit(gate()).reason == "disabled"
-    assert isinstance(book.admit(gate(B)), Admitted)
+    assert isinstance(book.admit(gate(B)), Admission)
 
 
 def test_a_bad_key_is_never_tried_again_by_itself(book):
@@ -67,25 +67,25 @@ def test_a_bad_key_is_never_tried_again_by_itself(book):
 def test_what_people_mend_is_tried_once_an_hour_by_one(book, kind):
     book.call(gate(), Kind(kind))
     book.now += 3600
-    assert isinstance(book.admit(gate()), Admitted)
-    assert isinstance(book.admit(gate()), Refused)
+    assert isinstance(book.admit(gate()), Admission)
+    assert isinstance(book.admit(gate()), Refusal)
     book.now += 3600
-    assert isinstance(book.admit(gate()), Admitted)
+    assert isinstance(book.admit(gate()), Admission)
 
 
 def test_a_quota_ends_when_the_provider_said(book):
-    book.call(gate(), Kind.QUOTA, until=book.now + 500)
+    book.call(gate(), Kind.QUOTA, quota_resets_at=book.now + 500)
     assert book.admit(gate()).retry_at == book.now + 500
     book.now += 500
-    assert isinstance(book.admit(gate()), Admitted)
-    assert isinstance(book.admit(gate()), Admitted)
+    assert isinstance(book.admit(gate()), Admission)
+    assert isinstance(book.admit(gate()), Admission)
 
 
 def test_an_answer_proves_the_credential_good(book):
     book.call(gate(), Kind.BILLING)
     book.now += 3600
     book.call(gate(), Kind.OK)
-    assert isinstance(book.admit(gate(B)), Admitted)
+    assert isinstance(book.admit(gate(B)), Admission)
 
 
 def test_a_disabled_target_takes_no_trial_from_its_circuit(book):
@@ -103,42 +103,44 @@ def test_reset_closes_and_enables_and_says_whether_it_changed_anything(book):
     writes, changed = operator_override.reset(gate(), book.read(gate().keys), book.now)
     book.write(writes)
     assert changed
-    assert isinstance(book.admit(gate()), Admitted)
+    assert isinstance(book.admit(gate()), Admission)
     assert not operator_override.reset(gate(), book.read(gate().keys), book.now)[1]
 
 
 def test_trip_holds_for_so_long(book):
-    writes, _ = operator_override.trip(gate(), 100.0, book.read([*gate().keys, gates.TARGETS]), book.now)
+    writes, _ = operator_override.trip(
+        gate(), 100.0, book.read([*gate().keys, gates.KNOWN_TARGETS_KEY]), book.now
+    )
     book.write(writes)
     assert (book.admit(gate()).reason, book.admit(gate()).retry_at) == ("held", book.now + 100)
     book.now += 100
-    assert isinstance(book.admit(gate()), Admitted)
+    assert isinstance(book.admit(gate()), Admission)
 
 
 def test_a_quirk_is_remembered_for_its_target(book):
     admitted = book.admit(gate())
-    book.settle(gate(), admitted, Outcome(Kind.OK), quirks=frozenset({"temperature"}))
-    assert book.admit(gate()).quirks == {"temperature"}
-    assert book.admit(gate(B)).quirks == frozenset()
+    book.settle(gate(), admitted, Outcome(Kind.OK), dropped_parameters=frozenset({"temperature"}))
+    assert book.admit(gate()).dropped_parameters == {"temperature"}
+    assert book.admit(gate(B)).dropped_parameters == frozenset()
 
 
 def test_every_call_is_counted_with_its_cost_and_what_was_cancelled_is_not(book):
     book.call(gate(), Kind.OK)
     book.call(gate(), Kind.TIMEOUT)
     book.call(gate(), Kind.CANCELLED)
-    tally = recall(book.values[gates.tally_key(A, int(book.now // 3600))], Tally)
+    tally = load_or_default(book.values[gates.call_counters_key(A, int(book.now // 3600))], CallCounters)
     assert (tally.calls, tally.ok, tally.cost, tally.last_error) == (2, 1, 10, "timeout: timeout")
-    assert recall(book.values[gates.TARGETS], Names).names == {"p/a"}
+    assert load_or_default(book.values[gates.KNOWN_TARGETS_KEY], NameSet).names == {"p/a"}
 
 
 def test_looking_says_what_admission_would_and_takes_no_place(book):
     book.call(gate(), Kind.TIMEOUT)
-    assert (book.look(gate()).state, book.look(gate()).refusal) == ("closed", None)
+    assert (book.view(gate()).state, book.view(gate()).refusal) == ("closed", None)
     book.call(gate(), Kind.TIMEOUT)
-    assert book.look(gate()).state == "open"
+    assert book.view(gate()).state == "open"
     book.now += 60
     before = dict(book.values)
-    assert (book.look(gate()).state, book.look(gate()).refusal) == ("half_open", None)
+    assert (book.view(gate()).state, book.view(gate()).refusal) == ("half_open", None)
     assert book.values == before
 
 
@@ -153,4 +155,4 @@ def test_a_switched_off_breaker_never_refuses(book):
     off = gate(rules=replace(RULES, enabled=False))
     for _ in range(10):
         book.call(off, Kind.TIMEOUT)
-    assert isinstance(book.admit(off), Admitted)
+    assert isinstance(book.admit(off), Admission)

@@ -1,23 +1,23 @@
 """What money and rates allow of a call, in the same step as the circuit: all is taken, or nothing."""
 
 import pytest
-from gate_states import Book, claim
+from gate_states import GateStore, build_reservation_request
 from msgspec.structs import replace
 
 from llmfail.core.admission import budget, rate_limit
 from llmfail.core.admission import gate as gates
-from llmfail.core.admission.breaker import Rules
-from llmfail.core.admission.budget import Cover, Spending
-from llmfail.core.admission.gate import Admitted, Gate
-from llmfail.core.admission.rate_limit import Flow, Limit
-from llmfail.core.admission.refusal import Refused
-from llmfail.core.admission.reservation import calibration_key, notices
+from llmfail.core.admission.breaker import BreakerRules
+from llmfail.core.admission.budget import BudgetScope, Spending
+from llmfail.core.admission.gate import Admission, Gate
+from llmfail.core.admission.rate_limit import GcraState, RateLimit
+from llmfail.core.admission.refusal import Refusal
+from llmfail.core.admission.reservation import calibration_key, collect_notices
 from llmfail.core.classification.outcome import Kind, Outcome
 from llmfail.core.model import Request, Target, Usage
 from llmfail.core.pricing.price import Rate, Rates
 from llmfail.core.records import name_list
-from llmfail.core.records.record import Write, load, recall
-from llmfail.core.request.ask import question
+from llmfail.core.records.record import Write, load, load_or_default
+from llmfail.core.request.ask import to_messages
 from llmfail.core.tokens import token_bounds as tokens
 from llmfail.core.tokens.token_bounds import Calibration
 
@@ -29,40 +29,40 @@ OK = Outcome(Kind.OK)
 
 
 def gate(*limits):
-    return Gate(TARGET, "k", Rules(failure_threshold=1), limits=limits)
+    return Gate(TARGET, "k", BreakerRules(failure_threshold=1), limits=limits)
 
 
 def cover(limit, name="daily", **fields):
-    return Cover(name, f"budget/{name}", limit, ends_at=1_086_400.0, **fields)
+    return BudgetScope(name, f"budget/{name}", limit, ends_at=1_086_400.0, **fields)
 
 
 @pytest.fixture
 def book():
-    return Book()
+    return GateStore()
 
 
 def spending(book, name="daily"):
-    return budget.begun(load(book.values.get(f"budget/{name}"), Spending), book.now)
+    return budget.expire_holds(load(book.values.get(f"budget/{name}"), Spending), book.now)
 
 
 def admit(book, covers, call="l", **fields):
-    return book.admit(gate(), call, covers=covers, rates=DIME, **fields)
+    return book.admit(gate(), call, scopes=covers, rates=DIME, **fields)
 
 
 def test_a_call_holds_its_worst_case_in_every_budget_that_covers_it(book):
-    assert isinstance(admit(book, (cover(WORST), cover(WORST, "monthly"))), Admitted)
+    assert isinstance(admit(book, (cover(WORST), cover(WORST, "monthly"))), Admission)
     assert (spending(book).held, spending(book, "monthly").held) == (WORST, WORST)
 
 
 def test_as_many_go_as_the_limit_has_room_for(book):
     answers = [admit(book, (cover(5 * WORST),), str(number)) for number in range(9)]
-    assert [isinstance(answer, Admitted) for answer in answers] == [True] * 5 + [False] * 4
+    assert [isinstance(answer, Admission) for answer in answers] == [True] * 5 + [False] * 4
 
 
 def test_one_budget_without_room_leaves_the_others_and_everything_else_untouched(book):
     before = dict(book.values)
     refused = admit(book, (cover(WORST), cover(WORST - 1, "small")))
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, Refusal)
     assert (refused.reason, refused.retry_at) == ("over_budget", 1_086_400.0)
     assert "small" in refused.note
     assert book.values == before
@@ -71,8 +71,8 @@ def test_one_budget_without_room_leaves_the_others_and_everything_else_untouched
 def test_a_refused_call_takes_no_place_in_a_half_open_circuit(book):
     book.call(gate(), Kind.SERVER_ERROR)
     book.now += 61
-    assert isinstance(admit(book, (cover(0),)), Refused)
-    assert isinstance(admit(book, (cover(WORST),), "other"), Admitted)
+    assert isinstance(admit(book, (cover(0),)), Refusal)
+    assert isinstance(admit(book, (cover(WORST),), "other"), Admission)
 
 
 def test_a_settled_call_counts_what_it_cost_and_frees_the_rest(book):
@@ -97,7 +97,7 @@ def test_a_settlement_that_is_made_twice_counts_once(book):
 def test_an_answer_that_comes_after_the_end_of_its_hold_is_counted_all_the_same(book):
     admitted = admit(book, (cover(WORST),))
     book.now += 3600
-    assert isinstance(admit(book, (cover(WORST),), "another"), Admitted)
+    assert isinstance(admit(book, (cover(WORST),), "another"), Admission)
     book.settle(gate(), admitted, OK, cost=7)
     assert (spending(book).spent, spending(book).held) == (7, WORST)
 
@@ -106,7 +106,9 @@ def noticed(book, covers, act):
     before = dict(book.values)
     act()
     writes = {key: Write(text) for key, text in book.values.items() if text and text != before.get(key)}
-    return notices(covers, {**dict.fromkeys(key for one in covers for key in one.keys), **before}, writes)
+    return collect_notices(
+        covers, {**dict.fromkeys(key for one in covers for key in one.keys), **before}, writes
+    )
 
 
 def test_what_ended_unsettled_comes_to_light_once_also_under_several_budgets(book):
@@ -114,7 +116,7 @@ def test_what_ended_unsettled_comes_to_light_once_also_under_several_budgets(boo
     admit(book, covers)
     book.now += 3600
     [found] = noticed(book, covers, lambda: admit(book, covers, "2"))
-    assert (found.cover.name, found.calls, found.amount) == ("daily", 1, WORST)
+    assert (found.scope.name, found.calls, found.amount) == ("daily", 1, WORST)
     assert noticed(book, covers, lambda: admit(book, covers, "3")) == ()
 
 
@@ -132,7 +134,7 @@ def test_a_settlement_brings_to_light_what_others_have_lost(book):
 def test_a_new_period_brings_to_light_what_the_old_one_lost_at_its_end_once(book, early):
     """Also when its first call was before that end."""
     yesterday = cover(9 * WORST, "yesterday")
-    today = replace(cover(9 * WORST, "today"), before=yesterday.key)
+    today = replace(cover(9 * WORST, "today"), previous_key=yesterday.key)
     admit(book, (yesterday,))
     if early:
         assert noticed(book, (today,), lambda: admit(book, (today,), "early")) == ()
@@ -148,14 +150,14 @@ def test_what_is_withdrawn_holds_nothing_and_only_once(book):
     admit(book, covers)
     admit(book, covers, "other")
     for _ in range(2):
-        book.make(gates.withdraw(gate(), claim(covers=covers)))
+        book.apply(gates.cancel_reservation(gate(), build_reservation_request(scopes=covers)))
     assert spending(book).held == WORST
 
 
 def test_a_call_that_was_settled_can_not_be_withdrawn(book):
     covers = (cover(WORST),)
     book.settle(gate(), admit(book, covers), OK, cost=7)
-    book.make(gates.withdraw(gate(), claim(covers=covers)))
+    book.apply(gates.cancel_reservation(gate(), build_reservation_request(scopes=covers)))
     assert (spending(book).spent, spending(book).held) == (7, 0)
 
 
@@ -172,28 +174,28 @@ def test_a_call_whose_budget_was_lost_is_counted_in_the_new_one(book):
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
-        ({"covers": (cover(5),)}, "unknown_price"),
-        ({"most": 5}, "unknown_price"),
+        ({"scopes": (cover(5),)}, "unknown_price"),
+        ({"max_cost": 5}, "unknown_price"),
         ({}, None),
-        ({"covers": (cover(5),), "allow_unknown": True}, None),
-        ({"most": 5, "allow_unknown": True}, "unknown_price"),
-        ({"rates": DIME, "most": WORST - 1}, "too_expensive"),
-        ({"rates": DIME, "most": WORST}, None),
-        ({"rates": DIME, "most": -1}, "too_expensive"),
-        ({"rates": Rates(Rate(0), Rate(0)), "covers": (cover(0),)}, None),
+        ({"scopes": (cover(5),), "allow_unknown": True}, None),
+        ({"max_cost": 5, "allow_unknown": True}, "unknown_price"),
+        ({"rates": DIME, "max_cost": WORST - 1}, "too_expensive"),
+        ({"rates": DIME, "max_cost": WORST}, None),
+        ({"rates": DIME, "max_cost": -1}, "too_expensive"),
+        ({"rates": Rates(Rate(0), Rate(0)), "scopes": (cover(0),)}, None),
     ],
 )
 def test_a_price_or_a_limit_of_the_caller_refuses(book, fields, reason):
     answer = book.admit(gate(), **fields)
-    assert (answer.reason if isinstance(answer, Refused) else None) == reason
+    assert (answer.reason if isinstance(answer, Refusal) else None) == reason
 
 
 def test_a_bucket_is_enlisted_once(book):
-    mine = cover(9 * WORST, each="user", bucket="ann", roll="budget/daily#")
+    mine = cover(9 * WORST, each="user", bucket="ann", bucket_index_key="budget/daily#")
     for call in "ab":
         book.settle(gate(), admit(book, (mine,), call), OK)
-    lines = name_list.lines("budget/daily#", book.values)
-    assert [name_list.name(book.values[line]) for line in lines] == ["ann"]
+    lines = name_list.row_keys("budget/daily#", book.values)
+    assert [name_list.read_name(book.values[line]) for line in lines] == ["ann"]
 
 
 def test_a_warning_is_noticed_in_the_settlement_that_crosses_the_share(book):
@@ -207,33 +209,35 @@ def test_a_warning_is_noticed_in_the_settlement_that_crosses_the_share(book):
 
 
 class TestRates:
-    SLOW = Limit("rate/p/requests", "p", "requests", 10)
+    SLOW = RateLimit("rate/p/requests", "p", "requests", 10)
 
     def test_a_call_that_may_wait_is_told_how_long_and_has_its_place(self, book):
-        waits = [book.admit(gate(self.SLOW), call, patience=60.0).grant.wait for call in "abc"]
+        waits = [book.admit(gate(self.SLOW), call, max_wait=60.0).reservation.wait for call in "abc"]
         assert waits == pytest.approx([0, 6.1, 12.2])
 
     def test_a_call_that_may_not_wait_so_long_takes_no_place(self, book):
         book.admit(gate(self.SLOW), "a")
-        refused = book.admit(gate(self.SLOW), "b", patience=6.0)
+        refused = book.admit(gate(self.SLOW), "b", max_wait=6.0)
         assert (refused.reason, refused.retry_at) == ("rate_limited_here", pytest.approx(book.now + 6.1))
         assert "10 requests a minute at p" in refused.note
-        assert book.admit(gate(self.SLOW), "c", patience=6.2).grant.wait == pytest.approx(6.1)
+        assert book.admit(gate(self.SLOW), "c", max_wait=6.2).reservation.wait == pytest.approx(6.1)
 
     def test_over_budget_takes_no_place_in_the_row(self, book):
-        book.admit(gate(self.SLOW), "a", covers=(cover(1),), rates=DIME)
-        assert book.admit(gate(self.SLOW), "b").grant.wait == 0
+        book.admit(gate(self.SLOW), "a", scopes=(cover(1),), rates=DIME)
+        assert book.admit(gate(self.SLOW), "b").reservation.wait == 0
 
     def test_the_slowest_limit_decides(self, book):
-        slower = Limit("rate/p/a/requests", "p/a", "requests", 1)
+        slower = RateLimit("rate/p/a/requests", "p/a", "requests", 1)
         book.admit(gate(self.SLOW, slower), "a")
         refused = book.admit(gate(self.SLOW, slower), "b")
         assert "1 requests a minute at p/a" in refused.note
 
-    TOKENS = Limit("rate/p/tokens", "p", "tokens", 1000)
+    TOKENS = RateLimit("rate/p/tokens", "p", "tokens", 1000)
 
     def left(self, book):
-        return rate_limit.wait(recall(book.values["rate/p/tokens"], Flow), self.TOKENS, book.now)
+        return rate_limit.wait_seconds(
+            load_or_default(book.values["rate/p/tokens"], GcraState), self.TOKENS, book.now
+        )
 
     def test_tokens_are_corrected_to_what_the_call_took(self, book):
         admitted = book.admit(gate(self.TOKENS))
@@ -255,15 +259,15 @@ class TestRates:
         assert self.left(book) == before
 
 
-LONG = tokens.size_of(Request(question("An ordinary sentence about nothing in particular. " * 60)))
+LONG = tokens.size_of(Request(to_messages("An ordinary sentence about nothing in particular. " * 60)))
 
 
 def test_how_a_target_counts_is_learnt_from_what_it_reports(book):
-    known = tokens.fresh(TARGET)
-    reported = 2 * tokens.expected(LONG, known)
+    known = tokens.default_calibration(TARGET)
+    reported = 2 * tokens.estimate_input(LONG, known)
     book.settle(gate(), book.admit(gate(), size=LONG), OK, usage=Usage(reported))
     learnt = load(book.values[calibration_key(TARGET)], Calibration)
-    assert tokens.expected(LONG, known) < tokens.expected(LONG, learnt) <= reported
+    assert tokens.estimate_input(LONG, known) < tokens.estimate_input(LONG, learnt) <= reported
 
 
 def test_an_estimated_usage_teaches_nothing(book):

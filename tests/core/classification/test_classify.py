@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmfail.core.classification.body import parse
-from llmfail.core.classification.classify import of_completion, of_failure, of_reply
+from llmfail.core.classification.classify import classify_completion, classify_error, classify_reply
 from llmfail.core.classification.outcome import (
-    Effect,
+    CircuitEffect,
+    DisabledScope,
     Kind,
-    Move,
-    Scope,
+    RoutingEffect,
 )
 from llmfail.core.errors import MalformedReply, WireError
 from llmfail.core.model import Completion, Reply, Secret, Usage
@@ -27,21 +27,21 @@ ROWS = [
 ]
 # Contract, section 4: counts against the circuit, where the chain goes, what is disabled.
 FOLLOWS = {
-    "network": (Effect.FAILURE, Move.NEXT, None),
-    "timeout": (Effect.FAILURE, Move.NEXT, None),
-    "server_error": (Effect.FAILURE, Move.NEXT, None),
-    "overloaded": (Effect.FAILURE, Move.NEXT, None),
-    "rate_limited": (Effect.FAILURE, Move.NEXT, None),
-    "quota": (Effect.NEUTRAL, Move.NEXT, Scope.TARGET),
-    "billing": (Effect.NEUTRAL, Move.NEXT, Scope.CREDENTIAL),
-    "auth": (Effect.NEUTRAL, Move.NEXT, Scope.CREDENTIAL),
-    "permission": (Effect.NEUTRAL, Move.NEXT, Scope.TARGET),
-    "model_not_found": (Effect.NEUTRAL, Move.NEXT, Scope.TARGET),
-    "context_overflow": (Effect.NEUTRAL, Move.LARGER, None),
-    "content_blocked": (Effect.NEUTRAL, Move.CHOICE, None),
-    "refusal": (Effect.NEUTRAL, Move.CHOICE, None),
-    "bad_request": (Effect.NEUTRAL, Move.STOP, None),
-    "rejected_answer": (Effect.NEUTRAL, Move.NEXT, None),
+    "network": (CircuitEffect.FAILURE, RoutingEffect.NEXT, None),
+    "timeout": (CircuitEffect.FAILURE, RoutingEffect.NEXT, None),
+    "server_error": (CircuitEffect.FAILURE, RoutingEffect.NEXT, None),
+    "overloaded": (CircuitEffect.FAILURE, RoutingEffect.NEXT, None),
+    "rate_limited": (CircuitEffect.FAILURE, RoutingEffect.NEXT, None),
+    "quota": (CircuitEffect.NEUTRAL, RoutingEffect.NEXT, DisabledScope.TARGET),
+    "billing": (CircuitEffect.NEUTRAL, RoutingEffect.NEXT, DisabledScope.CREDENTIAL),
+    "auth": (CircuitEffect.NEUTRAL, RoutingEffect.NEXT, DisabledScope.CREDENTIAL),
+    "permission": (CircuitEffect.NEUTRAL, RoutingEffect.NEXT, DisabledScope.TARGET),
+    "model_not_found": (CircuitEffect.NEUTRAL, RoutingEffect.NEXT, DisabledScope.TARGET),
+    "context_overflow": (CircuitEffect.NEUTRAL, RoutingEffect.LARGER_CONTEXT, None),
+    "content_blocked": (CircuitEffect.NEUTRAL, RoutingEffect.FEATURE_DECIDES, None),
+    "refusal": (CircuitEffect.NEUTRAL, RoutingEffect.FEATURE_DECIDES, None),
+    "bad_request": (CircuitEffect.NEUTRAL, RoutingEffect.STOP, None),
+    "rejected_answer": (CircuitEffect.NEUTRAL, RoutingEffect.NEXT, None),
 }
 
 
@@ -52,7 +52,7 @@ def reply_of(status, body, headers=None):
 
 def outcome_of(status, body, headers=None, hide=None):
     reply = reply_of(status, body, headers)
-    return of_reply(reply, parse(reply.body), NOW, hide)
+    return classify_reply(reply, parse(reply.body), NOW, hide)
 
 
 def moment(text):
@@ -67,12 +67,14 @@ def test_a_recorded_answer_comes_to_its_outcome(vendor, row):
     assert outcome.parameter == row.get("parameter")
     assert outcome.retry_after == pytest.approx(row["retry_after"]) if "retry_after" in row else True
     assert (outcome.retry_after is None) == ("retry_after" not in row)
-    assert outcome.until == pytest.approx(moment(row.get("until")), abs=1) if "until" in row else True
-    assert (outcome.until is None) == ("until" not in row)
+    assert (
+        outcome.quota_resets_at == pytest.approx(moment(row.get("until")), abs=1) if "until" in row else True
+    )
+    assert (outcome.quota_resets_at is None) == ("until" not in row)
     assert row.get("note", "") in outcome.note
     assert outcome.note
     then = outcome.consequence
-    assert (then.effect, then.move, then.disables) == FOLLOWS[row["kind"]]
+    assert (then.circuit_effect, then.routing_effect, then.disables) == FOLLOWS[row["kind"]]
 
 
 def test_there_are_enough_recorded_answers():
@@ -113,13 +115,13 @@ def test_a_200_without_an_error_in_it_is_left_to_the_decoder(body):
     ],
 )
 def test_a_failure_on_the_wire_comes_to_its_outcome(cause, kind, unreachable):
-    outcome = of_failure(WireError(cause, "no answer\nfrom \x1b[31mhost"))
-    assert (outcome.kind, outcome.unreachable, outcome.status) == (kind, unreachable, None)
+    outcome = classify_error(WireError(cause, "no answer\nfrom \x1b[31mhost"))
+    assert (outcome.kind, outcome.is_unreachable, outcome.status) == (kind, unreachable, None)
     assert outcome.note == "no answer from [31mhost"
 
 
 def test_a_reply_that_cannot_be_decoded_is_malformed():
-    assert of_failure(MalformedReply("the answer is an empty body")).kind is Kind.MALFORMED
+    assert classify_error(MalformedReply("the answer is an empty body")).kind is Kind.MALFORMED
 
 
 @pytest.mark.parametrize(
@@ -142,7 +144,7 @@ def test_a_reply_that_cannot_be_decoded_is_malformed():
     ],
 )
 def test_a_decoded_answer_comes_to_its_outcome(completion, kind, note):
-    outcome = of_completion(completion)
+    outcome = classify_completion(completion)
     assert outcome.kind is kind
     assert note in outcome.note
 
@@ -186,12 +188,12 @@ HEADERS = st.dictionaries(st.sampled_from(NAMES.split()), st.text(max_size=20) |
 
 @given(st.integers(0, 1000), HEADERS, BODIES)
 def test_no_reply_breaks_the_classification_and_every_note_is_one_printable_line(status, headers, body):
-    outcome = of_reply(Reply(status, headers, body), parse(body), NOW)
+    outcome = classify_reply(Reply(status, headers, body), parse(body), NOW)
     if outcome is None:
         assert 200 <= status < 300
         return
     assert outcome.note.isprintable()
     assert 0 < len(outcome.note) <= 200
     assert outcome.retry_after is None or 0 < outcome.retry_after < 1e9
-    assert (outcome.until is not None) == (outcome.kind is Kind.QUOTA)
-    assert outcome.until is None or NOW < outcome.until < NOW + 1e9
+    assert (outcome.quota_resets_at is not None) == (outcome.kind is Kind.QUOTA)
+    assert outcome.quota_resets_at is None or NOW < outcome.quota_resets_at < NOW + 1e9

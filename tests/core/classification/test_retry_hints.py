@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmfail.core.classification.error_body import Fault
-from llmfail.core.classification.retry_hints import duration, quota_until, retry_after
+from llmfail.core.classification.error_body import ErrorBody
+from llmfail.core.classification.retry_hints import find_quota_reset, parse_duration, read_retry_after
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC).timestamp()
 
@@ -17,7 +17,7 @@ def at(text):
 
 
 def wait(headers=None, *, limits=True, **fault):
-    return retry_after(headers or {}, Fault(**fault), NOW, limits=limits)
+    return read_retry_after(headers or {}, ErrorBody(**fault), NOW, include_rate_limits=limits)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def wait(headers=None, *, limits=True, **fault):
     ],
 )
 def test_a_duration_in_the_dialect_of_go(text, seconds):
-    assert duration(text) == (None if seconds is None else pytest.approx(seconds))
+    assert parse_duration(text) == (None if seconds is None else pytest.approx(seconds))
 
 
 @pytest.mark.parametrize(
@@ -167,19 +167,19 @@ def test_bodies_carry_hints_too(fault, seconds):
     ],
 )
 def test_a_quota_comes_back_when_the_body_says_or_with_the_day_or_the_month(fault, daily, until):
-    assert quota_until({}, Fault(**fault), NOW, daily=daily) == at(until)
+    assert find_quota_reset({}, ErrorBody(**fault), NOW, daily=daily) == at(until)
 
 
 def test_the_month_after_december_is_january():
     december = at("2026-12-31T23:59:59Z")
-    assert quota_until({}, Fault(), december, daily=False) == at("2027-01-01T00:00:00Z")
+    assert find_quota_reset({}, ErrorBody(), december, daily=False) == at("2027-01-01T00:00:00Z")
 
 
 def test_before_eight_the_pacific_midnight_is_still_today():
     morning = at("2026-11-20T07:59:00Z")
-    google = Fault(codes=("resource_exhausted",))
-    assert quota_until({}, google, morning, daily=True) == at("2026-11-20T08:00:00Z")
-    assert quota_until({}, google, at("2026-11-20T08:00:00Z"), daily=True) == at("2026-11-21T08:00:00Z")
+    google = ErrorBody(codes=("resource_exhausted",))
+    assert find_quota_reset({}, google, morning, daily=True) == at("2026-11-20T08:00:00Z")
+    assert find_quota_reset({}, google, at("2026-11-20T08:00:00Z"), daily=True) == at("2026-11-21T08:00:00Z")
 
 
 @given(st.text(max_size=30), st.text(max_size=60))

@@ -9,15 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmfail.core.degrade.queue_item import (
-    Item,
-    again,
+    QueueItem,
+    backoff,
     dump_ask,
     load_ask,
-    rest,
+    reschedule,
 )
 from llmfail.core.model import Attachment, Message, Target
-from llmfail.core.records.record import newer
-from llmfail.core.request.ask import Ask, question
+from llmfail.core.records.record import is_newer
+from llmfail.core.request.ask import Ask, to_messages
 from llmfail.core.request.expectation import Expectation
 
 TEXTS = st.text(max_size=20)
@@ -82,25 +82,25 @@ def test_an_ask_comes_back_as_it_was(ask):
 
 
 def test_the_text_is_json_of_a_version_with_attachments_in_base64():
-    text = dump_ask(Ask(question("Hi", Attachment("a.bin", "text/plain", b"\x00\xff"))))
+    text = dump_ask(Ask(to_messages("Hi", Attachment("a.bin", "text/plain", b"\x00\xff"))))
     document = json.loads(text)
     assert document["v"] == 1
     assert document["ask"]["messages"][0]["attachments"][0]["data"] == "AP8="
-    assert not newer(text)
+    assert not is_newer(text)
 
 
 def test_broken_characters_become_question_marks_and_any_mapping_will_do():
-    ask = Ask(question("a\ud800b"), parameters=MappingProxyType({"cv": "x"}))
+    ask = Ask(to_messages("a\ud800b"), parameters=MappingProxyType({"cv": "x"}))
     kept = load_ask(dump_ask(ask))
     assert (kept.prompt, kept.parameters) == ("a?b", {"cv": "x"})
 
 
 def test_options_that_an_earlier_text_does_not_have_are_the_defaults():
     text = '{"v":1,"ask":{"messages":[{"role":"user","text":"Hi"}]}}'
-    assert load_ask(text) == Ask(question("Hi"))
+    assert load_ask(text) == Ask(to_messages("Hi"))
 
 
-WHOLE = dump_ask(Ask(question("Hi"), max_tokens=5))
+WHOLE = dump_ask(Ask(to_messages("Hi"), max_tokens=5))
 
 
 @pytest.mark.parametrize(
@@ -121,13 +121,13 @@ WHOLE = dump_ask(Ask(question("Hi"), max_tokens=5))
 )
 def test_a_damaged_text_is_no_ask_and_not_of_a_newer_version(text):
     assert load_ask(text) is None
-    assert not newer(text)
+    assert not is_newer(text)
 
 
 def test_a_text_of_a_newer_version_is_known_as_that():
     text = WHOLE.replace('"v":1', '"v":2')
     assert load_ask(text) is None
-    assert newer(text)
+    assert is_newer(text)
 
 
 @given(st.text(max_size=200) | st.binary(max_size=200).map(lambda data: data.decode("utf-8", "replace")))
@@ -139,24 +139,24 @@ def test_no_text_at_all_makes_it_fail(text):
     ("attempts", "seconds"), [(0, 30), (1, 30), (2, 60), (3, 120), (7, 1920), (8, 3600), (10**9, 3600)]
 )
 def test_the_rest_doubles_up_to_an_hour(attempts, seconds):
-    assert rest(attempts) == seconds
+    assert backoff(attempts) == seconds
 
 
 @pytest.mark.parametrize(
     ("item", "told", "called", "expected"),
     [
-        (Item("A", "vpr", 0, 1e6), None, True, (None, 130)),
-        (Item("A", "vpr", 0, 1e6, attempts=2), 500, True, (500, 220)),
-        (Item("A", "vpr", 0, 1e6, retry_at=900), 90, True, (90, 130)),
-        (Item("A", "vpr", 0, 1e6), 500, False, (500, None)),
-        (Item("A", "vpr", 0, 1e6, attempts=9), None, False, (3700, None)),
-        (Item("A", "vpr", 0, 1e6, retry_at=100), 100, False, (3700, None)),
-        (Item("A", "vpr", 0, 1e6, retry_at=101), 500, False, (500, 130)),
-        (Item("A", "vpr", 0, 1e6, retry_at=101), None, False, (3700, 130)),
+        (QueueItem("A", "vpr", 0, 1e6), None, True, (None, 130)),
+        (QueueItem("A", "vpr", 0, 1e6, attempts=2), 500, True, (500, 220)),
+        (QueueItem("A", "vpr", 0, 1e6, retry_at=900), 90, True, (90, 130)),
+        (QueueItem("A", "vpr", 0, 1e6), 500, False, (500, None)),
+        (QueueItem("A", "vpr", 0, 1e6, attempts=9), None, False, (3700, None)),
+        (QueueItem("A", "vpr", 0, 1e6, retry_at=100), 100, False, (3700, None)),
+        (QueueItem("A", "vpr", 0, 1e6, retry_at=101), 500, False, (500, 130)),
+        (QueueItem("A", "vpr", 0, 1e6, retry_at=101), None, False, (3700, 130)),
     ],
 )
 def test_what_was_called_in_vain_rests_and_what_was_not_waits_for_its_moment(item, told, called, expected):
-    assert again(item, 100, told, called=called) == expected
+    assert reschedule(item, 100, told, called=called) == expected
 
 
 @pytest.mark.parametrize(
@@ -172,13 +172,17 @@ def test_what_was_called_in_vain_rests_and_what_was_not_waits_for_its_moment(ite
     ],
 )
 def test_it_is_asked_again_when_both_moments_are_over(retry_at, rests_until, again_at, rests, has_come):
-    item = Item("A", "vpr", 0, 1000, retry_at=retry_at, rests_until=rests_until)
-    assert (item.again_at, item.rests(100), item.has_come(100)) == (again_at, rests, has_come)
+    item = QueueItem("A", "vpr", 0, 1000, retry_at=retry_at, rests_until=rests_until)
+    assert (item.next_try_at, item.is_backing_off(100), item.has_reached_retry_at(100)) == (
+        again_at,
+        rests,
+        has_come,
+    )
 
 
 def test_the_json_has_the_moments_in_utc_and_nothing_of_the_prompt():
-    ask = Ask(question("a secret"))
-    item = Item("A", "vpr", 0.0, 86400.0, 2, 60.0, 59.0, "a note", "an answer", ask)
+    ask = Ask(to_messages("a secret"))
+    item = QueueItem("A", "vpr", 0.0, 86400.0, 2, 60.0, 59.0, "a note", "an answer", ask)
     assert item.to_json() == {
         "id": "A",
         "created_at": "1970-01-01T00:00:00Z",

@@ -9,10 +9,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from llmfail.core.degrade.shorten import (
-    GAP,
-    SMALLEST,
-    simplified,
-    without_middle,
+    MIN_SPLIT_CHARS,
+    OMISSION_MARK,
+    cut_middle,
+    shorten_request,
 )
 from llmfail.core.model import Attachment, Message, Request
 
@@ -29,29 +29,29 @@ def asked(*texts, attachments=(), **options):
 
 def test_a_long_text_keeps_its_beginning_and_its_end():
     text = "begin " + "x" * 1000 + " end"
-    assert without_middle(text, 25) == "begin xxxx" + GAP + "xxxxxx end"
-    assert len(without_middle(text, 25)) == 25
+    assert cut_middle(text, 25) == "begin xxxx" + OMISSION_MARK + "xxxxxx end"
+    assert len(cut_middle(text, 25)) == 25
 
 
 @given(st.text(), st.integers(1, 60))
 def test_nothing_is_longer_than_it_may_be_and_nothing_short_is_touched(text, most):
-    cut = without_middle(text, most)
+    cut = cut_middle(text, most)
     assert len(cut) <= most
     assert (cut == text) == (len(text) <= most)
 
 
-@given(st.text(min_size=1), st.text(min_size=1), st.integers(SMALLEST, 60))
+@given(st.text(min_size=1), st.text(min_size=1), st.integers(MIN_SPLIT_CHARS, 60))
 def test_what_is_left_are_the_two_ends(head, tail, most):
     text = head + "x" * 200 + tail
-    beginning, gap, end = without_middle(text, most).rpartition(GAP)
+    beginning, gap, end = cut_middle(text, most).rpartition(OMISSION_MARK)
     assert gap
     assert text.startswith(beginning)
     assert text.endswith(end)
 
 
-@pytest.mark.parametrize("most", range(1, SMALLEST))
+@pytest.mark.parametrize("most", range(1, MIN_SPLIT_CHARS))
 def test_where_there_is_no_room_for_two_ends_the_beginning_stays(most):
-    assert without_middle("abcdefghijkl", most) == "abcdefghijkl"[:most]
+    assert cut_middle("abcdefghijkl", most) == "abcdefghijkl"[:most]
 
 
 SIGNS = {
@@ -69,14 +69,16 @@ SIGNS = {
 @pytest.mark.parametrize("sign", SIGNS.values(), ids=SIGNS)
 @pytest.mark.parametrize("most", range(20, 36))
 def test_a_sign_is_not_taken_apart(sign, most):
-    beginning, _, end = without_middle(f"{'ab' * 5}{sign}{'x' * 99}{sign}{'cd' * 5}", most).partition(GAP)
+    beginning, _, end = cut_middle(f"{'ab' * 5}{sign}{'x' * 99}{sign}{'cd' * 5}", most).partition(
+        OMISSION_MARK
+    )
     for half in (beginning, end):
         assert not half.replace(sign, "").strip("abcdx")
 
 
 def test_a_sign_without_end_is_cut_after_all():
     text = "a" + "\u0301" * 1000
-    assert len(without_middle(text, 500)) == 500
+    assert len(cut_middle(text, 500)) == 500
 
 
 def test_texts_of_both_roles_and_text_files_are_cut_each_by_itself():
@@ -85,49 +87,49 @@ def test_texts_of_both_roles_and_text_files_are_cut_each_by_itself():
     request = Request(
         (Message("user", "u" * 60, (file, short)), Message("assistant", "a" * 60), Message("user", "last"))
     )
-    first, second, last = simplified(request, Step(keep_chars=25)).messages
-    assert first.text == "u" * 10 + GAP + "u" * 10
-    assert first.attachments[0].data.decode() == "ä" * 10 + GAP + "ö" * 10
+    first, second, last = shorten_request(request, Step(keep_chars=25)).messages
+    assert first.text == "u" * 10 + OMISSION_MARK + "u" * 10
+    assert first.attachments[0].data.decode() == "ä" * 10 + OMISSION_MARK + "ö" * 10
     assert first.attachments[1] is short
-    assert second.text == "a" * 10 + GAP + "a" * 10
+    assert second.text == "a" * 10 + OMISSION_MARK + "a" * 10
     assert last.text == "last"
 
 
 def test_characters_are_counted_not_bytes():
     file = Attachment("notes.txt", "text/plain", ("ä" * 20).encode())
     request = asked("x", attachments=[file])
-    assert simplified(request, Step(keep_chars=20)) == request
+    assert shorten_request(request, Step(keep_chars=20)) == request
 
 
 def test_images_and_files_that_are_no_text_stay():
     image = Attachment("a.png", "image/png", b"x" * 100)
     binary = Attachment("a.bin", "text/plain", b"\xff" * 100)
     request = asked("x", attachments=[image, binary])
-    assert simplified(request, Step(keep_chars=20)) == request
+    assert shorten_request(request, Step(keep_chars=20)) == request
 
 
 def test_the_prefix_stands_before_the_last_message_of_the_user():
     request = Request((Message("user", "one"), Message("user", "two"), Message("assistant", "three")))
-    texts = [message.text for message in simplified(request, Step(prefix="Briefly.\n")).messages]
+    texts = [message.text for message in shorten_request(request, Step(prefix="Briefly.\n")).messages]
     assert texts == ["one", "Briefly.\ntwo", "three"]
 
 
 def test_the_prefix_is_never_cut():
-    changed = simplified(asked("x" * 100), Step(keep_chars=7, prefix="Answer briefly.\n"))
-    assert changed.messages[0].text == "Answer briefly.\nx" + GAP + "x"
+    changed = shorten_request(asked("x" * 100), Step(keep_chars=7, prefix="Answer briefly.\n"))
+    assert changed.messages[0].text == "Answer briefly.\nx" + OMISSION_MARK + "x"
 
 
 def test_without_a_message_of_the_user_there_is_no_prefix():
     request = Request((Message("assistant", "a"),))
-    assert simplified(request, Step(prefix="p")) == request
+    assert shorten_request(request, Step(prefix="p")) == request
 
 
 @pytest.mark.parametrize(("own", "most", "left"), [(2000, 1000, 1000), (500, 1000, 500), (500, None, 500)])
 def test_the_answer_may_become_shorter_and_never_longer(own, most, left):
-    assert simplified(asked("x", max_tokens=own), Step(max_tokens=most)).max_tokens == left
+    assert shorten_request(asked("x", max_tokens=own), Step(max_tokens=most)).max_tokens == left
 
 
 def test_everything_else_is_as_it_was():
     request = asked("x" * 100, system="s" * 100, temperature=0.5, stop=("a",), schema={"type": "object"})
-    changed = simplified(request, Step(keep_chars=10, max_tokens=5, prefix="p"))
+    changed = shorten_request(request, Step(keep_chars=10, max_tokens=5, prefix="p"))
     assert replace(changed, messages=request.messages, max_tokens=request.max_tokens) == request

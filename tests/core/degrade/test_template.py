@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmfail.core.degrade.template import (
-    Missing,
+    MissingParameter,
+    build_prompt,
     fill,
-    names,
-    prompt_of,
+    parameter_names,
 )
 from llmfail.core.errors import UsageError
 
@@ -39,7 +39,7 @@ def test_parameters_are_put_in_and_everything_else_stays(template, text):
 
 
 def test_all_that_is_missing_is_told_once_in_the_order_of_the_template():
-    with pytest.raises(Missing, match="without a value: z, ab, y") as missing:
+    with pytest.raises(MissingParameter, match="without a value: z, ab, y") as missing:
         fill("$z ${ab} $a $y $z $$q", {"a": "1"})
     assert missing.value.names == ("z", "ab", "y")
 
@@ -53,7 +53,7 @@ TEMPLATES = st.lists(PIECES, max_size=6).map("".join)
 
 @given(TEMPLATES, st.text())
 def test_a_template_whose_names_all_have_values_can_be_filled(template, value):
-    fill(template, dict.fromkeys(names(template), value))
+    fill(template, dict.fromkeys(parameter_names(template), value))
 
 
 @given(TEMPLATES, TEMPLATES)
@@ -61,21 +61,21 @@ def test_a_value_is_never_filled_itself(template, value):
     """The same as with a value without any dollar sign, which is then replaced by plain means."""
     mark = "\x00"
     template = template.replace(mark, "")
-    filled, marked = (fill(template, dict.fromkeys(names(template), put)) for put in (value, mark))
+    filled, marked = (fill(template, dict.fromkeys(parameter_names(template), put)) for put in (value, mark))
     assert filled == marked.replace(mark, value)
 
 
 @given(st.text())
 def test_a_text_whose_dollar_signs_are_doubled_comes_out_as_it_was(text):
     assert fill(text.replace("$", "$$"), {}) == text
-    assert names(text.replace("$", "$$")) == frozenset()
+    assert parameter_names(text.replace("$", "$$")) == frozenset()
 
 
 @given(TEMPLATES)
 def test_exactly_the_names_that_have_no_value_are_missing(template):
-    wanted = names(template)
+    wanted = parameter_names(template)
     for name in wanted:
-        with pytest.raises(Missing) as missing:
+        with pytest.raises(MissingParameter) as missing:
             fill(template, dict.fromkeys(wanted - {name}, ""))
         assert missing.value.names == (name,)
 
@@ -99,7 +99,7 @@ def given(prompt):
 
 @pytest.mark.parametrize(("template", "prompt", "parameters", "expected"), PROMPTS.values(), ids=PROMPTS)
 def test_a_prompt_template_makes_the_prompt(template, prompt, parameters, expected):
-    assert prompt_of("t", template, given(prompt), parameters, {"other", "prompt"}) == expected
+    assert build_prompt("t", template, given(prompt), parameters, {"other", "prompt"}) == expected
 
 
 REFUSED = {
@@ -118,10 +118,10 @@ REFUSED = {
 @pytest.mark.parametrize(("template", "prompt", "parameters", "said"), REFUSED.values(), ids=REFUSED)
 def test_what_cannot_be_a_prompt_is_refused_in_one_line(template, prompt, parameters, said):
     with pytest.raises(UsageError, match=re.escape(said)) as refused:
-        prompt_of("t", template, given(prompt), parameters, {"other", "feature"})
+        build_prompt("t", template, given(prompt), parameters, {"other", "feature"})
     assert "\n" not in str(refused.value)
 
 
 def test_a_template_without_parameters_says_that_it_has_none():
     with pytest.raises(UsageError, match="its parameters: none"):
-        prompt_of("t", "Sum up $prompt", given("x"), {"q": "y"}, ())
+        build_prompt("t", "Sum up $prompt", given("x"), {"q": "y"}, ())

@@ -9,24 +9,24 @@ from hypothesis import strategies as st
 from llmfail.core.model import Target, Usage
 from llmfail.core.pricing import usage_record
 from llmfail.core.pricing.usage_record import (
-    Entry,
-    Tokens,
-    Use,
-    Used,
+    TokenTotals,
+    UsageEntry,
+    UsageEvent,
+    UsageTotals,
 )
-from llmfail.core.pricing.usage_report import BY, Days, report
+from llmfail.core.pricing.usage_report import GROUPINGS, DayRange, build_report
 from llmfail.core.records import name_list
 from llmfail.core.records.record import Write
-from llmfail.engine.ports.ports import BlockingKeeper, drive
+from llmfail.engine.ports.ports import InlineStore, run_sync
 from llmfail.engine.reports import usage_query
 from llmfail.settings.schema.settings import Settings
-from llmfail.store.memory import Memory
+from llmfail.store.memory import MemoryStore
 
 CLAUDE, GPT = Target("anthropic", "claude-sonnet-5-5"), Target("openai", "gpt-6.1-terra")
 NOVEMBER_21 = datetime(2026, 11, 21, 12, tzinfo=UTC).timestamp()
 SETTINGS = Settings(timezone="UTC")
 DAY = "2026-11-21"
-FREE = Use("vpr", CLAUDE, None, None, 0, answered=False)
+FREE = UsageEvent("vpr", CLAUDE, None, None, 0, answered=False)
 
 
 class Ports:
@@ -34,30 +34,30 @@ class Ports:
 
     def __init__(self, now=NOVEMBER_21):
         self.now = now
-        self.store = Memory(self.wall)
-        self.keeper = BlockingKeeper(self.store)
+        self.memory = MemoryStore(self.wall)
+        self.store = InlineStore(self.memory)
 
     def wall(self):
         return self.now
 
     def count(self, *, day=DAY, feature="vpr", target=CLAUDE, user=None, tokens=(2000, 1000), cost=0, **rest):
         counted = tokens and Usage(tokens[0], output_tokens=tokens[1])
-        step = usage_record.step(
-            day, Use(feature, target, user, counted, cost, **{"answered": counted is not None} | rest)
+        step = usage_record.count_usage(
+            day, UsageEvent(feature, target, user, counted, cost, **{"answered": counted is not None} | rest)
         )
-        self.store.update(step.keys, lambda values, now: (step.change(values, now), None))
+        self.memory.update(step.keys, lambda values, now: (step.change(values, now), None))
 
     def write(self, key, text):
-        self.store.update((), lambda _values, _now: ({key: Write(text)}, None))
+        self.memory.update((), lambda _values, _now: ({key: Write(text)}, None))
 
     def read(self, key):
-        return self.store.read([key])[0][key]
+        return self.memory.read([key])[0][key]
 
     def entries(self, **days):
-        return drive(usage_query.recorded(SETTINGS, self, Days(**days)))
+        return run_sync(usage_query.load_usage_records(SETTINGS, self, DayRange(**days)))
 
     def report(self, by="feature", **days):
-        return drive(usage_query.usage(SETTINGS, self, by, Days(**days))).to_json()
+        return run_sync(usage_query.load_usage_report(SETTINGS, self, by, DayRange(**days))).to_json()
 
 
 @pytest.fixture
@@ -73,24 +73,29 @@ def test_calls_of_one_day_feature_target_and_user_are_one_record(ports):
     ports.count(cost=21_000_000_000, user="bob")
     ports.count(cost=21_000_000_000, user="bob")
     ports.count(cost=15_000_000_000, user="bob", target=GPT)
-    assert [(one.target, one.user, one.used.requests, one.used.cost) for one in ports.entries()] == [
+    assert [(one.target, one.user, one.totals.requests, one.totals.cost) for one in ports.entries()] == [
         (CLAUDE, "bob", 2, 42_000_000_000),
         (GPT, "bob", 1, 15_000_000_000),
     ]
 
 
 def test_tokens_are_kept_by_their_price(ports):
-    step = usage_record.step(DAY, Use("vpr", CLAUDE, None, Usage(100, 40, 30, 10, 7), 5, answered=True))
-    ports.store.update(step.keys, lambda values, now: (step.change(values, now), None))
-    assert ports.entries()[0].used.tokens == Tokens(input=100, cached=40, written=30, output=7)
+    step = usage_record.count_usage(
+        DAY, UsageEvent("vpr", CLAUDE, None, Usage(100, 40, 30, 10, 7), 5, answered=True)
+    )
+    ports.memory.update(step.keys, lambda values, now: (step.change(values, now), None))
+    assert ports.entries()[0].totals.tokens == TokenTotals(input=100, cached=40, written=30, output=7)
 
 
 def test_a_call_of_unknown_cost_is_counted_apart_with_its_tokens(ports):
     ports.count(cost=7, tokens=(10, 1))
     ports.count(cost=None, tokens=(20, 2))
     [one] = ports.entries()
-    assert (one.used.requests, one.used.cost, one.used.unpriced) == (2, 7, 1)
-    assert (one.used.tokens, one.used.unpriced_tokens) == (Tokens(30, output=3), Tokens(20, output=2))
+    assert (one.totals.requests, one.totals.cost, one.totals.unpriced) == (2, 7, 1)
+    assert (one.totals.tokens, one.totals.unpriced_tokens) == (
+        TokenTotals(30, output=3),
+        TokenTotals(20, output=2),
+    )
 
 
 def test_a_call_without_a_usage_has_not_answered_unless_it_is_said(ports):
@@ -99,7 +104,7 @@ def test_a_call_without_a_usage_has_not_answered_unless_it_is_said(ports):
     ports.count()
     ports.count(answered=False)
     [one] = ports.entries()
-    assert (one.used.requests, one.used.answered) == (4, 2)
+    assert (one.totals.requests, one.totals.answered) == (4, 2)
 
 
 TEXTS = st.text(st.characters(codec=None), min_size=1, max_size=8) | st.sampled_from(
@@ -114,7 +119,7 @@ def test_whatever_the_names_are_each_has_its_own_record_and_is_found_again(names
     for feature, user in names:
         ports.count(feature=feature, user=user)
     told = [tuple(text and text.encode("utf-8", "replace").decode() for text in name) for name in names]
-    assert {(one.feature, one.user): one.used.requests for one in ports.entries()} == {
+    assert {(one.feature, one.user): one.totals.requests for one in ports.entries()} == {
         name: told.count(name) for name in told
     }
 
@@ -123,48 +128,48 @@ def test_no_name_can_pass_for_another(ports):
     ports.count(feature="a", user="b")
     ports.count(feature='a","anthropic/claude-sonnet-5-5","b')
     ports.count(feature="a/anthropic/claude-sonnet-5-5/b")
-    assert [one.used.requests for one in ports.entries()] == [1, 1, 1]
+    assert [one.totals.requests for one in ports.entries()] == [1, 1, 1]
 
 
 def test_a_settlement_reads_two_keys_and_writes_one_once_the_row_is_there(ports):
     ports.count()
-    step = usage_record.step(DAY, FREE)
-    values, now = ports.store.read(step.keys)
+    step = usage_record.count_usage(DAY, FREE)
+    values, now = ports.memory.read(step.keys)
     assert len(step.keys) == 2
     assert list(step.change(values, now)) == [step.keys[0]]
 
 
 def test_records_of_a_newer_version_are_left_alone(ports):
     ports.count()
-    row = usage_record.step(DAY, FREE).keys[0]
+    row = usage_record.count_usage(DAY, FREE).keys[0]
     ports.write(row, '{"v":2,"requests":99}')
-    ports.write(usage_record.roll_key(DAY), '{"v":2,"length":"many"}')
-    before = ports.read(f"{usage_record.roll_key(DAY)}#0")
+    ports.write(usage_record.index_key(DAY), '{"v":2,"length":"many"}')
+    before = ports.read(f"{usage_record.index_key(DAY)}#0")
     ports.count()
     ports.count(user="new")
     assert ports.read(row) == '{"v":2,"requests":99}'
-    assert ports.read(usage_record.roll_key(DAY)) == '{"v":2,"length":"many"}'
-    assert ports.read(f"{usage_record.roll_key(DAY)}#0") == before
+    assert ports.read(usage_record.index_key(DAY)) == '{"v":2,"length":"many"}'
+    assert ports.read(f"{usage_record.index_key(DAY)}#0") == before
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"v":1,"requests":"many"}', '{"v":1,"name":"[1]"}', "null"])
 def test_what_is_damaged_counts_as_nothing_and_is_begun_anew(ports, text):
     ports.count(cost=5)
     ports.count(cost=6, user="bob")
-    ports.write(usage_record.step(DAY, FREE).keys[0], text)
-    assert [one.used.cost for one in ports.entries()] == [6]
+    ports.write(usage_record.count_usage(DAY, FREE).keys[0], text)
+    assert [one.totals.cost for one in ports.entries()] == [6]
     ports.count(cost=7)
-    assert [one.used.cost for one in ports.entries()] == [7, 6]
+    assert [one.totals.cost for one in ports.entries()] == [7, 6]
 
 
 @pytest.mark.parametrize("name", ["", "[1]", '["vpr","no target",null]', '["vpr"]', "{}"])
 def test_a_damaged_name_in_the_roll_is_passed_over(ports, name):
     ports.count(cost=5)
-    values, _ = ports.store.read([usage_record.roll_key(DAY)])
-    writes = name_list.enlist(usage_record.roll_key(DAY), name, values, None)
-    ports.store.update((), lambda _values, _now: (writes, None))
-    ports.write(usage_record.row_key(DAY, name), '{"v":1,"requests":1}')
-    assert [one.used.cost for one in ports.entries()] == [5]
+    values, _ = ports.memory.read([usage_record.index_key(DAY)])
+    writes = name_list.append(usage_record.index_key(DAY), name, values, None)
+    ports.memory.update((), lambda _values, _now: (writes, None))
+    ports.write(usage_record.totals_key(DAY, name), '{"v":1,"requests":1}')
+    assert [one.totals.cost for one in ports.entries()] == [5]
 
 
 def test_a_day_is_kept_for_400_days(ports):
@@ -178,7 +183,7 @@ def test_a_day_is_kept_for_400_days(ports):
 def test_the_end_of_a_record_does_not_move_with_the_time_of_day(ports):
     ends = set()
     for hour in range(3):
-        step = usage_record.step(DAY, FREE)
+        step = usage_record.count_usage(DAY, FREE)
         now = NOVEMBER_21 + hour * 3600
         ends |= {write.expires_at for write in step.change(dict.fromkeys(step.keys), now).values()}
     assert len(ends) == 1
@@ -260,12 +265,14 @@ def test_the_first_and_the_last_day_are_included(ports, days, expected):
 def test_today_is_a_day_of_the_configured_time_zone():
     ports = Ports(NOVEMBER_21 + 11.5 * 3600)  # half past eleven in the evening, in London
     ports.count(day="2026-11-22")
-    found = drive(usage_query.usage(Settings(timezone="Asia/Tokyo"), ports, "day", Days(count=1)))
+    found = run_sync(
+        usage_query.load_usage_report(Settings(timezone="Asia/Tokyo"), ports, "day", DayRange(count=1))
+    )
     assert [row.key for row in found.rows] == ["2026-11-22"]
 
 
 def test_many_records_are_read_in_portions(ports, monkeypatch):
-    monkeypatch.setattr(usage_query, "PORTION", 3)
+    monkeypatch.setattr(usage_query, "KEYS_PER_READ", 3)
     for number in range(10):
         ports.count(user=str(number), cost=number)
     assert ports.report("user")["total"]["requests"] == 10
@@ -277,17 +284,17 @@ AMOUNTS = st.integers(0, 10**13)
 @given(st.lists(st.tuples(AMOUNTS, AMOUNTS, st.none() | AMOUNTS), max_size=20))
 def test_a_sum_loses_nothing_however_it_is_grouped(calls):
     entries = [
-        Entry(
+        UsageEntry(
             f"2026-11-{1 + place % 9:02}",
             f"feature {place % 3}",
             (CLAUDE, GPT)[place % 2],
             ("bob", None)[place % 2],
-            Used(1, 1, Tokens(given_, output=made), cost or 0, int(cost is None)),
+            UsageTotals(1, 1, TokenTotals(given_, output=made), cost or 0, int(cost is None)),
         )
         for place, (given_, made, cost) in enumerate(calls)
     ]
-    for by in BY:
-        total = report(entries, by, date(2026, 11, 1), date(2026, 11, 9)).total
+    for by in GROUPINGS:
+        total = build_report(entries, by, date(2026, 11, 1), date(2026, 11, 9)).total
         assert (total.requests, total.cost) == (len(calls), sum(cost or 0 for *_, cost in calls))
-        assert total.tokens == Tokens(sum(one[0] for one in calls), output=sum(one[1] for one in calls))
+        assert total.tokens == TokenTotals(sum(one[0] for one in calls), output=sum(one[1] for one in calls))
         assert total.unpriced == sum(one[2] is None for one in calls)

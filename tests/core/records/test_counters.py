@@ -5,12 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmfail.core.records.counters import (
-    Routing,
+    AskCounters,
     Thresholds,
-    alerts,
+    add_latency,
     count_ask,
-    merge,
-    observe,
+    find_alerts,
+    merge_histograms,
     percentile,
 )
 
@@ -22,7 +22,7 @@ THRESHOLDS = Thresholds(
 def histogram(latencies):
     counts = {}
     for latency in latencies:
-        counts = observe(counts, latency)
+        counts = add_latency(counts, latency)
     return counts
 
 
@@ -40,13 +40,13 @@ def test_there_is_no_percentile_of_nothing():
 
 def test_two_halves_are_the_whole():
     left, right = [3, 900, 40], [900, 17]
-    assert merge(histogram(left), histogram(right)) == histogram(left + right)
+    assert merge_histograms(histogram(left), histogram(right)) == histogram(left + right)
 
 
 def asked(*asks):
-    routing = Routing()
+    routing = AskCounters()
     for tier, ok in asks:
-        routing = count_ask(routing, tier=tier, ok=ok, met_open=False, latency_ms=10)
+        routing = count_ask(routing, tier=tier, ok=ok, saw_open_circuit=False, latency_ms=10)
     return routing
 
 
@@ -60,15 +60,15 @@ def test_an_ask_is_a_fallback_or_degraded_or_an_error_or_none_of_them():
 )
 def test_an_alert_stands_above_its_threshold_and_is_critical_at_twice_that(fallbacks, level):
     routing = asked(*[(2, True)] * fallbacks, *[(0, True)] * (10 - fallbacks))
-    found = {alert.name: alert.level for alert in alerts(routing, 0.0, THRESHOLDS)}
+    found = {alert.name: alert.level for alert in find_alerts(routing, 0.0, THRESHOLDS)}
     assert found.get("fallback_rate") == level
 
 
 def test_nothing_asked_nothing_to_alert():
-    assert alerts(Routing(), 0.0, THRESHOLDS) == ()
+    assert find_alerts(AskCounters(), 0.0, THRESHOLDS) == ()
 
 
 @pytest.mark.parametrize(("spent", "level"), [(50, None), (51, "warning"), (100, "critical")])
 def test_what_a_day_cost_is_watched(spent, level):
-    found = {alert.name: alert.level for alert in alerts(Routing(), spent, THRESHOLDS)}
+    found = {alert.name: alert.level for alert in find_alerts(AskCounters(), spent, THRESHOLDS)}
     assert found.get("cost_per_day") == level

@@ -8,45 +8,45 @@ from hypothesis import strategies as st
 
 from llmfail.core.admission.breaker import (
     Circuit,
-    Lease,
-    Slot,
-    State,
+    CircuitState,
+    TrialLease,
+    WindowSlot,
 )
-from llmfail.core.admission.credential import Block, Credential
+from llmfail.core.admission.credential import Block, CredentialState
 from llmfail.core.classification.outcome import Kind
-from llmfail.core.records.counters import Routing, Tally
+from llmfail.core.records.counters import AskCounters, CallCounters
 from llmfail.core.records.record import (
     VERSION,
-    Names,
-    Step,
+    NameSet,
+    StoreChange,
     Write,
+    combine,
     dump,
+    is_newer,
     load,
     load_fields,
-    newer,
-    ours,
-    recall,
-    together,
+    load_or_default,
+    without_newer,
 )
 
 RECORDS = [
     Circuit(
-        state=State.HALF_OPEN,
+        state=CircuitState.HALF_OPEN,
         generation=7,
         at=1.5,
         failures=3,
-        slots=(Slot(1, 2, 1),),
+        slots=(WindowSlot(1, 2, 1),),
         until=9.0,
         reopenings=2,
         successes=1,
-        leases=(Lease("a", 4.0), Lease("b", 5.0)),
+        leases=(TrialLease("a", 4.0), TrialLease("b", 5.0)),
         held=True,
     ),
     Circuit(),
-    Credential({"": Block(Kind.AUTH, None, "bad key"), "m/x": Block(Kind.QUOTA, 5.0, "")}),
-    Tally(5, 4, 1, 99, 1, {3: 2, 40: 1}, "timeout: late"),
-    Routing(9, 1, 0, 1, 1, 5000, {72: 9}),
-    Names(frozenset({"a/b", "c"})),
+    CredentialState({"": Block(Kind.AUTH, None, "bad key"), "m/x": Block(Kind.QUOTA, 5.0, "")}),
+    CallCounters(5, 4, 1, 99, 1, {3: 2, 40: 1}, "timeout: late"),
+    AskCounters(9, 1, 0, 1, 1, 5000, {72: 9}),
+    NameSet(frozenset({"a/b", "c"})),
 ]
 DAMAGED = [
     None,
@@ -72,8 +72,8 @@ def test_a_record_comes_back_as_it_was(record):
 @pytest.mark.parametrize("text", DAMAGED)
 def test_a_damaged_record_counts_as_none(kind, text):
     assert load(text, kind) is None
-    assert recall(text, kind) == kind()
-    assert not newer(text)
+    assert load_or_default(text, kind) == kind()
+    assert not is_newer(text)
 
 
 @pytest.mark.parametrize("record", RECORDS)
@@ -82,15 +82,15 @@ def test_a_field_of_the_wrong_kind_never_raises(record, data):
     fields = json.loads(dump(record))
     name = data.draw(st.sampled_from(sorted(fields)))
     fields[name] = data.draw(st.sampled_from([None, True, "x", [], {}, [[1]], -1.5, {"a": "b"}, "⚡" * 9]))
-    assert type(recall(json.dumps(fields), type(record))) is type(record)
+    assert type(load_or_default(json.dumps(fields), type(record))) is type(record)
 
 
 def test_a_record_of_a_newer_version_is_not_used_and_not_overwritten():
     text = json.dumps({"v": VERSION + 1, "names": ["x"]})
-    assert newer(text)
-    assert recall(text, Names) == Names()
+    assert is_newer(text)
+    assert load_or_default(text, NameSet) == NameSet()
     writes = {"a": Write("1"), "b": Write("2"), "c": None}
-    assert ours(writes, {"a": text, "b": "damaged", "c": None}) == {"b": Write("2"), "c": None}
+    assert without_newer(writes, {"a": text, "b": "damaged", "c": None}) == {"b": Write("2"), "c": None}
 
 
 def test_fields_without_a_type_come_back_without_the_version():
@@ -100,8 +100,8 @@ def test_fields_without_a_type_come_back_without_the_version():
 
 def test_changes_made_together_see_what_came_before_them():
     def more(key):
-        return Step([key, "n"], lambda values, now: {"n": Write(f"{values['n'] or ''}{key}")})
+        return StoreChange([key, "n"], lambda values, now: {"n": Write(f"{values['n'] or ''}{key}")})
 
-    step = together([more("a"), more("b")])
+    step = combine([more("a"), more("b")])
     assert set(step.keys) == {"a", "b", "n"}
     assert step.change(dict.fromkeys(step.keys), 0.0) == {"n": Write("ab")}

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from llmfail.core.errors import UsageError
 from llmfail.core.model import Target
-from llmfail.core.pricing.price import Listed, Price, Rate
-from llmfail.core.pricing.usage_record import Entry, Tokens, Used
+from llmfail.core.pricing.price import Price, PricePeriod, Rate
+from llmfail.core.pricing.usage_record import TokenTotals, UsageEntry, UsageTotals
 from llmfail.core.reports import cost_from_history
-from llmfail.core.reports.cost_estimate import Line, offer
-from llmfail.core.reports.cost_from_history import Today
+from llmfail.core.reports.cost_estimate import FeatureEstimate, price_target
+from llmfail.core.reports.cost_from_history import CurrentPrices
 
 CLAUDE, GPT, GROQ = Target("anthropic", "strong"), Target("openai", "second"), Target("groq", "third")
 NOW = 1_800_000_000.0
@@ -20,14 +20,16 @@ PRICES = {
     CLAUDE: Price.per_million(Decimal(3), Decimal(15), Decimal("0.3"), Decimal("3.75")),
     GPT: Price.per_million(Decimal("2.5"), Decimal(10)),
 }
-TODAY = Today(PRICES.get, NOW)
+TODAY = CurrentPrices(PRICES.get, NOW)
 MILLI = 10**9
 """A thousandth of a dollar."""
 
 
 def line(feature, *targets):
-    return Line(
-        feature, 1000, tuple(offer(target, PRICES.get(target), (2000, 1000), NOW) for target in targets)
+    return FeatureEstimate(
+        feature,
+        1000,
+        tuple(price_target(target, PRICES.get(target), (2000, 1000), NOW) for target in targets),
     )
 
 
@@ -35,20 +37,20 @@ LINES = (line("vpr", CLAUDE, GPT), line("pii", GPT))
 
 
 def answered(requests, cost, target=CLAUDE, feature="vpr"):
-    return Entry("2026-11-20", feature, target, None, Used(requests, requests, cost=cost))
+    return UsageEntry("2026-11-20", feature, target, None, UsageTotals(requests, requests, cost=cost))
 
 
 def unpriced(requests, tokens, target=CLAUDE):
-    used = Used(requests, requests, tokens, unpriced=requests, unpriced_tokens=tokens)
-    return Entry("2026-11-20", "vpr", target, None, used)
+    used = UsageTotals(requests, requests, tokens, unpriced=requests, unpriced_tokens=tokens)
+    return UsageEntry("2026-11-20", "vpr", target, None, used)
 
 
 def failed(cost, requests=1):
-    return Entry("2026-11-20", "vpr", CLAUDE, None, Used(requests, cost=cost))
+    return UsageEntry("2026-11-20", "vpr", CLAUDE, None, UsageTotals(requests, cost=cost))
 
 
 def month(*entries, requests=10_000, lines=LINES, today=TODAY):
-    return cost_from_history.month(entries, lines, requests, today).to_json()
+    return cost_from_history.estimate_month(entries, lines, requests, today).to_json()
 
 
 def test_an_answer_costs_what_it_did_on_average():
@@ -79,28 +81,30 @@ def test_features_that_are_not_shown_do_not_count():
 
 
 def test_what_was_not_priced_then_costs_what_it_would_today():
-    tokens = Tokens(input=10_000, cached=4000, written=2000, output=1000)
+    tokens = TokenTotals(input=10_000, cached=4000, written=2000, output=1000)
     found = month(unpriced(2, tokens), requests=2)
     assert found["monthly_cost_usd"] == "0.0357"  # 0.012 plain, 0.0012 cached, 0.0075 written, 0.015 output
 
 
 def test_calls_that_are_priced_together_do_not_climb_the_steps_of_one_large_call():
-    price = Price((Listed(input=Rate(3, ((200_000, 6),)), output=Rate(0), request=7),))
-    small = unpriced(3, Tokens(input=300_000))
-    large = unpriced(1, Tokens(input=300_000))
-    today = Today({CLAUDE: price}.get, NOW)
+    price = Price((PricePeriod(input=Rate(3, ((200_000, 6),)), output=Rate(0), request=7),))
+    small = unpriced(3, TokenTotals(input=300_000))
+    large = unpriced(1, TokenTotals(input=300_000))
+    today = CurrentPrices({CLAUDE: price}.get, NOW)
     assert cost_from_history.cost_of(small, today) == 3 * 300_000 + 3 * 7
     assert cost_from_history.cost_of(large, today) == 6 * 300_000 + 7
 
 
 def test_without_any_price_the_month_is_unknown_and_says_whose_it_is():
-    found = month(answered(1, MILLI), unpriced(1, Tokens(10, output=1), GROQ), unpriced(2, Tokens(10), GROQ))
+    found = month(
+        answered(1, MILLI), unpriced(1, TokenTotals(10, output=1), GROQ), unpriced(2, TokenTotals(10), GROQ)
+    )
     assert (found["avg_cost_usd"], found["monthly_cost_usd"]) == (None, None)
     assert "the price of groq/third is unknown" in found["note"]
 
 
 def test_calls_of_which_nobody_knows_the_usage_are_told():
-    assert month(answered(4, MILLI), unpriced(2, Tokens()))["note"].endswith(
+    assert month(answered(4, MILLI), unpriced(2, TokenTotals()))["note"].endswith(
         "without 2 calls of unknown usage"
     )
 
@@ -115,5 +119,5 @@ def test_without_an_answer_there_is_no_average(entries):
 def test_as_many_requests_as_were_recorded_cost_exactly_what_they_did(calls, times):
     entries = [answered(requests, cost) for requests, cost in calls]
     requests = sum(one[0] for one in calls)
-    found = cost_from_history.month(entries, LINES, requests * times, TODAY)
+    found = cost_from_history.estimate_month(entries, LINES, requests * times, TODAY)
     assert found.cost == times * sum(one[1] for one in calls)

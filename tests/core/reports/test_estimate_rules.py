@@ -9,16 +9,16 @@ from hypothesis import strategies as st
 
 from llmfail.core.errors import UsageError
 from llmfail.core.model import Target
-from llmfail.core.pricing.price import Listed, Price, Rate
+from llmfail.core.pricing.price import Price, PricePeriod, Rate
 from llmfail.core.reports.cost_estimate import (
     Estimate,
-    Line,
-    chain,
-    month,
-    offer,
+    FeatureEstimate,
+    estimate_month,
+    order_chain,
+    price_target,
     saving,
 )
-from llmfail.core.reports.scenario import scenario
+from llmfail.core.reports.scenario import parse_scenario
 from llmfail.core.routing.candidates import Candidate
 
 PROVIDERS = ("anthropic", "openai", "google")
@@ -44,15 +44,15 @@ def candidates(*targets):
 
 
 def offers(targets, tokens):
-    return tuple(offer(target, PRICES.get(target), tokens, NOW) for target in targets)
+    return tuple(price_target(target, PRICES.get(target), tokens, NOW) for target in targets)
 
 
 def line(name, *targets, tokens=(2000, 1000), others=()):
-    return Line(name, tokens[1], offers(targets, tokens), (*offers(EVERYTHING, tokens), *others))
+    return FeatureEstimate(name, tokens[1], offers(targets, tokens), (*offers(EVERYTHING, tokens), *others))
 
 
 def months(text, *lines, requests=10_000):
-    return month(scenario(text, PROVIDERS), lines, requests)
+    return estimate_month(parse_scenario(text, PROVIDERS), lines, requests)
 
 
 def in_usd(text, *lines, requests=10_000):
@@ -95,7 +95,9 @@ def test_a_saving_is_a_share_of_the_primary_s_cost(primary, other, share):
 
 
 def test_nothing_is_saved_against_a_primary_that_is_free():
-    free = offer(Target("local", "llama"), Price.per_million(Decimal(0), Decimal(0)), (2000, 1000), NOW)
+    free = price_target(
+        Target("local", "llama"), Price.per_million(Decimal(0), Decimal(0)), (2000, 1000), NOW
+    )
     assert free.cost == 0
     assert saving(line("vpr", CHEAP).primary, free) is None
     assert saving(free, free) == 0.0
@@ -200,7 +202,7 @@ def test_the_cheapest_depends_on_the_tokens():
     price = Price.per_million(Decimal("0.01"), Decimal(20))
 
     def cheapest(*tokens):
-        others = (offer(reader, price, tokens, NOW),)
+        others = (price_target(reader, price, tokens, NOW),)
         return months("budget", line("vpr", STRONG, tokens=tokens, others=others)).served_by["vpr"]
 
     assert cheapest(2000, 1) == (reader,)
@@ -208,19 +210,24 @@ def test_the_cheapest_depends_on_the_tokens():
 
 
 def test_each_target_is_charged_for_the_tokens_that_it_counts_itself():
-    first, second = offer(STRONG, PRICES[STRONG], (100, 0), NOW), offer(SECOND, PRICES[SECOND], (130, 0), NOW)
-    found = Estimate((Line("vpr", 0, (first, second)),), ()).to_json()["features"]["vpr"]["targets"]
+    first, second = (
+        price_target(STRONG, PRICES[STRONG], (100, 0), NOW),
+        price_target(SECOND, PRICES[SECOND], (130, 0), NOW),
+    )
+    found = Estimate((FeatureEstimate("vpr", 0, (first, second)),), ()).to_json()["features"]["vpr"][
+        "targets"
+    ]
     assert [one["input_tokens"] for one in found] == [100, 130]
     assert [one["cost_per_request_usd"] for one in found] == ["0.0003", "0.000325"]
 
 
 def test_the_price_that_is_shown_is_that_of_such_a_request():
     cliff = Price(
-        (Listed(input=Rate(3, ((200_000, 6),)), output=Rate(15, ((200_000, 22),))),), as_of="2026-11-09"
+        (PricePeriod(input=Rate(3, ((200_000, 6),)), output=Rate(15, ((200_000, 22),))),), as_of="2026-11-09"
     )
 
     def priced(tokens):
-        shown_line = Line("vpr", 0, (offer(STRONG, cliff, (tokens, 0), NOW),))
+        shown_line = FeatureEstimate("vpr", 0, (price_target(STRONG, cliff, (tokens, 0), NOW),))
         return Estimate((shown_line,), ()).to_json()["features"]["vpr"]["targets"][0]["price"]
 
     listed = {"source": "catalogue", "as_of": "2026-11-09"}
@@ -249,7 +256,7 @@ def test_the_price_that_is_shown_is_that_of_such_a_request():
 )
 def test_what_is_no_scenario_is_refused_with_a_hint(text, why):
     with pytest.raises(UsageError, match=why):
-        scenario(text, PROVIDERS)
+        parse_scenario(text, PROVIDERS)
 
 
 def test_what_was_recorded_is_no_assumption():
@@ -268,7 +275,7 @@ def test_what_was_recorded_is_no_assumption():
     ],
 )
 def test_a_chain_is_in_the_order_that_does_not_change_from_ask_to_ask(order, expected):
-    found = chain(candidates(STRONG, CHEAP, FAST), order, NOW)
+    found = order_chain(candidates(STRONG, CHEAP, FAST), order, NOW)
     assert tuple(one.target for one in found) == expected
 
 
@@ -276,7 +283,7 @@ PICO = st.integers(0, 10**8)
 
 
 def price_of(pico):
-    return Price((Listed(input=Rate(pico), output=Rate(0)),))
+    return Price((PricePeriod(input=Rate(pico), output=Rate(0)),))
 
 
 @given(
@@ -286,17 +293,17 @@ def price_of(pico):
 )
 def test_a_mixture_is_exactly_its_parts(costs, hundredths, requests):
     lines = [
-        Line(
+        FeatureEstimate(
             f"feature {number}",
             0,
             tuple(
-                offer(Target("openai", f"{number}-{place}"), price_of(pico), (1, 0), NOW)
+                price_target(Target("openai", f"{number}-{place}"), price_of(pico), (1, 0), NOW)
                 for place, pico in enumerate(pair)
             ),
         )
         for number, pair in enumerate(costs)
     ]
     share = Fraction(hundredths, 10_000)
-    mixed = month(scenario(f"fallback:{hundredths / 100:.2f}%", ()), lines, requests).cost
+    mixed = estimate_month(parse_scenario(f"fallback:{hundredths / 100:.2f}%", ()), lines, requests).cost
     firsts, seconds = (Fraction(sum(pair[place] for pair in costs), len(costs)) for place in (0, 1))
     assert mixed == requests * ((1 - share) * firsts + share * seconds)

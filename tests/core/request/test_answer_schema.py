@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmfail.core.request.answer_schema import complaint, flaw, is_deeper
+from llmfail.core.request.answer_schema import find_schema_problem, find_schema_violation, is_deeper_than
 
 # id: (schema, the flaw or its beginning)
 FLAWS = {
@@ -55,7 +55,7 @@ SOUND = {
 
 @pytest.mark.parametrize(("schema", "reason"), FLAWS.values(), ids=FLAWS)
 def test_what_is_no_schema_to_judge_by_is_one_line(schema, reason):
-    found = flaw(schema)
+    found = find_schema_problem(schema)
     assert found
     assert found.startswith(reason)
     assert found.isprintable()
@@ -64,22 +64,22 @@ def test_what_is_no_schema_to_judge_by_is_one_line(schema, reason):
 
 @pytest.mark.parametrize("schema", SOUND.values(), ids=SOUND)
 def test_a_schema_that_refers_to_nothing_but_itself_has_no_flaw(schema):
-    assert flaw(schema) is None
-    complaint(schema, {"a": [1]})
+    assert find_schema_problem(schema) is None
+    find_schema_violation(schema, {"a": [1]})
 
 
 def test_a_schema_has_a_hundred_levels_at_most():
-    assert flaw(nested({}, 99, "not")) is None
-    assert flaw(nested({}, 100, "not")) == "is not a JSON Schema: it is nested too deeply"
+    assert find_schema_problem(nested({}, 99, "not")) is None
+    assert find_schema_problem(nested({}, 100, "not")) == "is not a JSON Schema: it is nested too deeply"
 
 
 def test_nothing_is_fetched():
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"http://127.0.0.1:{server.getsockname()[1]}/x.json"
         for schema in ({"$ref": address}, {"$schema": address}, {"$id": address, "$ref": "y.json"}):
-            assert "nothing is fetched" in str(flaw(schema))
+            assert "nothing is fetched" in str(find_schema_problem(schema))
             with pytest.raises(ValueError, match=r"not present|Unknown"):
-                complaint(schema, {})
+                find_schema_violation(schema, {})
         server.settimeout(0)
         with pytest.raises(BlockingIOError):
             server.accept()
@@ -130,7 +130,7 @@ COMPLAINTS = {
 
 @pytest.mark.parametrize(("schema", "value", "said"), COMPLAINTS.values(), ids=COMPLAINTS)
 def test_a_value_that_is_not_valid_is_told_where_and_why(schema, value, said):
-    found = complaint(schema, value)
+    found = find_schema_violation(schema, value)
     assert found
     assert found.startswith(f"not valid for the schema{said}")
 
@@ -142,7 +142,7 @@ def test_no_complaint_is_longer_than_a_line():
             "additionalProperties": False,
         }
         for value in ({key: {key: 3}}, {key + "!": 3}):
-            found = complaint(schema, value)
+            found = find_schema_violation(schema, value)
             assert found
             assert found.isprintable()
             assert len(found) <= 200
@@ -156,15 +156,15 @@ def nested(value, levels, key="l"):
 
 def test_a_value_has_a_hundred_levels_at_most():
     schema = {"properties": {"l": {"$ref": "#"}}}
-    assert complaint(schema, nested({}, 99)) is None
-    assert complaint(schema, nested({}, 100)) == "nested too deeply to be judged"
-    assert complaint({}, nested({}, 100_000)) == "nested too deeply to be judged"
+    assert find_schema_violation(schema, nested({}, 99)) is None
+    assert find_schema_violation(schema, nested({}, 100)) == "nested too deeply to be judged"
+    assert find_schema_violation({}, nested({}, 100_000)) == "nested too deeply to be judged"
 
 
 def test_levels_are_counted_through_lists_and_mappings():
-    assert not is_deeper("x", 1)
-    assert not is_deeper({"a": [1, {}], "b": 2}, 3)
-    assert is_deeper({"a": [1, {}], "b": 2}, 2)
+    assert not is_deeper_than("x", 1)
+    assert not is_deeper_than({"a": [1, {}], "b": 2}, 3)
+    assert is_deeper_than({"a": [1, {}], "b": 2}, 2)
 
 
 def test_the_deepest_value_fits_the_smallest_stack_of_a_thread():
@@ -172,7 +172,7 @@ def test_the_deepest_value_fits_the_smallest_stack_of_a_thread():
     found = []
     before = threading.stack_size(128 * 1024)
     try:
-        thread = threading.Thread(target=lambda: found.append(complaint(schema, nested({}, 99))))
+        thread = threading.Thread(target=lambda: found.append(find_schema_violation(schema, nested({}, 99))))
         thread.start()
     finally:
         threading.stack_size(before)
@@ -195,9 +195,9 @@ BRANCHING = {
 @pytest.mark.parametrize("schema", BRANCHING.values(), ids=BRANCHING)
 def test_a_schema_that_branches_into_itself_takes_no_ages(schema, levels):
     """A reason for each branch of each level would be more than the memory holds: a hang is the failure."""
-    assert complaint(schema, {"z": 3, "l": nested({}, levels)})
-    complaint(schema, nested({"z": 3}, levels))
-    complaint(schema, nested({}, levels))
+    assert find_schema_violation(schema, {"z": 3, "l": nested({}, levels)})
+    find_schema_violation(schema, nested({"z": 3}, levels))
+    find_schema_violation(schema, nested({}, levels))
 
 
 SCHEMAS = st.recursive(
@@ -234,6 +234,6 @@ VALUES = st.recursive(
 
 @given(SCHEMAS.filter(lambda schema: isinstance(schema, dict)), VALUES)
 def test_it_is_of_one_mind_with_another_validator(schema, value):
-    assert flaw(schema) is None
+    assert find_schema_problem(schema) is None
     other = jsonschema.Draft202012Validator(schema).is_valid(value)
-    assert (complaint(schema, json.loads(json.dumps(value))) is None) == other
+    assert (find_schema_violation(schema, json.loads(json.dumps(value))) is None) == other

@@ -8,21 +8,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmfail.core.request.batch_line import (
-    Line,
-    Malformed,
-    Raw,
-    Splitter,
-    read,
+    BatchLine,
+    LineSplitter,
+    MalformedLine,
+    RawLine,
+    parse_line,
 )
 
 
 def said(text, number=3):
-    return read(Raw(number, text if isinstance(text, bytes) else text.encode()))
+    return parse_line(RawLine(number, text if isinstance(text, bytes) else text.encode()))
 
 
 def lines_of(pieces, longest=100):
-    splitter = Splitter(longest)
-    return [line for piece in pieces for line in splitter.feed(piece)] + splitter.end()
+    splitter = LineSplitter(longest)
+    return [line for piece in pieces for line in splitter.feed(piece)] + splitter.finish()
 
 
 class TestSplitter:
@@ -32,17 +32,17 @@ class TestSplitter:
         pieces = [data[start:end] for start, end in pairwise(places)]
         whole = data.split(b"\n")
         expected = whole[:-1] + ([whole[-1]] if whole[-1] else [])
-        assert lines_of(pieces) == [Raw(number, text) for number, text in enumerate(expected, 1)]
+        assert lines_of(pieces) == [RawLine(number, text) for number, text in enumerate(expected, 1)]
 
     def test_a_line_that_is_too_long_is_told_and_not_kept(self):
         pieces = [b"one\n", b"x" * 60, b"y" * 60, b"z" * 60, b"\nthree\n"]
-        assert lines_of(pieces) == [Raw(1, b"one"), Raw(2, None), Raw(3, b"three")]
+        assert lines_of(pieces) == [RawLine(1, b"one"), RawLine(2, None), RawLine(3, b"three")]
 
     def test_so_is_the_last_one(self):
-        assert lines_of([b"x" * 101]) == [Raw(1, None)]
+        assert lines_of([b"x" * 101]) == [RawLine(1, None)]
 
     def test_as_long_as_it_may_be_is_not_too_long(self):
-        assert lines_of([b"x" * 100 + b"\n"]) == [Raw(1, b"x" * 100)]
+        assert lines_of([b"x" * 100 + b"\n"]) == [RawLine(1, b"x" * 100)]
 
 
 class TestWhatItAsks:
@@ -73,7 +73,7 @@ class TestWhatItAsks:
         line = said(text)
         if options is None:
             options = {"template": "t", "parameters": {"n": "5", "x": "y"}}
-        assert line == Line(3, ref, prompt, options)
+        assert line == BatchLine(3, ref, prompt, options)
 
     def test_every_option_that_has_one_value_is_passed_on_as_it_is(self):
         options = {
@@ -99,7 +99,7 @@ class TestWhatItAsks:
 
     def test_a_byte_order_mark_may_begin_the_first_line_only(self):
         assert said(b'\xef\xbb\xbf"hi"', number=1).prompt == "hi"
-        assert isinstance(said(b'\xef\xbb\xbf"hi"', number=2), Malformed)
+        assert isinstance(said(b'\xef\xbb\xbf"hi"', number=2), MalformedLine)
 
 
 class TestMalformed:
@@ -124,14 +124,16 @@ class TestMalformed:
     )
     def test_it_has_its_ref_and_says_where_and_why(self, text, ref, why):
         line = said(text)
-        assert isinstance(line, Malformed)
+        assert isinstance(line, MalformedLine)
         assert line.ref == ref
-        assert line.why.startswith("line 3: ")
-        assert why in line.why
+        assert line.error.startswith("line 3: ")
+        assert why in line.error
 
     def test_a_line_that_was_too_long_to_keep_is_one(self):
-        assert read(Raw(3, None)) == Malformed(3, "line 3: longer than 20 MiB, which no model takes")
+        assert parse_line(RawLine(3, None)) == MalformedLine(
+            3, "line 3: longer than 20 MiB, which no model takes"
+        )
 
     @given(st.binary(max_size=40) | st.text(max_size=40).map(str.encode))
     def test_no_bytes_are_more_than_malformed(self, text):
-        assert isinstance(said(text), Line | Malformed | None)
+        assert isinstance(said(text), BatchLine | MalformedLine | None)

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from llmfail.core.request.expectation import (
     Expectation,
-    both,
-    flaw,
-    objection,
+    find_problem,
+    find_violation,
+    merge,
     parse,
 )
 
@@ -52,15 +52,15 @@ def test_a_pattern_that_is_none_is_refused_before_anybody_is_asked(pattern):
 def test_together_they_hold_what_either_holds():
     one = Expectation(nonempty=True, patterns=("a", "b"), schema={"type": "object"})
     other = Expectation(complete=True, json=True, patterns=("b", "c"))
-    merged = both(one, other)
+    merged = merge(one, other)
     assert merged == Expectation(
         nonempty=True, complete=True, json=True, patterns=("a", "b", "c"), schema={"type": "object"}
     )
-    assert both(Expectation(), Expectation()) == Expectation()
+    assert merge(Expectation(), Expectation()) == Expectation()
 
 
 def test_of_two_schemas_the_callers_holds():
-    assert both(Expectation(schema={"type": "object"}), Expectation(schema={})).schema == {}
+    assert merge(Expectation(schema={"type": "object"}), Expectation(schema={})).schema == {}
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_of_two_schemas_the_callers_holds():
     ],
 )
 def test_what_nothing_can_be_judged_by_is_found_beforehand(expected, reason):
-    found = flaw(expected)
+    found = find_problem(expected)
     assert found is reason is None or str(found).startswith(str(reason))
 
 
@@ -156,21 +156,21 @@ JUDGED = {
 
 @pytest.mark.parametrize(("expected", "text", "finish", "reason"), JUDGED.values(), ids=JUDGED)
 def test_an_answer_is_accepted_or_there_is_one_line_on_why_not(expected, text, finish, reason):
-    found = objection(expected, text, finish)
+    found = find_violation(expected, text, finish)
     assert found is reason is None or str(found).startswith(str(reason))
     assert found is None or (found.isprintable() and len(found) <= 200)
 
 
 def test_a_pattern_that_runs_out_of_time_is_an_objection_that_says_so():
     expected = Expectation(patterns=("a", r"(a|aa)+$"))
-    found = objection(expected, "a" * 45 + "!", "stop", limit=0.1)
+    found = find_violation(expected, "a" * 45 + "!", "stop", limit=0.1)
     assert found == "the expression '(a|aa)+$' takes longer than 0.05 s on this text"
 
 
 def test_an_answer_is_never_shown_whole():
     text = '{"name": ["' + "secret " * 100 + '"]}'
     for expected in (Expectation(schema=NAMED), Expectation(json=True), Expectation(patterns=("x{3}",))):
-        assert "secret" not in (objection(expected, text[:-1] if expected.json else text, "stop") or "")
+        assert "secret" not in (find_violation(expected, text[:-1] if expected.json else text, "stop") or "")
 
 
 SCHEMAS = st.sampled_from([None, {}, NAMED, {"type": "strin"}, {"items": {"type": "integer"}}, {"$ref": "#"}])
@@ -194,5 +194,5 @@ JSONS = st.recursive(
 
 @given(EXPECTATIONS, st.text(max_size=50) | JSONS, st.sampled_from([None, "stop", "length", "other"]))
 def test_no_answer_makes_it_crash(expected, text, finish):
-    found = objection(expected, text, finish, limit=0.5)
+    found = find_violation(expected, text, finish, limit=0.5)
     assert found is None or (found.isprintable() and 0 < len(found) <= 200)

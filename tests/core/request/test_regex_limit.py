@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from llmfail.core.request.regex_limit import (
     PatternTimeout,
-    check,
-    find,
-    search,
+    check_pattern,
+    find_matches,
+    has_match,
 )
 
 LIMIT = 0.05
@@ -33,24 +33,24 @@ RUNAWAYS = {
 @pytest.mark.parametrize(("pattern", "text"), RUNAWAYS.values(), ids=RUNAWAYS)
 def test_a_pattern_that_runs_away_ends_with_its_limit(pattern, text):
     with pytest.raises(PatternTimeout, match=r"^the expression '.*' takes longer than 0\.05 s on this text$"):
-        search(pattern, text, LIMIT)
+        has_match(pattern, text, LIMIT)
     with pytest.raises(PatternTimeout):
-        list(find(pattern, text, LIMIT))
+        list(find_matches(pattern, text, LIMIT))
 
 
 def test_it_is_the_limit_that_ends_it():
-    assert search(r"(a|aa)+$", "a" * 20, AMPLE)
-    assert not search(r"(a|aa)+$", "a" * 20 + "!", AMPLE)
+    assert has_match(r"(a|aa)+$", "a" * 20, AMPLE)
+    assert not has_match(r"(a|aa)+$", "a" * 20 + "!", AMPLE)
 
 
 def test_a_pattern_that_frightens_other_engines_is_simply_answered():
-    assert not search(r"(a+)+$", "a" * 45 + "!", AMPLE)
+    assert not has_match(r"(a+)+$", "a" * 45 + "!", AMPLE)
 
 
 def test_the_limit_holds_in_every_thread():
     def ended(_: int) -> bool:
         with pytest.raises(PatternTimeout):
-            search(*RUNAWAYS["alternatives that overlap"], LIMIT)
+            has_match(*RUNAWAYS["alternatives that overlap"], LIMIT)
         return True
 
     with ThreadPoolExecutor(4) as threads:
@@ -60,16 +60,16 @@ def test_the_limit_holds_in_every_thread():
 @pytest.mark.parametrize("limit", [0, 0.0, -1, -0.5])
 def test_without_time_nothing_is_searched(limit):
     with pytest.raises(PatternTimeout):
-        search("a", "a", limit)
+        has_match("a", "a", limit)
     with pytest.raises(PatternTimeout):
-        list(find("a", "a", limit))
+        list(find_matches("a", "a", limit))
 
 
 def test_the_limit_is_for_all_matches_together():
     pattern, text = r"(a|aa)+\d", ("a" * 22 + "! ") * 2_000
-    assert list(find(pattern, text[:24] + "a1", AMPLE)) == [(24, 26)]
+    assert list(find_matches(pattern, text[:24] + "a1", AMPLE)) == [(24, 26)]
     with pytest.raises(PatternTimeout):
-        list(find(pattern, text, LIMIT))
+        list(find_matches(pattern, text, LIMIT))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the address space")
@@ -77,11 +77,11 @@ def test_a_pattern_that_takes_all_memory_is_ended_too():
     program = """if True:
         import resource
         import regex
-        from llmfail.core.request.regex_limit import PatternTimeout, search
+        from llmfail.core.request.regex_limit import PatternTimeout, has_match
         text = "a" * 5_000_000 + "!"
         resource.setrlimit(resource.RLIMIT_AS, (300_000_000, 300_000_000))
         try:
-            search("(a|aa)+$", text, 60)
+            has_match("(a|aa)+$", text, 60)
         except PatternTimeout as error:
             print(error)
     """
@@ -110,12 +110,12 @@ PATTERNS = [
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_a_pattern_means_what_it_means_to_re(pattern):
     spans = [match.span() for match in re.finditer(pattern, TEXT) if match.group()]
-    assert list(find(pattern, TEXT, AMPLE)) == spans
-    assert search(pattern, TEXT, AMPLE) == (re.search(pattern, TEXT) is not None)
+    assert list(find_matches(pattern, TEXT, AMPLE)) == spans
+    assert has_match(pattern, TEXT, AMPLE) == (re.search(pattern, TEXT) is not None)
 
 
 def test_places_are_counted_in_characters():
-    ((start, end),) = find("x1", TEXT, AMPLE)
+    ((start, end),) = find_matches("x1", TEXT, AMPLE)
     assert TEXT[start:end] == "x1"
 
 
@@ -133,7 +133,11 @@ BROKEN = {
 
 @pytest.mark.parametrize("pattern", BROKEN.values(), ids=BROKEN)
 def test_what_is_no_pattern_is_one_clear_line(pattern):
-    for use in (check, lambda it: search(it, "a", AMPLE), lambda it: list(find(it, "a", AMPLE))):
+    for use in (
+        check_pattern,
+        lambda it: has_match(it, "a", AMPLE),
+        lambda it: list(find_matches(it, "a", AMPLE)),
+    ):
         with pytest.raises(ValueError, match="is not a regular expression: ") as caught:
             use(pattern)
         assert str(caught.value).isprintable()
@@ -154,7 +158,7 @@ def test_what_is_no_pattern_is_one_clear_line(pattern):
 def test_a_pattern_that_would_fill_the_memory_is_none_though_re_takes_it(pattern):
     re.compile(pattern)
     with pytest.raises(ValueError, match="written out it has more than 100,000 items"):
-        check(pattern)
+        check_pattern(pattern)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +172,7 @@ def test_a_pattern_that_would_fill_the_memory_is_none_though_re_takes_it(pattern
     ],
 )
 def test_usual_repetitions_are_no_trouble(pattern):
-    check(pattern)
+    check_pattern(pattern)
 
 
 ODD = st.text(alphabet=r"ab()[]{}|*+?^$\.,:=!<>PeidsLuxkpNQKgGmR&#-0129~" + "é\x00", max_size=14)
@@ -177,4 +181,4 @@ ODD = st.text(alphabet=r"ab()[]{}|*+?^$\.,:=!<>PeidsLuxkpNQKgGmR&#-0129~" + "é\
 @given(ODD, st.text(max_size=10))
 def test_any_text_is_a_pattern_or_a_valueerror(pattern, text):
     with suppress(ValueError, PatternTimeout):
-        search(pattern, text, LIMIT)
+        has_match(pattern, text, LIMIT)

@@ -6,14 +6,14 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from llmfail.core.model import Message, Request, Target
-from llmfail.core.pricing.price import Listed, Price, Rate
+from llmfail.core.pricing.price import Price, PricePeriod, Rate
 from llmfail.core.routing.candidates import (
     Candidate,
-    Chance,
-    arrange,
-    needs_of,
-    obstacle,
-    share,
+    OrderInputs,
+    compute_attempt_timeout,
+    find_skip,
+    order_candidates,
+    requirements_of,
 )
 
 NOW = 1_800_000_000.0
@@ -29,16 +29,16 @@ def names(candidates):
 
 
 def price(usd):
-    return Price((Listed(input=Rate(usd), output=Rate(usd)),))
+    return Price((PricePeriod(input=Rate(usd), output=Rate(usd)),))
 
 
 def test_listed_keeps_the_order():
-    assert names(arrange([candidate("b"), candidate("a")], "listed", Chance(NOW))) == "ba"
+    assert names(order_candidates([candidate("b"), candidate("a")], "listed", OrderInputs(NOW))) == "ba"
 
 
 def test_cost_puts_the_cheapest_first_and_the_unknown_last():
     chain = [candidate("u"), candidate("d", price=price(9)), candidate("c", price=price(1))]
-    assert names(arrange(chain, "cost", Chance(NOW))) == "cdu"
+    assert names(order_candidates(chain, "cost", OrderInputs(NOW))) == "cdu"
 
 
 def test_quality_puts_the_best_first_and_orders_the_unrated_by_price_the_dearer_first():
@@ -48,23 +48,30 @@ def test_quality_puts_the_best_first_and_orders_the_unrated_by_price_the_dearer_
         candidate("l", quality=10),
         candidate("h", quality=90),
     ]
-    assert names(arrange(chain, "quality", Chance(NOW))) == "hldc"
+    assert names(order_candidates(chain, "quality", OrderInputs(NOW))) == "hldc"
 
 
 def test_latency_tries_the_unmeasured_first_and_then_the_fastest():
     chain = [candidate("s", latency_ms=900), candidate("f", latency_ms=100), candidate("u")]
-    assert names(arrange(chain, "latency", Chance(NOW))) == "ufs"
+    assert names(order_candidates(chain, "latency", OrderInputs(NOW))) == "ufs"
 
 
 @pytest.mark.parametrize(("turn", "expected"), [(0, "abc"), (1, "bca"), (2, "cab"), (3, "abc")])
 def test_round_robin_begins_one_further_each_turn(turn, expected):
-    assert names(arrange(list(map(candidate, "abc")), "round_robin", Chance(NOW, turn=turn))) == expected
+    assert (
+        names(order_candidates(list(map(candidate, "abc")), "round_robin", OrderInputs(NOW, turn=turn)))
+        == expected
+    )
 
 
 def test_weighted_gives_first_place_by_weight():
     chain = [candidate("a", weight=9), candidate("b", weight=1), candidate("z", weight=0)]
     steps = [(i + 0.5) / 40 for i in range(40)]
-    firsts = [names(arrange(chain, "weighted", Chance(NOW, draws=[x, y, 0.5]))) for x in steps for y in steps]
+    firsts = [
+        names(order_candidates(chain, "weighted", OrderInputs(NOW, random_numbers=[x, y, 0.5])))
+        for x in steps
+        for y in steps
+    ]
     share_of_a = sum(order[0] == "a" for order in firsts) / len(firsts)
     assert abs(share_of_a - 0.9) < 0.02
     assert all(order[2] == "z" for order in firsts)
@@ -72,7 +79,7 @@ def test_weighted_gives_first_place_by_weight():
 
 def test_every_order_of_an_empty_chain_is_empty():
     for order in ("listed", "cost", "quality", "latency", "round_robin", "weighted"):
-        assert arrange([], order, Chance(NOW)) == ()
+        assert order_candidates([], order, OrderInputs(NOW)) == ()
 
 
 @pytest.mark.parametrize(
@@ -90,10 +97,10 @@ def test_every_order_of_an_empty_chain_is_empty():
     ],
 )
 def test_a_candidate_is_left_out_only_for_what_is_known(facts, overflowed, reason):
-    needs = needs_of(REQUEST)
+    needs = requirements_of(REQUEST)
     if overflowed is not None:
         needs = replace(needs, context=overflowed + 1)
-    found = obstacle(candidate("a", **facts), needs)
+    found = find_skip(candidate("a", **facts), needs)
     assert (found and found.reason) == reason
 
 
@@ -110,14 +117,14 @@ def test_a_candidate_is_left_out_only_for_what_is_known(facts, overflowed, reaso
     ],
 )
 def test_the_first_has_all_it_wants_or_an_equal_part_at_least(left, timeouts, expected):
-    assert share(left, timeouts) == expected
+    assert compute_attempt_timeout(left, timeouts) == expected
 
 
 @given(st.floats(0.01, 1000), st.lists(st.floats(0.01, 100), min_size=1, max_size=6))
 def test_whoever_hangs_for_its_share_leaves_the_last_an_equal_part(left, timeouts):
     fair = left / len(timeouts)
     for place in range(len(timeouts)):
-        given_ = share(left, timeouts[place:])
+        given_ = compute_attempt_timeout(left, timeouts[place:])
         assert given_ <= timeouts[place]
         assert given_ >= min(timeouts[place], fair) * 0.999
         left -= given_

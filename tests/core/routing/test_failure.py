@@ -3,8 +3,8 @@
 import pytest
 
 from llmfail.core.model import Target
-from llmfail.core.receipt import Entry
-from llmfail.core.routing.failure import failure
+from llmfail.core.receipt import TrailEntry
+from llmfail.core.routing.failure import explain_failure
 
 CALLED = {"server_error", "timeout", "auth", "billing", "permission", "quota", "rejected_answer"} | {
     "bad_request",
@@ -18,13 +18,13 @@ CALLED = {"server_error", "timeout", "auth", "billing", "permission", "quota", "
 
 def trail(*outcomes, cause=None):
     return [
-        Entry(Target("p", f"m{place}"), "called" if name in CALLED else "skipped", name, cause=cause)
+        TrailEntry(Target("p", f"m{place}"), "called" if name in CALLED else "skipped", name, cause=cause)
         for place, name in enumerate(outcomes)
     ]
 
 
 def code(*outcomes, cause=None, deadline_passed=False, own_network=False):
-    return failure(
+    return explain_failure(
         trail(*outcomes, cause=cause), deadline_passed=deadline_passed, own_network=own_network, retry_at=None
     ).code
 
@@ -64,8 +64,8 @@ def test_a_target_that_a_spent_quota_disabled_is_no_matter_of_credentials():
 
 
 def test_the_last_word_of_a_target_counts():
-    first, last = trail("server_error")[0], Entry(Target("p", "m0"), "called", "auth")
-    assert failure([first, last], deadline_passed=False, own_network=False, retry_at=None).code == 6
+    first, last = trail("server_error")[0], TrailEntry(Target("p", "m0"), "called", "auth")
+    assert explain_failure([first, last], deadline_passed=False, own_network=False, retry_at=None).code == 6
 
 
 def test_a_deadline_outweighs_everything_but_a_refused_request():
@@ -74,16 +74,16 @@ def test_a_deadline_outweighs_everything_but_a_refused_request():
 
 
 def test_our_own_network_is_named_as_what_it_is():
-    found = failure(trail("server_error"), deadline_passed=False, own_network=True, retry_at=None)
+    found = explain_failure(trail("server_error"), deadline_passed=False, own_network=True, retry_at=None)
     assert (found.code, found.kind) == (3, "network")
 
 
 def test_the_message_names_every_target_and_when_to_try_again():
     entries = [
-        Entry(Target("a", "x"), "called", "rate_limited", note="slow down"),
-        Entry(Target("b", "y"), "skipped", "circuit_open"),
+        TrailEntry(Target("a", "x"), "called", "rate_limited", note="slow down"),
+        TrailEntry(Target("b", "y"), "skipped", "circuit_open"),
     ]
-    message = failure(entries, deadline_passed=False, own_network=False, retry_at=0.0).message
+    message = explain_failure(entries, deadline_passed=False, own_network=False, retry_at=0.0).message
     assert "a/x rate_limited (slow down)" in message
     assert "b/y circuit_open" in message
     assert "1970-01-01T00:00:00Z" in message

@@ -16,21 +16,21 @@ from llmfail.core.model import Attachment, Message, Request, Target
 from llmfail.core.records.record import dump, load
 from llmfail.core.tokens import token_bounds
 from llmfail.core.tokens.claude_version import NEWEST, version_of
-from llmfail.core.tokens.common_tokens import WORDS
-from llmfail.core.tokens.text_weight import EASY, weigh
+from llmfail.core.tokens.common_tokens import COMMON_TOKENS
+from llmfail.core.tokens.text_weight import PAIRABLE, measure
 from llmfail.core.tokens.token_bounds import (
-    ENOUGH_SAMPLES,
-    MOST_PER_IMAGE,
-    PER_IMAGE,
+    EXPECTED_PER_IMAGE,
+    MAX_PER_IMAGE,
+    MIN_SAMPLES,
     Calibration,
-    Size,
+    PromptSize,
+    default_calibration,
     estimate,
-    expected,
-    fresh,
+    estimate_input,
     learn,
-    least,
-    most,
+    lower_bound,
     size_of,
+    upper_bound,
 )
 
 openai = pytest.importorskip("rs_bpe.bpe").openai
@@ -107,20 +107,20 @@ def test_other_languages_are_off_by_less_than_a_quarter(name):
 @pytest.mark.parametrize("tokenizer", [O200K, CL100K], ids=["o200k", "cl100k"])
 @pytest.mark.parametrize("name", TEXTS)
 def test_no_sample_has_more_tokens_than_the_bound(tokenizer, name):
-    weight = weigh(TEXTS[name])
-    assert exact(tokenizer, TEXTS[name]) <= weight.most <= weight.bytes
+    weight = measure(TEXTS[name])
+    assert exact(tokenizer, TEXTS[name]) <= weight.upper_bound <= weight.bytes
 
 
 def test_the_bound_is_tighter_than_bytes_where_people_write_english_or_code():
     for kind, share in {"english": 0.5, "code": 0.75, "json": 0.8}.items():
-        weights = [weigh(text) for name, text in WRITTEN.items() if name.startswith(kind)]
-        assert sum(one.most for one in weights) < share * sum(one.bytes for one in weights), kind
+        weights = [measure(text) for name, text in WRITTEN.items() if name.startswith(kind)]
+        assert sum(one.upper_bound for one in weights) < share * sum(one.bytes for one in weights), kind
 
 
 RIGHT_QUOTE, LONG_S, ACCENT, JOINER = "\u2019", "\u017f", "\u0301", "\u200d"
 PIECES = st.sampled_from(
     [
-        *sorted(WORDS)[::40],
+        *sorted(COMMON_TOKENS)[::40],
         *("qzx", "vkj", "THE", "The", "getName", "é", "ß", "中", "😀", "ǅ", ACCENT, JOINER, "\u3000", LONG_S),
         *("\n", "\r\n", "\t", " ", "  ", " " * 90, "0", "2026", "((", "/", ".", '"', "{", "_", "\x7f"),
         *("'", RIGHT_QUOTE, "'s", "'LL"),
@@ -132,19 +132,19 @@ PIECES = st.sampled_from(
 @given(
     st.text()
     | st.text(ascii_letters + " '._-")
-    | st.text(EASY[0])
-    | st.text(EASY[1] + EASY[0])
+    | st.text(PAIRABLE[0])
+    | st.text(PAIRABLE[1] + PAIRABLE[0])
     | st.lists(PIECES, max_size=40).map("".join)
 )
 def test_no_text_has_more_tokens_than_the_bound(text):
-    weight = weigh(text)
+    weight = measure(text)
     truth = max(exact(O200K, text), exact(CL100K, text))
-    assert truth <= weight.most <= weight.bytes
+    assert truth <= weight.upper_bound <= weight.bytes
 
 
 @pytest.mark.parametrize("tokenizer", [O200K, CL100K], ids=["o200k", "cl100k"])
 def test_every_pair_of_easy_letters_is_one_token(tokenizer):
-    for letters in EASY:
+    for letters in PAIRABLE:
         pairs = itertools.chain(
             itertools.product(letters, letters), ((" ", letter) for letter in ascii_letters)
         )
@@ -165,23 +165,29 @@ def surroundings(word):
 
 
 def test_a_word_that_goes_on_beyond_ascii_is_not_a_common_one():
-    assert (weigh(" the").most, weigh(" the\u0301").most, weigh("éthe").most) == (1, 6, 5)
+    assert (measure(" the").upper_bound, measure(" the\u0301").upper_bound, measure("éthe").upper_bound) == (
+        1,
+        6,
+        5,
+    )
 
 
 def test_a_common_word_weighs_little_in_any_surrounding():
-    assert [(text, weigh(text).most) for text, _ in surroundings("time")] == list(surroundings("time"))
+    assert [(text, measure(text).upper_bound) for text, _ in surroundings("time")] == list(
+        surroundings("time")
+    )
 
 
 @pytest.mark.parametrize("tokenizer", [O200K, CL100K], ids=["o200k", "cl100k"])
 def test_every_common_word_has_no_more_tokens_than_that_in_any_surrounding(tokenizer):
-    cases = itertools.chain.from_iterable(map(surroundings, WORDS))
+    cases = itertools.chain.from_iterable(map(surroundings, COMMON_TOKENS))
     assert [case for case in cases if tokenizer.count(case[0]) > case[1]] == []
 
 
 def test_blanks_in_a_row_of_any_length_stay_within_the_bound():
     for length in range(1, 400):
         for text in (" " * length, " " * length + "x", "x\n" + " " * length + "\n"):
-            assert max(O200K.count(text), CL100K.count(text)) <= weigh(text).most
+            assert max(O200K.count(text), CL100K.count(text)) <= measure(text).upper_bound
 
 
 def test_everything_that_is_sent_is_weighed():
@@ -203,9 +209,9 @@ def test_everything_that_is_sent_is_weighed():
 
 
 def test_an_image_costs_what_the_table_says_and_more_in_the_bound():
-    size = Size(10, 20, 30, images=2)
-    assert expected(size, Calibration()) == 10 + 2 * PER_IMAGE
-    assert most(size, Calibration()) == 30 + 2 * MOST_PER_IMAGE
+    size = PromptSize(10, 20, 30, images=2)
+    assert estimate_input(size, Calibration()) == 10 + 2 * EXPECTED_PER_IMAGE
+    assert upper_bound(size, Calibration()) == 30 + 2 * MAX_PER_IMAGE
 
 
 def test_a_file_that_is_no_text_and_half_a_character_are_weighed_too():
@@ -215,20 +221,20 @@ def test_a_file_that_is_no_text_and_half_a_character_are_weighed_too():
 
 def test_the_least_is_below_the_truth():
     request = Request((Message("user", WRITTEN["english-letter"]),))
-    assert 0 < least(request) < exact(O200K, WRITTEN["english-letter"])
+    assert 0 < lower_bound(request) < exact(O200K, WRITTEN["english-letter"])
 
 
 def test_an_unknown_target_is_bounded_by_bytes_until_it_has_reported_a_few_times():
-    size = Size(1000, 2000, 4500)
+    size = PromptSize(1000, 2000, 4500)
     calibration = Calibration()
-    for _ in range(ENOUGH_SAMPLES):
-        assert most(size, calibration) == 4500
+    for _ in range(MIN_SAMPLES):
+        assert upper_bound(size, calibration) == 4500
         calibration = learn(calibration, size, 1000)
-    assert most(size, calibration) == 2200
+    assert upper_bound(size, calibration) == 2200
 
 
 def test_the_bound_never_exceeds_the_bytes():
-    assert most(Size(1000, 4000, 4500), Calibration(1.3, 1.35, 9)) == 4500
+    assert upper_bound(PromptSize(1000, 4000, 4500), Calibration(1.3, 1.35, 9)) == 4500
 
 
 OTHER = 1.3
@@ -251,7 +257,7 @@ def taught(calibration=None, rounds=10):
 def test_the_error_on_another_familys_tokenizer_falls_with_ten_calls():
     def mean_error(calibration):
         errors = [
-            abs(expected(size_of(Request((Message("user", text),))), calibration) / truth_of(text) - 1)
+            abs(estimate_input(size_of(Request((Message("user", text),))), calibration) / truth_of(text) - 1)
             for name, text in WRITTEN.items()
             if name.startswith(("english", "code", "json"))
         ]
@@ -266,18 +272,18 @@ def test_the_error_on_another_familys_tokenizer_falls_with_ten_calls():
 def test_a_target_that_was_taught_english_stays_within_the_bound_on_any_text(text):
     size = size_of(Request((Message("user", text),)))
     truth = min(truth_of(text), len(text.encode("utf-8", "replace")))
-    assert truth <= most(size, taught())
+    assert truth <= upper_bound(size, taught())
 
 
 @pytest.mark.parametrize(
     ("size", "reported"),
     [
-        (Size(1000, 2000, 4000), 0),
-        (Size(1000, 2000, 4000), -5),
-        (Size(1000, 2000, 4000), 100),
-        (Size(1000, 2000, 4000), 90_000),
-        (Size(1000, 2000, 4000, images=1), 1500),
-        (Size(20, 40, 80), 60),
+        (PromptSize(1000, 2000, 4000), 0),
+        (PromptSize(1000, 2000, 4000), -5),
+        (PromptSize(1000, 2000, 4000), 100),
+        (PromptSize(1000, 2000, 4000), 90_000),
+        (PromptSize(1000, 2000, 4000, images=1), 1500),
+        (PromptSize(20, 40, 80), 60),
     ],
     ids=["nothing", "less than nothing", "cut", "absurd", "with an image", "tiny"],
 )
@@ -286,7 +292,7 @@ def test_nonsense_teaches_nothing(size, reported):
 
 
 def test_the_first_reports_weigh_most_and_the_highest_is_forgotten_slowly():
-    size = Size(1000, 2000, 4000)
+    size = PromptSize(1000, 2000, 4000)
     first = learn(Calibration(), size, 2000)
     assert (first.ratio, first.highest, first.samples) == (1.5, 2.0, 1)
     calm = first
@@ -319,7 +325,7 @@ def test_a_calibration_out_of_range_counts_as_none():
     ],
 )
 def test_the_family_of_a_model_gives_the_first_guess(model, ratio):
-    assert fresh(Target("any", model)) == Calibration(ratio, ratio, start=ratio)
+    assert default_calibration(Target("any", model)) == Calibration(ratio, ratio, start=ratio)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ PROVIDERS = ("anthropic", "openai", "google", "vertex")
 """One of each wire format."""
 
 
-def question(provider, prompt="Say hello", *, stream=False, model=None, max_tokens=100):
+def build_request(provider, prompt="Say hello", *, stream=False, model=None, max_tokens=100):
     """The path behind a provider's base URL, and the document to post there."""
     turn = [{"role": "user", "content": prompt}]
     contents = {
@@ -47,7 +47,7 @@ def question(provider, prompt="Say hello", *, stream=False, model=None, max_toke
 
 
 @dataclass(frozen=True)
-class Heard:
+class HttpReply:
     status: int
     headers: dict
     body: bytes
@@ -64,7 +64,7 @@ def post(base_url, path, document, *, connection=None, timeout=10):
     try:
         used.request("POST", url.path + path, json.dumps(document), {"content-type": "application/json"})
         reply = used.getresponse()
-        return Heard(reply.status, {k.lower(): v for k, v in reply.getheaders()}, reply.read())
+        return HttpReply(reply.status, {k.lower(): v for k, v in reply.getheaders()}, reply.read())
     finally:
         if not connection:
             used.close()
@@ -72,11 +72,11 @@ def post(base_url, path, document, *, connection=None, timeout=10):
 
 def ask(simulator, provider, prompt="Say hello", **options):
     """A question in the provider's format to the simulator in this process."""
-    return post(simulator.base_url(provider), *question(provider, prompt, **options))
+    return post(simulator.base_url(provider), *build_request(provider, prompt, **options))
 
 
 @dataclass(frozen=True)
-class Standalone:
+class SimulatorProcess:
     """``base_urls`` by provider; ``url`` serves every provider under its name, and the control channel."""
 
     process: subprocess.Popen
@@ -101,13 +101,13 @@ class Standalone:
 
 
 @contextlib.contextmanager
-def standalone(faults="none", *options):
+def start_simulator_process(faults="none", *options):
     """``python -m llmfail.simulator`` for as long as the block runs."""
     command = [sys.executable, "-m", "llmfail.simulator", "--faults", faults, *options]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         try:
             line = json.loads(process.stdout.readline())
-            yield Standalone(process, line["url"], line["base_urls"])
+            yield SimulatorProcess(process, line["url"], line["base_urls"])
         finally:
             process.terminate()
             process.wait(10)

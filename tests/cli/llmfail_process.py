@@ -18,12 +18,12 @@ from pathlib import Path
 
 COMMAND = (sys.executable, "-m", "llmfail")
 ESCAPES = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
-PATIENCE = 30
+PROCESS_TIMEOUT = 30
 """Seconds after which a process that says nothing more has failed the test."""
 
 
 @dataclass(frozen=True)
-class Done:
+class CommandResult:
     code: int
     out: str
     err: str
@@ -37,21 +37,21 @@ class Done:
         return self.out.splitlines()
 
 
-def llmfail(*arguments, piped=None):
+def run_llmfail(*arguments, piped=None):
     """Standard input is empty unless something is piped."""
     done = subprocess.run(
         [*COMMAND, *arguments],
         input=piped or "",
         capture_output=True,
         encoding="utf-8",
-        timeout=PATIENCE,
+        timeout=PROCESS_TIMEOUT,
         check=False,
     )
-    return Done(done.returncode, done.stdout, done.stderr)
+    return CommandResult(done.returncode, done.stdout, done.stderr)
 
 
 @contextlib.contextmanager
-def on_terminal(columns, *arguments):
+def run_on_terminal(columns, *arguments):
     """A command whose standard output is a terminal: a ``Screen``."""
     ours, theirs = pty.openpty()
     ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 60, columns, 0, 0))
@@ -61,13 +61,13 @@ def on_terminal(columns, *arguments):
     ) as process:
         os.close(theirs)
         try:
-            yield Screen(process, ours)
+            yield TerminalProcess(process, ours)
         finally:
             process.kill()
             os.close(ours)
 
 
-class Screen:
+class TerminalProcess:
     """``text`` is what has been drawn so far, without colours."""
 
     def __init__(self, process, descriptor):
@@ -87,10 +87,10 @@ class Screen:
     def finish(self):
         """Read to the end: the exit code."""
         self._read(lambda: False)
-        return self.process.wait(PATIENCE)
+        return self.process.wait(PROCESS_TIMEOUT)
 
     def _read(self, enough):
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + PROCESS_TIMEOUT
         while not enough() and select.select([self._descriptor], [], [], max(end - time.monotonic(), 0))[0]:
             try:
                 data = os.read(self._descriptor, 65536)
@@ -101,7 +101,7 @@ class Screen:
             self.raw += data
 
 
-def configure(path, simulator, **rest):
+def write_config(path, simulator, **rest):
     """A configuration with two providers at the simulator and one without a key; JSON is YAML."""
     document = {
         "version": 1,
@@ -135,7 +135,7 @@ def configure(path, simulator, **rest):
     return path
 
 
-def records():
+def read_store_rows():
     """Everything in the store, as it lies on the disk."""
     file = Path(os.environ["LLMFAIL_STATE_DIR"]) / "state.sqlite3"
     if not file.exists():

@@ -6,11 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-WORKER = Path(__file__).with_name("worker.py")
+WORKER = Path(__file__).with_name("store_worker.py")
 
 
-def start(count, job, directory, *arguments):
-    """Workers that are ready and wait for ``go``."""
+def start_workers(count, job, directory, *arguments):
+    """Workers that are ready and wait for ``release_workers``."""
     command = [sys.executable, str(WORKER), job, str(directory), *map(str, arguments)]
     workers = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -21,28 +21,28 @@ def start(count, job, directory, *arguments):
     return workers
 
 
-def go(workers):
+def release_workers(workers):
     for worker in workers:
         worker.stdin.write("go\n")
         worker.stdin.flush()
 
 
-def reports(workers):
+def read_reports(workers):
     return [json.loads(worker.communicate()[0]) for worker in workers]
 
 
-def end(worker):
+def wait_for_end(worker):
     with worker:
         worker.stdout.read()
 
 
-def run(count, job, directory, *arguments):
-    workers = start(count, job, directory, *arguments)
-    go(workers)
-    return reports(workers)
+def run_workers(count, job, directory, *arguments):
+    workers = start_workers(count, job, directory, *arguments)
+    release_workers(workers)
+    return read_reports(workers)
 
 
-def in_child(work, meanwhile=lambda: None):
+def run_in_child(work, meanwhile=lambda: None):
     """The text that ``work`` returns in a forked child of ours, while we do something else."""
     end, other = os.pipe()
     child = os.fork()
@@ -61,7 +61,7 @@ def in_child(work, meanwhile=lambda: None):
     return text
 
 
-def as_nobody(work):
+def run_unprivileged(work):
     """The same, without the rights of root, if we have them."""
 
     def powerless():
@@ -70,4 +70,4 @@ def as_nobody(work):
             os.setuid(65534)
         return work()
 
-    return in_child(powerless)
+    return run_in_child(powerless)

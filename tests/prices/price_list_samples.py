@@ -6,10 +6,10 @@ from datetime import date
 from msgspec import Raw
 from msgspec.json import encode
 
-from llmfail.core.pricing.catalogue import Entry, Listing
-from llmfail.core.pricing.price import Listed, Rate
-from llmfail.prices.catalogue_file import Index
-from llmfail.prices.write import write
+from llmfail.core.pricing.catalogue import CatalogueModel, PriceList
+from llmfail.core.pricing.price import PricePeriod, Rate
+from llmfail.prices.catalogue_file import CatalogueIndex
+from llmfail.prices.write import write_price_lists
 
 SONNET = {
     "id": "claude-sonnet-5-5",
@@ -18,7 +18,7 @@ SONNET = {
 }
 
 
-def published(*models, provider="anthropic"):
+def build_published_list(*models, provider="anthropic"):
     return [
         {
             "id": provider,
@@ -29,19 +29,19 @@ def published(*models, provider="anthropic"):
     ]
 
 
-def written(directory, as_of, usd=7):
+def write_refreshed_list(directory, as_of, usd=7):
     """A refreshed directory with one model of Anthropic's."""
-    listed = Listed(input=Rate(usd * 10**6), output=Rate(0))
-    entry = Entry(id="claude-sonnet-5-5", periods=(listed,))
-    listing = Listing("anthropic", as_of, (), {"claude-sonnet-5-5": 0}, (), (Raw(encode(entry)),), {})
-    write(directory, Index(as_of, {"test": "1"}, ("anthropic",)), [listing])
+    listed = PricePeriod(input=Rate(usd * 10**6), output=Rate(0))
+    entry = CatalogueModel(id="claude-sonnet-5-5", periods=(listed,))
+    listing = PriceList("anthropic", as_of, (), {"claude-sonnet-5-5": 0}, (), (Raw(encode(entry)),), {})
+    write_price_lists(directory, CatalogueIndex(as_of, {"test": "1"}, ("anthropic",)), [listing])
 
 
-def everything_in(directory):
+def read_json_files(directory):
     return {file.name: file.read_bytes() for file in directory.glob("*.json")}
 
 
-def text_of(document):
+def encode_document(document):
     return json.dumps(document).encode()
 
 

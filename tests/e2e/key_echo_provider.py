@@ -15,11 +15,11 @@ from urllib.parse import quote
 
 END = b"\r\n\r\n"
 JSON = "content-type: application/json"
-MANNERS = {}
+KEY_REPLIES = {}
 """How to repeat a key, by name: ``(key, api) -> the whole reply, as bytes``."""
 
 
-class Echo:
+class KeyEchoProvider:
     """``with Echo() as echo:`` listens on loopback and answers every connection once. ``redirected`` counts
     those who followed a redirect.
     """
@@ -47,20 +47,20 @@ class Echo:
             while True:
                 connection, _ = self._listener.accept()
                 with connection, contextlib.suppress(ConnectionError):
-                    connection.sendall(self._reply(_request(connection)))
+                    connection.sendall(self._reply(_read_request(connection)))
 
     def _reply(self, request):
         head = request.partition(END)[0].decode("latin-1")
         _, manner, api, *_ = head.split(" ")[1].split("/")
         if manner == "elsewhere":
             self.redirected += 1
-            return reply("200 OK", "{}")
-        key = _key(head)
+            return build_reply("200 OK", "{}")
+        key = _find_key(head)
         self.keys.append(key)
-        return MANNERS[manner](key, api)
+        return KEY_REPLIES[manner](key, api)
 
 
-def _request(connection):
+def _read_request(connection):
     """A whole request: the head, and as much body as it promises."""
     data = b""
     while END not in data:
@@ -75,7 +75,7 @@ def _request(connection):
     return data
 
 
-def _key(head):
+def _find_key(head):
     headers = {
         name.lower(): text.strip() for name, _, text in (row.partition(":") for row in head.split("\r\n"))
     }
@@ -83,18 +83,18 @@ def _key(head):
     return headers.get("x-api-key") or headers.get("x-goog-api-key") or bearer
 
 
-def reply(status, body, *headers):
+def build_reply(status, body, *headers):
     body = body if isinstance(body, bytes) else body.encode()
     lines = [f"HTTP/1.1 {status}", f"content-length: {len(body)}", "connection: close", *headers]
     return "\r\n".join(lines).encode("latin-1") + END + body
 
 
-def _manner(function):
-    MANNERS[function.__name__] = function
+def _register_reply(function):
+    KEY_REPLIES[function.__name__] = function
     return function
 
 
-def completion(api, text, *, model="m", finish=None):
+def build_completion(api, text, *, model="m", finish=None):
     """A healthy answer in the provider's format."""
     match api:
         case "anthropic":
@@ -124,7 +124,7 @@ def completion(api, text, *, model="m", finish=None):
             }
 
 
-def fault(api, status, key, *, code=None):
+def build_error(api, status, key, *, code=None):
     """An error in the provider's format with the key in every text of it."""
     said = f"What you sent: {key} x-api-key: {key}"
     match api:
@@ -138,151 +138,157 @@ def fault(api, status, key, *, code=None):
             return {"error": {"message": said, "type": key, "param": key, "code": code or key}}
 
 
-@_manner
+@_register_reply
 def answer(key, api):
     text = f"Your key is {key}, and here it is once more: {key}"
-    return reply("200 OK", json.dumps(completion(api, text)), JSON, f"request-id: {key}", f"x-note: {key}")
+    return build_reply(
+        "200 OK", json.dumps(build_completion(api, text)), JSON, f"request-id: {key}", f"x-note: {key}"
+    )
 
 
-@_manner
+@_register_reply
 def model(key, api):
-    return reply("200 OK", json.dumps(completion(api, "Hello", model=f"model-{key}")), JSON)
+    return build_reply("200 OK", json.dumps(build_completion(api, "Hello", model=f"model-{key}")), JSON)
 
 
-@_manner
+@_register_reply
 def finish(key, api):
-    return reply("200 OK", json.dumps(completion(api, "Hello", finish=key)), JSON)
+    return build_reply("200 OK", json.dumps(build_completion(api, "Hello", finish=key)), JSON)
 
 
-@_manner
+@_register_reply
 def finish_without_text(key, api):
-    return reply("200 OK", json.dumps(completion(api, "", finish=key)), JSON)
+    return build_reply("200 OK", json.dumps(build_completion(api, "", finish=key)), JSON)
 
 
-@_manner
+@_register_reply
 def error_in_200(key, api):
-    return reply("200 OK", json.dumps(fault(api, 500, key)), JSON)
+    return build_reply("200 OK", json.dumps(build_error(api, 500, key)), JSON)
 
 
-@_manner
+@_register_reply
 def not_json(key, _api):
-    return reply("200 OK", f'{{"half": "{key}', JSON)
+    return build_reply("200 OK", f'{{"half": "{key}', JSON)
 
 
-@_manner
+@_register_reply
 def wrong_types(key, _api):
     body = {"choices": key, "content": key, "candidates": key, "model": [key], "usage": key, key: key}
-    return reply("200 OK", json.dumps(body), JSON)
+    return build_reply("200 OK", json.dumps(body), JSON)
 
 
-@_manner
+@_register_reply
 def html(key, _api):
     page = f"<html><head><title>Bad {key}</title></head><body>{key}</body></html>"
-    return reply("502 Bad Gateway", page, "content-type: text/html")
+    return build_reply("502 Bad Gateway", page, "content-type: text/html")
 
 
-@_manner
+@_register_reply
 def plain_text(key, _api):
-    return reply(f"500 {key}", f"Failed with {key}\n{key}", "content-type: text/plain", f"retry-after: {key}")
+    return build_reply(
+        f"500 {key}", f"Failed with {key}\n{key}", "content-type: text/plain", f"retry-after: {key}"
+    )
 
 
-@_manner
+@_register_reply
 def status_line(key, _api):
     return f"HTTP/1.1 {key} {key}\r\n\r\n".encode()
 
 
-@_manner
+@_register_reply
 def not_http(key, _api):
     return f"{key}\r\n{key}\r\n\r\n".encode()
 
 
-@_manner
+@_register_reply
 def header_line(key, _api):
     return b"HTTP/1.1 200 OK\r\n" + f"{key} {key}\r\n\r\n".encode()
 
 
-@_manner
+@_register_reply
 def redirect(key, _api):
-    return reply("307 Temporary Redirect", key, f"location: /elsewhere/{key}/?key={key}")
+    return build_reply("307 Temporary Redirect", key, f"location: /elsewhere/{key}/?key={key}")
 
 
-@_manner
+@_register_reply
 def redirect_escaped(key, _api):
-    return reply("302 Found", key, f"location: /elsewhere/{quote(key, safe='')}/x")
+    return build_reply("302 Found", key, f"location: /elsewhere/{quote(key, safe='')}/x")
 
 
-@_manner
+@_register_reply
 def message_400(key, api):
-    return reply("400 Bad Request", json.dumps(fault(api, 400, key)), JSON)
+    return build_reply("400 Bad Request", json.dumps(build_error(api, 400, key)), JSON)
 
 
-@_manner
+@_register_reply
 def message_401(key, api):
-    return reply("401 Unauthorized", json.dumps(fault(api, 401, key)), JSON, f"www-authenticate: {key}")
+    return build_reply(
+        "401 Unauthorized", json.dumps(build_error(api, 401, key)), JSON, f"www-authenticate: {key}"
+    )
 
 
-@_manner
+@_register_reply
 def message_403(key, api):
-    return reply("403 Forbidden", json.dumps(fault(api, 403, key)), JSON)
+    return build_reply("403 Forbidden", json.dumps(build_error(api, 403, key)), JSON)
 
 
-@_manner
+@_register_reply
 def message_404(key, api):
-    return reply("404 Not Found", json.dumps(fault(api, 404, key)), JSON)
+    return build_reply("404 Not Found", json.dumps(build_error(api, 404, key)), JSON)
 
 
-@_manner
+@_register_reply
 def message_429(key, api):
-    return reply("429 Too Many", json.dumps(fault(api, 429, key)), JSON, f"retry-after: 30 {key}")
+    return build_reply("429 Too Many", json.dumps(build_error(api, 429, key)), JSON, f"retry-after: 30 {key}")
 
 
-@_manner
+@_register_reply
 def message_500(key, api):
-    return reply("500 Oops", json.dumps(fault(api, 500, key)), JSON)
+    return build_reply("500 Oops", json.dumps(build_error(api, 500, key)), JSON)
 
 
-@_manner
+@_register_reply
 def billing(key, api):
-    return reply("402 Pay", json.dumps(fault(api, 402, key, code="insufficient_quota")), JSON)
+    return build_reply("402 Pay", json.dumps(build_error(api, 402, key, code="insufficient_quota")), JSON)
 
 
-@_manner
+@_register_reply
 def bare_words(key, _api):
-    return reply(
+    return build_reply(
         "503 Away", json.dumps({"error": key, "message": key, "detail": [{"loc": [key], "msg": key}]}), JSON
     )
 
 
-@_manner
+@_register_reply
 def cut_at_its_end(key, _api):
     """So much text before it that a note would end in the middle of the key."""
     texts = {"error": {"message": "x" * 185 + key + "y" * 100, "code": None}}
-    return reply("500 Oops", json.dumps(texts), JSON)
+    return build_reply("500 Oops", json.dumps(texts), JSON)
 
 
-@_manner
+@_register_reply
 def taken_apart(key, _api):
     """With characters between its letters that are not shown."""
     apart = "\u200b".join(key)
     split = key[:9] + "\x1b[0m" + key[9:]
-    return reply(
+    return build_reply(
         "500 Oops", json.dumps({"error": {"message": f"{apart} {split} {key[:9]}\x00{key[9:]}"}}), JSON
     )
 
 
-def written(form):
+def build_written_reply(form):
     """An error with the key as another program writes it down."""
 
     def manner(key, api):
-        return reply("500 Oops", json.dumps(fault(api, 500, form(key))), JSON)
+        return build_reply("500 Oops", json.dumps(build_error(api, 500, form(key))), JSON)
 
     return manner
 
 
-MANNERS |= {
-    "as_json": written(json.dumps),
-    "as_python": written(repr),
-    "as_html": written(html_escape),
-    "as_url": written(lambda key: quote(key, safe="")),
-    "as_base64": written(lambda key: base64.b64encode(key.encode()).decode()),
+KEY_REPLIES |= {
+    "as_json": build_written_reply(json.dumps),
+    "as_python": build_written_reply(repr),
+    "as_html": build_written_reply(html_escape),
+    "as_url": build_written_reply(lambda key: quote(key, safe="")),
+    "as_base64": build_written_reply(lambda key: base64.b64encode(key.encode()).decode()),
 }

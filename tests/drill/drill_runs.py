@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 from llmfail.drill import runner
-from llmfail.drill.verdict import verdicts
+from llmfail.drill.verdict import judge_features
 from llmfail.settings import load
 
-HEAD = """
+CONFIG_HEAD = """
 version: 1
 breaker: {failure_threshold: 3, success_threshold: 2, recovery_timeout: 10s, half_open_limit: 1}
 defaults: {retries: 0, timeout: 8s, deadline: 60s}
@@ -23,7 +23,7 @@ providers:
 SECRETS = ("sk-secret-of-a", "sk-secret-of-b")
 
 
-def written(directory, features, *, head=HEAD, more=""):
+def write_config(directory, features, *, head=CONFIG_HEAD, more=""):
     """A configuration file with these features: a mapping from names to flow mappings."""
     lines = "".join(f"  {name}: {text}\n" for name, text in features.items())
     path = directory / "drill.yaml"
@@ -31,32 +31,32 @@ def written(directory, features, *, head=HEAD, more=""):
     return path
 
 
-def settings(directory, features, **options):
-    return load(written(directory, features, **options), os.environ, directory, Path("nowhere"))
+def load_settings(directory, features, **options):
+    return load(write_config(directory, features, **options), os.environ, directory, Path("nowhere"))
 
 
-def performed(directory, features, *scenes, **options):
+def run_drill(directory, features, *scenes, **options):
     """What the scenes of these features showed, by feature and scene."""
-    read = settings(directory, features, **options)
-    wanted = runner.scenes_of(scenes)
-    played = runner.perform(read, runner.features_of(read, ()), wanted)
+    read = load_settings(directory, features, **options)
+    wanted = runner.select_scenarios(scenes)
+    played = runner.run_scenarios(read, runner.select_features(read, ()), wanted)
     return {(scene.feature, scene.name): scene for scene in played}
 
 
-def one(directory, feature, scene, **options):
+def run_one_scenario(directory, feature, scene, **options):
     """What one scene of one feature showed."""
-    return performed(directory, {"f": feature}, scene, **options)["f", scene]
+    return run_drill(directory, {"f": feature}, scene, **options)["f", scene]
 
 
-def verdict(directory, feature, *scenes, **options):
-    return verdicts(performed(directory, {"f": feature}, *scenes, **options).values())[0]
+def judge_drill(directory, feature, *scenes, **options):
+    return judge_features(run_drill(directory, {"f": feature}, *scenes, **options).values())[0]
 
 
-def sent(scene):
+def count_sent_requests(scene):
     return {str(target): count for target, count in scene.requests.items()}
 
 
-def run(*arguments, environ=None):
+def run_command(*arguments, environ=None):
     """The real command, as a process."""
     command = [sys.executable, "-m", "llmfail", *map(str, arguments)]
     whole = {**os.environ, **(environ or {})}

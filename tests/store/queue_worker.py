@@ -4,10 +4,10 @@ import sys
 import time
 from pathlib import Path
 
-from llmfail.store.queue import Queue
+from llmfail.store.queue import RequestQueue
 
 
-def say(text):
+def print_line(text):
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
@@ -15,7 +15,7 @@ def say(text):
 def put(queue, name, number):
     for n in range(int(number)):
         queue.put(f"{name}-{n:04}", "default", "{}", None)
-        say(f"{name}-{n:04}")
+        print_line(f"{name}-{n:04}")
 
 
 def put_for_ever(queue, name):
@@ -25,8 +25,8 @@ def put_for_ever(queue, name):
 def answer(queue, name):
     """Take whatever there is, answer it, and tell what was printed."""
     for item in queue.items():
-        if queue.take(item.id, name, 30) and queue.answered(item.id, name, "{}", 30):
-            say(item.id)
+        if queue.take(item.id, name, 30) and queue.store_answer(item.id, name, "{}", 30):
+            print_line(item.id)
             assert queue.remove(item.id, name)
 
 
@@ -34,14 +34,14 @@ def take(queue, name):
     """Take everything and be stopped in the middle."""
     for item in queue.items():
         if queue.take(item.id, name, 30):
-            say(item.id)
-    say("all")
+            print_line(item.id)
+    print_line("all")
     time.sleep(60)
 
 
 def main(job, directory, *arguments):
-    queue = Queue(Path(directory), 10_000, 1000, timeout=30, clock=time.time)
-    say("ready")
+    queue = RequestQueue(Path(directory), 10_000, 1000, timeout=30, clock=time.time)
+    print_line("ready")
     sys.stdin.readline()
     globals()[job](queue, *arguments)
     queue.close()

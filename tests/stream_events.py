@@ -10,12 +10,12 @@ INPUT, OUTPUT = 1234, 56
 """The tokens that every call reports, where it reports any."""
 
 
-def event(document, name=None):
+def encode_event(document, name=None):
     head = f"event: {name}\n" if name else ""
     return f"{head}data: {json.dumps(document, ensure_ascii=False)}\n\n".encode()
 
 
-class Messages:
+class AnthropicEvents:
     """Anthropic's, also on Vertex: named events, the input reported first and the output last."""
 
     def __init__(self, model, *, reports):
@@ -25,24 +25,30 @@ class Messages:
     def begin(self):
         usage = {"input_tokens": INPUT, "output_tokens": 1} if self._reports else {}
         start = {"id": "msg_1", "type": "message", "role": "assistant", "model": self._model, "content": []}
-        return _named("message_start", message=start | {"stop_reason": None, "usage": usage})
+        return _encode_named_event("message_start", message=start | {"stop_reason": None, "usage": usage})
 
     def text(self, said):
-        return self._within("text", text="") + self._delta(type="text_delta", text=said)
+        return self._open_block("text", text="") + self._encode_delta(type="text_delta", text=said)
 
     def thought(self, said):
-        return self._within("thinking", thinking="") + self._delta(type="thinking_delta", thinking=said)
+        return self._open_block("thinking", thinking="") + self._encode_delta(
+            type="thinking_delta", thinking=said
+        )
 
     def ping(self):
-        return _named("ping")
+        return _encode_named_event("ping")
 
     def error(self, message):
-        return event(self.fault(message), "error")
+        return encode_event(self.fault(message), "error")
 
     def end(self):
         usage = {"usage": {"output_tokens": OUTPUT}} if self._reports else {}
         delta = {"stop_reason": "end_turn", "stop_sequence": None}
-        return self._close() + _named("message_delta", delta=delta, **usage) + _named("message_stop")
+        return (
+            self._close_block()
+            + _encode_named_event("message_delta", delta=delta, **usage)
+            + _encode_named_event("message_stop")
+        )
 
     def whole(self, said):
         usage = {"input_tokens": INPUT, "output_tokens": OUTPUT} if self._reports else {}
@@ -53,26 +59,26 @@ class Messages:
     def fault(self, message):
         return {"type": "error", "error": {"type": "overloaded_error", "message": message}}
 
-    def _within(self, kind, **empty):
+    def _open_block(self, kind, **empty):
         """What opens a block of this kind, unless it is open."""
         if self._block == kind:
             return b""
-        closed = self._close()
+        closed = self._close_block()
         self._block, self._number = kind, self._number + 1
         block = {"type": kind, **empty}
-        return closed + _named("content_block_start", index=self._number, content_block=block)
+        return closed + _encode_named_event("content_block_start", index=self._number, content_block=block)
 
-    def _close(self):
+    def _close_block(self):
         if self._block is None:
             return b""
         self._block = None
-        return _named("content_block_stop", index=self._number)
+        return _encode_named_event("content_block_stop", index=self._number)
 
-    def _delta(self, **delta):
-        return _named("content_block_delta", index=self._number, delta=delta)
+    def _encode_delta(self, **delta):
+        return _encode_named_event("content_block_delta", index=self._number, delta=delta)
 
 
-class Chunks:
+class OpenAIEvents:
     """OpenAI's chat completions: the usage comes after the end, to who asked for it, and then ``[DONE]``."""
 
     def __init__(self, model, *, reports):
@@ -92,10 +98,12 @@ class Chunks:
         return b": keep-alive\n\n"
 
     def error(self, message):
-        return event(self.fault(message))
+        return encode_event(self.fault(message))
 
     def end(self):
-        usage = event(self._envelope | {"choices": [], "usage": self._usage()}) if self._reports else b""
+        usage = (
+            encode_event(self._envelope | {"choices": [], "usage": self._usage()}) if self._reports else b""
+        )
         return self._chunk({}, "stop") + usage + b"data: [DONE]\n\n"
 
     def whole(self, said):
@@ -108,13 +116,15 @@ class Chunks:
         return {"error": {"message": message, "type": kind, "param": None, "code": code}}
 
     def _chunk(self, delta, finished=None):
-        return event(self._envelope | {"choices": [{"index": 0, "delta": delta, "finish_reason": finished}]})
+        return encode_event(
+            self._envelope | {"choices": [{"index": 0, "delta": delta, "finish_reason": finished}]}
+        )
 
     def _usage(self):
         return {"prompt_tokens": INPUT, "completion_tokens": OUTPUT, "total_tokens": INPUT + OUTPUT}
 
 
-class Candidates:
+class GeminiEvents:
     """Gemini's, also on Vertex: every chunk reports, and the one with a finish reason is the end."""
 
     def __init__(self, model, *, reports):
@@ -124,19 +134,19 @@ class Candidates:
         return b""
 
     def text(self, said):
-        return event(self._chunk({"text": said}))
+        return encode_event(self._chunk({"text": said}))
 
     def thought(self, said):
-        return event(self._chunk({"text": said, "thought": True}))
+        return encode_event(self._chunk({"text": said, "thought": True}))
 
     def ping(self):
         return b": ping\r\n\r\n"
 
     def error(self, message):
-        return event(self.fault(message))
+        return encode_event(self.fault(message))
 
     def end(self):
-        return event(self._chunk({"text": ""}, "STOP"))
+        return encode_event(self._chunk({"text": ""}, "STOP"))
 
     def whole(self, said):
         return self._chunk({"text": said}, "STOP")
@@ -152,8 +162,8 @@ class Candidates:
         return {"candidates": [candidate | end], "modelVersion": self._model, **reported}
 
 
-FORMATS = {"anthropic": Messages, "openai": Chunks, "gemini": Candidates}
+FORMATS = {"anthropic": AnthropicEvents, "openai": OpenAIEvents, "gemini": GeminiEvents}
 
 
-def _named(name, **fields):
-    return event({"type": name, **fields}, name)
+def _encode_named_event(name, **fields):
+    return encode_event({"type": name, **fields}, name)

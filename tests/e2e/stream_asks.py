@@ -6,27 +6,27 @@ import contextlib
 import json
 from decimal import Decimal
 
-from program import ANTHROPIC, GOOGLE, OPENAI, configuration, finish
+from program import ANTHROPIC, GOOGLE, OPENAI, build_config, finish
 
 GEMINI_ON_VERTEX = "vertex/gemini-3.8-flash"
 CLAUDE_ON_VERTEX = "vertex/claude-sonnet-5-5"
 FORMATS = (OPENAI, ANTHROPIC, GOOGLE, GEMINI_ON_VERTEX, CLAUDE_ON_VERTEX)
 SPARE = "spare/model"
 SPARE_ANSWER = f"{SPARE} heard: Say hello\n"
-FOUR = ["one", " two", " three", " four"]
-MILL = Decimal("0.001")
+FOUR_TOKENS = ["one", " two", " three", " four"]
+TOKEN_PRICE_USD = Decimal("0.001")
 """What a token costs, in dollars."""
 PRICES = {target: {"price": {"input": 1000, "output": 1000}} for target in (*FORMATS, SPARE)}
-SHORT = "0.5s"
+SHORT_LIMIT = "0.5s"
 """A limit that is meant to be reached."""
-LONG = "10m"
+LONG_LIMIT = "10m"
 """A limit that nobody lives to see."""
 
 
-def configured(streams, *chain, limits=None, **sections):
+def build_stream_config(streams, *chain, limits=None, **sections):
     """A configuration of this chain over the scripted providers; ``limits`` are defaults."""
-    document = configuration(streams, *chain, **{"models": PRICES} | sections)
-    document["defaults"] |= {"timeout": LONG, "deadline": LONG} | (limits or {})
+    document = build_config(streams, *chain, **{"models": PRICES} | sections)
+    document["defaults"] |= {"timeout": LONG_LIMIT, "deadline": LONG_LIMIT} | (limits or {})
     document["providers"] |= {
         "vertex": {
             "api": "vertex",
@@ -44,7 +44,7 @@ def provider_of(target):
 
 
 @contextlib.contextmanager
-def running(llmfail, *arguments, **places):
+def start_ask(llmfail, *arguments, **places):
     """A process that does not outlive the block: a test that fails while it holds a stream must not wait for
     the end of it.
     """
@@ -55,23 +55,23 @@ def running(llmfail, *arguments, **places):
             process.kill()
 
 
-def shown(llmfail, screen, *options):
+def ask_on_terminal(llmfail, screen, *options):
     """An ask whose answer goes to a terminal."""
-    with running(llmfail, *options, stdout=screen.fd) as process:
+    with start_ask(llmfail, *options, stdout=screen.fd) as process:
         return finish(process)
 
 
-def logged(llmfail):
+def read_last_receipt(llmfail):
     """The receipt of the last ask."""
     return json.loads(llmfail("log", "--json").out.splitlines()[0])
 
 
-def spent(llmfail):
+def read_spent_usd(llmfail):
     """What ``usage`` knows of."""
     return Decimal(llmfail("usage", "--json").document["total"]["cost_usd"])
 
 
-def says_that_it_broke_off(ended, target):
+def has_broken_off_message(ended, target):
     said = ended.lines[-1]
     assert ended.code == 8
     assert said.startswith(f"llmfail: {target}: the answer broke off: ")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from llmfail.core.errors import StoreError
 from llmfail.core.records.record import Write
-from llmfail.engine.ports.threaded_store import ThreadedKeeper
-from llmfail.store.disk import Disk
+from llmfail.engine.ports.threaded_store import GroupCommitStore
+from llmfail.store.disk import DiskStore
 
 
 def increment(*keys):
@@ -18,7 +18,7 @@ def increment(*keys):
     return change
 
 
-def say(text):
+def print_line(text):
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
@@ -31,17 +31,17 @@ def count(disk, times):
 def count_for_ever(disk):
     while True:
         disk.update(["a", "b"], increment("a", "b"))
-        say("+")
+        print_line("+")
 
 
 def count_together(disk, times):
     """As often, by many coroutines at once."""
-    keeper = ThreadedKeeper(disk)
+    keeper = GroupCommitStore(disk)
 
     async def add():
         for _ in range(int(times)):
             await keeper.update(["a", "b"], increment("a", "b"))
-            say("+")
+            print_line("+")
 
     async def many():
         await asyncio.gather(*(add() for _ in range(20)))
@@ -54,8 +54,8 @@ JOBS = {"count": count, "count_for_ever": count_for_ever, "count_together": coun
 
 def main(job, directory, *arguments):
     warnings = []
-    disk = Disk(Path(directory), timeout=30, warn=warnings.append)
-    say("ready")
+    disk = DiskStore(Path(directory), timeout=30, warn=warnings.append)
+    print_line("ready")
     sys.stdin.readline()
     error = None
     try:
@@ -63,7 +63,7 @@ def main(job, directory, *arguments):
     except StoreError as failed:
         error = str(failed)
     disk.close()
-    say(json.dumps({"error": error, "warnings": warnings}))
+    print_line(json.dumps({"error": error, "warnings": warnings}))
 
 
 if __name__ == "__main__":
