@@ -41,11 +41,15 @@ def find_error(payload: Payload, *, failed: bool) -> ErrorBody | None:
     """The error in a body. In a reply that did not fail by its status, only what is plainly an error is one:
     a healthy body may well carry ``error: null``, ``message`` or ``detail``.
     """
-    if isinstance(payload, list):
-        payload = payload[0] if payload else None
-    if not isinstance(payload, dict):
-        return None
+    documents = payload if isinstance(payload, list) else [payload]
+    found = (_find_error(one, failed=failed) for one in iter_objects(documents))
+    return next((error for error in found if error is not None), None)
+
+
+def _find_error(payload: JsonObject, *, failed: bool) -> ErrorBody | None:
     error = payload.get("error") or _find_choice_error(payload)
+    if not failed and payload.get("choices") and _says_nothing(error):
+        return None
     if isinstance(error, dict):
         return _parse_error_object(error, payload)
     if isinstance(error, str):
@@ -59,6 +63,15 @@ def iter_objects(value: object) -> Iterator[JsonObject]:
     """The objects of what should be a list of objects."""
     if isinstance(value, list):
         yield from (item for item in value if isinstance(item, dict))
+
+
+def _says_nothing(value: object) -> bool:
+    """Whether there is no text and no number other than 0 in it, however deep."""
+    if isinstance(value, dict):
+        return all(map(_says_nothing, value.values()))
+    if isinstance(value, list):
+        return all(map(_says_nothing, value))
+    return not value.strip() if isinstance(value, str) else not value
 
 
 def _find_choice_error(payload: JsonObject) -> object:
