@@ -173,7 +173,7 @@ def test_a_feature_that_an_outage_leaves_without_a_target_costs_nothing_and_is_n
     found = months("outage:anthropic", line("vpr", STRONG, SECOND), line("lone", FAST)).to_json()
     assert found["monthly_cost_usd"] == "75"
     assert found["served_by"] == {"vpr": ["openai/second"], "lone": []}
-    assert found["note"] == "nobody answers lone"
+    assert found["note"] == "no target answers lone"
 
 
 @pytest.mark.parametrize("text", ["all-primary", "fallback:50%", "outage:google"])
