@@ -1,6 +1,4 @@
-"""The request for an estimate, and the scenarios of who answers, as text: ``fallback:50%``,
-``outage:openai``.
-"""
+"""The request for an estimate, and its scenarios as text: ``fallback:50%``, ``outage:openai``."""
 
 from __future__ import annotations
 

@@ -260,7 +260,7 @@ def test_what_is_no_scenario_is_refused_with_a_hint(text, why):
 
 
 def test_what_was_recorded_is_no_assumption():
-    with pytest.raises(ValueError, match="no assumption"):
+    with pytest.raises(ValueError, match="estimated from history"):
         months("actual", line("vpr", STRONG))
 
 
