@@ -106,9 +106,7 @@ class MalformedReply(LlmfailError):
 
 
 class CommandFailed(LlmfailError):
-    """A degrade command gave no answer. The text has the command, the reason, and the last line of its
-    errors.
-    """
+    """A degrade command gave no answer. The text has the command, the reason, and its last error line."""
 
 
 class AskError(LlmfailError):

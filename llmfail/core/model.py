@@ -85,9 +85,7 @@ class Message(Struct, frozen=True):
 
 
 class Request(Struct, frozen=True):
-    """The request to a model, the same for every target. Sampling parameters are sent only when
-    they are set.
-    """
+    """The request to a model, the same for every target. Unset sampling parameters are not sent."""
 
     messages: tuple[Message, ...]
     system: str | None = None

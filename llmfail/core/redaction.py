@@ -1,6 +1,4 @@
-"""Masking a key: a reply may repeat the key that was sent, in any written form, and none of them is passed
-on.
-"""
+"""Masking a key: a reply may repeat it in any written form, and none of them is passed on."""
 
 from __future__ import annotations
 

@@ -19,9 +19,7 @@ from llmfail.store.memory import MemoryStore
 T = TypeVar("T")
 
 MAX_RECENT_RECORDS = 1000
-"""So many records are remembered as recent; then they become the earlier ones, and the earlier ones are
-forgotten.
-"""
+"""At so many, the recent records become the earlier ones, and the earlier ones are forgotten."""
 
 
 class FailoverStore:

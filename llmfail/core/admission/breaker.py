@@ -186,9 +186,7 @@ def expires_at(circuit: Circuit, rules: BreakerRules) -> float | None:
 
 
 def normalize(circuit: Circuit, now: float) -> Circuit:
-    """The record as of ``now``: a clock that was set back keeps remaining durations; what has expired is
-    removed.
-    """
+    """The record as of ``now``, without what has expired. When the clock was set back, durations stay."""
     if now < circuit.at:
         circuit = _shift_clock(circuit, circuit.at - now)
     if circuit.held_until is not None and circuit.held_until <= now:

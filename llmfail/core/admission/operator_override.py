@@ -21,9 +21,7 @@ from llmfail.core.records.record import (
 
 
 def reset(gate: Gate, values: Values, now: float) -> tuple[Writes, bool]:
-    """Close the circuit; forget the blocks and dropped parameters of this target. Whether that changed
-    anything.
-    """
+    """Close the circuit, forget blocks and dropped parameters of this target. Whether anything changed."""
     circuit = load_or_default(values[gate.circuit_key], Circuit)
     writes: dict[str, Write | None] = {
         gate.circuit_key: circuit_write(breaker.reset(circuit, now), gate.rules)

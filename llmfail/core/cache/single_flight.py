@@ -54,9 +54,7 @@ class IsLeader(Struct, frozen=True):
 
 
 class GoAlone(Struct, frozen=True):
-    """The leader came back without an answer, or is this same ask: it makes the call, and no ask waits for
-    it.
-    """
+    """The leader came back without an answer, or is this same ask: it makes a call for itself only."""
 
 
 class CachePolicy(Struct, frozen=True):
@@ -104,8 +102,8 @@ def acquire(
     values: Values,
     now: float,
 ) -> tuple[Writes, IsLeader | GoAlone | FlightLease]:
-    """Take the lead, or learn which lease to wait for. ``followed`` is the lease that this ask waited for;
-    ``leader_is_dead``: its process has ended.
+    """Take the lead, or learn which lease to wait for. This ask waited for ``followed``, whose leader may be
+    dead.
     """
     key = flight_key(fingerprint)
     current = load(values[key], FlightLease)

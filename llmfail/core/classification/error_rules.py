@@ -33,16 +33,12 @@ def classify_error_reply(
 
 
 def _is_from_intermediary(reply: Reply, payload: Payload) -> bool:
-    """Whether a proxy or portal answered instead of the API: a redirect, an HTML page. Such an outcome
-    disables nothing.
-    """
+    """Whether a proxy or portal answered instead of the API, which must not disable the credential."""
     return 300 <= reply.status < 400 or (isinstance(payload, NotJson) and payload.is_html)
 
 
 def _classify_intermediary_reply(reply: Reply, payload: Payload, now: float, hide: Secret | None) -> Outcome:
-    """A proxy, a captive portal, a wrong base_url. The next target is tried, and the note says what
-    to check.
-    """
+    """A proxy, a captive portal, a wrong base_url: the next target is tried; the note says what to check."""
     status = reply.status
     if status >= 500 or status in _INTERMEDIARY_STATUSES:
         kind = _find_kind_by_status(status)

@@ -100,9 +100,7 @@ OPENROUTER_SPENT_SOURCES = frozenset(
         "openrouter_credits",
     }
 )
-"""OpenRouter's metadata.limit_source when a limit on money is reached; with ``resets_at`` it ends
-by itself.
-"""
+"""OpenRouter's metadata.limit_source when money is spent; with ``resets_at`` the limit ends by itself."""
 OPENROUTER_IN_FLIGHT_SOURCE = "openrouter_in_flight_budget"
 """The same when too many calls are under way at once."""
 

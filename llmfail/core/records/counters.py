@@ -50,8 +50,8 @@ class AskCounters(Record, frozen=True):
 
 
 class Thresholds(Struct, frozen=True):
-    """An alert is raised above these. Rates are shares, ``latency_p95`` is in seconds, ``cost_per_day`` in
-    USD.
+    """Above these an alert is raised. Rates are shares, ``latency_p95`` is in seconds,
+    ``cost_per_day`` USD.
     """
 
     circuit_open_rate: float

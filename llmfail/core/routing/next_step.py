@@ -1,5 +1,5 @@
-"""What follows an attempt (the same target again, the next target, or a stop) and a round (another one, or
-none).
+"""After an attempt: the same target again, the next target, or a stop. After a round: another one,
+or none.
 """
 
 from __future__ import annotations

@@ -15,9 +15,7 @@ from llmfail.core.tokens import token_bounds
 from llmfail.core.tokens.token_bounds import Calibration
 
 CacheState = Literal["hit", "stale", "miss", "off"]
-"""What a stored answer would do: serve, serve when no model answers, or nothing; ``off``: no answers are
-stored.
-"""
+"""``hit``: a stored answer serves; ``stale``: it serves if no model answers; ``off``: none are stored."""
 USUAL_OUTPUT_TOKENS = 500
 """Output tokens of a usual answer, for an estimate without history."""
 

@@ -80,9 +80,7 @@ def read_text(source: ConfigSource) -> str:
 
 
 def _read_bytes(source: ConfigSource) -> bytes:
-    """The bytes. A file that the user did not name must be a regular one: a pipe would make every command
-    wait.
-    """
+    """A file that the user did not name must be a regular one: a pipe would make every command wait."""
     if source.origin not in {Origin.OPTION, Origin.VARIABLE} and source.path.exists():
         if source.path.is_dir():
             raise ValueError("is a directory")

@@ -105,9 +105,7 @@ def _describe_error(error: ValueError, kind: Scalar, value: object) -> str:
 
 
 def _expand(value: object, at: Place, notes: ValidationNotes, *, optional: bool = False) -> object:
-    """The value with its references replaced. An unset variable is an empty text where that is ``optional``,
-    else a problem.
-    """
+    """The value with its references replaced. An unset variable is a problem unless it is ``optional``."""
     if isinstance(value, FromEnvironment) or not isinstance(value, str) or "${" not in value:
         return value
     notes.original_texts[at] = value

@@ -152,9 +152,7 @@ def _convert_scalar(document: YamlDocument, node: Node, at: Place) -> object:
 
 
 def _convert_mapping(document: YamlDocument, node: Node, at: Place, depth: int = 0) -> dict[str, object]:
-    """Merge keys come first, because a key that is written out replaces a merged one. ``depth`` counts
-    merges.
-    """
+    """A key that is written out replaces a merged one, so merges come first; ``depth`` counts them."""
     merged: dict[str, object] = {}
     own: dict[str, object] = {}
     for key, value in node.value:

@@ -59,7 +59,5 @@ def _hash_text(text: str) -> str:
 
 
 def _key_of(path: Path) -> str:
-    """The path without following a link at its end, because file names in a configuration are relative to
-    this directory.
-    """
+    """The path without following a last link: names in the file are relative to its directory."""
     return str(path.parent.resolve() / path.name)

@@ -16,9 +16,7 @@ from llmfail.store.base import Change, R
 from llmfail.store.sqlite.database import DatabaseSchema, open_with_schema
 
 CHECKPOINT_PAGES = 4000
-"""Pages of the WAL (16 MB) before they are copied, which waits for the disk; the last connection to close
-copies them too.
-"""
+"""Pages of the WAL (16 MB) before they are copied, which waits for the disk, as the last close does."""
 STATE_SCHEMA = DatabaseSchema(
     version=1,
     statements=(

@@ -74,9 +74,7 @@ SELECT_NEXT_TIME = (
 
 
 def open_queue(path: Path) -> sqlite3.Connection:
-    """A write is on the disk once it returns. Deleted rows free their space and are overwritten, because they
-    held prompts.
-    """
+    """Writes are on the disk at once. Deleted rows are overwritten, because they held prompts."""
     return open_with_schema(path, QUEUE_SCHEMA)
 
 

@@ -64,9 +64,7 @@ class SharedFile:
                 return repair_and_retry(lambda: self._run_once(work), self._repair, deadline)
 
     def run_if_free(self, work: Work[T]) -> T:
-        """The same without waiting: raises FileLocked when another has the lock, or the file must be made or
-        repaired.
-        """
+        """The same without waiting: FileLocked when the file is in use, or must be made or repaired."""
         with self._take_turn(0):
             with map_errors(self.path):
                 is_open = self._connection is not None and identify_file(self.path) == self._identity

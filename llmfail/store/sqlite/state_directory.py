@@ -95,9 +95,7 @@ def network_file_system_of(directory: Path) -> str | None:
 
 
 def file_system_of(directory: Path, mounts: str) -> str:
-    """The file system of the innermost mount that holds the directory; of equal ones, the last line is on
-    top.
-    """
+    """The file system of the innermost mount above the directory; the last line of equal ones counts."""
     depth, innermost = 0, ""
     for line in mounts.splitlines():
         _, point, kind, *_ = line.split(" ")
