@@ -15,7 +15,7 @@ from llmfail.core.errors import (
     UsageError,
 )
 from llmfail.core.receipt import Receipt
-from llmfail.engine.ports import ports
+from llmfail.engine.ports.protocols import Ports
 from llmfail.settings.schema.settings import Settings
 from llmfail.store.failover import FailoverStore
 
@@ -44,14 +44,14 @@ def raise_for_error(receipt: Receipt) -> Receipt:
     raise _ERROR_CLASSES[receipt.error.code](receipt)
 
 
-def operator_of(settings: Settings, client_ports: ports.Ports) -> Operator:
+def operator_of(settings: Settings, client_ports: Ports) -> Operator:
     from llmfail.engine.operator import Operator
 
     return Operator(settings, client_ports)
 
 
 async def load_usage_report(
-    settings: Settings, client_ports: ports.Ports, by: GroupBy, days: DayRange | None
+    settings: Settings, client_ports: Ports, by: GroupBy, days: DayRange | None
 ) -> UsageReport:
     from llmfail.engine.reports import usage_query
 
@@ -59,7 +59,7 @@ async def load_usage_report(
 
 
 async def load_usage_records(
-    settings: Settings, client_ports: ports.Ports, days: DayRange | None
+    settings: Settings, client_ports: Ports, days: DayRange | None
 ) -> list[UsageEntry]:
     from llmfail.engine.reports import usage_query
 

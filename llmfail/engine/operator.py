@@ -31,7 +31,7 @@ from llmfail.core.reports.status import (
 )
 from llmfail.engine.planning.budget_period import day_of, midnight, zone_of
 from llmfail.engine.planning.targets import TargetRoutes, first_target, targets_of
-from llmfail.engine.ports.ports import Ports
+from llmfail.engine.ports.protocols import Ports
 from llmfail.engine.reports.budget_status import load_budget_statuses
 from llmfail.engine.reports.request_log import routing_key
 from llmfail.settings.schema.scalars import LONGEST_DURATION_SECONDS

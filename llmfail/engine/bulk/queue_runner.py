@@ -23,7 +23,7 @@ from llmfail.core.receipt import Failure, Receipt, to_json_line
 from llmfail.core.request.ask import Ask
 from llmfail.engine.attempt.settlement import LEASE_MARGIN
 from llmfail.engine.engine import Engine
-from llmfail.engine.ports.ports import block_signals
+from llmfail.engine.ports.signals import block_signals
 from llmfail.store.queue import RequestQueue
 
 PRINT_LEASE = 30.0
