@@ -15,9 +15,8 @@ from llmfail.core.errors import (
     UsageError,
 )
 from llmfail.core.receipt import Receipt
-from llmfail.engine.ports.protocols import Ports
+from llmfail.engine.ports.protocols import Ports, StoreInfo
 from llmfail.settings.schema.settings import Settings
-from llmfail.store.failover import FailoverStore
 
 if TYPE_CHECKING:
     from llmfail.core.pricing.usage_record import UsageEntry
@@ -66,7 +65,7 @@ async def load_usage_records(
     return await usage_query.load_usage_records(settings, client_ports, days or usage_query.DEFAULT_DAYS)
 
 
-def require_recorded(names: tuple[str, ...], store: FailoverStore) -> tuple[str, ...]:
+def require_recorded(names: tuple[str, ...], store: StoreInfo) -> tuple[str, ...]:
     """What an operator does has no effect but the record of it."""
     if store.is_down:
         raise UsageError("nothing was recorded: the state cannot be written; see the warning, or --state-dir")

@@ -5,7 +5,7 @@ tests that run in memory on a clock of their own.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -22,6 +22,7 @@ from llmfail.engine.ports.process_liveness import ProcessIdentity
 from llmfail.store.base import Change, Store
 
 if TYPE_CHECKING:
+    from llmfail.core.degrade.queue_item import QueueItem
     from llmfail.prices import Catalogue
 
 T = TypeVar("T")
@@ -69,6 +70,53 @@ class AsyncStore(Protocol):
         by itself once the caller is stopped, only the ``last`` work has to be protected from that.
         """
         ...
+
+
+class StoreInfo(Protocol):
+    """What a store tells of itself."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def is_down(self) -> bool:
+        """Whether what is kept is not shared with other processes any more."""
+        ...
+
+
+class LeasedQueue(Protocol):
+    """The requests kept for later, each asked by the one holder that has taken it, for the seconds of its
+    ``lease``. What is only for the holder gives False for any other. Raises StoreError.
+    """
+
+    def items(self) -> Iterable[QueueItem]: ...
+
+    def take(
+        self, item_id: str, holder: str, lease: float, is_gone: Callable[[str], bool]
+    ) -> QueueItem | None: ...
+
+    def store_answer(self, item_id: str, holder: str, receipt: str, lease: float) -> bool: ...
+
+    def renew(self, item_id: str, holder: str, lease: float) -> bool: ...
+
+    def remove(self, item_id: str, holder: str) -> bool: ...
+
+    def give_back(
+        self,
+        item_id: str,
+        holder: str,
+        *,
+        attempted: bool,
+        rests_until: float | None,
+        retry_at: float | None,
+        error: str,
+    ) -> bool: ...
+
+    def release(self, holder: str) -> None: ...
+
+    def remove_expired(self) -> Sequence[str]: ...
+
+    def close(self) -> None: ...
 
 
 class BlockingReply(Protocol):
