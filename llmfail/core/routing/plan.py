@@ -65,7 +65,7 @@ def build_step(
         decision="call" if reason is None else "skip",
         reason=reason,
         estimated_cost=_estimate_cost(claim, calibration),
-        max_cost=_compute_max_cost(claim, calibration),
+        max_cost=_compute_max_cost(claim),
         note=note or candidate.note,
     )
 
@@ -79,7 +79,7 @@ def _estimate_cost(claim: ReservationRequest, calibration: Calibration) -> int |
     )
 
 
-def _compute_max_cost(claim: ReservationRequest, calibration: Calibration) -> int | None:
+def _compute_max_cost(claim: ReservationRequest) -> int | None:
     if claim.rates is None:
         return None
-    return worst_case(claim.rates, token_bounds.upper_bound(claim.size, calibration), claim.output_tokens)
+    return worst_case(claim.rates, token_bounds.upper_bound(claim.size), claim.output_tokens)
