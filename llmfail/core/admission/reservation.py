@@ -157,7 +157,7 @@ def admit(
     if not request.is_limited and not limits:
         return {}, Reservation(request, now)
     known = load_calibration(target, values)
-    amount = _worst_case_cost(request, known) if request.is_limited else 0
+    amount = _worst_case_cost(request) if request.is_limited else 0
     spent = {scope: load_spending(scope, values, now) for scope in request.scopes}
     refusal = _refuse_over_budget(request, amount, spent, values)
     if refusal is not None:
@@ -302,10 +302,10 @@ def _adjust_token_limits(
     }
 
 
-def _worst_case_cost(request: ReservationRequest, known: Calibration) -> int | None:
+def _worst_case_cost(request: ReservationRequest) -> int | None:
     if request.rates is None:
         return None
-    return price.worst_case(request.rates, tokens.upper_bound(request.size, known), request.output_tokens)
+    return price.worst_case(request.rates, tokens.upper_bound(request.size), request.output_tokens)
 
 
 def _refuse_over_budget(

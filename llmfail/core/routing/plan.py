@@ -65,7 +65,7 @@ def build_step(
         decision="call" if reason is None else "skip",
         reason=reason,
         estimated_cost=_estimate_cost(request, calibration),
-        max_cost=_compute_max_cost(request, calibration),
+        max_cost=_compute_max_cost(request),
         note=note or candidate.note,
     )
 
@@ -79,9 +79,7 @@ def _estimate_cost(request: ReservationRequest, calibration: Calibration) -> int
     )
 
 
-def _compute_max_cost(request: ReservationRequest, calibration: Calibration) -> int | None:
+def _compute_max_cost(request: ReservationRequest) -> int | None:
     if request.rates is None:
         return None
-    return worst_case(
-        request.rates, token_bounds.upper_bound(request.size, calibration), request.output_tokens
-    )
+    return worst_case(request.rates, token_bounds.upper_bound(request.size), request.output_tokens)
