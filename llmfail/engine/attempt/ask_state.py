@@ -20,7 +20,7 @@ from llmfail.engine.attempt.stream_commit import OutputClaim
 from llmfail.engine.planning.codec import Answer, Codec
 from llmfail.engine.planning.job import Job
 from llmfail.engine.planning.targets import TargetRoute, TargetRoutes
-from llmfail.engine.ports.ports import OnText, Ports
+from llmfail.engine.ports.protocols import OnText, Ports
 
 
 class FoundAnswer(Struct, frozen=True):

@@ -33,7 +33,7 @@ from llmfail.core.records.record import (
 )
 from llmfail.engine.planning.budget_period import day_of
 from llmfail.engine.planning.job import Job
-from llmfail.engine.ports.ports import Ports
+from llmfail.engine.ports.protocols import Ports
 from llmfail.store.base import Change
 
 LEASE_MARGIN = 30.0

@@ -21,7 +21,7 @@ from llmfail.engine.attempt.attempt import Attempt
 from llmfail.engine.planning.codec import Codec
 from llmfail.engine.planning.job import Job
 from llmfail.engine.planning.targets import TargetRoutes
-from llmfail.engine.ports.ports import OnText, Ports
+from llmfail.engine.ports.protocols import OnText, Ports
 
 WALKABLE = frozenset({SkipReason.CIRCUIT_OPEN, SkipReason.PROBING, SkipReason.RATE_LIMITED_HERE})
 """Skips that may have passed by the next round."""
