@@ -28,7 +28,7 @@ PLAIN += (
 PLAIN += (
     " message model next one output parsed plain planning progress reading render resume runner server show"
 )
-PLAIN += " signal startup step timeout validate view write"
+PLAIN += " signal startup step stop timeout validate view write"
 
 SAME_NAME_ALLOWED = {
     # A command and its subject.

@@ -50,7 +50,7 @@ from llmfail.core.request.batch_line import (
 )
 from llmfail.engine.bulk.batch import Batch, BatchLimits
 from llmfail.engine.ports.ids import new_id
-from llmfail.engine.ports.signals import STOP_SIGNALS
+from llmfail.engine.ports.stop_signals import STOP_SIGNALS
 from llmfail.store.batch_refs import BatchRefs, LineState
 
 DURATION_OPTIONS = ("timeout", "deadline", "wait")

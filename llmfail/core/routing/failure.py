@@ -76,7 +76,7 @@ def _explain_over_budget(reasons: AbstractSet[str], tried: str) -> Failure:
         return Failure(ExitCode.OVER_BUDGET, "too_expensive", f"--max-cost does not allow this call: {tried}")
     if reasons == {SkipReason.UNKNOWN_PRICE}:
         return Failure(
-            ExitCode.OVER_BUDGET, "unknown_price", f"no limit on costs holds without a price: {tried}"
+            ExitCode.OVER_BUDGET, "unknown_price", f"no cost limit can be kept without a price: {tried}"
         )
     return Failure(ExitCode.OVER_BUDGET, "over_budget", f"the budget does not allow this call: {tried}")
 
