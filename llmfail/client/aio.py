@@ -16,7 +16,7 @@ from llmfail.client.streams import AsyncAnswerStream
 from llmfail.core.model import Message
 from llmfail.core.receipt import Receipt
 from llmfail.engine.engine import Engine
-from llmfail.engine.ports import ports
+from llmfail.engine.ports.aio import build_asyncio_ports
 from llmfail.settings.schema.settings import Settings
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class AsyncClient:
         self.settings = self._resources.settings
         self._store = self._resources.state
         self._wire = LazyAsyncWire()
-        self._ports = ports.build_asyncio_ports(
+        self._ports = build_asyncio_ports(
             self._wire, self._resources.stores, self._resources.catalogue, self._wire.connect
         )
         self._engine = Engine(self.settings, self._ports)

@@ -21,7 +21,9 @@ from llmfail.drill.scenario_run import (
 from llmfail.drill.scenarios import SCENARIOS, ScenarioResult
 from llmfail.engine.engine import Engine
 from llmfail.engine.planning.targets import targets_of
-from llmfail.engine.ports import ports
+from llmfail.engine.ports.blocking import build_blocking_ports
+from llmfail.engine.ports.execution import run_sync
+from llmfail.engine.ports.protocols import Stores
 from llmfail.settings.schema.settings import Settings
 from llmfail.settings.schema.types import Feature, Provider
 from llmfail.store.memory import MemoryStore
@@ -67,11 +69,11 @@ def build_subject(settings: Settings, context: DrillContext, feature: Feature) -
     target.
     """
     idle = replace(
-        ports.build_blocking_ports(context.wire, ports.Stores(MemoryStore(time.time)), context.catalogue),
+        build_blocking_ports(context.wire, Stores(MemoryStore(time.time)), context.catalogue),
         random=draw_middle,
     )
     ask = Ask(to_messages(DRILL_PROMPT), feature=feature.name)
-    steps = ports.run_sync(Engine(context.settings, idle).plan(ask)).steps
+    steps = run_sync(Engine(context.settings, idle).plan(ask)).steps
     chain = tuple(step.target for step in steps)
     outage = _list_similar_providers(settings, chain[0], lambda provider: provider.address)
     same_key = _list_similar_providers(

@@ -43,12 +43,8 @@ from llmfail.engine.planning.job import (
     reservation_request_of,
 )
 from llmfail.engine.planning.targets import TargetRoutes
-from llmfail.engine.ports.ports import (
-    OnText,
-    Ports,
-    ReadOnlyStore,
-    write,
-)
+from llmfail.engine.ports.protocols import OnText, Ports
+from llmfail.engine.ports.store_access import ReadOnlyStore, write
 from llmfail.engine.reports import request_log
 from llmfail.settings.schema.settings import Settings
 

@@ -18,7 +18,8 @@ from llmfail.engine.planning.request_builder import (
     expectation_of,
     request_of,
 )
-from llmfail.engine.ports.ports import Ports, write
+from llmfail.engine.ports.protocols import Ports
+from llmfail.engine.ports.store_access import write
 from llmfail.engine.reports import request_log
 from llmfail.settings.schema.settings import Settings
 from llmfail.settings.schema.types import Feature

@@ -31,12 +31,11 @@ from llmfail.core.reports.status import (
 )
 from llmfail.engine.planning.budget_period import day_of, midnight, zone_of
 from llmfail.engine.planning.targets import TargetRoutes, first_target, targets_of
-from llmfail.engine.ports.ports import Ports
+from llmfail.engine.ports.protocols import Ports, StoreInfo
 from llmfail.engine.reports.budget_status import load_budget_statuses
 from llmfail.engine.reports.request_log import routing_key
 from llmfail.settings.schema.scalars import LONGEST_DURATION_SECONDS
 from llmfail.settings.schema.settings import Settings
-from llmfail.store.failover import FailoverStore
 
 SHOWN_HOURS = 24
 DAY_SECONDS = 86400
@@ -50,7 +49,7 @@ class Operator:
         self._routes = TargetRoutes(settings, ports.catalogue)
         self._ports = ports
 
-    async def status(self, store: FailoverStore, storage: StorageCounts) -> Status:
+    async def status(self, store: StoreInfo, storage: StorageCounts) -> Status:
         """Everything about the last 24 hours, as far as the store can tell."""
         targets = await self._list_targets()
         wall = self._ports.wall()

@@ -1,7 +1,7 @@
 """OpenAI Chat Completions, and every endpoint that speaks it.
 
-Where those differ, the host decides (``_NEW_LIMIT_KEY_HOSTS``, ``_NO_STREAM_OPTIONS_HOSTS``), then what the
-target refused before (``quirks``). A schema is sent without ``strict``: strict mode takes only some schemas.
+Where those differ, the host decides (``core.vendors``), then what the target refused before. A schema is sent
+without ``strict``: strict mode takes only some schemas.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from llmfail.core.classification.body import Payload
 from llmfail.core.errors import MalformedReply, UnsupportedRequest
 from llmfail.core.model import Call, Completion, Embedding, Endpoint, FinishReason, Message, Request
 from llmfail.core.request.message_text import render_message
+from llmfail.core.vendors import Quirk, quirks_at
 from llmfail.providers.chat_usage import decode_chat_usage, is_free_when_empty
 from llmfail.providers.decoding import (
     SurrogateJoiner,
@@ -32,12 +33,6 @@ if TYPE_CHECKING:
     from llmfail.providers.stream import StreamDecoder
 
 _OUTPUT_LIMIT_KEYS = ("max_tokens", "max_completion_tokens")
-_NEW_LIMIT_KEY_HOSTS = frozenset({"api.openai.com", "api.groq.com"})
-_COUNTING_HOSTS = frozenset({"api.openai.com", "127.0.0.1"})
-_NO_STREAM_OPTIONS_HOSTS = frozenset(
-    {"api.mistral.ai", "api.together.ai", "api.together.xyz", "api.ai21.com"}
-)
-"""They refuse the field, or send the usage unasked."""
 _FINISH_REASONS: dict[str, FinishReason] = {
     "stop": "stop",
     "length": "length",
@@ -49,20 +44,20 @@ _FINISH_REASONS: dict[str, FinishReason] = {
 
 
 def encode(request: Request, endpoint: Endpoint, *, stream: bool = False) -> Call:
-    host = urlsplit(endpoint.base_url).hostname or ""
-    quirks = endpoint.dropped_parameters
+    quirks, dropped = quirks_at(_host_of(endpoint)), endpoint.dropped_parameters
     body: dict[str, Any] = {"model": endpoint.model, "messages": _encode_messages(request)}
-    body[_OUTPUT_LIMIT_KEYS[(host in _NEW_LIMIT_KEY_HOSTS) != ("max_tokens" in quirks)]] = request.max_tokens
-    if request.temperature is not None and "temperature" not in quirks:
+    takes_new_key = (Quirk.NEW_LIMIT_KEY in quirks) != ("max_tokens" in dropped)
+    body[_OUTPUT_LIMIT_KEYS[takes_new_key]] = request.max_tokens
+    if request.temperature is not None and "temperature" not in dropped:
         body["temperature"] = request.temperature
-    if request.stop and "stop" not in quirks:
+    if request.stop and "stop" not in dropped:
         body["stop"] = list(request.stop)
-    if request.schema is not None and "schema" not in quirks:
+    if request.schema is not None and "schema" not in dropped:
         format_ = {"name": "answer", "schema": request.schema}
         body["response_format"] = {"type": "json_schema", "json_schema": format_}
     if stream:
         body["stream"] = True
-        if host not in _NO_STREAM_OPTIONS_HOSTS and "stream_options" not in quirks:
+        if Quirk.NO_STREAM_OPTIONS not in quirks and "stream_options" not in dropped:
             body["stream_options"] = {"include_usage": True}
     return build_post(f"{endpoint.base_url.rstrip('/')}/chat/completions", _build_headers(endpoint), body)
 
@@ -107,7 +102,8 @@ def encode_count(request: Request, endpoint: Endpoint) -> Call:
     """Asked of the Responses API, which counts as Chat Completions does. Of those who speak OpenAI's format
     only OpenAI has it; this machine is asked too, for the simulator.
     """
-    if urlsplit(endpoint.base_url).hostname not in _COUNTING_HOSTS:
+    host = _host_of(endpoint)
+    if host != "127.0.0.1" and Quirk.COUNTS_TOKENS not in quirks_at(host):
         raise UnsupportedRequest(f"{endpoint.model}: this provider does not count tokens; leave out --exact")
     body: dict[str, Any] = {
         "model": endpoint.model,
@@ -179,6 +175,10 @@ class ChunkAccumulator:
             "service_tier": self._tier,
             "usage": self._usage,
         }
+
+
+def _host_of(endpoint: Endpoint) -> str:
+    return urlsplit(endpoint.base_url).hostname or ""
 
 
 def _build_headers(endpoint: Endpoint) -> dict[str, str]:

@@ -288,7 +288,7 @@ def test_an_outage_says_who_would_serve_each_feature(config):
     [found] = estimate("--scenario", "outage:anthropic")["scenarios"]
     assert found["served_by"] == {"vpr": [GPT], "pii": ["openai/nano"], "lone": []}
     row = run_llmfail("cost-estimate", "--scenario", "outage:anthropic").lines[-2]
-    assert row.endswith(f"{GPT} (vpr), openai/nano (pii); nobody answers lone")
+    assert row.endswith(f"{GPT} (vpr), openai/nano (pii); no target answers lone")
 
 
 def test_input_tokens_that_are_given_are_not_taken_from_a_pipe():

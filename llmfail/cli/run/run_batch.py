@@ -49,7 +49,8 @@ from llmfail.core.request.batch_line import (
     reject_line,
 )
 from llmfail.engine.bulk.batch import Batch, BatchLimits
-from llmfail.engine.ports.ports import STOP_SIGNALS, new_id
+from llmfail.engine.ports.ids import new_id
+from llmfail.engine.ports.signals import STOP_SIGNALS
 from llmfail.store.batch_refs import BatchRefs, LineState
 
 DURATION_OPTIONS = ("timeout", "deadline", "wait")

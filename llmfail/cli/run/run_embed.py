@@ -29,7 +29,7 @@ from llmfail.core.receipt import Failure, Receipt, format_usd
 from llmfail.core.request.ask import DEFAULT_FEATURE, Ask, to_messages
 from llmfail.core.request.batch_line import RawLine
 from llmfail.core.request.embed_line import EmbedLine, parse_embed_line
-from llmfail.engine.ports.ports import new_id
+from llmfail.engine.ports.ids import new_id
 
 if TYPE_CHECKING:
     from llmfail.client.blocking import Client

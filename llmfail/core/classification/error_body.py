@@ -1,9 +1,9 @@
-"""What an error body says, whichever of the providers' shapes it has.
+"""The error in a body, whichever of the providers' shapes it has.
 
-Shapes, all seen in the wild: ``error`` as an object (Anthropic, OpenAI, Google, OpenRouter) or a string
-(xAI, Together, LM Studio); ``detail`` as a string or a list (FastAPI, Mistral); ``message`` beside
-``object: error`` (Mistral, old vLLM); a list around the object (Vertex); ``choices[0].error`` (OpenRouter).
-A body is a stranger's: every access checks its type.
+Shapes, all seen in real replies: ``error`` as an object (Anthropic, OpenAI, Google, OpenRouter) or a string
+(xAI, Together, LM Studio); ``detail`` as a string or a list (FastAPI, Mistral); ``message`` beside ``object:
+error`` (Mistral, old vLLM); a list around the object (Vertex); ``choices[0].error`` (OpenRouter). A body may
+hold anything: every access checks its type.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ _EMPTY_OBJECT: JsonObject = {}
 
 
 class ErrorBody(Struct, frozen=True):
-    """``codes`` are the structured words of the body in lower case, most telling first; ``number`` is a code
-    that is an HTTP status; ``details`` are Google's, ``metadata`` and ``availability`` OpenRouter's.
+    """``codes`` are the structured words of the body in lower case, the most specific first; ``number`` is a
+    code that is an HTTP status; ``details`` are Google's, ``metadata`` and ``availability`` OpenRouter's.
     """
 
     message: str = ""
@@ -38,8 +38,8 @@ class ErrorBody(Struct, frozen=True):
 
 
 def find_error(payload: Payload, *, failed: bool) -> ErrorBody | None:
-    """The error in a body. In a reply that did not fail by its status, only what is plainly an error is one:
-    a healthy body may well carry ``error: null``, ``message`` or ``detail``.
+    """The error in a body. When the status is no error, only an unmistakable one counts: a healthy body may
+    have ``error: null``, ``message`` or ``detail``.
     """
     if isinstance(payload, list):
         payload = payload[0] if payload else None
@@ -56,7 +56,7 @@ def find_error(payload: Payload, *, failed: bool) -> ErrorBody | None:
 
 
 def iter_objects(value: object) -> Iterator[JsonObject]:
-    """The objects of what should be a list of objects."""
+    """The objects in a value that should be a list of objects."""
     if isinstance(value, list):
         yield from (item for item in value if isinstance(item, dict))
 
@@ -100,19 +100,19 @@ def _parse_error_text(error: str, payload: JsonObject) -> ErrorBody:
 
 def _parse_flat_error(payload: JsonObject) -> ErrorBody:
     detail = payload.get("detail")
-    listed = tuple(iter_objects(detail))
+    violations = tuple(iter_objects(detail))
     message = (
-        "; ".join(map(_describe_violation, listed))
+        "; ".join(map(_describe_violation, violations))
         or _read_text(detail)
         or _read_text(payload.get("message"))
     )
-    parameter = _read_text(payload.get("param")) or next((_read_place(v) for v in listed), "")
+    parameter = _read_text(payload.get("param")) or next((_read_place(v) for v in violations), "")
     code = payload.get("code")
     return ErrorBody(message, _read_codes([code, payload.get("type")]), _read_http_status(code), parameter)
 
 
 def _read_message(error: JsonObject, payload: JsonObject, metadata: JsonObject) -> str:
-    """OpenRouter says only "Provider returned error" and keeps the provider's words in ``raw``."""
+    """OpenRouter's message may be only "Provider returned error", with the provider's text in ``raw``."""
     message = (
         _read_text(error.get("message"))
         or _read_text(payload.get("message"))
@@ -132,17 +132,17 @@ def _describe_violation(violation: JsonObject) -> str:
 
 
 def _read_place(violation: JsonObject) -> str:
-    where = violation.get("loc")
-    return ".".join(str(part) for part in where if part != "body") if isinstance(where, list) else ""
+    location = violation.get("loc")
+    return ".".join(str(part) for part in location if part != "body") if isinstance(location, list) else ""
 
 
 def _read_text(value: object) -> str:
-    """A message may be an object around the real one, or objects (Mistral)."""
+    """The text of a message, which may also be an object around it, or objects (Mistral)."""
     if isinstance(value, str):
         return value
     if isinstance(value, dict):
-        listed = "; ".join(map(_describe_violation, iter_objects(value.get("detail"))))
-        return listed or _as_text(value.get("message")) or _as_text(value.get("detail"))
+        violations = "; ".join(map(_describe_violation, iter_objects(value.get("detail"))))
+        return violations or _as_text(value.get("message")) or _as_text(value.get("detail"))
     return ""
 
 

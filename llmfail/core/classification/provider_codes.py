@@ -1,7 +1,7 @@
-"""The words by which providers tell what is wrong, as tables. ``diagnosis`` reads them in this order.
+"""The words by which providers name an error, as tables. ``error_rules`` reads them in this order.
 
-All codes are in lower case. A specific code decides alone; a text is believed only with the statuses it
-comes with, and only where no specific code decided; a general code says no more than a status would.
+All codes are in lower case. A specific code decides alone; a text counts only with the statuses beside it,
+and only where no specific code decided; a general code tells no more than a status.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from llmfail.core.classification.outcome import Kind
 
 SPECIFIC_CODES: dict[str, Kind] = {
-    # Too much input, or more output asked for than there is.
+    # Too much input, or a larger output than the model has.
     "context_length_exceeded": Kind.CONTEXT_OVERFLOW,
     "request_too_large": Kind.CONTEXT_OVERFLOW,
     # The credential.
@@ -22,7 +22,7 @@ SPECIFIC_CODES: dict[str, Kind] = {
     "access_token_type_unsupported": Kind.AUTH,
     "account_deactivated": Kind.AUTH,
     "ip_not_authorized": Kind.AUTH,
-    # Money. An account on hold comes back with the same key, so it is tried again like an unpaid one.
+    # Money. An account on hold returns with the same key, so it is tried again like an unpaid one.
     "insufficient_quota": Kind.BILLING,
     "credit_balance_exhausted": Kind.BILLING,
     "organization_spend_limit_exceeded": Kind.BILLING,
@@ -36,7 +36,7 @@ SPECIFIC_CODES: dict[str, Kind] = {
     "linked_organization_spend_limit_reached": Kind.BILLING,
     "organization_on_hold": Kind.BILLING,
     "organization_restricted": Kind.BILLING,
-    # Spent until the month ends.
+    # Spent until the end of the month.
     "enforced_spend_limit_reached": Kind.QUOTA,
     "contract_spend_limit_reached": Kind.QUOTA,
     # What this credential may not do.
@@ -73,8 +73,8 @@ SPECIFIC_CODES: dict[str, Kind] = {
 }
 
 OPENROUTER_ERROR_TYPES: dict[str, Kind] = {
-    # OpenRouter's metadata.error_type; some words mean something else than at OpenAI. Its rate_limit_exceeded
-    # is not here: the text may say that the limit is one per day.
+    # OpenRouter's metadata.error_type; some words do not mean what they mean at OpenAI. Its
+    # rate_limit_exceeded is not here: the text tells whether the limit is one per day.
     "authentication": Kind.AUTH,
     "permission_denied": Kind.PERMISSION,
     "provider_overloaded": Kind.OVERLOADED,
@@ -100,9 +100,9 @@ OPENROUTER_SPENT_SOURCES = frozenset(
         "openrouter_credits",
     }
 )
-"""OpenRouter's metadata.limit_source when money is spent; with ``resets_at`` it comes back."""
+"""OpenRouter's metadata.limit_source when money is spent; with ``resets_at`` the limit ends by itself."""
 OPENROUTER_IN_FLIGHT_SOURCE = "openrouter_in_flight_budget"
-"""... and when too much is under way at once."""
+"""The same when too many calls are under way at once."""
 
 _TEXT_RULES: tuple[tuple[set[int], Kind, tuple[str, ...]], ...] = (
     ({400, 403}, Kind.QUOTA, (r"reached your specified (workspace )?API usage limits", "regain access on")),
@@ -132,7 +132,7 @@ _TEXT_RULES: tuple[tuple[set[int], Kind, tuple[str, ...]], ...] = (
             "greater than the (model'?s? )?context length",
             "too many (input )?tokens",
             r"tokens.? \+ .?max_(new_)?tokens",
-            # More output asked for than the model has: another target may have it.
+            # A larger output than the model has: another target may have it.
             "maximum allowed number of output tokens",
             "max_tokens is too large",
             r"at most \d+ completion tokens",
@@ -177,7 +177,7 @@ _TEXT_RULES: tuple[tuple[set[int], Kind, tuple[str, ...]], ...] = (
     ({500, 502, 503}, Kind.OVERLOADED, ("overloaded",)),
 )
 OUTPUT_LIMIT_TEXT = re.compile("number of output tokens|max_tokens is too large|completion tokens")
-"""An overflow of the output alone: a larger context would not help, a larger output would."""
+"""Only the output is too large: a larger context would not help, a larger output limit would."""
 TEXT_RULES = tuple(
     (frozenset(statuses), re.compile("|".join(patterns), re.IGNORECASE), kind)
     for statuses, kind, patterns in _TEXT_RULES
@@ -189,7 +189,7 @@ DECISIVE_STATUSES: dict[int, Kind] = {
     498: Kind.OVERLOADED,
     529: Kind.OVERLOADED,
 }
-"""Said on purpose, whatever general code comes with them (Groq's 413 says rate_limit_exceeded)."""
+"""They count before any general code (Groq's 413 comes with rate_limit_exceeded)."""
 
 GENERAL_CODES: dict[str, Kind] = {
     # Anthropic
@@ -198,7 +198,7 @@ GENERAL_CODES: dict[str, Kind] = {
     "not_found_error": Kind.MODEL_NOT_FOUND,
     "rate_limit_error": Kind.RATE_LIMITED,
     "timeout_error": Kind.TIMEOUT,
-    # OpenAI and those like it
+    # OpenAI and compatible servers
     "rate_limit_exceeded": Kind.RATE_LIMITED,
     # Google
     "unauthenticated": Kind.AUTH,
@@ -213,7 +213,7 @@ GENERAL_CODES: dict[str, Kind] = {
 }
 
 VAGUE_CODES: dict[str, Kind] = {
-    # They come with many statuses, so they count only when there is none to tell.
+    # They come with many statuses, so they count only where there is no status.
     "api_error": Kind.SERVER_ERROR,
     "server_error": Kind.SERVER_ERROR,
     "conflict_error": Kind.SERVER_ERROR,

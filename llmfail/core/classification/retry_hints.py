@@ -1,6 +1,6 @@
-"""When to come back: retry hints in headers and bodies, and the moment at which a quota resets.
+"""When to try again: retry hints in headers and bodies, and the moment at which a quota resets.
 
-Hints that are negative, zero, not a number or further away than a year are no hints. Nothing is clamped.
+A hint that is negative, zero, not a number or longer than a year is ignored. Nothing is clamped.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 
 from llmfail.core.classification.error_body import ErrorBody
 
@@ -35,20 +36,20 @@ _MONTHLY = re.compile(r"per[ -]?month|monthly", re.IGNORECASE)
 def read_retry_after(
     headers: Mapping[str, str], fault: ErrorBody, now: float, *, include_rate_limits: bool
 ) -> float | None:
-    """Seconds until the provider wants to be asked again. ``limits``: the reset times of rate limits that are
-    used up count too; they say nothing about a server that is broken.
+    """Seconds until the provider wants to be asked again. ``include_rate_limits``: the reset times of used-up
+    rate limits count too; for a broken server they mean nothing.
     """
     candidates = _read_retry_hints(headers, fault, now)
     if include_rate_limits:
-        candidates = _concatenate(
+        candidates = chain(
             candidates, _read_rate_limit_resets({**_read_inner_headers(fault), **headers}, now)
         )
     return next((seconds for seconds in candidates if seconds is not None), None)
 
 
 def find_quota_reset(headers: Mapping[str, str], fault: ErrorBody, now: float, *, daily: bool) -> float:
-    """The moment a quota resets: a date that the body names, else the hint, else the end of the day or of the
-    month. A tier without any access ("limit: 0") is looked at again the next day, whatever its hint says.
+    """The moment a quota resets: a date in the body, else the hint, else the end of the day or of the month.
+    A tier without any access ("limit: 0") is tried again the next day, whatever the hint is.
     """
     named = find_reset_date(fault, now)
     if named is not None:
@@ -64,7 +65,7 @@ def find_quota_reset(headers: Mapping[str, str], fault: ErrorBody, now: float, *
 
 
 def find_reset_date(fault: ErrorBody, now: float) -> float | None:
-    """A date in the body from which on access is back, if it is still to come."""
+    """The date in the body from which access is back, if it is in the future."""
     resets_at = fault.metadata.get("resets_at")
     if isinstance(resets_at, int | float) and not isinstance(resets_at, bool):
         return _discard_past(_to_epoch_seconds(float(str(resets_at)), now), now)
@@ -84,7 +85,7 @@ def parse_duration(text: str) -> float | None:
 
 
 def _read_retry_hints(headers: Mapping[str, str], fault: ErrorBody, now: float) -> Iterator[float | None]:
-    """What the provider says in so many words, most exact first."""
+    """The explicit hints of the provider, the most exact first."""
     milliseconds = _parse_number(headers.get("retry-after-ms", ""))
     yield _discard_implausible(milliseconds / 1000) if milliseconds is not None else None
     yield _parse_seconds_or_date(headers.get("retry-after", ""), now)
@@ -96,7 +97,7 @@ def _read_retry_hints(headers: Mapping[str, str], fault: ErrorBody, now: float) 
 
 
 def _read_rate_limit_resets(headers: Mapping[str, str], now: float) -> Iterator[float | None]:
-    """The latest reset among the limits of which nothing is left; three dialects of headers."""
+    """The latest reset among the limits that are used up; three vendors name the headers differently."""
     used_up = [name for name, value in headers.items() if "ratelimit" in name and _parse_number(value) == 0]
     waits = [
         _parse_reset(headers.get(name.replace("remaining", "reset"), ""), now)
@@ -174,7 +175,7 @@ def _discard_past(moment: float | None, now: float) -> float | None:
 
 
 def _find_next_day(now: float, hour: int) -> float:
-    """The next time it is ``hour`` o'clock in UTC."""
+    """The next time at which it is ``hour`` o'clock in UTC."""
     today = now - now % _DAY_SECONDS + hour * 3600
     return today if today > now else today + _DAY_SECONDS
 
@@ -182,8 +183,3 @@ def _find_next_day(now: float, hour: int) -> float:
 def _find_next_month(now: float) -> float:
     first = datetime.fromtimestamp(now, UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     return (first + timedelta(days=32)).replace(day=1).timestamp()
-
-
-def _concatenate(first: Iterator[float | None], second: Iterator[float | None]) -> Iterator[float | None]:
-    yield from first
-    yield from second

@@ -24,7 +24,7 @@ from llmfail.core.cache.single_flight import (
 from llmfail.core.model import Completion, Target
 from llmfail.core.records.record import Values, Writes, load
 from llmfail.core.request.expectation import Expectation, find_violation
-from llmfail.engine.ports.ports import AsyncStore, Ports
+from llmfail.engine.ports.protocols import AsyncStore, Ports
 
 FIRST_PAUSE = 0.02
 LONGEST_PAUSE = 0.25

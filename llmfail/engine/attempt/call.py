@@ -25,7 +25,7 @@ from llmfail.engine.planning.codec import (
     result_from_wire_error,
 )
 from llmfail.engine.planning.targets import TargetRoute
-from llmfail.engine.ports.ports import Ports
+from llmfail.engine.ports.protocols import Ports
 from llmfail.providers import load_wire_format
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from llmfail.engine.attempt.target_output import TargetOutput
 from llmfail.engine.planning.codec import Codec
 from llmfail.engine.planning.job import Job
 from llmfail.engine.planning.targets import TargetRoutes
-from llmfail.engine.ports.ports import OnText, Ports
+from llmfail.engine.ports.protocols import OnText, Ports
 
 
 class Operations:

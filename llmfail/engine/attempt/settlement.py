@@ -33,7 +33,7 @@ from llmfail.core.routing.ask_state import AskState, PendingCall, due_calls, set
 from llmfail.engine.planning.budget_period import day_of
 from llmfail.engine.planning.job import Job
 from llmfail.engine.planning.targets import TargetRoutes
-from llmfail.engine.ports.ports import Ports
+from llmfail.engine.ports.protocols import Ports
 from llmfail.store.base import Change
 
 STORE_DOWN_NOTE = "the store is down, and budgets refuse without it (on_store_error: refuse)"

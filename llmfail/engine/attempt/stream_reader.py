@@ -29,7 +29,7 @@ from llmfail.engine.planning.codec import (
     result_from_stream,
     result_from_wire_error,
 )
-from llmfail.engine.ports.ports import AsyncReply, Ports
+from llmfail.engine.ports.protocols import AsyncReply, Ports
 from llmfail.providers import load_wire_format
 from llmfail.providers.stream import BrokenStream, Finished, StreamError, TextDelta, Thinking
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from llmfail.engine.ports.ports import OnText
+from llmfail.engine.ports.protocols import OnText
 
 
 class TargetOutput:

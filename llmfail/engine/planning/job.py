@@ -46,7 +46,7 @@ from llmfail.engine.planning.budget_period import zone_of
 from llmfail.engine.planning.embedding_rules import split_by_model
 from llmfail.engine.planning.request_builder import cache_policy_of, expectation_of, request_of
 from llmfail.engine.planning.targets import TargetRoutes, fallbacks_of
-from llmfail.engine.ports.ports import Ports
+from llmfail.engine.ports.protocols import Ports
 from llmfail.settings.schema.settings import Settings
 from llmfail.settings.schema.types import Fallback, Feature
 

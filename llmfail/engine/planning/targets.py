@@ -13,9 +13,9 @@ from llmfail.core.admission.budget import BudgetScope
 from llmfail.core.admission.gate import Gate
 from llmfail.core.admission.rate_limit import RateLimit
 from llmfail.core.model import Endpoint, Target
-from llmfail.core.pricing.catalogue import price_list_of
 from llmfail.core.pricing.price import Price
 from llmfail.core.routing.candidates import Candidate
+from llmfail.core.vendors import Quirk, vendor_of
 from llmfail.engine.planning.budget_scope import budget_scopes_of
 from llmfail.engine.planning.price_lookup import TargetPrices
 from llmfail.engine.planning.request_builder import endpoint_of
@@ -27,9 +27,6 @@ from llmfail.settings.schema.types import (
     Feature,
     RateLimits,
 )
-
-OPENROUTER = "openrouter"
-"""As the catalogue calls it."""
 
 
 class TargetRoute(Struct, frozen=True):
@@ -118,6 +115,7 @@ def _build_route(settings: Settings, target: Target, price: Price | None) -> Tar
     identity = credential.identity_of(
         f"{endpoint.base_url} {endpoint.project} {endpoint.location}", endpoint.key
     )
+    vendor = vendor_of(provider.name, provider.address[0])
     google = provider.credential is CredentialSource.GOOGLE
     return TargetRoute(
         gate=Gate(
@@ -130,7 +128,7 @@ def _build_route(settings: Settings, target: Target, price: Price | None) -> Tar
         endpoint=endpoint,
         price=price,
         needs_google_token=google,
-        reports_cost=price_list_of(provider.name, provider.address[0]) == OPENROUTER,
+        reports_cost=vendor is not None and Quirk.REPORTS_COST in vendor.quirks,
         missing_key=provider.missing_credential_hint,
     )
 

@@ -17,7 +17,7 @@ from llmfail.core.tokens import token_bounds
 from llmfail.engine.attempt.call import CallOptions, call
 from llmfail.engine.planning.codec import Codec
 from llmfail.engine.planning.targets import TargetRoutes
-from llmfail.engine.ports.ports import Ports
+from llmfail.engine.ports.protocols import Ports
 
 COUNT_TIMEOUT = 10.0
 """Seconds that a provider has to count."""

@@ -28,6 +28,7 @@ from llmfail.core.routing.candidates import Candidate
 from llmfail.core.tokens.token_bounds import EMPTY_PROMPT
 
 MAX_EVENTS = 3000
+PASSING = (SkipReason.CIRCUIT_OPEN, SkipReason.PROBING)
 REQUEST = Request((Message("user", "hi"),), max_tokens=10, temperature=0.5)
 FAILURES = (
     Outcome(Kind.SERVER_ERROR),
@@ -212,7 +213,7 @@ class World:
             assert isinstance(command, ev.EndLease), "nothing else is begun after an interruption"
             self.tell(self.end(command))
 
-    def end(self, command):
+    def end(self, command):  # noqa: C901, PLR0911 - a case an operation
         match command:
             case ev.SeekStoredAnswer(candidates):
                 found = self.choose([None, None, candidates[-1]])
@@ -272,7 +273,8 @@ class World:
         at = 1000.0 + self.now
         waits = {one: self.choose([None, 0.5, 3.0, 500.0]) for one in targets}
         refusals = {
-            one: wait and Refusal(self.choose([SkipReason.CIRCUIT_OPEN, SkipReason.PROBING]), at + wait, "open")
+            one: wait
+            and Refusal(self.choose([SkipReason.CIRCUIT_OPEN, SkipReason.PROBING]), at + wait, "open")
             for one, wait in waits.items()
         }
         views = [
