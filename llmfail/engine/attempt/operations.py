@@ -16,7 +16,7 @@ from llmfail.core.routing import ask_events as ev
 from llmfail.core.routing.ask_events import Event, Operation
 from llmfail.core.routing.ask_state import AskState
 from llmfail.core.routing.attempt_result import AttemptResult
-from llmfail.engine.answers.answer_cache import SingleFlightCache, reader_of
+from llmfail.engine.answers.answer_cache import CacheReader, SingleFlightCache, reader_of
 from llmfail.engine.attempt.call import CallOptions, call
 from llmfail.engine.attempt.settlement import SettlementLog
 from llmfail.engine.attempt.target_output import TargetOutput
@@ -137,7 +137,7 @@ class Operations:
                 return ev.StoredAnswerSought()
             case ev.LookUp(attempt, target, max_wait):
                 question = self._fingerprint(target)
-                cache = self._caches[attempt] = SingleFlightCache(self._ports, reader, self._job.id)
+                cache = self._cache_of(attempt, reader)
                 if max_wait is None:
                     stored = await reader.find_fresh([question])
                 else:
@@ -146,11 +146,18 @@ class Operations:
                     return ev.CacheHit(attempt, stored.completion)
                 return ev.CacheMiss(attempt, cache.is_leader)
             case ev.StoreAnswer(attempt, target, answer):
-                await self._caches[attempt].store_answer(self._fingerprint(target), target, answer)
+                cache = self._cache_of(attempt, reader)
+                await cache.store_answer(self._fingerprint(target), target, answer)
             case ev.EndLease(attempt, hand_over):
-                cache = self._caches[attempt]
+                cache = self._cache_of(attempt, reader)
                 await (cache.hand_over() if hand_over else cache.give_up())
         return ev.LeaseEnded(command.attempt)
+
+    def _cache_of(self, attempt: int, reader: CacheReader) -> SingleFlightCache:
+        """It knows which lease the attempt has, if it has one."""
+        if attempt not in self._caches:
+            self._caches[attempt] = SingleFlightCache(self._ports, reader, self._job.id)
+        return self._caches[attempt]
 
     def _fingerprint(self, target: Target) -> str:
         """Of the request on this target."""
