@@ -150,7 +150,7 @@ class TestBlocking:
         for _ in range(3):
             with client.stream("Say hello") as answer:
                 list(answer)
-        assert (streams.count(), streams.count_connections) == (3, 1)
+        assert (streams.count(), streams.connections) == (3, 1)
 
     @pytest.mark.parametrize("options", [{"feature": "nowhere"}, {"model": "gpt"}, {"timeout": 0}])
     def test_what_cannot_be_asked_is_a_usage_error(self, client, streams, options):

@@ -72,6 +72,11 @@ class SingleFlightCache:
         self._name = name
         self._led_fingerprint: str | None = None
 
+    @property
+    def is_leader(self) -> bool:
+        """Whether others may be waiting for this ask's answer."""
+        return self._led_fingerprint is not None
+
     async def fetch(self, fingerprint: str, max_wait: float, pause: Pause) -> StoredAnswer | None:
         """A fresh answer, also one that somebody else is out for if it comes within so many seconds; None
         when it is our turn to ask.

@@ -18,12 +18,12 @@ from llmfail.core.classification.outcome import Outcome
 from llmfail.core.errors import MalformedReply, WireError
 from llmfail.core.model import Call, Completion, Endpoint, Reply
 from llmfail.core.redaction import StreamRedactor
+from llmfail.core.routing.attempt_result import AttemptResult
+from llmfail.core.routing.attribution import attribute_timeout
 from llmfail.core.routing.stream_timeouts import StreamTimeouts
-from llmfail.engine.attempt.stream_commit import TargetOutput
+from llmfail.engine.attempt.target_output import TargetOutput
 from llmfail.engine.planning.codec import (
-    AttemptResult,
     Codec,
-    attribute_timeout,
     result_from_broken_stream,
     result_from_reply,
     result_from_stream,

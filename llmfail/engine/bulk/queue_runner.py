@@ -21,7 +21,7 @@ from llmfail.core.model import Target
 from llmfail.core.one_line import one_line
 from llmfail.core.receipt import Failure, Receipt, to_json_line
 from llmfail.core.request.ask import Ask
-from llmfail.engine.attempt.settlement import LEASE_MARGIN
+from llmfail.core.routing.attempt_steps import LEASE_MARGIN
 from llmfail.engine.engine import Engine
 from llmfail.engine.ports.protocols import LeasedQueue
 from llmfail.engine.ports.stop_signals import block_signals

@@ -16,15 +16,12 @@ from llmfail.core.classification.body import NotJson, parse
 from llmfail.core.classification.outcome import Kind, Outcome
 from llmfail.core.errors import MalformedReply, WireError
 from llmfail.core.model import Call, Completion, Embedding, Endpoint, Reply, Request, Secret, Usage
-from llmfail.core.receipt import SkipReason
 from llmfail.core.redaction import is_masked_in_answers, mask_key
 from llmfail.core.request.expectation import Expectation, find_violation
 from llmfail.core.request.thoughts import separate_thoughts
+from llmfail.core.routing.attempt_result import Answer, AttemptResult
 from llmfail.core.tokens import token_bounds
 from llmfail.providers import WireFormat, load_wire_format
-
-TIMEOUT_SLACK = 1.0
-"""Seconds by which the end of a time may be noticed late, on a machine that is busy."""
 
 UNSENT_CAUSES = frozenset({"resolve", "route", "refused", "tls", "turn"})
 """Causes after which the question cannot have arrived."""
@@ -32,23 +29,7 @@ UNSENT_CAUSES = frozenset({"resolve", "route", "refused", "tls", "turn"})
 MAYBE_CHARGED_KINDS = frozenset({Kind.MALFORMED, Kind.TIMEOUT})
 """Outcomes of a reply after which the provider may charge all the same."""
 
-Answer = Completion | Embedding
 A = TypeVar("A", Completion, Embedding, Completion | Embedding)
-
-
-class AttemptResult(Struct, frozen=True):
-    """What a reply says; ``answer`` is there whenever one could be decoded, good or not."""
-
-    outcome: Outcome
-    answer: Answer | None = None
-    status: int | None = None
-    is_free: bool = False
-    """The provider cannot have charged for it."""
-    skipped: SkipReason | None = None
-    """Nothing was sent, and why."""
-    host: str = ""
-    is_slow: bool = False
-    """It ran out of the time that any stream has, for its first token or between two."""
 
 
 class Codec(Struct, frozen=True):
@@ -171,13 +152,6 @@ def _drop_zero_count(answer: A) -> A:
     if isinstance(answer, Completion) and answer.text and usage is not None and usage.output_tokens == 0:
         return replace(answer, usage=None)
     return answer
-
-
-def attribute_timeout(error: WireError, ends_at: float, now: float) -> WireError:
-    """Time that was found to be over long after that says something of this process, not of the provider."""
-    if error.cause != "timeout" or now <= ends_at + TIMEOUT_SLACK:
-        return error
-    return WireError("standstill", "this process stood still while the call was under way")
 
 
 def result_from_wire_error(error: WireError, key: Secret | None) -> AttemptResult:

@@ -52,8 +52,6 @@ from llmfail.settings.schema.settings import Settings
 from llmfail.settings.schema.types import Feature
 
 LATENCY_HOURS = 24
-SHORT_WAIT = 1.0
-"""Seconds to wait for a rate limit while others could answer."""
 TURN_LIFETIME = 30 * 24 * 3600.0
 
 
@@ -195,14 +193,6 @@ def reservation_request_of(
         max_cost=job.max_cost,
         allow_unknown=job.allow_unknown,
     )
-
-
-def max_rate_limit_wait(left: float, *, others: bool) -> float:
-    """How long a call may wait for a rate limit, of the time that is left: the last that could answer is
-    worth a wait, as long as half of the time is left for the call.
-    """
-    most = max(left, 0.0) / 2
-    return min(SHORT_WAIT, most) if others else most
 
 
 def _require_candidates(
