@@ -38,7 +38,7 @@ def test_what_is_said_is_found_under_its_keyword_and_converted():
         "temperature": 0.0,
     }
     found = collect_options(said, lambda option, value: (option.kind, value), by_flag=True)
-    assert found == {"parameters": ("pairs", "x"), "fallback": False, "wait": ("duration_or_zero", 0.0)}
+    assert found == {"parameters": ("pairs", "x"), "fallback": False, "temperature": ("number", 0.0)}
 
 
 @pytest.mark.parametrize(
