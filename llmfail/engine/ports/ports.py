@@ -21,7 +21,7 @@ from msgspec import Struct
 from llmfail.core.model import Call, Reply
 from llmfail.core.records.record import StoreChange, Values
 from llmfail.core.request.ask import Ask
-from llmfail.engine.ports.google_token import GoogleTokens, Send, run_token_command
+from llmfail.engine.ports.google_token import GoogleTokens, Send
 from llmfail.engine.ports.process_liveness import ProcessIdentity
 from llmfail.store.base import Change, Store
 
@@ -261,7 +261,7 @@ def build_blocking_ports(
     return Ports(
         send=send,
         open=open_,
-        google_tokens=GoogleTokens(send),
+        google_tokens=GoogleTokens(send, run_inline),
         store=InlineStore(stores.state),
         catalogue=catalogue,
         sleep=sleep,
@@ -278,16 +278,13 @@ def build_asyncio_ports(
     """Ports for asyncio."""
     import asyncio
 
-    async def run_aside(argv: Sequence[str], environ: Mapping[str, str]) -> str | None:
-        return await asyncio.to_thread(lambda: run_sync(run_token_command(argv, environ)))
-
     async def run_in_a_thread(work: Callable[[], T]) -> T:
         return await asyncio.to_thread(work)
 
     return Ports(
         send=wire.send,
         open=wire.open,
-        google_tokens=GoogleTokens(wire.send, run_aside, asyncio.Lock()),
+        google_tokens=GoogleTokens(wire.send, run_in_a_thread, asyncio.Lock()),
         store=_async_store_of(stores.state),
         catalogue=catalogue,
         sleep=asyncio.sleep,
