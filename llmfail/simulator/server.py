@@ -21,6 +21,7 @@ from typing import Self
 
 from llmfail.core.errors import UsageError
 from llmfail.core.model import Api, Reply
+from llmfail.core.vendors import VENDORS_BY_NAME
 from llmfail.simulator import formats
 from llmfail.simulator.canned_answer import build_canned_answer
 from llmfail.simulator.connection import JSON_HEADERS, serve_connection
@@ -30,11 +31,7 @@ from llmfail.simulator.listener import LOOPBACK, Listener
 from llmfail.simulator.recorded_request import RecordedRequest, match_route, read_document
 
 APIS: Mapping[str, Api] = {
-    "anthropic": "anthropic",
-    "openai": "openai",
-    "google": "gemini",
-    "gemini": "gemini",
-    "vertex": "vertex",
+    name: vendor.api for name, vendor in VENDORS_BY_NAME.items() if vendor.api != "openai" or name == "openai"
 }
 """What a provider speaks, by its usual name; any other speaks OpenAI's format."""
 JOIN_TIMEOUT = 1.0

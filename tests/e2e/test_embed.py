@@ -330,7 +330,7 @@ def test_the_order_is_that_of_the_lines_however_long_each_takes(embed, simulator
     stdin = "\n".join(map(json.dumps, texts)).encode()
     ended = embed(SMALL)("--input", "-", "--concurrency", "16", stdin=stdin)
     assert receipts(ended) == [build_vector(text, None) for text in texts]
-    assert simulator.connections("openai") > 1
+    assert simulator.count_connections("openai") > 1
     assert simulator.count() == len(texts)
 
 

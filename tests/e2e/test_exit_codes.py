@@ -66,7 +66,7 @@ def test_a_bad_request_is_exit_code_5_and_nobody_else_is_asked(llmfail, simulato
     ended = llmfail.ask()
     assert is_told_in_one_line(ended, 5, "bad_request")
     assert ended.trail == [(OPENAI, "called", "bad_request")]
-    assert simulator.connections("anthropic") == 0
+    assert simulator.count_connections("anthropic") == 0
 
 
 def test_a_refusal_is_exit_code_5_unless_the_feature_goes_on(simulator, configure):
@@ -154,7 +154,7 @@ def test_a_signal_while_the_prompt_is_awaited_ends_it(llmfail, simulator):
         process.wait(PROCESS_TIMEOUT)
         assert process.stderr.read() == b""
     assert process.returncode == 130
-    assert simulator.connections() == 0
+    assert simulator.count_connections() == 0
 
 
 def bytes_in(pipe):

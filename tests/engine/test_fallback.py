@@ -14,7 +14,7 @@ from llmfail.core.records.record import load_or_default
 from llmfail.core.request.ask import Ask, to_messages
 from llmfail.core.request.expectation import Expectation
 from llmfail.engine.operator import Operator
-from llmfail.engine.ports.ports import run_sync
+from llmfail.engine.ports.execution import run_sync
 from llmfail.google_auth import TokenRefused
 from llmfail.settings.schema.types import Feature
 

@@ -17,7 +17,7 @@ from llmfail.core.records.counters import CallCounters
 from llmfail.core.records.record import Write, dump, load_or_default
 from llmfail.core.request.ask import Ask, to_messages
 from llmfail.engine.engine import Engine
-from llmfail.engine.ports.ports import InlineStore
+from llmfail.engine.ports.store_access import InlineStore
 
 PRICED = "models:\n" + "".join(
     f"  {target}: {{price: {{input: 1, output: 10}}}}\n" for target in ("a/one", "a/two", "b/one", "c/one")

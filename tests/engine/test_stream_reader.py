@@ -22,8 +22,8 @@ from llmfail.core.receipt import format_usd
 from llmfail.core.records.record import load_or_default
 from llmfail.core.request.ask import Ask, to_messages
 from llmfail.core.request.expectation import Expectation
-from llmfail.engine.attempt.settlement import LEASE_MARGIN
-from llmfail.engine.ports.ports import run_sync
+from llmfail.core.routing.attempt_steps import LEASE_MARGIN
+from llmfail.engine.ports.execution import run_sync
 
 PRICED = """\
 models:

@@ -16,8 +16,8 @@ import pytest
 from llmfail.core.classification.outcome import Kind
 from llmfail.core.errors import WireError
 from llmfail.core.model import Reply
+from llmfail.engine.ports.execution import run_inline
 from llmfail.engine.ports.google_token import GoogleTokens, run_token_command
-from llmfail.engine.ports.ports import run_inline
 from llmfail.google_auth import TokenRefused, fetch_google_token
 
 NOW = 1_000_000.0

@@ -16,20 +16,21 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from llmfail.cli.arguments.global_options import GlobalOptions, parse_path, parse_seconds
-from llmfail.cli.arguments.prompt import read_prompt, require_utf8
+from llmfail.cli.arguments.global_options import GlobalOptions
+from llmfail.cli.arguments.prompt import read_prompt
 from llmfail.cli.io.files import open_line_writer, open_text_writer, read_lines
 from llmfail.cli.io.output import say, show_spinner
 from llmfail.cli.io.stdout_lines import exit_on_broken_pipe
 from llmfail.cli.run.open_client import open_client
-from llmfail.cli.run.run_ask import parse_dollars, report_receipt
+from llmfail.cli.run.run_ask import report_receipt
 from llmfail.client.options import ask_of
 from llmfail.core.errors import ExitCode, UsageError
 from llmfail.core.receipt import Failure, Receipt, format_usd
-from llmfail.core.request.ask import DEFAULT_FEATURE, Ask, to_messages
+from llmfail.core.request.ask import Ask, to_messages
+from llmfail.core.request.ask_options import Options
 from llmfail.core.request.batch_line import RawLine
 from llmfail.core.request.embed_line import EmbedLine, parse_embed_line
-from llmfail.engine.ports.ports import new_id
+from llmfail.engine.ports.ids import new_id
 
 if TYPE_CHECKING:
     from llmfail.client.blocking import Client
@@ -37,36 +38,31 @@ if TYPE_CHECKING:
 DEFAULT_CONCURRENCY = 8
 
 
-class EmbedArgs(Struct, frozen=True, kw_only=True):
-    """The options, with the names and defaults that the command has; files by their names."""
+class EmbedArgs(Struct, frozen=True):
+    """One ``text``, or the ``lines`` of a file, so many ``at_once``; where the vectors go; and what each ask
+    says besides its text.
+    """
 
-    text: str | None = None
-    feature: str = DEFAULT_FEATURE
-    model: tuple[str, ...] = ()
-    lines: str | None = None
-    at_once: int = DEFAULT_CONCURRENCY
-    timeout: str | None = None
-    deadline: str | None = None
-    max_cost: str | None = None
-    user: str | None = None
-    as_json: bool = False
-    output: str | None = None
-    no_fallback: bool = False
-    wait: str | None = None
+    text: str | None
+    lines: Path | None
+    at_once: int
+    output: Path | None
+    as_json: bool
+    ask_options: Options
 
 
 def run_embed(options: GlobalOptions, args: EmbedArgs) -> int:
     """Embed, tell, and the exit code. Raises UsageError."""
     if args.lines is None:
         text = read_prompt(args.text, quiet=options.quiet) or ""
-        return _embed_one(options, args, _build_ask(args, text))
+        return _embed_one(options, args, ask_of(text, **args.ask_options))
     if args.text is not None:
         raise UsageError("say a TEXT or --input, not both")
-    return _embed_lines(options, args, Path(args.lines))
+    return _embed_lines(options, args, args.lines)
 
 
 def _embed_one(options: GlobalOptions, args: EmbedArgs, ask: Ask) -> int:
-    with open_text_writer(parse_path("--output", args.output)) as write:
+    with open_text_writer(args.output) as write:
         with (
             show_spinner("embedding …", quiet=options.quiet) as spinning,
             open_client(options, spinning.pause) as client,
@@ -81,32 +77,18 @@ def _embed_one(options: GlobalOptions, args: EmbedArgs, ask: Ask) -> int:
 def _embed_lines(options: GlobalOptions, args: EmbedArgs, path: Path) -> int:
     from llmfail.cli.run.ordered_pool import map_in_order
 
-    blank, lines = _build_ask(args, ""), read_lines(path)
+    blank, lines = ask_of("", **args.ask_options), read_lines(path)
     summary = _RunSummary(options)
     with (
         exit_on_broken_pipe(),
         open_client(options) as client,
-        open_line_writer(parse_path("--output", args.output), path) as write,
+        open_line_writer(args.output, path) as write,
     ):
         for row, receipt in map_in_order(partial(_embed_row, client, blank), _read_rows(lines), args.at_once):
             write(_format_line(receipt, as_json=args.as_json))
             summary.add(row, receipt, report_failure=not args.as_json)
         summary.report()
     return ExitCode.UNAVAILABLE if summary.failed else ExitCode.ANSWERED
-
-
-def _build_ask(args: EmbedArgs, text: str) -> Ask:
-    return ask_of(
-        text,
-        feature=args.feature,
-        model=args.model,
-        timeout=parse_seconds("--timeout", args.timeout),
-        deadline=parse_seconds("--deadline", args.deadline),
-        fallback=not args.no_fallback,
-        max_cost=parse_dollars(args.max_cost),
-        user=None if args.user is None else require_utf8("--user", args.user),
-        wait=parse_seconds("--wait", args.wait, allow_zero=True) or 0.0,
-    )
 
 
 def _read_rows(lines: Iterator[RawLine]) -> Iterator[EmbedLine]:

@@ -19,7 +19,7 @@ from llmfail.core.errors import ExitCode, LlmfailError, UsageError
 from llmfail.core.receipt import Failure, Receipt, sum_worst_case_cost
 from llmfail.core.request.ask import Ask
 from llmfail.engine.bulk.batch_budget import BatchBudget
-from llmfail.engine.ports.ports import Ports
+from llmfail.engine.ports.protocols import Ports
 
 WINDOW_FACTOR = 4
 """Asks begun whose receipts have not been written, for each that may be under way."""

@@ -1,0 +1,336 @@
+"""One attempt: look the answer up, ask the gate, wait for a place, call, judge, and call again where that
+helps. Each step changes the ask and says which operation comes next; see ``ask_machine``.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from msgspec.structs import replace
+
+from llmfail.core.admission.breaker import clamp_retry_after
+from llmfail.core.admission.gate import Admission, Settlement
+from llmfail.core.admission.refusal import Refusal
+from llmfail.core.classification.outcome import Kind, Outcome
+from llmfail.core.model import Completion
+from llmfail.core.receipt import SkipReason, TrailEntry
+from llmfail.core.routing import ask_events as ev
+from llmfail.core.routing import next_step
+from llmfail.core.routing.ask_events import Command, Moment
+from llmfail.core.routing.ask_state import AskState, AttemptState, PendingCall, Phase
+from llmfail.core.routing.attempt_result import AttemptResult, FoundAnswer, PartialAnswer
+from llmfail.core.routing.attribution import attribute_deadline
+from llmfail.core.routing.candidates import CandidateSkip
+
+Step = tuple[AskState, tuple[Command, ...]]
+AttemptEvent = (
+    ev.CacheHit
+    | ev.CacheMiss
+    | ev.Admitted
+    | ev.Refused
+    | ev.Sent
+    | ev.Finished
+    | ev.Woke
+    | ev.LeaseEnded
+    | ev.Cancelled
+)
+
+LEASE_MARGIN = 30.0
+"""Seconds that a trial's place, and what is held in budgets, outlive the call's timeout."""
+MAX_LATENESS = 0.9
+"""Seconds that a call may start after its place in a rate limit:
+``rate_limit.MINUTE_WITH_MARGIN_SECONDS`` has as many to spare.
+"""
+MAX_PLACES = 3
+"""Places that one call asks for, when it is late for one after another."""
+SHORT_WAIT = 1.0
+"""Seconds to wait for a rate limit while other targets could answer."""
+BEATEN_NOTE = "another target answered first"
+REFUSED_NOTE = "another target refused the request for all"
+
+
+def react(state: AskState, event: AttemptEvent, now: Moment) -> Step:  # noqa: C901, PLR0911 - a case an event
+    attempt = state.attempt(event.attempt)
+    match event:
+        case ev.CacheHit(_, answer):
+            found = FoundAnswer(attempt.candidate, answer, stored=True)
+            return _decide(state, replace(attempt, has_lease=False), found)
+        case ev.CacheMiss(_, is_leader):
+            attempt = replace(attempt, has_lease=is_leader)
+            return _beat(state, attempt, now) if attempt.is_cancelling else _ask(state, attempt, now)
+        case ev.Admitted(_, admission):
+            return _enter(state, attempt, admission, now)
+        case ev.Refused(_, refusal):
+            return _refuse(_without_claim(state, attempt), attempt, refusal)
+        case ev.Sent():
+            return _mark_sent(state, attempt), ()
+        case ev.Finished(_, result, cost):
+            return _judge(state, attempt, result, cost, now)
+        case ev.Woke():
+            if attempt.is_cancelling:
+                return _beat(state, attempt, now)
+            return (_take_place if attempt.phase is Phase.IN_ROW else _claim_place)(state, attempt, now)
+        case ev.LeaseEnded():
+            return put(state, replace(attempt, phase=Phase.ENDED, has_lease=False)), ()
+        case ev.Cancelled():
+            return _beat(state, attempt, now)
+        case _:
+            assert_never(event)
+
+
+def start(state: AskState, now: Moment, *, is_hedge: bool) -> Step:
+    """The next candidate's turn. An ask that waits for another one's answer keeps half of its time."""
+    number = state.attempts_begun + 1
+    attempt = AttemptState(number, len(state.attempts), state.waiting[0], is_hedge=is_hedge)
+    state = replace(state, attempts=(*state.attempts, attempt), attempts_begun=number)
+    if not state.plan.is_cached:
+        return _ask(state, attempt, now)
+    left = state.seconds_left(now.monotonic)
+    may_wait = left > 0 and state.find_skip(attempt.candidate) is None
+    max_wait = min(state.time_limit(attempt, now.monotonic), left / 2) if may_wait else None
+    state = put(state, replace(attempt, has_lease=may_wait))
+    return state, (ev.LookUp(number, attempt.target, max_wait),)
+
+
+def put(state: AskState, attempt: AttemptState) -> AskState:
+    """The same with that attempt as it is now."""
+    before, after = state.attempts[: attempt.place], state.attempts[attempt.place + 1 :]
+    return replace(state, attempts=(*before, attempt, *after))
+
+
+def max_rate_limit_wait(left: float, *, others: bool) -> float:
+    """How long a call may wait for a rate limit, of the time that is left: the last that could answer is
+    worth a wait, as long as half of the time is left for the call.
+    """
+    most = max(left, 0.0) / 2
+    return min(SHORT_WAIT, most) if others else most
+
+
+def _ask(state: AskState, attempt: AttemptState, now: Moment) -> Step:
+    skip = state.find_skip(attempt.candidate)
+    if skip is None and state.seconds_left(now.monotonic) <= 0:
+        state = replace(state, deadline_passed=True)
+        skip = CandidateSkip(SkipReason.DEADLINE, "no time was left")
+    if skip is None:
+        return _claim_place(state, attempt, now)
+    return _end(state, attempt, TrailEntry(attempt.target, "skipped", skip.reason, note=skip.note))
+
+
+def _claim_place(state: AskState, attempt: AttemptState, now: Moment) -> Step:
+    """Ask the gate for a call. Text that is shown may go on until the deadline."""
+    if attempt.places == MAX_PLACES:
+        late = Refusal(SkipReason.RATE_LIMITED_HERE, None, "too late for its place")
+        return _refuse(state, attempt, late)
+    plan, left = state.plan, state.seconds_left(now.monotonic)
+    is_limited = attempt.target in plan.rate_limited
+    limit = left if plan.is_shown else state.time_limit(attempt, now.monotonic)
+    claim = plan.claim_of(attempt.candidate, now.wall)
+    claim = replace(
+        claim,
+        call_id=f"{plan.id}.{state.calls_begun + 1}",
+        lease_seconds=limit + LEASE_MARGIN,
+        max_cost=None if claim.max_cost is None else claim.max_cost - state.spent,
+        max_wait=max_rate_limit_wait(left, others=bool(state.usable_after(attempt))) if is_limited else 0.0,
+    )
+    asked = (*state.claims, (attempt.target, claim))
+    state = replace(state, calls_begun=state.calls_begun + 1, claims=asked)
+    attempt = replace(attempt, phase=Phase.ADMITTING, places=attempt.places + 1, call_id=claim.call_id)
+    return put(state, attempt), (ev.Admit(attempt.number, attempt.target, claim),)
+
+
+def _enter(state: AskState, attempt: AttemptState, admission: Admission, now: Moment) -> Step:
+    """An admitted call costs nothing until it is sent."""
+    state = _without_claim(state, attempt)
+    call = PendingCall(attempt.target, admission, _cancelled(cost=0))
+    state, attempt = replace(state, calls=(*state.calls, call)), replace(attempt, admission=admission)
+    if attempt.is_cancelling:
+        return _beat(state, attempt, now)
+    wait = admission.reservation.wait
+    if wait <= 0:
+        return _take_place(state, attempt, now)
+    return put(state, replace(attempt, phase=Phase.IN_ROW)), (ev.Sleep(attempt.number, wait),)
+
+
+def _take_place(state: AskState, attempt: AttemptState, now: Moment) -> Step:
+    """Call, unless this process was held up: its place has gone by then, and its hold may have ended."""
+    admission = attempt.admission
+    assert admission is not None, "a place is taken after an admission"
+    lateness = MAX_LATENESS if attempt.target in state.plan.rate_limited else LEASE_MARGIN
+    if now.wall > admission.reservation.starts_at + lateness:
+        state = _update_call(state, attempt.call_id, settlement=_cancelled(cost=0), is_over=True)
+        return _claim_place(state, attempt, now)
+    limit = state.time_limit(attempt, now.monotonic)
+    attempt = replace(attempt, phase=Phase.CALLING, limit=limit, sent_at=now.monotonic)
+    dropped = admission.dropped_parameters | attempt.dropped
+    return put(state, attempt), (ev.Send(attempt.number, attempt.target, limit, dropped),)
+
+
+def _mark_sent(state: AskState, attempt: AttemptState) -> AskState:
+    """From here on its cost is unknown. A call may be sent twice, for a new token."""
+    if not attempt.is_sent:
+        state = replace(state, spent=state.spent + attempt.held)
+    state = _update_call(state, attempt.call_id, settlement=_cancelled(cost=None))
+    return put(state, replace(attempt, is_sent=True))
+
+
+def _judge(
+    state: AskState, attempt: AttemptState, result: AttemptResult, cost: int | None, now: Moment
+) -> Step:
+    """What a call came to: its settlement, its line in the trail, and what follows from it."""
+    outcome = attribute_deadline(
+        result.outcome,
+        is_slow=result.is_slow,
+        is_committed=state.committed == attempt.number,
+        limit=attempt.limit,
+        fair_share=state.fair_share(attempt.candidate),
+    )
+    settlement = Settlement(
+        outcome=outcome,
+        latency_ms=_milliseconds(attempt, now),
+        cost=cost,
+        fallback=attempt.target != state.plan.primary,
+        dropped_parameters=attempt.dropped if outcome.kind is Kind.OK else frozenset(),
+        usage=result.answer.usage if result.answer else None,
+    )
+    state = _update_call(state, attempt.call_id, settlement=settlement, host=result.host, is_over=True)
+    works = state.network_works or (not outcome.is_unreachable and outcome.kind is not Kind.CANCELLED)
+    spent = state.spent + (cost - attempt.held if attempt.is_sent and cost is not None else 0)
+    state, attempt = replace(state, network_works=works, spent=spent), replace(attempt, is_sent=False)
+    if result.skipped is not None:
+        entry = TrailEntry(attempt.target, "skipped", result.skipped, note=outcome.note)
+        return _end(state, attempt, entry)
+    entry = TrailEntry(
+        target=attempt.target,
+        action="called",
+        outcome=outcome.kind,
+        status=result.status,
+        latency_ms=settlement.latency_ms,
+        cost=cost,
+        retry_after=outcome.retry_after,
+        note=outcome.note or attempt.candidate.note,
+        held=attempt.held,
+    )
+    state = _learn(state, attempt, outcome, now)
+    return _follow(
+        state, replace(attempt, trail=(*attempt.trail, entry)), replace(result, outcome=outcome), now
+    )
+
+
+def _learn(state: AskState, attempt: AttemptState, outcome: Outcome, now: Moment) -> AskState:
+    """An overflow says how much context a target must have, a refusal when one may answer again."""
+    needs, context = state.needs, attempt.candidate.context
+    is_overflow = outcome.kind is Kind.CONTEXT_OVERFLOW and outcome.parameter is None
+    if is_overflow and context is not None:
+        needs = replace(needs, context=max(needs.context, context + 1))
+    retry_at = None
+    if outcome.kind is not Kind.OK:
+        wait = outcome.retry_after
+        retry_at = outcome.quota_resets_at if wait is None else now.wall + clamp_retry_after(wait)
+    return replace(
+        state, outcomes=(*state.outcomes, outcome), needs=needs, retry_at=_sooner(state.retry_at, retry_at)
+    )
+
+
+def _follow(state: AskState, attempt: AttemptState, result: AttemptResult, now: Moment) -> Step:
+    """After a call: the answer, the same target again, the next one, or the end of the chain."""
+    plan, outcome, answer = state.plan, result.outcome, result.answer
+    if outcome.kind is Kind.OK and answer is not None:
+        return _decide(state, attempt, FoundAnswer(attempt.candidate, answer))
+    if state.committed == attempt.number and isinstance(answer, Completion):
+        state = replace(state, partial=PartialAnswer(attempt.target, answer, outcome))
+        return _stop_chain(state, attempt)
+    if attempt.is_cancelling:
+        return _beat(state, attempt, now)
+    made = next_step.AttemptsMade(
+        attempt.tries, plan.target_retries, attempt.dropped, plan.stop_on_refusal, plan.is_streamed
+    )
+    match next_step.decide_next_step(outcome, plan.request, made, now.random_number):
+        case next_step.RetrySameTarget(wait, dropped) if wait < state.seconds_left(now.monotonic):
+            attempt = replace(
+                attempt,
+                phase=Phase.BACKING_OFF,
+                tries=attempt.tries + 1,
+                places=0,
+                dropped=attempt.dropped | ({dropped} if dropped else frozenset()),
+            )
+            return put(state, attempt), (ev.Sleep(attempt.number, wait),)
+        case next_step.StopChain():
+            return _stop_chain(state, attempt)
+        case _:
+            return _end(state, attempt)
+
+
+def _decide(state: AskState, attempt: AttemptState, found: FoundAnswer) -> Step:
+    """A whole answer decides the ask, unless the text of another attempt is being shown. It is stored in any
+    case.
+    """
+    if state.committed in {None, attempt.number} and state.found is None:
+        state = replace(state, winner=attempt.number, found=found)
+    else:
+        attempt = replace(attempt, is_beaten=True)
+    if found.stored or not (state.plan.is_cached and isinstance(found.answer, Completion)):
+        return put(state, replace(attempt, phase=Phase.ENDED)), ()
+    state = put(state, replace(attempt, phase=Phase.STORING))
+    return state, (ev.StoreAnswer(attempt.number, attempt.target, found.answer),)
+
+
+def _stop_chain(state: AskState, attempt: AttemptState) -> Step:
+    """No target behind this one can help; one before it that still runs may."""
+    place = attempt.place if state.stopped_at is None else min(state.stopped_at, attempt.place)
+    return _end(replace(state, stopped_at=place), attempt)
+
+
+def _refuse(state: AskState, attempt: AttemptState, refusal: Refusal) -> Step:
+    state = replace(state, retry_at=_sooner(state.retry_at, refusal.retry_at))
+    entry = TrailEntry(attempt.target, "skipped", refusal.reason, note=refusal.note, cause=refusal.cause)
+    return _end(state, attempt, entry)
+
+
+def _beat(state: AskState, attempt: AttemptState, now: Moment) -> Step:
+    """It was cancelled because of another attempt: what it may have cost is counted."""
+    attempt = replace(attempt, is_beaten=True)
+    entry = None
+    if attempt.is_sent:
+        is_refused = state.committed is None and state.found is None and state.stopped
+        entry = TrailEntry(
+            attempt.target,
+            "called",
+            Kind.CANCELLED,
+            latency_ms=_milliseconds(attempt, now),
+            cost=None,
+            note=REFUSED_NOTE if is_refused else BEATEN_NOTE,
+            held=attempt.held,
+        )
+    return _end(state, replace(attempt, is_sent=False), entry, hand_over=True)
+
+
+def _end(
+    state: AskState, attempt: AttemptState, entry: TrailEntry | None = None, *, hand_over: bool = False
+) -> Step:
+    """The end of a turn, once its lease is given up or handed over."""
+    trail = attempt.trail if entry is None else (*attempt.trail, entry)
+    phase = Phase.ENDING_LEASE if attempt.has_lease else Phase.ENDED
+    state = put(state, replace(attempt, trail=trail, phase=phase))
+    return state, (ev.EndLease(attempt.number, hand_over),) if attempt.has_lease else ()
+
+
+def _without_claim(state: AskState, attempt: AttemptState) -> AskState:
+    return replace(state, claims=tuple(one for one in state.claims if one[1].call_id != attempt.call_id))
+
+
+def _update_call(state: AskState, call_id: str, **changes: object) -> AskState:
+    calls = (replace(one, **changes) if one.call_id == call_id else one for one in state.calls)
+    return replace(state, calls=tuple(calls))
+
+
+def _sooner(one: float | None, other: float | None) -> float | None:
+    return other if one is None else one if other is None else min(one, other)
+
+
+def _milliseconds(attempt: AttemptState, now: Moment) -> int:
+    return round((now.monotonic - attempt.sent_at) * 1000)
+
+
+def _cancelled(cost: int | None) -> Settlement:
+    """A call that came to nothing because the caller was stopped."""
+    return Settlement(Outcome(Kind.CANCELLED), 0, cost, fallback=False)
