@@ -261,6 +261,6 @@ print([name for name in ("aiohttp", "asyncio") if name in sys.modules])"""
 def test_importing_the_package_imports_no_http():
     code = """import sys, llmfail
 llmfail.Client
-print([name for name in ("httpx", "aiohttp", "yaml", "asyncio", "rich") if name in sys.modules])"""
+print([name for name in ("httpcore", "aiohttp", "yaml", "asyncio", "rich") if name in sys.modules])"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

@@ -156,4 +156,4 @@ def test_an_ask_imports_neither_typer_nor_what_it_does_not_need(tmp_path):
     )
     code, *modules = done.stdout.split()
     assert code == "6"
-    assert not {"typer", "httpx", "rich", "asyncio", "typing_extensions"} & set(modules), os.environ
+    assert not {"typer", "httpcore", "rich", "asyncio", "typing_extensions"} & set(modules), os.environ
