@@ -71,14 +71,24 @@ def _react(state: AskState, event: Event, now: Moment) -> Step:  # noqa: C901, P
         case ev.Woke(attempt) if attempt == ASK:
             return _begin_round(state, state.candidates)
         case ev.Interrupted():
-            leases = (ev.EndLease(one.number, hand_over=True) for one in state.running if one.has_lease)
-            return replace(state, stage=Stage.INTERRUPTED), tuple(leases)
+            return _interrupt(state)
         case ev.Settled(ids):
             claims = tuple(one for one in state.claims if one[1].call_id not in ids)
             calls = tuple(one for one in state.calls if one.call_id not in ids)
             return replace(state, calls=calls, claims=claims), ()
         case _:
             return attempt_steps.react(state, event, now)
+
+
+def _interrupt(state: AskState) -> Step:
+    """All that is left to do, besides the settlement, is to hand over the leases."""
+    if state.stage is Stage.OVER:
+        return state, ()
+    state = replace(state, stage=Stage.INTERRUPTED)
+    led = [one for one in state.running if one.has_lease]
+    for one in led:
+        state = put(state, replace(one, phase=Phase.ENDING_LEASE))
+    return state, tuple(ev.EndLease(one.number, hand_over=True) for one in led)
 
 
 def _begin_round(state: AskState, candidates: tuple[Candidate, ...]) -> Step:
