@@ -111,9 +111,11 @@ def _begin_round(state: AskState, candidates: tuple[Candidate, ...]) -> Step:
 
 
 def _go_on(state: AskState, now: Moment) -> Step:
-    if state.plan.hedge_delay is None and state.running:
+    commands: tuple[Command, ...] = ()
+    if state.plan.hedge_delay is not None:
+        state, commands = _cancel_losers(state)
+    elif state.running:
         return state, ()
-    state, commands = _cancel_losers(state)
     while state.waiting and state.found is None and state.committed is None and not state.stopped:
         unused = _unused_hedge(state)
         if state.running:

@@ -81,9 +81,8 @@ def react(state: AskState, event: AttemptEvent, now: Moment) -> Step:  # noqa: C
 
 def start(state: AskState, now: Moment, *, is_hedge: bool) -> Step:
     """The next candidate's turn. An ask that waits for another one's answer keeps half of its time."""
-    number = state.attempts_begun + 1
-    attempt = AttemptState(number, len(state.attempts), state.waiting[0], is_hedge=is_hedge)
-    state = replace(state, attempts=(*state.attempts, attempt), attempts_begun=number)
+    number, place = state.attempts_begun + 1, len(state.attempts)
+    attempt = AttemptState(number, place, state.candidates[place], is_hedge=is_hedge)
     if not state.plan.is_cached:
         return _ask(state, attempt, now)
     left = state.seconds_left(now.monotonic)
@@ -94,9 +93,10 @@ def start(state: AskState, now: Moment, *, is_hedge: bool) -> Step:
 
 
 def put(state: AskState, attempt: AttemptState, **changes: object) -> AskState:
-    """The same with that attempt as it is now, and with other changes."""
+    """The same with that attempt as it is now, the last one if it is new, and with other changes."""
     before, after = state.attempts[: attempt.place], state.attempts[attempt.place + 1 :]
-    return replace(state, attempts=(*before, attempt, *after), **changes)
+    begun = max(state.attempts_begun, attempt.number)
+    return replace(state, attempts=(*before, attempt, *after), attempts_begun=begun, **changes)
 
 
 def max_rate_limit_wait(left: float, *, others: bool) -> float:
@@ -178,13 +178,16 @@ def _judge(
     state: AskState, attempt: AttemptState, result: AttemptResult, cost: int | None, now: Moment
 ) -> Step:
     """What a call came to: its settlement, its line in the trail, and what follows from it."""
-    outcome = attribute_deadline(
-        result.outcome,
-        is_slow=result.is_slow,
-        is_committed=state.committed == attempt.number,
-        limit=attempt.limit,
-        fair_share=state.fair_share(attempt.candidate),
-    )
+    if result.outcome.kind is not Kind.OK:
+        outcome = attribute_deadline(
+            result.outcome,
+            is_slow=result.is_slow,
+            is_committed=state.committed == attempt.number,
+            limit=attempt.limit,
+            fair_share=state.fair_share(attempt.candidate),
+        )
+        result = replace(result, outcome=outcome)
+    outcome = result.outcome
     settlement = Settlement(
         outcome=outcome,
         latency_ms=_milliseconds(attempt, now),
@@ -205,12 +208,8 @@ def _judge(
         entry = TrailEntry(attempt.target, "skipped", result.skipped, note=outcome.note)
         return _end(state, attempt, entry)
     entry = _called_entry(attempt, result, settlement)
-    return _follow(
-        _learn(state, attempt, outcome, now),
-        replace(attempt, trail=(*attempt.trail, entry)),
-        replace(result, outcome=outcome),
-        now,
-    )
+    state = _learn(state, attempt, outcome, now)
+    return _follow(state, replace(attempt, trail=(*attempt.trail, entry)), result, now)
 
 
 def _called_entry(attempt: AttemptState, result: AttemptResult, settlement: Settlement) -> TrailEntry:
