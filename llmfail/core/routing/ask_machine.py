@@ -71,14 +71,24 @@ def _react(state: AskState, event: Event, now: Moment) -> Step:  # noqa: C901, P
         case ev.Woke(attempt) if attempt == ASK:
             return _begin_round(state, state.candidates)
         case ev.Interrupted():
-            leases = (ev.EndLease(one.number, hand_over=True) for one in state.running if one.has_lease)
-            return replace(state, stage=Stage.INTERRUPTED), tuple(leases)
+            return _interrupt(state)
         case ev.Settled(ids):
             claims = tuple(one for one in state.claims if one[1].call_id not in ids)
             calls = tuple(one for one in state.calls if one.call_id not in ids)
             return replace(state, calls=calls, claims=claims), ()
         case _:
             return attempt_steps.react(state, event, now)
+
+
+def _interrupt(state: AskState) -> Step:
+    """All that is left to do, besides the settlement, is to hand over the leases."""
+    if state.stage is Stage.OVER:
+        return state, ()
+    state = replace(state, stage=Stage.INTERRUPTED)
+    led = [one for one in state.running if one.has_lease]
+    for one in led:
+        state = put(state, replace(one, phase=Phase.ENDING_LEASE))
+    return state, tuple(ev.EndLease(one.number, hand_over=True) for one in led)
 
 
 def _begin_round(state: AskState, candidates: tuple[Candidate, ...]) -> Step:
@@ -92,14 +102,20 @@ def _begin_round(state: AskState, candidates: tuple[Candidate, ...]) -> Step:
         outcomes=(),
         may_hedge=True,
     )
+    if state.plan.hedge_delay is None or not state.plan.is_cached:
+        return state, ()
     usable = [one for one in candidates if state.find_skip(one) is None]
-    if state.plan.hedge_delay is None or not state.plan.is_cached or not usable:
+    if not usable:
         return state, ()
     return replace(state, stage=Stage.SEEKING), (ev.SeekStoredAnswer(usable[:MAX_RUNNING]),)
 
 
 def _go_on(state: AskState, now: Moment) -> Step:
-    state, commands = _cancel_losers(state)
+    commands: tuple[Command, ...] = ()
+    if state.plan.hedge_delay is not None:
+        state, commands = _cancel_losers(state)
+    elif state.running:
+        return state, ()
     while state.waiting and state.found is None and state.committed is None and not state.stopped:
         unused = _unused_hedge(state)
         if state.running:
@@ -136,18 +152,19 @@ def _unused_hedge(state: AskState) -> AttemptState | None:
 
 def _could_hedge(state: AskState) -> bool:
     is_open = state.committed is None and state.found is None and not state.stopped
-    is_allowed = state.plan.hedge_delay is not None and state.may_hedge and state.debited_for is None
+    is_allowed = state.may_hedge and state.debited_for is None
     return is_open and is_allowed and bool(state.waiting) and 0 < len(state.running) < MAX_RUNNING
 
 
 def _keep_timer(state: AskState) -> Step:
     """An answer is late so many seconds after the last attempt started or ended."""
+    if state.plan.hedge_delay is None:
+        return state, ()
     could = state.stage is Stage.ATTEMPTING and _could_hedge(state)
     timer = (state.attempts_begun, len(state.running)) if could else None
     if timer == state.timer:
         return state, ()
-    delay = state.plan.hedge_delay
-    command = ev.DisarmTimer() if timer is None or delay is None else ev.ArmTimer(delay)
+    command = ev.DisarmTimer() if timer is None else ev.ArmTimer(state.plan.hedge_delay)
     return replace(state, timer=timer), (command,)
 
 

@@ -11,8 +11,9 @@ from msgspec.structs import replace
 from llmfail.core.admission.breaker import clamp_retry_after
 from llmfail.core.admission.gate import Admission, Settlement
 from llmfail.core.admission.refusal import Refusal
+from llmfail.core.admission.reservation import ReservationRequest
 from llmfail.core.classification.outcome import Kind, Outcome
-from llmfail.core.model import Completion
+from llmfail.core.model import Completion, Target
 from llmfail.core.receipt import SkipReason, TrailEntry
 from llmfail.core.routing import ask_events as ev
 from llmfail.core.routing import next_step
@@ -61,7 +62,7 @@ def react(state: AskState, event: AttemptEvent, now: Moment) -> Step:  # noqa: C
         case ev.Admitted(_, admission):
             return _enter(state, attempt, admission, now)
         case ev.Refused(_, refusal):
-            return _refuse(_without_claim(state, attempt), attempt, refusal)
+            return _refuse(replace(state, claims=_other_claims(state, attempt)), attempt, refusal)
         case ev.Sent():
             return _mark_sent(state, attempt), ()
         case ev.Finished(_, result, cost):
@@ -80,9 +81,8 @@ def react(state: AskState, event: AttemptEvent, now: Moment) -> Step:  # noqa: C
 
 def start(state: AskState, now: Moment, *, is_hedge: bool) -> Step:
     """The next candidate's turn. An ask that waits for another one's answer keeps half of its time."""
-    number = state.attempts_begun + 1
-    attempt = AttemptState(number, len(state.attempts), state.waiting[0], is_hedge=is_hedge)
-    state = replace(state, attempts=(*state.attempts, attempt), attempts_begun=number)
+    number, place = state.attempts_begun + 1, len(state.attempts)
+    attempt = AttemptState(number, place, state.candidates[place], is_hedge=is_hedge)
     if not state.plan.is_cached:
         return _ask(state, attempt, now)
     left = state.seconds_left(now.monotonic)
@@ -92,10 +92,11 @@ def start(state: AskState, now: Moment, *, is_hedge: bool) -> Step:
     return state, (ev.LookUp(number, attempt.target, max_wait),)
 
 
-def put(state: AskState, attempt: AttemptState) -> AskState:
-    """The same with that attempt as it is now."""
+def put(state: AskState, attempt: AttemptState, **changes: object) -> AskState:
+    """The same with that attempt as it is now, the last one if it is new, and with other changes."""
     before, after = state.attempts[: attempt.place], state.attempts[attempt.place + 1 :]
-    return replace(state, attempts=(*before, attempt, *after))
+    begun = max(state.attempts_begun, attempt.number)
+    return replace(state, attempts=(*before, attempt, *after), attempts_begun=begun, **changes)
 
 
 def max_rate_limit_wait(left: float, *, others: bool) -> float:
@@ -132,17 +133,17 @@ def _claim_place(state: AskState, attempt: AttemptState, now: Moment) -> Step:
         max_cost=None if claim.max_cost is None else claim.max_cost - state.spent,
         max_wait=max_rate_limit_wait(left, others=bool(state.usable_after(attempt))) if is_limited else 0.0,
     )
-    asked = (*state.claims, (attempt.target, claim))
-    state = replace(state, calls_begun=state.calls_begun + 1, claims=asked)
     attempt = replace(attempt, phase=Phase.ADMITTING, places=attempt.places + 1, call_id=claim.call_id)
-    return put(state, attempt), (ev.Admit(attempt.number, attempt.target, claim),)
+    claims = (*state.claims, (attempt.target, claim))
+    state = put(state, attempt, claims=claims, calls_begun=state.calls_begun + 1)
+    return state, (ev.Admit(attempt.number, attempt.target, claim),)
 
 
 def _enter(state: AskState, attempt: AttemptState, admission: Admission, now: Moment) -> Step:
     """An admitted call costs nothing until it is sent."""
-    state = _without_claim(state, attempt)
     call = PendingCall(attempt.target, admission, _cancelled(cost=0))
-    state, attempt = replace(state, calls=(*state.calls, call)), replace(attempt, admission=admission)
+    state = replace(state, calls=(*state.calls, call), claims=_other_claims(state, attempt))
+    attempt = replace(attempt, admission=admission)
     if attempt.is_cancelling:
         return _beat(state, attempt, now)
     wait = admission.reservation.wait
@@ -157,7 +158,8 @@ def _take_place(state: AskState, attempt: AttemptState, now: Moment) -> Step:
     assert admission is not None, "a place is taken after an admission"
     lateness = MAX_LATENESS if attempt.target in state.plan.rate_limited else LEASE_MARGIN
     if now.wall > admission.reservation.starts_at + lateness:
-        state = _update_call(state, attempt.call_id, settlement=_cancelled(cost=0), is_over=True)
+        calls = _update_call(state, attempt, settlement=_cancelled(cost=0), is_over=True)
+        state = replace(state, calls=calls)
         return _claim_place(state, attempt, now)
     limit = state.time_limit(attempt, now.monotonic)
     attempt = replace(attempt, phase=Phase.CALLING, limit=limit, sent_at=now.monotonic)
@@ -167,23 +169,25 @@ def _take_place(state: AskState, attempt: AttemptState, now: Moment) -> Step:
 
 def _mark_sent(state: AskState, attempt: AttemptState) -> AskState:
     """From here on its cost is unknown. A call may be sent twice, for a new token."""
-    if not attempt.is_sent:
-        state = replace(state, spent=state.spent + attempt.held)
-    state = _update_call(state, attempt.call_id, settlement=_cancelled(cost=None))
-    return put(state, replace(attempt, is_sent=True))
+    spent = state.spent if attempt.is_sent else state.spent + attempt.held
+    calls = _update_call(state, attempt, settlement=_cancelled(cost=None))
+    return put(state, replace(attempt, is_sent=True), spent=spent, calls=calls)
 
 
 def _judge(
     state: AskState, attempt: AttemptState, result: AttemptResult, cost: int | None, now: Moment
 ) -> Step:
     """What a call came to: its settlement, its line in the trail, and what follows from it."""
-    outcome = attribute_deadline(
-        result.outcome,
-        is_slow=result.is_slow,
-        is_committed=state.committed == attempt.number,
-        limit=attempt.limit,
-        fair_share=state.fair_share(attempt.candidate),
-    )
+    if result.outcome.kind is not Kind.OK:
+        outcome = attribute_deadline(
+            result.outcome,
+            is_slow=result.is_slow,
+            is_committed=state.committed == attempt.number,
+            limit=attempt.limit,
+            fair_share=state.fair_share(attempt.candidate),
+        )
+        result = replace(result, outcome=outcome)
+    outcome = result.outcome
     settlement = Settlement(
         outcome=outcome,
         latency_ms=_milliseconds(attempt, now),
@@ -192,40 +196,47 @@ def _judge(
         dropped_parameters=attempt.dropped if outcome.kind is Kind.OK else frozenset(),
         usage=result.answer.usage if result.answer else None,
     )
-    state = _update_call(state, attempt.call_id, settlement=settlement, host=result.host, is_over=True)
     works = state.network_works or (not outcome.is_unreachable and outcome.kind is not Kind.CANCELLED)
-    spent = state.spent + (cost - attempt.held if attempt.is_sent and cost is not None else 0)
-    state, attempt = replace(state, network_works=works, spent=spent), replace(attempt, is_sent=False)
+    state = replace(
+        state,
+        calls=_update_call(state, attempt, settlement=settlement, host=result.host, is_over=True),
+        network_works=works,
+        spent=state.spent + (cost - attempt.held if attempt.is_sent and cost is not None else 0),
+    )
+    attempt = replace(attempt, is_sent=False)
     if result.skipped is not None:
         entry = TrailEntry(attempt.target, "skipped", result.skipped, note=outcome.note)
         return _end(state, attempt, entry)
-    entry = TrailEntry(
+    entry = _called_entry(attempt, result, settlement)
+    state = _learn(state, attempt, outcome, now)
+    return _follow(state, replace(attempt, trail=(*attempt.trail, entry)), result, now)
+
+
+def _called_entry(attempt: AttemptState, result: AttemptResult, settlement: Settlement) -> TrailEntry:
+    outcome = settlement.outcome
+    return TrailEntry(
         target=attempt.target,
         action="called",
         outcome=outcome.kind,
         status=result.status,
         latency_ms=settlement.latency_ms,
-        cost=cost,
+        cost=settlement.cost,
         retry_after=outcome.retry_after,
         note=outcome.note or attempt.candidate.note,
         held=attempt.held,
-    )
-    state = _learn(state, attempt, outcome, now)
-    return _follow(
-        state, replace(attempt, trail=(*attempt.trail, entry)), replace(result, outcome=outcome), now
     )
 
 
 def _learn(state: AskState, attempt: AttemptState, outcome: Outcome, now: Moment) -> AskState:
     """An overflow says how much context a target must have, a refusal when one may answer again."""
+    if outcome.kind is Kind.OK:
+        return state
     needs, context = state.needs, attempt.candidate.context
     is_overflow = outcome.kind is Kind.CONTEXT_OVERFLOW and outcome.parameter is None
     if is_overflow and context is not None:
         needs = replace(needs, context=max(needs.context, context + 1))
-    retry_at = None
-    if outcome.kind is not Kind.OK:
-        wait = outcome.retry_after
-        retry_at = outcome.quota_resets_at if wait is None else now.wall + clamp_retry_after(wait)
+    wait = outcome.retry_after
+    retry_at = outcome.quota_resets_at if wait is None else now.wall + clamp_retry_after(wait)
     return replace(
         state, outcomes=(*state.outcomes, outcome), needs=needs, retry_at=_sooner(state.retry_at, retry_at)
     )
@@ -264,14 +275,14 @@ def _decide(state: AskState, attempt: AttemptState, found: FoundAnswer) -> Step:
     """A whole answer decides the ask, unless the text of another attempt is being shown. It is stored in any
     case.
     """
+    answer = found.answer
+    commands: tuple[Command, ...] = ()
+    if state.plan.is_cached and not found.stored and isinstance(answer, Completion):
+        commands = (ev.StoreAnswer(attempt.number, attempt.target, answer),)
+    phase = Phase.STORING if commands else Phase.ENDED
     if state.committed in {None, attempt.number} and state.found is None:
-        state = replace(state, winner=attempt.number, found=found)
-    else:
-        attempt = replace(attempt, is_beaten=True)
-    if found.stored or not (state.plan.is_cached and isinstance(found.answer, Completion)):
-        return put(state, replace(attempt, phase=Phase.ENDED)), ()
-    state = put(state, replace(attempt, phase=Phase.STORING))
-    return state, (ev.StoreAnswer(attempt.number, attempt.target, found.answer),)
+        return put(state, replace(attempt, phase=phase), winner=attempt.number, found=found), commands
+    return put(state, replace(attempt, phase=phase, is_beaten=True)), commands
 
 
 def _stop_chain(state: AskState, attempt: AttemptState) -> Step:
@@ -314,13 +325,13 @@ def _end(
     return state, (ev.EndLease(attempt.number, hand_over),) if attempt.has_lease else ()
 
 
-def _without_claim(state: AskState, attempt: AttemptState) -> AskState:
-    return replace(state, claims=tuple(one for one in state.claims if one[1].call_id != attempt.call_id))
+def _other_claims(state: AskState, attempt: AttemptState) -> tuple[tuple[Target, ReservationRequest], ...]:
+    return tuple(one for one in state.claims if one[1].call_id != attempt.call_id)
 
 
-def _update_call(state: AskState, call_id: str, **changes: object) -> AskState:
-    calls = (replace(one, **changes) if one.call_id == call_id else one for one in state.calls)
-    return replace(state, calls=tuple(calls))
+def _update_call(state: AskState, attempt: AttemptState, **changes: object) -> tuple[PendingCall, ...]:
+    """The calls, with that of the attempt as it is now."""
+    return tuple([replace(one, **changes) if one.call_id == attempt.call_id else one for one in state.calls])
 
 
 def _sooner(one: float | None, other: float | None) -> float | None:
