@@ -269,7 +269,7 @@ def test_an_error_that_echoes_the_key_does_not_show_it(embed, simulator):
     assert "made-up-openai-key" not in ended.err + ended.out.decode()
 
 
-@pytest.mark.parametrize(("faults", "code"), [("openai=400", 5), ("openai=auth", 6), ("openai=503", 3)])
+@pytest.mark.parametrize(("faults", "code"), [("all=400", 5), ("openai=auth", 6), ("openai=503", 3)])
 def test_exit_codes_are_those_of_an_ask(embed, simulator, faults, code):
     simulator.set_faults(parse_faults(faults))
     assert embed(SMALL)("hello").code == code

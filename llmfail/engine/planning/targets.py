@@ -89,6 +89,7 @@ class TargetRoutes:
             context=model.context or facts.context,
             max_output=model.max_output or facts.max_output,
             missing_key=route.missing_key,
+            endpoint=f"{route.endpoint.api} {route.endpoint.base_url}",
         )
 
 
