@@ -81,6 +81,14 @@ class AsyncClient:
         purse = None if max_cost is None else BatchBudget(max_cost, spent, self._engine.plan)
         return Batch(self._engine.ask, write, limits, self._ports, purse)
 
+    def embed_batch(
+        self, write: Callable[[Sequence[Receipt]], Awaitable[None]], limits: BatchLimits
+    ) -> Batch:
+        """Embeds the texts of many asks."""
+        from llmfail.engine.bulk.batch import Batch
+
+        return Batch(self._engine.embed, write, limits, self._ports)
+
     async def embed(self, *texts: str, **options: Unpack[Options]) -> Receipt:
         """As ``Client.embed``."""
         return shared.raise_for_error(await self._engine.embed(embed_ask_of(texts, options)))

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import shlex
-import signal
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 
@@ -28,8 +25,7 @@ from llmfail.cli.io.output import say
 from llmfail.cli.io.stdout_lines import exit_on_broken_pipe
 from llmfail.cli.render.batch_progress import BatchTally, show_progress_bar
 from llmfail.cli.run.batch_resume import EarlierRun, read_earlier_run
-from llmfail.cli.run.open_client import open_async_client
-from llmfail.cli.signals import stop_signals
+from llmfail.cli.run.bulk_run import BulkRun
 from llmfail.client.aio import AsyncClient
 from llmfail.client.options import ask_of
 from llmfail.core.errors import ExitCode, UsageError
@@ -46,7 +42,6 @@ from llmfail.core.request.batch_line import (
 )
 from llmfail.engine.bulk.batch import Batch, BatchLimits
 from llmfail.engine.ports.ids import new_id
-from llmfail.engine.ports.stop_signals import STOP_SIGNALS
 from llmfail.store.batch_refs import BatchRefs, LineState
 
 
@@ -88,22 +83,24 @@ class BatchRun:
         self._output = output
         self._tally = BatchTally()
         self._refs = BatchRefs()
-        self._stopped_by: int | None = None
+        self._bulk = BulkRun(options, output)
 
     def run(self) -> int:
         past = self._read_earlier_run()
-        with (
-            _restore_signal_handlers(),
-            show_progress_bar(self._tally, self._source.count_lines(), shown=self._can_show_bar),
-        ):
-            code = self._run_to_exit_code(past.spent)
+        with show_progress_bar(self._tally, self._source.count_lines(), shown=self._can_show_bar):
+            self._bulk.run(lambda client: self._begin(client, past.spent), self._read_asks())
         for line in self._tally.summary_lines:
             say(line, quiet=self._options.quiet)
-        if self._stopped_by is not None and code > 128:
+        if self._bulk.stopped_by is not None and not self._bulk.is_whole:
             say(self._describe_resume())
-        if isinstance(self._output, ReceiptFile) and self._output.write_error is not None:
-            raise self._output.write_error
-        return code
+        return self._bulk.end(has_failures=bool(self._tally.unanswered))
+
+    def _begin(self, client: AsyncClient, spent: int) -> Batch:
+        """Raises UsageError for a feature that would fail every line: that is a wrong command."""
+        if self._args.feature != DEFAULT_FEATURE:
+            client.settings.find_feature(self._args.feature)
+        limit = None if self._args.max_cost is None else int(self._args.max_cost * PICO_PER_DOLLAR)
+        return client.batch(self._write_receipts, self._args.limits, max_cost=limit, spent=spent)
 
     @property
     def _can_show_bar(self) -> bool:
@@ -125,42 +122,6 @@ class BatchRun:
                 quiet=self._options.quiet,
             )
         return past
-
-    def _run_to_exit_code(self, spent: int) -> int:
-        try:
-            whole = asyncio.run(self._ask_all(spent))
-        except asyncio.CancelledError:
-            whole = False
-        if not whole:
-            return 128 + (self._stopped_by or signal.SIGINT)
-        return ExitCode.UNAVAILABLE if self._tally.unanswered else ExitCode.ANSWERED
-
-    async def _ask_all(self, spent: int) -> bool:
-        limit = None if self._args.max_cost is None else int(self._args.max_cost * PICO_PER_DOLLAR)
-        async with open_async_client(self._options) as client:
-            _require_feature(client, self._args.feature)
-            batch = client.batch(self._write_receipts, self._args.limits, max_cost=limit, spent=spent)
-            self._batch = batch
-            with self._stop_on_signals(batch):
-                return await batch.run(self._read_asks())
-
-    @contextmanager
-    def _stop_on_signals(self, batch: Batch) -> Iterator[None]:
-        """The first signal finishes what is under way, the second does not."""
-        loop, whole = asyncio.get_running_loop(), asyncio.current_task()
-
-        def stop(number: int) -> None:
-            if self._stopped_by is None:
-                self._stopped_by = number
-                batch.stop()
-                if batch.under_way:
-                    say(f"finishing {batch.under_way} under way; once more stops at once")
-            elif whole is not None:
-                whole.cancel()
-
-        for number in stop_signals():
-            loop.add_signal_handler(number, stop, number)
-        yield
 
     async def _read_asks(self) -> AsyncIterator[Ask | Receipt]:
         async for raw in self._source.read_lines():
@@ -198,12 +159,9 @@ class BatchRun:
         return Receipt(new_id(), self._args.feature, ref=line.ref, error=failure)
 
     async def _write_receipts(self, receipts: Sequence[Receipt]) -> None:
-        lines = [to_json_line(receipt) + "\n" for receipt in receipts]
-        await self._output.write("".join(lines).encode("utf-8", "replace"))
+        await self._bulk.write(map(to_json_line, receipts))
         for receipt in receipts:
             self._tally.count(receipt)
-        if isinstance(self._output, ReceiptFile) and self._output.write_error is not None:
-            self._batch.stop()
 
     def _describe_resume(self) -> str:
         if not isinstance(self._output, ReceiptFile):
@@ -215,12 +173,6 @@ class BatchRun:
         return f"stopped; this goes on: {shlex.join([*typed, *resume])}"
 
 
-def _require_feature(client: AsyncClient, feature: str) -> None:
-    """A name that would fail every line is a wrong command. Raises UsageError."""
-    if feature != DEFAULT_FEATURE:
-        client.settings.find_feature(feature)
-
-
 def _build_ask(line: BatchLine, defaults: Options) -> Ask | MalformedLine:
     """A line over the defaults of the command line."""
     parameters = {**defaults.get("parameters", {}), **line.options.get("parameters", {})}
@@ -229,14 +181,3 @@ def _build_ask(line: BatchLine, defaults: Options) -> Ask | MalformedLine:
         return ask_of(line.prompt, **options)
     except UsageError as error:
         return reject_line(line.number, line.ref, str(error))
-
-
-@contextmanager
-def _restore_signal_handlers() -> Iterator[None]:
-    """The event loop leaves the default behind, which a signal at the very end must not meet."""
-    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
