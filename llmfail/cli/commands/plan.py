@@ -15,8 +15,7 @@ from llmfail.cli.run.open_client import open_client
 from llmfail.core.routing.plan import Plan, PlanStep
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
+    from rich.console import Console, RenderableType
 
 
 @with_ask_options("plan")
@@ -77,23 +76,23 @@ def _list_footnotes(preview: Plan, *, prompted: bool) -> list[str]:
     return degrade if prompted else [*degrade, "without a prompt: the costs are those of the answer"]
 
 
-def _render_steps(screen: Console, steps: tuple[PlanStep, ...]) -> Table:
+def _render_steps(screen: Console, steps: tuple[PlanStep, ...]) -> RenderableType:
     from llmfail.cli.render.tables import (
         Column,
         cell,
-        fit_table,
+        draw_rows,
         rough_usd,
     )
 
     decisions = [cell(step.decision, "green" if step.decision == "call" else "yellow") for step in steps]
     columns = (
-        Column("target", [cell(step.target) for step in steps], is_name=True),
+        Column("target", [cell(step.target) for step in steps]),
         Column("decision", decisions),
-        Column("about", [rough_usd(step.estimated_cost) for step in steps], rank=3, right=True),
-        Column("at most", [rough_usd(step.max_cost) for step in steps], rank=2, right=True),
-        Column("why", [cell(_describe_reason(step)) for step in steps], rank=1, wraps=True),
+        Column("about", [rough_usd(step.estimated_cost) for step in steps], right=True),
+        Column("at most", [rough_usd(step.max_cost) for step in steps], right=True),
+        Column("why", [cell(_describe_reason(step)) for step in steps], folds=True),
     )
-    return fit_table(screen, columns, [None if step.decision == "call" else "dim" for step in steps])
+    return draw_rows(screen, columns, [None if step.decision == "call" else "dim" for step in steps])
 
 
 def _describe_reason(step: PlanStep) -> str:
