@@ -149,7 +149,7 @@ class Driver:
         """Nothing goes on once the ask is interrupted, and no other ask waits for its answers any more."""
         self._queue.clear()
         await self._cancel_tasks()
-        self._tell(ev.Interrupted())
+        self._tell(ev.AskInterrupted())
         while self._queue:
             self._tell(await self._perform(self._queue.popleft()))
 

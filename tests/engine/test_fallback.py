@@ -577,3 +577,13 @@ def test_a_wait_asks_whoever_has_become_free_meanwhile(tmp_path):
     asked = play.ask(targets=["a/one", "b/one"], wait=100.0, timeout=65.0, deadline=200.0)
     assert asked.ok
     assert asked.target == Target("a", "one")
+
+
+@pytest.mark.parametrize("status", [408, 504, 524])
+def test_C3_a_timeout_that_the_provider_reports_counts_however_little_time_was_left(stage, status):
+    replies = {"a": [error(status, "timeout")], "b": [answer("b")]}
+    play = stage(replies, feature=", retries: 0, deadline: 120s")
+    for _ in range(2):  # as many as open a circuit here
+        receipt = play.ask(targets=("a/one", "b/one", "c/one"), deadline=3.0)
+        assert receipt.trail[0].outcome == "timeout"
+    assert play.ask(targets=("a/one",), fallback=False).trail[0].outcome == "circuit_open"

@@ -57,12 +57,12 @@ class Recorder:
     def finished(self, target):
         """The calls to it that the ask was told the end of, and that were not broken off."""
         attempts = {one.attempt for one in self.heard if isinstance(one, ev.Send) and one.target == target}
-        ended = [one for one in self.heard if isinstance(one, ev.Finished) and one.attempt in attempts]
+        ended = [one for one in self.heard if isinstance(one, ev.CallFinished) and one.attempt in attempts]
         return [one for one in ended if one.result.outcome.kind is not Kind.CANCELLED]
 
     def spent(self):
         """What is told, and the worst case of what was sent and never ended."""
-        ended = {one.attempt: one.cost for one in self.heard if isinstance(one, ev.Finished)}
+        ended = {one.attempt: one.cost for one in self.heard if isinstance(one, ev.CallFinished)}
         sent = {one.attempt for one in self.heard if isinstance(one, ev.Sent)}
         return sum(ended.get(one, self.admissions[one]) for one in sent)
 

@@ -59,12 +59,12 @@ class BatchInput:
         loop = asyncio.get_running_loop()
         ready = loop.create_future()
 
-        def found() -> None:
+        def wake() -> None:
             if not ready.done():
                 ready.set_result(None)
 
         try:
-            loop.add_reader(self._file, found)
+            loop.add_reader(self._file, wake)
         except PermissionError:  # a file, which is always ready
             await asyncio.sleep(0)
             return os.read(self._file, CHUNK_BYTES)

@@ -93,12 +93,12 @@ def show_progress_bar(tally: BatchTally, total: int | None, *, shown: bool) -> I
 
     started = time.monotonic()
 
-    def drawn() -> RenderableType:
+    def render() -> RenderableType:
         return _render_bar(tally, total, time.monotonic() - started)
 
     live = Live(
         console=Console(stderr=True),
-        get_renderable=drawn,
+        get_renderable=render,
         refresh_per_second=REFRESHES_PER_SECOND,
         transient=True,
         redirect_stdout=False,

@@ -77,7 +77,7 @@ class FirstText(Struct, frozen=True):
     attempt: int
 
 
-class Finished(Struct, frozen=True):
+class CallFinished(Struct, frozen=True):
     """A call has ended. ``cost`` in pico-dollars, None when it is unknown."""
 
     attempt: int
@@ -118,7 +118,7 @@ class Cancelled(Struct, frozen=True):
     attempt: int
 
 
-class Interrupted(Struct, frozen=True):
+class AskInterrupted(Struct, frozen=True):
     """The caller, a signal or a fault of ours has stopped the ask; nothing of it runs any more."""
 
 
@@ -137,14 +137,14 @@ Event = (
     | Refused
     | Sent
     | FirstText
-    | Finished
+    | CallFinished
     | Woke
     | LeaseEnded
     | TimerFired
     | HedgeDecided
     | GatesViewed
     | Cancelled
-    | Interrupted
+    | AskInterrupted
     | Settled
 )
 

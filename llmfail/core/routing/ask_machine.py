@@ -70,7 +70,7 @@ def _react(state: AskState, event: Event, now: Moment) -> Step:  # noqa: C901, P
             return _wait_for_trial(state, dict(views), at, now)
         case ev.Woke(attempt) if attempt == ASK:
             return _begin_round(state, state.candidates)
-        case ev.Interrupted():
+        case ev.AskInterrupted():
             return _interrupt(state)
         case ev.Settled(ids):
             claims = tuple(one for one in state.claims if one[1].call_id not in ids)

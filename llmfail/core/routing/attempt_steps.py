@@ -30,7 +30,7 @@ AttemptEvent = (
     | ev.Admitted
     | ev.Refused
     | ev.Sent
-    | ev.Finished
+    | ev.CallFinished
     | ev.Woke
     | ev.LeaseEnded
     | ev.Cancelled
@@ -65,7 +65,7 @@ def react(state: AskState, event: AttemptEvent, now: Moment) -> Step:  # noqa: C
             return _refuse(replace(state, claims=_other_claims(state, attempt)), attempt, refusal)
         case ev.Sent():
             return _mark_sent(state, attempt), ()
-        case ev.Finished(_, result, cost):
+        case ev.CallFinished(_, result, cost):
             return _judge(state, attempt, result, cost, now)
         case ev.Woke():
             if attempt.is_cancelling:
@@ -141,7 +141,7 @@ def _claim_place(state: AskState, attempt: AttemptState, now: Moment) -> Step:
 
 def _enter(state: AskState, attempt: AttemptState, admission: Admission, now: Moment) -> Step:
     """An admitted call costs nothing until it is sent."""
-    call = PendingCall(attempt.target, admission, _cancelled(cost=0))
+    call = PendingCall(attempt.target, admission, _cancelled_settlement(cost=0))
     state = replace(state, calls=(*state.calls, call), claims=_other_claims(state, attempt))
     attempt = replace(attempt, admission=admission)
     if attempt.is_cancelling:
@@ -158,7 +158,7 @@ def _take_place(state: AskState, attempt: AttemptState, now: Moment) -> Step:
     assert admission is not None, "a place is taken after an admission"
     lateness = MAX_LATENESS if attempt.target in state.plan.rate_limited else LEASE_MARGIN
     if now.wall > admission.reservation.starts_at + lateness:
-        calls = _update_call(state, attempt, settlement=_cancelled(cost=0), is_over=True)
+        calls = _update_call(state, attempt, settlement=_cancelled_settlement(cost=0), is_over=True)
         state = replace(state, calls=calls)
         return _claim_place(state, attempt, now)
     limit = state.time_limit(attempt, now.monotonic)
@@ -170,7 +170,7 @@ def _take_place(state: AskState, attempt: AttemptState, now: Moment) -> Step:
 def _mark_sent(state: AskState, attempt: AttemptState) -> AskState:
     """From here on its cost is unknown. A call may be sent twice, for a new token."""
     spent = state.spent if attempt.is_sent else state.spent + attempt.held
-    calls = _update_call(state, attempt, settlement=_cancelled(cost=None))
+    calls = _update_call(state, attempt, settlement=_cancelled_settlement(cost=None))
     return put(state, replace(attempt, is_sent=True), spent=spent, calls=calls)
 
 
@@ -354,6 +354,6 @@ def _milliseconds(attempt: AttemptState, now: Moment) -> int:
     return round((now.monotonic - attempt.sent_at) * 1000)
 
 
-def _cancelled(cost: int | None) -> Settlement:
+def _cancelled_settlement(cost: int | None) -> Settlement:
     """A call that came to nothing because the caller was stopped."""
     return Settlement(Outcome(Kind.CANCELLED), 0, cost, fallback=False)

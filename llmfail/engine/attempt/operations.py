@@ -90,7 +90,7 @@ class Operations:
             limits = StreamLimits(self._job.stream_timeouts, output, self._read_state().plan.ends_at)
         options = CallOptions(command.limit, lambda: self._tell(ev.Sent(attempt)), limits)
         result = await call(self._ports, self._codec, route, command.dropped_parameters, options)
-        return ev.Finished(attempt, result, self._cost_of(attempt, command.target, result))
+        return ev.CallFinished(attempt, result, self._cost_of(attempt, command.target, result))
 
     def _commit(self, attempt: int) -> bool:
         self._tell(ev.FirstText(attempt))

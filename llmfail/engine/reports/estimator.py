@@ -121,16 +121,16 @@ class Estimator:
     def _build_line(
         self, name: str, chain: Sequence[Candidate], counts: InputCounts, output_tokens: int
     ) -> FeatureEstimate:
-        def offered(target: Target) -> TargetCost:
+        def estimate_target(target: Target) -> TargetCost:
             tokens = counts[name, target].input_tokens, output_tokens
             return estimates.price_target(target, self._routes[target].price, tokens, self._moment)
 
         return FeatureEstimate(
             name,
             output_tokens,
-            target_costs=tuple(offered(one.target) for one in chain),
+            target_costs=tuple(estimate_target(one.target) for one in chain),
             others=tuple(
-                offered(one)
+                estimate_target(one)
                 for one in self._settings.list_targets()
                 if not self._routes.prices.is_embedding_model(one)
             ),

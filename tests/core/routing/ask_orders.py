@@ -221,7 +221,7 @@ class World:
         for command in self.open.values():
             self.stop(command)
         self.open.clear()
-        self.tell(ev.Interrupted())
+        self.tell(ev.AskInterrupted())
         while self.open:
             (_, command) = self.open.popitem()
             assert isinstance(command, ev.EndLease), "nothing else is begun after an interruption"
@@ -273,15 +273,15 @@ class World:
         attempt, target = command.attempt, command.target
         if attempt not in self.sent:
             skipped = AttemptResult(Outcome(Kind.CANCELLED), is_free=True, skipped=SkipReason.NO_KEY)
-            return ev.Finished(attempt, skipped, 0)
+            return ev.CallFinished(attempt, skipped, 0)
         self.sent.discard(attempt)
         self.called[str(target)] += 1
         if self.choose([True, False, False]):
-            return ev.Finished(attempt, AttemptResult(Outcome(Kind.OK), Completion("yes", "stop")), 5)
+            return ev.CallFinished(attempt, AttemptResult(Outcome(Kind.OK), Completion("yes", "stop")), 5)
         outcome = self.choose(FAILURES)
         answer = Completion("half", "other") if attempt in self.shown else None
         result = AttemptResult(outcome, answer, host=target.provider, is_slow=self.choose([True, False]))
-        return ev.Finished(attempt, result, self.choose([0, 3, None]))
+        return ev.CallFinished(attempt, result, self.choose([0, 3, None]))
 
     def view(self, targets):
         at = 1000.0 + self.now
