@@ -18,6 +18,7 @@ Prompt = Annotated[
 ]
 _TYPES: dict[OptionKind, Any] = {
     "texts": list[str],
+    "targets": list[str],
     "pairs": list[str],
     "file": Path,
     "schema_file": Path,

@@ -20,6 +20,7 @@ DEFAULT_FEATURE: Final = "default"
 OptionKind = Literal[
     "text",
     "texts",
+    "targets",
     "pairs",
     "file",
     "schema_file",
@@ -34,7 +35,7 @@ OptionKind = Literal[
 ]
 OptionScope = Literal["everywhere", "not in a line", "command line"]
 """Where it may be said: on the command line, as a keyword of Python, in a line of a batch."""
-REPEATABLE_KINDS: Final = frozenset({"texts", "pairs", "attached_files"})
+REPEATABLE_KINDS: Final = frozenset({"texts", "targets", "pairs", "attached_files"})
 DURATION_KINDS: Final = frozenset({"duration", "duration_or_zero", "hedge_delay"})
 
 
@@ -80,7 +81,7 @@ _SINGLE = ("ask", "embed")
 ASK_OPTIONS: Final = (
     AskOption("feature", ("-f", "--feature"), "text", "NAME", "What it is for: the name of a feature.",
               default=DEFAULT_FEATURE, commands=_ALL),
-    AskOption("model", ("-m", "--model"), "texts", "TARGET", "Instead of the chain; repeatable.",
+    AskOption("model", ("-m", "--model"), "targets", "TARGET", "Instead of the chain; repeatable.",
               commands=_ALL),
     AskOption("system", ("-s", "--system"), "text", "TEXT", "System prompt.", commands=_PLANNED),
     AskOption("template", ("-t", "--template"), "text", "NAME", "A prompt template of the configuration.",

@@ -87,6 +87,7 @@ class LineSplitter:
 _FIELD_TYPES: Final[Mapping[OptionKind, Any]] = {
     "text": str,
     "texts": str | list[str],
+    "targets": str | list[str],
     "pairs": dict[str, str | int | float],
     "schema_file": dict[str, Any],
     "count": int,
@@ -169,6 +170,6 @@ def _read_ref(text: bytes, number: int) -> Ref:
 def _convert_field(option: AskOption, value: Any) -> object:  # noqa: ANN401 - of the field's JSON type
     if option.kind == "pairs":
         return {name: str(one) for name, one in value.items()}
-    if option.kind == "texts":
+    if option.kind in {"texts", "targets"}:
         return (value,) if isinstance(value, str) else tuple(value)
     return value
