@@ -1,23 +1,25 @@
 """A program that answers where no model does: the prompt on its standard input, the answer on its standard
 output.
 
-No shell, and no jail either: the program is the user's own and runs with our environment, in the directory of
-the configuration. It is a session of its own, so that it can be ended together with all that it started, and
-so that Ctrl-C is ours alone. Listening ends with the program, not with its pipes: what it leaves running may
-keep those open for ever.
+The program runs without a shell, with the environment of llmfail, in the directory of the configuration. It
+leads a session of its own: it can be killed together with all that it started, and Ctrl-C does not reach it.
 
-May be called in any thread. The conversation has a thread of its own, which is gone when ``run`` is: what a
-signal handler raises comes into the main thread, where it could fall between the start of a program and the
-moment at which we know its number.
+The prompt is a temporary file: nothing has to be written while the program runs. The output comes through
+pipes, because a file would have two faults: a process that the program leaves running could fill the disk
+unseen, and ``> /dev/stdout`` in a script would truncate what was printed before. Reading ends with the
+program, not with its pipes, which such a process may keep open for ever.
+
+``run`` may be called in any thread. It starts the program in a second thread, which has ended when ``run``
+returns: an exception from a signal handler is raised in the main thread, where it could come between the
+start of a program and the moment at which its process id is known.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -29,56 +31,18 @@ if TYPE_CHECKING:
     from threading import Event
 
 MAX_ANSWER_BYTES = 10_000_000
-"""Bytes of an answer."""
 _MAX_ERROR_BYTES = 4_000
 """Bytes of standard error that are kept, for its last line."""
-_CHUNK_BYTES = 1 << 16
+_CHUNK_BYTES = 1 << 20
+"""Bytes that one read takes: all that a pipe holds."""
 _POLL_SECONDS = 0.05
-"""Seconds after which a silent program is looked at: it may have ended and left its pipes to others."""
+"""Seconds between two looks at a silent program: it may have ended and left its pipes to others."""
 _KILL_WAIT_SECONDS = 5.0
-"""Seconds that a killed program gets to be gone. One that became another user's is not ours to kill."""
+"""Seconds that a killed program gets to end. One that became another user's cannot be killed."""
 
 
 class _NoAnswer(Exception):
     """Why there is no answer: the predicate of a sentence about the program."""
-
-
-class _TimeLimit:
-    """Until when a program may take: some seconds from now, or until the caller gives up."""
-
-    def __init__(self, seconds: float, given_up: Event) -> None:
-        self._seconds = seconds
-        self._ends_at = time.monotonic() + seconds
-        self._given_up = given_up
-
-    def compute_poll_wait(self) -> float:
-        """Seconds. Raises _Failed when the time is over."""
-        left = self._ends_at - time.monotonic()
-        if left <= 0 or self._given_up.is_set():
-            raise _NoAnswer(f"was not done within {self._seconds:g} s")
-        return min(left, _POLL_SECONDS)
-
-
-class _ProgramOutput:
-    """What a program writes: all of its answer, and the end of its standard error."""
-
-    def __init__(self) -> None:
-        self.answer = bytearray()
-        self.errors = bytearray()
-
-    def add_answer(self, chunk: bytes) -> None:
-        self.answer += chunk
-        if len(self.answer) > MAX_ANSWER_BYTES:
-            raise _NoAnswer(f"printed more than {MAX_ANSWER_BYTES // 1_000_000} MB")
-
-    def add_errors(self, chunk: bytes) -> None:
-        self.errors += chunk
-        del self.errors[:-_MAX_ERROR_BYTES]
-
-    @property
-    def last_error_line(self) -> str:
-        lines = self.errors.decode("utf-8", "replace").splitlines()
-        return next(filter(None, map(one_line, reversed(lines))), "")
 
 
 def run(argv: Sequence[str], text: str, timeout: float, directory: Path) -> str:
@@ -90,46 +54,53 @@ def run(argv: Sequence[str], text: str, timeout: float, directory: Path) -> str:
 
     if not argv:
         raise CommandFailed("the command is empty: it begins with the name of a program")
-    given_up = Event()
-    limit = _TimeLimit(timeout, given_up)
-    with ThreadPoolExecutor(1, thread_name_prefix="llmfail-command") as aside:
-        aside.submit(bool)  # makes the thread, which is waited for from now on wherever we are stopped
+    ends_at = time.monotonic() + timeout
+    must_stop = Event()
+    with ThreadPoolExecutor(1, thread_name_prefix="llmfail-command") as executor:
+        executor.submit(bool)  # makes the thread: from here on the end of the block waits for it
         try:
-            answer = aside.submit(_ask_program, argv, text, limit, directory)
-            while not answer.done():  # a signal may come to the other thread, or just before the wait
-                wait((answer,), _POLL_SECONDS)
-            return answer.result()
+            answer = executor.submit(_ask_program, argv, text, timeout, directory, must_stop)
+            # In short steps: a signal may come to the other thread, or just before the wait.
+            while not answer.done() and (left := ends_at - time.monotonic()) > 0:
+                wait((answer,), min(left, _POLL_SECONDS))
         finally:
-            given_up.set()
+            must_stop.set()
+        return answer.result()
 
 
-def _ask_program(argv: Sequence[str], text: str, time_limit: _TimeLimit, directory: Path) -> str:
-    heard = _ProgramOutput()
+def _ask_program(argv: Sequence[str], text: str, timeout: float, directory: Path, must_stop: Event) -> str:
+    from tempfile import TemporaryFile
+
+    answer, errors = bytearray(), bytearray()
     try:
-        time_limit.compute_poll_wait()
-        process = _start_program(argv, directory)
+        with TemporaryFile() as prompt:
+            prompt.write(text.encode("utf-8", "replace"))
+            prompt.seek(0)
+            process = _start_program(argv, directory, prompt)
         try:
-            _exchange_data(process, text.encode("utf-8", "replace"), heard, time_limit)
+            if not _read_output(process, answer, errors, must_stop):
+                raise _NoAnswer(f"was not done within {timeout:g} s")
         finally:
             _close_program(process)
-        return _decode_answer(process.returncode, heard.answer)
+        return _decode_answer(process.returncode, answer)
     except OSError as error:
         reason = f"cannot be run in {directory}: {(error.strerror or str(error)).lower()}"
     except _NoAnswer as failed:
         reason = str(failed)
-    last = f": {heard.last_error_line}" if heard.last_error_line else ""
-    raise CommandFailed(f"{one_line(argv[0])} {reason}{last}")
+    lines = errors.decode("utf-8", "replace").splitlines()
+    last = next(filter(None, map(one_line, reversed(lines))), "")
+    raise CommandFailed(f"{one_line(argv[0])} {reason}{last and f': {last}'}")
 
 
-def _start_program(argv: Sequence[str], directory: Path) -> Popen[bytes]:
-    """A name with a slash is looked for in the directory, since it is there that the program begins."""
+def _start_program(argv: Sequence[str], directory: Path, prompt: IO[bytes]) -> Popen[bytes]:
+    """Start it in the directory, where a name with a slash is looked for too."""
     from signal import SIG_SETMASK, SIG_UNBLOCK, SIGPIPE, pthread_sigmask
     from subprocess import PIPE, Popen
 
-    before = pthread_sigmask(SIG_UNBLOCK, {SIGPIPE})  # which a program expects, and this thread need not
+    before = pthread_sigmask(SIG_UNBLOCK, {SIGPIPE})  # the program inherits the mask, and expects the signal
     try:
         return Popen(  # noqa: S603 - the argv is the user's own, and no shell sees it
-            argv, bufsize=0, stdin=PIPE, stdout=PIPE, stderr=PIPE, cwd=directory, start_new_session=True
+            argv, stdin=prompt, stdout=PIPE, stderr=PIPE, cwd=directory, start_new_session=True
         )
     except ValueError as error:
         raise _NoAnswer(f"cannot be run: {error}") from None
@@ -137,88 +108,48 @@ def _start_program(argv: Sequence[str], directory: Path) -> Popen[bytes]:
         pthread_sigmask(SIG_SETMASK, before)
 
 
+def _read_output(process: Popen[bytes], answer: bytearray, errors: bytearray, must_stop: Event) -> bool:
+    """Read all of the answer and the end of standard error. False when told to stop before the end."""
+    from selectors import EVENT_READ, DefaultSelector
+    from subprocess import TimeoutExpired
+
+    with DefaultSelector() as selector:
+        for pipe, output in ((process.stdout, answer), (process.stderr, errors)):
+            assert pipe is not None
+            selector.register(pipe, EVENT_READ, output)
+        while not must_stop.is_set():
+            has_ended = process.poll() is not None  # all that it printed is in the pipes by now
+            for key, _ in selector.select(0 if has_ended else _POLL_SECONDS):
+                chunk = os.read(key.fd, _CHUNK_BYTES)
+                key.data.extend(chunk)
+                if not chunk:
+                    selector.unregister(key.fd)
+            del errors[:-_MAX_ERROR_BYTES]
+            if len(answer) > MAX_ANSWER_BYTES:
+                raise _NoAnswer(f"printed more than {MAX_ANSWER_BYTES // 1_000_000} MB")
+            if has_ended:
+                return True
+            if not selector.get_map():  # it closed its pipes, and ends at once as a rule
+                with suppress(TimeoutExpired):
+                    process.wait(_POLL_SECONDS)
+    return False
+
+
 def _close_program(process: Popen[bytes]) -> None:
-    """Nothing of it is left. What a program that ended by itself leaves running is its own affair."""
-    for pipe in _pipes_of(process):
-        pipe.close()
-    if process.returncode is None:
-        _kill_program(process)
-
-
-def _kill_program(process: Popen[bytes]) -> None:
-    """With everything that it started, as far as that did not go away into a session of its own."""
+    """Close its pipes, and kill it when it runs, with all that it started in its session. What a program that
+    ended by itself left running is not killed.
+    """
     from signal import SIGKILL
     from subprocess import TimeoutExpired
 
-    with suppress(OSError):
-        os.killpg(process.pid, SIGKILL)
-    with suppress(TimeoutExpired):
-        process.wait(_KILL_WAIT_SECONDS)
-
-
-def _exchange_data(
-    process: Popen[bytes], text: bytes, output: _ProgramOutput, time_limit: _TimeLimit
-) -> None:
-    """Until the program has ended and all that it wrote is heard. Raises _Failed."""
-    from selectors import EVENT_READ, EVENT_WRITE, DefaultSelector
-
-    stdin, stdout, stderr = _pipes_of(process)
-    duties = (
-        (stdin, EVENT_WRITE, partial(_write_some, stdin, bytearray(text))),
-        (stdout, EVENT_READ, partial(_read_some, stdout, output.add_answer)),
-        (stderr, EVENT_READ, partial(_read_some, stderr, output.add_errors)),
-    )
-    with DefaultSelector() as selector:
-        for pipe, event, duty in duties:
-            os.set_blocking(pipe.fileno(), False)
-            selector.register(pipe, event, (pipe, duty))
-        while selector.get_map() and process.poll() is None:
-            for key, _ in selector.select(time_limit.compute_poll_wait()):
-                pipe, duty = key.data
-                if not duty():
-                    selector.unregister(pipe)
-                    pipe.close()
-    _await_end(process, time_limit)
-    for pipe, take in ((stdout, output.add_answer), (stderr, output.add_errors)):
-        if not pipe.closed:
-            _read_some(pipe, take, MAX_ANSWER_BYTES + 1)
-
-
-def _write_some(pipe: IO[bytes], pending: bytearray) -> bool:
-    """Whether there is more to say. Nobody has to listen to the end."""
-    try:
-        del pending[: os.write(pipe.fileno(), pending)]
-    except BlockingIOError:
-        return True
-    except BrokenPipeError:
-        return False
-    return bool(pending)
-
-
-def _read_some(pipe: IO[bytes], take: Callable[[bytes], None], max_bytes: int = _CHUNK_BYTES) -> bool:
-    """Whether there may be more to hear."""
-    try:
-        chunk = os.read(pipe.fileno(), max_bytes)
-    except BlockingIOError:
-        return True
-    take(chunk)
-    return bool(chunk)
-
-
-def _await_end(process: Popen[bytes], time_limit: _TimeLimit) -> None:
-    """A program may close its pipes long before its end."""
-    from subprocess import TimeoutExpired
-
-    while process.returncode is None:
+    for pipe in (process.stdout, process.stderr):
+        assert pipe is not None
+        pipe.close()
+    if process.returncode is None:
+        with suppress(OSError):
+            os.killpg(process.pid, SIGKILL)
         with suppress(TimeoutExpired):
-            process.wait(time_limit.compute_poll_wait())
-
-
-def _pipes_of(process: Popen[bytes]) -> tuple[IO[bytes], IO[bytes], IO[bytes]]:
-    assert process.stdin is not None
-    assert process.stdout is not None
-    assert process.stderr is not None
-    return process.stdin, process.stdout, process.stderr
+            process.wait(_KILL_WAIT_SECONDS)
 
 
 def _decode_answer(code: int, output: bytearray) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 import genai_prices
 from genai_prices.data import providers
 
-from llmfail.core.pricing.catalogue import PROVIDERS
+from llmfail.core.vendors import PRICE_LISTS
 from llmfail.prices.catalogue_file import PACKAGED_DIRECTORY, CatalogueIndex, read_price_list
 from llmfail.prices.facts import build_ai21_price_list, facts_of
 from llmfail.prices.generate import build_price_lists, find_newest_start_date
@@ -28,7 +28,7 @@ def main(table: str | None = None, version: str = "") -> None:
     as_of = find_newest_start_date(providers, datetime.now(UTC).date())
     sources = {"genai-prices": genai_prices.__version__}
     if table is None:
-        kept = {name: read_price_list(PACKAGED_DIRECTORY, name) for name in PROVIDERS}
+        kept = {name: read_price_list(PACKAGED_DIRECTORY, name) for name in PRICE_LISTS}
         facts = {name: listing.facts for name, listing in kept.items()}
         others = [kept["ai21"]]
     else:

@@ -103,6 +103,10 @@ def test_nobody_has_to_read_a_large_prompt(answer, program, text):
     assert answer(program(text), prompt="x" * 1_000_000) == "answer"
 
 
+def test_what_was_printed_before_a_script_opens_its_output_again_is_kept(answer, program):
+    assert answer(program("echo one; echo two >/dev/stdout; echo three")) == "one\ntwo\nthree"
+
+
 def test_a_prompt_that_is_empty_ends_at_once(answer, program):
     assert answer(program("cat; echo answer"), prompt="") == "answer"
 

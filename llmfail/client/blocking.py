@@ -12,14 +12,16 @@ from msgspec.structs import replace
 
 from llmfail.client import shared
 from llmfail.client.connections import LazyWire
-from llmfail.client.options import Options, ask_of, embed_ask_of
+from llmfail.client.options import ask_of, embed_ask_of
 from llmfail.client.resources import clear_cache, count_storage, open_resources
 from llmfail.client.streams import AnswerStream, Pieces, iterate_pieces
 from llmfail.core.model import Message, Target
 from llmfail.core.receipt import Receipt
 from llmfail.core.request.ask import Ask
+from llmfail.core.request.ask_options import Options
 from llmfail.engine.fast_cache_hit import find_cached_receipt
-from llmfail.engine.ports import ports
+from llmfail.engine.ports.blocking import build_blocking_ports
+from llmfail.engine.ports.execution import run_sync
 from llmfail.engine.reports import request_log
 from llmfail.settings.schema.settings import Settings
 
@@ -56,7 +58,7 @@ class Client:
         self.settings = self._resources.settings
         self._store = self._resources.state
         self._wire = LazyWire()
-        self._ports = ports.build_blocking_ports(
+        self._ports = build_blocking_ports(
             self._wire, self._resources.stores, self._resources.catalogue, self._wire.connect, pause
         )
 
@@ -116,15 +118,15 @@ class Client:
 
     def embed_ask(self, ask: Ask) -> Receipt:
         """The receipt, with or without one vector per message; raises only UsageError."""
-        return ports.run_sync(self._engine.embed(ask))
+        return run_sync(self._engine.embed(ask))
 
     def plan(self, prompt: str, **options: Unpack[Options]) -> Plan:
         """What ``ask`` would do now; nothing is sent, nothing is recorded."""
-        return ports.run_sync(self._engine.plan(ask_of(prompt, **options)))
+        return run_sync(self._engine.plan(ask_of(prompt, **options)))
 
     def status(self) -> Status:
         """Circuits, rates, latencies and alerts over the last 24 hours."""
-        return ports.run_sync(
+        return run_sync(
             shared.operator_of(self.settings, self._ports).status(self._store, count_storage(self._resources))
         )
 
@@ -138,7 +140,7 @@ class Client:
         was to reset; UsageError when it could not be recorded.
         """
         return shared.require_recorded(
-            ports.run_sync(shared.operator_of(self.settings, self._ports).reset(name)), self._store
+            run_sync(shared.operator_of(self.settings, self._ports).reset(name)), self._store
         )
 
     def trip(self, name: str, seconds: float | None = None) -> tuple[str, ...]:
@@ -146,7 +148,7 @@ class Client:
         recorded.
         """
         return shared.require_recorded(
-            ports.run_sync(shared.operator_of(self.settings, self._ports).trip(name, seconds)), self._store
+            run_sync(shared.operator_of(self.settings, self._ports).trip(name, seconds)), self._store
         )
 
     def probe_targets(self, name: str | None = None) -> tuple[Target, ...]:
@@ -155,25 +157,25 @@ class Client:
 
     def probe(self, target: Target) -> Receipt:
         """Ask this target something tiny, and record how it did."""
-        return ports.run_sync(self._engine.probe(target))
+        return run_sync(self._engine.probe(target))
 
     def log(self, most: int = 20) -> list[dict[str, Any]]:
         """The last receipts, the newest first, each with its moment ``at``."""
-        return ports.run_sync(request_log.load_recent(self._ports, most))
+        return run_sync(request_log.load_recent(self._ports, most))
 
     def usage(self, by: GroupBy = "feature", days: DayRange | None = None) -> UsageReport:
         """What was used and paid for, by feature, target, provider, user or day; else of the last 30 days."""
-        return ports.run_sync(shared.load_usage_report(self.settings, self._ports, by, days))
+        return run_sync(shared.load_usage_report(self.settings, self._ports, by, days))
 
     def usage_records(self, days: DayRange | None = None) -> list[UsageEntry]:
         """The records that ``usage`` sums up: one for each day, feature, target and user."""
-        return ports.run_sync(shared.load_usage_records(self.settings, self._ports, days))
+        return run_sync(shared.load_usage_records(self.settings, self._ports, days))
 
     def estimate(self, wanted: EstimateRequest) -> Estimate:
         """What features cost per request and per month, on every target and in every scenario."""
         from llmfail.engine.reports.estimator import Estimator
 
-        return ports.run_sync(Estimator(self.settings, self._ports).estimate(wanted))
+        return run_sync(Estimator(self.settings, self._ports).estimate(wanted))
 
     def clear_cache(self) -> int:
         """Forget every stored answer; how many there were. UsageError when that cannot be done."""
@@ -189,20 +191,20 @@ class Client:
         from llmfail.engine.bulk.queue_runner import QueueRunner
 
         runner = QueueRunner(self._engine, self.queue, output, report)
-        return lambda: ports.run_sync(runner.run_pass())
+        return lambda: run_sync(runner.run_pass())
 
     def _find_cached(self, ask: Ask) -> Receipt | None:
         """A stored answer, while the engine has not been needed yet."""
         return (
             None
             if "_engine" in vars(self)
-            else ports.run_sync(find_cached_receipt(self.settings, self._ports, ask))
+            else run_sync(find_cached_receipt(self.settings, self._ports, ask))
         )
 
     def _may_hedge(self, ask: Ask) -> bool:
         """Looked at closely only where somebody has said what late is."""
         wanted = self.settings.find_feature(ask.feature).hedge if ask.hedge is None else ask.hedge
-        return wanted is not None and ports.run_sync(self._engine.may_hedge(ask))
+        return wanted is not None and run_sync(self._engine.may_hedge(ask))
 
 
 def _run_to_end(pieces: Pieces) -> Receipt:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from llmfail.core.model import Call, Reply
 
 if TYPE_CHECKING:
-    from llmfail.engine.ports.ports import AsyncReply, BlockingReply
+    from llmfail.engine.ports.protocols import AsyncReply, BlockingReply
     from llmfail.wire import aio, blocking
 
 

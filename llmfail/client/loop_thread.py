@@ -16,7 +16,7 @@ from llmfail.client.streams import MAX_PIECES_AHEAD, Pieces
 from llmfail.core.receipt import Receipt
 from llmfail.core.request.ask import Ask
 from llmfail.engine.engine import Engine
-from llmfail.engine.ports import ports
+from llmfail.engine.ports.aio import build_asyncio_ports
 
 
 def run_in_loop_thread(resources: Resources, ask: Ask, *, shown: bool) -> Pieces:
@@ -93,7 +93,7 @@ class _LoopThread:
         try:
             engine = Engine(
                 opened.settings,
-                ports.build_asyncio_ports(line, opened.stores, opened.catalogue, line.connect),
+                build_asyncio_ports(line, opened.stores, opened.catalogue, line.connect),
             )
             return await engine.ask(self._ask, on_text=self._put_piece if self._shown else None)
         finally:

@@ -14,7 +14,8 @@ from msgspec import Struct
 
 from llmfail.core.errors import LlmfailError, StoreError, UsageError
 from llmfail.core.request.ask import Ask
-from llmfail.engine.ports import ports
+from llmfail.engine.ports.ids import new_id
+from llmfail.engine.ports.protocols import Stores
 from llmfail.prices import REFRESHED_DIRECTORY, Catalogue
 from llmfail.settings import load
 from llmfail.settings.schema.settings import Settings
@@ -44,11 +45,9 @@ class Resources(Struct, frozen=True):
     warn: Callable[[str], None]
 
     @property
-    def stores(self) -> ports.Stores:
+    def stores(self) -> Stores:
         kept = self.settings.store != "memory"
-        return ports.Stores(
-            self.state, self.answers, self.enqueue if kept else None, lambda: self.state.is_down
-        )
+        return Stores(self.state, self.answers, self.enqueue if kept else None, lambda: self.state.is_down)
 
     def open_queue(self) -> RequestQueue:
         """The requests kept for later. Nothing is touched before the first verb."""
@@ -70,7 +69,7 @@ class Resources(Struct, frozen=True):
         """The id under which the request is kept. Raises StoreError."""
         from llmfail.core.degrade.queue_item import dump_ask
 
-        number = ports.new_id()
+        number = new_id()
         with closing(self.open_queue()) as queue:
             queue.put(number, ask.feature, dump_ask(ask), retry_at)
         return number

@@ -15,9 +15,8 @@ from llmfail.core.errors import (
     UsageError,
 )
 from llmfail.core.receipt import Receipt
-from llmfail.engine.ports import ports
+from llmfail.engine.ports.protocols import Ports, StoreInfo
 from llmfail.settings.schema.settings import Settings
-from llmfail.store.failover import FailoverStore
 
 if TYPE_CHECKING:
     from llmfail.core.pricing.usage_record import UsageEntry
@@ -44,14 +43,14 @@ def raise_for_error(receipt: Receipt) -> Receipt:
     raise _ERROR_CLASSES[receipt.error.code](receipt)
 
 
-def operator_of(settings: Settings, client_ports: ports.Ports) -> Operator:
+def operator_of(settings: Settings, client_ports: Ports) -> Operator:
     from llmfail.engine.operator import Operator
 
     return Operator(settings, client_ports)
 
 
 async def load_usage_report(
-    settings: Settings, client_ports: ports.Ports, by: GroupBy, days: DayRange | None
+    settings: Settings, client_ports: Ports, by: GroupBy, days: DayRange | None
 ) -> UsageReport:
     from llmfail.engine.reports import usage_query
 
@@ -59,14 +58,14 @@ async def load_usage_report(
 
 
 async def load_usage_records(
-    settings: Settings, client_ports: ports.Ports, days: DayRange | None
+    settings: Settings, client_ports: Ports, days: DayRange | None
 ) -> list[UsageEntry]:
     from llmfail.engine.reports import usage_query
 
     return await usage_query.load_usage_records(settings, client_ports, days or usage_query.DEFAULT_DAYS)
 
 
-def require_recorded(names: tuple[str, ...], store: FailoverStore) -> tuple[str, ...]:
+def require_recorded(names: tuple[str, ...], store: StoreInfo) -> tuple[str, ...]:
     """What an operator does has no effect but the record of it."""
     if store.is_down:
         raise UsageError("nothing was recorded: the state cannot be written; see the warning, or --state-dir")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from llmfail.client.shared import raise_for_error
 from llmfail.core.receipt import Receipt
-from llmfail.engine.ports.ports import OnText
+from llmfail.engine.ports.protocols import OnText
 
 if TYPE_CHECKING:
     import asyncio

@@ -3,17 +3,17 @@
 LlmfailError
 ├── UsageError               2   the command or the call is wrong
 │   ├── SettingsError        2   the configuration is wrong; lists every problem
-│   └── Unsuited             2   this request cannot be put to this target; others may take it
+│   └── UnsupportedRequest   2   this target cannot take this request; others may
 ├── StoreError                   a store cannot do its work; never reaches a caller of ``ask``
 ├── WireError                    no whole HTTP reply arrived; the engine turns it into an outcome
-├── MalformedReply               a reply is not what its wire format promises; likewise
-├── TokenRefused                 credentials give no token (llmfail.google_auth); carries its outcome
-├── CommandFailed                a degrade command gave no answer; the ladder goes on
+├── MalformedReply               a reply breaks its wire format; likewise
+├── TokenRefused                 Google gave no token (llmfail.google_auth); carries its outcome
+├── CommandFailed                a degrade command gave no answer; the next step is tried
 └── AskError                     no answer; carries the receipt
     ├── Unavailable          3   every target failed or is unavailable
     ├── OverBudget           4   a budget or --max-cost refused the call
-    ├── RequestRefused       5   the request itself was refused, and would be everywhere
-    ├── CredentialsMissing   6   only credentials stood in the way
+    ├── RequestRefused       5   the request was refused, and every target would refuse it
+    ├── CredentialsMissing   6   no target has a usable credential
     ├── DeadlinePassed       7   the deadline passed
     └── IncompleteAnswer     8   only a part of the answer arrived
 """
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class ExitCode(IntEnum):
-    """What a process says of itself when it ends. The README's table of exit codes is this list."""
+    """The exit codes of the process. The README's table of exit codes is this list."""
 
     ANSWERED = 0
     BUG = 1
@@ -40,13 +40,13 @@ class ExitCode(IntEnum):
     DEADLINE_PASSED = 7
     INCOMPLETE = 8
 
-    # The verdict of a report: `drill` and `status --check`.
+    # Of `drill` and `status --check`.
     NOT_GOOD = 1
     UNHEALTHY = 2
 
 
 class LlmfailError(Exception):
-    """The root. The text is complete: what happened, to whom, what to do next."""
+    """The root. The text is complete: what happened, where, and what to do."""
 
     exit_code: ClassVar[ExitCode] = ExitCode.BUG
 
@@ -56,8 +56,8 @@ class UsageError(LlmfailError):
 
 
 class Problem(NamedTuple):
-    """One thing wrong with a configuration. ``path`` is dotted (``features.vpr.primary``), ``line`` is
-    counted from 1 and None when the value came from the environment.
+    """One error in a configuration. ``path`` is dotted (``features.vpr.primary``), ``line`` is counted from 1
+    and None when the value came from the environment.
     """
 
     path: str
@@ -77,11 +77,11 @@ class SettingsError(UsageError):
 
 
 class UnsupportedRequest(UsageError):
-    """This request cannot be put to this target, whatever others may do with it."""
+    """This target cannot take this request; others may."""
 
 
 class StoreError(LlmfailError):
-    """The store cannot be opened, read or written now. The text says which file or host, and why."""
+    """The store cannot be opened, read or written now. The text names the file or host, and the reason."""
 
 
 WireCause = Literal[
@@ -90,9 +90,10 @@ WireCause = Literal[
 
 
 class WireError(LlmfailError):
-    """No whole reply. ``cause``: name resolution, no route, refused, reset or closed before a reply, TLS,
-    out of time, cut in the middle of the body, never sent for want of a turn among too many calls of our own,
-    out of time because this process stood still or kept the call waiting, anything else.
+    """No whole reply arrived. ``cause``: the name was not resolved, there was no route, the connection was
+    refused or reset, TLS failed, time ran out, the body was cut, the call never got a slot among this
+    process's own (``turn``), this process was suspended or held the call up until time ran out
+    (``standstill``), any other.
     """
 
     def __init__(self, cause: WireCause, text: str) -> None:
@@ -105,11 +106,11 @@ class MalformedReply(LlmfailError):
 
 
 class CommandFailed(LlmfailError):
-    """A degrade command gave no answer: which, what became of it, and the last line of its errors."""
+    """A degrade command gave no answer. The text has the command, the reason, and its last error line."""
 
 
 class AskError(LlmfailError):
-    """No answer. ``receipt`` holds the trail, and ``retry_at`` where a time is known."""
+    """No answer. ``receipt`` has the trail, and ``retry_at`` when a time is known."""
 
     def __init__(self, receipt: Receipt) -> None:
         self.receipt = receipt

@@ -1,7 +1,7 @@
-"""The frozen values that everybody passes around.
+"""The frozen values that all packages share.
 
-Nothing here decides anything. Money is an integer of pico-dollars (1e-12 USD), because prices per
-million tokens with up to six decimals are whole numbers of pico-dollars per token.
+Nothing is decided here. Money is an integer of pico-dollars (1e-12 USD), because prices per million tokens
+with up to six decimals are whole numbers of pico-dollars per token.
 """
 
 from __future__ import annotations
@@ -17,11 +17,10 @@ Role = Literal["user", "assistant"]
 FinishReason = Literal["stop", "length", "content_filter", "refusal", "tool_calls", "other"]
 
 MAX_TARGET_NAME_CHARS = 256
-"""Characters of a target's name."""
 
 
 class Secret:
-    """A key. Shows itself only when asked by name; never in repr, str, formatting or JSON."""
+    """A key. Only ``reveal`` shows it; never repr, str, formatting or JSON."""
 
     __slots__ = ("_value",)
 
@@ -49,8 +48,8 @@ class Target(Struct, frozen=True, order=True):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """``openai/gpt-6.1-terra`` -> Target. Raises ValueError for anything else: names go into URLs, keys
-        and terminals, so they are visible ASCII.
+        """``openai/gpt-6.1-terra`` -> Target. Raises ValueError for anything else: names become parts of
+        URLs, keys and terminal output, so they are visible ASCII.
         """
         if len(text) > MAX_TARGET_NAME_CHARS or not re.fullmatch(
             r"[A-Za-z0-9_][A-Za-z0-9_.-]*/[!-.0-~][!-~]*", text
@@ -86,7 +85,7 @@ class Message(Struct, frozen=True):
 
 
 class Request(Struct, frozen=True):
-    """What goes to a model, whichever it is. Sampling parameters are sent only when they are set."""
+    """The request to a model, the same for every target. Unset sampling parameters are not sent."""
 
     messages: tuple[Message, ...]
     system: str | None = None
@@ -97,7 +96,7 @@ class Request(Struct, frozen=True):
 
 
 class Endpoint(Struct, frozen=True):
-    """Where and how one target is reached. ``key`` is None for a server that wants none."""
+    """The address, API and key of one target. ``key`` is None for a server that needs none."""
 
     api: Api
     base_url: str
@@ -107,7 +106,7 @@ class Endpoint(Struct, frozen=True):
     project: str | None = None
     location: str | None = None
     dropped_parameters: frozenset[str] = frozenset()
-    """Parameters that this target refused before: left out, or sent under their other name."""
+    """Parameters that this target has refused: left out, or sent under their other name."""
 
 
 class Call(Struct, frozen=True):
@@ -131,29 +130,29 @@ class Reply(Struct, frozen=True):
 
 
 class Usage(Struct, frozen=True):
-    """Tokens of one call. ``input_tokens`` is the whole input, cached reads and cache writes are parts
-    of it; ``reasoning_tokens`` is a part of ``output_tokens``, which is what is billed as output.
+    """Tokens of one call. ``input_tokens`` is the whole input, cached reads and cache writes included;
+    ``output_tokens`` is all that is billed as output, ``reasoning_tokens`` included.
     """
 
     input_tokens: int = 0
     cached_input_tokens: int = 0
     cache_write_tokens: int = 0
     cache_write_1h_tokens: int = 0
-    """A part of ``cache_write_tokens``: those that are kept for an hour, at a price of their own."""
+    """The part of ``cache_write_tokens`` that is stored for an hour, at a price of its own."""
     output_tokens: int = 0
     reasoning_tokens: int = 0
     estimated: bool = False
     variant: str | None = None
-    """The price list that the provider says it went by: ``flex``, ``priority``, ``batch``, ``fast``."""
+    """The price list that the provider reports it used: ``flex``, ``priority``, ``batch``, ``fast``."""
     surcharge: int = 0
-    """Per cent on top of the price list, such as 10 for a call that was held to one region."""
+    """Per cent added to the list price, such as 10 for a call that was bound to one region."""
     reported_cost: int | None = None
-    """What the provider itself says the call cost, in pico-dollars; it wins over any price table."""
+    """The cost that the provider reports, in pico-dollars; it counts before any price list."""
 
 
 class Completion(Struct, frozen=True):
     """A decoded answer. ``detail`` explains a refusal or a block; ``billed`` is False for a refusal
-    that the provider does not charge for.
+    that the provider does not charge for. ``thoughts`` are those that stood in the text itself.
     """
 
     text: str
@@ -162,6 +161,7 @@ class Completion(Struct, frozen=True):
     model: str | None = None
     detail: str = ""
     billed: bool = True
+    thoughts: str = ""
 
 
 class Embedding(Struct, frozen=True):

@@ -1,5 +1,5 @@
-"""The record of one ask, and the only bookkeeping of it: the JSON receipt, the log, ``plan`` and the
-tests read these values.
+"""The record of one ask, and the only one: the JSON receipt, the log and ``plan`` are made of these
+values.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from llmfail.core.model import Embedding, FinishReason, Target, Usage
 AnswerSource = Literal["model", "cache", "stale_cache", "template", "rules", "command", "text", "none"]
 PICO_PER_DOLLAR = Decimal(10) ** 12
 DEGRADED_TIER = 4
-"""The tier of what is no model's answer to the request as it was."""
+"""The tier of an answer that no model gave to the request as it was."""
 
 
 class SkipReason(StrEnum):
@@ -37,12 +37,12 @@ class SkipReason(StrEnum):
     TOO_EXPENSIVE = "too_expensive"
     DEADLINE = "deadline"
     OTHER_MODEL = "other_model"
-    """Of embeddings alone."""
+    """For embeddings only."""
 
 
 class TrailEntry(Struct, frozen=True):
-    """One line of the trail: a call, or why there was none. ``cost`` is in pico-dollars, None when the
-    price is unknown; ``retry_after`` in seconds.
+    """A call, or the reason why there was none. ``cost`` is in pico-dollars, None when the price is unknown;
+    ``retry_after`` in seconds.
     """
 
     target: Target
@@ -54,9 +54,9 @@ class TrailEntry(Struct, frozen=True):
     retry_after: float | None = None
     note: str = ""
     cause: str | None = None
-    """What disabled a target that was skipped; told in the note, not in the JSON."""
+    """The outcome that disabled a skipped target; in the note, not in the JSON."""
     held: int = 0
-    """What a call may have cost at worst; not in the JSON."""
+    """The worst case that was held for a call; not in the JSON."""
 
     def to_json(self) -> dict[str, Any]:
         shown: dict[str, Any] = {
@@ -80,7 +80,7 @@ class Failure(Struct, frozen=True):
 
 
 class Receipt(Struct, frozen=True):
-    """Everything about one ask. ``retry_at`` is in epoch seconds; ``cost`` in pico-dollars."""
+    """The result of one ask. ``retry_at`` is in epoch seconds; ``cost`` in pico-dollars."""
 
     id: str
     feature: str
@@ -99,12 +99,14 @@ class Receipt(Struct, frozen=True):
     retry_at: float | None = None
     error: Failure | None = None
     embedding: Embedding | None = None
+    thoughts: str = ""
+    """What the model wrote in front of its answer; in the JSON only where there is any."""
     warnings: tuple[str, ...] = ()
-    """For people, on standard error; not part of the JSON."""
+    """For people, on standard error; not in the JSON."""
     partial: str | None = None
-    """What was shown of an answer that broke off; not part of the JSON, where an answer is whole or none."""
+    """The shown part of an answer that broke off; not in the JSON, where an answer is whole or absent."""
     looked: bool = False
-    """Whether a stored answer would have done; not part of the JSON."""
+    """Whether the ask could use a stored answer; not in the JSON."""
 
     @property
     def ok(self) -> bool:
@@ -115,7 +117,7 @@ class Receipt(Struct, frozen=True):
         return ExitCode.ANSWERED if self.error is None else self.error.code
 
     def to_json(self) -> dict[str, Any]:
-        return {
+        shown = {
             "id": self.id,
             "ok": self.ok,
             "answer": self.answer,
@@ -136,21 +138,22 @@ class Receipt(Struct, frozen=True):
             "error": _failure_to_json(self.error),
             "trail": [entry.to_json() for entry in self.trail],
         }
+        return {**shown, "thoughts": self.thoughts} if self.thoughts else shown
 
 
 def to_json_line(receipt: Receipt) -> str:
-    """The receipt as one line of JSON, without its end."""
+    """The receipt as one line of JSON, without the line end."""
     return json.dumps(receipt.to_json(), ensure_ascii=False)
 
 
 def sum_cost(trail: Sequence[TrailEntry]) -> int | None:
-    """What it cost altogether: unknown as soon as one part of it is."""
+    """The cost of all calls; unknown when one of them is."""
     costs = [entry.cost for entry in trail]
     return None if None in costs else sum(cost or 0 for cost in costs)
 
 
 def sum_worst_case_cost(trail: Sequence[TrailEntry]) -> int:
-    """What it cost altogether; where nobody knows, what may have been charged at worst."""
+    """The cost of all calls; the worst case stands for an unknown cost."""
     return sum(entry.held if entry.cost is None else entry.cost for entry in trail)
 
 
@@ -163,7 +166,7 @@ def format_usd(pico: int | None) -> str | None:
 
 
 def format_time(moment: float | None) -> str | None:
-    """Epoch seconds as ISO 8601 in UTC, whole seconds rounded up: never before the moment itself."""
+    """Epoch seconds as ISO 8601 in UTC, rounded up to whole seconds, so never before the moment."""
     if moment is None:
         return None
     whole = -int(-moment // 1)

@@ -1,4 +1,4 @@
-"""A key that is sent to somebody may come back in whatever form they write it: none of them goes further."""
+"""Masking a key: a reply may repeat it in any written form, and none of them is passed on."""
 
 from __future__ import annotations
 
@@ -14,19 +14,18 @@ from llmfail.core.model import Secret
 
 MASK = "[key]"
 MIN_KEY_CHARS = 8
-"""Characters. The letters of a shorter key may stand in any answer, and its other forms in any note."""
+"""The letters of a shorter key may be part of any answer, and its encoded forms part of any note."""
 MIN_MASKED_CHARS = 4
-"""A key of fewer characters is none."""
+"""A text of fewer characters is not a key."""
 MAX_PLACEHOLDER_CHARS = 24
-"""Characters. Whatever it is made of, a longer key is nobody's placeholder."""
+"""A text of so many characters is a real key, whatever it is made of."""
 _WORD_LIKE = re.compile(r"(?:[A-Z]?[a-z]+|[A-Z]+)(?:[-_.](?:[A-Z]?[a-z]+|[A-Z]+))*")
 
 
 def is_masked_in_answers(key: Secret | None) -> bool:
-    """Whether a key is to be masked even in an answer, which is somebody's text and must not be changed
-    without need. Servers that want no key get one all the same (``password``, ``lm-studio``,
-    ``not-needed``): what is written like words, without a digit or a capital within one, and is shorter than
-    any key that is drawn at random, is such a placeholder and stays. In notes and errors it is masked too.
+    """Whether a key is masked in an answer too, which must not be changed without need. Servers that need no
+    key get a placeholder (``password``, ``lm-studio``, ``not-needed``): a short text written like words,
+    without a digit or a capital within a word. It stays in answers; in notes and errors it is masked as well.
     """
     if key is None:
         return False
@@ -46,8 +45,8 @@ def mask_key(text: str, key: Secret | None) -> str:
 
 
 class StreamRedactor:
-    """The same for a text that comes in pieces: what may be the beginning of the key is ``held`` back until
-    more of it is there.
+    """``mask_key`` for a text that comes in pieces: what may be the beginning of the key is ``withheld``
+    until more of the text is there.
     """
 
     def __init__(self, key: Secret | None) -> None:
@@ -55,7 +54,7 @@ class StreamRedactor:
         self.withheld = ""
 
     def feed(self, piece: str) -> str:
-        """What may be shown once this piece is there too."""
+        """The text that may be shown after this piece."""
         if self._key is None:
             return piece
         text = mask_key(self.withheld + piece, self._key)
@@ -65,17 +64,17 @@ class StreamRedactor:
 
     @property
     def has_key_part(self) -> bool:
-        """Whether what is held back tells something of the key."""
+        """Whether the withheld text may be a part of the key."""
         return len(self.withheld) >= MIN_KEY_CHARS
 
     def flush(self) -> str:
-        """What is held back at the end of the text, and is no key."""
-        held, self.withheld = self.withheld, ""
-        return held
+        """The withheld text at the end, which is no key."""
+        rest, self.withheld = self.withheld, ""
+        return rest
 
 
 def _find_key_start(text: str, forms: Sequence[str]) -> int:
-    """Where the tail of a text begins that may become one of these; its end when there is none."""
+    """Where the end of the text may begin one of these forms; its length when it does not."""
     firsts = {form[0] for form in forms}
     for start in range(max(0, len(text) - len(forms[0]) + 1), len(text)):
         if text[start] in firsts and any(form.startswith(text[start:]) for form in forms):
@@ -85,11 +84,11 @@ def _find_key_start(text: str, forms: Sequence[str]) -> int:
 
 @lru_cache(maxsize=64)
 def _list_forms(key: Secret) -> tuple[str, ...]:
-    """The key as it is, and as JSON, Python, HTML, a URL, hex or base64 would have it; the longest first."""
+    """The key as it is, and as JSON, Python, HTML, a URL, hex or base64 would write it; the longest first."""
     plain = key.reveal()
     if len(plain) < MIN_KEY_CHARS:
         return (plain,) if len(plain) >= MIN_MASKED_CHARS else ()
-    written = {
+    forms = {
         plain,
         json.dumps(plain)[1:-1],
         repr(plain)[1:-1],
@@ -97,15 +96,15 @@ def _list_forms(key: Secret) -> tuple[str, ...]:
         quote(plain),
         quote(plain, safe=""),
     }
-    written |= {form.replace("/", "\\/") for form in written}
+    forms |= {form.replace("/", "\\/") for form in forms}
     encoded = plain.encode()
-    written |= {encoded.hex(), encoded.hex().upper(), *_iter_base64_forms(encoded)}
-    return tuple(sorted(written, key=len, reverse=True))
+    forms |= {encoded.hex(), encoded.hex().upper(), *_iter_base64_forms(encoded)}
+    return tuple(sorted(forms, key=len, reverse=True))
 
 
 def _iter_base64_forms(key: bytes) -> Iterator[str]:
-    """The characters that hold bits of the key alone, wherever it stands in a longer text that is written in
-    base64. The one at either edge that it shares with what stands beside it tells four bits at most.
+    """The characters that hold only bits of the key, wherever it is in a longer text written in base64. A
+    character at either edge that also holds bits beside the key reveals four bits at most.
     """
     for encode in (b64encode, urlsafe_b64encode):
         for before, first in ((0, 0), (1, 2), (2, 3)):

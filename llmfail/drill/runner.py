@@ -20,8 +20,9 @@ from llmfail.drill.scenario_run import (
 )
 from llmfail.drill.scenarios import SCENARIOS, ScenarioResult
 from llmfail.engine.engine import Engine
-from llmfail.engine.planning.targets import targets_of
-from llmfail.engine.ports import ports
+from llmfail.engine.ports.blocking import build_blocking_ports
+from llmfail.engine.ports.execution import run_sync
+from llmfail.engine.ports.protocols import Stores
 from llmfail.settings.schema.settings import Settings
 from llmfail.settings.schema.types import Feature, Provider
 from llmfail.store.memory import MemoryStore
@@ -67,11 +68,11 @@ def build_subject(settings: Settings, context: DrillContext, feature: Feature) -
     target.
     """
     idle = replace(
-        ports.build_blocking_ports(context.wire, ports.Stores(MemoryStore(time.time)), context.catalogue),
+        build_blocking_ports(context.wire, Stores(MemoryStore(time.time)), context.catalogue),
         random=draw_middle,
     )
     ask = Ask(to_messages(DRILL_PROMPT), feature=feature.name)
-    steps = ports.run_sync(Engine(context.settings, idle).plan(ask)).steps
+    steps = run_sync(Engine(context.settings, idle).plan(ask)).steps
     chain = tuple(step.target for step in steps)
     outage = _list_similar_providers(settings, chain[0], lambda provider: provider.address)
     same_key = _list_similar_providers(
@@ -82,7 +83,7 @@ def build_subject(settings: Settings, context: DrillContext, feature: Feature) -
 
 def find_missing_keys(settings: Settings, features: Iterable[Feature]) -> tuple[str, ...]:
     """What the providers of these features lack, and the simulator does not ask for."""
-    chains = (targets_of(settings, feature) for feature in features)
+    chains = (settings.chain_of(feature) for feature in features)
     providers = dict.fromkeys(settings.provider_of(link.target).name for chain in chains for link in chain)
     found = (settings.providers[name].missing_credential_hint for name in providers)
     return tuple(dict.fromkeys(lack.removeprefix("set ") for lack in found if lack is not None))

@@ -26,7 +26,9 @@ from llmfail.core.request.ask import Ask, to_messages
 from llmfail.drill.simulated_client import apis_of, point_to_simulator
 from llmfail.engine.engine import Engine
 from llmfail.engine.planning.targets import TargetRoutes
-from llmfail.engine.ports import ports
+from llmfail.engine.ports.blocking import build_blocking_ports
+from llmfail.engine.ports.execution import run_sync
+from llmfail.engine.ports.protocols import Ports, Stores
 from llmfail.prices import Catalogue
 from llmfail.settings.schema.settings import Settings
 from llmfail.settings.schema.types import Feature
@@ -142,7 +144,7 @@ class ScenarioRun:
         """Ask the feature. The chain is named, so that an order by chance does not change the cast."""
         targets = () if self.subject.has_no_fallback else self.subject.chain
         ask = Ask(to_messages(DRILL_PROMPT), feature=self.subject.feature.name, targets=targets)
-        return ports.run_sync(self._engine.ask(ask))
+        return run_sync(self._engine.ask(ask))
 
     def view(self, target: Target) -> GateView:
         gate = self._routes[target].gate
@@ -178,11 +180,9 @@ class ScenarioRun:
         """How many of them went to a provider."""
         return sum(sent for target, sent in self.requests.items() if target.provider == provider)
 
-    def _build_ports(self) -> ports.Ports:
+    def _build_ports(self) -> Ports:
         return replace(
-            ports.build_blocking_ports(
-                self._context.wire, ports.Stores(self._store), self._context.catalogue
-            ),
+            build_blocking_ports(self._context.wire, Stores(self._store), self._context.catalogue),
             send=self._send,
             sleep=_skip_sleep,
             monotonic=self.clock,

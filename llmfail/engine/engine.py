@@ -25,29 +25,26 @@ from llmfail.core.records.record import StoreChange, combine
 from llmfail.core.request.ask import Ask, to_messages
 from llmfail.core.request.expectation import can_be_shown
 from llmfail.core.routing import candidates as plan
+from llmfail.core.routing.ask_state import AskState
+from llmfail.core.routing.attempt_result import FoundAnswer
+from llmfail.core.routing.attempt_steps import max_rate_limit_wait
 from llmfail.core.routing.candidates import Candidate
 from llmfail.core.routing.failure import explain_broken_answer, explain_failure
 from llmfail.engine.answers.answer_cache import reader_of
-from llmfail.engine.attempt.ask_state import FoundAnswer
 from llmfail.engine.attempt.settlement import refuse_when_store_down
-from llmfail.engine.fallback.fallback import FallbackChain
+from llmfail.engine.driver import Driver, Trace
 from llmfail.engine.planning import embedding_rules
 from llmfail.engine.planning.codec import Codec, completion_codec, embedding_codec
 from llmfail.engine.planning.embedding_rules import EmbeddingSpace, add_skipped
 from llmfail.engine.planning.job import (
     Job,
     hedge_delay,
-    max_rate_limit_wait,
     plan_job,
     reservation_request_of,
 )
 from llmfail.engine.planning.targets import TargetRoutes
-from llmfail.engine.ports.ports import (
-    OnText,
-    Ports,
-    ReadOnlyStore,
-    write,
-)
+from llmfail.engine.ports.protocols import OnText, Ports
+from llmfail.engine.ports.store_access import ReadOnlyStore, write
 from llmfail.engine.reports import request_log
 from llmfail.settings.schema.settings import Settings
 
@@ -76,11 +73,14 @@ class ChainRun(Struct, frozen=True):
 
 
 class Engine:
-    """Asks through fallback chains. Holds no state of its own: settings and ports are all it knows."""
+    """Asks through fallback chains. Holds no state of its own: settings and ports are all it knows.
+    ``trace`` hears the steps of every ask.
+    """
 
-    def __init__(self, settings: Settings, ports: Ports) -> None:
+    def __init__(self, settings: Settings, ports: Ports, trace: Trace | None = None) -> None:
         self.settings = settings
         self.ports = ports
+        self._trace = trace
         self._routes = TargetRoutes(settings, ports.catalogue)
 
     async def ask(self, ask: Ask, *, degrade: bool = True, on_text: OnText | None = None) -> Receipt:
@@ -200,18 +200,19 @@ class Engine:
     async def _run_chain(self, job: Job, ask: Ask, codec: Codec, run: ChainRun) -> Receipt:
         """What was learnt of the targets is recorded in any case."""
         ends_at = run.started_at + job.deadline
-        walk = FallbackChain(self._routes, self.ports, job, codec, ends_at, run.on_text)
+        driver = Driver(self._routes, self.ports, job, codec, ends_at, run.on_text, self._trace)
         entries = []
         try:
-            found = await walk.run()
-            receipt = self._build_receipt(job, ask, walk, found, self._milliseconds_since(run.started_at))
+            await driver.run()
+            receipt = self._build_receipt(job, ask, driver.state, self._milliseconds_since(run.started_at))
             if run.is_counted and (run.is_last or receipt.ok):
                 entries.append(self._log_step(receipt, ask))
             if job.hedge_delay is not None:
-                entries.append(hedge_budget.credit(job.feature, walk.unused_hedges, asks=int(run.is_counted)))
+                unused = driver.state.unused_hedges
+                entries.append(hedge_budget.credit(job.feature, unused, asks=int(run.is_counted)))
         finally:
-            await self._settle(walk, *entries)
-        return replace(receipt, warnings=(*receipt.warnings, *map(_describe_notice, walk.notices)))
+            await self._settle(driver, *entries)
+        return replace(receipt, warnings=(*receipt.warnings, *map(_describe_notice, driver.notices)))
 
     async def _run_degrade_steps(
         self, failed: Receipt, job: Job, ask: Ask, ends_at: float, on_text: OnText | None
@@ -250,16 +251,16 @@ class Engine:
         """Milliseconds."""
         return round((self.ports.monotonic() - started_at) * 1000)
 
-    async def _settle(self, chain: FallbackChain, *entries: StoreChange) -> None:
+    async def _settle(self, driver: Driver, *entries: StoreChange) -> None:
         """Whoever is stopped in the middle of it settles what is left, and what came to light is kept."""
         try:
-            await chain.settle(*entries)
+            await driver.settle(*entries)
         except BaseException:
-            await chain.settle()
+            await driver.settle()
             raise
         finally:
             wall = self.ports.wall()
-            lost = (one for one in chain.notices if isinstance(one, UnsettledCalls))
+            lost = (one for one in driver.notices if isinstance(one, UnsettledCalls))
             await self._write_steps(
                 [request_log.log_unsettled_step(one, self.ports.new_id(), wall) for one in lost]
             )
@@ -268,22 +269,20 @@ class Engine:
         if steps:
             await write(self.ports.store, combine(steps))
 
-    def _build_receipt(
-        self, job: Job, ask: Ask, chain: FallbackChain, found: FoundAnswer | None, latency_ms: int
-    ) -> Receipt:
+    def _build_receipt(self, job: Job, ask: Ask, state: AskState, latency_ms: int) -> Receipt:
         blank = Receipt(
             id=job.id,
             feature=job.feature,
-            trail=tuple(chain.trail),
-            cost=sum_cost(chain.trail),
+            trail=state.trail,
+            cost=sum_cost(state.trail),
             latency_ms=latency_ms,
             ref=ask.ref,
             looked=job.cache_policy is not None and job.cache_policy.can_read,
         )
         return (
-            add_skipped(_failed_receipt(blank, chain), job.skipped_targets)
-            if found is None
-            else _answered_receipt(blank, job, found)
+            add_skipped(_failed_receipt(blank, state), job.skipped_targets)
+            if state.found is None
+            else _answered_receipt(blank, job, state.found)
         )
 
 
@@ -306,26 +305,26 @@ def _answered_receipt(blank: Receipt, job: Job, found: FoundAnswer) -> Receipt:
     return replace(
         receipt,
         answer=answer.text,
+        thoughts=answer.thoughts,
         finish_reason=answer.finish_reason,
         warnings=_warnings(job, answer),
     )
 
 
-def _failed_receipt(blank: Receipt, chain: FallbackChain) -> Receipt:
-    if chain.broken_off is not None:
-        error, half = (
-            explain_broken_answer(chain.broken_off.target, chain.broken_off.outcome),
-            chain.broken_off.answer,
-        )
-        return replace(blank, error=error, partial=half.text, usage=half.usage)
+def _failed_receipt(blank: Receipt, state: AskState) -> Receipt:
+    partial = state.partial
+    if partial is not None:
+        error = explain_broken_answer(partial.target, partial.outcome)
+        return replace(blank, error=error, partial=partial.answer.text, usage=partial.answer.usage)
     error = explain_failure(
-        chain.trail,
-        deadline_passed=chain.deadline_passed,
-        own_network=chain.is_own_network_down,
-        retry_at=chain.retry_at,
+        state.trail,
+        deadline_passed=state.deadline_passed,
+        own_network=state.is_own_network_down,
+        retry_at=state.retry_at,
+        stopped=state.stopped,
     )
     return replace(
-        blank, error=error, retry_at=chain.retry_at if error.code in RETRYABLE_EXIT_CODES else None
+        blank, error=error, retry_at=state.retry_at if error.code in RETRYABLE_EXIT_CODES else None
     )
 
 
@@ -338,9 +337,11 @@ def _tier(job: Job, candidate: Candidate) -> int:
 
 
 def _warnings(job: Job, answer: Completion) -> tuple[str, ...]:
-    if answer.finish_reason != "length":
-        return ()
-    return (f"the answer was cut at max_tokens ({job.request.max_tokens})",)
+    if answer.finish_reason == "length":
+        return (f"the answer was cut at max_tokens ({job.request.max_tokens})",)
+    if answer.finish_reason == "other":
+        return ("the provider did not say that the answer is whole",)
+    return ()
 
 
 def _describe_notice(notice: BudgetNotice) -> str:

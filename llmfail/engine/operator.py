@@ -30,13 +30,12 @@ from llmfail.core.reports.status import (
     health_of,
 )
 from llmfail.engine.planning.budget_period import day_of, midnight, zone_of
-from llmfail.engine.planning.targets import TargetRoutes, first_target, targets_of
-from llmfail.engine.ports.ports import Ports
+from llmfail.engine.planning.targets import TargetRoutes
+from llmfail.engine.ports.protocols import Ports, StoreInfo
 from llmfail.engine.reports.budget_status import load_budget_statuses
 from llmfail.engine.reports.request_log import routing_key
 from llmfail.settings.schema.scalars import LONGEST_DURATION_SECONDS
 from llmfail.settings.schema.settings import Settings
-from llmfail.store.failover import FailoverStore
 
 SHOWN_HOURS = 24
 DAY_SECONDS = 86400
@@ -50,7 +49,7 @@ class Operator:
         self._routes = TargetRoutes(settings, ports.catalogue)
         self._ports = ports
 
-    async def status(self, store: FailoverStore, storage: StorageCounts) -> Status:
+    async def status(self, store: StoreInfo, storage: StorageCounts) -> Status:
         """Everything about the last 24 hours, as far as the store can tell."""
         targets = await self._list_targets()
         wall = self._ports.wall()
@@ -60,7 +59,7 @@ class Operator:
         routing = sum_ask_counters(load_or_default(values[routing_key(hour)], AskCounters) for hour in hours)
         shown = [self._target_status(target, hours, wall, values, now) for target in targets]
         features = {
-            name: [entry.target for entry in targets_of(self._settings, feature)]
+            name: [entry.target for entry in self._settings.chain_of(feature)]
             for name, feature in self._settings.features.items()
         }
         spent = sum(one.counters.cost for one in shown) / float(PICO_PER_DOLLAR)
@@ -125,7 +124,7 @@ class Operator:
             for name, provider in self._settings.providers.items()
             if provider.missing_credential_hint is None
         ]
-        firsts = (first_target(self._settings, provider) for provider in ready)
+        firsts = (self._settings.first_target_of(provider) for provider in ready)
         return tuple(target for target in firsts if target is not None)
 
     async def _release_provider(self, provider: str) -> bool:

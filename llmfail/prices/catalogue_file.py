@@ -17,12 +17,12 @@ from msgspec.json import Decoder
 from msgspec.structs import replace
 
 from llmfail.core.pricing.catalogue import (
-    PROVIDERS,
     CatalogueModel,
     ModelFacts,
     PriceList,
     candidate_names,
 )
+from llmfail.core.vendors import PRICE_LISTS
 
 T = TypeVar("T")
 
@@ -110,7 +110,7 @@ class Catalogue:
             yield from filter(None, map(self._load_price_list, listing.also))
 
     def _load_price_list(self, provider: str) -> PriceList | None:
-        if provider not in PROVIDERS:
+        if provider not in PRICE_LISTS:
             return None
         if provider not in self._loaded_lists:
             refreshed = self._refreshed if provider in self._read_index().providers else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -12,33 +12,9 @@ from msgspec.json import encode
 
 from llmfail.core.pricing.catalogue import CatalogueModel, ModelFacts, PriceList
 from llmfail.core.pricing.price import PricePeriod, Rate, to_pico
+from llmfail.core.vendors import VENDORS
 
 LitellmTable = Mapping[str, Mapping[str, Any]]
-_PROVIDER_PREFIXES = {
-    "vertex_ai-language-models": ("google", ""),
-    "gemini": ("google", "gemini/"),
-    "anthropic": ("anthropic", ""),
-    "openai": ("openai", ""),
-    "groq": ("groq", "groq/"),
-    "deepseek": ("deepseek", "deepseek/"),
-    "mistral": ("mistral", "mistral/"),
-    "together_ai": ("together", "together_ai/"),
-    "xai": ("x-ai", "xai/"),
-    "ai21": ("ai21", ""),
-    "openrouter": ("openrouter", "openrouter/"),
-    "fireworks_ai": ("fireworks", "fireworks_ai/"),
-    "cerebras": ("cerebras", "cerebras/"),
-    "perplexity": ("perplexity", "perplexity/"),
-    "moonshot": ("moonshotai", "moonshot/"),
-    "zai": ("zai", "zai/"),
-    "minimax": ("minimax", "minimax/"),
-    "cohere": ("cohere", "cohere/"),
-    "cohere_chat": ("cohere", ""),
-    "novita": ("novita", "novita/"),
-    "baseten": ("baseten", "baseten/"),
-    "meta": ("meta", "meta/"),
-}
-"""litellm's name of a provider: ours, and what its models' names begin with there. Later ones win."""
 _TEXT_MODES = {"chat", "completion", "responses", "embedding"}
 
 
@@ -49,7 +25,7 @@ def facts_of(
     ``then``.
     """
     found: dict[str, dict[str, ModelFacts]] = {}
-    for theirs, (ours, prefix) in _PROVIDER_PREFIXES.items():
+    for ours, theirs, prefix in _list_litellm_names():
         for name, model in table.items():
             if model.get("litellm_provider") == theirs and name.startswith(prefix):
                 facts = _build_facts(model, has_end_date=theirs != "vertex_ai-language-models")
@@ -62,6 +38,13 @@ def facts_of(
             on = date.fromisoformat(end["on"])
             known[name] = ModelFacts(before.context, before.max_output, on, end.get("then", ""))
     return {provider: dict(sorted(names.items())) for provider, names in sorted(found.items())}
+
+
+def _list_litellm_names() -> Iterator[tuple[str, str, str]]:
+    """Our price list, litellm's name of its provider, and what the names of its models begin with there."""
+    for vendor in VENDORS:
+        for theirs, prefix in vendor.litellm:
+            yield vendor.price_list, theirs, prefix
 
 
 def build_ai21_price_list(table: LitellmTable, facts: Mapping[str, ModelFacts], as_of: date) -> PriceList:

@@ -19,7 +19,6 @@ from msgspec.json import Encoder
 from msgspec.structs import replace
 
 from llmfail.core.pricing.catalogue import (
-    PROVIDERS,
     CatalogueModel,
     MatchRule,
     ModelFacts,
@@ -27,6 +26,7 @@ from llmfail.core.pricing.catalogue import (
     PriceList,
 )
 from llmfail.core.pricing.price import PricePeriod, Rate, to_pico
+from llmfail.core.vendors import PRICE_LISTS
 
 if TYPE_CHECKING:
     from datetime import time
@@ -73,7 +73,7 @@ def build_price_lists(
 ) -> Iterator[PriceList]:
     """Those of the providers that are kept. ``facts`` are by provider and name."""
     for provider in providers:
-        if provider.id in PROVIDERS:
+        if provider.id in PRICE_LISTS:
             yield _build_price_list(provider, facts.get(provider.id, {}), as_of)
 
 
@@ -104,7 +104,7 @@ def _build_price_list(provider: Provider, facts: Mapping[str, ModelFacts], as_of
     listing = PriceList(
         provider=provider.id,
         as_of=as_of,
-        also=tuple(one for one in provider.fallback_model_providers or () if one in PROVIDERS),
+        also=tuple(one for one in provider.fallback_model_providers or () if one in PRICE_LISTS),
         names=names,
         rules=tuple(rules),
         models=tuple(Raw(_encoder.encode(build_entry(model, provider.id))) for model in provider.models),

@@ -18,12 +18,12 @@ from msgspec.json import Decoder
 
 from llmfail.core.errors import ExitCode, LlmfailError, UsageError
 from llmfail.core.pricing.catalogue import (
-    PROVIDERS,
     CatalogueModel,
     MatchRule,
     PriceList,
 )
 from llmfail.core.pricing.price import Rate
+from llmfail.core.vendors import PRICE_LISTS
 from llmfail.prices.catalogue_file import (
     PACKAGED_DIRECTORY,
     Catalogue,
@@ -107,7 +107,7 @@ def _missing_package_error(error: ImportError) -> UsageError:
 
 def _build_checked_lists(providers: Iterable[Provider], as_of: date) -> list[PriceList]:
     """Raises ValueError for what cannot be true. What genai-prices does not know stays as it is here."""
-    facts = {name: read_price_list(PACKAGED_DIRECTORY, name).facts for name in PROVIDERS}
+    facts = {name: read_price_list(PACKAGED_DIRECTORY, name).facts for name in PRICE_LISTS}
     made = list(build_price_lists(providers, facts, as_of))
     if not _count_priced_models(made):
         raise ValueError("it lists no prices of a provider that llmfail knows")

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from llmfail.core.classification.body import Payload
 from llmfail.core.errors import MalformedReply, UnsupportedRequest
 from llmfail.core.model import Call, Completion, Embedding, Endpoint, Request, Usage
+from llmfail.core.vendors import vertex_host
 from llmfail.providers import anthropic, gemini
 from llmfail.providers.decoding import (
     as_mapping,
@@ -32,11 +33,6 @@ if TYPE_CHECKING:
 
 DEFAULT_API_VERSION = "v1"
 CLAUDE_VERSION = "vertex-2023-10-16"
-_HOSTS = {
-    "global": "https://aiplatform.googleapis.com",
-    "us": "https://aiplatform.us.rep.googleapis.com",
-    "eu": "https://aiplatform.eu.rep.googleapis.com",
-}
 
 
 def encode(request: Request, endpoint: Endpoint, *, stream: bool = False) -> Call:
@@ -49,9 +45,8 @@ def encode(request: Request, endpoint: Endpoint, *, stream: bool = False) -> Cal
 
 
 def decode(payload: Payload) -> Completion:
-    return (
-        anthropic.decode(payload) if _is_claude_document(require_object(payload)) else gemini.decode(payload)
-    )
+    is_claude = isinstance(payload, dict) and _is_claude_document(payload)
+    return anthropic.decode(payload) if is_claude else gemini.decode(payload)
 
 
 def encode_embedding(texts: Sequence[str], endpoint: Endpoint) -> Call:
@@ -125,6 +120,13 @@ class VertexAccumulator:
             )
         return self._accumulator.add(event)
 
+    @property
+    def may_end_unnamed(self) -> bool:
+        return False
+
+    def is_foreign(self, event: dict[str, Any]) -> bool:
+        return self._accumulator is not None and self._accumulator.is_foreign(event)
+
     def build_reply(self) -> dict[str, Any]:
         return (self._accumulator or gemini.CandidateAccumulator()).build_reply()
 
@@ -146,8 +148,7 @@ def _build_url(endpoint: Endpoint, publisher: str, verb: str) -> str:
     if not endpoint.project:
         raise UnsupportedRequest("vertex: no project; set `project` of the provider, or GOOGLE_CLOUD_PROJECT")
     location = endpoint.location or "global"
-    host = _HOSTS.get(location, f"https://{location}-aiplatform.googleapis.com")
-    base = (endpoint.base_url or host).rstrip("/")
+    base = (endpoint.base_url or f"https://{vertex_host(location)}").rstrip("/")
     place = f"projects/{quote(endpoint.project)}/locations/{quote(location)}"
     model = quote(endpoint.model, safe="@:")
     version = endpoint.api_version or DEFAULT_API_VERSION

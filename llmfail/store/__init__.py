@@ -12,8 +12,8 @@ from llmfail.store.base import Store
 def open_store(
     url: str, state_dir: Path, timeout: float, warn: Callable[[str], None] = lambda _text: None
 ) -> Store:
-    """The store that ``store:`` names. Nothing is touched before the first verb. ``timeout`` is in seconds;
-    ``warn`` hears of what a person should know although the work goes on.
+    """The store that ``store:`` names. No file is touched before the first verb. ``timeout`` is in seconds;
+    ``warn`` gets messages for people while the work goes on.
     """
     import time
 
@@ -40,7 +40,7 @@ def open_answer_store(
     timeout: float,
     warn: Callable[[str], None] = lambda _text: None,
 ) -> Store:
-    """Where answers are stored, at most so many bytes of them: on disk unless the state is in memory."""
+    """The store of answers, of at most so many bytes: on disk, unless the state is in memory."""
     import time
 
     if url == "memory":

@@ -1,7 +1,7 @@
-"""Stored answers, in a file of their own: however many there are, they push out no circuit and no budget.
+"""Stored answers, in a file of their own, so that however many there are, no circuit or budget is evicted.
 
-The same table as the state, with a size limit. Not diskcache: importing and opening that takes an ask 11 ms,
-at every answer and at every hit, where this takes 3; and it unpickles what it finds (CVE-2025-69872).
+The same table as the state, with a size limit. Not diskcache: importing and opening it takes 11 ms at every
+answer and every hit, where this takes 3; and it unpickles what it finds (CVE-2025-69872).
 """
 
 from __future__ import annotations
@@ -21,15 +21,13 @@ COUNT_ANSWERS = "SELECT COUNT(*) FROM state WHERE key GLOB ?"
 
 
 class CacheSize(NamedTuple):
-    """How many answers there are, expired ones included, and the bytes that they take."""
+    """The number of answers, expired ones included, and the bytes that they use."""
 
     entries: int
     bytes: int
 
 
 class AnswerStore(DiskStore):
-    """``most`` is in bytes."""
-
     def __init__(
         self,
         directory: Path,
@@ -41,11 +39,11 @@ class AnswerStore(DiskStore):
         super().__init__(directory, timeout, clock, warn, ANSWERS_FILE, SizeLimit(ANSWER_PREFIX, max_bytes))
 
     def measure_size(self) -> CacheSize:
-        """Nothing is made where there is nothing. Raises StoreError."""
+        """0 when there is no file; none is made. Raises StoreError."""
         return self.file.run_if_exists(_measure_size, CacheSize(0, 0))
 
     def clear(self) -> int:
-        """Forget every answer, and give the space back. How many there were. Raises StoreError."""
+        """Delete every answer and free the space. Returns how many there were. Raises StoreError."""
         return self.file.run_if_exists(_clear_answers, 0)
 
 
@@ -57,10 +55,9 @@ def _measure_size(connection: sqlite3.Connection) -> CacheSize:
 def _clear_answers(connection: sqlite3.Connection) -> int:
     (entries,) = connection.execute(COUNT_ANSWERS, (f"{ANSWER_PREFIX}*",)).fetchone()
     connection.execute("PRAGMA secure_delete = ON")
-    connection.execute(
-        "DELETE FROM state WHERE key GLOB ?", (f"{ANSWER_PREFIX}*",)
-    )  # who is out for one stays out
-    with suppress(sqlite3.OperationalError):  # somebody reads: the space is given back at the next time
+    # Single-flight leases have other keys, and stay.
+    connection.execute("DELETE FROM state WHERE key GLOB ?", (f"{ANSWER_PREFIX}*",))
+    with suppress(sqlite3.OperationalError):  # another process reads: the next call frees the space
         connection.execute("VACUUM")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return int(entries)

@@ -1,11 +1,11 @@
 """The two verbs of a store.
 
-Values are JSON text; what they mean is ``core.record``'s business. An ``update`` is atomic over all its
-keys, in this process and in every other: its function gets the values of the named keys (None where there
-is none) and the store's clock (epoch seconds), and returns what to write and a result. The function must be
-pure: a store may run it more than once, and it must not use the store. It may write keys that it did not
-read. When it raises, nothing is written. A value with an ``expires_at`` is gone from that moment on; when
-its space is used again is the store's business. A store never keeps its lock across anything slow.
+Values are JSON text; ``core.records`` knows what they mean. An ``update`` is atomic over all its keys, in
+this process and in every other: its function gets the values of the named keys (None where there is none) and
+the store's clock (epoch seconds), and returns what to write and a result. The function must be pure, because
+a store may run it more than once, and must not use the store. It may write keys that it did not read. When it
+raises, nothing is written. A value with an ``expires_at`` is gone from that moment on; the store decides when
+its space is used again. A store never keeps its lock across anything slow.
 
 Keys and values are any text that UTF-8 can encode.
 """
@@ -26,7 +26,7 @@ class Store(Protocol):
 
     @property
     def name(self) -> str:
-        """``disk``, ``memory`` or ``redis``: what ``status`` shows."""
+        """``disk``, ``memory`` or ``redis``, as ``status`` shows it."""
         ...
 
     def read(self, keys: Sequence[str]) -> tuple[Values, float]:
@@ -34,8 +34,8 @@ class Store(Protocol):
         ...
 
     def update(self, keys: Sequence[str], change: Change[R], *, waits: bool = True) -> R:
-        """Run the change on the values of the keys and keep what it writes: all of it or nothing. Unless it
-        ``waits``, a store that is not free, or has to be mended, raises at once.
+        """Run the change on the values of the keys and write all that it returns, or nothing. Without
+        ``waits``, a store that is locked or needs a repair raises at once.
         """
         ...
 

@@ -1,6 +1,6 @@
-"""What is known of each line of a batch, by its ref: on disk when it is much, and gone with the process.
+"""The state of each line of a batch, by its ref: on disk when there are many, and gone with the process.
 
-Not a store: nobody else sees it, and nothing of it is kept.
+Not a store: no other process sees it.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from llmfail.core.request.batch_line import Ref
 
 
 class LineState(IntFlag):
-    """What was found of a ref so far."""
+    """What is known of a ref so far."""
 
     NOTHING = 0
     FAILED = 1
     """A receipt without an answer."""
     ANSWERED = 2
     MALFORMED = 4
-    """A receipt of a line that could not be asked. Mended, it is a line like any other."""
+    """A receipt of a line that could not be read. Once corrected, it is asked like any other."""
     ASKED = 8
-    """A line of this run has it."""
+    """A line of this run has this ref."""
 
 
 class BatchRefs:
@@ -41,7 +41,7 @@ class BatchRefs:
         self._database.close()
 
     def add(self, ref: Ref, state: LineState) -> LineState:
-        """Note it, and tell what was known before. ``7`` and ``"7"`` are two refs."""
+        """Add a state, and return what was known before. ``7`` and ``"7"`` are two refs."""
         key = json.dumps(ref)
         row = self._database.execute("SELECT known FROM refs WHERE ref = ?", (key,)).fetchone()
         before = LineState(row[0]) if row else LineState.NOTHING

@@ -1,8 +1,8 @@
-"""What all processes of one host share, in one SQLite file.
+"""The state that all processes of one host share, in one SQLite file.
 
-Not a cache and not a database for anything else: one table of keys and JSON text. The network, the clock of
-another host and the meaning of a value have no place here. A transaction holds the write lock for some
-ten microseconds; whoever comes in between tries again after a moment, until the timeout.
+One table of keys and JSON text, and nothing else; the store does not know what a value means. A transaction
+holds the write lock for about ten microseconds; a process that finds the file locked tries again after a
+short pause, until the timeout.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ STATE_FILE = "state.sqlite3"
 
 
 class DiskStore:
-    """The table in that ``file`` of a directory; ``room`` limits what rows of one kind take."""
+    """The table in ``file_name`` of a directory; ``limit`` is the most that rows with one prefix may take."""
 
     name = "disk"
 
@@ -50,5 +50,5 @@ class DiskStore:
         return run(lambda connection: update_values(connection, keys, change, self._clock, self._limit))
 
     def close(self) -> None:
-        """Give the file back. A later verb opens it again."""
+        """Close the file. A later verb opens it again."""
         self.file.close()

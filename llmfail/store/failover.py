@@ -19,14 +19,14 @@ from llmfail.store.memory import MemoryStore
 T = TypeVar("T")
 
 MAX_RECENT_RECORDS = 1000
-"""Records after which those that were met before are the earlier ones, and those before them forgotten."""
+"""At so many, the recent records become the earlier ones, and the earlier ones are forgotten."""
 
 
 class FailoverStore:
-    """The first StoreError is told once, and the rest of the process goes on from ``fallback``, which starts
-    with what this process last read and wrote, so that a disk that fills up does not make a dead provider
-    look alive, if it ``remembers``. ``down`` says that it happened; a budget that cannot be shared any more
-    refuses on it.
+    """The first StoreError is reported once, and the rest of the process uses ``fallback``. It starts with
+    what this process last read and wrote (if it ``remembers``), so that a full disk does not make a failing
+    provider look healthy. ``is_down`` tells that it happened; a budget that cannot be shared any more then
+    refuses calls.
     """
 
     def __init__(
@@ -59,18 +59,18 @@ class FailoverStore:
         return values, now
 
     def update(self, keys: Sequence[str], change: Change[R], *, waits: bool = True) -> R:
-        wrote: list[Writes] = []
+        written: list[Writes] = []
 
-        def watched(values: Values, now: float) -> tuple[Writes, R]:
+        def remember_and_change(values: Values, now: float) -> tuple[Writes, R]:
             if not self.is_down:
                 self._remember(values)
             writes, result = change(values, now)
-            wrote[:] = [writes]
+            written[:] = [writes]
             return writes, result
 
-        result = self._run(lambda store: store.update(keys, watched, waits=waits), is_final=waits)
+        result = self._run(lambda store: store.update(keys, remember_and_change, waits=waits), is_final=waits)
         if not self.is_down:
-            for writes in wrote:
+            for writes in written:
                 self._remember(after_writes(writes))
         return result
 
@@ -78,7 +78,7 @@ class FailoverStore:
         self._run(lambda store: store.close())
 
     def _remember(self, values: Values) -> None:
-        """Remember the records of late; a long-lived process must not remember them all."""
+        """Only recent records: a long-lived process must not remember all of them."""
         if not self._remembers:
             return
         self._recent.update(values)

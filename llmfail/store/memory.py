@@ -1,4 +1,4 @@
-"""The store of one process: tests, ``store: memory``, and what is left when the real one is down."""
+"""The store of one process: for tests, ``store: memory``, and when the real store is down."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from llmfail.core.records.record import Values, Write, Writes
 from llmfail.store.base import Change, R
 
 FIRST_SWEEP_ROWS = 1000
-"""So many rows may pile up before the first search for expired ones."""
+"""The first search for expired rows comes after so many rows."""
 
 
 class MemoryStore:
-    """A dictionary under a lock. What has expired is swept whenever the dictionary has doubled; of what is
-    more than ``most`` characters the oldest rows go.
+    """A dictionary under a lock. Expired rows are removed whenever the dictionary has doubled; beyond
+    ``max_chars`` characters the oldest rows are removed.
     """
 
     name = "memory"
@@ -47,7 +47,7 @@ class MemoryStore:
             return result
 
     def close(self) -> None:
-        """Nothing to give back; what was written stays readable."""
+        """Nothing to close; what was written stays readable."""
 
     def _live_values_of(self, keys: Sequence[str], now: float) -> dict[str, str | None]:
         rows = ((key, self._rows.get(key)) for key in keys)
@@ -63,7 +63,7 @@ class MemoryStore:
         self._sweep_at = max(FIRST_SWEEP_ROWS, 2 * len(self._rows))
 
     def _evict_rows(self, just_written: Writes) -> None:
-        """Never what has just come."""
+        """Never a row that was just written."""
         while self._max_chars is not None and self._size > self._max_chars:
             oldest = next((key for key in self._rows if key not in just_written), None)
             if oldest is None:

@@ -1,11 +1,11 @@
-"""The requests that are kept for later, in a file of their own, each asked by one process at a time.
+"""Requests that are stored to be asked later, in a file of their own, each asked by one process at a time.
 
-Who asks one takes it on a lease, which ends by itself, or when its holder is known to have ended. An answer
-is stored before it is printed, and the item goes once it is printed: what somebody did not come to print is
-printed by somebody else, as the same receipt.
+A process takes an item on a lease, which ends when it expires or when its holder is known to have ended. An
+answer is stored before it is printed, and the item is removed once it is printed; if the process ends in
+between, another one prints the same receipt.
 
-What is put in stays until it is answered, dropped or too old; nothing pushes it out. It is on the disk when
-``put`` returns, and overwritten when it goes.
+An item stays until it is answered, dropped or too old; nothing evicts it. It is on the disk when ``put``
+returns, and overwritten when it is removed.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ T = TypeVar("T")
 
 QUEUE_FILE = "queue.sqlite3"
 Transaction = Callable[[sqlite3.Connection, float], T]
-"""What is done in one transaction, at this moment."""
+"""The work of one transaction, at this moment."""
 
 
 class RequestQueue:
-    """``max_age`` and ``timeout`` are in seconds, the clock tells epoch seconds. Every verb raises StoreError
-    when it cannot do its work within the timeout; only ``put`` makes a file. A ``holder`` is a name that
-    nobody else has; its verbs say False when the item is not its own any more.
+    """``max_age`` and ``timeout`` are in seconds, the clock gives epoch seconds. Every verb raises StoreError
+    when it cannot do its work within the timeout; only ``put`` makes a file. A ``holder`` is a unique name;
+    the verbs with one return False when its lease has gone to another.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class RequestQueue:
         self._warn = warn
 
     def put(self, item_id: str, feature: str, ask: str, retry_at: float | None) -> None:
-        """Keep a request for later. When one of this id is there already, that is the same."""
+        """Store a request. One with the same id is already this one."""
         values = {"id": item_id, "feature": feature, "ask": ask, "retry_at": retry_at, "age": self._max_age}
 
         def change(connection: sqlite3.Connection, now: float) -> int:
@@ -68,7 +68,7 @@ class RequestQueue:
             self._warn(f"queued requests that were not answered within queue.max_age are gone: {gone}")
 
     def items(self) -> Iterator[QueueItem]:
-        """Everything there is, the oldest first, also what is too old; each as it is when its turn comes."""
+        """All items, the oldest first, including those that are too old; each as it is when it is yielded."""
         item = self._read_following("")
         while item is not None:
             yield item
@@ -77,8 +77,8 @@ class RequestQueue:
     def take(
         self, item_id: str, holder: str, lease: float, is_gone: Callable[[str], bool] = lambda _holder: False
     ) -> QueueItem | None:
-        """The item as it is now, for so many seconds; None when it is somebody else's, at rest, or over.
-        ``is_gone`` says whether the holder of a lease has certainly ended.
+        """The item as it is now, leased for so many seconds; None when another process has it, or it is
+        backing off, too old or gone. ``is_gone`` tells whether the holder of a lease has certainly ended.
         """
         values = {"id": item_id, "holder": holder, "lease": lease}
 
@@ -91,18 +91,18 @@ class RequestQueue:
         return self._file.run_if_exists(self._in_transaction(change), None)
 
     def store_answer(self, item_id: str, holder: str, receipt: str, lease: float) -> bool:
-        """Store the answer, and have so many seconds to print it; it is kept as long as a new request. False
-        also when it has an answer already, or was dropped.
+        """Store the answer, and renew the lease to print it; it is kept as long as a new request. False also
+        when the item has an answer already, or was dropped.
         """
         values = {"receipt": receipt, "lease": lease, "age": self._max_age}
         return self._write(queue_table.STORE_ANSWER, id=item_id, holder=holder, **values) > 0
 
     def renew(self, item_id: str, holder: str, lease: float) -> bool:
-        """So many seconds from now."""
+        """The lease ends so many seconds from now."""
         return self._write(queue_table.RENEW_LEASE, id=item_id, holder=holder, lease=lease) > 0
 
     def remove(self, item_id: str, holder: str) -> bool:
-        """Its answer is printed."""
+        """Remove an item whose answer is printed."""
         return self._write(queue_table.REMOVE, id=item_id, holder=holder) > 0
 
     def give_back(
@@ -115,16 +115,16 @@ class RequestQueue:
         retry_at: float | None,
         error: str,
     ) -> bool:
-        """It was asked in vain; ``attempted``: a target was called."""
-        told = {"attempted": attempted, "rests_until": rests_until, "retry_at": retry_at, "error": error}
-        return self._write(queue_table.GIVE_BACK, id=item_id, holder=holder, **told) > 0
+        """Give an item back that was asked and not answered; ``attempted``: a target was called."""
+        values = {"attempted": attempted, "rests_until": rests_until, "retry_at": retry_at, "error": error}
+        return self._write(queue_table.GIVE_BACK, id=item_id, holder=holder, **values) > 0
 
     def release(self, holder: str) -> None:
-        """Give back whatever this holder has, as if it had not been taken."""
+        """Give back all that this holder has, as if it had not been taken."""
         self._write(queue_table.RELEASE_LEASES, holder=holder)
 
     def remove_expired(self) -> list[str]:
-        """The ids of what was not answered in time, which is gone now."""
+        """Remove the items that were not answered in time. Returns their ids."""
 
         def change(connection: sqlite3.Connection, now: float) -> list[str]:
             found = [item_id for (item_id,) in connection.execute(queue_table.SELECT_EXPIRED, {"now": now})]
@@ -134,23 +134,23 @@ class RequestQueue:
         return self._file.run_if_exists(self._in_transaction(change), [])
 
     def drop(self, ids: Sequence[str]) -> list[str]:
-        """Forget these, also while somebody asks them. Those that there were."""
+        """Remove these, even while they are being asked. Returns those that existed."""
         return [item_id for item_id in ids if self._write(queue_table.DROP, id=item_id)]
 
     def drop_all(self) -> int:
-        """Forget everything. How many there were."""
+        """Remove everything. Returns how many there were."""
         return self._write(queue_table.DROP_ALL)
 
     def count_pending(self) -> int:
-        """How many wait to be answered."""
+        """How many wait for an answer."""
         return int(self._query_number(queue_table.COUNT_PENDING) or 0)
 
     def find_next_time(self) -> float | None:
-        """The next moment at which one of them may be asked again; None when no moment is known."""
+        """The next moment at which an item may be asked again; None when none is known."""
         return self._query_number(queue_table.SELECT_NEXT_TIME)
 
     def close(self) -> None:
-        """Give the file back. A later verb opens it again."""
+        """Close the file. A later verb opens it again."""
         self._file.close()
 
     def _read_following(self, item_id: str) -> QueueItem | None:
@@ -166,7 +166,7 @@ class RequestQueue:
         return None if found is None else found[0]
 
     def _write(self, statement: str, **values: object) -> int:
-        """How many rows it was for."""
+        """Returns the number of rows that it changed."""
 
         def change(connection: sqlite3.Connection, now: float) -> int:
             return connection.execute(statement, {**values, "now": now}).rowcount
@@ -174,7 +174,7 @@ class RequestQueue:
         return self._file.run_if_exists(self._in_transaction(change), 0)
 
     def _in_transaction(self, change: Transaction[T]) -> Callable[[sqlite3.Connection], T]:
-        """All of it or nothing, at a moment at which nobody else writes."""
+        """All of it or nothing, while no other process writes."""
 
         def work(connection: sqlite3.Connection) -> T:
             connection.execute("BEGIN IMMEDIATE")

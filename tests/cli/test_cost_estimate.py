@@ -241,7 +241,7 @@ def test_actual_is_what_was_recorded_scaled_to_the_requests():
     assert found["avg_cost_usd"] == "0.0195"
     assert found["monthly_cost_usd"] == "195"
     assert found["served_by"]["vpr"] == [CLAUDE, GPT]
-    assert found["note"] == "as 4 recorded, 25% by a fallback"
+    assert found["note"] == "as 4 recorded answers, 25% by a fallback"
 
 
 def test_actual_pays_for_failures_and_prices_what_had_no_price():
@@ -288,7 +288,7 @@ def test_an_outage_says_who_would_serve_each_feature(config):
     [found] = estimate("--scenario", "outage:anthropic")["scenarios"]
     assert found["served_by"] == {"vpr": [GPT], "pii": ["openai/nano"], "lone": []}
     row = run_llmfail("cost-estimate", "--scenario", "outage:anthropic").lines[-2]
-    assert row.endswith(f"{GPT} (vpr), openai/nano (pii); nobody answers lone")
+    assert row.endswith(f"{GPT} (vpr), openai/nano (pii); no target answers lone")
 
 
 def test_input_tokens_that_are_given_are_not_taken_from_a_pipe():

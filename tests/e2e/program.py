@@ -17,7 +17,9 @@ from simulator_calls import CLAUDE, GEMINI, GPT
 
 from llmfail.client.options import ask_of
 from llmfail.engine.engine import Engine
-from llmfail.engine.ports import ports
+from llmfail.engine.ports.blocking import build_blocking_ports
+from llmfail.engine.ports.execution import run_sync
+from llmfail.engine.ports.protocols import Stores
 from llmfail.prices import Catalogue
 from llmfail.settings import load
 from llmfail.store.disk import DiskStore
@@ -179,8 +181,8 @@ def ask_engine_at(llmfail, state, now):
     settings = load(llmfail.before[1], llmfail.environ, llmfail.directory, state)
     store, wire = DiskStore(state, 2.0, lambda: now), HttpcoreWire()
     try:
-        engine = Engine(settings, ports.build_blocking_ports(wire, ports.Stores(store), Catalogue()))
-        return ports.run_sync(engine.ask(ask_of("Say hello")))
+        engine = Engine(settings, build_blocking_ports(wire, Stores(store), Catalogue()))
+        return run_sync(engine.ask(ask_of("Say hello")))
     finally:
         wire.close()
         store.close()

@@ -101,7 +101,7 @@ def test_without_a_prompt_nobody_is_asked(llmfail, simulator, arguments, piped):
     assert (ended.code, ended.out) == (2, b"")
     assert len(ended.lines) in {1, 2}
     assert "Traceback" not in ended.err
-    assert simulator.connections() == 0
+    assert simulator.count_connections() == 0
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_without_fallback_only_the_first_is_asked(llmfail, simulator):
     ended = llmfail.ask("--no-fallback")
     assert ended.code == 3
     assert [target for target, _, _ in ended.trail] == [OPENAI]
-    assert simulator.connections("anthropic") == simulator.connections("google") == 0
+    assert simulator.count_connections("anthropic") == simulator.count_connections("google") == 0
 
 
 def test_the_same_provider_has_tier_one(simulator, configure):
@@ -207,7 +207,7 @@ def test_a_wrong_call_is_told_with_what_was_meant(llmfail, simulator, arguments,
     assert (ended.code, ended.out) == (2, b"")
     assert hint in ended.err
     assert "Traceback" not in ended.err
-    assert simulator.connections() == 0
+    assert simulator.count_connections() == 0
 
 
 def test_an_unknown_command_is_told_with_what_was_meant(llmfail):
@@ -245,13 +245,13 @@ class TestOutputFile:
         ended = llmfail("ask", "Say hello", "-o", "missing/answer.txt")
         assert ended.code == 2
         assert "missing/answer.txt" in ended.err
-        assert simulator.connections() == 0
+        assert simulator.count_connections() == 0
 
     def test_an_answer_that_was_paid_for_is_not_lost_in_a_directory(self, llmfail, simulator, here):
         (here / "answers").mkdir()
         ended = llmfail("ask", "Say hello", "-o", "answers")
         assert ended.code == 2
-        assert simulator.connections() == 0 or b"heard" in ended.out
+        assert simulator.count_connections() == 0 or b"heard" in ended.out
         assert (here / "answers").is_dir()
 
     def test_a_link_is_followed(self, llmfail, here):

@@ -24,7 +24,7 @@ def llmfail(simulator, configure):
 def test_the_second_identical_ask_makes_no_connection(llmfail, simulator):
     first, second = llmfail("ask", "Say hello", "-f", "default"), llmfail("ask", "Say hello")
     assert (second.code, second.out) == (0, first.out)
-    assert (simulator.count(), simulator.connections()) == (1, 1)
+    assert (simulator.count(), simulator.count_connections()) == (1, 1)
 
 
 def test_the_receipt_of_a_hit_names_who_wrote_it_and_costs_nothing(llmfail, simulator):

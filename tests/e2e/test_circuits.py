@@ -15,7 +15,7 @@ def llmfail(simulator, configure):
 
 
 def reached(simulator):
-    return simulator.count("openai"), simulator.connections("openai")
+    return simulator.count("openai"), simulator.count_connections("openai")
 
 
 def opened(llmfail, simulator):
@@ -68,7 +68,7 @@ def test_the_exit_code_of_a_check_tells_the_state(llmfail, simulator):
 
 def test_the_plan_and_the_log_tell_of_it_and_send_nothing(llmfail, simulator):
     opened(llmfail, simulator)
-    before = simulator.connections()
+    before = simulator.count_connections()
     plan = llmfail("plan", "Say hello", "--json").document
     assert [(one["target"], one["decision"], one["reason"]) for one in plan["candidates"]] == [
         (OPENAI, "skip", "circuit_open"),
@@ -76,7 +76,7 @@ def test_the_plan_and_the_log_tell_of_it_and_send_nothing(llmfail, simulator):
     ]
     assert llmfail("log").code == 0
     assert llmfail("status").code == 0
-    assert simulator.connections() == before
+    assert simulator.count_connections() == before
 
 
 def test_success_in_between_starts_the_count_again(llmfail, simulator):
@@ -105,7 +105,7 @@ def test_trip_holds_it_for_so_long(llmfail, simulator):
     assert held["state"] == "forced_open"
     assert time.time() + 1700 < parse_time(held["retry_at"]) <= time.time() + 1801
     assert llmfail.ask().trail == [(OPENAI, "skipped", "held"), (ANTHROPIC, "called", "ok")]
-    assert simulator.connections("openai") == 0
+    assert simulator.count_connections("openai") == 0
 
 
 def test_trip_holds_until_a_moment(llmfail):
@@ -150,10 +150,10 @@ def test_rate_limits_without_a_time_count_like_failures(llmfail, simulator):
 
 
 def test_what_a_request_did_wrong_opens_nothing(llmfail, simulator):
-    simulator.set_faults(parse_faults("openai=400"))
+    simulator.set_faults(parse_faults("all=400"))
     for _ in range(6):
         assert llmfail.ask().code == 5
-    assert reached(simulator) == (6, 6)
+    assert simulator.count("openai") == simulator.count("anthropic") == 6
     assert llmfail.status(OPENAI)["state"] == "closed"
 
 

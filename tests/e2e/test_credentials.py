@@ -32,7 +32,7 @@ class TestWholeCredential:
             (LUNA, "skipped", "disabled"),
             (ANTHROPIC, "called", "ok"),
         ]
-        assert (simulator.count("openai"), simulator.connections("openai")) == (1, 1)
+        assert (simulator.count("openai"), simulator.count_connections("openai")) == (1, 1)
         assert llmfail.status(OPENAI)["state"] == llmfail.status(LUNA)["state"] == "disabled"
         assert llmfail.status()["status"] == "degraded"
 
@@ -112,7 +112,7 @@ def test_without_any_key_it_is_exit_code_6_and_says_which_to_set(llmfail, simula
     assert ended.document["error"]["kind"] == "credentials"
     assert "OPENAI_API_KEY" in ended.err
     assert "ANTHROPIC_API_KEY" in ended.err
-    assert simulator.connections() == 0
+    assert simulator.count_connections() == 0
 
 
 def test_a_provider_without_its_key_is_skipped(llmfail, simulator):
@@ -122,7 +122,7 @@ def test_a_provider_without_its_key_is_skipped(llmfail, simulator):
         (LUNA, "skipped", "no_key"),
         (ANTHROPIC, "called", "ok"),
     ]
-    assert simulator.connections("openai") == 0
+    assert simulator.count_connections("openai") == 0
 
 
 def test_an_empty_key_is_no_key(llmfail):

@@ -158,7 +158,7 @@ def test_a_degraded_answer_is_held_to_what_is_expected_too(program):
 
 
 def test_a_request_that_is_refused_is_not_hidden_behind_a_template(program, simulator):
-    simulator.set_faults(parse_faults("openai=400"))
+    simulator.set_faults(parse_faults("all=400"))
     asked = program({"text": "never"}).ask()
     assert (asked.code, asked.document["ok"]) == (5, False)
 
@@ -178,7 +178,8 @@ def test_after_the_deadline_what_takes_no_time_still_answers(program, simulator)
     )
     asked = llmfail.ask()
     assert (asked.code, asked.document["source"]) == (0, "template")
-    assert asked.err.count("no time was left") == 2
+    warnings = [line.removeprefix("llmfail: warning: ") for line in asked.lines if "warning" in line]
+    assert warnings == ["simplify: no time was left", "command: no time was left"]
 
 
 def test_the_log_and_status_tell_of_degraded_answers(program):

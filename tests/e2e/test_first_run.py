@@ -91,10 +91,10 @@ class TestOwnConfiguration:
     def test_a_rehearsal_meets_no_provider_and_records_nothing(self, llmfail, simulator, state):
         simulator.set_faults(parse_faults("openai=429:300"))
         llmfail.ask()
-        before, connections = llmfail.status(), simulator.connections()
+        before, connections = llmfail.status(), simulator.count_connections()
         ended = llmfail.ask("--drill", "anthropic=503")
         assert ended.trail == [(OPENAI, "called", "ok")]
-        assert simulator.connections() == connections
+        assert simulator.count_connections() == connections
         assert llmfail.status()["routing"] == before["routing"]
         assert llmfail.status(OPENAI)["state"] == "open"
 
@@ -106,7 +106,7 @@ class TestOwnConfiguration:
         ended = llmfail("drill", "--json")
         assert ended.code == 0
         assert ended.document
-        assert simulator.connections() == 0
+        assert simulator.count_connections() == 0
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["ask", "--help"], ["status", "--help"], ["--version"]])

@@ -21,7 +21,7 @@ def is_refused(ended, simulator, *words):
     assert "bug" not in ended.err
     for word in words:
         assert word in ended.err
-    assert simulator.connections() == 0
+    assert simulator.count_connections() == 0
     return True
 
 

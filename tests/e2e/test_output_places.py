@@ -30,7 +30,7 @@ def test_nobody_is_asked_when_the_answer_has_no_place(llmfail, simulator, redire
     assert ended.code == 2
     assert len(ended.lines) == 1
     assert "cannot write to standard output" in ended.err
-    assert simulator.connections() == 0
+    assert simulator.count_connections() == 0
 
 
 def test_a_closed_standard_output_does_not_matter_to_an_answer_that_goes_to_a_file(llmfail, here):
@@ -105,7 +105,7 @@ def test_a_place_that_cannot_be_written_is_told_before_anybody_is_asked(llmfail,
     assert (ended.code, ended.out) == (2, b"")
     assert len(ended.lines) == 1
     assert ended.err.startswith("llmfail: cannot write answer.txt: ")
-    assert simulator.connections() == 0
+    assert simulator.count_connections() == 0
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may look everywhere")
@@ -114,4 +114,4 @@ def test_a_place_that_may_not_be_looked_at_is_told_before_anybody_is_asked(llmfa
     ended = llmfail("ask", "Say hello", "-o", "closed/answer.txt")
     assert ended.code == 2
     assert ended.err.startswith("llmfail: cannot write closed/answer.txt: ")
-    assert simulator.connections() == 0
+    assert simulator.count_connections() == 0

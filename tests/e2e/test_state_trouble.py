@@ -167,7 +167,7 @@ def test_an_output_that_cannot_be_written_is_told_before_anybody_is_asked(llmfai
     )
     assert ended.code == 2
     assert "sealed/answer.txt" in ended.err
-    assert simulator.connections() == 0
+    assert simulator.count_connections() == 0
 
 
 def test_a_standard_output_that_is_full_is_an_error_and_no_bug(llmfail):

@@ -94,7 +94,7 @@ def test_without_a_prompt_at_a_terminal_nobody_waits_for_one(llmfail, simulator,
         ended = finish(process)
     assert ended.code == 2
     assert "prompt" in ended.err
-    assert simulator.connections() == 0
+    assert simulator.count_connections() == 0
 
 
 def test_with_a_prompt_a_terminal_is_not_read(llmfail, screen):

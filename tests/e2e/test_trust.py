@@ -29,7 +29,7 @@ def is_refused(ended, simulator):
     assert "llmfail config trust" in ended.err
     assert "llmfail.yaml" in ended.err
     assert len(ended.lines) <= 2
-    assert simulator.connections() == 0
+    assert simulator.count_connections() == 0
     return True
 
 
@@ -48,7 +48,7 @@ def test_after_trust_it_works(llmfail, simulator, cloned):
     trusted = llmfail("config", "trust")
     assert trusted.code == 0
     assert "ANTHROPIC_API_KEY" in trusted.err
-    assert simulator.connections() == 0
+    assert simulator.count_connections() == 0
     ended = llmfail("ask", "Say hello")
     assert (ended.code, ended.out) == (0, f"{ANTHROPIC} heard: Say hello\n".encode())
 
@@ -78,7 +78,7 @@ def test_check_tells_of_it_and_so_does_its_exit_code(llmfail, simulator, cloned)
     ended = llmfail("config", "check")
     assert ended.code == 2
     assert "llmfail config trust" in ended.err
-    assert simulator.connections() == 0
+    assert simulator.count_connections() == 0
 
 
 def harmless(simulator):

@@ -10,7 +10,9 @@ from llmfail.core.errors import WireError
 from llmfail.core.model import Reply, Target
 from llmfail.core.request.ask import Ask, to_messages
 from llmfail.engine.engine import Engine
-from llmfail.engine.ports.ports import InlineStore, Ports, run_sync
+from llmfail.engine.ports.execution import run_sync
+from llmfail.engine.ports.protocols import Ports
+from llmfail.engine.ports.store_access import InlineStore
 from llmfail.prices import Catalogue
 from llmfail.settings import load
 from llmfail.store.memory import MemoryStore

@@ -20,7 +20,8 @@ from llmfail.core.request.expectation import Expectation
 from llmfail.engine.answers.answer_cache import FLIGHT_MARGIN, CacheReader, SingleFlightCache
 from llmfail.engine.engine import Engine
 from llmfail.engine.planning.request_builder import endpoint_of
-from llmfail.engine.ports.ports import InlineStore, run_sync
+from llmfail.engine.ports.execution import run_sync
+from llmfail.engine.ports.store_access import InlineStore
 
 PRINT = "f" * 64
 TERMS = CachePolicy(60, 600)

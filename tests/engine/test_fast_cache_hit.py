@@ -8,7 +8,7 @@ from llmfail.core.model import Target
 from llmfail.core.request.ask import Ask, to_messages
 from llmfail.core.request.expectation import Expectation
 from llmfail.engine.fast_cache_hit import find_cached_receipt
-from llmfail.engine.ports.ports import run_sync
+from llmfail.engine.ports.execution import run_sync
 
 FEATURES = {
     "listed": "",

@@ -16,7 +16,8 @@ from llmfail.core.records.counters import CallCounters
 from llmfail.core.records.record import load_or_default
 from llmfail.core.request.ask import Ask, to_messages
 from llmfail.engine.engine import Engine
-from llmfail.engine.ports.ports import block_signals, run_sync
+from llmfail.engine.ports.execution import run_sync
+from llmfail.engine.ports.stop_signals import block_signals
 from llmfail.engine.ports.threaded_store import GroupCommitStore
 
 MORE = """\

@@ -11,7 +11,7 @@ from llmfail.core.degrade.queue_item import dump_ask
 from llmfail.core.model import Target
 from llmfail.core.request.ask import Ask, to_messages
 from llmfail.engine.bulk.queue_runner import PRINT_LEASE, PassResult, QueueRunner
-from llmfail.engine.ports.ports import run_sync
+from llmfail.engine.ports.execution import run_sync
 from llmfail.store.queue import RequestQueue
 
 NEVER = 1e12

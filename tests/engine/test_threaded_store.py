@@ -8,7 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from llmfail.core.records.record import Write
-from llmfail.engine.ports.ports import InlineStore, Stores, build_asyncio_ports
+from llmfail.engine.ports.aio import build_asyncio_ports
+from llmfail.engine.ports.protocols import Stores
+from llmfail.engine.ports.store_access import InlineStore
 from llmfail.engine.ports.threaded_store import MAX_GROUP, GroupCommitStore
 from llmfail.store.disk import DiskStore
 from llmfail.store.memory import MemoryStore

@@ -10,7 +10,7 @@ from llmfail.core.admission.budget import Spending
 from llmfail.core.records.record import Write, dump, load_or_default
 from llmfail.core.request.ask import Ask, to_messages
 from llmfail.engine.engine import Engine
-from llmfail.engine.ports.ports import run_sync
+from llmfail.engine.ports.execution import run_sync
 
 LIMITED = """\
 models:

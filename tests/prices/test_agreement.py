@@ -12,15 +12,15 @@ from genai_prices.data import providers
 from genai_prices.types import TieredPrices
 
 from llmfail.core.model import Usage
-from llmfail.core.pricing.catalogue import PROVIDERS
 from llmfail.core.pricing.price import Price, compute_cost
 from llmfail.core.receipt import PICO_PER_DOLLAR
+from llmfail.core.vendors import PRICE_LISTS
 from llmfail.prices import Catalogue
 from llmfail.prices.catalogue_file import PACKAGED_DIRECTORY, read_price_list
 from llmfail.prices.generate import build_price_lists, find_newest_start_date
 
 CATALOGUE = Catalogue()
-LISTED = {provider.id: provider for provider in providers if provider.id in PROVIDERS}
+LISTED = {provider.id: provider for provider in providers if provider.id in PRICE_LISTS}
 MODELS = [(provider.id, model) for provider in LISTED.values() for model in provider.models]
 TIMES = ((0, 0), (0, 30), (1, 0), (3, 59), (4, 0), (6, 0), (9, 59), (10, 0), (16, 29), (16, 30), (23, 59))
 DAYS = (date(2025, 1, 1), date(2026, 10, 13), date(2026, 10, 14), date(2026, 11, 20), date(2027, 1, 1))

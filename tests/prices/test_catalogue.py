@@ -6,7 +6,8 @@ from datetime import date
 import pytest
 from price_list_samples import FUTURE, PAST, read_json_files, write_refreshed_list
 
-from llmfail.core.pricing.catalogue import PROVIDERS, ModelFacts
+from llmfail.core.pricing.catalogue import ModelFacts
+from llmfail.core.vendors import PRICE_LISTS
 from llmfail.prices import Catalogue
 from llmfail.prices.catalogue_file import INDEX_FILE, PACKAGED_DIRECTORY, read_price_list
 
@@ -20,8 +21,8 @@ def price(catalogue, provider="anthropic", model="claude-sonnet-5-5"):
 
 def test_the_package_has_a_list_of_every_provider_all_of_one_day():
     index = json.loads((PACKAGED_DIRECTORY / INDEX_FILE).read_bytes())
-    assert sorted(index["providers"]) == sorted(PROVIDERS)
-    assert {read_price_list(PACKAGED_DIRECTORY, name).as_of.isoformat() for name in PROVIDERS} == {
+    assert sorted(index["providers"]) == sorted(PRICE_LISTS)
+    assert {read_price_list(PACKAGED_DIRECTORY, name).as_of.isoformat() for name in PRICE_LISTS} == {
         index["as_of"]
     }
     assert set(index["sources"]) == {"genai-prices", "litellm"}

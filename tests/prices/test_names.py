@@ -8,19 +8,18 @@ from genai_prices.data import providers
 from genai_prices.data_snapshot import get_snapshot
 
 from llmfail.core.pricing.catalogue import (
-    PROVIDERS,
     MatchRule,
     NameCondition,
     PriceList,
     candidate_names,
-    price_list_of,
 )
 from llmfail.core.receipt import format_usd
+from llmfail.core.vendors import PRICE_LISTS, vendor_of
 from llmfail.prices import Catalogue
 from llmfail.prices.generate import split_alternatives
 
 CATALOGUE = Catalogue()
-LISTED = {provider.id: provider for provider in providers if provider.id in PROVIDERS}
+LISTED = {provider.id: provider for provider in providers if provider.id in PRICE_LISTS}
 ENDINGS = ("", "-20251211", "-2025-12-11", "@20250929", "-latest", "-preview", ":free", "-20251311", "x")
 
 
@@ -163,7 +162,8 @@ def test_a_model_is_looked_up_under_its_name_its_date_written_out_and_without_th
     ],
 )
 def test_a_provider_is_known_by_its_host_and_else_by_its_name(name, host, expected):
-    assert price_list_of(name, host) == expected
+    vendor = vendor_of(name, host)
+    assert (vendor and vendor.price_list) == expected
 
 
 def test_an_expression_is_tried_only_after_its_literal_beginning():

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from llmfail.core.errors import UsageError
+from llmfail.core.vendors import OWNER_HOSTS
 from llmfail.settings import load
 from llmfail.settings.reading.find import ConfigSource, Origin
 from llmfail.settings.reading.load import examine
 from llmfail.settings.trust.trust import accept
-from llmfail.settings.trust.trust_rules import OWNER_HOSTS
 
 KEYS = dict.fromkeys(OWNER_HOSTS, "hunter2") | {"SECRET": "hunter2", "GOOGLE_CLOUD_PROJECT": "hunter2"}
 

@@ -1,16 +1,16 @@
 """The circuit breaker of one target, as a state machine over a frozen record.
 
-Every decision is ``(record, event, now, rules) -> record'``: the caller makes it atomic by running it
-inside one store update. Transitions are lazy, so nothing needs a timer. Time is the store's clock, in
-epoch seconds.
+Every decision is ``(record, event, now, rules) -> record'``: the caller makes it atomic by running it inside
+one store update. A transition happens at the next admission, so nothing needs a timer. Time is the store's
+clock, in epoch seconds.
 
     closed ──(streak | rate | Retry-After)──> open ──(wait over, on admission)──> half_open
       ^                                        ^                                     │  │
       └──────(success_threshold trials)────────┼─────────────────────────────────────┘  │
                                                └──────────(any failed trial)────────────┘
 
-A trial is a lease, so a killed process cannot block recovery. Every transition and override makes a new
-generation, so an answer to a question of an earlier generation counts for nothing.
+A trial is a lease, so a killed process cannot block recovery. Every transition and override begins a new
+generation, and results of an earlier generation do not count.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from llmfail.core.classification.outcome import CircuitEffect
 from llmfail.core.records.record import Record
 
 STREAK_MEMORY_SECONDS = 3600.0
-"""Seconds without news after which a streak is forgotten."""
+"""Seconds without a result after which a streak of failures is forgotten."""
 RETRY_AFTER_RANGE_SECONDS = (1.0, 3600.0)
-"""A Retry-After is believed within these bounds, in seconds."""
+"""The least and the greatest Retry-After that is accepted, in seconds."""
 SLOTS_PER_WINDOW = 10
 """The rate window is counted in so many slots."""
 MAX_JITTER_SHARE = 0.1
-"""A re-opening waits up to this share longer."""
+"""A circuit that opens again waits up to this share longer."""
 
 
 class CircuitState(StrEnum):
@@ -59,7 +59,7 @@ class BreakerRules(Struct, frozen=True):
 
 
 class TrialLease(NamedTuple):
-    """A place among the trials, given back by itself at ``until``."""
+    """The right to one trial; it expires at ``until``."""
 
     id: str
     until: float
@@ -74,8 +74,8 @@ class WindowSlot(NamedTuple):
 
 
 class Circuit(Record, frozen=True):
-    """The record. ``at`` is the moment of its last change; ``until`` is when an open circuit admits
-    trials; ``held`` is the operator's hold, until ``held_until`` or, when that is None, for ever.
+    """The record. ``at`` is the moment of its last change; ``until`` is when an open circuit admits trials;
+    ``held``: an operator forced it open, until ``held_until`` or (None) a reset.
     """
 
     state: CircuitState = CircuitState.CLOSED
@@ -104,7 +104,7 @@ class CircuitRefusal(Struct, frozen=True):
 
 
 class CallResult(Struct, frozen=True):
-    """What a call says about the target. ``retry_after`` is the provider's own wait, in seconds."""
+    """The result of a call for the breaker. ``retry_after`` is the provider's own wait, in seconds."""
 
     effect: CircuitEffect
     rate_limited: bool = False
@@ -112,7 +112,7 @@ class CallResult(Struct, frozen=True):
 
 
 class CircuitView(Struct, frozen=True):
-    """What a circuit looks like at a moment. ``retry_at`` is None when it admits now or never will."""
+    """A circuit for display. ``retry_at`` is None when it admits calls now, or only after a reset."""
 
     state: CircuitState
     failures: int
@@ -122,7 +122,7 @@ class CircuitView(Struct, frozen=True):
 def admit(
     circuit: Circuit, now: float, rules: BreakerRules, lease: TrialLease
 ) -> tuple[Circuit, Ticket | CircuitRefusal]:
-    """Ask for a place; ``lease`` is what a trial would hold. An unchanged record comes back as it was."""
+    """Admit a call or refuse it; a trial takes the ``lease``. An unchanged record comes back as it was."""
     free = not rules.enabled or circuit.state is CircuitState.CLOSED
     if free and not circuit.held:
         return circuit, Ticket(circuit.generation)
@@ -133,7 +133,7 @@ def admit(
 
 
 def settle(circuit: Circuit, ticket: Ticket, result: CallResult, now: float, rules: BreakerRules) -> Circuit:
-    """Tell what became of an admitted call. A ticket counts once and only in its own generation."""
+    """Count the result of an admitted call: once, and only in the generation of its ticket."""
     if not rules.enabled:
         return circuit
     circuit = normalize(circuit, now)
@@ -141,31 +141,31 @@ def settle(circuit: Circuit, ticket: Ticket, result: CallResult, now: float, rul
         return _extend_wait(circuit, result, now)
     if circuit.state is CircuitState.CLOSED:
         return _settle_closed(circuit, result, now, rules)
-    if circuit.state is CircuitState.HALF_OPEN and any(held.id == ticket.lease for held in circuit.leases):
-        rest = tuple(held for held in circuit.leases if held.id != ticket.lease)
-        return _settle_trial(replace(circuit, leases=rest, at=now), result, now, rules)
+    if circuit.state is CircuitState.HALF_OPEN and any(lease.id == ticket.lease for lease in circuit.leases):
+        others = tuple(lease for lease in circuit.leases if lease.id != ticket.lease)
+        return _settle_trial(replace(circuit, leases=others, at=now), result, now, rules)
     return circuit
 
 
 def clamp_retry_after(hint: float) -> float:
-    """A provider's Retry-After, as far as it is believed, in seconds."""
+    """A provider's Retry-After, brought into the accepted range, in seconds."""
     lowest, highest = RETRY_AFTER_RANGE_SECONDS
     return min(max(hint, lowest), highest)
 
 
 def reset(circuit: Circuit, now: float) -> Circuit:
-    """Closed, empty, released; whatever is under way counts for nothing."""
+    """A closed and empty circuit; calls under way do not count."""
     return Circuit(generation=circuit.generation + 1, at=now)
 
 
 def force_open(circuit: Circuit, now: float, until: float | None = None) -> Circuit:
-    """The operator's hold, over whatever state is underneath; ``reset`` ends it, or ``until``."""
+    """The circuit forced open, whatever its state, until ``until`` or a ``reset``."""
     circuit = normalize(circuit, now)
     return replace(circuit, held=True, held_until=until, generation=circuit.generation + 1, at=now)
 
 
 def view(circuit: Circuit, now: float) -> CircuitView:
-    """The state as a reader should see it; an open circuit whose wait is over shows as half-open."""
+    """The state for display; an open circuit whose wait is over shows as half-open."""
     circuit = normalize(circuit, now)
     if circuit.held:
         return CircuitView(CircuitState.FORCED_OPEN, circuit.failures, _override_ends_at(circuit))
@@ -177,7 +177,7 @@ def view(circuit: Circuit, now: float) -> CircuitView:
 
 
 def expires_at(circuit: Circuit, rules: BreakerRules) -> float | None:
-    """When the record has nothing more to say, so that a store may drop it; None: never."""
+    """When the record means nothing any more, so that a store may drop it; None: never."""
     if circuit.held:
         return None
     memory = max(STREAK_MEMORY_SECONDS, rules.window)
@@ -186,7 +186,7 @@ def expires_at(circuit: Circuit, rules: BreakerRules) -> float | None:
 
 
 def normalize(circuit: Circuit, now: float) -> Circuit:
-    """The record as of ``now``: a clock set back keeps remaining durations, and what has run out is gone."""
+    """The record as of ``now``, without what has expired. When the clock was set back, durations stay."""
     if now < circuit.at:
         circuit = _shift_clock(circuit, circuit.at - now)
     if circuit.held_until is not None and circuit.held_until <= now:
@@ -203,7 +203,7 @@ def normalize(circuit: Circuit, now: float) -> Circuit:
 
 
 def _override_ends_at(circuit: Circuit) -> float | None:
-    """When a held circuit may admit again: not before the wait beneath is over as well."""
+    """When a circuit that is forced open may admit again: not before its own wait is over as well."""
     return None if circuit.held_until is None else max(circuit.held_until, circuit.until)
 
 
@@ -232,11 +232,11 @@ def _admit_trial(
 def _grant_trial(
     circuit: Circuit, now: float, rules: BreakerRules, lease: TrialLease
 ) -> tuple[Circuit, Ticket | CircuitRefusal]:
-    places = max(1, min(rules.half_open_limit, rules.success_threshold - circuit.successes))
-    if len(circuit.leases) >= places:
-        return circuit, CircuitRefusal("probing", min(held.until for held in circuit.leases))
-    taken = replace(circuit, leases=(*circuit.leases, lease), at=now)
-    return taken, Ticket(circuit.generation, lease.id)
+    limit = max(1, min(rules.half_open_limit, rules.success_threshold - circuit.successes))
+    if len(circuit.leases) >= limit:
+        return circuit, CircuitRefusal("probing", min(other.until for other in circuit.leases))
+    leased = replace(circuit, leases=(*circuit.leases, lease), at=now)
+    return leased, Ticket(circuit.generation, lease.id)
 
 
 def _settle_closed(circuit: Circuit, result: CallResult, now: float, rules: BreakerRules) -> Circuit:
@@ -288,20 +288,20 @@ def _open_circuit(circuit: Circuit, result: CallResult, now: float, rules: Break
 
 
 def _compute_backoff(base: float, circuit: Circuit, now: float, rules: BreakerRules) -> float:
-    """The jitter is drawn from the record itself, so that every process computes the same."""
+    """The jitter is computed from the record, so that every process gets the same."""
     if not circuit.reopenings:
         return base
-    draw = zlib.crc32(f"{circuit.generation}:{now!r}".encode()) / 2**32
+    fraction = zlib.crc32(f"{circuit.generation}:{now!r}".encode()) / 2**32
     ceiling = max(base, rules.max_recovery_timeout)
     try:
         grown = base * rules.backoff**circuit.reopenings
     except OverflowError:
         return ceiling
-    return min(grown * (1 + MAX_JITTER_SHARE * draw), ceiling)
+    return min(grown * (1 + MAX_JITTER_SHARE * fraction), ceiling)
 
 
 def _extend_wait(circuit: Circuit, result: CallResult, now: float) -> Circuit:
-    """A late answer counts for nothing, except that a later hint may lengthen a wait; never shorten it."""
+    """A late result does not count, except that its Retry-After may lengthen a wait; never shorten it."""
     if (
         circuit.state is not CircuitState.OPEN
         or result.retry_after is None
@@ -319,7 +319,7 @@ def _enter_state(circuit: Circuit, state: CircuitState, now: float, reopenings: 
 def _count_in_window(
     slots: tuple[WindowSlot, ...], now: float, rules: BreakerRules, *, failed: int
 ) -> tuple[WindowSlot, ...]:
-    """The window with one more call; slots that have left it are gone."""
+    """The window with one more call, without slots that are too old."""
     number = int(now / (rules.window / SLOTS_PER_WINDOW))
     kept = tuple(slot for slot in slots if number - SLOTS_PER_WINDOW < slot.number < number)
     calls, failures = next(((s.calls, s.failures) for s in slots if s.number == number), (0, 0))

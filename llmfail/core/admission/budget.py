@@ -1,9 +1,9 @@
-"""One budget in one period, as a value: what is spent, and what calls under way may yet cost.
+"""One budget in one period, as a value: what is spent, and what calls under way may still cost.
 
-A call holds its worst case before it is sent and is settled, once, to what it cost. A hold ends by itself:
-who held it has died, or is very late. What becomes of it is not known then, so it counts as unsettled, gives
-its room back, and is still settled, once, when its answer comes after all. Holds that end together are kept
-as one sum, so that a record stays small however many calls are under way; the calls themselves are
+A call holds its worst case before it is sent and is settled, once, at what it cost. A hold ends by itself
+when its process has died or is very late. The cost is not known then: the call counts as unsettled, its
+amount is free again, and it is still settled, once, if its answer arrives after all. Holds that end together
+are stored as one sum, so a record stays small however many calls are under way; a single call is a
 ``ReservationRecord``. Money is integers of pico-dollars.
 """
 
@@ -18,13 +18,13 @@ from msgspec.structs import replace
 from llmfail.core.records.record import Record
 
 HOLD_GRAIN_SECONDS = 5
-"""Seconds: holds end at multiples of it, later rather than sooner."""
+"""Holds end at the next multiple of it."""
 RETENTION_SECONDS = 2 * 86400.0
 """Seconds that a record outlives its period, for calls that are settled late."""
 
 
 class HoldSum(Struct, frozen=True):
-    """So many calls, and what they may cost together."""
+    """A number of calls, and what they may cost together."""
 
     amount: int = 0
     calls: int = 0
@@ -43,17 +43,15 @@ NO_HOLDS = HoldSum()
 
 
 class ReservationRecord(Record, frozen=True):
-    """A call that is not settled yet: its worst case, and the end of its hold. When there is no record of
-    a call any more, it has been settled.
-    """
+    """An unsettled call: its worst case, and the end of its hold. A settled call has no record."""
 
     amount: int = 0
     ends_at: int = 0
 
 
 class Spending(Record, frozen=True):
-    """``since`` tells this record from one that was lost. Holds by the second in which they end. ``warned``:
-    the period's one warning was given.
+    """``since`` tells this record from one that was lost; ``holds`` are by the second in which they end;
+    ``warned``: the one warning of the period was given.
     """
 
     since: float = 0.0
@@ -64,20 +62,19 @@ class Spending(Record, frozen=True):
 
     @property
     def held(self) -> int:
-        return sum(bundle.amount for bundle in self.holds.values())
+        return sum(held.amount for held in self.holds.values())
 
     @property
     def spent_and_held(self) -> int:
-        """Spent and held."""
         return self.spent + self.held
 
 
 class BudgetScope(Struct, frozen=True):
-    """A budget that covers a call: where its record is kept, and its limit. ``before`` is the record of the
-    period before. ``alert_at`` is what has to be spent for a warning, ``downgrade_at`` what has to be passed
-    for the cheapest targets to come first. ``bucket`` is the user, feature, provider or target whose share it
-    is, and then ``roll`` is the list of all of them. ``ends_at`` is the end of the period, None for a budget
-    without one.
+    """A budget in which a call counts: the key of its record, and its limit. ``previous_key`` is the record
+    of the period before. The warning comes once ``alert_at`` is spent; above ``downgrade_at`` the cheapest
+    targets come first. A budget that is divided by ``each`` has a record for each ``bucket`` (a user,
+    feature, provider or target), and ``bucket_index_key`` lists them. ``ends_at`` is the end of the period,
+    None for a budget without one.
     """
 
     name: str
@@ -93,7 +90,7 @@ class BudgetScope(Struct, frozen=True):
 
     @property
     def label(self) -> str:
-        """What people call it."""
+        """Its name in messages."""
         if self.each is None:
             return self.name
         return f"{self.name} of {self.bucket}" if self.bucket else f"{self.name} (no {self.each} named)"
@@ -108,62 +105,60 @@ class BudgetScope(Struct, frozen=True):
 
 
 def expiry_of(moment: float) -> int:
-    """When a hold that is needed until then ends."""
+    """When a hold ends that is needed until ``moment``."""
     return ceil(moment / HOLD_GRAIN_SECONDS) * HOLD_GRAIN_SECONDS
 
 
 def expire_holds(spending: Spending | None, now: float) -> Spending:
-    """The record as it stands now, with the holds that have ended among the unsettled; a new one where there
-    is none.
-    """
+    """The record as of ``now``, its ended holds counted as unsettled; a new one where there is none."""
     if spending is None:
         return Spending(since=now)
     lost = sum_expired_holds(spending, now)
     if not lost.calls:
         return spending
-    live = {end: bundle for end, bundle in spending.holds.items() if end > now}
+    live = {end: held for end, held in spending.holds.items() if end > now}
     return replace(spending, holds=live, unsettled=spending.unsettled + lost)
 
 
 def sum_expired_holds(spending: Spending, now: float) -> HoldSum:
-    """The holds that have ended, and that nobody has found yet."""
-    return sum((bundle for end, bundle in spending.holds.items() if end <= now), NO_HOLDS)
+    """The holds that have ended and do not count as unsettled yet."""
+    return sum((held for end, held in spending.holds.items() if end <= now), NO_HOLDS)
 
 
 def has_room(spending: Spending, limit: int, amount: int) -> bool:
-    """Whether a call of so much more fits. What costs nothing always fits."""
+    """Whether a call of this amount fits. What costs nothing always fits."""
     return amount == 0 or spending.spent_and_held + amount <= limit
 
 
 def hold(spending: Spending, call: ReservationRecord) -> Spending:
-    bundle = spending.holds.get(call.ends_at, NO_HOLDS).with_call(call.amount)
-    return replace(spending, holds={**spending.holds, call.ends_at: bundle})
+    held = spending.holds.get(call.ends_at, NO_HOLDS).with_call(call.amount)
+    return replace(spending, holds={**spending.holds, call.ends_at: held})
 
 
 def settle(spending: Spending, call: ReservationRecord, cost: int) -> Spending:
-    """Count what a call came to. Whether that was done before is for its ``ReservationRecord`` to say."""
+    """Count the cost of a call. Its ``ReservationRecord`` tells whether that was done before."""
     freed = release(spending, call)
     return replace(freed, spent=freed.spent + cost)
 
 
 def release(spending: Spending, call: ReservationRecord) -> Spending:
-    """A call that holds nothing any more, in time or late."""
-    bundle = spending.holds.get(call.ends_at)
-    if bundle is None:
+    """Give back what a call holds, or take it from the unsettled."""
+    held = spending.holds.get(call.ends_at)
+    if held is None:
         return replace(spending, unsettled=spending.unsettled.without_call(call.amount))
-    left = bundle.without_call(call.amount)
+    left = held.without_call(call.amount)
     others = {end: other for end, other in spending.holds.items() if end != call.ends_at}
     return replace(spending, holds={**others, call.ends_at: left} if left.calls else others)
 
 
 def mark_warned(spending: Spending, scope: BudgetScope) -> Spending:
-    """With the warning marked as given, from the moment that the spent share calls for it."""
+    """The record, with the warning marked as given once the spent amount calls for it."""
     due = scope.alert_at is not None and spending.spent >= scope.alert_at
     return replace(spending, warned=True) if due and not spending.warned else spending
 
 
 def share_of_limit(amount: int, limit: int) -> float:
-    """The share of a limit; of a limit of nothing, everything is spent."""
+    """The share of a limit; a limit of 0 is all spent."""
     return amount / limit if limit else 1.0
 
 

@@ -1,9 +1,9 @@
 """What is known to be wrong with one credential, or with one credential for one model.
 
-A record belongs to one key (its identity is a part of the record's name), so a changed key starts clean.
-``auth`` holds until the key changes or somebody resets it; ``quota_id`` until the provider's reset; the
-others let one trial an hour through, in the whole fleet, because people pay their bills and pull their
-models.
+A record belongs to one key, whose identity is a part of the record's name, so a changed key starts clean. An
+``auth`` block lasts until the key changes or an operator resets it, a ``quota`` block until the provider's
+reset. The others let one trial an hour through, over all processes, because a bill may be paid and a model
+may come back.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from llmfail.core.model import Secret
 from llmfail.core.records.record import Record
 
 TRIAL_INTERVAL_SECONDS = 3600.0
-"""Seconds between two trials of a credential that may have been mended."""
+"""Seconds between two trials of a blocked credential."""
 DEFAULT_QUOTA_WAIT_SECONDS = 3600.0
 ALL_MODELS = ""
-"""The scope of a block that covers every model."""
+"""The scope of a block on every model."""
 
 
 class Block(NamedTuple):
-    """Why calls are held back. ``until``: when the next one may go; None: never by itself. ``since``: when
-    the provider said so.
+    """A reason to hold calls back. ``until``: when the next one may go; None: after a reset only. ``since``:
+    when the provider reported it.
     """
 
     kind: Kind
@@ -44,14 +44,14 @@ class CredentialState(Record, frozen=True):
 
 
 def identity_of(base_url: str, key: Secret | None) -> str:
-    """A name for a key at an address, from which neither can be told."""
+    """A name for a key at an address that reveals neither."""
     secret = key.reveal() if key else ""
     return sha256(f"{base_url}\0{secret}".encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def admit(credential: CredentialState, model: str, now: float) -> tuple[CredentialState, Block | None]:
-    """The block that holds this call back, or None; a trial that is let through is noted in the record."""
-    block = _find_active_block(credential, model, now)
+    """The block that holds this call back, or None. A trial that is let through is noted in the record."""
+    block = find_block(credential, model, now)
     if block is not None:
         return credential, block
     kept = {scope: _pass_block(scope, model, found, now) for scope, found in credential.blocks.items()}
@@ -68,9 +68,9 @@ def settle(
     admitted_at: float,
     renews_itself: bool,
 ) -> CredentialState:
-    """An outcome that disables adds a block; an answer takes away those that are older than its admission;
-    any other gives a trial back. ``renews_itself``: the key is a token that changes by itself, so that a
-    refusal of it cannot wait for it to change.
+    """A disabling outcome adds a block, an answer removes the blocks that are older than its admission, and
+    any other outcome returns the trial. ``renews_itself``: the key is a token that changes by itself, so a
+    refused one is tried again later.
     """
     scope = outcome.consequence.disables
     if scope is not None:
@@ -90,11 +90,7 @@ def settle(
 
 
 def find_block(credential: CredentialState, model: str, now: float) -> Block | None:
-    """What ``admit`` would say, without asking for a trial."""
-    return _find_active_block(credential, model, now)
-
-
-def _find_active_block(credential: CredentialState, model: str, now: float) -> Block | None:
+    """The block that ``admit`` would return, without starting a trial."""
     for scope in (ALL_MODELS, model):
         block = credential.blocks.get(scope)
         if block is not None and (block.until is None or now < block.until):
@@ -103,14 +99,14 @@ def _find_active_block(credential: CredentialState, model: str, now: float) -> B
 
 
 def _pass_block(scope: str, model: str, block: Block, now: float) -> Block | None:
-    """What is left of a block once a call has passed it."""
+    """The block after a call has passed it; None when it is over."""
     if scope not in (ALL_MODELS, model):
         return block
     return None if block.kind is Kind.QUOTA else block._replace(until=now + TRIAL_INTERVAL_SECONDS)
 
 
 def _release_trial(block: Block, now: float, admitted_at: float) -> Block:
-    """A trial that has proved nothing gives the next one its place."""
+    """When a trial proved nothing, the next one may start at once."""
     return block._replace(until=now) if block.until == admitted_at + TRIAL_INTERVAL_SECONDS else block
 
 

@@ -1,6 +1,6 @@
 """The gate of one target: credential, circuit, rate limits and budgets; one admission, one settlement.
 
-Both are pure changes for a store's ``update``, so each is one atomic step over everything it decides on.
+Both are pure changes for a store's ``update``, so each is one atomic step over all that it decides on.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ KNOWN_TARGETS_KEY = "targets"
 
 
 class Gate(Struct, frozen=True):
-    """What admission to one target rests on. ``identity`` names the credential, see ``credential``;
-    ``renews_itself``: it is a token that changes by itself. ``limits`` hold for the target or for its
-    provider.
+    """What admission to one target depends on. ``identity`` names the credential
+    (``credential.identity_of``); ``renews_itself``: the key is a token that changes by itself. ``limits`` are
+    those of the target and of its provider.
     """
 
     target: Target
@@ -83,22 +83,22 @@ class Gate(Struct, frozen=True):
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """What a look at the circuit needs."""
+        """The keys that ``view`` needs without a request."""
         return (self.circuit_key, self.credential_key, self.dropped_parameters_key, self.override_key)
 
     def keys_with_budgets(self, request: ReservationRequest) -> tuple[str, ...]:
-        """What the admission and the settlement of this claim need."""
+        """The keys that the admission and the settlement of this request need."""
         return (*self.keys, *reservation.keys(self.target, self.limits, request))
 
 
 class ProviderOverride(Record, frozen=True):
-    """An operator's hold on a provider, until a moment or, with None, until it is reset."""
+    """An operator's command that forces all targets of a provider open, until a moment or (None) a reset."""
 
     until: float | None = None
 
 
 class Admission(Struct, frozen=True):
-    """One call may go. ``at`` is the store's clock; ``quirks`` are the parameters to leave out."""
+    """One call may be made. ``at`` is the store's clock; ``dropped_parameters`` stay out of the request."""
 
     ticket: Ticket
     at: float
@@ -107,8 +107,8 @@ class Admission(Struct, frozen=True):
 
 
 class Settlement(Struct, frozen=True):
-    """What became of an admitted call. ``quirks`` are parameters without which it succeeded; ``cost`` is None
-    when nobody knows it.
+    """The result of an admitted call. It succeeded without ``dropped_parameters``; an unknown ``cost`` is
+    None.
     """
 
     outcome: Outcome
@@ -120,7 +120,7 @@ class Settlement(Struct, frozen=True):
 
 
 class GateView(Struct, frozen=True):
-    """A gate as a reader should see it. ``retry_at`` is None when it admits now or never by itself."""
+    """A gate for display. ``retry_at`` is None when it admits calls now, or only after a reset."""
 
     state: str
     failures: int
@@ -129,7 +129,7 @@ class GateView(Struct, frozen=True):
 
 
 def provider_override_key(provider: str) -> str:
-    """Where an operator's hold on a whole provider is kept."""
+    """The key of the ``ProviderOverride`` of a provider."""
     return f"hold/{provider}"
 
 
@@ -140,37 +140,37 @@ def call_counters_key(target: Target, hour: int) -> str:
 def admit(
     gate: Gate, request: ReservationRequest, values: Values, now: float
 ) -> tuple[Writes, Admission | Refusal]:
-    """Ask for a call. Needs ``gate.keys_with_budgets`` the budgets of the claim."""
+    """Admit one call or refuse it. ``values`` must have ``gate.keys_with_budgets(request)``."""
     circuit = load_or_default(values[gate.circuit_key], Circuit)
     credential = load_or_default(values[gate.credential_key], CredentialState)
     credential_after, block = credentials.admit(credential, gate.target.model, now)
-    held = _refuse_when_forced_open(gate, values, now)
-    if held is not None:
-        return {}, held
+    override = _refuse_when_forced_open(gate, values, now)
+    if override is not None:
+        return {}, override
     if block is not None:
         return {}, _refuse_blocked(block)
-    allowed = reservation.admit(gate.target, gate.limits, request, values, now)
-    wait = 0.0 if isinstance(allowed, Refusal) else allowed[1].wait
+    reserved = reservation.admit(gate.target, gate.limits, request, values, now)
+    wait = 0.0 if isinstance(reserved, Refusal) else reserved[1].wait
     lease = TrialLease(request.call_id, now + wait + request.lease_seconds)
-    circuit_after, answer = breaker.admit(circuit, now, gate.rules, lease)
+    circuit_after, ticket = breaker.admit(circuit, now, gate.rules, lease)
     writes: dict[str, Write | None] = {}
     if circuit_after != circuit:
         writes[gate.circuit_key] = circuit_write(circuit_after, gate.rules)
-    if isinstance(answer, breaker.CircuitRefusal):
-        return without_newer(writes, values), _explain_refusal(answer)
-    if isinstance(allowed, Refusal):
-        return {}, allowed
-    taken, grant = allowed
-    writes |= taken
+    if isinstance(ticket, breaker.CircuitRefusal):
+        return without_newer(writes, values), _explain_refusal(ticket)
+    if isinstance(reserved, Refusal):
+        return {}, reserved
+    limit_writes, held = reserved
+    writes |= limit_writes
     if credential_after != credential:
         writes[gate.credential_key] = Write(dump(credential_after))
-    quirks = load_or_default(values[gate.dropped_parameters_key], NameSet).names
-    return without_newer(writes, values), Admission(answer, now, quirks, grant)
+    dropped = load_or_default(values[gate.dropped_parameters_key], NameSet).names
+    return without_newer(writes, values), Admission(ticket, now, dropped, held)
 
 
 def settle(gate: Gate, admission: Admission, settlement: Settlement) -> StoreChange:
-    """Tell what became of it: circuit, credential, quirks, budgets, rates and counters, each written only
-    when it changed.
+    """Settle an admitted call: circuit, credential, dropped parameters, budgets, rates and counters, each
+    written only when it changed.
     """
     keys = (
         *gate.keys_with_budgets(admission.reservation.request),
@@ -181,38 +181,36 @@ def settle(gate: Gate, admission: Admission, settlement: Settlement) -> StoreCha
 
 
 def cancel_reservation(gate: Gate, request: ReservationRequest) -> StoreChange:
-    """Give back what was claimed, when nobody has learnt whether it was given."""
-    place = StoreChange((gate.circuit_key,), partial(_cancel_trial, gate, request.call_id))
-    return combine([place, reservation.cancel(request)])
+    """Give back what was reserved for a call when it is not known whether the admission was written."""
+    trial = StoreChange((gate.circuit_key,), partial(_cancel_trial, gate, request.call_id))
+    return combine([trial, reservation.cancel(request)])
 
 
 def view(gate: Gate, values: Values, now: float, request: ReservationRequest | None = None) -> GateView:
-    """The same decision as ``admit``, without asking for a place; writes nothing. Without a claim money and
-    rate limits are left out, and ``gate.keys`` are enough.
-    """
+    """The decision of ``admit`` without its writes; without a request, only about circuit and credential."""
     circuit = load_or_default(values[gate.circuit_key], Circuit)
     view = breaker.view(circuit, now)
     block = credentials.find_block(
         load_or_default(values[gate.credential_key], CredentialState), gate.target.model, now
     )
-    held = _refuse_when_forced_open(gate, values, now)
-    if held is not None:
-        return GateView(CircuitState.FORCED_OPEN, view.failures, held.retry_at, held)
+    override = _refuse_when_forced_open(gate, values, now)
+    if override is not None:
+        return GateView(CircuitState.FORCED_OPEN, view.failures, override.retry_at, override)
     if block is not None:
         return GateView("disabled", view.failures, block.until, _refuse_blocked(block))
     _, answer = breaker.admit(circuit, now, gate.rules, TrialLease("", now))
     if isinstance(answer, breaker.CircuitRefusal):
         return GateView(view.state, view.failures, answer.retry_at, _explain_refusal(answer))
-    allowed = request and reservation.admit(gate.target, gate.limits, request, values, now)
-    return GateView(view.state, view.failures, None, allowed if isinstance(allowed, Refusal) else None)
+    reserved = request and reservation.admit(gate.target, gate.limits, request, values, now)
+    return GateView(view.state, view.failures, None, reserved if isinstance(reserved, Refusal) else None)
 
 
 def _settle(gate: Gate, admission: Admission, settlement: Settlement, values: Values, now: float) -> Writes:
-    paid = ActualUse(settlement.usage, settlement.cost)
+    actual = ActualUse(settlement.usage, settlement.cost)
     writes = {
         **_settle_circuit(gate, admission.ticket, settlement.outcome, values, now),
         **_settle_credential(gate, admission, settlement.outcome, values, now),
-        **reservation.settle(gate.target, gate.limits, admission.reservation, paid, values, now),
+        **reservation.settle(gate.target, gate.limits, admission.reservation, actual, values, now),
         **_remember_dropped(gate, settlement.dropped_parameters, values, now),
         **_count_call(gate, admission, settlement, values),
     }
@@ -226,7 +224,7 @@ def _cancel_trial(gate: Gate, lease_id: str, values: Values, now: float) -> Writ
 
 _REFUSAL_NOTES = {
     "circuit_open": "its circuit is open",
-    "probing": "its circuit is being tried by others",
+    "probing": "its circuit is half open, and other calls are testing the target",
     "held": "held open by the operator",
 }
 
@@ -237,10 +235,10 @@ def _explain_refusal(refusal: breaker.CircuitRefusal) -> Refusal:
 
 
 def _refuse_when_forced_open(gate: Gate, values: Values, now: float) -> Refusal | None:
-    hold = load(values[gate.override_key], ProviderOverride)
-    if hold is None or (hold.until is not None and hold.until <= now):
+    override = load(values[gate.override_key], ProviderOverride)
+    if override is None or (override.until is not None and override.until <= now):
         return None
-    return _explain_refusal(breaker.CircuitRefusal("held", hold.until))
+    return _explain_refusal(breaker.CircuitRefusal("held", override.until))
 
 
 def _refuse_blocked(block: Block) -> Refusal:
@@ -252,12 +250,12 @@ def _settle_circuit(
     gate: Gate, ticket: Ticket, outcome: Outcome, values: Values, now: float
 ) -> dict[str, Write]:
     circuit = load_or_default(values[gate.circuit_key], Circuit)
-    verdict = CallResult(
+    result = CallResult(
         effect=outcome.consequence.circuit_effect,
         rate_limited=outcome.kind is Kind.RATE_LIMITED,
         retry_after=outcome.retry_after,
     )
-    after = breaker.settle(circuit, ticket, verdict, now, gate.rules)
+    after = breaker.settle(circuit, ticket, result, now, gate.rules)
     return {} if after == circuit else {gate.circuit_key: circuit_write(after, gate.rules)}
 
 
@@ -294,7 +292,7 @@ def _count_call(gate: Gate, admission: Admission, settlement: Settlement, values
     hour = hour_of(admission.at)
     key = call_counters_key(gate.target, hour)
     ok = outcome.kind is Kind.OK
-    tally = count_call(
+    counters = count_call(
         load_or_default(values[key], CallCounters),
         ok=ok,
         fallback=ok and settlement.fallback,
@@ -302,12 +300,12 @@ def _count_call(gate: Gate, admission: Admission, settlement: Settlement, values
         cost=settlement.cost,
         error=None if ok else f"{outcome.kind}: {outcome.note}".rstrip(": "),
     )
-    writes = {key: Write(dump(tally), float((hour + RETENTION_HOURS) * HOUR_SECONDS))}
+    writes = {key: Write(dump(counters), float((hour + RETENTION_HOURS) * HOUR_SECONDS))}
     return {**writes, **register_target(gate, values)}
 
 
 def register_target(gate: Gate, values: Values) -> dict[str, Write]:
-    """This target among those that ``status`` and ``reset --all`` know, whatever the configuration names."""
+    """Add this target to those that ``status`` and ``reset --all`` know, whatever the configuration names."""
     known = load_or_default(values[KNOWN_TARGETS_KEY], NameSet).names
     return (
         {}

@@ -1,8 +1,8 @@
-"""Hedging: asking a second target while the first is late, for a share of the asks at most.
+"""Hedging: asking a second target while the first is late, for a limited share of the asks.
 
-A token bucket for each feature, shared by everybody who asks for it: an ask earns a tenth of a hedge, a hedge
-costs a whole one, and the bucket holds ten (the figures of gRPC's retry throttling). While everything is
-late, hedges end by themselves, and the circuits decide again.
+Each feature has one token bucket for all processes: an ask earns a tenth of a hedge, a hedge costs a whole
+one, and the bucket holds ten (the figures of gRPC's retry throttling). When every target is late, the bucket
+runs empty, hedging stops, and the circuit breakers decide again.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from llmfail.core.records.record import (
 )
 
 CREDITS_PER_HEDGE = 10
-"""Of one hedge, in what an ask earns."""
+"""The price of a hedge; an ask earns one credit."""
 MAX_CREDITS = 10 * CREDITS_PER_HEDGE
 RETENTION_SECONDS = 30 * 24 * 3600.0
 MIN_ANSWERS = 20
 """Answers that a target must have given before its usual latency is known."""
 LATE_PERCENTILE = 0.95
-"""The share of its answers that a target gives sooner, where ``p95`` says what is late."""
+"""With ``p95`` a target is late once it takes longer than it did for this share of its answers."""
 
 
 class TokenBucket(Record, frozen=True):
-    """What asks have earned and hedges have not spent."""
+    """The balance of one feature: the credits that asks earned, less those that hedges spent."""
 
     earned: Annotated[int, Meta(ge=0, le=MAX_CREDITS)] = MAX_CREDITS
 
@@ -45,7 +45,7 @@ def bucket_key(feature: str) -> str:
 
 
 def debit(feature: str, values: Values, now: float) -> tuple[Writes, bool]:
-    """Whether there may be a hedge now: one that can be paid for, and the payment kept."""
+    """Whether the balance pays for a hedge now, and the writes that take the price from it."""
     earned = load_or_default(values[bucket_key(feature)], TokenBucket).earned
     if earned < CREDITS_PER_HEDGE:
         return {}, False
@@ -54,7 +54,7 @@ def debit(feature: str, values: Values, now: float) -> tuple[Writes, bool]:
 
 
 def credit(feature: str, unused_hedges: int, *, asks: int = 1) -> StoreChange:
-    """After so many asks; ``unused_hedges`` hedges were allowed and came to no call."""
+    """Add what so many asks earn, and refund ``unused_hedges``, which were paid for but made no call."""
 
     def change(values: Values, now: float) -> Writes:
         earned = load_or_default(values[bucket_key(feature)], TokenBucket).earned
@@ -65,7 +65,7 @@ def credit(feature: str, unused_hedges: int, *, asks: int = 1) -> StoreChange:
 
 
 def hedge_delay(counters: CallCounters) -> float | None:
-    """Seconds after which an answer of this target is late by its own standards; None: nobody knows."""
+    """Seconds after which this target is late by its own history; None with too few answers."""
     if counters.ok < MIN_ANSWERS:
         return None
     found = percentile(counters.latencies, LATE_PERCENTILE)

@@ -1,4 +1,4 @@
-"""What an operator does to a gate: close it, hold it open, let it go. Pure changes for a store."""
+"""An operator's changes to a gate: close it, force it open, stop forcing it. Pure changes for a store."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from llmfail.core.records.record import (
 
 
 def reset(gate: Gate, values: Values, now: float) -> tuple[Writes, bool]:
-    """Close the circuit and forget blocks and quirks of this target; whether anything changed."""
+    """Close the circuit, forget blocks and dropped parameters of this target. Whether anything changed."""
     circuit = load_or_default(values[gate.circuit_key], Circuit)
     writes: dict[str, Write | None] = {
         gate.circuit_key: circuit_write(breaker.reset(circuit, now), gate.rules)
@@ -36,21 +36,21 @@ def reset(gate: Gate, values: Values, now: float) -> tuple[Writes, bool]:
 
 
 def trip(gate: Gate, seconds: float | None, values: Values, now: float) -> tuple[Writes, None]:
-    """Hold the circuit open for so long, or (None) until it is reset. Needs ``KNOWN_TARGETS_KEY`` besides
-    the keys.
+    """Force the circuit open for so many seconds, or until a reset (None). Needs ``KNOWN_TARGETS_KEY``
+    besides the keys.
     """
     until = None if seconds is None else now + seconds
-    held = breaker.force_open(load_or_default(values[gate.circuit_key], Circuit), now, until)
-    writes = {gate.circuit_key: circuit_write(held, gate.rules), **register_target(gate, values)}
+    forced_open = breaker.force_open(load_or_default(values[gate.circuit_key], Circuit), now, until)
+    writes = {gate.circuit_key: circuit_write(forced_open, gate.rules), **register_target(gate, values)}
     return without_newer(writes, values), None
 
 
 def force_open_provider(key: str, seconds: float | None, values: Values, now: float) -> tuple[Writes, None]:
-    """Hold every target of a provider, whichever they are, under its ``hold_key``."""
+    """Force every target of a provider open; ``key`` is its ``provider_override_key``."""
     until = None if seconds is None else now + seconds
     return without_newer({key: Write(dump(ProviderOverride(until)), until)}, values), None
 
 
 def reset_provider(key: str, values: Values, _now: float) -> tuple[Writes, bool]:
-    """End a provider's hold; whether there was one."""
+    """End the override of a provider. Whether there was one."""
     return without_newer({key: None}, values), values[key] is not None

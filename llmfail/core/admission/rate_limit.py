@@ -1,7 +1,7 @@
-"""The rate limiter as a value: the generic cell rate algorithm, one timestamp per limit.
+"""The rate limiter as a value: the generic cell rate algorithm (GCRA), one timestamp per limit.
 
-A call that has to wait takes its place in the row at once: whoever comes later waits behind it, nobody is
-woken to lose a race, and a process that dies while it waits leaves a gap, never a call too many.
+A call that has to wait reserves its send time at once, and later calls get later times. So no waiting call
+wakes up in vain, and a process that dies while it waits leaves a gap, never a call too many.
 """
 
 from __future__ import annotations
@@ -16,18 +16,16 @@ LimitUnit = Literal["requests", "tokens"]
 
 MINUTE_WITH_MARGIN_SECONDS = 61.0
 """Seconds over which the allowance of a minute is spread: a call that was admitted in time and reaches the
-provider less than a second late is no call too many there.
+provider less than a second late does not exceed the limit there.
 """
-
-
 NEGLIGIBLE_WAIT_SECONDS = 1e-6
-"""Seconds that are no wait: sums of intervals are not exact."""
+"""A shorter wait is a rounding error of the sums and counts as none."""
 
 
 class RateLimit(Struct, frozen=True):
-    """So many units in any minute, and ``burst`` at once. Without a burst a tenth of the requests may come at
-    once, and come off what follows, so that a minute never has more than the limit. ``key`` is where its
-    state is kept; ``name`` is the provider or target that it holds for.
+    """At most ``per_minute`` units in any minute, ``burst`` of them at once. Without a burst a tenth of the
+    requests may come at once; the rest then comes more slowly, so that a minute never has more than the
+    limit. ``key`` is where its state is stored; ``name`` is the provider or target that it limits.
     """
 
     key: str
@@ -50,8 +48,8 @@ class RateLimit(Struct, frozen=True):
 
 
 class GcraState(Record, frozen=True):
-    """``due_at``: when everything that was let through will have taken its time; ``seen_at`` is the clock
-    then.
+    """``due_at``: when the time that all admitted units take is over; ``seen_at``: the clock at the last
+    change.
     """
 
     due_at: float = 0.0
@@ -60,18 +58,18 @@ class GcraState(Record, frozen=True):
 
 def wait_seconds(state: GcraState, limit: RateLimit, now: float) -> float:
     """Seconds until the next call may start; 0 when it may at once."""
-    left = _due_at(state, now) - (limit.effective_burst - 1) * limit.interval - now
-    return left if left > NEGLIGIBLE_WAIT_SECONDS else 0.0
+    wait = _due_at(state, now) - (limit.effective_burst - 1) * limit.interval - now
+    return wait if wait > NEGLIGIBLE_WAIT_SECONDS else 0.0
 
 
 def reserve(state: GcraState, limit: RateLimit, units: int, start_at: float, now: float) -> GcraState:
-    """Let a call of so many units start at that moment, which is now or later."""
+    """Reserve the time of so many units for a call that starts at ``start_at``, which is now or later."""
     return GcraState(max(_due_at(state, now), start_at) + units * limit.interval, now)
 
 
 def adjust(state: GcraState, limit: RateLimit, units: int, due_at: float, now: float) -> GcraState:
-    """A call took so many units more (or, below 0, fewer) than it was let through for, which made ``due_at``
-    then. Time that has gone by, or that others wait behind, is not given back.
+    """Correct a reservation, which had moved ``due_at`` to this moment: the call took ``units`` more or,
+    below 0, fewer. Time that has passed, or that later calls wait behind, is not given back.
     """
     more = units * limit.interval
     if more < 0:
@@ -80,10 +78,10 @@ def adjust(state: GcraState, limit: RateLimit, units: int, due_at: float, now: f
 
 
 def expires_at(state: GcraState, now: float) -> float:
-    """When the state says nothing any more."""
+    """When the state means nothing any more."""
     return max(state.due_at, now)
 
 
 def _due_at(state: GcraState, now: float) -> float:
-    """A clock that was set back keeps the waits as long as they were."""
+    """Waits stay as long as they were when the clock is set back."""
     return state.due_at - max(state.seen_at - now, 0.0)

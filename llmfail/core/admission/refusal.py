@@ -9,10 +9,10 @@ from llmfail.core.receipt import SkipReason
 
 
 class Refusal(Struct, frozen=True):
-    """No call, and nothing to give back."""
+    """No call may be made, and nothing is reserved."""
 
     reason: SkipReason
     retry_at: float | None
     note: str
     cause: Kind | None = None
-    """What disabled it."""
+    """The outcome that disabled the target."""

@@ -1,8 +1,8 @@
-"""What money and rate limits allow of one call: its worst case is held in every budget that covers it and its
-place taken in every limit, or nothing at all. Pure changes, made by ``gate`` in the same step as the
-circuit's.
+"""What budgets and rate limits allow of one call: its worst case is held in every budget in which it counts,
+and its units are reserved in every rate limit, or nothing at all. Pure changes, made by ``gate`` in the same
+step as the circuit's.
 
-What a call counts of its target's tokens is learnt here too, since the worst case rests on it.
+How a target counts tokens is learnt here too, since the worst case depends on it.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ CALIBRATION_RETENTION_SECONDS = 180 * 86400.0
 
 
 class ReservationRequest(Struct, frozen=True):
-    """What a call asks for. ``call`` is an id that nobody else has; its hold and its lease stand for
-    ``lasts`` seconds from its start, which may be ``patience`` seconds away. ``most`` is what the caller's
-    own limit leaves for it, in pico-dollars. ``rates`` is None when the price is unknown.
+    """What a call asks for. ``call_id`` is unique; its hold and its lease last ``lease_seconds`` from its
+    start, which may be ``max_wait`` seconds away. ``max_cost`` is what the caller's own limit leaves for it,
+    in pico-dollars. ``rates`` is None when the price is unknown.
     """
 
     call_id: str
@@ -60,19 +60,19 @@ class ReservationRequest(Struct, frozen=True):
 
     @property
     def is_limited(self) -> bool:
-        """Whether anybody minds what it costs."""
+        """Whether any limit on its cost applies."""
         return bool(self.scopes) or self.max_cost is not None
 
 
 class BudgetWarning(Struct, frozen=True):
-    """A budget of which so much is spent that somebody should know."""
+    """A budget of which so much is spent that its warning is due."""
 
     scope: BudgetScope
     spent: int
 
 
 class UnsettledCalls(Struct, frozen=True):
-    """Calls under a budget whose holds have ended before anybody settled them."""
+    """Calls in a budget whose holds ended before they were settled."""
 
     scope: BudgetScope
     calls: int
@@ -83,8 +83,9 @@ BudgetNotice = BudgetWarning | UnsettledCalls
 
 
 class Reservation(Struct, frozen=True):
-    """A call may start ``wait`` seconds after ``at``. ``amount`` is held in each budget, whose records are
-    known by ``since``; of each limit on tokens ``tokens`` were taken, until the moments in ``limits_due_at``.
+    """A call may start ``wait`` seconds after ``at``. ``amount`` is held in each budget; ``budgets_since``
+    tells whether a budget's record is still the same. ``tokens`` are reserved in each limit on tokens, until
+    the moments in ``limits_due_at``.
     """
 
     request: ReservationRequest
@@ -101,7 +102,7 @@ class Reservation(Struct, frozen=True):
 
 
 class ActualUse(Struct, frozen=True):
-    """What a call used, None when nothing was reported, and cost, None when nobody knows."""
+    """What a call used and cost; None where it was not reported or is not known."""
 
     usage: Usage | None
     cost: int | None
@@ -124,18 +125,18 @@ def keys(target: Target, limits: Sequence[RateLimit], request: ReservationReques
 
 
 def _budget_keys(request: ReservationRequest) -> tuple[str, ...]:
-    held = (reservation_key(request.call_id),) if request.scopes else ()
-    return (*held, *(key for cover in request.scopes for key in cover.keys))
+    call = (reservation_key(request.call_id),) if request.scopes else ()
+    return (*call, *(key for scope in request.scopes for key in scope.keys))
 
 
 def load_calibration(target: Target, values: Values) -> Calibration:
-    """What is known of how a target counts."""
+    """How a target counts tokens, as far as it is known."""
     return load(values[calibration_key(target)], Calibration) or tokens.default_calibration(target)
 
 
 def load_spending(scope: BudgetScope, values: Values, now: float) -> Spending:
-    """A budget as it stands now, with what the period before has lost at its end; ``values`` must have all
-    keys of the cover.
+    """A budget as of now, with the holds of the period before that have ended; ``values`` must have
+    ``scope.keys``.
     """
     spending = budgets.expire_holds(load(values[scope.key], Spending), now)
     lost = (
@@ -156,31 +157,33 @@ def admit(
     if not request.is_limited and not limits:
         return {}, Reservation(request, now)
     known = load_calibration(target, values)
-    amount = _worst_case_cost(request, known) if request.is_limited else 0
-    spent = {cover: load_spending(cover, values, now) for cover in request.scopes}
-    refused = _refuse_over_budget(request, amount, spent, values)
-    if refused is not None:
-        return refused
-    flows = {limit: load_or_default(values[limit.key], GcraState) for limit in limits}
-    wait = max((rate_limit.wait_seconds(flow, limit, now) for limit, flow in flows.items()), default=0.0)
+    amount = _worst_case_cost(request) if request.is_limited else 0
+    spent = {scope: load_spending(scope, values, now) for scope in request.scopes}
+    refusal = _refuse_over_budget(request, amount, spent, values)
+    if refusal is not None:
+        return refusal
+    states = {limit: load_or_default(values[limit.key], GcraState) for limit in limits}
+    wait = max((rate_limit.wait_seconds(state, limit, now) for limit, state in states.items()), default=0.0)
     if wait > request.max_wait:
-        return _refuse_over_rate(flows, wait, now)
+        return _refuse_over_rate(states, wait, now)
     counted = tokens.estimate_input(request.size, known) + request.output_tokens
-    taken = {
-        limit: rate_limit.reserve(flow, limit, counted if limit.unit == "tokens" else 1, now + wait, now)
-        for limit, flow in flows.items()
+    reserved = {
+        limit: rate_limit.reserve(state, limit, counted if limit.unit == "tokens" else 1, now + wait, now)
+        for limit, state in states.items()
     }
-    grant = Reservation(
+    reservation = Reservation(
         request=request,
         at=now,
         amount=amount or 0,
         tokens=counted,
         wait=wait,
-        budgets_since={cover.key: spending.since for cover, spending in spent.items()},
-        limits_due_at={limit.key: flow.due_at for limit, flow in taken.items() if limit.unit == "tokens"},
+        budgets_since={scope.key: spending.since for scope, spending in spent.items()},
+        limits_due_at={
+            limit.key: state.due_at for limit, state in reserved.items() if limit.unit == "tokens"
+        },
     )
-    writes = {limit.key: _gcra_write(flow, now) for limit, flow in taken.items()}
-    return {**writes, **_hold_in_budgets(grant, spent, values)}, grant
+    writes = {limit.key: _gcra_write(state, now) for limit, state in reserved.items()}
+    return {**writes, **_hold_in_budgets(reservation, spent, values)}, reservation
 
 
 def settle(
@@ -191,7 +194,7 @@ def settle(
     values: Values,
     now: float,
 ) -> dict[str, Write | None]:
-    """A cost that nobody knows counts as what was held for it."""
+    """An unknown cost counts as the amount that was held for it."""
     writes = _settle_budgets(
         reservation, reservation.amount if actual.cost is None else actual.cost, values, now
     )
@@ -207,60 +210,62 @@ def settle(
 
 
 def cancel(request: ReservationRequest) -> StoreChange:
-    """Give back what a call holds that was never made, if it does hold anything."""
+    """Give back what is held for a call that was never made, if anything is."""
     return StoreChange(_budget_keys(request), partial(_cancel, request))
 
 
 def collect_notices(scopes: Sequence[BudgetScope], before: Values, after: Writes) -> tuple[BudgetNotice, ...]:
-    """What these writes give notice of. Calls that were lost under several budgets are told of once."""
+    """The notices that these writes give cause for. Calls that several budgets lost are reported once."""
     found: list[BudgetNotice] = []
-    for cover in scopes:
-        write = after.get(cover.key)
-        old, new = load_or_default(before[cover.key], Spending), load(write.text, Spending) if write else None
+    for scope in scopes:
+        write = after.get(scope.key)
+        old, new = load_or_default(before[scope.key], Spending), load(write.text, Spending) if write else None
         if new is None:
             continue
         if new.warned and not old.warned:
-            found.append(BudgetWarning(cover, new.spent))
+            found.append(BudgetWarning(scope, new.spent))
         calls = new.unsettled.calls - old.unsettled.calls
-        if calls > 0 and not any(isinstance(one, UnsettledCalls) for one in found):
-            found.append(UnsettledCalls(cover, calls, new.unsettled.amount - old.unsettled.amount))
+        if calls > 0 and not any(isinstance(notice, UnsettledCalls) for notice in found):
+            found.append(UnsettledCalls(scope, calls, new.unsettled.amount - old.unsettled.amount))
     return tuple(found)
 
 
 def _hold_in_budgets(
     reservation: Reservation, spent: Mapping[BudgetScope, Spending], values: Values
 ) -> dict[str, Write | None]:
-    """The worst case in every budget, and the call itself."""
+    """Hold the worst case in every budget, and write the record of the call."""
     if not spent:
         return {}
     ends_at = budgets.expiry_of(reservation.starts_at + reservation.request.lease_seconds)
     call = ReservationRecord(reservation.amount, ends_at)
-    kept = hourly_expiry(ends_at + budgets.RETENTION_SECONDS)
-    writes: dict[str, Write | None] = {reservation_key(reservation.request.call_id): Write(dump(call), kept)}
-    for cover, spending in spent.items():
-        writes |= _spending_writes(cover, budgets.hold(spending, call), values, reservation.at)
+    expires_at = hourly_expiry(ends_at + budgets.RETENTION_SECONDS)
+    writes: dict[str, Write | None] = {
+        reservation_key(reservation.request.call_id): Write(dump(call), expires_at)
+    }
+    for scope, spending in spent.items():
+        writes |= _spending_writes(scope, budgets.hold(spending, call), values, reservation.at)
     return writes
 
 
 def _settle_budgets(
     reservation: Reservation, cost: int, values: Values, now: float
 ) -> dict[str, Write | None]:
-    """A call without a record has been settled, but for budgets whose own records were lost since."""
-    covers = reservation.request.scopes
-    if not covers:
+    """A call without a record has been settled, except in budgets whose own records were lost since."""
+    scopes = reservation.request.scopes
+    if not scopes:
         return {}
     key = reservation_key(reservation.request.call_id)
     call = load(values[key], ReservationRecord)
     writes: dict[str, Write | None] = {} if call is None else {key: None}
-    for cover in covers:
-        spending = load_spending(cover, values, now)
+    for scope in scopes:
+        spending = load_spending(scope, values, now)
         if call is not None:
             spending = budgets.settle(spending, call, cost)
-        elif spending.since != reservation.budgets_since[cover.key]:
+        elif spending.since != reservation.budgets_since[scope.key]:
             spending = replace(spending, spent=spending.spent + cost)
         else:
             continue
-        writes |= _spending_writes(cover, budgets.mark_warned(spending, cover), values, now)
+        writes |= _spending_writes(scope, budgets.mark_warned(spending, scope), values, now)
     return writes
 
 
@@ -270,9 +275,9 @@ def _cancel(request: ReservationRequest, values: Values, now: float) -> Writes:
     if call is None:
         return {}
     writes: dict[str, Write | None] = {key: None}
-    for cover in request.scopes:
+    for scope in request.scopes:
         writes |= _spending_writes(
-            cover, budgets.release(load_spending(cover, values, now), call), values, now
+            scope, budgets.release(load_spending(scope, values, now), call), values, now
         )
     return without_newer(writes, values)
 
@@ -280,7 +285,7 @@ def _cancel(request: ReservationRequest, values: Values, now: float) -> Writes:
 def _adjust_token_limits(
     limits: Sequence[RateLimit], reservation: Reservation, used: int, values: Values, now: float
 ) -> dict[str, Write]:
-    """Limits on tokens, by what the call took of them."""
+    """Correct the limits on tokens by what the call used."""
     return {
         limit.key: _gcra_write(
             rate_limit.adjust(
@@ -297,10 +302,10 @@ def _adjust_token_limits(
     }
 
 
-def _worst_case_cost(request: ReservationRequest, known: Calibration) -> int | None:
+def _worst_case_cost(request: ReservationRequest) -> int | None:
     if request.rates is None:
         return None
-    return price.worst_case(request.rates, tokens.upper_bound(request.size, known), request.output_tokens)
+    return price.worst_case(request.rates, tokens.upper_bound(request.size), request.output_tokens)
 
 
 def _refuse_over_budget(
@@ -316,13 +321,13 @@ def _refuse_over_budget(
         left = format_usd(max(request.max_cost, 0))
         note = f"it may cost ${format_usd(amount)}, and --max-cost leaves ${left}"
         return Refusal(SkipReason.TOO_EXPENSIVE, None, note)
-    for cover, spending in spent.items():
-        if is_newer(values[cover.key]):
-            note = f"budget {cover.label} was written by a newer llmfail; upgrade"
+    for scope, spending in spent.items():
+        if is_newer(values[scope.key]):
+            note = f"budget {scope.label} was written by a newer llmfail; upgrade"
             return Refusal(SkipReason.OVER_BUDGET, None, note)
-        if not budgets.has_room(spending, cover.limit, amount):
+        if not budgets.has_room(spending, scope.limit, amount):
             return Refusal(
-                SkipReason.OVER_BUDGET, cover.ends_at, _explain_over_budget(cover, spending, amount)
+                SkipReason.OVER_BUDGET, scope.ends_at, _explain_over_budget(scope, spending, amount)
             )
     return None
 
@@ -338,7 +343,7 @@ def _explain_over_budget(scope: BudgetScope, spending: Spending, amount: int) ->
 
 
 def _refuse_over_rate(states: Mapping[RateLimit, GcraState], wait: float, now: float) -> Refusal:
-    limit = max(states, key=lambda one: rate_limit.wait_seconds(states[one], one, now))
+    limit = max(states, key=lambda limit: rate_limit.wait_seconds(states[limit], limit, now))
     note = f"{limit.per_minute} {limit.unit} a minute at {limit.name}: the next may start in {wait:.1f} s"
     return Refusal(SkipReason.RATE_LIMITED_HERE, now + wait, note)
 
@@ -358,7 +363,7 @@ def _learn_calibration(
 def _spending_writes(
     scope: BudgetScope, spending: Spending, values: Values, now: float
 ) -> dict[str, Write | None]:
-    """What the period before has lost is told once: with it, that record forgets it."""
+    """Ended holds of the period before are reported once: its record is written without them."""
     writes: dict[str, Write | None] = {scope.key: Write(dump(spending), scope.expires_at)}
     before = _load_previous(scope, values)
     if scope.previous_key and before is not None and budgets.sum_expired_holds(before, now).calls:

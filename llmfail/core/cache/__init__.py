@@ -1,1 +1,1 @@
-"""The identity of a request, stored answers, and who asks while others wait."""
+"""The identity of a request, stored answers, and single flight."""

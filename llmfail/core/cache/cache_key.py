@@ -1,6 +1,6 @@
-"""The identity of a question to one target: everything that shapes its answer, and nothing else.
+"""The identity of a request to one target: everything that shapes its answer, and nothing else.
 
-The order of the keys of a schema is part of it, because a model answers in that order. Names of features,
+The order of a schema's keys is part of it, because a model answers in that order. Names of features, API
 keys, time limits and prices are not.
 """
 
@@ -15,20 +15,20 @@ import msgspec
 from llmfail.core.model import Attachment, Endpoint, Message, Request
 
 FINGERPRINT_VERSION = 1
-"""Of what goes into a fingerprint: another one finds nothing of this one."""
+"""Fingerprints of different versions never match."""
 
 
 def digest_of(request: Request) -> str:
-    """The part that is the same on every target."""
+    """The part of the identity that is the same on every target."""
     sampling = (request.max_tokens, request.temperature, request.stop)
-    said = [_message_identity(message) for message in request.messages]
-    return _hash((FINGERPRINT_VERSION, request.system or None, sampling, request.schema, said))
+    messages = [_message_identity(message) for message in request.messages]
+    return _hash((FINGERPRINT_VERSION, request.system or None, sampling, request.schema, messages))
 
 
 def fingerprint(request_digest: str, endpoint: Endpoint) -> str:
-    """64 hexadecimal digits, of a question's ``digest_of`` on one target."""
-    place = (endpoint.api, endpoint.base_url, endpoint.model, endpoint.api_version)
-    return _hash((request_digest, place, endpoint.project, endpoint.location))
+    """64 hexadecimal digits for the request with this ``digest_of``, on one target."""
+    address = (endpoint.api, endpoint.base_url, endpoint.model, endpoint.api_version)
+    return _hash((request_digest, address, endpoint.project, endpoint.location))
 
 
 def _hash(whole: tuple[Any, ...]) -> str:
@@ -40,7 +40,7 @@ def _hash(whole: tuple[Any, ...]) -> str:
 
 
 def _message_identity(message: Message) -> tuple[Any, ...]:
-    return message.role, message.text, [_attachment_identity(one) for one in message.attachments]
+    return message.role, message.text, [_attachment_identity(file) for file in message.attachments]
 
 
 def _attachment_identity(attachment: Attachment) -> tuple[str, str, str]:

@@ -1,8 +1,8 @@
-"""Stored answers, and who is out to get one: the rules of both, as changes for a store's ``update``.
+"""Stored answers, and the lease of the ask that is getting one: rules, as changes for a store's ``update``.
 
-Of several that ask the same at the same time, one leads and the others wait for its answer (single flight).
-A flight is a lease: it ends with its answer, when its leader gives it up, or by itself. Who waited for a
-leader that came back with nothing goes alone; who finds a leader dead takes its place.
+Of several equal requests at the same time one leads and the others wait for its answer (single flight). The
+lead is a lease: it ends with the answer, when its leader gives it up, or when it expires. A follower whose
+leader came back without an answer goes alone; one that finds its leader dead takes the lead.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from llmfail.core.records.record import (
 )
 
 ANSWER_PREFIX = "answer/"
-"""What the keys of answers begin with."""
+"""The keys of answers begin with it."""
 
 
 class StoredAnswer(Record, frozen=True):
-    """An answer as it was given. ``target`` gave it, at ``at`` (epoch seconds)."""
+    """An answer as it was given, by ``target``, at ``at`` (epoch seconds)."""
 
     text: str
     target: str
@@ -42,7 +42,7 @@ class StoredAnswer(Record, frozen=True):
 
 
 class FlightLease(Record, frozen=True):
-    """Somebody is out for an answer: ``name`` is the ask's, ``holder`` the process that it runs in."""
+    """An ask is getting an answer: ``name`` is the ask, ``holder`` the process that it runs in."""
 
     name: str
     holder: str
@@ -50,15 +50,15 @@ class FlightLease(Record, frozen=True):
 
 
 class IsLeader(Struct, frozen=True):
-    """Nobody else is out: go, and come back."""
+    """This ask leads: it makes the call, and others wait for it."""
 
 
 class GoAlone(Struct, frozen=True):
-    """The leader came back with nothing, or is this ask itself: go, and nobody waits for you."""
+    """The leader came back without an answer, or is this same ask: it makes a call for itself only."""
 
 
 class CachePolicy(Struct, frozen=True):
-    """How old a stored answer may be, in seconds: ``ttl`` when models could answer, ``stale`` when not.
+    """The greatest age of a stored answer, in seconds: ``ttl`` while models can answer, ``stale`` otherwise.
     ``refresh``: a model is asked all the same.
     """
 
@@ -73,7 +73,7 @@ class CachePolicy(Struct, frozen=True):
 
     @property
     def can_read(self) -> bool:
-        """Whether any answer is fresh enough while models could answer."""
+        """Whether a stored answer may serve while models can answer."""
         return self.ttl > 0 and not self.refresh
 
 
@@ -86,11 +86,11 @@ def flight_key(fingerprint: str) -> str:
 
 
 def load_if_fresh(text: str | None, max_age: float, now: float) -> StoredAnswer | None:
-    """The stored answer, unless it is older than that. One from the future is as old as can be: a clock that
-    was set back says nothing of its age.
+    """The stored answer, unless it is too old. One from the future is too old as well: the clock was set
+    back, so its age is unknown.
     """
-    kept = load(text, StoredAnswer)
-    return kept if kept is not None and 0 <= now - kept.at <= max_age else None
+    stored = load(text, StoredAnswer)
+    return stored if stored is not None and 0 <= now - stored.at <= max_age else None
 
 
 def acquire(
@@ -102,15 +102,17 @@ def acquire(
     values: Values,
     now: float,
 ) -> tuple[Writes, IsLeader | GoAlone | FlightLease]:
-    """Lead a flight, or learn whom to follow. ``followed`` is whom one waited for; ``dead``: in vain."""
+    """Take the lead, or learn which lease to wait for. This ask waited for ``followed``, whose leader may be
+    dead.
+    """
     key = flight_key(fingerprint)
-    there = load(values[key], FlightLease)
-    if there is not None and there.ends_at > now and not (leader_is_dead and there == followed):
-        # Two targets of one ask may be one to a fingerprint: accounts at the same address.
-        return {}, GoAlone() if there.name == mine.name else there
-    if there is None and (followed is not None or is_newer(values[key])):
+    current = load(values[key], FlightLease)
+    if current is not None and current.ends_at > now and not (leader_is_dead and current == followed):
+        # Two targets of one ask may have the same fingerprint: two accounts at one address.
+        return {}, GoAlone() if current.name == mine.name else current
+    if current is None and (followed is not None or is_newer(values[key])):
         return {}, GoAlone()
-    # It is kept for longer, so that one that came back and one whose time is over can be told apart.
+    # The record outlives the lease, so that a lease that ended differs from one that expired.
     return {key: Write(dump(mine), hourly_expiry(mine.ends_at))}, IsLeader()
 
 
@@ -121,15 +123,15 @@ def store_answer(fingerprint: str, answer: StoredAnswer, lifetime: float, values
 
 
 def hand_over(fingerprint: str, name: str, values: Values) -> Writes:
-    """Leave the lead to whoever comes first, because we are stopped; unless it is somebody else's by now."""
+    """End this lease early, because the ask was stopped, so that the next ask takes the lead."""
     key = flight_key(fingerprint)
-    there = load(values[key], FlightLease)
-    if there is None or there.name != name:
+    current = load(values[key], FlightLease)
+    if current is None or current.name != name:
         return {}
-    return {key: Write(dump(replace(there, ends_at=0.0)), hourly_expiry(there.ends_at))}
+    return {key: Write(dump(replace(current, ends_at=0.0)), hourly_expiry(current.ends_at))}
 
 
 def end(fingerprint: str, name: str, values: Values) -> Writes:
-    """End the flight of that name, unless it is somebody else's by now."""
-    there = load(values[flight_key(fingerprint)], FlightLease)
-    return {flight_key(fingerprint): None} if there is not None and there.name == name else {}
+    """Remove the lease of that name, unless another ask holds it by now."""
+    current = load(values[flight_key(fingerprint)], FlightLease)
+    return {flight_key(fingerprint): None} if current is not None and current.name == name else {}

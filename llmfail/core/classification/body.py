@@ -1,8 +1,8 @@
 """The body of a reply as a value, parsed once and read by both ``classify`` and the wire formats.
 
-NaN and Infinity, which are not JSON but which some servers write, are read as the numbers that they are: an
-answer that was paid for is not thrown away because of a count beside it. Whoever reads a number checks that
-it is one he can use. What is nested so deeply that it exhausts the parser is not JSON.
+NaN and Infinity are not JSON, but some servers write them, and they are read as numbers: an answer that was
+paid for is not thrown away because of a count beside it. A reader of a number must check it. What is nested
+so deeply that it exhausts the parser is not JSON.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from msgspec import Struct
 _HTML_PREFIXES = ("<!doctype html", "<html", "<head", "<body", "<center", "<h1", "<title", "<!--")
 _JSON_WHITESPACE = b" \t\r\n"
 _MAX_EXACT_DIGITS = 30
-"""A longer whole number is no count of anything, and reading one exactly takes ever longer."""
+"""A longer whole number is no count, and reading it exactly would take ever longer."""
 
 
 class NotJson(Struct, frozen=True):
-    """A body that is empty, or text, or an HTML page of somebody in between."""
+    """A body that is empty, or text, or an HTML page of an intermediary."""
 
     text: str
 
@@ -49,7 +49,7 @@ def parse(body: bytes) -> Payload:
 
 
 def _parse_leniently(body: bytes) -> Payload:
-    """What is not strictly JSON, or is, with numbers that are no counts."""
+    """The value with NaN, Infinity and very long numbers allowed."""
     try:
         return json.loads(body, parse_int=_parse_whole_number)
     except (ValueError, RecursionError):

@@ -1,34 +1,25 @@
 """How a reply, a failure on the wire or a decoded answer becomes an outcome.
 
-Body before status, structured code before text: the rules stand in ``diagnosis``, their tables in
-``signals``, the shapes of error bodies in ``fault``, the times in ``hints``. What follows from an outcome
-stands in ``outcome``.
-``x-should-retry`` is not read: whether a failure may pass is a matter of its kind.
+The body counts before the status, and a structured code before a text: ``error_rules`` has the rules,
+``provider_codes`` their tables, ``error_body`` the shapes of error bodies, ``retry_hints`` the times, and
+``outcome`` what follows from an outcome. ``x-should-retry`` is not read: the kind decides whether a failure
+may pass.
 """
 
 from __future__ import annotations
 
 from llmfail.core.classification.body import Payload
 from llmfail.core.classification.error_body import find_error
+from llmfail.core.classification.finish_reason import kind_of_broken_end
 from llmfail.core.classification.outcome import Kind, Outcome
 from llmfail.core.errors import MalformedReply, WireError
 from llmfail.core.model import Completion, Reply, Secret
 from llmfail.core.one_line import one_line
 
-_FAILED_FINISH_REASONS = {
-    # Finish reasons with which an answer is none, although the reply is a 200.
-    "insufficient_system_resource": Kind.OVERLOADED,
-    "aborted": Kind.SERVER_ERROR,
-    "error": Kind.SERVER_ERROR,
-    "malformed_response": Kind.MALFORMED,
-    "pup_limited_disabled": Kind.PERMISSION,
-}
-
 
 def classify_reply(reply: Reply, payload: Payload, now: float, hide: Secret | None = None) -> Outcome | None:
-    """The outcome of a reply that is an error by its status or by its body, else None: then it is to be
-    decoded. ``payload`` is ``parse(reply.body)``, or the error event of a stream; ``hide`` is masked in
-    the note.
+    """The outcome of a reply that is an error by its status or its body; None for one that is to be decoded.
+    ``payload`` is ``parse(reply.body)``, or the error event of a stream; ``hide`` is masked in the note.
     """
     healthy = 200 <= reply.status < 300
     fault = find_error(payload, failed=not healthy)
@@ -40,7 +31,7 @@ def classify_reply(reply: Reply, payload: Payload, now: float, hide: Secret | No
 
 
 def classify_error(error: WireError | MalformedReply, hide: Secret | None = None) -> Outcome:
-    """The outcome when no whole reply arrived, or one that is not what its wire format promises."""
+    """The outcome when no whole reply arrived, or one that its wire format does not allow."""
     note = one_line(str(error), hide)
     if isinstance(error, MalformedReply):
         return Outcome(Kind.MALFORMED, note, status=200)
@@ -60,17 +51,17 @@ def classify_error(error: WireError | MalformedReply, hide: Secret | None = None
 def classify_completion(
     completion: Completion, hide: Secret | None = None, *, nonempty: bool = True
 ) -> Outcome:
-    """The outcome of a decoded answer, apart from what else anybody expects of it. One cut at its length is
-    one.
+    """The outcome of a decoded answer, before the expectation is checked. An answer that was cut at its
+    length is ok.
     """
     detail = one_line(completion.detail, hide)
     if completion.finish_reason == "refusal":
         return Outcome(Kind.REFUSAL, detail or "the model refused", status=200)
     if completion.finish_reason == "content_filter":
         return Outcome(Kind.CONTENT_BLOCKED, detail or "the content filter stopped the answer", status=200)
-    failed = _FAILED_FINISH_REASONS.get(completion.detail.lower())
-    if completion.finish_reason == "other" and failed:
-        return Outcome(failed, f"the answer ended with {detail}", status=200)
+    if completion.finish_reason == "other" and detail:
+        kind = kind_of_broken_end(completion.detail)
+        return Outcome(kind, f"the answer broke off: it ended with {detail}", status=200)
     if nonempty and not completion.text.strip():
         return Outcome(Kind.REJECTED_ANSWER, _explain_empty(completion), status=200)
     return Outcome(Kind.OK, status=200)

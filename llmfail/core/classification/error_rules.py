@@ -1,16 +1,18 @@
-"""What an error reply comes to: the rules, over the tables of ``signals``.
+"""The outcome of an error reply: the rules, over the tables of ``provider_codes``.
 
-Imported only when something failed. The order: a specific code, Google's quota details, the text, a status
-that is said on purpose, a general code, the status.
+Imported only when something failed. The order: a specific code, Google's quota details, the text, a decisive
+status, a general code, any status.
 """
 
 from __future__ import annotations
 
 import re
 
+from msgspec.structs import replace
+
 from llmfail.core.classification import provider_codes, rejected_parameter, retry_hints
-from llmfail.core.classification.body import NotJson, Payload
-from llmfail.core.classification.error_body import ErrorBody, iter_objects
+from llmfail.core.classification.body import NotJson, Payload, parse
+from llmfail.core.classification.error_body import ErrorBody, find_error, iter_objects
 from llmfail.core.classification.outcome import CONSEQUENCES, Kind, Outcome
 from llmfail.core.model import Reply, Secret
 from llmfail.core.one_line import one_line
@@ -20,25 +22,32 @@ _HTML_TITLE = re.compile(r"<title>([^<]{1,200})", re.IGNORECASE)
 _MAX_SCANNED_CHARS = 10_000
 _CODE = re.compile(r"[\w.\-]{1,64}", re.ASCII)
 _INTERMEDIARY_STATUSES = (408, 413, 429)
-"""Statuses below 500 that mean the same when a proxy says them."""
+"""Statuses below 500 that mean the same when a proxy sends them."""
+
+
+_TEXT_STATUSES = frozenset({401, 403, 404})
+"""An API says these in JSON; in plain text an edge server does (``error code: 1010``)."""
 
 
 def classify_error_reply(
     reply: Reply, payload: Payload, fault: ErrorBody | None, now: float, hide: Secret | None
 ) -> Outcome:
-    """``fault`` is what was found in the payload; None when only the status says that the call failed."""
+    """``fault`` is the error in the payload; None when only the status says that the call failed."""
     if _is_from_intermediary(reply, payload):
         return _classify_intermediary_reply(reply, payload, now, hide)
     return _classify_provider_reply(reply, payload, fault or ErrorBody(), now, hide)
 
 
 def _is_from_intermediary(reply: Reply, payload: Payload) -> bool:
-    """Whether somebody else than the API speaks: a redirect, an HTML page. Nothing lasting follows."""
-    return 300 <= reply.status < 400 or (isinstance(payload, NotJson) and payload.is_html)
+    """Whether a proxy or portal answered instead of the API, which must not disable the credential."""
+    if not isinstance(payload, NotJson):
+        return 300 <= reply.status < 400
+    is_text = bool(payload.text.strip()) and reply.status in _TEXT_STATUSES
+    return 300 <= reply.status < 400 or payload.is_html or is_text
 
 
 def _classify_intermediary_reply(reply: Reply, payload: Payload, now: float, hide: Secret | None) -> Outcome:
-    """A proxy, a captive portal, a wrong base_url. The chain goes on, and the note says where to look."""
+    """A proxy, a captive portal, a wrong base_url: the next target is tried; the note says what to check."""
     status = reply.status
     if status >= 500 or status in _INTERMEDIARY_STATUSES:
         kind = _find_kind_by_status(status)
@@ -46,14 +55,15 @@ def _classify_intermediary_reply(reply: Reply, payload: Payload, now: float, hid
         note = f"HTTP {status}: {_describe_page(payload)}"
         return Outcome(kind, one_line(note, hide), status, retry_after=wait if _is_transient(kind) else None)
     where = reply.headers.get("location", "").partition("?")[0]
-    said = f"redirects to {where or 'nowhere'}" if status < 400 else _describe_page(payload)
-    note = f"HTTP {status}: {said}; not the API: check base_url and proxies"
+    reason = f"redirects to {where or 'nowhere'}" if status < 400 else _describe_page(payload)
+    note = f"HTTP {status}: {reason}; not the API: check base_url and proxies"
     return Outcome(Kind.NETWORK, one_line(note, hide), status)
 
 
 def _classify_provider_reply(
     reply: Reply, payload: Payload, fault: ErrorBody, now: float, hide: Secret | None
 ) -> Outcome:
+    fault = _find_upstream_error(fault) or fault
     status = _find_telling_status(reply.status, fault)
     kind = _find_kind(status, fault)
     if kind is Kind.BILLING and retry_hints.find_reset_date(fault, now) is not None:
@@ -78,7 +88,7 @@ def _classify_provider_reply(
 
 
 def _find_parameter_to_drop(kind: Kind, fault: ErrorBody) -> str | None:
-    """The parameter to leave out; for an overflow, the one that alone was too large."""
+    """The parameter to leave out; ``max_tokens`` when only the requested output was too large."""
     if kind is Kind.CONTEXT_OVERFLOW and provider_codes.OUTPUT_LIMIT_TEXT.search(fault.message.lower()):
         return "max_tokens"
     return rejected_parameter.find(fault) if kind is Kind.BAD_REQUEST else None
@@ -88,12 +98,32 @@ def _is_transient(kind: Kind) -> bool:
     return CONSEQUENCES[kind].is_transient
 
 
+def _find_upstream_error(fault: ErrorBody) -> ErrorBody | None:
+    """OpenRouter says "Provider returned error" and keeps the whole error of the provider as a text."""
+    raw = fault.metadata.get("raw")
+    upstream = (
+        find_error(parse(raw.encode("utf-8", "replace")), failed=True) if isinstance(raw, str) else None
+    )
+    if upstream is None or not (upstream.codes or upstream.number):
+        return None
+    return replace(upstream, message=fault.message, metadata=fault.metadata, is_upstream=True)
+
+
 def _find_telling_status(status: int, fault: ErrorBody) -> int:
-    """An error inside a 200 may carry the status it would have had."""
-    return fault.number or status if status < 300 else status
+    """An error inside a 200, or that of a provider behind a router, may name the status that it had."""
+    return fault.number or status if status < 300 or fault.is_upstream else status
 
 
 def _find_kind(status: int, fault: ErrorBody) -> Kind:
+    kind = _find_kind_by_rules(status, fault)
+    if kind is Kind.MODEL_NOT_FOUND and status >= 500:
+        return Kind.OVERLOADED  # a gateway without a free channel for the model now
+    if kind is Kind.BAD_REQUEST and fault.parameter == "model":
+        return Kind.MODEL_NOT_FOUND
+    return kind
+
+
+def _find_kind_by_rules(status: int, fault: ErrorBody) -> Kind:
     return (
         _find_kind_by_router(fault)
         or _find_kind_by_code(provider_codes.SPECIFIC_CODES, fault)
@@ -122,43 +152,40 @@ def _find_kind_by_router(fault: ErrorBody) -> Kind | None:
 
 
 def _find_kind_by_google_quota(fault: ErrorBody) -> Kind | None:
-    """A quota per day wins over a RetryInfo beside it."""
+    """A quota per day counts before a RetryInfo beside it."""
     violations = iter_objects(fault.find_detail("QuotaFailure").get("violations"))
     daily = any(_DAILY_QUOTA.search(f"{v.get('quotaId')} {v.get('quotaMetric')}") for v in violations)
     return Kind.QUOTA if daily else None
 
 
 def _find_kind_by_text(status: int, fault: ErrorBody) -> Kind | None:
-    """In an error inside a 200 without a status of its own, any text may count."""
-    message = fault.message[:_MAX_SCANNED_CHARS]
-    return next(
-        (
-            kind
-            for statuses, pattern, kind in provider_codes.TEXT_RULES
-            if (status in statuses or status < 300) and pattern.search(message)
-        ),
-        None,
-    )
+    """Inside a 200 without a status of its own, a text counts whatever its statuses are."""
+    message = provider_codes.OFFERS.sub("", fault.message[:_MAX_SCANNED_CHARS])
+    for statuses, pattern, kind in provider_codes.TEXT_RULES:
+        if (status in statuses or status < 300) and pattern.search(message):
+            return kind
+    is_too_long = status in provider_codes.LENGTH_STATUSES and provider_codes.LENGTH_TEXT.search(message)
+    return Kind.CONTEXT_OVERFLOW if is_too_long else None
 
 
 def _find_kind_by_status(status: int) -> Kind:
-    firm = provider_codes.DECISIVE_STATUSES.get(status) or provider_codes.OTHER_STATUSES.get(status)
-    return firm or (Kind.BAD_REQUEST if 400 <= status < 500 else Kind.SERVER_ERROR)
+    kind = provider_codes.DECISIVE_STATUSES.get(status) or provider_codes.OTHER_STATUSES.get(status)
+    return kind or (Kind.BAD_REQUEST if 400 <= status < 500 else Kind.SERVER_ERROR)
 
 
 def _is_spend_limit(status: int, fault: ErrorBody) -> bool:
-    """A cap in money ends with the month; one in requests or tokens ends with the day."""
+    """A limit in money ends with the month; one in requests or tokens ends with the day."""
     return status != 429 or any(code.endswith("spend_limit_reached") for code in fault.codes)
 
 
 def _describe_error(status: int, payload: Payload, fault: ErrorBody) -> str:
-    said = fault.message or next(iter(fault.codes), "")
-    if not said:
-        said = payload.text if isinstance(payload, NotJson) and payload.text.strip() else "no reason given"
-        said = f"HTTP {status}: {said}"
-    if status in (404, 405) and "model" not in said.lower():
-        said += " (names no model: check base_url)"
-    return said
+    text = fault.message or next(iter(fault.codes), "")
+    if not text:
+        text = payload.text if isinstance(payload, NotJson) and payload.text.strip() else "no reason given"
+        text = f"HTTP {status}: {text}"
+    if status in (404, 405) and "model" not in text.lower():
+        text += " (names no model: check base_url)"
+    return text
 
 
 def _describe_page(payload: Payload) -> str:

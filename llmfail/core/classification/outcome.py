@@ -1,7 +1,7 @@
-"""What a call came to, and what follows from it.
+"""The kinds of outcome of a call, and what follows from each.
 
-The table of consequences is data: breaker, retry and credentials read it, nobody else has an opinion.
-How a reply becomes an outcome stands in ``classify``.
+The table of consequences is data that breaker, retry and credentials read. ``classify`` makes an outcome of a
+reply.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Kind(StrEnum):
 
 
 class CircuitEffect(StrEnum):
-    """What an outcome says to the circuit breaker."""
+    """How an outcome counts for the circuit breaker."""
 
     SUCCESS = "success"
     FAILURE = "failure"
@@ -41,7 +41,7 @@ class CircuitEffect(StrEnum):
 
 
 class RoutingEffect(StrEnum):
-    """Where the chain goes after an outcome."""
+    """What a chain does after an outcome."""
 
     DONE = "done"
     NEXT = "next"
@@ -49,7 +49,8 @@ class RoutingEffect(StrEnum):
     """Only targets with a larger context can help."""
     FEATURE_DECIDES = "choice"
     """The feature's ``on_refusal`` decides."""
-    STOP = "stop"
+    WITNESSES_DECIDE = "witnesses decide"
+    """The next target, until two endpoints have refused the request."""
 
 
 class DisabledScope(StrEnum):
@@ -66,13 +67,13 @@ class Consequence(Struct, frozen=True):
     may_retry_target: bool = False
     """The same target may be asked again, up to ``target_retries``."""
     is_transient: bool = False
-    """The reason passes by itself: a next round may help."""
+    """The reason passes by itself: another round may help."""
     disables: DisabledScope | None = None
 
 
 class Outcome(Struct, frozen=True):
-    """What one call came to. ``note`` is one short line for people; ``retry_after`` is in seconds from
-    the reply, unclamped; ``until`` is the moment (epoch seconds) at which a quota resets.
+    """The result of one call. ``note`` is one short line for people; ``retry_after`` is in seconds from the
+    reply, not yet clamped; ``quota_resets_at`` is in epoch seconds.
     """
 
     kind: Kind
@@ -81,9 +82,9 @@ class Outcome(Struct, frozen=True):
     retry_after: float | None = None
     quota_resets_at: float | None = None
     parameter: str | None = None
-    """The request parameter that a bad_request names; ``max_tokens`` for an overflow of the output alone."""
+    """The request parameter that a bad_request names; ``max_tokens`` when only the output is too large."""
     is_unreachable: bool = False
-    """No name resolution or no route: it may be our own network."""
+    """No name resolution or no route: this host's own network may be down."""
 
     @property
     def consequence(self) -> Consequence:
@@ -112,7 +113,7 @@ CONSEQUENCES: dict[Kind, Consequence] = {
     Kind.CONTEXT_OVERFLOW: Consequence(CircuitEffect.NEUTRAL, RoutingEffect.LARGER_CONTEXT),
     Kind.CONTENT_BLOCKED: Consequence(CircuitEffect.NEUTRAL, RoutingEffect.FEATURE_DECIDES),
     Kind.REFUSAL: Consequence(CircuitEffect.NEUTRAL, RoutingEffect.FEATURE_DECIDES),
-    Kind.BAD_REQUEST: Consequence(CircuitEffect.NEUTRAL, RoutingEffect.STOP),
+    Kind.BAD_REQUEST: Consequence(CircuitEffect.NEUTRAL, RoutingEffect.WITNESSES_DECIDE),
     Kind.REJECTED_ANSWER: Consequence(CircuitEffect.NEUTRAL, RoutingEffect.NEXT),
     Kind.CANCELLED: Consequence(CircuitEffect.NEUTRAL, RoutingEffect.NEXT),
 }

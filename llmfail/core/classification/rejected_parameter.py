@@ -1,4 +1,4 @@
-"""Which of our parameters a bad_request names, so that the call can be made once more without it."""
+"""Which parameter of the request a bad_request names, so that the call can be made once more without it."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ _UNKNOWN_PARAMETER_TEXT = re.compile(
 
 
 def find(fault: ErrorBody) -> str | None:
-    """``temperature``, ``stop``, ``max_tokens``, ``schema``, ``stream_options`` or None. The structured
-    field wins; a text counts only where it quotes the name or begins with it. ``max_tokens`` counts only when
-    the server does not know it by that name, not when its value does not please.
+    """``temperature``, ``stop``, ``max_tokens``, ``schema``, ``stream_options`` or None. The structured field
+    counts before the text, and the text only where it quotes the name or begins with it. ``max_tokens``
+    counts only when the server does not know that name, not when it refuses the value.
     """
     name = _find_in_path(fault.parameter) or _find_in_text(fault.message)
     if name == "max_tokens" and not _is_unknown_to_server(fault):
@@ -43,7 +43,7 @@ def find(fault: ErrorBody) -> str | None:
 
 
 def _find_in_path(path: str) -> str | None:
-    """``generation_config.temperature`` or ``output_config.format`` -> ours."""
+    """``temperature`` for ``generation_config.temperature``, ``schema`` for ``output_config.format``."""
     return next((_OUR_NAMES[part] for part in path.lower().split(".") if part in _OUR_NAMES), None)
 
 

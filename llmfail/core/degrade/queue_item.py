@@ -1,8 +1,8 @@
-"""A request that is kept for later: what is known of it, when it is asked again, and its form as text.
+"""A request that is stored to be asked later: its fields, when it is asked again, and its form as text.
 
-Two moments decide when. ``retry_at`` is what was told when nobody could answer; whoever sees that a target
-would be called sooner need not wait for it. ``rests_until`` is our own patience with a request that was asked
-and not answered, and holds in any case.
+Two moments decide when. ``retry_at`` is when a target may be callable again, as the last ask found; an item
+may be asked sooner if a target turns out to be callable. ``rests_until`` is the backoff after an ask that
+called a target and failed; it always applies.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from llmfail.core.request.ask import Ask
 FIRST_BACKOFF_SECONDS = 30.0
 MAX_BACKOFF_SECONDS = 3600.0
 _MAX_DOUBLINGS = 7
-"""As many as make the longest of the first."""
+"""So many turn the first backoff into the longest."""
 
 
 class QueueItem(Struct, frozen=True):
-    """``ask`` is None where its text is damaged or, with ``is_newer``, of a later version. ``receipt`` is the
-    answer as JSON, when somebody had it and did not come to print it. Moments in epoch seconds.
+    """``ask`` is None when its text is damaged or, with ``is_newer``, of a newer version. ``receipt`` is an
+    answer as JSON that was stored but not yet printed. Moments are in epoch seconds.
     """
 
     id: str
@@ -42,7 +42,7 @@ class QueueItem(Struct, frozen=True):
 
     @property
     def next_try_at(self) -> float | None:
-        """When it is asked again, if nothing changes until then; None: at once."""
+        """When it is asked again if nothing changes until then; None: at once."""
         moments = [moment for moment in (self.retry_at, self.rests_until) if moment is not None]
         return max(moments, default=None)
 
@@ -50,7 +50,7 @@ class QueueItem(Struct, frozen=True):
         return self.rests_until is not None and self.rests_until > now
 
     def has_reached_retry_at(self, now: float) -> bool:
-        """Whether the moment is over that was told."""
+        """Whether ``retry_at`` has passed."""
         return self.retry_at is None or self.retry_at <= now
 
     def to_json(self) -> dict[str, Any]:
@@ -69,21 +69,21 @@ class _StoredAsk(Record, frozen=True):
 
 
 def backoff(attempts: int) -> float:
-    """Seconds of rest after so many attempts in vain: each time twice as long."""
+    """Seconds to wait after so many failed attempts: each time twice as long."""
     return min(FIRST_BACKOFF_SECONDS * 2.0 ** min(max(attempts, 1) - 1, _MAX_DOUBLINGS), MAX_BACKOFF_SECONDS)
 
 
 def reschedule(
     item: QueueItem, now: float, retry_at: float | None, *, called: bool
 ) -> tuple[float | None, float | None]:
-    """When to ask an item again that was asked in vain: its ``retry_at`` and ``rests_until`` from now on.
-    ``retry_at`` is what was told this time; ``called``: a target was.
+    """The ``retry_at`` and ``rests_until`` of an item that was asked and not answered. ``retry_at`` comes
+    from this ask; ``called``: it called a target.
     """
     if called:
         return retry_at, now + backoff(item.attempts + 1)
-    told = now + MAX_BACKOFF_SECONDS if retry_at is None or retry_at <= now else retry_at
-    # Asked before its time because somebody would be called, and nobody was: that must not go on and on.
-    return told, None if item.has_reached_retry_at(now) else now + FIRST_BACKOFF_SECONDS
+    later = now + MAX_BACKOFF_SECONDS if retry_at is None or retry_at <= now else retry_at
+    # It was asked before its time, and no target was called after all: wait, so that this does not repeat.
+    return later, None if item.has_reached_retry_at(now) else now + FIRST_BACKOFF_SECONDS
 
 
 def dump_ask(ask: Ask) -> str:
@@ -94,6 +94,6 @@ def dump_ask(ask: Ask) -> str:
 
 
 def load_ask(text: str) -> Ask | None:
-    """None for a text that is damaged or of a newer version, which ``record.is_newer`` tells apart."""
-    kept = load(text, _StoredAsk)
-    return None if kept is None else kept.ask
+    """None for a text that is damaged or of a newer version; ``record.is_newer`` tells which."""
+    stored = load(text, _StoredAsk)
+    return None if stored is None else stored.ask

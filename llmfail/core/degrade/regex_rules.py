@@ -11,14 +11,14 @@ from msgspec import Struct
 from llmfail.core.request.regex_limit import PatternTimeout, find_matches
 
 QUICK_SHARE = 0.25
-"""The share of the limit in which every pattern is tried; those that take longer share the rest. So one slow
-pattern has most of the time, the limit holds for all together, and no clock is needed.
+"""The share of the limit in which every pattern is tried first; the slow ones share the rest. So one slow
+pattern gets most of the time, the limit applies to all together, and no clock is needed.
 """
 
 
 class Match(Struct, frozen=True, omit_defaults=True):
-    """What a pattern found, and where: ``start`` and ``end`` count characters of the prompt, or of the
-    attachment of that name.
+    """What a pattern found, and where: ``start`` and ``end`` count characters of the prompt, or of the named
+    attachment.
     """
 
     kind: str
@@ -29,7 +29,7 @@ class Match(Struct, frozen=True, omit_defaults=True):
 
 
 class MatchTexts(Protocol):
-    """What a step says instead of the matches; None: the matches."""
+    """Texts that a step answers with instead of the matches; None: the matches."""
 
     @property
     def on_match(self) -> str | None: ...
@@ -39,7 +39,7 @@ class MatchTexts(Protocol):
 
 
 class _Search(NamedTuple):
-    """One pattern on one text, which is the ``place``-th."""
+    """One pattern on the text with this index."""
 
     text_index: int
     attachment: str | None
@@ -52,12 +52,12 @@ def apply_rules(
     patterns: Mapping[str, str], texts: Sequence[tuple[str | None, str]], limit: float
 ) -> list[Match]:
     """All that the patterns (kind -> regular expression) find in the texts (name of the attachment, or None
-    for the prompt), in the order of the texts and then by place. ``limit`` is in seconds, for everything
-    together. Raises PatternTimeout, or ValueError for what is no pattern; both name the kind.
+    for the prompt), in the order of the texts and their characters. ``limit`` is in seconds, for all
+    together. Raises PatternTimeout, or ValueError for an invalid pattern; both name the kind.
     """
     searches = [
-        _Search(place, name, text, kind, pattern)
-        for place, (name, text) in enumerate(texts)
+        _Search(index, name, text, kind, pattern)
+        for index, (name, text) in enumerate(texts)
         for kind, pattern in patterns.items()
     ]
     found: list[tuple[int, Match]] = []
@@ -77,7 +77,7 @@ def apply_rules(
 
 
 def render_answer(step: MatchTexts, found: Sequence[Match]) -> str:
-    """The matches as a JSON array, or what the step says instead."""
+    """The matches as a JSON array, or the text that the step gives instead."""
     instead = step.on_match if found else step.on_none
     return msgspec.json.encode(found).decode() if instead is None else instead
 
@@ -92,11 +92,11 @@ def _run_search(search: _Search, limit: float) -> list[tuple[int, Match]]:
 
 def _build_matches(search: _Search, spans: Sequence[tuple[int, int]]) -> Iterator[Match]:
     for start, end in spans:
-        # Half a surrogate pair is no text that could be written down.
+        # Half a surrogate pair cannot be encoded.
         text = search.text[start:end].encode("utf-8", "replace").decode()
         yield Match(search.kind, text, start, end, search.attachment)
 
 
 def _sort_key(found: tuple[int, Match]) -> tuple[int, int, int]:
-    place, match = found
-    return place, match.start, match.end
+    index, match = found
+    return index, match.start, match.end

@@ -1,7 +1,7 @@
-"""A smaller request out of one that nobody answered: the middle of long texts left out, a shorter answer
-asked for, a few words in front.
+"""A smaller request, made when no model answered the whole one: the middle of long texts is left out, a
+shorter answer is asked for, and a prefix is added.
 
-The beginning and the end stay because that is where instructions stand. The system prompt stays whole.
+The beginning and the end stay because instructions stand there. The system prompt stays whole.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from msgspec.structs import replace
 from llmfail.core.model import Attachment, Message, Request
 
 OMISSION_MARK = "\n[…]\n"
-"""What stands where the middle was."""
+"""It stands where the middle was."""
 MIN_SPLIT_CHARS = len(OMISSION_MARK) + 2
-"""Characters below which there is no room for a beginning and an end."""
+"""Below this number of characters there is no room for a beginning and an end."""
 MAX_CLUSTER_CHARS = 32
-"""Characters that a cut moves at most to spare what is one sign to a reader."""
+"""A cut moves by so many characters at most, to keep one visible sign whole."""
 
 
 class ShortenLimits(Protocol):
-    """How a request is made smaller, as the configuration says it; None keeps."""
+    """The limits that the configuration sets; None: no change."""
 
     @property
     def keep_chars(self) -> int | None: ...
@@ -34,8 +34,8 @@ class ShortenLimits(Protocol):
 
 
 def shorten_request(request: Request, step: ShortenLimits) -> Request:
-    """Every text and every text file cut to ``keep_chars`` by itself, then the prefix in front of the last
-    message of the user. Nothing grows but by the prefix.
+    """Every text and every text file is cut to ``keep_chars``, then the prefix is added to the last message
+    of the user. Nothing grows except by the prefix.
     """
     messages = request.messages
     if step.keep_chars is not None:
@@ -67,7 +67,7 @@ def _shorten_message(message: Message, max_chars: int) -> Message:
 
 
 def _shorten_attachment(file: Attachment, max_chars: int) -> Attachment:
-    """Images, and files that are no text, stay as they are."""
+    """Images and binary files stay as they are."""
     if file.is_image or len(file.data) <= max_chars:
         return file
     try:
@@ -86,20 +86,20 @@ def _add_prefix(messages: tuple[Message, ...], prefix: str) -> tuple[Message, ..
 
 
 def _cut_at_or_before(text: str, at: int) -> int:
-    """The nearest place at or before ``at`` where a cut takes no sign apart; ``at`` itself when none is."""
+    """The nearest place at or before ``at`` where a cut splits no sign; ``at`` itself when there is none."""
     places = range(at, max(at - MAX_CLUSTER_CHARS, 0), -1)
     return next((place for place in places if not _is_one_sign(text, place)), at)
 
 
 def _cut_at_or_after(text: str, at: int) -> int:
-    """The same, at or behind."""
+    """The same, at or after ``at``."""
     places = range(at, min(at + MAX_CLUSTER_CHARS, len(text)))
     return next((place for place in places if not _is_one_sign(text, place)), at)
 
 
 def _is_one_sign(text: str, at: int) -> bool:
-    """Whether the characters on both sides of a place are one sign: an accent and its letter, the two halves
-    of a pair, the parts of an emoji, the end of a line of Windows.
+    """Whether the characters on both sides of a place are one visible sign: a letter and its accent, a
+    surrogate pair, the parts of an emoji, or a Windows line end.
     """
     from unicodedata import category
 

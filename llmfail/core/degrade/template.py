@@ -1,7 +1,7 @@
 """Texts with parameters: ``$name`` or ``${name}``; ``$$`` is a dollar sign.
 
-One pass and nothing else: a value is put in as it is, whatever it contains. A dollar sign that begins no
-parameter stays; the configuration refuses templates that have one.
+A template is filled in one pass: a value is put in as it is, whatever it contains. A dollar sign that begins
+no parameter stays; the configuration refuses templates with one.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from collections.abc import Collection, Iterable, Mapping
 from llmfail.core.errors import UsageError
 
 PARAMETER_PATTERN = re.compile(r"\$(?:(\$)|([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)\})")
-"""The escape, a parameter, and the same in braces."""
+"""The escape, a parameter, a parameter in braces."""
 BUILT_IN_PARAMETERS = ("prompt", "feature")
-"""Parameters that nobody passes, because they are known."""
+"""Parameters that the caller does not pass, because llmfail knows them."""
 
 
 class MissingParameter(Exception):
@@ -31,7 +31,7 @@ def parameter_names(template: str) -> frozenset[str]:
 
 
 def fill(template: str, parameters: Mapping[str, str]) -> str:
-    """The text. Raises Missing."""
+    """The text. Raises MissingParameter."""
     missing = [name for name in _list_parameters(template) if name not in parameters]
     if missing:
         raise MissingParameter(missing)
@@ -47,10 +47,9 @@ def build_prompt(
     parameters: Mapping[str, str],
     known: Collection[str],
 ) -> str:
-    """A prompt template, filled. ``given`` has what nobody passes, ``BUILT_IN_PARAMETERS``. ``$prompt`` is
-    what the caller typed, which follows after a blank line where the template does not use it. ``known``
-    are parameters that other texts of the feature use. Raises UsageError for what is missing, and for what
-    belongs nowhere.
+    """The prompt of a filled template. ``built_in`` has the ``BUILT_IN_PARAMETERS``; ``$prompt`` is the
+    caller's prompt, which follows after a blank line when the template does not use it. ``known`` are
+    parameters that other texts of the feature use. Raises UsageError for a missing or an unknown parameter.
     """
     wanted, prompt = parameter_names(template), built_in["prompt"]
     for parameter in parameters:
@@ -70,14 +69,14 @@ def build_prompt(
 
 
 def _check_parameter(parameter: str, name: str, wanted: Collection[str], known: Collection[str]) -> None:
-    """Raises UsageError for a parameter that has no place."""
+    """Raises UsageError for a parameter that no text uses."""
     if parameter in BUILT_IN_PARAMETERS:
-        raise UsageError(f"-p {parameter}=…: ${parameter} is known already; it cannot be a parameter")
+        raise UsageError(f"-p {parameter}=…: ${parameter} is built in and cannot be set")
     if parameter in wanted or parameter in known:
         return
     from difflib import get_close_matches
 
-    own = [each for each in (*sorted(wanted), *sorted(known)) if each not in BUILT_IN_PARAMETERS]
+    own = [other for other in (*sorted(wanted), *sorted(known)) if other not in BUILT_IN_PARAMETERS]
     near = get_close_matches(parameter, own, n=1)
     hint = f"did you mean {near[0]}?" if near else f"its parameters: {', '.join(own) or 'none'}"
     raise UsageError(f"template {name} has no parameter {parameter!r}; {hint}")

@@ -1,1 +1,1 @@
-"""The text of what is stored: versioned records, counters and names."""
+"""What is stored, as text: versioned records, counters and names."""

@@ -1,4 +1,4 @@
-"""Counters and latencies per hour: of one target (``Tally``) and of all asks (``AskCounters``).
+"""Counters and latencies per hour: of one target (``CallCounters``) and of all asks (``AskCounters``).
 
 Latencies are counted in buckets that grow by a tenth, so a percentile is right within five per cent.
 """
@@ -35,7 +35,7 @@ class CallCounters(Record, frozen=True):
 
 class AskCounters(Record, frozen=True):
     """One hour of asks. ``met_open``: asks that found at least one circuit open. ``hits`` and ``misses``:
-    asks for which a stored answer would have done.
+    asks that could use a stored answer.
     """
 
     asks: int = 0
@@ -50,7 +50,9 @@ class AskCounters(Record, frozen=True):
 
 
 class Thresholds(Struct, frozen=True):
-    """Above which an alert stands; rates are shares, ``latency_p95`` is in seconds, ``cost_per_day`` USD."""
+    """Above these an alert is raised. Rates are shares, ``latency_p95`` is in seconds,
+    ``cost_per_day`` USD.
+    """
 
     circuit_open_rate: float
     fallback_rate: float
@@ -95,7 +97,7 @@ def count_ask(
     latency_ms: int,
     hit: bool | None = None,
 ) -> AskCounters:
-    """``hit``: whether a stored answer served; None where none would have done."""
+    """``hit``: whether a stored answer served; None when the ask could not use one."""
     return replace(
         counters,
         asks=counters.asks + 1,
@@ -113,32 +115,32 @@ def count_ask(
 def sum_call_counters(hours: Iterable[CallCounters]) -> CallCounters:
     """Several hours as one, the oldest first."""
     total = CallCounters()
-    for tally in hours:
+    for hour in hours:
         total = CallCounters(
-            calls=total.calls + tally.calls,
-            ok=total.ok + tally.ok,
-            fallbacks=total.fallbacks + tally.fallbacks,
-            cost=total.cost + tally.cost,
-            unpriced=total.unpriced + tally.unpriced,
-            latencies=merge_histograms(total.latencies, tally.latencies),
-            last_error=tally.last_error or total.last_error,
+            calls=total.calls + hour.calls,
+            ok=total.ok + hour.ok,
+            fallbacks=total.fallbacks + hour.fallbacks,
+            cost=total.cost + hour.cost,
+            unpriced=total.unpriced + hour.unpriced,
+            latencies=merge_histograms(total.latencies, hour.latencies),
+            last_error=hour.last_error or total.last_error,
         )
     return total
 
 
 def sum_ask_counters(hours: Iterable[AskCounters]) -> AskCounters:
     total = AskCounters()
-    for routing in hours:
+    for hour in hours:
         total = AskCounters(
-            asks=total.asks + routing.asks,
-            fallbacks=total.fallbacks + routing.fallbacks,
-            degraded=total.degraded + routing.degraded,
-            errors=total.errors + routing.errors,
-            met_open=total.met_open + routing.met_open,
-            latency_ms=total.latency_ms + routing.latency_ms,
-            latencies=merge_histograms(total.latencies, routing.latencies),
-            hits=total.hits + routing.hits,
-            misses=total.misses + routing.misses,
+            asks=total.asks + hour.asks,
+            fallbacks=total.fallbacks + hour.fallbacks,
+            degraded=total.degraded + hour.degraded,
+            errors=total.errors + hour.errors,
+            met_open=total.met_open + hour.met_open,
+            latency_ms=total.latency_ms + hour.latency_ms,
+            latencies=merge_histograms(total.latencies, hour.latencies),
+            hits=total.hits + hour.hits,
+            misses=total.misses + hour.misses,
         )
     return total
 
@@ -153,7 +155,7 @@ def merge_histograms(left: Histogram, right: Histogram) -> Histogram:
 
 
 def percentile(latencies: Histogram, share: float) -> int | None:
-    """Milliseconds under which that share of the calls stayed; None without any call."""
+    """The milliseconds that this share of the calls did not exceed; None without any call."""
     rank = ceil(share * sum(latencies.values()))
     for bucket in sorted(latencies):
         rank -= latencies[bucket]
@@ -167,7 +169,7 @@ def rate(part: int, whole: int) -> float:
 
 
 def find_alerts(counters: AskCounters, spent: float, thresholds: Thresholds) -> tuple[Alert, ...]:
-    """What is over its threshold; critical at twice the threshold. ``spent`` is in USD."""
+    """The figures above their thresholds; critical from twice the threshold. ``spent`` is in USD."""
     p95 = (percentile(counters.latencies, 0.95) or 0) / 1000
     watched = (
         ("circuit_open_rate", rate(counters.met_open, counters.asks), thresholds.circuit_open_rate, ""),

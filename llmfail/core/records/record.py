@@ -1,7 +1,7 @@
 """Values <-> versioned JSON text, the only form in which anything is stored.
 
-A damaged text counts as no record at all, and is overwritten. A text of a newer version is not ours to
-judge: decisions are made as if there were none, and it is left alone.
+A damaged text counts as no record, and is overwritten. A text of a newer version counts as no record too, but
+is left as it is.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Values = Mapping[str, str | None]
 
 
 class Write(NamedTuple):
-    """A value to keep, until ``expires_at`` (epoch seconds) or for ever."""
+    """A value to store until ``expires_at`` (epoch seconds) or, with None, for ever."""
 
     text: str
     expires_at: float | None = None
@@ -61,7 +61,7 @@ def load(text: str | None, kind: type[T]) -> T | None:
 
 
 def load_or_default(text: str | None, kind: type[T]) -> T:
-    """The value, or a fresh one."""
+    """The value, or a new one."""
     return load(text, kind) or kind()
 
 
@@ -93,14 +93,14 @@ def without_newer(writes: Writes, values: Values) -> Writes:
 
 
 class StoreChange(NamedTuple):
-    """A change of some records, to be made by a store: ``change(values, now)`` gives the writes."""
+    """A change of some records that a store makes: ``change(values, now)`` gives the writes."""
 
     keys: Sequence[str]
     change: Callable[[Values, float], Writes]
 
 
 def combine(changes: Sequence[StoreChange]) -> StoreChange:
-    """Several changes as one, each seeing what those before it have written."""
+    """Several changes as one. Each sees what those before it have written."""
     if len(changes) == 1:
         return changes[0]
 
@@ -108,16 +108,16 @@ def combine(changes: Sequence[StoreChange]) -> StoreChange:
         seen = dict(values)
         writes: dict[str, Write | None] = {}
         for step in changes:
-            made = step.change(seen, now)
-            seen.update(after_writes(made))
-            writes.update(made)
+            step_writes = step.change(seen, now)
+            seen.update(after_writes(step_writes))
+            writes.update(step_writes)
         return writes
 
     return StoreChange(tuple(dict.fromkeys(key for step in changes for key in step.keys)), change)
 
 
 def make_idempotent(name: str, store_change: StoreChange) -> StoreChange:
-    """A change that is made once, however often it is asked for under this name; for an hour at least."""
+    """The change is made once under this name, however often it is asked for; for an hour at least."""
     key = f"done/{name}"
 
     def change(values: Values, now: float) -> Writes:
@@ -129,12 +129,12 @@ def make_idempotent(name: str, store_change: StoreChange) -> StoreChange:
 
 
 def hourly_expiry(moment: float) -> float:
-    """When a record may go: some time after it is of use, in whole hours, so that the index of these moments
-    is seldom written.
+    """When a record may expire that is needed until ``moment``: in whole hours, so that the index of these
+    moments is seldom written.
     """
     return (moment // 3600 + 1) * 3600.0
 
 
 def after_writes(writes: Writes) -> Values:
-    """What a reader sees once this is written."""
+    """The values that a reader sees once this is written."""
     return {key: write.text if write else None for key, write in writes.items()}

@@ -1,9 +1,9 @@
-"""What features cost per request and per month, from prices and assumed tokens alone; what recorded use comes
-to is ``core.actual``.
+"""What features cost per request and per month, from prices and assumed tokens; ``cost_from_history`` does it
+from recorded use.
 
-No history, no store, no clock. Money is integers of pico-dollars; what is split over features or mixed from
-targets is a Fraction until it is shown, so that nothing is lost on the way. An unknown price makes unknown
-whatever rests on it.
+No store, no clock. Money is integers of pico-dollars; what is split over features or mixed from targets is a
+Fraction until it is shown, so nothing is rounded on the way. An unknown price makes every sum with it
+unknown.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ TOKENS_PER_PRICE = 1_000_000
 
 
 class TargetCost(Struct, frozen=True):
-    """A target that could serve a feature, and what one request costs there, with as many tokens as this
-    target counts, by these rates: None without a price.
+    """A target that could serve a feature, and the cost of one request there at these rates, in the tokens
+    that this target counts. ``cost`` is None without a price.
     """
 
     target: Target
@@ -41,7 +41,7 @@ class TargetCost(Struct, frozen=True):
 
 
 class FeatureEstimate(Struct, frozen=True):
-    """One feature: its chain, the primary first, and whoever else is configured."""
+    """One feature: its chain, the primary first, and all other configured targets."""
 
     feature: str
     output_tokens: int
@@ -54,8 +54,8 @@ class FeatureEstimate(Struct, frozen=True):
 
 
 class MonthlyCost(Struct, frozen=True):
-    """What a scenario comes to. ``cost`` in pico-dollars, None when a price is unknown; ``note`` says whose,
-    and which features nobody would answer.
+    """The result of a scenario. ``cost`` is in pico-dollars, None when a price is unknown; ``note`` names the
+    targets without a price and the features without an answer.
     """
 
     name: str
@@ -64,11 +64,11 @@ class MonthlyCost(Struct, frozen=True):
     served_by: Mapping[str, tuple[Target, ...]]
     note: str = ""
     answered: Fraction = Fraction(1)
-    """The share of the requests that somebody answers."""
+    """The share of the requests that a target answers."""
 
     @property
     def average(self) -> Fraction | None:
-        """What an answer costs."""
+        """The cost of an answer."""
         if self.cost is None or not self.answered:
             return None
         return self.cost / (self.requests * self.answered)
@@ -106,14 +106,14 @@ def price_target(target: Target, price: Price | None, tokens: tuple[int, int], a
 
 
 def order_chain(candidates: Sequence[Candidate], order: Order, at: float) -> tuple[Candidate, ...]:
-    """The candidates as ``ask`` would try them, as far as that does not hang on latency, turn or chance."""
+    """The candidates as ``ask`` would try them, as far as that does not depend on latency, turn or chance."""
     if order in {"cost", "quality"}:
         return order_candidates(candidates, order, OrderInputs(at))
     return tuple(candidates)
 
 
 def saving(alternative: TargetCost, primary: TargetCost) -> float | None:
-    """The share of the primary's cost that this target saves; negative when it is dearer."""
+    """The share of the primary's cost that this target saves; negative when it costs more."""
     if alternative.cost is None or primary.cost is None:
         return None
     if alternative.cost == primary.cost:
@@ -141,7 +141,7 @@ def estimate_month(scenario: Scenario, features: Sequence[FeatureEstimate], requ
 
 
 TrafficSplit = tuple[tuple[TargetCost, Fraction], ...]
-"""Who serves a feature, each with its share; nobody when nothing is left."""
+"""The targets that serve a feature, each with its share; empty when no target is left."""
 
 
 def _split_traffic(scenario: Scenario, estimate: FeatureEstimate) -> TrafficSplit:
@@ -158,7 +158,7 @@ def _split_traffic(scenario: Scenario, estimate: FeatureEstimate) -> TrafficSpli
             left = (each for each in estimate.target_costs if each.target.provider != scenario.provider)
             return tuple((each, Fraction(1)) for each in left)[:1]
         case "actual":
-            raise ValueError("what was recorded is no assumption")
+            raise ValueError("the scenario `actual` is estimated from history")
 
 
 def _send_all_to(chosen: TargetCost) -> TrafficSplit:
@@ -176,14 +176,14 @@ def _split_with_fallback(estimate: FeatureEstimate, share: Fraction) -> TrafficS
 
 
 def _find_cheapest(target_costs: Sequence[TargetCost]) -> TargetCost:
-    """The first of the cheapest; one of unknown price only when there is no other."""
+    """The first of the cheapest; a target of unknown price only when there is no other."""
     known = [each for each in target_costs if each.cost is not None]
     return min(known, key=lambda each: each.cost or 0) if known else target_costs[0]
 
 
 def _list_notes(unpriced: Sequence[str], unanswered: Sequence[str]) -> list[str]:
     price = [f"the price of {', '.join(unpriced)} is unknown"] if unpriced else []
-    return [*price, *([f"nobody answers {', '.join(unanswered)}"] if unanswered else [])]
+    return [*price, *([f"no target answers {', '.join(unanswered)}"] if unanswered else [])]
 
 
 def _targets_to_json(estimate: FeatureEstimate) -> list[dict[str, Any]]:
@@ -203,7 +203,7 @@ def _targets_to_json(estimate: FeatureEstimate) -> list[dict[str, Any]]:
 
 
 def _price_to_json(target_cost: TargetCost) -> dict[str, Any] | None:
-    """In USD per million tokens, as it is for such a request."""
+    """In USD per million tokens, at the size of such a request."""
     if target_cost.price is None or target_cost.rates is None:
         return None
     return {

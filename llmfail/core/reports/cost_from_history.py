@@ -1,8 +1,7 @@
-"""What a month costs when it is like the days that were recorded: their tokens, their mix of features, their
-fallbacks.
+"""What a month costs when it is like the recorded days: their tokens, their mix of features, their fallbacks.
 
-An answered request costs what all recorded calls cost, divided by the answers: failed calls and rejected
-answers that had to be paid are part of it. Pure; money is integers of pico-dollars.
+An answered request costs what all recorded calls cost, divided by the answers, so failed calls and rejected
+answers are included. Pure; money is integers of pico-dollars.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ SCENARIO_NAME = "actual"
 
 
 class CurrentPrices(Struct, frozen=True):
-    """By which prices to count what was recorded without a cost."""
+    """The prices for calls that were recorded without a cost."""
 
     price_of: Callable[[Target], Price | None]
     at: float
@@ -37,7 +36,7 @@ class CurrentPrices(Struct, frozen=True):
 def estimate_month(
     entries: Sequence[UsageEntry], features: Sequence[FeatureEstimate], requests: int, prices: CurrentPrices
 ) -> MonthlyCost:
-    """So many requests to these features. Raises UsageError when none of them was answered."""
+    """The cost of so many requests to these features. Raises UsageError when none of them was answered."""
     primaries = {line.feature: line.primary.target for line in features}
     recorded = [entry for entry in entries if entry.feature in primaries]
     total = sum((entry.totals for entry in recorded), UsageTotals())
@@ -48,9 +47,11 @@ def estimate_month(
             "--output-tokens, fallback:10%"
         )
     costs = [cost_of(entry, prices) for entry in recorded]
-    known = [one for one in costs if one is not None]
-    unpriced = dict.fromkeys(entry.target for entry, one in zip(recorded, costs, strict=True) if one is None)
-    fallbacks = sum(one.totals.answered for one in recorded if one.target != primaries[one.feature])
+    known = [cost for cost in costs if cost is not None]
+    unpriced = dict.fromkeys(
+        entry.target for entry, cost in zip(recorded, costs, strict=True) if cost is None
+    )
+    fallbacks = sum(entry.totals.answered for entry in recorded if entry.target != primaries[entry.feature])
     return MonthlyCost(
         name=SCENARIO_NAME,
         requests=requests,
@@ -71,7 +72,7 @@ def cost_of(entry: UsageEntry, prices: CurrentPrices) -> int | None:
 
 
 def _price_totals(totals: UsageTotals, rates: Rates) -> int:
-    """Several calls at once: dearer steps count when the average call reaches them."""
+    """The cost of several calls together: a higher price step counts when the average call reaches it."""
     tokens = totals.unpriced_tokens
     average = tokens.input // totals.unpriced
     usage = Usage(tokens.input, tokens.cached, tokens.written, output_tokens=tokens.output)
@@ -90,7 +91,7 @@ def _flatten_rate(rate: Rate, average: int) -> Rate:
 
 
 def _list_answering_targets(feature: str, recorded: Sequence[UsageEntry]) -> list[Target]:
-    """Who answered, the busiest first."""
+    """The targets that answered, those with the most answers first."""
     answers: dict[Target, int] = {}
     for entry in recorded:
         if entry.feature == feature and entry.totals.answered:
@@ -99,12 +100,12 @@ def _list_answering_targets(feature: str, recorded: Sequence[UsageEntry]) -> lis
 
 
 def _count_unknown_usage(recorded: Sequence[UsageEntry]) -> int:
-    """Calls of which nobody knows what they used, as far as that can be told."""
-    return sum(one.totals.unpriced for one in recorded if one.totals.unpriced_tokens == TokenTotals())
+    """Calls whose use of tokens is not known, as far as that can be seen."""
+    return sum(entry.totals.unpriced for entry in recorded if entry.totals.unpriced_tokens == TokenTotals())
 
 
 def _list_notes(total: UsageTotals, fallbacks: int, unpriced: Sequence[Target], lost: int) -> Iterator[str]:
-    yield f"as {total.answered:,} recorded, {100 * fallbacks / total.answered:.3g}% by a fallback"
+    yield f"as {total.answered:,} recorded answers, {100 * fallbacks / total.answered:.3g}% by a fallback"
     if unpriced:
         yield f"the price of {', '.join(map(str, unpriced))} is unknown"
     if lost:

@@ -1,4 +1,4 @@
-"""What is wanted of an estimate, and who serves in it, in words: ``fallback:50%``, ``outage:openai``."""
+"""The request for an estimate, and its scenarios as text: ``fallback:50%``, ``outage:openai``."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from msgspec import Struct
 from llmfail.core.errors import UsageError
 
 DEFAULT_SCENARIOS = ("all-primary", "fallback:50%", "aggressive", "budget")
-"""The scenarios that are shown when none is named; outages of the primaries' providers come on top."""
+"""The scenarios that are shown when none is named, together with an outage of each primary provider."""
 SCENARIO_SYNTAX = "all-primary, fallback:50%, aggressive, budget, outage:PROVIDER or actual"
 
 ScenarioKind = Literal["all-primary", "fallback", "aggressive", "budget", "outage", "actual"]
 
 
 class EstimateRequest(Struct, frozen=True, kw_only=True):
-    """Which features, else all; the tokens of a request, or the prompt that it asks; how many requests in a
-    month, over all features; which scenarios, else the usual ones. ``exact``: the providers count the prompt.
+    """``features`` are all when empty; ``requests`` are those of a month, over all features; a request has
+    ``input_tokens``, or those of ``prompt``. ``exact``: the providers count the prompt.
     """
 
     features: Sequence[str] = ()
@@ -33,7 +33,7 @@ class EstimateRequest(Struct, frozen=True, kw_only=True):
 
 
 class Scenario(Struct, frozen=True):
-    """Who serves. ``share`` is that of the first fallback, ``provider`` the one that is down."""
+    """Which targets serve. ``share`` is that of the first fallback, ``provider`` the one that is down."""
 
     name: str
     kind: ScenarioKind
@@ -42,7 +42,7 @@ class Scenario(Struct, frozen=True):
 
 
 def parse_scenario(text: str, providers: Collection[str]) -> Scenario:
-    """Raises UsageError for what is no scenario, or an outage of a provider that is not configured."""
+    """Raises UsageError for an invalid scenario, or an outage of a provider that is not configured."""
     kind, colon, rest = text.partition(":")
     match kind:
         case "all-primary" | "aggressive" | "budget" | "actual" if not colon:

@@ -24,7 +24,7 @@ Health = Literal["healthy", "degraded", "unhealthy"]
 
 
 class TargetStatus(Struct, frozen=True):
-    """One target over the last 24 hours. ``missing_key`` says what to do when it has none."""
+    """One target over the last 24 hours. ``missing_key`` tells how to set a missing key."""
 
     target: Target
     gate_view: GateView
@@ -66,7 +66,7 @@ class TargetStatus(Struct, frozen=True):
 
 
 class BudgetStatus(Struct, frozen=True):
-    """One budget, or one bucket of it, in the period of now."""
+    """One budget, or one bucket of it, in the current period."""
 
     scope: BudgetScope
     spending: Spending
@@ -78,27 +78,27 @@ class BudgetStatus(Struct, frozen=True):
 
     @property
     def is_alarming(self) -> bool:
-        """A budget of nothing is there to let only free calls through, and does so quietly."""
+        """A budget of 0 lets only free calls through, which is no cause for an alert."""
         alert_at, limit = self.scope.alert_at, self.scope.limit
         return 0 < self.spending.spent >= (limit if alert_at is None else min(alert_at, limit))
 
     def to_json(self) -> dict[str, Any]:
-        cover, spending = self.scope, self.spending
+        scope, spending = self.scope, self.spending
         shown = {
-            "name": cover.name,
-            "limit_usd": format_usd(cover.limit),
+            "name": scope.name,
+            "limit_usd": format_usd(scope.limit),
             "spent_usd": format_usd(spending.spent),
             "held_usd": format_usd(spending.held),
             "fraction": round(self.fraction, 4),
-            "resets_at": format_time(cover.ends_at),
+            "resets_at": format_time(scope.ends_at),
             "unsettled_calls": spending.unsettled.calls,
             "unsettled_usd": format_usd(spending.unsettled.amount),
         }
-        return shown if cover.each is None else {**shown, "each": cover.each, "key": cover.bucket}
+        return shown if scope.each is None else {**shown, "each": scope.each, "key": scope.bucket}
 
 
 class StorageCounts(Struct, frozen=True):
-    """What is kept besides the state: stored answers, their bytes, and requests for later."""
+    """Stored answers, their bytes, and queued requests."""
 
     entries: int = 0
     bytes: int = 0
@@ -121,7 +121,7 @@ class Status(Struct, frozen=True):
     def to_json(self) -> dict[str, Any]:
         return {
             "status": self.health,
-            "providers": {str(one.target): one.to_json() for one in self.targets},
+            "providers": {str(target.target): target.to_json() for target in self.targets},
             "routing": _counters_to_json(self.counters),
             "budgets": [budget.to_json() for budget in self.budgets],
             "alerts": [_alert_to_json(alert) for alert in self.alerts],
@@ -142,21 +142,21 @@ class Status(Struct, frozen=True):
 
 
 def find_budget_alerts(budgets: Sequence[BudgetStatus]) -> tuple[Alert, ...]:
-    """A warning from the share that is set; critical when nothing is left."""
-    return tuple(_make_budget_alert(one) for one in budgets if one.is_alarming)
+    """A warning from the configured share on; critical when all is spent."""
+    return tuple(_make_budget_alert(budget) for budget in budgets if budget.is_alarming)
 
 
 def _make_budget_alert(budget: BudgetStatus) -> Alert:
-    cover, spent = budget.scope, budget.spending.spent
-    value = round(share_of_limit(spent, cover.limit), 4)
+    scope, spent = budget.scope, budget.spending.spent
+    value = round(share_of_limit(spent, scope.limit), 4)
     return Alert(
-        name=f"budget {cover.label}",
-        level="critical" if spent >= cover.limit else "warning",
+        name=f"budget {scope.label}",
+        level="critical" if spent >= scope.limit else "warning",
         value=value,
         threshold=round(
-            share_of_limit(cover.limit if cover.alert_at is None else cover.alert_at, cover.limit), 4
+            share_of_limit(scope.limit if scope.alert_at is None else scope.alert_at, scope.limit), 4
         ),
-        message=f"budget {cover.label}: ${format_usd(spent)} of ${format_usd(cover.limit)} are spent "
+        message=f"budget {scope.label}: ${format_usd(spent)} of ${format_usd(scope.limit)} are spent "
         f"({value:.0%})",
     )
 
@@ -165,19 +165,19 @@ def find_unanswerable(
     targets: Sequence[TargetStatus], features: Mapping[str, Sequence[Target]]
 ) -> tuple[str, ...]:
     """The features that no model can answer now; ``features`` names the chain of each."""
-    usable = {one.target for one in targets if one.is_usable}
+    usable = {target.target for target in targets if target.is_usable}
     return tuple(name for name, chain in features.items() if not usable & set(chain))
 
 
 def health_of(
     targets: Sequence[TargetStatus], alerts: Sequence[Alert], unanswerable: Sequence[str], *, readable: bool
 ) -> Health:
-    """A provider without a key was never meant to answer, so it makes nothing degraded; a feature that has
-    nobody else is unhealthy all the same. A state that is not ``readable`` cannot be called healthy.
+    """A target without a key does not make the status degraded, but a feature without any usable target is
+    unhealthy. A state that is not ``readable`` cannot be healthy.
     """
     if unanswerable:
         return "unhealthy"
-    closed = all(one.state == CircuitState.CLOSED for one in targets if not one.missing_key)
+    closed = all(target.state == CircuitState.CLOSED for target in targets if not target.missing_key)
     critical = any(alert.level == "critical" for alert in alerts)
     return "healthy" if closed and readable and not critical else "degraded"
 

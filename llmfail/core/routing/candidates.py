@@ -1,4 +1,4 @@
-"""Which targets, in which order, and why one is left out before it is even asked for a place."""
+"""Which targets may answer, in which order, and why one is skipped before its gate is asked."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Order = Literal["listed", "cost", "quality", "latency", "round_robin", "weighted
 Priority = Literal["strategic", "template", "validation"]
 
 REFERENCE_USAGE = Usage(2000, output_tokens=1000)
-"""The request by which prices are compared."""
+"""The request for which prices are compared."""
 
 
 class Candidate(Struct, frozen=True):
-    """A target that could answer, with what is known about it. ``timeout`` in seconds; ``latency_ms`` is
-    its recent median; ``missing_key`` says what to do about a missing key; ``covers`` are the budgets that a
-    call to it counts in.
+    """A target that could answer, with what is known about it. ``timeout`` is in seconds; ``latency_ms`` is
+    its recent median; ``missing_key`` tells how to set a missing key; ``budget_scopes`` are the budgets in
+    which a call to it counts; ``endpoint`` names the server, which several targets may share.
     """
 
     target: Target
@@ -37,11 +37,12 @@ class Candidate(Struct, frozen=True):
     latency_ms: float | None = None
     missing_key: str | None = None
     budget_scopes: tuple[BudgetScope, ...] = ()
+    endpoint: str = ""
 
 
 class OrderInputs(Struct, frozen=True):
-    """What an order may depend on besides the candidates: the moment, at which prices differ, numbers in
-    [0, 1), and the turn of a rotation.
+    """What an order may depend on besides the candidates: the moment whose prices count, random numbers in
+    [0, 1), and the turn of the round robin.
     """
 
     at: float
@@ -50,14 +51,14 @@ class OrderInputs(Struct, frozen=True):
 
 
 class Requirements(Struct, frozen=True):
-    """What a target must have room for, in tokens: an output, and a context of at least so many."""
+    """What a target must have room for, in tokens."""
 
     output: int
     context: int
 
 
 class CandidateSkip(Struct, frozen=True):
-    """Why a candidate is not asked."""
+    """Why a candidate is skipped."""
 
     reason: SkipReason
     note: str
@@ -66,14 +67,16 @@ class CandidateSkip(Struct, frozen=True):
 def order_candidates(
     candidates: Sequence[Candidate], order: Order, inputs: OrderInputs
 ) -> tuple[Candidate, ...]:
-    """The candidates in the order in which they are tried. Every order is stable."""
+    """The candidates in the order in which they are tried. Equal ones keep their order."""
     match order:
         case "listed":
             return tuple(candidates)
         case "cost":
-            return tuple(sorted(candidates, key=lambda one: _estimate_reference_cost(one, inputs.at)))
+            return tuple(
+                sorted(candidates, key=lambda candidate: _estimate_reference_cost(candidate, inputs.at))
+            )
         case "quality":
-            return tuple(sorted(candidates, key=lambda one: _rank_by_quality(one, inputs.at)))
+            return tuple(sorted(candidates, key=lambda candidate: _rank_by_quality(candidate, inputs.at)))
         case "latency":
             return tuple(sorted(candidates, key=lambda candidate: candidate.latency_ms or 0.0))
         case "round_robin":
@@ -84,7 +87,7 @@ def order_candidates(
 
 
 def order_of(priority: Priority) -> Order:
-    """How a feature without a list of its own orders every usable target."""
+    """The order of every usable target, for a feature that lists none."""
     return "quality" if priority == "strategic" else "cost"
 
 
@@ -93,7 +96,7 @@ def requirements_of(request: Request) -> Requirements:
 
 
 def find_skip(candidate: Candidate, requirements: Requirements) -> CandidateSkip | None:
-    """What stands in the way without asking anybody."""
+    """Why this candidate cannot answer, as far as that is known without the store."""
     if candidate.missing_key is not None:
         return CandidateSkip(SkipReason.NO_KEY, candidate.missing_key)
     if candidate.max_output is not None and requirements.output > candidate.max_output:
@@ -105,31 +108,31 @@ def find_skip(candidate: Candidate, requirements: Requirements) -> CandidateSkip
 
 
 def compute_attempt_timeout(left: float, timeouts: Sequence[float]) -> float:
-    """How long the first of these may take, so that each of the others keeps a fair share of what is left:
-    all it wants when there is time for everybody, else at least an equal part.
+    """How long the first of these may take: all it wants when enough time is left for the others, else at
+    least an equal share.
     """
     first, *rest = timeouts
     return min(first, max(left / len(timeouts), left - sum(rest)))
 
 
 def _estimate_reference_cost(candidate: Candidate, at: float) -> float:
-    """What the usual request costs."""
+    """The cost of ``REFERENCE_USAGE``."""
     return float("inf") if candidate.price is None else compute_cost(REFERENCE_USAGE, candidate.price.at(at))
 
 
 def _rank_by_quality(candidate: Candidate, at: float) -> tuple[float, float]:
-    """Best first; the unrated come after the rated, the dearer first."""
-    rated = float("inf") if candidate.quality is None else -candidate.quality
-    dear = 0.0 if candidate.price is None else -_estimate_reference_cost(candidate, at)
-    return rated, dear
+    """The best first; the unrated come after the rated, the more expensive first."""
+    quality_rank = float("inf") if candidate.quality is None else -candidate.quality
+    cost_rank = 0.0 if candidate.price is None else -_estimate_reference_cost(candidate, at)
+    return quality_rank, cost_rank
 
 
 def _order_by_weight(
     candidates: Sequence[Candidate], random_numbers: Sequence[float]
 ) -> tuple[Candidate, ...]:
-    """A random order, each place won with a chance by weight (Efraimidis and Spirakis, 2006)."""
+    """A random order in which weights are chances (Efraimidis and Spirakis, 2006)."""
     keyed = [
-        (draw ** (1 / candidate.weight) if candidate.weight > 0 else -1.0, -place, candidate)
-        for place, (candidate, draw) in enumerate(zip(candidates, random_numbers, strict=True))
+        (fraction ** (1 / candidate.weight) if candidate.weight > 0 else -1.0, -index, candidate)
+        for index, (candidate, fraction) in enumerate(zip(candidates, random_numbers, strict=True))
     ]
     return tuple(candidate for _, _, candidate in sorted(keyed, key=lambda key: key[:2], reverse=True))

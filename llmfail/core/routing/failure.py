@@ -1,4 +1,4 @@
-"""Why an ask has no answer: the exit code and the sentence, read off the trail."""
+"""Why an ask has no answer: the exit code and the message, from its trail."""
 
 from __future__ import annotations
 
@@ -19,70 +19,85 @@ REQUEST_REASONS = frozenset({Kind.BAD_REQUEST, Kind.CONTENT_BLOCKED, Kind.REFUSA
 
 
 def explain_failure(
-    trail: Sequence[TrailEntry], *, deadline_passed: bool, own_network: bool, retry_at: float | None
+    trail: Sequence[TrailEntry],
+    *,
+    deadline_passed: bool,
+    own_network: bool,
+    retry_at: float | None,
+    stopped: bool = False,
 ) -> Failure:
-    """The most telling reason wins: the request, the deadline, our network; credentials when they are all
-    there is; money as soon as it kept anybody from answering; size; else whatever it was.
+    """``stopped``: no other target could have helped. The first that applies: the request was refused (by
+    the content policy of one target, by two endpoints, or by every target that was called), the deadline
+    passed, our network is down, only credentials are missing, a budget refused a target, the request is too
+    large, any other reason.
     """
-    if trail and trail[-1].action == "called" and trail[-1].outcome in REQUEST_REASONS:
-        return _explain_refusal(trail[-1])
-    last = tuple({entry.target: entry for entry in trail}.values())
-    story = "; ".join(map(_describe_entry, last)) or "no target"
+    last_entries = tuple({entry.target: entry for entry in trail}.values())
+    called = [entry for entry in last_entries if entry.action == "called"]
+    if called and _is_refused(called, trail[-1], stopped=stopped):
+        return _explain_refusal(called[-1])
+    tried = "; ".join(map(_describe_entry, last_entries)) or "no target"
     if deadline_passed:
         return Failure(
-            ExitCode.DEADLINE_PASSED, "deadline", f"the deadline passed before any target answered: {story}"
+            ExitCode.DEADLINE_PASSED, "deadline", f"the deadline passed before any target answered: {tried}"
         )
     if own_network:
         return Failure(
             ExitCode.UNAVAILABLE,
             "network",
-            f"no provider can be reached from here, check the network: {story}",
+            f"no provider can be reached from here, check the network: {tried}",
         )
-    return _explain_by_reasons(last, story, retry_at)
+    return _explain_by_reasons(last_entries, tried, retry_at)
+
+
+def _is_refused(called: Sequence[TrailEntry], last: TrailEntry, *, stopped: bool) -> bool:
+    if {entry.outcome for entry in called} <= {Kind.BAD_REQUEST}:
+        return True
+    is_refused_at_last = last.action == "called" and last.outcome in REQUEST_REASONS
+    return is_refused_at_last and (stopped or last.outcome != Kind.BAD_REQUEST)
 
 
 def explain_broken_answer(target: Target, outcome: Outcome) -> Failure:
-    """What was shown of an answer stays, and there is no more of it."""
-    why = f": {outcome.note}" if outcome.note else f" ({outcome.kind})"
+    """The failure of an answer that broke off after a part of it was shown."""
+    reason = f": {outcome.note}" if outcome.note else f" ({outcome.kind})"
     return Failure(
         ExitCode.INCOMPLETE,
         "incomplete",
-        f"{target}: the answer broke off{why}; what was shown is incomplete",
+        f"{target}: the answer broke off{reason}; what was shown is incomplete",
     )
 
 
-def _explain_by_reasons(last: Sequence[TrailEntry], story: str, retry_at: float | None) -> Failure:
-    reasons = {entry.cause or entry.outcome for entry in last}
+def _explain_by_reasons(last_entries: Sequence[TrailEntry], tried: str, retry_at: float | None) -> Failure:
+    reasons = {entry.cause or entry.outcome for entry in last_entries}
     if reasons == {SkipReason.NO_KEY}:
         return Failure(
             ExitCode.CREDENTIALS_MISSING,
             "credentials",
-            f"no target of this chain has a key: {_list_missing_keys(last)}",
+            f"no target of this chain has a key: {_list_missing_keys(last_entries)}",
         )
     if reasons <= CREDENTIAL_REASONS:
-        return Failure(ExitCode.CREDENTIALS_MISSING, "credentials", f"no usable credential: {story}")
+        return Failure(ExitCode.CREDENTIALS_MISSING, "credentials", f"no usable credential: {tried}")
     if reasons & BUDGET_REASONS:
-        return _explain_over_budget(reasons & BUDGET_REASONS, story)
+        return _explain_over_budget(reasons & BUDGET_REASONS, tried)
     if reasons <= CREDENTIAL_REASONS | REQUEST_REASONS:
-        return _explain_refusal([entry for entry in last if entry.outcome in REQUEST_REASONS][-1])
+        return _explain_refusal([entry for entry in last_entries if entry.outcome in REQUEST_REASONS][-1])
     if reasons <= CREDENTIAL_REASONS | SIZE_REASONS:
-        return Failure(ExitCode.REQUEST_REFUSED, "too_large", f"too large for every target: {story}")
+        return Failure(ExitCode.REQUEST_REFUSED, "too_large", f"too large for every target: {tried}")
     when = f"; try again at {format_time(retry_at)}" if retry_at is not None else ""
-    return Failure(ExitCode.UNAVAILABLE, "unavailable", f"no target could answer: {story}{when}")
+    return Failure(ExitCode.UNAVAILABLE, "unavailable", f"no target could answer: {tried}{when}")
 
 
-def _explain_over_budget(reasons: AbstractSet[str], story: str) -> Failure:
+def _explain_over_budget(reasons: AbstractSet[str], tried: str) -> Failure:
     if reasons == {SkipReason.TOO_EXPENSIVE}:
-        return Failure(ExitCode.OVER_BUDGET, "too_expensive", f"--max-cost does not allow this call: {story}")
+        return Failure(ExitCode.OVER_BUDGET, "too_expensive", f"--max-cost does not allow this call: {tried}")
     if reasons == {SkipReason.UNKNOWN_PRICE}:
         return Failure(
-            ExitCode.OVER_BUDGET, "unknown_price", f"no limit on costs holds without a price: {story}"
+            ExitCode.OVER_BUDGET, "unknown_price", f"no cost limit can be kept without a price: {tried}"
         )
-    return Failure(ExitCode.OVER_BUDGET, "over_budget", f"the budget does not allow this call: {story}")
+    return Failure(ExitCode.OVER_BUDGET, "over_budget", f"the budget does not allow this call: {tried}")
 
 
-def _list_missing_keys(last: Sequence[TrailEntry]) -> str:
-    return ", or ".join(dict.fromkeys(entry.note for entry in last))
+def _list_missing_keys(last_entries: Sequence[TrailEntry]) -> str:
+    return ", or ".join(dict.fromkeys(entry.note for entry in last_entries))
 
 
 def _explain_refusal(entry: TrailEntry) -> Failure:

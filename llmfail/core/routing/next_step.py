@@ -1,4 +1,6 @@
-"""After an attempt: here again, the next target, or stop; after a round: another round, or the end."""
+"""After an attempt: the same target again, the next target, or a stop. After a round: another one,
+or none.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ from llmfail.core.model import Request
 
 BACKOFF_BASE_SECONDS = 0.5
 BACKOFF_CAP_SECONDS = 8.0
-"""Seconds: full jitter over base x 2^n, as the providers' own libraries wait."""
+"""A random share of base x 2^n (full jitter), as the providers' own libraries wait."""
 
 
 class RetrySameTarget(Struct, frozen=True):
@@ -23,7 +25,7 @@ class RetrySameTarget(Struct, frozen=True):
 
 
 class NextTarget(Struct, frozen=True):
-    """On to the next target."""
+    pass
 
 
 class StopChain(Struct, frozen=True):
@@ -34,31 +36,34 @@ NextStep = RetrySameTarget | NextTarget | StopChain
 
 
 class AttemptsMade(Struct, frozen=True):
-    """What has been tried on this target in this ask, and what its feature allows."""
+    """The attempts on this target in this ask, and what its feature allows. ``is_second_witness``: another
+    endpoint has refused the request already.
+    """
 
     made: int
     allowed: int
     dropped_parameters: frozenset[str]
     stop_on_refusal: bool
     is_streamed: bool = False
+    is_second_witness: bool = False
 
 
 def decide_next_step(
     outcome: Outcome, request: Request, attempts: AttemptsMade, random_number: float
 ) -> NextStep:
-    """Where to go after an outcome that is not an answer. ``draw`` is a number in [0, 1)."""
+    """The step after an outcome that is not an answer. ``random_number`` is in [0, 1)."""
     consequence = outcome.consequence
     if outcome.kind is Kind.BAD_REQUEST:
-        quirk = outcome.parameter
-        known = quirk not in attempts.dropped_parameters and quirk in find_droppable_parameters(
+        parameter = outcome.parameter
+        can_drop = parameter not in attempts.dropped_parameters and parameter in find_droppable_parameters(
             request, is_streamed=attempts.is_streamed
         )
-        return RetrySameTarget(0.0, quirk) if known else StopChain()
+        if can_drop:
+            return RetrySameTarget(0.0, parameter)
+        return StopChain() if attempts.is_second_witness else NextTarget()
     if consequence.may_retry_target and attempts.made <= attempts.allowed:
         return RetrySameTarget(compute_backoff(attempts.made - 1, random_number))
-    if consequence.routing_effect is RoutingEffect.STOP or (
-        consequence.routing_effect is RoutingEffect.FEATURE_DECIDES and attempts.stop_on_refusal
-    ):
+    if consequence.routing_effect is RoutingEffect.FEATURE_DECIDES and attempts.stop_on_refusal:
         return StopChain()
     return NextTarget()
 
@@ -76,20 +81,21 @@ def find_droppable_parameters(request: Request, *, is_streamed: bool) -> frozens
 
 
 def compute_backoff(attempt: int, random_number: float) -> float:
-    """Seconds before attempt ``attempt`` + 2, counted from 0."""
+    """Seconds to wait after the attempt with this number, counted from 0."""
     return random_number * min(BACKOFF_CAP_SECONDS, BACKOFF_BASE_SECONDS * 2.0 ** min(attempt, 16))
 
 
 def decide_round_wait(
     outcomes: Sequence[Outcome], made: int, allowed: int, random_number: float
 ) -> float | None:
-    """Seconds until the chain is walked again, or None. ``outcomes`` are those of the calls of this round,
-    ``made`` counts the rounds so far. The soonest target decides.
+    """Seconds until the next round over the chain, or None. ``outcomes`` are those of the calls of this
+    round, ``made`` is the number of rounds so far. The soonest target decides.
     """
     passing = [outcome for outcome in outcomes if outcome.consequence.is_transient]
     if made > allowed or not passing:
         return None
-    own = compute_backoff(made - 1, random_number)
+    backoff = compute_backoff(made - 1, random_number)
     return min(
-        own if one.retry_after is None else max(clamp_retry_after(one.retry_after), own) for one in passing
+        backoff if outcome.retry_after is None else max(clamp_retry_after(outcome.retry_after), backoff)
+        for outcome in passing
     )

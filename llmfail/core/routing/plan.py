@@ -1,4 +1,4 @@
-"""What an ask would do now, and why: the candidates with their decisions and what a call may cost."""
+"""What an ask would do now, and why: the candidates, their decisions, and what a call may cost."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from llmfail.core.tokens import token_bounds
 from llmfail.core.tokens.token_bounds import Calibration
 
 CacheState = Literal["hit", "stale", "miss", "off"]
-"""What a stored answer would do: serve, serve when no model does, nothing; ``off``: none are stored."""
+"""``hit``: a stored answer serves; ``stale``: it serves if no model answers; ``off``: none are stored."""
 USUAL_OUTPUT_TOKENS = 500
 """Output tokens of a usual answer, for an estimate without history."""
 
 
 class PlanStep(Struct, frozen=True):
-    """One candidate. Costs in pico-dollars, None when the price is unknown."""
+    """One candidate. Costs are in pico-dollars, None when the price is unknown."""
 
     target: Target
     decision: Literal["call", "skip"]
@@ -57,29 +57,29 @@ class Plan(Struct, frozen=True):
 
 
 def build_step(
-    candidate: Candidate, claim: ReservationRequest, calibration: Calibration, reason: str | None, note: str
+    candidate: Candidate, request: ReservationRequest, calibration: Calibration, reason: str | None, note: str
 ) -> PlanStep:
-    """``claim`` is what the call would ask for, ``known`` how the target counts tokens."""
+    """``request`` is what the call would reserve, ``calibration`` how the target counts tokens."""
     return PlanStep(
         target=candidate.target,
         decision="call" if reason is None else "skip",
         reason=reason,
-        estimated_cost=_estimate_cost(claim, calibration),
-        max_cost=_compute_max_cost(claim, calibration),
+        estimated_cost=_estimate_cost(request, calibration),
+        max_cost=_compute_max_cost(request),
         note=note or candidate.note,
     )
 
 
-def _estimate_cost(claim: ReservationRequest, calibration: Calibration) -> int | None:
-    if claim.rates is None:
+def _estimate_cost(request: ReservationRequest, calibration: Calibration) -> int | None:
+    if request.rates is None:
         return None
-    output = min(claim.output_tokens, USUAL_OUTPUT_TOKENS)
+    output = min(request.output_tokens, USUAL_OUTPUT_TOKENS)
     return compute_cost(
-        Usage(token_bounds.estimate_input(claim.size, calibration), output_tokens=output), claim.rates
+        Usage(token_bounds.estimate_input(request.size, calibration), output_tokens=output), request.rates
     )
 
 
-def _compute_max_cost(claim: ReservationRequest, calibration: Calibration) -> int | None:
-    if claim.rates is None:
+def _compute_max_cost(request: ReservationRequest) -> int | None:
+    if request.rates is None:
         return None
-    return worst_case(claim.rates, token_bounds.upper_bound(claim.size, calibration), claim.output_tokens)
+    return worst_case(request.rates, token_bounds.upper_bound(request.size), request.output_tokens)

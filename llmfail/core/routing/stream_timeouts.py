@@ -1,4 +1,4 @@
-"""How long a streamed answer may keep its listener waiting."""
+"""How long a streamed answer may go without a token."""
 
 from __future__ import annotations
 

@@ -1,20 +1,22 @@
 """How many tokens a request is: expected and at most, on a target whose tokenizer nobody publishes.
 
-A request is weighed once (``size_of``), without any target. What a target makes of such a size is learnt from
-what it reports: a ratio to the expectation, kept per target. Until it has reported a few times, only bytes
-bound its tokens; from then on the bound of ``core.pieces`` does, stretched by the highest ratio seen.
+A request is measured once (``size_of``), without any target. What is expected is fitted to o200k, and adapted
+to a target by a ratio that is learnt from what the target reports. What is possible rests on bytes alone: no
+byte-level tokenizer makes more tokens of a text than it has bytes, whatever the text. A ratio that was learnt
+from prose says nothing about hexadecimal digits or emoji, so none is used for the bound.
 
-Not covered: the bound is proven for text and the tokenizers named there; for others it is what they showed so
-far, and a margin. Images are bounded by what today's vendors document, except for gpt-4o-mini, which bills up
-to 48,000 tokens for one.
+Not covered: images are bounded by what today's vendors document, except for gpt-4o-mini, which bills up to
+48,000 tokens for one.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from math import ceil
-from typing import Annotated
+from string import ascii_letters, ascii_uppercase, digits, punctuation
+from typing import Annotated, NamedTuple
 
 from msgspec import Meta, Struct
 from msgspec.structs import replace
@@ -23,7 +25,6 @@ from llmfail.core.model import Attachment, Request, Target, Usage
 from llmfail.core.records.record import Record
 from llmfail.core.request.message_text import render_file_element
 from llmfail.core.tokens.claude_version import version_of
-from llmfail.core.tokens.text_weight import measure
 
 EXPECTED_PER_MESSAGE = 4
 EXPECTED_PER_REPLY = 3
@@ -37,16 +38,10 @@ MAX_PER_IMAGE = 5000
 """Anthropic at most 1,600, since Claude 4.7 4,784; OpenAI tiles up to 1,445, patches up to 3,779; Gemini 258
 a tile, from Gemini 3 on 1,120 and at the highest resolution 2,240.
 """
-MIN_SAMPLES = 3
-"""So many reports until a target's ratio is believed for a bound."""
-BOUND_MARGIN = 1.1
-"""What the bound is stretched by beyond the highest ratio, for text of another kind than was seen."""
 MIN_SAMPLE_TOKENS = 200
 """Expected tokens below which a template outweighs the text, so that nothing can be learnt."""
 LOWEST_RATIO, HIGHEST_RATIO = 0.3, 4.0
 """A report beyond these is no count of what was sent: a server that cuts the context, or a fault."""
-HIGHEST_RATIO_DECAY = 0.02
-"""By how much the highest ratio comes down to the usual one with each report."""
 MAX_BYTES_PER_TOKEN = 8
 """No tokenizer that was measured packs ordinary text tighter than this."""
 
@@ -55,47 +50,66 @@ _LLAMA_LIKE = re.compile(r"llama|mi[sx]tral|qwen|deepseek")
 
 
 class PromptSize(Struct, frozen=True):
-    """What a request weighs on no target in particular: the text, and what is wrapped around it. All in
-    tokens, ``most`` as a tokenizer like o200k counts at most, ``bytes`` as any byte-level tokenizer does.
+    """How long a request is on no target in particular, with what a chat template wraps around it: the tokens
+    that are expected, and the bytes, which no number of tokens exceeds.
     """
 
     expected: int
-    upper_bound: int
     bytes: int
     images: int = 0
 
 
-EMPTY_PROMPT = PromptSize(0, 0, 0)
-"""Of a request that was not weighed."""
+EMPTY_PROMPT = PromptSize(0, 0)
+"""The size of a request that was not measured."""
 
 
 class Calibration(Record, frozen=True):
-    """What a target makes of an expected token: usually, and at most of late; ``start`` is what is believed
-    of its family, below which the bound never falls.
-    """
+    """How many tokens a target usually reports for one that is expected."""
 
     ratio: _Ratio = 1.0
-    highest: _Ratio = 1.0
     samples: int = 0
-    start: _Ratio = 1.0
+
+
+class _ByteKind(NamedTuple):
+    """Bytes of UTF-8 text, with the tokens that a run of them adds and those that each of them adds."""
+
+    values: bytes
+    per_run: float
+    per_byte: float
+
+
+_BYTE_KINDS = (
+    _ByteKind(f"{ascii_letters}'".encode(), 0.42, 0.13),
+    _ByteKind(ascii_uppercase.encode(), 0.15, 0),
+    _ByteKind(digits.encode(), 1.0, 0.3),
+    _ByteKind(punctuation.encode(), 0.73, 0.07),
+    _ByteKind(b"\r\n", 1.3, 0),
+)
+"""The kinds of ASCII, fitted to o200k; blanks belong to the word behind them."""
+_LEAD_BYTE_KINDS = (
+    _ByteKind(bytes(range(0xC2, 0xCD)), 0, 1.1),  # Latin with accents
+    _ByteKind(bytes(range(0xCD, 0xE0)), 0, 0.32),  # Greek, Cyrillic, Hebrew, Arabic
+    _ByteKind(b"\xe0", 0, 0.39),  # the scripts of India, Thai
+    _ByteKind(bytes(range(0xE3, 0xEE)), 0, 0.73),  # kana, Han, Hangul
+    _ByteKind(b"\xe1\xe2\xee\xef", 0, 1.0),  # Vietnamese, signs
+    _ByteKind(bytes(range(0xF0, 0xF5)), 0, 1.5),  # emoji
+)
+"""The scripts beyond ASCII: each of their characters has one such byte."""
 
 
 def estimate(text: str) -> int:
     """About how many tokens: within a tenth for English, code, JSON and CJK, as o200k counts them."""
-    return ceil(measure(text).expected)
+    return ceil(_expect_tokens(text))
 
 
 def size_of(request: Request) -> PromptSize:
-    """System, messages, text files and schema; images are counted, not weighed."""
-    weights = [measure(text) for text in _texts(request)]
+    """System, messages, text files and schema; images are counted, not measured."""
+    texts = list(_texts(request))
     messages = len(request.messages) + bool(request.system)
     around = MAX_PER_REQUEST + MAX_PER_MESSAGE * messages + MAX_PER_SCHEMA * (request.schema is not None)
     return PromptSize(
-        expected=ceil(sum(weight.expected for weight in weights))
-        + EXPECTED_PER_MESSAGE * messages
-        + EXPECTED_PER_REPLY,
-        upper_bound=sum(weight.upper_bound for weight in weights) + around,
-        bytes=sum(weight.bytes for weight in weights) + around,
+        expected=ceil(sum(map(_expect_tokens, texts))) + EXPECTED_PER_MESSAGE * messages + EXPECTED_PER_REPLY,
+        bytes=sum(map(_count_bytes, texts)) + around,
         images=sum(file.is_image for file in _files(request)),
     )
 
@@ -105,12 +119,9 @@ def estimate_input(size: PromptSize, calibration: Calibration) -> int:
     return ceil(size.expected * calibration.ratio) + EXPECTED_PER_IMAGE * size.images
 
 
-def upper_bound(size: PromptSize, calibration: Calibration) -> int:
-    """More input tokens this target will not report."""
-    text = size.bytes
-    if calibration.samples >= MIN_SAMPLES:
-        text = min(text, ceil(size.upper_bound * max(1.0, BOUND_MARGIN * calibration.highest)))
-    return text + MAX_PER_IMAGE * size.images
+def upper_bound(size: PromptSize) -> int:
+    """More input tokens no target reports."""
+    return size.bytes + MAX_PER_IMAGE * size.images
 
 
 def estimate_usage(request: Request, model: str, text: str, reported: Usage | None) -> Usage:
@@ -118,7 +129,7 @@ def estimate_usage(request: Request, model: str, text: str, reported: Usage | No
     found = reported or Usage()
     start = _default_ratio_of(model.lower())
     output = max(found.output_tokens, ceil(estimate(text) * start))
-    known = found.input_tokens or estimate_input(size_of(request), Calibration(start, start))
+    known = found.input_tokens or estimate_input(size_of(request), Calibration(start))
     return replace(found, input_tokens=known, output_tokens=output, estimated=True)
 
 
@@ -131,15 +142,12 @@ def learn(calibration: Calibration, size: PromptSize, input_tokens: int) -> Cali
         return calibration
     weight = max(0.1, 1 / (calibration.samples + 2))
     ratio = calibration.ratio + weight * (seen - calibration.ratio)
-    lowered = calibration.highest - HIGHEST_RATIO_DECAY * (calibration.highest - ratio)
-    highest = max(seen, ratio, lowered, calibration.start)
-    return replace(calibration, ratio=ratio, highest=highest, samples=calibration.samples + 1)
+    return replace(calibration, ratio=ratio, samples=calibration.samples + 1)
 
 
 def default_calibration(target: Target) -> Calibration:
     """What is believed before anything was reported, by the family of the model."""
-    ratio = _default_ratio_of(target.model.lower())
-    return Calibration(ratio, ratio, start=ratio)
+    return Calibration(_default_ratio_of(target.model.lower()))
 
 
 def is_tiny(request: Request) -> bool:
@@ -150,6 +158,36 @@ def is_tiny(request: Request) -> bool:
 def lower_bound(request: Request) -> int:
     """A number of tokens that the text of this request hardly stays under."""
     return sum(len(text.encode("utf-8", "replace")) for text in _texts(request)) // MAX_BYTES_PER_TOKEN
+
+
+def _expect_tokens(text: str) -> float:
+    data = text.encode("utf-8", "replace")
+    kinds = _BYTE_KINDS if text.isascii() else _BYTE_KINDS + _LEAD_BYTE_KINDS
+    return sum(_expect_of_kind(data, kind) for kind in kinds)
+
+
+def _expect_of_kind(data: bytes, kind: _ByteKind) -> float:
+    each = len(data) - len(data.translate(None, kind.values))
+    runs = len(data.translate(_blanking_table(kind.values)).split()) if kind.per_run else 0
+    return kind.per_byte * each + kind.per_run * runs
+
+
+@cache
+def _blanking_table(values: bytes) -> bytes:
+    """A table that leaves these bytes visible and turns all others into blanks."""
+    return bytes(ord("x") if byte in values else ord(" ") for byte in range(256))
+
+
+def _count_bytes(text: str) -> int:
+    """As UTF-8, and as what some tokenizers make of a text before they count: a ligature may become a
+    sentence.
+    """
+    size = len(text.encode("utf-8", "replace"))
+    if text.isascii():
+        return size
+    from unicodedata import normalize
+
+    return max(size, len(normalize("NFKC", text).encode("utf-8", "replace")))
 
 
 def _texts(request: Request) -> Iterator[str]:

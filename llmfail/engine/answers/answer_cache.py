@@ -24,7 +24,7 @@ from llmfail.core.cache.single_flight import (
 from llmfail.core.model import Completion, Target
 from llmfail.core.records.record import Values, Writes, load
 from llmfail.core.request.expectation import Expectation, find_violation
-from llmfail.engine.ports.ports import AsyncStore, Ports
+from llmfail.engine.ports.protocols import AsyncStore, Ports
 
 FIRST_PAUSE = 0.02
 LONGEST_PAUSE = 0.25
@@ -71,6 +71,11 @@ class SingleFlightCache:
         self._ports = ports
         self._name = name
         self._led_fingerprint: str | None = None
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether others may be waiting for this ask's answer."""
+        return self._led_fingerprint is not None
 
     async def fetch(self, fingerprint: str, max_wait: float, pause: Pause) -> StoredAnswer | None:
         """A fresh answer, also one that somebody else is out for if it comes within so many seconds; None

@@ -27,7 +27,7 @@ from llmfail.core.tokens.token_bounds import size_of
 from llmfail.engine.answers.answer_cache import CacheReader
 from llmfail.engine.planning.job import Job
 from llmfail.engine.planning.request_builder import directory_of
-from llmfail.engine.ports.ports import Ports
+from llmfail.engine.ports.protocols import Ports
 from llmfail.settings.schema.settings import Settings
 from llmfail.settings.schema.types import (
     Cached,

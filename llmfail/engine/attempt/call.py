@@ -17,15 +17,15 @@ from llmfail.core.classification.outcome import Kind, Outcome
 from llmfail.core.errors import UnsupportedRequest, WireError
 from llmfail.core.model import Endpoint
 from llmfail.core.receipt import SkipReason
+from llmfail.core.routing.attempt_result import AttemptResult
+from llmfail.core.routing.attribution import attribute_timeout
 from llmfail.engine.planning.codec import (
-    AttemptResult,
     Codec,
-    attribute_timeout,
     result_from_reply,
     result_from_wire_error,
 )
 from llmfail.engine.planning.targets import TargetRoute
-from llmfail.engine.ports.ports import Ports
+from llmfail.engine.ports.protocols import Ports
 from llmfail.providers import load_wire_format
 
 if TYPE_CHECKING:

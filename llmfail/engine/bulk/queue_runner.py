@@ -21,10 +21,10 @@ from llmfail.core.model import Target
 from llmfail.core.one_line import one_line
 from llmfail.core.receipt import Failure, Receipt, to_json_line
 from llmfail.core.request.ask import Ask
-from llmfail.engine.attempt.settlement import LEASE_MARGIN
+from llmfail.core.routing.attempt_steps import LEASE_MARGIN
 from llmfail.engine.engine import Engine
-from llmfail.engine.ports.ports import block_signals
-from llmfail.store.queue import RequestQueue
+from llmfail.engine.ports.protocols import LeasedQueue
+from llmfail.engine.ports.stop_signals import block_signals
 
 PRINT_LEASE = 30.0
 """Seconds of a lease for the time in which an answer is printed; renewed while nobody takes it."""
@@ -58,7 +58,7 @@ class QueueRunner:
     """``say`` hears what people should know of single requests."""
 
     def __init__(
-        self, engine: Engine, queue: RequestQueue, output: Output, report: Callable[[str], None]
+        self, engine: Engine, queue: LeasedQueue, output: Output, report: Callable[[str], None]
     ) -> None:
         self._engine = engine
         self._queue = queue

@@ -12,18 +12,16 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from llmfail.core.classification import classify
-from llmfail.core.classification.body import parse
+from llmfail.core.classification.body import NotJson, parse
 from llmfail.core.classification.outcome import Kind, Outcome
 from llmfail.core.errors import MalformedReply, WireError
 from llmfail.core.model import Call, Completion, Embedding, Endpoint, Reply, Request, Secret, Usage
-from llmfail.core.receipt import SkipReason
 from llmfail.core.redaction import is_masked_in_answers, mask_key
 from llmfail.core.request.expectation import Expectation, find_violation
+from llmfail.core.request.thoughts import separate_thoughts
+from llmfail.core.routing.attempt_result import Answer, AttemptResult
 from llmfail.core.tokens import token_bounds
 from llmfail.providers import WireFormat, load_wire_format
-
-TIMEOUT_SLACK = 1.0
-"""Seconds by which the end of a time may be noticed late, on a machine that is busy."""
 
 UNSENT_CAUSES = frozenset({"resolve", "route", "refused", "tls", "turn"})
 """Causes after which the question cannot have arrived."""
@@ -31,23 +29,7 @@ UNSENT_CAUSES = frozenset({"resolve", "route", "refused", "tls", "turn"})
 MAYBE_CHARGED_KINDS = frozenset({Kind.MALFORMED, Kind.TIMEOUT})
 """Outcomes of a reply after which the provider may charge all the same."""
 
-Answer = Completion | Embedding
 A = TypeVar("A", Completion, Embedding, Completion | Embedding)
-
-
-class AttemptResult(Struct, frozen=True):
-    """What a reply says; ``answer`` is there whenever one could be decoded, good or not."""
-
-    outcome: Outcome
-    answer: Answer | None = None
-    status: int | None = None
-    is_free: bool = False
-    """The provider cannot have charged for it."""
-    skipped: SkipReason | None = None
-    """Nothing was sent, and why."""
-    host: str = ""
-    is_slow: bool = False
-    """It ran out of the time that any stream has, for its first token or between two."""
 
 
 class Codec(Struct, frozen=True):
@@ -66,7 +48,7 @@ class Codec(Struct, frozen=True):
 def completion_codec(request: Request, expected: Expectation, *, stream: bool = False) -> Codec:
     return Codec(
         lambda fmt, endpoint: fmt.encode(request, endpoint, stream=stream),
-        lambda fmt, payload: fmt.decode(payload),
+        lambda fmt, payload: separate_thoughts(fmt.decode(payload)),
         expected,
         estimate_usage=lambda answer, model: token_bounds.estimate_usage(
             request, model, answer.text, answer.usage
@@ -92,6 +74,8 @@ def _require_vector_each(texts: tuple[str, ...], answer: Embedding) -> Embedding
 def result_from_reply(codec: Codec, endpoint: Endpoint, reply: Reply, now: float) -> AttemptResult:
     """What a reply says. Healthy or not, it is parsed once."""
     payload = parse(reply.body)
+    if isinstance(payload, NotJson) and 200 <= reply.status < 300 and _is_event_body(reply.body):
+        return _result_from_event_body(codec, endpoint, reply, now)
     outcome = classify.classify_reply(reply, payload, now, endpoint.key)
     answer: Answer | None = None
     if outcome is None:
@@ -104,6 +88,28 @@ def result_from_reply(codec: Codec, endpoint: Endpoint, reply: Reply, now: float
             outcome = _judge(answer, codec, endpoint)
     free = answer is None and outcome.kind not in MAYBE_CHARGED_KINDS
     return AttemptResult(outcome, answer, reply.status, free)
+
+
+def _is_event_body(body: bytes) -> bool:
+    return body.lstrip()[:6].startswith((b"data:", b"event:", b": ", b"id:"))
+
+
+def _result_from_event_body(codec: Codec, endpoint: Endpoint, reply: Reply, now: float) -> AttemptResult:
+    """A server streamed although no stream was asked for."""
+    decoder = load_wire_format(endpoint.api).make_stream_decoder()
+    from llmfail.providers.stream import BrokenStream, Finished, StreamError, read_event_body
+
+    match read_event_body(reply.body, decoder):
+        case Finished(whole):
+            return result_from_stream(codec, endpoint, whole, reply.status)
+        case StreamError(payload):
+            outcome = classify.classify_reply(reply, payload, now, endpoint.key)
+            assert outcome is not None, "an error event is an error"
+            return AttemptResult(outcome, status=reply.status)
+        case BrokenStream(error):
+            return AttemptResult(classify.classify_error(error, endpoint.key), status=reply.status)
+        case event:
+            raise AssertionError(event)
 
 
 def result_from_stream(
@@ -146,13 +152,6 @@ def _drop_zero_count(answer: A) -> A:
     if isinstance(answer, Completion) and answer.text and usage is not None and usage.output_tokens == 0:
         return replace(answer, usage=None)
     return answer
-
-
-def attribute_timeout(error: WireError, ends_at: float, now: float) -> WireError:
-    """Time that was found to be over long after that says something of this process, not of the provider."""
-    if error.cause != "timeout" or now <= ends_at + TIMEOUT_SLACK:
-        return error
-    return WireError("standstill", "this process stood still while the call was under way")
 
 
 def result_from_wire_error(error: WireError, key: Secret | None) -> AttemptResult:

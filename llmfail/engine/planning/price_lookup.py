@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from llmfail.core.model import Target
-from llmfail.core.pricing.catalogue import ModelFacts, price_list_of
+from llmfail.core.pricing.catalogue import ModelFacts
 from llmfail.core.pricing.price import (
     RATE_NAMES,
     Price,
@@ -15,6 +15,7 @@ from llmfail.core.pricing.price import (
     raise_rates,
     to_pico,
 )
+from llmfail.core.vendors import vendor_of
 from llmfail.prices import Catalogue, CatalogueMatch
 from llmfail.settings.schema.settings import Settings
 from llmfail.settings.schema.types import ConfiguredPrice as Configured
@@ -53,8 +54,8 @@ class TargetPrices:
 
     def facts(self, target: Target) -> ModelFacts:
         """What the catalogue says of a target besides its price."""
-        vendor = self._vendor(target)
-        return ModelFacts() if vendor is None else self._catalogue.find_facts(vendor, target.model)
+        listed_by = self._price_list_of(target)
+        return ModelFacts() if listed_by is None else self._catalogue.find_facts(listed_by, target.model)
 
     def find_billed(self, target: Target, model: str | None) -> Price | None:
         """The price of the model that answered, when that is another than the one asked for: a provider may
@@ -74,19 +75,17 @@ class TargetPrices:
             return self.find(target)
         return self._build_price(other, found)
 
-    def _vendor(self, target: Target) -> str | None:
-        """The provider of the catalogue. A name is enough for a provider that is not configured."""
+    def _price_list_of(self, target: Target) -> str | None:
+        """A name is enough for a provider that is not configured."""
         provider = self._settings.providers.get(target.provider)
-        if provider is None:
-            return price_list_of(target.provider, "")
-        if provider.credential is CredentialSource.NONE:
+        if provider is not None and provider.credential is CredentialSource.NONE:
             return None
-        host, _ = provider.address
-        return price_list_of(provider.name, host)
+        vendor = vendor_of(target.provider, "" if provider is None else provider.address[0])
+        return None if vendor is None else vendor.price_list
 
     def _find_entry(self, target: Target) -> CatalogueMatch | None:
-        vendor = self._vendor(target)
-        return None if vendor is None else self._catalogue.find(vendor, target.model)
+        listed_by = self._price_list_of(target)
+        return None if listed_by is None else self._catalogue.find(listed_by, target.model)
 
     def _build_price(self, target: Target, found: CatalogueMatch | None) -> Price | None:
         provider = self._settings.providers.get(target.provider)

@@ -6,7 +6,7 @@ from llmfail.core.admission.reservation import load_spending
 from llmfail.core.records import name_list
 from llmfail.core.reports.status import BudgetStatus
 from llmfail.engine.planning.budget_scope import NO_USER, budget_scope_of
-from llmfail.engine.ports.ports import AsyncStore
+from llmfail.engine.ports.protocols import AsyncStore
 from llmfail.settings.schema.settings import Settings
 from llmfail.settings.schema.types import Budget
 

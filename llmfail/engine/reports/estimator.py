@@ -28,7 +28,7 @@ from llmfail.core.reports.scenario import (
 from llmfail.core.request.ask import to_messages
 from llmfail.core.routing.candidates import Candidate, order_of
 from llmfail.engine.planning.targets import TargetRoutes
-from llmfail.engine.ports.ports import Ports
+from llmfail.engine.ports.protocols import Ports
 from llmfail.engine.reports import token_count, usage_query
 from llmfail.engine.reports.token_count import CountRequest, TokenCount
 from llmfail.settings.schema.settings import Settings

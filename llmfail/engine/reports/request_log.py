@@ -26,7 +26,7 @@ from llmfail.core.records.record import (
     load_or_default,
     without_newer,
 )
-from llmfail.engine.ports.ports import Ports
+from llmfail.engine.ports.protocols import Ports
 
 if TYPE_CHECKING:
     from llmfail.core.admission.reservation import UnsettledCalls

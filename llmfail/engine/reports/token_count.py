@@ -12,11 +12,12 @@ from msgspec.structs import replace
 from llmfail.core.admission import reservation
 from llmfail.core.model import Embedding, Request, Target, Usage
 from llmfail.core.records.record import NameSet, load_or_default
+from llmfail.core.routing.attempt_result import AttemptResult
 from llmfail.core.tokens import token_bounds
 from llmfail.engine.attempt.call import CallOptions, call
-from llmfail.engine.planning.codec import AttemptResult, Codec
+from llmfail.engine.planning.codec import Codec
 from llmfail.engine.planning.targets import TargetRoutes
-from llmfail.engine.ports.ports import Ports
+from llmfail.engine.ports.protocols import Ports
 
 COUNT_TIMEOUT = 10.0
 """Seconds that a provider has to count."""

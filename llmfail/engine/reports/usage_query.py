@@ -23,7 +23,7 @@ from llmfail.core.pricing.usage_report import (
 from llmfail.core.records import name_list
 from llmfail.core.records.record import Values
 from llmfail.engine.planning.budget_period import day_of, zone_of
-from llmfail.engine.ports.ports import Ports
+from llmfail.engine.ports.protocols import Ports
 from llmfail.settings.schema.settings import Settings
 
 KEYS_PER_READ = 2000

@@ -14,6 +14,7 @@ from typing import Final, Protocol
 from llmfail.core.model import Target
 from llmfail.core.pricing.catalogue import LONG_AGO, ModelFacts
 from llmfail.core.pricing.price import RATE_NAMES, Price
+from llmfail.core.vendors import OWNER_HOSTS, vendor_at
 from llmfail.settings.reading.find import packaged_config_path
 from llmfail.settings.reading.plain_values import Finding, Place
 from llmfail.settings.schema.scalars import split_url
@@ -28,7 +29,6 @@ from llmfail.settings.schema.types import (
     Queue,
     TextStep,
 )
-from llmfail.settings.trust.trust_rules import OWNER_HOSTS
 
 RETIREMENT_NOTICE: Final = timedelta(days=90)
 SIMILAR_CONTEXT_RATIO: Final = 0.9
@@ -93,9 +93,10 @@ def _check_same_credential(at: Place, feature: Feature, settings: Settings) -> I
 
 
 def _vendor_of(provider: Provider) -> str:
-    """The host, or the vendor's domain where it is the same for several hosts."""
+    """The host, or what the vendor is called when it has several."""
     host, _ = provider.address
-    return "Google" if host.endswith(".googleapis.com") else host
+    vendor = vendor_at(host)
+    return host if vendor is None else vendor.title or host
 
 
 def _check_smaller_context(

@@ -1,8 +1,8 @@
-"""What the parts of a configuration have to do with each other: names that must exist, chains that make
-sense, patterns that compile, files that are there.
+"""How the parts of a configuration fit together: names that must exist, chains that make sense, patterns that
+compile, files that exist.
 
-Works on values that were read, possibly with parts left out, and on ``Known``: the names as the file has
-them, so that one broken provider does not make every chain through it wrong too.
+Works on validated values, some of which may be missing, and on ``ConfiguredNames``: the names in the file, so
+that an invalid provider does not make every chain with it invalid too.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Findings = Iterator[tuple[Place, str]]
 
 
 class ConfiguredNames(NamedTuple):
-    """The names that a file gives."""
+    """The names that a file defines."""
 
     providers: tuple[str, ...]
     features: tuple[str, ...]
@@ -50,7 +50,7 @@ def collect_names(tree: object) -> ConfiguredNames:
 
 
 def check(settings: Settings, names: ConfiguredNames, directory: Path) -> Findings:
-    """Every problem, with its place. ``directory`` is what file names are relative to."""
+    """Every problem, with its place. File names are relative to ``directory``."""
     for name, provider in settings.providers.items():
         yield from _check_provider(("providers", name), provider, names)
     for target in settings.models:
@@ -69,8 +69,8 @@ def check(settings: Settings, names: ConfiguredNames, directory: Path) -> Findin
 
 
 def check_patterns_and_schemas(settings: Settings, directory: Path) -> Findings:
-    """What takes the libraries to tell that answers are judged with, for a configuration without a problem:
-    20 ms that not every command can spare.
+    """Check with the libraries that judge answers, for a configuration without a problem: that takes 20 ms,
+    too long for every command.
     """
     from llmfail.settings.reading import schema_files
 
@@ -188,7 +188,7 @@ def _check_template(at: Place, text: str) -> Findings:
 
 def _check_pattern(at: Place, pattern: str) -> Findings:
     try:
-        with warnings.catch_warnings(action="ignore"):  # of what a later Python may understand otherwise
+        with warnings.catch_warnings(action="ignore"):  # about syntax that a later Python may change
             re.compile(pattern)
     except (re.error, RecursionError, OverflowError) as error:
         from llmfail.core.one_line import one_line

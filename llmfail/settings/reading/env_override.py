@@ -1,7 +1,7 @@
-"""LLMFAIL_ overrides, put into a tree.
+"""LLMFAIL_ overrides, put into the tree of a configuration.
 
-An override names a path. The path is found by the types and by the names in the file, so that names with
-``-``, ``.`` and ``/`` are reachable: whatever is neither letter nor digit is written ``_``.
+The name of the variable is a path, which is found by the types and by the names in the file. What is neither
+letter nor digit is written ``_``, so names with ``-``, ``.`` and ``/`` can be overridden too.
 """
 
 from __future__ import annotations
@@ -24,38 +24,38 @@ from llmfail.settings.schema.shape import (
 
 
 class OverrideResult(NamedTuple):
-    """A tree with the overrides in it; ``by`` has the variable of each place."""
+    """A tree with the overrides in it; ``variables`` has the variable of each overridden place."""
 
     tree: object
     variables: dict[Place, str]
 
 
 def apply_overrides(shape: Shape, tree: object, notes: ValidationNotes) -> OverrideResult:
-    """Every override of the environment, a section before what is inside it. ``tree`` stays as it is."""
-    by: dict[Place, str] = {}
+    """All overrides, a section before what is inside it. ``tree`` is not changed."""
+    variables: dict[Place, str] = {}
     for variable, value in find_overrides(notes.environ):
-        found = _find_place(shape, tree, variable, by, notes)
+        found = _find_place(shape, tree, variable, variables, notes)
         if found is not None:
             place, kind = found
-            by[place] = variable
-            given = FromEnvironment(value, variable)
+            variables[place] = variable
+            override = FromEnvironment(value, variable)
             tree = _put_value(
-                tree, place, given if _is_scalar(kind) else parse_yaml_value(given, place, notes)
+                tree, place, override if _is_scalar(kind) else parse_yaml_value(override, place, notes)
             )
-    return OverrideResult(tree, by)
+    return OverrideResult(tree, variables)
 
 
 def _find_place(
     shape: Shape, tree: object, variable: str, variables: dict[Place, str], notes: ValidationNotes
 ) -> tuple[Place, Shape] | None:
-    """The place that a variable names; None, with the problem noted, when it names none."""
+    """The place that a variable names; None, with a problem added, when there is no such place."""
     rest = variable[len(OVERRIDE_PREFIX) :].upper()
     at: Place = ()
     while rest:
         below = _child_shapes_of(shape, tree)
-        named = [key for key in below if (rest + "__").startswith(flatten_name(key) + "__")]
-        key = max(named, key=lambda each: len(flatten_name(each)), default=None)
-        if key is None or sum(flatten_name(each) == flatten_name(key) for each in named) > 1:
+        matching = [key for key in below if (rest + "__").startswith(flatten_name(key) + "__")]
+        key = max(matching, key=lambda each: len(flatten_name(each)), default=None)
+        if key is None or sum(flatten_name(each) == flatten_name(key) for each in matching) > 1:
             name = rest.partition("__")[0].lower()
             variables[*at, name] = variable
             notes.add_problem((*at, name), _describe_unknown_key(name, below, ambiguous=key is not None))
@@ -80,7 +80,7 @@ def _describe_unknown_key(name: str, known: Mapping[str | int, Shape], *, ambigu
 
 
 def _child_shapes_of(shape: Shape, tree: object) -> dict[str | int, Shape]:
-    """The keys under a place: those of its type, or those that the file has."""
+    """The keys below a place: those of its type, or those that the file has."""
     match shape:
         case OptionalShape():
             return _child_shapes_of(shape.shape, tree)
@@ -101,7 +101,7 @@ def _child_of(tree: object, key: str | int) -> object:
 
 
 def _put_value(tree: object, place: Place, value: object) -> object:
-    """A copy of the tree with the value in its place."""
+    """A copy of the tree with the value at this place."""
     if not place:
         return value
     key, *rest = place

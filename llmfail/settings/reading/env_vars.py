@@ -1,8 +1,4 @@
-"""What the environment says about a configuration: ``${NAME}`` in its texts, and LLMFAIL_ overrides.
-
-An override names a path; the path is found by the types and by the names in the file, so that names with
-``-``, ``.`` and ``/`` are reachable: everything that is neither letter nor digit is written ``_``.
-"""
+"""What a configuration takes from the environment: ``${NAME}`` in its texts, and LLMFAIL_ overrides."""
 
 from __future__ import annotations
 
@@ -15,7 +11,7 @@ from llmfail.settings.reading.plain_values import FromEnvironment
 OVERRIDE_PREFIX: Final = "LLMFAIL_"
 RESERVED_VARIABLES: Final = frozenset({"LLMFAIL_CONFIG", "LLMFAIL_STATE_DIR", "LLMFAIL_VERSION"})
 REFERENCE_PATTERN: Final = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|(\$\{[^}]*\}?)")
-"""An escape, a reference with its default, or something that only looks like one."""
+"""An escape, a reference with its default, or a malformed reference."""
 
 
 class UnsetVariable(LookupError):
@@ -23,8 +19,8 @@ class UnsetVariable(LookupError):
 
 
 def expand(text: str, environ: Mapping[str, str]) -> str:
-    """The text with its references replaced; Given when there was one. ``$${`` stands for ``${``.
-    Raises Unset, or ValueError for a malformed reference.
+    """The text with its references replaced, as FromEnvironment when there was one. ``$${`` stands for
+    ``${``. Raises UnsetVariable, or ValueError for a malformed reference.
     """
     names: list[str] = []
 
@@ -45,18 +41,18 @@ def expand(text: str, environ: Mapping[str, str]) -> str:
 
 
 def find_variables(text: str) -> Iterator[str]:
-    """The variables that a text reads."""
+    """The variables that a text refers to."""
     return (found[1] for found in REFERENCE_PATTERN.finditer(text) if found[1])
 
 
 def variable_of(text: object) -> str | None:
-    """The variable that the whole of a text stands for, ``${NAME}`` or ``${NAME:-default}``."""
+    """The variable of a text that is one reference, ``${NAME}`` or ``${NAME:-default}``; else None."""
     found = REFERENCE_PATTERN.fullmatch(text.strip()) if isinstance(text, str) else None
     return found[1] if found else None
 
 
 def find_overrides(environ: Mapping[str, str]) -> list[tuple[str, str]]:
-    """The (variable, value) pairs that override settings, a whole section before what is inside it."""
+    """The (variable, value) pairs that override settings, a section before what is inside it."""
     return sorted(
         (name, value)
         for name, value in environ.items()
@@ -65,5 +61,5 @@ def find_overrides(environ: Mapping[str, str]) -> list[tuple[str, str]]:
 
 
 def flatten_name(name: object) -> str:
-    """How a name is written inside a variable's name."""
+    """A name as a part of a variable's name."""
     return re.sub(r"[^A-Za-z0-9]", "_", str(name)).upper()

@@ -1,4 +1,4 @@
-"""Which file is the configuration, and its text. Judges nothing that is in it."""
+"""Which file is the configuration, and its text. Its content is not checked here."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from llmfail.core.errors import Problem, SettingsError, UsageError
 FILE_NAME: Final = "llmfail.yaml"
 CONFIG_VARIABLE: Final = "LLMFAIL_CONFIG"
 MAX_CONFIG_BYTES: Final = 1_000_000
-"""Bytes. A larger file is something else."""
+"""A larger file is no configuration."""
 
 
 class Origin(StrEnum):
@@ -29,7 +29,7 @@ class Origin(StrEnum):
 
 
 class ConfigSource(Struct, frozen=True, kw_only=True):
-    """A configuration file and why it is the one."""
+    """A configuration file, and why it was chosen."""
 
     path: Path
     origin: Origin
@@ -41,15 +41,15 @@ def find(config: Path | None, environ: Mapping[str, str], cwd: Path) -> ConfigSo
         return ConfigSource(path=cwd / config, origin=Origin.OPTION)
     if named := environ.get(CONFIG_VARIABLE):
         return ConfigSource(path=cwd / expand_home(Path(named)), origin=Origin.VARIABLE)
-    if os.path.lexists(here := cwd / FILE_NAME):
-        return ConfigSource(path=here, origin=Origin.DIRECTORY)
-    if os.path.lexists(mine := user_config_directory() / FILE_NAME):
-        return ConfigSource(path=mine, origin=Origin.USER)
+    if os.path.lexists(local := cwd / FILE_NAME):
+        return ConfigSource(path=local, origin=Origin.DIRECTORY)
+    if os.path.lexists(own := user_config_directory() / FILE_NAME):
+        return ConfigSource(path=own, origin=Origin.USER)
     return ConfigSource(path=packaged_config_path(), origin=Origin.PACKAGE)
 
 
 def expand_home(path: Path) -> Path:
-    """A path that may begin with ``~`` or ``~user``. Raises UsageError when nobody has that home."""
+    """A path that may begin with ``~`` or ``~user``. Raises UsageError when there is no such home."""
     try:
         return path.expanduser()
     except RuntimeError:
@@ -80,7 +80,7 @@ def read_text(source: ConfigSource) -> str:
 
 
 def _read_bytes(source: ConfigSource) -> bytes:
-    """The bytes. A file nobody named must be a plain file: a pipe there would make every command wait."""
+    """A file that the user did not name must be a regular one: a pipe would make every command wait."""
     if source.origin not in {Origin.OPTION, Origin.VARIABLE} and source.path.exists():
         if source.path.is_dir():
             raise ValueError("is a directory")

@@ -1,7 +1,7 @@
-"""From a file and the environment to Settings: the one place that puts the parts together.
+"""From a file and the environment to Settings: the module that puts the parts together.
 
-``load`` is for every command and takes the short way when the parsed tree is known; ``examine`` is for the
-``config`` commands and has lines, overrides and everything else a person may ask about.
+``load`` is for every command and uses the stored tree when there is one; ``examine`` is for the ``config``
+commands and gives lines, overrides and findings as well.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from llmfail.settings.trust.trust_rules import check_trust_rules
 
 
 class LoadResult(Struct, frozen=True, kw_only=True):
-    """What a tree and the environment come to. ``settings`` is partial when there are findings, ``by`` has
-    the variable that overrides a place, ``written`` the text of each value that had references.
+    """The result for a tree and an environment. ``settings`` is partial when there are findings,
+    ``overriding_variables`` has the variable that overrides a place, ``original_texts`` the text of each
+    value with references.
     """
 
     settings: Settings | None
@@ -35,7 +36,7 @@ class LoadResult(Struct, frozen=True, kw_only=True):
 
 
 class ExaminedConfig(Struct, frozen=True, kw_only=True):
-    """Everything about a configuration file. ``objections`` are what trust is needed for."""
+    """Everything about a configuration file. ``trust_findings`` are the reasons why it needs trust."""
 
     source: ConfigSource
     text: str
@@ -49,7 +50,7 @@ class ExaminedConfig(Struct, frozen=True, kw_only=True):
         return self.locate(self.result.findings)
 
     def locate(self, findings: Iterable[Finding]) -> tuple[Problem, ...]:
-        """The findings with file and line, in the order of the file; what the environment set comes last."""
+        """The findings with file and line, in the order of the file; those from the environment come last."""
         problems = (self._locate(place, message) for place, message in findings)
         return tuple(sorted(problems, key=lambda problem: problem.line or len(self.text)))
 
@@ -71,34 +72,34 @@ class ExaminedConfig(Struct, frozen=True, kw_only=True):
 
 def load(config: Path | None, environ: Mapping[str, str], cwd: Path, state_dir: Path) -> Settings:
     """The configuration in force. Raises SettingsError with every problem, or UsageError when the file was
-    found in the current directory and needs trust that it has not got.
+    found in the current directory and needs the user's trust.
     """
     source = find(config, environ, cwd)
     text = read_text(source)
     tree = parsed_cache.load_tree(state_dir, source.path, text)
     if tree is not None:
-        reading = validate_tree(tree, environ, source)
-        if reading.settings is not None and not reading.findings:
+        result = validate_tree(tree, environ, source)
+        if result.settings is not None and not result.findings:
             trust.require_trust(
-                source, text, check_trust_rules(source, tree, reading.overriding_variables), state_dir
+                source, text, check_trust_rules(source, tree, result.overriding_variables), state_dir
             )
-            return reading.settings
-    examination = _examine_source(source, text, environ)
-    trust.require_trust(source, text, examination.trust_findings, state_dir)
-    if examination.problems or examination.result.settings is None:
-        raise SettingsError(examination.problems)
-    parsed_cache.save_tree(state_dir, source.path, text, examination.tree)
-    return examination.result.settings
+            return result.settings
+    examined = _examine_source(source, text, environ)
+    trust.require_trust(source, text, examined.trust_findings, state_dir)
+    if examined.problems or examined.result.settings is None:
+        raise SettingsError(examined.problems)
+    parsed_cache.save_tree(state_dir, source.path, text, examined.tree)
+    return examined.result.settings
 
 
 def examine(config: Path | None, environ: Mapping[str, str], cwd: Path) -> ExaminedConfig:
-    """Raises SettingsError only when nothing at all can be read."""
+    """Raises SettingsError only when nothing can be read at all."""
     source = find(config, environ, cwd)
     return _examine_source(source, read_text(source), environ)
 
 
 def validate_tree(tree: object, environ: Mapping[str, str], source: ConfigSource) -> LoadResult:
-    """What a tree means under this environment. Reads no file but the schemas that the tree names."""
+    """The settings of a tree in this environment. Reads no file except the schemas that the tree names."""
     notes = ValidationNotes(environ)
     shape = shape_of(Settings)
     overridden = env_override.apply_overrides(shape, tree, notes)
@@ -133,18 +134,18 @@ def _examine_source(source: ConfigSource, text: str, environ: Mapping[str, str])
     if document.tree is None:
         hint = "is empty; `llmfail config init` writes an example"
         raise SettingsError((Problem("", hint, str(source.path), 1),))
-    reading = validate_tree(document.tree, environ, source)
-    reading = replace(reading, findings=(*document.problems, *reading.findings))
-    if reading.settings is not None and not reading.findings:
-        reading = replace(
-            reading,
-            findings=tuple(cross_checks.check_patterns_and_schemas(reading.settings, source.path.parent)),
+    result = validate_tree(document.tree, environ, source)
+    result = replace(result, findings=(*document.problems, *result.findings))
+    if result.settings is not None and not result.findings:
+        result = replace(
+            result,
+            findings=tuple(cross_checks.check_patterns_and_schemas(result.settings, source.path.parent)),
         )
     return ExaminedConfig(
         source=source,
         text=text,
         tree=document.tree,
         lines=document.lines,
-        result=reading,
-        trust_findings=check_trust_rules(source, document.tree, reading.overriding_variables),
+        result=result,
+        trust_findings=check_trust_rules(source, document.tree, result.overriding_variables),
     )

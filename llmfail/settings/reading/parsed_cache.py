@@ -1,7 +1,7 @@
-"""The parsed tree of a configuration, remembered as JSON: reading that is far cheaper than importing yaml.
+"""The parsed tree of a configuration, stored as JSON: reading that is far faster than importing yaml.
 
-An entry holds the text it was made from and is good for exactly that text, so there is no clock to trust. It
-is only a shortcut: whatever goes wrong here is silent, and no state directory is made for it.
+An entry is valid for exactly the text that it was made from, so no clock is involved. It is only a shortcut:
+an error here is ignored, and no state directory is made for it.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from typing import Final
 from llmfail._version import __version__
 
 MAX_PRIVATE_FILE_BYTES: Final = 16_000_000
-"""Bytes. Nothing that is kept here becomes nearly as large."""
+"""No file that is stored here comes near this size."""
 _HARMLESS_KEY: Final = re.compile(r"\s*(?:none|\$\{[A-Za-z_][A-Za-z0-9_]*(?::-)?\})?\s*")
-"""A key that is no secret: nothing, ``none``, or a bare reference to the environment."""
+"""A key that is no secret: empty, ``none``, or a bare reference to the environment."""
 
 
 def load_tree(state_dir: Path, path: Path, text: str) -> object:
-    """The tree of this very text; None when it is not known."""
+    """The tree of exactly this text; None when it is not stored."""
     try:
         entry = json.loads(read_private(_cache_path_of(state_dir, path)))
         same = (
@@ -38,7 +38,7 @@ def load_tree(state_dir: Path, path: Path, text: str) -> object:
 
 
 def save_tree(state_dir: Path, path: Path, text: str, tree: object) -> None:
-    """Keep the tree of a valid configuration, unless a secret stands in it."""
+    """Store the tree of a valid configuration, unless it contains a secret."""
     if _has_secret(tree):
         return
     entry = {"version": __version__, "path": str(path), "text": _hash_text(text), "tree": tree}
@@ -50,8 +50,8 @@ def save_tree(state_dir: Path, path: Path, text: str, tree: object) -> None:
 
 
 def read_private(path: Path) -> bytes:
-    """The bytes of a plain file, if it is the user's own: in a directory where others may write, anybody can
-    plant a file, a pipe that nobody writes to, or a link to what never ends.
+    """The content of a regular file of this user: in a directory where others may write, any user could plant
+    a file, a pipe, or a link to an endless device.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
@@ -67,7 +67,7 @@ def read_private(path: Path) -> bytes:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Atomically, for the user's eyes only."""
+    """Write atomically a file that only this user may read."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
@@ -81,7 +81,7 @@ def write_private(path: Path, text: str) -> None:
 
 
 def _hash_text(text: str) -> str:
-    """Not the text: a comment may hold a key."""
+    """A hash, because a comment in the text may contain a key."""
     return sha256(text.encode()).hexdigest()
 
 
@@ -90,7 +90,7 @@ def _cache_path_of(state_dir: Path, path: Path) -> Path:
 
 
 def _has_secret(tree: object) -> bool:
-    """Whether any key is written out. What is not even of the right form is not kept either."""
+    """Whether any key is written out. A tree of the wrong form counts as secret too."""
     if not isinstance(tree, dict) or "://" in str(tree.get("store")):
         return True
     providers = tree.get("providers") or {}

@@ -1,6 +1,6 @@
-"""The plain values of a configuration before they have a kind: scalars, places, and how both are shown.
+"""The plain values of a configuration before their type is known: scalars, places, and how both are shown.
 
-Scalars mean what YAML 1.2's core schema says, wherever they come from: a file, or the environment.
+Scalars mean what YAML 1.2's core schema says, whether they come from a file or the environment.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ import re
 from typing import Final, Self
 
 Place = tuple[str | int, ...]
-"""Where a value stands: the keys and list positions that lead to it."""
+"""Where a value is: the keys and list positions that lead to it."""
 Finding = tuple[Place, str]
-"""Something to say about a place."""
+"""A place, and a message about it."""
 
 NULL_WORDS: Final = frozenset({"", "~", "null", "Null", "NULL"})
 BOOLEAN_WORDS: Final = frozenset({"true", "True", "TRUE", "false", "False", "FALSE"})
@@ -25,19 +25,19 @@ _MAX_SHOWN_CHARS = 60
 
 
 class FromEnvironment(str):
-    """Text out of the environment. Its type is what its place wants, and it is never shown."""
+    """Text from the environment. It becomes the type that its place needs, and is never shown."""
 
     __slots__ = ("variable",)
     variable: str
 
     def __new__(cls, text: str, variable: str) -> Self:
-        given = super().__new__(cls, text)
-        given.variable = variable
-        return given
+        value = super().__new__(cls, text)
+        value.variable = variable
+        return value
 
 
 def parse_scalar(text: str) -> bool | float | str | None:
-    """What a plain scalar means."""
+    """The value of a plain scalar."""
     if text in NULL_WORDS:
         return None
     if text in BOOLEAN_WORDS:

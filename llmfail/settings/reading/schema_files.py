@@ -1,6 +1,6 @@
-"""The JSON Schemas that a command or a configuration names: read, and held to be what they must be.
+"""The JSON Schema files that a command or a configuration names: reading and checking them.
 
-Reading one is cheap. Whether it is a valid schema takes a library to say, so that is asked apart from it.
+Reading one is cheap. Checking that it is a valid schema needs a library, so that is a separate step.
 """
 
 from __future__ import annotations
@@ -13,21 +13,19 @@ from typing import Any, Final
 import msgspec
 
 from llmfail.core.errors import UsageError
-from llmfail.core.request.answer_schema import MAX_LEVELS, is_deeper_than
-from llmfail.core.request.answer_schema import find_schema_problem as schema_flaw
+from llmfail.core.request.answer_schema import MAX_LEVELS, find_schema_problem, is_deeper_than
 from llmfail.core.request.expectation import Expectation, find_problem
 from llmfail.settings.schema.types import Expect
 
 MAX_SCHEMA_BYTES: Final = 1 << 20
-"""Bytes."""
 
 
 class InvalidSchemaFile(ValueError):
-    """A file that holds no JSON Schema. The text goes behind its name: ``is not JSON``."""
+    """A file that contains no JSON Schema. The text follows the name of the file: ``is not JSON``."""
 
 
 def read_regular_file(path: Path, max_bytes: int) -> bytes:
-    """A plain file that a configuration names. Raises NoSchema."""
+    """A regular file that a configuration names. Raises InvalidSchemaFile."""
     try:
         if not path.exists():
             raise InvalidSchemaFile("is not there (file names are relative to the configuration)")
@@ -43,11 +41,9 @@ def read_regular_file(path: Path, max_bytes: int) -> bytes:
 
 
 def read_schema(path: Path, read_bytes: Callable[[Path, int], bytes] = read_regular_file) -> dict[str, Any]:
-    """What the file says, if it may be a schema. Raises NoSchema."""
+    """The content of the file, if it may be a schema. Raises InvalidSchemaFile."""
     try:
-        schema = msgspec.json.decode(
-            read_bytes(path, MAX_SCHEMA_BYTES).removeprefix(BOM_UTF8)
-        )  # strict: no NaN
+        schema = msgspec.json.decode(read_bytes(path, MAX_SCHEMA_BYTES).removeprefix(BOM_UTF8))
     except RecursionError:
         raise InvalidSchemaFile("is not a JSON Schema: it is nested too deeply") from None
     except (msgspec.MsgspecError, UnicodeError) as error:
@@ -60,21 +56,21 @@ def read_schema(path: Path, read_bytes: Callable[[Path, int], bytes] = read_regu
 
 
 def load_schema(path: Path, read_bytes: Callable[[Path, int], bytes] = read_regular_file) -> dict[str, Any]:
-    """A schema to judge answers by. Raises UsageError, in one line. ``bytes_of`` gets at a file, of at most
+    """A schema to check answers with. Raises UsageError, in one line. ``read_bytes`` reads a file of at most
     so many bytes.
     """
     try:
         schema = read_schema(path, read_bytes)
     except InvalidSchemaFile as error:
         raise UsageError(f"{path} {error}") from None
-    if (problem := schema_flaw(schema)) is not None:
+    if (problem := find_schema_problem(schema)) is not None:
         raise UsageError(f"{path} {problem}")
     return schema
 
 
 def load_expectation(expect: Expect | None, directory: Path) -> Expectation:
-    """What a feature expects; without a word on it, some text. ``directory`` is what file names are relative
-    to. Raises UsageError for a pattern or a schema that is none.
+    """What a feature expects of an answer; by default, some text. File names are relative to ``directory``.
+    Raises UsageError for an invalid pattern or schema.
     """
     expect = expect or Expect()
     patterns = () if expect.regex is None else (expect.regex,)

@@ -1,7 +1,7 @@
-"""A plain tree -> values, noting every problem instead of stopping at the first.
+"""A plain tree -> values, with every problem noted instead of a stop at the first.
 
-Knows types and places, not files and lines, and nothing about what the parts of a configuration have to do
-with each other: that is ``check``.
+It knows types and places, but not files and lines; how the parts of a configuration fit together is for
+``cross_checks``.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from llmfail.settings.schema.shape import (
 
 
 class Invalid:
-    """What is there instead of a value that could not be read; the problem is noted."""
+    """It stands for a value that could not be read; the problem is noted."""
 
 
 INVALID: Final = Invalid()
 
 
 class ValidationNotes:
-    """What one reading finds: the problems, and which texts had references, as they were written."""
+    """What one validation finds: the problems, and the original texts of values with references."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self.environ = environ
@@ -50,7 +50,7 @@ class ValidationNotes:
 
 
 def validate(shape: Shape, value: object, at: Place, notes: ValidationNotes) -> object:
-    """The value, or INVALID. Parts that could not be read are left out of what is returned."""
+    """The value, or INVALID. Parts that could not be read are left out."""
     match shape:
         case Scalar():
             found = _validate_scalar(shape, value, at, notes)
@@ -86,7 +86,7 @@ def _validate_scalar(kind: Scalar, value: object, at: Place, notes: ValidationNo
 
 
 def _parse_expanded(kind: Scalar, expanded: object, at: Place, notes: ValidationNotes) -> object:
-    """What a kind makes of an expanded value."""
+    """The value of this kind."""
     if isinstance(expanded, Invalid):
         return INVALID
     try:
@@ -105,7 +105,7 @@ def _describe_error(error: ValueError, kind: Scalar, value: object) -> str:
 
 
 def _expand(value: object, at: Place, notes: ValidationNotes, *, optional: bool = False) -> object:
-    """The value with its references replaced; an unset variable is no key, and a problem elsewhere."""
+    """The value with its references replaced. An unset variable is a problem unless it is ``optional``."""
     if isinstance(value, FromEnvironment) or not isinstance(value, str) or "${" not in value:
         return value
     notes.original_texts[at] = value
@@ -187,9 +187,9 @@ def _validate_list(items: ListShape, value: object, at: Place, notes: Validation
 def _validate_variant(variants: VariantShape, value: object, at: Place, notes: ValidationNotes) -> object:
     tags = variants.by_tag
     if isinstance(value, str):
-        word = tags.get(value)
-        if word is not None and not word.keys:
-            return word.struct()
+        variant = tags.get(value)
+        if variant is not None and not variant.keys:
+            return variant.struct()
         return notes.add_problem(at, describe_unknown("step", value, tags))
     tree = _require_container(value, dict, "a step", at, notes)
     if not isinstance(tree, dict):
@@ -203,14 +203,14 @@ def _validate_variant(variants: VariantShape, value: object, at: Place, notes: V
 def _require_container(
     value: object, container_type: type, expected: str, at: Place, notes: ValidationNotes
 ) -> object:
-    """The dict or list that belongs here. Nothing at all is an empty one: a section with all its lines
-    commented out. Text from the environment is parsed.
+    """The dict or list that is expected here. None is an empty one: a section whose lines are all commented
+    out.
     """
     if isinstance(value, container_type | Invalid):
         return value
     if value is None:
         return container_type()
-    # The value itself stays unsaid: a key in the wrong place would be shown.
+    # A single value is not shown: it may be a key in the wrong place.
     found = describe(value) if isinstance(value, dict | list) else "got a single value"
     return notes.add_problem(at, f"expected {expected}, {found}")
 
@@ -227,7 +227,7 @@ def parse_yaml_value(value: FromEnvironment, at: Place, notes: ValidationNotes) 
 
 
 def describe_unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    """``unknown key, did you mean …?``, or what there is. The name itself is in the problem's path."""
+    """``unknown key, did you mean …?``, or the known names. The unknown name is in the problem's path."""
     from difflib import get_close_matches
 
     names = list(known)

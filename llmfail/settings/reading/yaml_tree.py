@@ -1,8 +1,8 @@
 """YAML text -> a plain tree of dict, list and scalars, with the line of every path.
 
 The only module that imports yaml, so it is imported only when there is text to parse. Scalars follow YAML
-1.2's core schema, keys are always text, and the tree is bounded: neither a bomb of aliases nor deep nesting
-nor an alias to itself gets further than this module.
+1.2's core schema, keys are always text, and the size and depth of the tree are limited, against aliases that
+multiply or refer to themselves and against deep nesting.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MAX_DEPTH: Final = 40
 _TOO_DEEP: Final = f"is nested more than {MAX_DEPTH} levels deep"
 _DEPTH_CHANGE_OF_BRACKET: Final = {"[": 1, "{": 1, "]": -1, "}": -1}
 OPENING_MARK, CLOSING_MARK = "\U0010fffe", "\U0010ffff"
-"""What stands for ``${`` and ``}`` while YAML is parsed: two code points that are no characters."""
+"""They stand for ``${`` and ``}`` while YAML is parsed: two code points that are no characters."""
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*(?::-[^{}'\"\n]*)?)\}")
 PLAIN_TAG: Final = "!plain"
 TEXT_TAG: Final = "tag:yaml.org,2002:str"
@@ -38,7 +38,7 @@ SCALAR_TAGS: Final = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("int", "
 
 
 class UnreadableYaml(ValueError):
-    """No tree can be had from the text at all. ``line`` is counted from 1."""
+    """The text gives no tree at all. ``line`` is counted from 1."""
 
     def __init__(self, message: str, line: int | None = None) -> None:
         self.line = line
@@ -46,14 +46,14 @@ class UnreadableYaml(ValueError):
 
 
 class _Loader(_Base):
-    """Tells plain scalars from quoted ones, which is all that is needed to type them."""
+    """A loader that tells plain scalars from quoted ones."""
 
 
 _Loader.add_implicit_resolver(PLAIN_TAG, re.compile("", re.DOTALL), None)
 
 
 class YamlDocument(Struct):
-    """What a text says. ``problems`` are those that keep nothing else from being read."""
+    """A parsed text. ``problems`` are those that do not prevent the rest from being read."""
 
     tree: object = None
     lines: dict[Place, int] = field(default_factory=dict)
@@ -62,7 +62,7 @@ class YamlDocument(Struct):
 
 
 def parse(text: str) -> YamlDocument:
-    """Raises Unreadable, with one line for people."""
+    """Raises UnreadableYaml, in one line for people."""
     document = YamlDocument()
     text = _shield_references(text)
     try:
@@ -76,8 +76,8 @@ def parse(text: str) -> YamlDocument:
 
 
 def _shield_references(text: str) -> str:
-    """References as plain text also between { and }, where braces would end a scalar:
-    ``{api: gemini, api_key: ${GOOGLE_API_KEY}}``.
+    """References as plain text, so that they may also stand between { and }, where a brace would end a
+    scalar: ``{api: gemini, api_key: ${GOOGLE_API_KEY}}``.
     """
     return _REFERENCE.sub(rf"{OPENING_MARK}\1{CLOSING_MARK}", text)
 
@@ -87,8 +87,8 @@ def _unshield_references(node: Node) -> str:
 
 
 def _check_limits(text: str) -> None:
-    """Refuse what is too deep or too much before it is composed: libyaml's composer recurses on the C stack,
-    and a file of brackets would end the process.
+    """Refuse what is too deep or too large before it is composed: libyaml's composer recurses on the C stack,
+    and a file of brackets would crash the process.
     """
     depth = values = 0
     for event in yaml.parse(text, Loader=_Loader):
@@ -104,7 +104,7 @@ def _check_limits(text: str) -> None:
 
 
 def _explain_yaml_error(error: yaml.YAMLError, text: str) -> UnreadableYaml:
-    """The C parser has a depth limit of its own, and may meet it before the first event."""
+    """The C parser has its own depth limit, and may reach it before the first event."""
     if (
         max(accumulate(_DEPTH_CHANGE_OF_BRACKET.get(character, 0) for character in text), default=0)
         > MAX_DEPTH
@@ -112,7 +112,7 @@ def _explain_yaml_error(error: yaml.YAMLError, text: str) -> UnreadableYaml:
         return UnreadableYaml(_TOO_DEEP)
     problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "is not YAML"
     if "single document" in str(getattr(error, "context", "")):
-        problem = "holds several documents; a configuration is one"
+        problem = "holds several documents; a configuration is a single one"
     mark = getattr(error, "problem_mark", None)
     return UnreadableYaml(f"is not valid YAML: {problem}", mark.line + 1 if mark else None)
 
@@ -130,7 +130,7 @@ def _convert(document: YamlDocument, node: Node, at: Place) -> object:
 
 
 def _count_node(document: YamlDocument, node: Node, depth: int) -> None:
-    """Aliases make a small text large: an alias is walked each time, and may lead to itself."""
+    """Aliases make a small text large: an alias is followed each time, and may refer to itself."""
     document.nodes += 1
     if document.nodes > MAX_NODES:
         raise UnreadableYaml(f"grows beyond {MAX_NODES:,} values by its aliases", _line_of(node))
@@ -147,12 +147,12 @@ def _convert_scalar(document: YamlDocument, node: Node, at: Place) -> object:
     if node.tag in SCALAR_TAGS:
         return parse_scalar(text)
     if node.tag != TEXT_TAG:
-        document.problems.append((at, f"the tag {node.tag!r} means nothing here"))
+        document.problems.append((at, f"the tag {node.tag!r} is not supported"))
     return text
 
 
 def _convert_mapping(document: YamlDocument, node: Node, at: Place, depth: int = 0) -> dict[str, object]:
-    """Merge keys first, so that what is written out wins over what is merged. ``depth`` counts merges."""
+    """A key that is written out replaces a merged one, so merges come first; ``depth`` counts them."""
     merged: dict[str, object] = {}
     own: dict[str, object] = {}
     for key, value in node.value:

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from msgspec import Struct, field
 
 from llmfail.core.model import Api
+from llmfail.core.vendors import BASE_URLS, vertex_host
 from llmfail.settings.reading.env_vars import variable_of
 from llmfail.settings.schema.scalars import (
     DERIVED,
@@ -44,14 +45,6 @@ from llmfail.settings.schema.scalars import (
 
 Priority = Literal["strategic", "template", "validation"]
 Order = Literal["listed", "cost", "quality", "latency", "round_robin", "weighted"]
-BASE_URLS = {
-    "anthropic": "https://api.anthropic.com",
-    "openai": "https://api.openai.com/v1",
-    "gemini": "https://generativelanguage.googleapis.com",
-}
-"""Where a wire format is spoken by its vendor; vertex derives its host from the location."""
-VERTEX_GLOBAL_URL = "https://aiplatform.googleapis.com"
-"""Where vertex is, whatever the location."""
 
 
 class CredentialSource(StrEnum):
@@ -152,7 +145,7 @@ class Provider(Struct, frozen=True, kw_only=True):
     @property
     def address(self) -> tuple[str, str]:
         """Host and port, however they are written."""
-        parts = split_url(self.base_url or VERTEX_GLOBAL_URL)
+        parts = split_url(self.base_url or f"https://{vertex_host('global')}")
         assert parts is not None, "a base_url is checked when it is read"
         scheme, host, port, _ = parts
         return host, port or {"https": "443", "http": "80"}[scheme]

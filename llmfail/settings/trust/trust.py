@@ -1,6 +1,6 @@
 """The user's consent to a configuration that was found in the current directory.
 
-Remembered by path and content, in the state directory: any change of the file needs it again.
+It is stored by path and content in the state directory: any change of the file needs it again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _TRUSTED_FILE: Final = "trusted.json"
 
 
 def require_trust(source: ConfigSource, text: str, findings: Sequence[Finding], state_dir: Path) -> None:
-    """Raises UsageError when there are objections and the user has not accepted this very file."""
+    """Raises UsageError when there are findings and the user has not accepted exactly this file."""
     if not findings or is_trusted(source.path, text, state_dir):
         return
     place, message = findings[0]
@@ -35,7 +35,7 @@ def is_trusted(path: Path, text: str, state_dir: Path) -> bool:
 
 
 def accept(path: Path, text: str, state_dir: Path) -> None:
-    """Remember consent. Raises UsageError when it cannot be kept."""
+    """Store the consent. Raises UsageError when it cannot be written."""
     accepted = {**_load_accepted(state_dir), _key_of(path): _hash_text(text)}
     try:
         write_private(state_dir / _TRUSTED_FILE, json.dumps(accepted, indent=1))
@@ -44,7 +44,7 @@ def accept(path: Path, text: str, state_dir: Path) -> None:
 
 
 def _load_accepted(state_dir: Path) -> dict[str, str]:
-    """Fingerprints by path. A damaged file is no consent."""
+    """Hashes by path. A damaged file is no consent."""
     try:
         accepted = json.loads(read_private(state_dir / _TRUSTED_FILE))
     except (OSError, ValueError, RecursionError):
@@ -59,5 +59,5 @@ def _hash_text(text: str) -> str:
 
 
 def _key_of(path: Path) -> str:
-    """Where it lies, not where a link leads to: what the file names is relative to this directory."""
+    """The path without following a last link: names in the file are relative to its directory."""
     return str(path.parent.resolve() / path.name)

@@ -11,32 +11,13 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
+from llmfail.core.vendors import BASE_URLS, OWNER_HOSTS, is_vertex_host, vertex_host
 from llmfail.settings.reading.env_vars import find_variables
 from llmfail.settings.reading.find import ConfigSource, Origin
 from llmfail.settings.reading.plain_values import Finding, Place
 from llmfail.settings.schema.scalars import split_url
-from llmfail.settings.schema.types import BASE_URLS
 
-OWNER_HOSTS: Final[Mapping[str, str]] = {
-    "AI21_API_KEY": "api.ai21.com",
-    "ANTHROPIC_API_KEY": "api.anthropic.com",
-    "DEEPSEEK_API_KEY": "api.deepseek.com",
-    "GEMINI_API_KEY": "generativelanguage.googleapis.com",
-    "GOOGLE_API_KEY": "generativelanguage.googleapis.com",
-    "GROQ_API_KEY": "api.groq.com",
-    "MISTRAL_API_KEY": "api.mistral.ai",
-    "OPENAI_API_KEY": "api.openai.com",
-    "OPENROUTER_API_KEY": "openrouter.ai",
-    "TOGETHER_API_KEY": "api.together.ai",
-    "XAI_API_KEY": "api.x.ai",
-}
-"""Which host may get the value of which variable."""
 PROJECT_VARIABLE: Final = "GOOGLE_CLOUD_PROJECT"
-VERTEX_GLOBAL_HOST: Final = "aiplatform.googleapis.com"
-VERTEX_HOSTS: Final = frozenset(
-    {VERTEX_GLOBAL_HOST, "aiplatform.us.rep.googleapis.com", "aiplatform.eu.rep.googleapis.com"}
-)
-"""Google's hosts for Vertex, apart from the regional ones."""
 
 
 def check_trust_rules(
@@ -65,16 +46,8 @@ def _base_url_of(provider: Mapping[str, object]) -> str:
     """Where a provider is, as it is written or by default."""
     written = provider.get("base_url") or BASE_URLS.get(str(provider.get("api")))
     if written is None and provider.get("api") == "vertex":
-        return f"https://{VERTEX_GLOBAL_HOST}"
+        return f"https://{vertex_host('global')}"
     return str(written)
-
-
-def is_vertex_host(host: str | None) -> bool:
-    """Google's hosts for Vertex: global, regional (``…-aiplatform``) and multi-regional (``….rep``)."""
-    if host in VERTEX_HOSTS:
-        return True
-    region = (host or "").removesuffix("-aiplatform.googleapis.com")
-    return region != host and region.replace("-", "").isalnum()
 
 
 def _check_references(tree: Mapping[str, object]) -> Iterator[Finding]:

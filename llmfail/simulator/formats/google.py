@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from llmfail.core.model import Reply
+from llmfail.core.vendors import GOOGLE_DOMAIN, VENDORS_BY_NAME
 from llmfail.simulator.faults import Fault, FaultKind, format_decimal
 from llmfail.simulator.formats.reply_text import (
     build_json_reply,
@@ -145,15 +146,13 @@ def _build_error_info(reason: str, request: RecordedRequest) -> dict[str, Any]:
     return {
         "@type": f"{_RPC_TYPE_PREFIX}ErrorInfo",
         "reason": reason,
-        "domain": "googleapis.com",
+        "domain": GOOGLE_DOMAIN,
         "metadata": metadata,
     }
 
 
 def _service_name(request: RecordedRequest) -> str:
-    return (
-        "aiplatform.googleapis.com" if request.route.api == "vertex" else "generativelanguage.googleapis.com"
-    )
+    return VENDORS_BY_NAME["vertex" if request.route.api == "vertex" else "google"].hosts[0]
 
 
 def _build_whole_reply(request: RecordedRequest, text: str) -> Reply:

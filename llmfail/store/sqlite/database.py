@@ -1,6 +1,7 @@
-"""SQLite files, whatever lies in them: foreign errors become ours, and damaged files make room.
+"""SQLite files, whatever they contain: errors of SQLite and the system become ours, and damaged files are
+replaced.
 
-Assumes that nobody renames a file here except ``set_aside``, under its lock.
+Assumes that only ``quarantine``, under its lock, renames a file here.
 """
 
 from __future__ import annotations
@@ -35,9 +36,9 @@ REASON_BY_CODE = {
 
 
 class DatabaseSchema(NamedTuple):
-    """What is in a file. ``version`` is its ``user_version``; the ``statements`` make its tables, each
-    harmless the second time, because any number of processes may do this at once; ``first`` comes before
-    there is anything in it. ``pragmas`` are for every connection.
+    """The tables of a file. ``version`` is its ``user_version``; the ``statements`` make its tables, each
+    harmless the second time, because several processes may run them at once; ``first_statement`` runs while
+    the file is empty. ``pragmas`` are for every connection.
     """
 
     version: int
@@ -55,7 +56,7 @@ def map_errors(path: Path) -> Iterator[None]:
 
 
 def to_store_error(path: Path, error: sqlite3.Error | OSError) -> StoreError:
-    """Our error for theirs, in one line that says what to do."""
+    """The StoreError for an error of SQLite or the system, in one line that says what to do."""
     if isinstance(error, BlockingIOError):
         return _locked_error(path)
     if isinstance(error, OSError):
@@ -67,14 +68,14 @@ def to_store_error(path: Path, error: sqlite3.Error | OSError) -> StoreError:
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
             return FileDamaged(f"{path} is damaged; remove it, or name another directory with --state-dir")
         case sqlite3.SQLITE_ERROR if str(error).startswith("no such"):
-            return FileDamaged(f"{path} lacks a part; remove it, or name another directory with --state-dir")
+            return FileDamaged(f"{path} lacks a table; remove it, or name another directory with --state-dir")
         case _:
             return _unusable_error(path, REASON_BY_CODE.get(code, str(error)))
 
 
 def connect(path: Path, timeout: float = 0) -> sqlite3.Connection:
-    """Open a file that is there: only ``create_file``, under the lock, makes one. Who waits, and how, is the
-    caller's business; so is that two threads do not use the connection at once.
+    """Open an existing file: only ``create_file``, under the lock, makes one. The caller waits for locks, and
+    lets one thread at a time use the connection.
     """
     return sqlite3.connect(
         f"{path.absolute().as_uri()}?mode=rw",
@@ -86,7 +87,7 @@ def connect(path: Path, timeout: float = 0) -> sqlite3.Connection:
 
 
 def open_with_schema(path: Path, schema: DatabaseSchema) -> sqlite3.Connection:
-    """A connection to a file with its tables. A damaged text is for whoever reads the record in it."""
+    """A connection to a file with its tables. Text that is not UTF-8 is left to the reader of the record."""
     connection = connect(path)
     try:
         _ensure_schema(connection, path, schema)
@@ -100,9 +101,7 @@ def open_with_schema(path: Path, schema: DatabaseSchema) -> sqlite3.Connection:
 
 
 def _ensure_schema(connection: sqlite3.Connection, path: Path, schema: DatabaseSchema) -> None:
-    """Make the tables of a new file; one of a higher version was written by a newer llmfail and is left
-    alone.
-    """
+    """Make the tables of a new file. A file of a newer llmfail is left as it is."""
     found: int = connection.execute("PRAGMA user_version").fetchone()[0]
     if found > schema.version:
         raise StoreError(
@@ -119,10 +118,10 @@ def _ensure_schema(connection: sqlite3.Connection, path: Path, schema: DatabaseS
 
 
 def quarantine(path: Path, damaged_identity: FileIdentity | None, warn: Callable[[str], None]) -> None:
-    """Rename the damaged file and put an empty one in its place, unless somebody was quicker.
+    """Rename the damaged file and put an empty one in its place, unless another process already has.
 
-    The main file goes first: SQLite does not remove the -wal of a file that has moved, so whoever still
-    has the old one open cannot take the new one's away when it closes.
+    The main file is renamed first: SQLite does not remove the -wal of a file that was renamed, so a process
+    that still has the old file open cannot remove the new one's -wal when it closes.
     """
     with lock_exclusively(path):
         if identify_file(path) != damaged_identity:
@@ -142,4 +141,4 @@ def _locked_error(path: Path) -> FileLocked:
 
 
 def _unusable_error(path: Path, reason: str) -> StoreError:
-    return StoreError(f"cannot use {path}: {reason}; mend that, or name another directory with --state-dir")
+    return StoreError(f"cannot use {path}: {reason}; fix that, or name another directory with --state-dir")

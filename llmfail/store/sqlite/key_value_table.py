@@ -1,4 +1,4 @@
-"""The one table of a state file: keys, texts, and when they end.
+"""The one table of a state file: keys, texts, and when they expire.
 
 Raises what SQLite raises. A transaction that fails is left open for the caller to roll back.
 """
@@ -16,7 +16,7 @@ from llmfail.store.base import Change, R
 from llmfail.store.sqlite.database import DatabaseSchema, open_with_schema
 
 CHECKPOINT_PAGES = 4000
-"""Pages of the WAL (16 MB) before they are copied, which waits for the disk; so does the last to close."""
+"""Pages of the WAL (16 MB) before they are copied, which waits for the disk, as the last close does."""
 STATE_SCHEMA = DatabaseSchema(
     version=1,
     statements=(
@@ -25,7 +25,7 @@ STATE_SCHEMA = DatabaseSchema(
     ),
     pragmas=("synchronous = NORMAL", f"wal_autocheckpoint = {CHECKPOINT_PAGES}"),
 )
-# The cast makes text of whatever a tampered row holds: what it means is for the reader of the record.
+# The cast makes text of whatever a damaged row contains; the reader of the record judges it.
 SELECT_VALUES = (
     "SELECT key, CAST(value AS TEXT) FROM state WHERE key IN ({}) AND (expires_at IS NULL OR expires_at > ?)"
 )
@@ -39,18 +39,18 @@ SELECT_SOONEST_EXPIRING = (
 )
 DELETE_EXPIRED = "DELETE FROM state WHERE key IN (SELECT key FROM state WHERE expires_at <= ? LIMIT 64)"
 WRITES_PER_EXPIRY = 8
-"""One in so many writes, by the clock's milliseconds, looks for what has expired."""
+"""One write in so many, chosen by the clock's milliseconds, deletes expired rows."""
 MAX_EVICTED_ROWS = 64
-"""Rows that make room with each write at most, so that no write takes long; a lowered limit is reached by and
-by.
+"""A write evicts so many rows at most, so that none takes long; a lowered limit is reached after several
+writes.
 """
 MAX_KEYS_PER_QUERY = 500
-"""Keys per query: an old SQLite takes at most 999 parameters."""
+"""An old SQLite takes at most 999 parameters in a query."""
 
 
 class SizeLimit(NamedTuple):
-    """How much room the rows whose keys begin so may take, in bytes of the whole file. Those that end first
-    go first; other rows stay.
+    """The greatest size of the file, in bytes, that rows with this prefix may cause. Those that expire first
+    are evicted first; other rows stay.
     """
 
     prefix: str
@@ -90,7 +90,7 @@ def update_values(
 
 
 def measure_used_bytes(connection: sqlite3.Connection) -> int:
-    """Bytes that are in use, however large the file is."""
+    """The bytes in use, however large the file is."""
     pages, free, size = (
         connection.execute(f"PRAGMA {name}").fetchone()[0]
         for name in ("page_count", "freelist_count", "page_size")
@@ -99,7 +99,7 @@ def measure_used_bytes(connection: sqlite3.Connection) -> int:
 
 
 def _evict_rows(connection: sqlite3.Connection, limit: SizeLimit, just_written: Writes) -> None:
-    """As many rows go as are too many, and never what has just come."""
+    """Evict as many rows as are too many, but none that was just written."""
     over = measure_used_bytes(connection) - limit.max_bytes
     if over <= 0:
         return
@@ -125,7 +125,7 @@ def _build_select(key_count: int) -> str:
 
 
 def _write_rows(connection: sqlite3.Connection, writes: Writes, now: float) -> None:
-    """Keep, delete, and drop a few of those that have expired, since the file is being written anyway."""
+    """Write, delete, and remove a few expired rows, since the file is being written anyway."""
     kept = [(key, write.text, write.expires_at) for key, write in writes.items() if write is not None]
     gone = [(key,) for key, write in writes.items() if write is None]
     connection.executemany(UPSERT, kept)

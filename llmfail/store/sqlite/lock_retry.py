@@ -1,7 +1,7 @@
-"""Waiting for a file that others use too, and for one that has to be made anew.
+"""Waiting for a file that other processes use too, and for one that has to be made anew.
 
-SQLite's own busy handler is not used: under saturation it let single processes starve for more than two
-seconds, where these short random pauses never took longer than a third of one.
+SQLite's own busy handler is not used: under load it let single processes wait for more than two seconds,
+where these short random pauses never took longer than a third of a second.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LONGEST_PAUSE_SECONDS = 0.005
 
 
 class FileLocked(StoreError):
-    """Another process is at work there; it may be over in a moment."""
+    """Another process is using the file; the lock may be free in a moment."""
 
 
 class FileDamaged(StoreError):
@@ -28,7 +28,7 @@ class FileDamaged(StoreError):
 
 
 def retry_while_locked(step: Callable[[], T], deadline: float) -> T:
-    """Take the step again while it finds the file locked, until ``deadline`` (monotonic seconds)."""
+    """Repeat the step while it finds the file locked, until ``deadline`` (monotonic seconds)."""
     pause = FIRST_PAUSE_SECONDS
     while True:
         try:
@@ -41,7 +41,7 @@ def retry_while_locked(step: Callable[[], T], deadline: float) -> T:
 
 
 def repair_and_retry(step: Callable[[], T], repair: Callable[[], None], deadline: float) -> T:
-    """Take the step; if it finds damage, mend that and take it once more."""
+    """Run the step; when the file is damaged, repair it and run the step once more."""
     try:
         return retry_while_locked(step, deadline)
     except FileDamaged:

@@ -1,7 +1,7 @@
-"""The one table of the queue's file: a row for each request, with the lease of whoever is asking it.
+"""The one table of the queue's file: a row for each request, with the lease of the process that is asking it.
 
-Raises what SQLite raises. ``:now`` is the moment of the transaction; a statement that names a ``:holder``
-leaves the rows of others alone.
+Raises what SQLite raises. ``:now`` is the moment of the transaction; a statement with a ``:holder`` changes
+only rows of that holder.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ QUEUE_SCHEMA = DatabaseSchema(
     pragmas=("synchronous = FULL", "secure_delete = ON"),
     first_statement="PRAGMA auto_vacuum = FULL",
 )
-# The casts make of whatever a tampered row holds what it should be.
+# The casts give every column its type, whatever a damaged row contains.
 SELECT = (
     "SELECT CAST(id AS TEXT), CAST(feature AS TEXT), CAST(created_at AS REAL), CAST(expires_at AS REAL),"
     " CAST(attempts AS INTEGER), CAST(retry_at AS REAL), CAST(rests_until AS REAL), CAST(error AS TEXT),"
@@ -49,7 +49,7 @@ TAKE_LEASE = (
     " AND (lease_holder IS NULL OR lease_until <= :now OR lease_holder = :gone)"
 )
 RENEW_LEASE = "UPDATE queue SET lease_until = :now + :lease WHERE id = :id AND lease_holder = :holder"
-# A lease that is over while nobody took the item is no reason to lose an answer that was paid for.
+# An answer that was paid for is stored even after its lease expired, unless another process took the item.
 STORE_ANSWER = (
     "UPDATE queue SET receipt = :receipt, lease_holder = :holder, lease_until = :now + :lease,"
     " expires_at = :now + :age, retry_at = NULL, rests_until = NULL WHERE id = :id AND receipt IS NULL"
@@ -74,7 +74,7 @@ SELECT_NEXT_TIME = (
 
 
 def open_queue(path: Path) -> sqlite3.Connection:
-    """What is written is on the disk. What is deleted takes no room, and is overwritten: it was a prompt."""
+    """Writes are on the disk at once. Deleted rows are overwritten, because they held prompts."""
     return open_with_schema(path, QUEUE_SCHEMA)
 
 

@@ -1,6 +1,6 @@
-"""One SQLite file that the processes of one host share: opened when it is needed, waited for, mended.
+"""One SQLite file that the processes of one host share: opened when it is needed, waited for, repaired.
 
-What is in it is the business of whoever has it. Assumes that the work holds the write lock for a moment only.
+The callers know what is in it. Assumes that their work holds the write lock for a moment only.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ _paused: list[SharedFile] = []
 
 
 class SharedFile:
-    """One connection, made by ``connect`` at the first work, which the threads of the process take in turns:
-    waiting for a lock of one's own process is fairer and cheaper than for one of SQLite's.
+    """One connection, made by ``connect`` for the first work. The threads of the process take turns: waiting
+    for a lock of one's own process is fairer and cheaper than for one of SQLite's.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class SharedFile:
         _files.add(self)
 
     def run(self, work: Work[T]) -> T:
-        """Raises StoreError; a transaction that the work leaves open is undone."""
+        """Raises StoreError; a transaction that the work leaves open is rolled back."""
         deadline = time.monotonic() + self._timeout
         with self._take_turn(self._timeout):
             try:
@@ -64,7 +64,7 @@ class SharedFile:
                 return repair_and_retry(lambda: self._run_once(work), self._repair, deadline)
 
     def run_if_free(self, work: Work[T]) -> T:
-        """The same, for who can wait neither for another's work nor for a file to be made or mended."""
+        """The same without waiting: FileLocked when the file is in use, or must be made or repaired."""
         with self._take_turn(0):
             with map_errors(self.path):
                 is_open = self._connection is not None and identify_file(self.path) == self._identity
@@ -73,18 +73,18 @@ class SharedFile:
             return self._run_once(work)
 
     def run_if_exists(self, work: Work[T], default: T) -> T:
-        """The same, but where there is no file none is made: then there is ``default``."""
+        """The same, but ``default`` when there is no file; none is made."""
         with map_errors(self.path):
             is_there = identify_file(self.path) is not None
         return self.run(work) if is_there else default
 
     def close(self) -> None:
-        """Give the file back. The next work opens it again."""
+        """Close the file. The next work opens it again."""
         with self._take_turn(self._timeout):
             self._disconnect()
 
     def pause(self) -> None:
-        """Wait for the other threads to finish, close the file, and let nobody open it before ``resume``."""
+        """Wait for the other threads to finish, close the file, and keep it closed until ``resume``."""
         self._lock.acquire()
         self._disconnect()
 
@@ -109,8 +109,8 @@ class SharedFile:
             self._disconnect()
 
     def _ensure_connection(self) -> sqlite3.Connection:
-        """The connection to the file that lies there now: since the last work it may have been set aside
-        by another process, or deleted by a person.
+        """The connection to the file at this path now: since the last work another process may have renamed
+        it, or a person deleted it.
         """
         identity = identify_file(self.path)
         if self._connection is None or identity is None or identity != self._identity:
@@ -161,8 +161,8 @@ class SharedFile:
 
 
 def _pause_all() -> None:
-    """SQLite believes that the locks of a process are the child's too, and the system does not: a child that
-    inherited an open file would write into one that the parent has removed. So none is open in a fork.
+    """Close all files for a fork. SQLite believes that a child owns the locks of its parent, but the system
+    does not: with an inherited open file, a child would write into a file that the parent has removed.
     """
     for file in list(_files):
         file.pause()

@@ -1,6 +1,6 @@
-"""The directory that state lives in: whose it is, which file lies there, who may replace it.
+"""The state directory: who owns it, which file is at a path, and who may replace it.
 
-Raises OSError as the system does, and StoreError where a file that is there must not be trusted.
+Raises OSError as the system does, and StoreError for a file or directory that must not be trusted.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ NETWORK_FILE_SYSTEMS = {
 MOUNT_ESCAPES = {"\\040": " ", "\\011": "\t", "\\012": "\n", "\\134": "\\"}
 
 FileIdentity = tuple[int, int]
-"""Device and inode: whether a path still leads to the same file."""
+"""Device and inode, which tell whether a path still leads to the same file."""
 
 
 def prepare_directory(directory: Path) -> None:
-    """Make the directory for this user alone, or check the one that is there. In a directory where others
-    may write, anybody can plant what we would read; one's own is one's own decision.
+    """Make the directory for this user alone, or check an existing one. In another user's directory where
+    others may write, any user could plant a file for us to read; the user's own directory is not judged.
     """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = directory.stat()
-    theirs = found.st_uid != os.geteuid()
+    is_foreign = found.st_uid != os.geteuid()
     group_may_write = found.st_mode & stat.S_IWGRP and found.st_uid != 0
-    if theirs and (found.st_mode & stat.S_IWOTH or group_may_write):
+    if is_foreign and (found.st_mode & stat.S_IWOTH or group_may_write):
         raise StoreError(
             f"{directory} belongs to another user and others may write there; "
             "name a directory of your own with --state-dir"
@@ -49,7 +49,7 @@ def prepare_directory(directory: Path) -> None:
 
 
 def identify_file(path: Path) -> FileIdentity | None:
-    """Which file lies there; None when there is none."""
+    """The file at this path; None when there is none."""
     try:
         found = path.lstat()
     except FileNotFoundError:
@@ -60,8 +60,8 @@ def identify_file(path: Path) -> FileIdentity | None:
 
 
 def create_file(path: Path) -> bool:
-    """An empty file that only its owner may read; False when there is one already. That one is never
-    opened here: closing it would drop the locks that this process holds on it.
+    """Make an empty file that only its owner may read; False when there is one already, which is not opened:
+    closing it would drop the locks that this process has on it.
     """
     try:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
@@ -72,8 +72,8 @@ def create_file(path: Path) -> bool:
 
 @contextmanager
 def lock_exclusively(path: Path) -> Iterator[None]:
-    """The right to create or replace the file at ``path``; BlockingIOError when another process has it.
-    The lock is a file beside it, which stays.
+    """The right to create or replace the file at ``path``; BlockingIOError when another process has it. The
+    lock is a file beside it, which stays.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     lock = os.open(path.with_suffix(".lock"), flags, 0o600)
@@ -85,7 +85,7 @@ def lock_exclusively(path: Path) -> Iterator[None]:
 
 
 def network_file_system_of(directory: Path) -> str | None:
-    """The kind of network file system that the directory lies on, if it does and the system tells."""
+    """The kind of the network file system that holds the directory; None when it is local or unknown."""
     try:
         mounts = MOUNTS.read_text("utf-8", "surrogateescape")
     except OSError:
@@ -95,7 +95,7 @@ def network_file_system_of(directory: Path) -> str | None:
 
 
 def file_system_of(directory: Path, mounts: str) -> str:
-    """The file system of the innermost mount above the directory; the last line of equals is on top."""
+    """The file system of the innermost mount above the directory; the last line of equal ones counts."""
     depth, innermost = 0, ""
     for line in mounts.splitlines():
         _, point, kind, *_ = line.split(" ")

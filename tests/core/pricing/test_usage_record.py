@@ -17,7 +17,8 @@ from llmfail.core.pricing.usage_record import (
 from llmfail.core.pricing.usage_report import GROUPINGS, DayRange, build_report
 from llmfail.core.records import name_list
 from llmfail.core.records.record import Write
-from llmfail.engine.ports.ports import InlineStore, run_sync
+from llmfail.engine.ports.execution import run_sync
+from llmfail.engine.ports.store_access import InlineStore
 from llmfail.engine.reports import usage_query
 from llmfail.settings.schema.settings import Settings
 from llmfail.store.memory import MemoryStore

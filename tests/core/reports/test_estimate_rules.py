@@ -173,7 +173,7 @@ def test_a_feature_that_an_outage_leaves_without_a_target_costs_nothing_and_is_n
     found = months("outage:anthropic", line("vpr", STRONG, SECOND), line("lone", FAST)).to_json()
     assert found["monthly_cost_usd"] == "75"
     assert found["served_by"] == {"vpr": ["openai/second"], "lone": []}
-    assert found["note"] == "nobody answers lone"
+    assert found["note"] == "no target answers lone"
 
 
 @pytest.mark.parametrize("text", ["all-primary", "fallback:50%", "outage:google"])
@@ -260,7 +260,7 @@ def test_what_is_no_scenario_is_refused_with_a_hint(text, why):
 
 
 def test_what_was_recorded_is_no_assumption():
-    with pytest.raises(ValueError, match="no assumption"):
+    with pytest.raises(ValueError, match="estimated from history"):
         months("actual", line("vpr", STRONG))
 
 

@@ -1,0 +1,60 @@
+# What people run. It needs nothing but make and Python; `make setup` installs the rest into .venv. In another
+# environment that is active, or with `make BIN= …`, the tools are taken from there.
+PYTHON ?= python3
+BIN ?= $(or $(VIRTUAL_ENV),.venv)/bin/
+
+# Lines and branches of core that the quick tests take, in per cent.
+CORE_COVERAGE := 97
+
+.PHONY: help setup format lint check test slow coverage bench oldest build
+
+help:
+	@echo "make setup    a virtual environment in .venv with everything that is needed here"
+	@echo "make check    format, lint, types, layers and the quick tests: before each commit, under two minutes"
+	@echo "make test     the whole suite"
+	@echo "make slow     the tests that check leaves out: real processes, and what is marked slow"
+	@echo "make coverage lines and branches that the quick tests take, with a floor for core"
+	@echo "make bench    the programs of benchmarks/, one after the other, each a ratio against its baseline"
+	@echo "make format   put the source into its format, and mend what ruff can mend"
+	@echo "make oldest   the suite with the oldest versions that pyproject.toml allows"
+	@echo "make build    wheel and sdist in dist/, checked"
+
+setup:
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	.venv/bin/python -m pip install --quiet -e '.[test]' --group dev
+
+format:
+	$(BIN)ruff check --fix .
+	$(BIN)ruff format .
+
+lint:
+	$(BIN)ruff check .
+	$(BIN)ruff format --check .
+	$(BIN)mypy
+	$(BIN)lint-imports
+
+check: lint
+	$(BIN)pytest -m "not slow"
+
+test:
+	$(BIN)pytest
+
+slow:
+	$(BIN)pytest -m slow
+
+coverage:
+	$(BIN)pytest -m "not slow" --cov --cov-report=term
+	$(BIN)coverage report --include='llmfail/core/*' --fail-under=$(CORE_COVERAGE)
+
+bench:
+	@failed=0; for program in $$(grep -l 'def main' benchmarks/*.py); do \
+	    $(BIN)python $$program || failed=1; done; exit $$failed
+
+oldest:
+	$(PYTHON) scripts/oldest.py
+
+build:
+	rm -rf dist
+	$(BIN)python -m build --quiet
+	$(BIN)twine check --strict dist/*

@@ -1,0 +1,250 @@
+"""One ask as a state machine: ``step(state, event, now) -> (state, commands)``. Pure: the driver
+(``engine.driver``) does what the commands say and tells what came of it.
+
+* An ask is a sequence of rounds, a round gives each of its candidates one attempt, in order; one attempt
+  runs at a time, and a second one (the hedge) besides while the first is late.
+* An attempt looks its answer up, asks the gate, waits for its place in a rate limit, calls, and backs off
+  before it calls the same target again. Each of these is one operation of the driver, ended by one event.
+* The commit point of a stream is its first text that is not blank: from then on the other attempt is
+  cancelled, and no other target can answer. A whole answer decides the ask in the same way.
+* A round without an answer is followed by another one where a failure may pass, or by a look at the gates
+  where the caller waits for an open circuit.
+* An attempt that ends gives up its single-flight lease; one that is cancelled hands it over.
+* ``state.calls`` and ``state.claims`` are what is left to settle, whenever the ask is interrupted.
+* After each event the same three rules are applied (``_go_on``): cancel what has lost, start what may
+  start, and keep the hedge timer armed exactly while a hedge could start.
+"""
+
+from __future__ import annotations
+
+from math import inf
+
+from msgspec.structs import replace
+
+from llmfail.core.admission.gate import GateView
+from llmfail.core.classification.outcome import CONSEQUENCES, Kind
+from llmfail.core.model import Target
+from llmfail.core.receipt import SkipReason
+from llmfail.core.routing import ask_events as ev
+from llmfail.core.routing import attempt_steps, next_step
+from llmfail.core.routing.ask_events import ASK, Command, Event, Moment
+from llmfail.core.routing.ask_state import MAX_RUNNING, AskState, AttemptState, Phase, Stage
+from llmfail.core.routing.attempt_result import FoundAnswer
+from llmfail.core.routing.attempt_steps import Step, put
+from llmfail.core.routing.candidates import Candidate
+
+PASSING_SKIPS = frozenset({SkipReason.CIRCUIT_OPEN, SkipReason.PROBING, SkipReason.RATE_LIMITED_HERE})
+"""Skips that may have passed by the next round."""
+TRIAL_SECONDS = 1.0
+"""Seconds after which to look again whether the trial of another process is over."""
+TICK = 0.02
+
+
+def step(state: AskState, event: Event, now: Moment) -> Step:
+    state, commands = _react(state, event, now)
+    if state.stage is Stage.ATTEMPTING:
+        state, more = _go_on(state, now)
+        commands += more
+    state, timer = _keep_timer(state)
+    return state, (*commands, *timer)
+
+
+def _react(state: AskState, event: Event, now: Moment) -> Step:  # noqa: C901, PLR0911 - a case an event
+    match event:
+        case ev.Started():
+            return _begin_round(state, state.plan.candidates)
+        case ev.StoredAnswerSought(candidate, answer):
+            state = replace(state, stage=Stage.ATTEMPTING)
+            if candidate is None or answer is None:
+                return state, ()
+            return replace(state, found=FoundAnswer(candidate, answer, stored=True)), ()
+        case ev.FirstText(attempt):
+            is_free = state.committed is None and state.found is None
+            may_commit = is_free and not state.attempt(attempt).is_cancelling
+            return replace(state, committed=attempt) if may_commit else state, ()
+        case ev.TimerFired():
+            return replace(state, timer=None, debited_for=state.attempts_begun), (ev.DebitHedge(),)
+        case ev.HedgeDecided(is_allowed):
+            return _decide_hedge(state, now, is_allowed=is_allowed)
+        case ev.GatesViewed(views, at):
+            return _wait_for_trial(state, dict(views), at, now)
+        case ev.Woke(attempt) if attempt == ASK:
+            return _begin_round(state, state.candidates)
+        case ev.Interrupted():
+            return _interrupt(state)
+        case ev.Settled(ids):
+            claims = tuple(one for one in state.claims if one[1].call_id not in ids)
+            calls = tuple(one for one in state.calls if one.call_id not in ids)
+            return replace(state, calls=calls, claims=claims), ()
+        case _:
+            return attempt_steps.react(state, event, now)
+
+
+def _interrupt(state: AskState) -> Step:
+    """All that is left to do, besides the settlement, is to hand over the leases."""
+    if state.stage is Stage.OVER:
+        return state, ()
+    state = replace(state, stage=Stage.INTERRUPTED)
+    led = [one for one in state.running if one.has_lease]
+    for one in led:
+        state = put(state, replace(one, phase=Phase.ENDING_LEASE))
+    return state, tuple(ev.EndLease(one.number, hand_over=True) for one in led)
+
+
+def _begin_round(state: AskState, candidates: tuple[Candidate, ...]) -> Step:
+    """A hedged round takes a stored answer of either of the two that it would ask."""
+    state = replace(
+        state,
+        stage=Stage.ATTEMPTING,
+        round_number=state.round_number + 1,
+        candidates=candidates,
+        attempts=(),
+        outcomes=(),
+        may_hedge=True,
+    )
+    if state.plan.hedge_delay is None or not state.plan.is_cached:
+        return state, ()
+    usable = [one for one in candidates if state.find_skip(one) is None]
+    if not usable:
+        return state, ()
+    return replace(state, stage=Stage.SEEKING), (ev.SeekStoredAnswer(usable[:MAX_RUNNING]),)
+
+
+def _go_on(state: AskState, now: Moment) -> Step:
+    commands: tuple[Command, ...] = ()
+    if state.plan.hedge_delay is not None:
+        state, commands = _cancel_losers(state)
+    elif state.running:
+        return state, ()
+    while state.waiting and state.found is None and state.committed is None and not state.stopped:
+        unused = _unused_hedge(state)
+        if state.running:
+            if unused is None or len(state.running) == MAX_RUNNING:
+                break
+            state = put(state, replace(unused, is_hedge=False))
+        state, more = attempt_steps.start(state, now, is_hedge=bool(state.running))
+        commands += more
+    if not state.running:
+        state, more = _end_round(state, now)
+        commands += more
+    return state, commands
+
+
+def _cancel_losers(state: AskState) -> Step:
+    """Only one answer is shown, and behind a target that refused the request for all no other is asked."""
+    commands: tuple[Command, ...] = ()
+    decided = state.winner if state.committed is None else state.committed
+    for one in state.running:
+        is_behind = state.stopped_at is not None and one.place > state.stopped_at
+        has_lost = is_behind or (decided is not None and one.number != decided)
+        is_writing = one.phase in {Phase.STORING, Phase.ENDING_LEASE}
+        if has_lost and not is_writing and not one.is_cancelling:
+            state = put(state, replace(one, is_cancelling=True))
+            commands += (ev.Cancel(one.number),)
+    return state, commands
+
+
+def _unused_hedge(state: AskState) -> AttemptState | None:
+    """A hedge that came to no call: another attempt takes its place at once."""
+    ended = (one for one in state.attempts if one.is_hedge and one.phase is Phase.ENDED)
+    return next((one for one in ended if not one.has_called), None)
+
+
+def _could_hedge(state: AskState) -> bool:
+    is_open = state.committed is None and state.found is None and not state.stopped
+    is_allowed = state.may_hedge and state.debited_for is None
+    return is_open and is_allowed and bool(state.waiting) and 0 < len(state.running) < MAX_RUNNING
+
+
+def _keep_timer(state: AskState) -> Step:
+    """An answer is late so many seconds after the last attempt started or ended."""
+    if state.plan.hedge_delay is None:
+        return state, ()
+    could = state.stage is Stage.ATTEMPTING and _could_hedge(state)
+    timer = (state.attempts_begun, len(state.running)) if could else None
+    if timer == state.timer:
+        return state, ()
+    command = ev.DisarmTimer() if timer is None else ev.ArmTimer(state.plan.hedge_delay)
+    return replace(state, timer=timer), (command,)
+
+
+def _decide_hedge(state: AskState, now: Moment, *, is_allowed: bool) -> Step:
+    """A hedge that was paid for is given back when its time has gone by."""
+    is_due = state.stage is Stage.ATTEMPTING and state.debited_for == state.attempts_begun
+    state = replace(state, debited_for=None)
+    if not is_allowed:
+        return replace(state, may_hedge=False), ()
+    if is_due and _could_hedge(state):
+        return attempt_steps.start(state, now, is_hedge=True)
+    return replace(state, unused_hedges=state.unused_hedges + 1), ()
+
+
+def _end_round(state: AskState, now: Moment) -> Step:
+    unused = sum(one.is_hedge and not one.has_called for one in state.attempts)
+    left = state.seconds_left(now.monotonic)
+    is_open = state.found is None and not state.stopped
+    state = replace(
+        state,
+        trail=(*state.trail, *state.round_trail),
+        unused_hedges=state.unused_hedges + unused,
+        deadline_passed=state.deadline_passed or (is_open and left <= 0),
+    )
+    if not is_open or state.deadline_passed:
+        return _finish(state), ()
+    plan = state.plan
+    wait = next_step.decide_round_wait(state.outcomes, state.round_number, plan.rounds, now.random_number)
+    if wait is not None:
+        candidates = tuple(one for one in state.candidates if _may_help(state, one))
+        return _pause(state, wait, candidates, now)
+    targets = tuple(one.target for one in plan.candidates if state.find_skip(one) is None)
+    if plan.wait_ends_at <= now.monotonic or not targets:
+        return _finish(state), ()
+    return replace(state, stage=Stage.VIEWING), (ev.ViewGates(targets),)
+
+
+def _pause(state: AskState, wait: float, candidates: tuple[Candidate, ...], now: Moment) -> Step:
+    if wait >= state.seconds_left(now.monotonic):
+        return _finish(state), ()
+    return replace(state, stage=Stage.PAUSING, candidates=candidates), (ev.Sleep(ASK, wait),)
+
+
+def _wait_for_trial(state: AskState, views: dict[Target, GateView], at: float, now: Moment) -> Step:
+    """Until the first open circuit allows a trial, unless all that could be asked right now have just been
+    asked in vain.
+    """
+    free = [target for target, view in views.items() if view.refusal is None]
+    if free and all(_last_action(state, target) == "called" for target in free):
+        return _finish(state), ()
+    soonest = min(_seconds_until_open(view, at) for view in views.values())
+    if soonest > state.plan.wait_ends_at - now.monotonic:
+        return _finish(state), ()
+    return _pause(state, soonest, state.plan.candidates, now)
+
+
+def _seconds_until_open(view: GateView, at: float) -> float:
+    """A trial of another process may be over any moment."""
+    if view.refusal is None:
+        return TICK
+    wait = inf if view.retry_at is None else max(view.retry_at - at, TICK)
+    return min(wait, TRIAL_SECONDS) if view.refusal.reason is SkipReason.PROBING else wait
+
+
+def _may_help(state: AskState, candidate: Candidate) -> bool:
+    """Whether what stood in the way of this target, called or skipped, may have passed."""
+    last = next(entry for entry in reversed(state.trail) if entry.target == candidate.target)
+    if last.action == "skipped":
+        return last.outcome in PASSING_SKIPS
+    return CONSEQUENCES[Kind(last.outcome)].is_transient
+
+
+def _last_action(state: AskState, target: Target) -> str:
+    return next(entry.action for entry in reversed(state.trail) if entry.target == target)
+
+
+def _finish(state: AskState) -> AskState:
+    """If at least two hosts were tried and not one could be found, it is our own network."""
+    called = sum(entry.action == "called" for entry in state.trail)
+    unfound = [one for one in state.calls if one.settlement.outcome.is_unreachable]
+    hosts = {one.host for one in unfound}
+    is_down = state.found is None and len(hosts) >= 2 and len(unfound) == called
+    return replace(state, stage=Stage.OVER, is_own_network_down=is_down)

@@ -1,0 +1,44 @@
+"""What became of one call, and of one ask."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from llmfail.core.classification.outcome import Outcome
+from llmfail.core.model import Completion, Embedding, Target
+from llmfail.core.receipt import SkipReason
+from llmfail.core.routing.candidates import Candidate
+
+Answer = Completion | Embedding
+
+
+class AttemptResult(Struct, frozen=True):
+    """What a reply says; ``answer`` is there whenever one could be decoded, good or not."""
+
+    outcome: Outcome
+    answer: Answer | None = None
+    status: int | None = None
+    is_free: bool = False
+    """The provider cannot have charged for it."""
+    skipped: SkipReason | None = None
+    """Nothing was sent, and why."""
+    host: str = ""
+    is_slow: bool = False
+    """It ran out of the time that any stream has, for its first token or between two."""
+
+
+class FoundAnswer(Struct, frozen=True):
+    """The answer, and the candidate that gave it."""
+
+    candidate: Candidate
+    answer: Answer
+    stored: bool = False
+    """No target was called: the same question has been answered before."""
+
+
+class PartialAnswer(Struct, frozen=True):
+    """The beginning of an answer that was shown, and why there is no more of it."""
+
+    target: Target
+    answer: Completion
+    outcome: Outcome

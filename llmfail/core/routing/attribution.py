@@ -1,0 +1,94 @@
+"""Whose fault a failed call is. Only what is the target's fault counts against its circuit.
+
+One function, ``find_fault``, reads one table, ``FAULTS``: the first row that holds decides, and where none
+does the target is at fault. It is asked at three moments, each of which knows more: when the time of a call
+is over (has this machine stood still?), when the call has ended (did the deadline leave it a fair share?),
+and when the call is settled (does our own network work?).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from llmfail.core.classification.outcome import Kind, Outcome
+from llmfail.core.errors import WireError
+
+TIMEOUT_SLACK = 1.0
+"""Seconds by which the end of a time may be noticed late, on a machine that is busy."""
+ROUNDING = 0.999
+"""A time limit this close to the fair share is the fair share."""
+BROKEN_OFF_NOTE = "the deadline passed before it was whole"
+
+
+class Fault(StrEnum):
+    TARGET = "target"
+    NETWORK = "network"
+    """No host could be found: it may be our own network."""
+    DEADLINE = "deadline"
+    """The caller's deadline left the target too little time."""
+    MACHINE = "machine"
+    """This process stood still, or was stopped, while the call was under way."""
+
+
+class Evidence(Struct, frozen=True):
+    """What is known of a failed call. Durations in seconds. ``is_slow``: it ran out of the time that any
+    stream has, for its first token or between two; ``is_committed``: its text is being shown.
+    """
+
+    kind: Kind
+    noticed_late: float = 0.0
+    is_slow: bool = False
+    is_committed: bool = False
+    limit: float = 0.0
+    fair_share: float = 0.0
+    is_unreachable: bool = False
+    network_is_proven: bool = True
+
+
+FAULTS: tuple[tuple[Callable[[Evidence], bool], Fault], ...] = (
+    (lambda known: known.kind is Kind.CANCELLED, Fault.MACHINE),
+    (lambda known: known.is_unreachable and not known.network_is_proven, Fault.NETWORK),
+    (lambda known: known.kind is not Kind.TIMEOUT, Fault.TARGET),
+    (lambda known: known.noticed_late > TIMEOUT_SLACK, Fault.MACHINE),
+    (lambda known: known.is_slow, Fault.TARGET),
+    (lambda known: known.is_committed, Fault.DEADLINE),
+    (lambda known: known.limit < known.fair_share * ROUNDING, Fault.DEADLINE),
+)
+
+
+def find_fault(evidence: Evidence) -> Fault:
+    return next((fault for holds, fault in FAULTS if holds(evidence)), Fault.TARGET)
+
+
+def attribute_timeout(error: WireError, ends_at: float, now: float) -> WireError:
+    """A timeout that was noticed long after its moment says something of this process, not of the target."""
+    if error.cause != "timeout":
+        return error
+    if find_fault(Evidence(Kind.TIMEOUT, noticed_late=now - ends_at)) is not Fault.MACHINE:
+        return error
+    return WireError("standstill", "this process stood still while the call was under way")
+
+
+def attribute_deadline(
+    outcome: Outcome, *, is_slow: bool, is_committed: bool, limit: float, fair_share: float
+) -> Outcome:
+    """A target that had less than its fair share of time is not to blame for running out of it, nor is one
+    whose text was still coming.
+    """
+    known = Evidence(
+        outcome.kind, is_slow=is_slow, is_committed=is_committed, limit=limit, fair_share=fair_share
+    )
+    if find_fault(known) is not Fault.DEADLINE:
+        return outcome
+    too_short = f"no answer in the {max(limit, 0.0):.3g} s that the deadline left"
+    return Outcome(Kind.CANCELLED, BROKEN_OFF_NOTE if is_committed else too_short)
+
+
+def attribute_network(outcome: Outcome, *, is_proven: bool) -> Outcome:
+    """A failure of our own network says nothing about the target."""
+    known = Evidence(outcome.kind, is_unreachable=outcome.is_unreachable, network_is_proven=is_proven)
+    return replace(outcome, kind=Kind.CANCELLED) if find_fault(known) is Fault.NETWORK else outcome

@@ -1,0 +1,168 @@
+"""The operations of one ask, over the ports: each is done once, and ends in one event."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property, partial
+from typing import assert_never
+
+from llmfail.core.admission import gate as gates
+from llmfail.core.admission import hedge_budget
+from llmfail.core.admission.gate import Admission
+from llmfail.core.cache.cache_key import digest_of, fingerprint
+from llmfail.core.model import Target
+from llmfail.core.pricing.price import charge
+from llmfail.core.routing import ask_events as ev
+from llmfail.core.routing.ask_events import Event, Operation
+from llmfail.core.routing.ask_state import AskState
+from llmfail.core.routing.attempt_result import AttemptResult
+from llmfail.engine.answers.answer_cache import CacheReader, SingleFlightCache, reader_of
+from llmfail.engine.attempt.call import CallOptions, call
+from llmfail.engine.attempt.settlement import SettlementLog
+from llmfail.engine.attempt.target_output import TargetOutput
+from llmfail.engine.planning.codec import Codec
+from llmfail.engine.planning.job import Job
+from llmfail.engine.planning.targets import TargetRoutes
+from llmfail.engine.ports.protocols import OnText, Ports
+
+
+class Operations:
+    """``read_state`` gives the ask as it is now; ``tell`` makes an event known to it while an operation goes
+    on: that a call is sent, that its first text wants to be shown, that failures are settled.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - what an ask needs
+        self,
+        routes: TargetRoutes,
+        ports: Ports,
+        job: Job,
+        codec: Codec,
+        show: OnText | None,
+        read_state: Callable[[], AskState],
+        tell: Callable[[Event], None],
+    ) -> None:
+        self._routes = routes
+        self._ports = ports
+        self._job = job
+        self._codec = codec
+        self._show = show
+        self._read_state = read_state
+        self._tell = tell
+        self._reader = reader_of(ports, job.cache_policy, job.expected)
+        self._caches: dict[int, SingleFlightCache] = {}
+        self.log = SettlementLog(ports, job, routes, read_state, tell)
+
+    async def perform(self, command: Operation) -> Event:
+        match command:
+            case ev.Admit():
+                return await self._admit(command)
+            case ev.Send():
+                return await self._send(command)
+            case ev.Sleep(attempt, seconds):
+                await self._pause(seconds)
+                return ev.Woke(attempt)
+            case ev.DebitHedge():
+                return await self._debit_hedge()
+            case ev.ViewGates():
+                return await self._view_gates(command)
+            case ev.SeekStoredAnswer() | ev.LookUp() | ev.StoreAnswer() | ev.EndLease():
+                return await self._use_cache(command)
+            case _:
+                assert_never(command)
+
+    async def _admit(self, command: ev.Admit) -> Event:
+        gate = self._routes[command.target].gate
+        if gate.limits:
+            # A call must not be late for its place in a rate limit.
+            self._ports.prepare()
+        answer = await self.log.admit(gate, command.claim)
+        if isinstance(answer, Admission):
+            return ev.Admitted(command.attempt, answer)
+        return ev.Refused(command.attempt, answer)
+
+    async def _send(self, command: ev.Send) -> Event:
+        attempt, route = command.attempt, self._routes[command.target]
+        limits = None
+        if self._job.stream_timeouts is not None:
+            from llmfail.engine.attempt.stream_reader import StreamLimits
+
+            output = TargetOutput(self._show, partial(self._commit, attempt), self._ports.monotonic)
+            limits = StreamLimits(self._job.stream_timeouts, output, self._read_state().plan.ends_at)
+        options = CallOptions(command.limit, lambda: self._tell(ev.Sent(attempt)), limits)
+        result = await call(self._ports, self._codec, route, command.dropped_parameters, options)
+        return ev.Finished(attempt, result, self._cost_of(attempt, command.target, result))
+
+    def _commit(self, attempt: int) -> bool:
+        self._tell(ev.FirstText(attempt))
+        return self._read_state().committed == attempt
+
+    def _cost_of(self, attempt: int, target: Target, result: AttemptResult) -> int | None:
+        """In pico-dollars, by the price at the moment at which the call could start."""
+        if result.answer is None:
+            return 0 if result.is_free else None
+        admission = self._read_state().attempt(attempt).admission
+        assert admission is not None, "a call is sent after its admission"
+        price = self._routes.prices.find_billed(target, result.answer.model)
+        reports_cost = self._routes[target].reports_cost
+        return charge(result.answer, price, admission.reservation.starts_at, reports_cost=reports_cost)
+
+    async def _pause(self, seconds: float) -> None:
+        """Others learn of failures before this ask waits."""
+        if seconds > 0:
+            await self.log.settle_before_pause()
+            await self._ports.sleep(seconds)
+
+    async def _debit_hedge(self) -> Event:
+        feature = self._job.feature
+        key = hedge_budget.bucket_key(feature)
+        return ev.HedgeDecided(await self._ports.store.update((key,), partial(hedge_budget.debit, feature)))
+
+    async def _view_gates(self, command: ev.ViewGates) -> Event:
+        await self.log.settle_before_pause()
+        known = {target: self._routes[target].gate for target in command.targets}
+        values, now = await self._ports.store.read([key for gate in known.values() for key in gate.keys])
+        return ev.GatesViewed([(one, gates.view(gate, values, now)) for one, gate in known.items()], now)
+
+    async def _use_cache(
+        self, command: ev.SeekStoredAnswer | ev.LookUp | ev.StoreAnswer | ev.EndLease
+    ) -> Event:
+        reader = self._reader
+        assert reader is not None, "answers are stored here"
+        match command:
+            case ev.SeekStoredAnswer(candidates):
+                for one in candidates:
+                    stored = await reader.find_fresh([self._fingerprint(one.target)])
+                    if stored is not None:
+                        return ev.StoredAnswerSought(one, stored.completion)
+                return ev.StoredAnswerSought()
+            case ev.LookUp(attempt, target, max_wait):
+                question = self._fingerprint(target)
+                cache = self._cache_of(attempt, reader)
+                if max_wait is None:
+                    stored = await reader.find_fresh([question])
+                else:
+                    stored = await cache.fetch(question, max_wait, self._pause)
+                if stored is not None:
+                    return ev.CacheHit(attempt, stored.completion)
+                return ev.CacheMiss(attempt, cache.is_leader)
+            case ev.StoreAnswer(attempt, target, answer):
+                cache = self._cache_of(attempt, reader)
+                await cache.store_answer(self._fingerprint(target), target, answer)
+            case ev.EndLease(attempt, hand_over):
+                cache = self._cache_of(attempt, reader)
+                await (cache.hand_over() if hand_over else cache.give_up())
+        return ev.LeaseEnded(command.attempt)
+
+    def _cache_of(self, attempt: int, reader: CacheReader) -> SingleFlightCache:
+        """It knows which lease the attempt has, if it has one."""
+        if attempt not in self._caches:
+            self._caches[attempt] = SingleFlightCache(self._ports, reader, self._job.id)
+        return self._caches[attempt]
+
+    def _fingerprint(self, target: Target) -> str:
+        """Of the request on this target."""
+        return fingerprint(self._digest, self._routes[target].endpoint)
+
+    @cached_property
+    def _digest(self) -> str:
+        return digest_of(self._job.request)

@@ -1,0 +1,193 @@
+"""Drives one ask: does what ``ask_machine`` commands and tells it what came of it.
+
+One operation at a time, and then nothing in here suspends but what the ports do: a blocking caller needs no
+event loop. Where a hedge may start, each operation is a task of the event loop. An interruption reaches the
+operation that it meets; what is left to settle stands in ``state``, and ``settle`` settles it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from llmfail.core.admission.reservation import BudgetNotice, ReservationRequest
+from llmfail.core.records.record import StoreChange
+from llmfail.core.routing import ask_events as ev
+from llmfail.core.routing import ask_machine, ask_state
+from llmfail.core.routing.ask_events import Command, Event, Moment, Operation
+from llmfail.core.routing.ask_state import AskPlan, Stage
+from llmfail.core.routing.attempt_result import FoundAnswer
+from llmfail.core.routing.candidates import Candidate
+from llmfail.engine.attempt.operations import Operations
+from llmfail.engine.planning.codec import Codec
+from llmfail.engine.planning.job import Job, reservation_request_of
+from llmfail.engine.planning.targets import TargetRoutes
+from llmfail.engine.ports.protocols import OnText, Ports
+
+if TYPE_CHECKING:
+    import asyncio
+
+Trace = Callable[[Event | Command, Moment], None]
+"""Hears each event and each operation just before the ask is told of it, or it is begun."""
+
+
+class Driver:
+    """One ask under way, until ``ends_at`` on the monotonic clock. Run it once, read ``state``, and
+    ``settle`` whatever happened.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - what an ask needs
+        self,
+        routes: TargetRoutes,
+        ports: Ports,
+        job: Job,
+        codec: Codec,
+        ends_at: float,
+        show: OnText | None,
+        trace: Trace | None = None,
+    ) -> None:
+        self._ports = ports
+        self._trace = trace
+        self._queue: deque[Operation] = deque()
+        self._tasks: dict[asyncio.Task[Event], Operation | ev.ArmTimer] = {}
+        plan = _plan_of(routes, ports, job, ends_at, is_shown=show is not None)
+        self.state = ask_state.begin(plan)
+        self._operations = Operations(routes, ports, job, codec, show, lambda: self.state, self._tell)
+
+    async def run(self) -> FoundAnswer | None:
+        try:
+            self._tell(ev.Started())
+            while self._queue or self._tasks:
+                if self._tasks:
+                    await self._await_tasks()
+                else:
+                    self._tell(await self._perform(self._queue.popleft()))
+        except BaseException:
+            await self._stop()
+            raise
+        return self.state.found
+
+    @property
+    def notices(self) -> Sequence[BudgetNotice]:
+        """What people should know of budgets, once everything is settled."""
+        return self._operations.log.notices
+
+    async def settle(self, *also: StoreChange) -> None:
+        """Settle what is left to settle, in one step with ``also``."""
+        await self._operations.log.settle(*also)
+
+    async def _perform(self, command: Operation) -> Event:
+        if self._trace is not None:
+            self._trace(command, self._now())
+        return await self._operations.perform(command)
+
+    def _tell(self, event: Event) -> None:
+        """What can be done at once is done, an operation waits for its turn."""
+        now = self._now()
+        if self._trace is not None:
+            self._trace(event, now)
+        self.state, commands = ask_machine.step(self.state, event, now)
+        for command in commands:
+            match command:
+                case ev.Cancel(number):
+                    self._cancel(number)
+                case ev.ArmTimer() | ev.DisarmTimer():
+                    self._set_timer(command)
+                case _:
+                    self._begin(command)
+
+    def _begin(self, command: Operation) -> None:
+        if self.state.plan.hedge_delay is None or self.state.stage is Stage.INTERRUPTED:
+            self._queue.append(command)
+            return
+        import asyncio
+
+        self._tasks[asyncio.ensure_future(self._perform(command))] = command
+
+    def _now(self) -> Moment:
+        return Moment(self._ports.monotonic(), self._ports.wall(), self._ports.random())
+
+    async def _await_tasks(self) -> None:
+        """Until something has ended."""
+        import asyncio
+
+        await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in [one for one in self._tasks if one.done()]:
+            ended = self._tasks.pop(task, None)
+            if ended is not None:
+                self._tell(self._event_of(task, ended))
+
+    def _event_of(self, task: asyncio.Task[Event], command: Operation | ev.ArmTimer) -> Event:
+        """What ends an attempt that has lost is of no interest."""
+        number = getattr(command, "attempt", ev.ASK)
+        is_lost = number != ev.ASK and self.state.attempt(number).is_cancelling
+        if task.cancelled() or (is_lost and task.exception() is not None):
+            return ev.Cancelled(number)
+        return task.result()
+
+    def _cancel(self, number: int) -> None:
+        for task, command in self._tasks.items():
+            if getattr(command, "attempt", ev.ASK) == number:
+                task.cancel()
+
+    def _set_timer(self, command: ev.ArmTimer | ev.DisarmTimer) -> None:
+        import asyncio
+
+        for task in [one for one, armed in self._tasks.items() if isinstance(armed, ev.ArmTimer)]:
+            task.cancel()
+            del self._tasks[task]
+        if isinstance(command, ev.ArmTimer):
+            self._tasks[asyncio.ensure_future(self._fire_after(command.seconds))] = command
+
+    async def _fire_after(self, seconds: float) -> Event:
+        await self._ports.sleep(seconds)
+        return ev.TimerFired()
+
+    async def _stop(self) -> None:
+        """Nothing goes on once the ask is interrupted, and no other ask waits for its answers any more."""
+        self._queue.clear()
+        await self._cancel_tasks()
+        self._tell(ev.Interrupted())
+        while self._queue:
+            self._tell(await self._perform(self._queue.popleft()))
+
+    async def _cancel_tasks(self) -> None:
+        """An interruption meanwhile waits for them all the same."""
+        if not self._tasks:
+            return
+        import asyncio
+
+        for task in self._tasks:
+            task.cancel()
+        while any(not task.done() for task in self._tasks):
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait(self._tasks)
+        self._tasks.clear()
+
+
+def _plan_of(routes: TargetRoutes, ports: Ports, job: Job, ends_at: float, *, is_shown: bool) -> AskPlan:
+    def claim_of(candidate: Candidate, moment: float) -> ReservationRequest:
+        scopes = routes.budget_scopes(job.feature, job.user, candidate.target, moment)
+        return reservation_request_of(job, candidate, scopes, moment, priced=False)
+
+    targets = {one.target for one in job.candidates}
+    return AskPlan(
+        id=job.id,
+        request=job.request,
+        candidates=job.candidates,
+        primary=job.primary,
+        ends_at=ends_at,
+        wait_ends_at=ports.monotonic() + job.wait,
+        fair_deadline=job.fair_deadline,
+        claim_of=claim_of,
+        rounds=job.rounds,
+        target_retries=job.target_retries,
+        stop_on_refusal=job.stop_on_refusal,
+        hedge_delay=job.hedge_delay if ports.concurrent else None,
+        is_streamed=job.stream_timeouts is not None,
+        is_shown=is_shown,
+        is_cached=ports.answers is not None and job.cache_policy is not None,
+        rate_limited=frozenset(one for one in targets if routes[one].gate.limits),
+    )

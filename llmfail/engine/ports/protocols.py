@@ -1,0 +1,193 @@
+"""What the engine needs from outside, as arguments: so that one engine serves blocking callers, asyncio and
+tests that run in memory on a clock of their own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from msgspec import Struct
+
+from llmfail.core.model import Call, Reply
+from llmfail.core.records.record import Values
+from llmfail.core.request.ask import Ask
+from llmfail.engine.ports.execution import run_command, run_inline
+from llmfail.engine.ports.google_token import GoogleTokens, Send
+from llmfail.engine.ports.ids import new_id, random_fraction
+from llmfail.engine.ports.process_liveness import ProcessIdentity
+from llmfail.store.base import Change, Store
+
+if TYPE_CHECKING:
+    from llmfail.core.degrade.queue_item import QueueItem
+    from llmfail.prices import Catalogue
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Executor(Protocol):
+    """Runs work that blocks where it holds up nobody else."""
+
+    def __call__(self, work: Callable[[], T]) -> Awaitable[T]: ...
+
+
+class AsyncReply(Protocol):
+    """A reply whose head is here, and whose body is read as it comes. Header names are lower case."""
+
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+
+    @property
+    def waited(self) -> float:
+        """Seconds that passed before it was sent, waiting for a turn of our own."""
+        ...
+
+    async def read(self, timeout: float) -> bytes:  # noqa: ASYNC109 - the wire keeps to it
+        """The next piece, within so many seconds; empty once the body is over. Raises WireError."""
+        ...
+
+    async def close(self) -> None:
+        """The end of it, whether or not it was read to its end."""
+        ...
+
+
+class AsyncStore(Protocol):
+    """The store's two verbs, awaitable."""
+
+    async def read(self, keys: Sequence[str]) -> tuple[Values, float]: ...
+
+    async def update(self, keys: Sequence[str], change: Change[R]) -> R: ...
+
+    async def run_shielded(self, work: Coroutine[Any, Any, T], *, writes: bool) -> T:
+        """Do the work to its end, also when the caller is stopped meanwhile; then stop. Where nothing goes on
+        by itself once the caller is stopped, only the ``last`` work has to be protected from that.
+        """
+        ...
+
+
+class StoreInfo(Protocol):
+    """What a store tells of itself."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def is_down(self) -> bool:
+        """Whether what is kept is not shared with other processes any more."""
+        ...
+
+
+class LeasedQueue(Protocol):
+    """The requests kept for later, each asked by the one holder that has taken it, for the seconds of its
+    ``lease``. What is only for the holder gives False for any other. Raises StoreError.
+    """
+
+    def items(self) -> Iterable[QueueItem]: ...
+
+    def take(
+        self, item_id: str, holder: str, lease: float, is_gone: Callable[[str], bool]
+    ) -> QueueItem | None: ...
+
+    def store_answer(self, item_id: str, holder: str, receipt: str, lease: float) -> bool: ...
+
+    def renew(self, item_id: str, holder: str, lease: float) -> bool: ...
+
+    def remove(self, item_id: str, holder: str) -> bool: ...
+
+    def give_back(
+        self,
+        item_id: str,
+        holder: str,
+        *,
+        attempted: bool,
+        rests_until: float | None,
+        retry_at: float | None,
+        error: str,
+    ) -> bool: ...
+
+    def release(self, holder: str) -> None: ...
+
+    def remove_expired(self) -> Sequence[str]: ...
+
+    def close(self) -> None: ...
+
+
+class BlockingReply(Protocol):
+    """As a wire that blocks gives it."""
+
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+
+    def read(self, timeout: float) -> bytes: ...
+
+    def close(self) -> None: ...
+
+
+class BlockingTransport(Protocol):
+    def send(self, call: Call, timeout: float) -> Reply: ...
+
+    def open(self, call: Call, timeout: float) -> BlockingReply: ...
+
+
+class AsyncTransport(Protocol):
+    async def send(self, call: Call, timeout: float) -> Reply: ...  # noqa: ASYNC109 - the wire keeps to it
+
+    async def open(self, call: Call, timeout: float) -> AsyncReply: ...  # noqa: ASYNC109 - as above
+
+
+OpenStream = Callable[[Call, float], Awaitable[AsyncReply]]
+"""Sends a call and gives its reply once the head is here, within so many seconds. Raises WireError."""
+OnText = Callable[[str], Awaitable[None]]
+"""Hears an answer piece by piece, as it comes."""
+Enqueue = Callable[[Ask, "float | None"], str]
+"""Keeps a request for later, until that moment at least, and gives its id. Raises StoreError."""
+RunCommand = Callable[[Sequence[str], str, float, Path], str]
+"""What a program says to a text, within so many seconds, in a directory. Raises CommandFailed."""
+
+
+class Ports(Struct, frozen=True):
+    """``send`` and ``open`` raise WireError; ``prepare`` makes them ready, so that a call leaves without
+    delay. ``is_down`` says that what is kept is not shared with other processes any more. ``answers`` are the
+    stored ones and ``enqueue`` the queue, None where nothing is kept. ``run_blocking`` runs what blocks.
+    ``concurrent``: two targets can be asked at once (asyncio); ``lock`` makes what keeps one task out while
+    another is in. ``monotonic`` measures durations, ``wall`` names moments, in seconds.
+    """
+
+    send: Send
+    open: OpenStream
+    google_tokens: GoogleTokens
+    store: AsyncStore
+    catalogue: Catalogue
+    sleep: Callable[[float], Awaitable[None]]
+    prepare: Callable[[], object]
+    is_down: Callable[[], bool]
+    monotonic: Callable[[], float] = time.monotonic
+    wall: Callable[[], float] = time.time
+    random: Callable[[], float] = random_fraction
+    new_id: Callable[[], str] = new_id
+    answers: AsyncStore | None = None
+    enqueue: Enqueue | None = None
+    run_command: RunCommand = run_command
+    run_blocking: Executor = run_inline
+    process: ProcessIdentity = ProcessIdentity()
+    concurrent: bool = False
+    lock: Callable[[], AbstractAsyncContextManager[Any]] = nullcontext
+
+
+class Stores(Struct, frozen=True):
+    """What outlives the ask: the state, the stored answers, the queue."""
+
+    state: Store
+    answers: Store | None = None
+    enqueue: Enqueue | None = None
+    is_down: Callable[[], bool] = lambda: False
