@@ -182,6 +182,7 @@ def _build_request(call: Call, route: _PoolRoute, timeout: float) -> httpcore.Re
 def _iter_pieces(call: Call, reply: httpcore.Response, headers: dict[str, str]) -> Iterator[bytes]:
     """The body, none of its pieces empty, within the limit of the thread that asks for the next one."""
     assert isinstance(reply.stream, Iterable)
+    reply.extensions["network_stream"].get_extra_info("reply_boundary").start_body(headers)
     pieces, size = iter(reply.stream), 0
     if "content-encoding" in headers:
         pieces = iter_decompressed(pieces, headers["content-encoding"])

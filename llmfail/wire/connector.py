@@ -1,5 +1,6 @@
 """aiohttp's pool of connections, with what a caller of models needs of it beyond: no connection is handed out
-on which the server has said goodbye, a reset is no end of a body, and what is closed is closed at once.
+that the server has ended or on which it sent what no call asked for, a reset is no end of a body, and what is
+closed is closed at once.
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ import select
 import ssl
 from functools import partial
 from typing import TYPE_CHECKING
-from weakref import WeakSet
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
@@ -19,14 +19,13 @@ if TYPE_CHECKING:
 
 
 class Connector(aiohttp.TCPConnector):
-    """A pool that hands out no connection on which the server has said goodbye: nobody could tell afterwards
-    whether a call on it had arrived.
+    """A pool that hands out no connection that the server has ended, of which it could not be told afterwards
+    whether a call on it had arrived, and none with bytes that would pass for the reply to the next call.
     """
 
     def __init__(self, ssl_context: ssl.SSLContext) -> None:
         super().__init__(limit=0, ssl=ssl_context, resolver=aiohttp.ThreadedResolver())
         self._factory = partial(_ConnectionProtocol, loop=self._loop)  # type: ignore[assignment] # partial is invariant
-        self._used_protocols: WeakSet[ResponseHandler] = WeakSet()
 
     async def connect(
         self,
@@ -36,17 +35,38 @@ class Connector(aiohttp.TCPConnector):
     ) -> Connection:
         while True:
             connection = await super().connect(req, traces, timeout)
-            assert connection.protocol is not None
-            if connection.protocol not in self._used_protocols:
-                self._used_protocols.add(connection.protocol)
+            protocol = connection.protocol
+            assert isinstance(protocol, _ConnectionProtocol)
+            if protocol.is_idle and _has_pending_bytes(connection):
+                connection.close()
+            else:
+                protocol.start_call(connection)
                 return connection
-            if not _has_pending_bytes(connection):
-                return connection
-            connection.close()
 
 
 class _ConnectionProtocol(ResponseHandler):
-    """One connection. Whatever becomes of it, who waits for a body hears of it."""
+    """One connection. Whatever becomes of it, the reader of a body learns of it."""
+
+    is_idle = False
+    """A call has used it, and is over."""
+
+    def start_call(self, connection: Connection) -> None:
+        self.is_idle = False
+        connection.add_callback(self._end_call)
+
+    def _end_call(self) -> None:
+        self.is_idle = True
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes that belong to no call end the connection (RFC 9112, section 9.2). They come while it is
+        idle, or right behind a reply, with whose end aiohttp has already given the connection back.
+        """
+        if data and self.is_idle:
+            self.abort()
+            return
+        super().data_received(data)
+        if self.is_idle and self.should_close:
+            self.abort()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """A body without a length ends with its connection, unless that was reset; no other does, even if it

@@ -16,6 +16,7 @@ from typing import Any
 import httpcore
 
 from llmfail.wire.error_mapping import CONNECT_TIMEOUT_SECONDS, OutOfTimeError
+from llmfail.wire.reply_boundary import ReplyBoundary
 
 SocketOption = tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
 
@@ -73,14 +74,22 @@ class DeadlineBackend(httpcore.NetworkBackend):
 
 
 class _DeadlineStream(httpcore.NetworkStream):
+    """A connection whose operations keep to the limit. Once bytes came that belong to no request, it counts
+    as ended, so that it is not used again (RFC 9112, section 9.2).
+    """
+
     def __init__(self, inner: httpcore.NetworkStream, deadline: Deadline) -> None:
         self._inner = inner
         self._deadline = deadline
+        self._boundary = ReplyBoundary()
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._inner.read(max_bytes, self._deadline.shorten(timeout))
+        if not self._boundary.has_bytes_left():
+            self._boundary.receive(self._inner.read(max_bytes, self._deadline.shorten(timeout)))
+        return self._boundary.take()
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._boundary.start_reply()
         self._inner.write(buffer, self._deadline.shorten(timeout))
 
     def close(self) -> None:
@@ -93,6 +102,11 @@ class _DeadlineStream(httpcore.NetworkStream):
         return _DeadlineStream(secured, self._deadline)
 
     def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - httpcore's own signature
+        """Of a connection without a call httpcore asks whether it ``is_readable``, and closes it if so."""
+        if info == "reply_boundary":
+            return self._boundary
+        if info == "is_readable" and self._boundary.has_bytes_left():
+            return True
         return self._inner.get_extra_info(info)
 
 

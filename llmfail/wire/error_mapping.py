@@ -92,7 +92,13 @@ def decode_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
 
 
 def headers_of(call: Call) -> dict[str, str]:
-    return {"user-agent": f"llmfail/{__version__}", "accept": "*/*", **call.headers}
+    """Without ``accept-encoding`` a server may send any coding; these two are unpacked by both wires."""
+    return {
+        "user-agent": f"llmfail/{__version__}",
+        "accept": "*/*",
+        "accept-encoding": "gzip, deflate",
+        **call.headers,
+    }
 
 
 def make_too_long_error(call: Call) -> WireError:

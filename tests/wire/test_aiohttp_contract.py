@@ -26,7 +26,9 @@ def test_aiohttp_has_what_the_connector_replaces(name):
     assert hasattr(on_a_loop(aiohttp.TCPConnector), name), f"TCPConnector.{name} is gone"
 
 
-@pytest.mark.parametrize("name", ["_payload", "transport", "connection_lost", "close", "abort"])
+@pytest.mark.parametrize(
+    "name", ["_payload", "should_close", "data_received", "connection_lost", "close", "abort"]
+)
 def test_aiohttp_has_what_the_protocol_of_a_connection_replaces(name):
     protocol = on_a_loop(lambda: ResponseHandler(asyncio.get_running_loop()))
     assert hasattr(protocol, name), f"ResponseHandler.{name} is gone"
@@ -37,7 +39,7 @@ def test_aiohttp_has_what_the_reader_of_a_body_calls(name):
     assert hasattr(aiohttp.StreamReader, name), f"StreamReader.{name} is gone"
 
 
-@pytest.mark.parametrize("name", ["protocol", "transport", "close"])
+@pytest.mark.parametrize("name", ["protocol", "transport", "add_callback", "close"])
 def test_aiohttp_has_what_is_asked_of_a_connection(name):
     assert hasattr(Connection, name), f"Connection.{name} is gone"
 

@@ -7,6 +7,7 @@ import socket
 import struct
 import threading
 import time
+import zlib
 
 import pytest
 
@@ -184,11 +185,41 @@ def test_a_whole_reply_comes_with_lower_case_headers(send):
     assert (got.status, got.body, got.headers["retry-after"]) == (429, b"ok", "7")
 
 
-def test_a_compressed_reply_is_unpacked(send):
-    packed = gzip.compress(b"hello")
-    head = b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: %d\r\n\r\n" % len(packed)
-    with server(say(head + packed)) as url:
+def bare_deflate(text):
+    compressor = zlib.compressobj(wbits=-15)
+    return compressor.compress(text) + compressor.flush()
+
+
+CODINGS = {
+    "gzip": ("gzip", gzip.compress),
+    "deflate": ("deflate", zlib.compress),
+    "deflate without its header": ("deflate", bare_deflate),
+}
+
+
+@pytest.mark.parametrize(("coding", "compress"), CODINGS.values(), ids=CODINGS)
+def test_A11_the_codings_that_a_call_accepts_are_unpacked(send, coding, compress):
+    packed = compress(b"hello")
+    head = f"HTTP/1.1 200 OK\r\ncontent-encoding: {coding}\r\ncontent-length: {len(packed)}\r\n\r\n"
+    with server(say(head.encode() + packed)) as url:
         assert send(call(url), 5).body == b"hello"
+
+
+def test_A11_a_call_names_the_codings_that_can_be_unpacked(send):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        heard = []
+
+        def serve():
+            with listener.accept()[0] as connection:
+                heard.append(connection.recv(65536))
+                connection.sendall(HEAD + b"0123456789")
+
+        threading.Thread(target=serve, daemon=True).start()
+        send(call(f"http://127.0.0.1:{listener.getsockname()[1]}/"), 5)
+    lines = heard[0].lower().partition(b"\r\n\r\n")[0].split(b"\r\n")
+    assert [line for line in lines if line.startswith(b"accept-encoding")] == [
+        b"accept-encoding: gzip, deflate"
+    ]
 
 
 def test_a_redirect_is_not_followed(send):
