@@ -2,9 +2,9 @@
 (``core.classification.outcome.CONSEQUENCES``).
 
 One function, ``attribute``, reads one table, ``ATTRIBUTIONS``: the first row that holds decides, and where
-none does the target is at fault. It is asked at three moments, each of which knows more: when the time of a call
-is over (has this machine stood still?), when the call has ended (did the deadline leave it a fair share?),
-and when the call is settled (does our own network work?).
+none does the target is at fault. It is asked at three moments, each of which knows more: when the time of a
+call is over (has this machine stood still?), when the call has ended (did the deadline leave it a fair
+share?), and when the call is settled (does our own network work?).
 """
 
 from __future__ import annotations
