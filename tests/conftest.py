@@ -5,6 +5,7 @@ import re
 import signal
 from pathlib import Path
 
+import hypothesis
 import pytest
 from scripted_streams import ScriptedStreams
 
@@ -15,6 +16,10 @@ OUTSIDE = re.compile(
     re.IGNORECASE,
 )
 
+
+# How long an example takes says something of the machine, not of a rule.
+hypothesis.settings.register_profile("llmfail", deadline=None)
+hypothesis.settings.load_profile("llmfail")
 
 SLOW_PLACES = frozenset({"cli", "drill", "e2e", "store"})
 """Folders whose tests start real processes, as those beside them in ``tests`` itself do."""

@@ -135,7 +135,7 @@ class Simulator:
         with self._changed:
             return len(self._connection_threads)
 
-    def wait_for(self, condition: Callable[[], bool], timeout: float = 10.0) -> bool:
+    def wait_for(self, condition: Callable[[], bool], timeout: float = 30.0) -> bool:
         """Whether the condition came true in time; asked again after every request and connection's end."""
         with self._changed:
             return self._changed.wait_for(condition, timeout)

@@ -143,7 +143,7 @@ class TestWhoWins:
     def test_a_deadline_holds_over_both(self, hedging, streams):
         for provider in ("openai", "anthropic"):
             streams.plays(provider, [STALL])
-        asked = hedging().ask("--hedge", AT_ONCE, "--deadline", "2")
+        asked = hedging().ask("--hedge", AT_ONCE, "--deadline", "5")
         assert (asked.code, asked.document["error"]["kind"]) == (7, "deadline")
         assert streams.count() == 2
 

@@ -9,7 +9,7 @@ from program import ANTHROPIC, OPENAI, build_config
 
 from llmfail.simulator import parse_faults
 
-BREAKER = {"failure_threshold": 1, "recovery_timeout": "1.5s", "success_threshold": 1}
+BREAKER = {"failure_threshold": 1, "recovery_timeout": "3s", "success_threshold": 1}
 
 
 @pytest.fixture
