@@ -53,20 +53,20 @@ REFUSED_NOTE = "another target refused the request for all"
 def react(state: AskState, event: AttemptEvent, now: Moment) -> Step:  # noqa: C901, PLR0911 - a case an event
     attempt = state.attempt(event.attempt)
     match event:
-        case ev.CacheHit(_, answer):
-            found = FoundAnswer(attempt.candidate, answer, stored=True)
-            return _decide(state, replace(attempt, has_lease=False), found)
+        case ev.Sent():
+            return _mark_sent(state, attempt), ()
+        case ev.Admitted(_, admission):
+            return _enter(state, attempt, admission, now)
+        case ev.Finished(_, result, cost):
+            return _judge(state, attempt, result, cost, now)
         case ev.CacheMiss(_, is_leader):
             attempt = replace(attempt, has_lease=is_leader)
             return _beat(state, attempt, now) if attempt.is_cancelling else _ask(state, attempt, now)
-        case ev.Admitted(_, admission):
-            return _enter(state, attempt, admission, now)
+        case ev.CacheHit(_, answer):
+            found = FoundAnswer(attempt.candidate, answer, stored=True)
+            return _decide(state, replace(attempt, has_lease=False), found)
         case ev.Refused(_, refusal):
             return _refuse(replace(state, claims=_other_claims(state, attempt)), attempt, refusal)
-        case ev.Sent():
-            return _mark_sent(state, attempt), ()
-        case ev.Finished(_, result, cost):
-            return _judge(state, attempt, result, cost, now)
         case ev.Woke():
             if attempt.is_cancelling:
                 return _beat(state, attempt, now)
