@@ -9,7 +9,6 @@ caller keeps the token until ``expires_at``. HTTP and processes are the caller's
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,8 +25,8 @@ from llmfail.core.one_line import one_line
 
 FetchReply = Callable[[Call, float], Awaitable[Reply]]
 """Sends a call within so many seconds. Raises WireError."""
-RunCommand = Callable[[Sequence[str], Mapping[str, str]], Awaitable[str | None]]
-"""Runs a command in an environment: its output, or None when it is not there or fails."""
+RunCommand = Callable[[Sequence[str], float], Awaitable[str | None]]
+"""Runs a command within so many seconds: its output, or None when it is not there or fails."""
 
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 _TOKEN_URI = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address
@@ -35,7 +34,7 @@ _METADATA_PATH = "/computeMetadata/v1/instance/service-accounts/default/token"
 _ENDPOINT_TIMEOUT = 15.0
 _METADATA_TIMEOUT = 1.0
 """A machine elsewhere has no metadata server, and must not wait for it."""
-_COMMAND_TIMEOUT = 15.0
+_GCLOUD_TIMEOUT = 15.0
 _EXPIRY_MARGIN_SECONDS = 60.0
 _GCLOUD_TOKEN_SECONDS = 300.0
 """gcloud does not tell how long a token lasts, and renews it in the last minutes of its hour."""
@@ -66,26 +65,10 @@ async def fetch_google_token(
     path = _find_credentials_file(environ)
     if path is not None:
         return await _fetch_with_file(path, fetch, now)
-    printed = await run(("gcloud", "auth", "print-access-token"), environ)
-    if printed is not None and printed.strip():
+    printed = await run(("gcloud", "auth", "print-access-token"), _GCLOUD_TIMEOUT)
+    if printed is not None:
         return AccessToken(Secret(printed.strip()), now + _GCLOUD_TOKEN_SECONDS)
     return await _fetch_from_metadata(environ, fetch, now)
-
-
-async def run_command(argv: Sequence[str], environ: Mapping[str, str]) -> str | None:
-    """The Run port over a blocking child process."""
-    try:
-        done = subprocess.run(  # noqa: ASYNC221, S603 - blocking by name; the argv is a constant of this module
-            argv,
-            env=environ,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_COMMAND_TIMEOUT,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.decode("utf-8", "replace")
 
 
 def _find_credentials_file(environ: Mapping[str, str]) -> Path | None:

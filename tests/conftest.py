@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+from pathlib import Path
 
 import pytest
 from scripted_streams import ScriptedStreams
@@ -13,6 +14,17 @@ OUTSIDE = re.compile(
     r".*_(API_KEY|PROXY|TOKEN)|(LLMFAIL|ANTHROPIC|OPENAI|GOOGLE|GEMINI|VERTEX|CLOUDSDK|OLLAMA|XDG)_.*|TZ|COLUMNS",
     re.IGNORECASE,
 )
+
+
+SLOW_PLACES = frozenset({"cli", "drill", "e2e", "store"})
+"""Folders whose tests start real processes, as those beside them in ``tests`` itself do."""
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        place = item.path.relative_to(Path(__file__).parent).parts[0]
+        if place in SLOW_PLACES or place.endswith(".py"):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(autouse=True)

@@ -18,8 +18,7 @@ from enum import Enum, auto
 
 from stream_events import FORMATS
 
-from llmfail.core.model import Reply
-from llmfail.simulator.http1 import RequestReader, encode_reply
+from llmfail.simulator.http1 import HttpConnection
 from llmfail.simulator.recorded_request import RecordedRequest, match_route, read_document
 
 APIS = {"anthropic": "anthropic", "google": "gemini", "vertex": "vertex"}
@@ -173,10 +172,10 @@ class ScriptedStreams:
                     thread.start()
 
     def _serve_connection(self, connection):
-        reader = RequestReader(connection)
+        http = HttpConnection(connection)
         try:
             with connection, contextlib.suppress(OSError):
-                while (incoming := reader.read_request()) is not None:
+                while (incoming := http.read_request()) is not None:
                     if not self._play_script(connection, *self._record_request(incoming)):
                         return
         finally:
@@ -284,12 +283,10 @@ class _ReplyWriter:
         """The same script as one document; half of it where a stream would break off."""
         body = json.dumps(self._document(script)).encode()
         half = body[: len(body) // 2] if any(step in script for step in (CUT, STOP, CLOSE)) else body
-        head, _ = encode_reply(
-            Reply(200, {"content-type": "application/json"}, body if CUT in script else half)
-        )
-        if self.closing:
-            head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n"
-        self._connection.sendall(head + half)
+        promised = len(body if CUT in script else half)
+        framing = "connection: close" if self.closing else f"content-length: {promised}"
+        head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n{framing}\r\n\r\n"
+        self._connection.sendall(head.encode() + half)
         self.closing = self.closing or CUT in script
 
     def _document(self, script):

@@ -70,7 +70,7 @@ def test_no_answer_is_an_error_that_carries_the_receipt(client, simulator):
 def test_each_reason_has_its_error(client, simulator):
     with pytest.raises(CredentialsMissing, match="NOT_SET_ANYWHERE"):
         client.ask("hi", feature="nobody")
-    simulator.set_faults(parse_faults("anthropic=400"))
+    simulator.set_faults(parse_faults("all=400"))
     with pytest.raises(RequestRefused):
         client.ask("hi")
     with pytest.raises(UsageError, match="no feature 'nowhere'"):
@@ -261,6 +261,6 @@ print([name for name in ("aiohttp", "asyncio") if name in sys.modules])"""
 def test_importing_the_package_imports_no_http():
     code = """import sys, llmfail
 llmfail.Client
-print([name for name in ("httpx", "aiohttp", "yaml", "asyncio", "rich") if name in sys.modules])"""
+print([name for name in ("httpcore", "aiohttp", "yaml", "asyncio", "rich") if name in sys.modules])"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

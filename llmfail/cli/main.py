@@ -73,10 +73,10 @@ def _run_command(arguments: list[str]) -> int:
 def _run_fast_ask(parsed: fast_ask_parser.ParsedAsk) -> int:
     startup.import_msgspec()
     from llmfail.cli.arguments.global_options import parse_global_options
-    from llmfail.cli.run.run_ask import AskArgs, run_ask
+    from llmfail.cli.run.run_ask import run_ask
 
     options = parse_global_options(parsed.config, parsed.state_dir, parsed.verbose, parsed.quiet)
-    return run_ask(options, AskArgs(**parsed.ask_options))
+    return run_ask(options, parsed.ask_options)
 
 
 def _is_traceback_wanted(arguments: list[str]) -> bool:

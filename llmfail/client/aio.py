@@ -10,11 +10,12 @@ from msgspec.structs import replace
 
 from llmfail.client import shared
 from llmfail.client.connections import LazyAsyncWire
-from llmfail.client.options import Options, ask_of, embed_ask_of
+from llmfail.client.options import ask_of, embed_ask_of
 from llmfail.client.resources import count_storage, open_resources
 from llmfail.client.streams import AsyncAnswerStream
 from llmfail.core.model import Message
 from llmfail.core.receipt import Receipt
+from llmfail.core.request.ask_options import Options
 from llmfail.engine.engine import Engine
 from llmfail.engine.ports.aio import build_asyncio_ports
 from llmfail.settings.schema.settings import Settings
@@ -79,6 +80,14 @@ class AsyncClient:
 
         purse = None if max_cost is None else BatchBudget(max_cost, spent, self._engine.plan)
         return Batch(self._engine.ask, write, limits, self._ports, purse)
+
+    def embed_batch(
+        self, write: Callable[[Sequence[Receipt]], Awaitable[None]], limits: BatchLimits
+    ) -> Batch:
+        """Embeds the texts of many asks."""
+        from llmfail.engine.bulk.batch import Batch
+
+        return Batch(self._engine.embed, write, limits, self._ports)
 
     async def embed(self, *texts: str, **options: Unpack[Options]) -> Receipt:
         """As ``Client.embed``."""

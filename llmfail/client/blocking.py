@@ -12,12 +12,13 @@ from msgspec.structs import replace
 
 from llmfail.client import shared
 from llmfail.client.connections import LazyWire
-from llmfail.client.options import Options, ask_of, embed_ask_of
+from llmfail.client.options import ask_of, embed_ask_of
 from llmfail.client.resources import clear_cache, count_storage, open_resources
 from llmfail.client.streams import AnswerStream, Pieces, iterate_pieces
 from llmfail.core.model import Message, Target
 from llmfail.core.receipt import Receipt
 from llmfail.core.request.ask import Ask
+from llmfail.core.request.ask_options import Options
 from llmfail.engine.fast_cache_hit import find_cached_receipt
 from llmfail.engine.ports.blocking import build_blocking_ports
 from llmfail.engine.ports.execution import run_sync

@@ -19,7 +19,7 @@ class LazyWire:
     """Of this process. One that forked makes its own."""
 
     def __init__(self) -> None:
-        self._wire: blocking.HttpxWire | None = None
+        self._wire: blocking.HttpcoreWire | None = None
         self._process = os.getpid()
         self._lock = Lock()
 
@@ -29,14 +29,14 @@ class LazyWire:
     def open(self, call: Call, timeout: float) -> BlockingReply:
         return self.connect().open(call, timeout)
 
-    def connect(self) -> blocking.HttpxWire:
+    def connect(self) -> blocking.HttpcoreWire:
         if self._process != os.getpid():
             self._process, self._wire, self._lock = os.getpid(), None, Lock()
         if self._wire is None:
-            from llmfail.wire.blocking import HttpxWire
+            from llmfail.wire.blocking import HttpcoreWire
 
             with self._lock:
-                self._wire = self._wire or HttpxWire()
+                self._wire = self._wire or HttpcoreWire()
         return self._wire
 
     def close(self) -> None:

@@ -4,62 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Any, Unpack
 
 from llmfail.core.errors import UsageError
-from llmfail.core.model import Attachment, Message, Target
+from llmfail.core.model import Message, Target
 from llmfail.core.receipt import PICO_PER_DOLLAR
 from llmfail.core.request.ask import Ask, to_messages
+from llmfail.core.request.ask_options import Options
 from llmfail.core.request.expectation import Expectation
 from llmfail.settings.schema.scalars import LONGEST_DURATION_SECONDS
 
 MAX_USER_LENGTH = 256
 """Characters of a user's id."""
 MAX_COST_USD = 1_000_000
-
-
-class Options(TypedDict, total=False):
-    """What may be said of a question besides itself; the default is what the feature says."""
-
-    feature: str
-    model: str | Sequence[str]
-    """A target, or several in the order in which they are tried, instead of the feature's chain."""
-    attachments: Sequence[Attachment]
-    system: str | None
-    schema: Mapping[str, Any] | None
-    max_tokens: int | None
-    temperature: float | None
-    stop: tuple[str, ...]
-    timeout: float | None
-    deadline: float | None
-    fallback: bool
-    ref: str | int | None
-    max_cost: Decimal | float | str | None
-    """What it may cost altogether, in US dollars; what may cost more is refused."""
-    user: str | None
-    """Whose budget it goes on: any text of at most 256 characters."""
-    template: str | None
-    """The name of a prompt template of the configuration, instead of the feature's own."""
-    parameters: Mapping[str, str]
-    """What the template's ``$names`` stand for."""
-    expect: str | Sequence[str]
-    """What an answer must be besides what the feature says: ``json``, ``nonempty``, ``complete``,
-    ``regex:…``.
-    """
-    cache: Literal["use", "refresh", "off"]
-    """Stored answers: ``refresh`` asks a model all the same, ``off`` stores nothing either."""
-    strict: bool
-    """No degraded answers."""
-    wait: float
-    """How many seconds to wait for the first trial when every circuit is open."""
-    queue: bool
-    """Keep the request for ``llmfail queue run`` when nothing can answer."""
-    stream: bool
-    """Ask for a stream, so that the limits for its first token and between two tokens hold."""
-    hedge: float | Literal["p95"] | None
-    """Seconds after which an answer is late, so that the next target is asked too; ``p95``: when it is later
-    than 95 of 100 that the target gave in the last day.
-    """
 
 
 def ask_of(prompt: str | Sequence[Message], **options: Unpack[Options]) -> Ask:

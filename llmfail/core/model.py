@@ -152,7 +152,7 @@ class Usage(Struct, frozen=True):
 
 class Completion(Struct, frozen=True):
     """A decoded answer. ``detail`` explains a refusal or a block; ``billed`` is False for a refusal
-    that the provider does not charge for.
+    that the provider does not charge for. ``thoughts`` are those that stood in the text itself.
     """
 
     text: str
@@ -161,6 +161,7 @@ class Completion(Struct, frozen=True):
     model: str | None = None
     detail: str = ""
     billed: bool = True
+    thoughts: str = ""
 
 
 class Embedding(Struct, frozen=True):

@@ -99,6 +99,8 @@ class Receipt(Struct, frozen=True):
     retry_at: float | None = None
     error: Failure | None = None
     embedding: Embedding | None = None
+    thoughts: str = ""
+    """What the model wrote in front of its answer; in the JSON only where there is any."""
     warnings: tuple[str, ...] = ()
     """For people, on standard error; not in the JSON."""
     partial: str | None = None
@@ -115,7 +117,7 @@ class Receipt(Struct, frozen=True):
         return ExitCode.ANSWERED if self.error is None else self.error.code
 
     def to_json(self) -> dict[str, Any]:
-        return {
+        shown = {
             "id": self.id,
             "ok": self.ok,
             "answer": self.answer,
@@ -136,6 +138,7 @@ class Receipt(Struct, frozen=True):
             "error": _failure_to_json(self.error),
             "trail": [entry.to_json() for entry in self.trail],
         }
+        return {**shown, "thoughts": self.thoughts} if self.thoughts else shown
 
 
 def to_json_line(receipt: Receipt) -> str:

@@ -20,7 +20,6 @@ from llmfail.drill.scenario_run import (
 )
 from llmfail.drill.scenarios import SCENARIOS, ScenarioResult
 from llmfail.engine.engine import Engine
-from llmfail.engine.planning.targets import targets_of
 from llmfail.engine.ports.blocking import build_blocking_ports
 from llmfail.engine.ports.execution import run_sync
 from llmfail.engine.ports.protocols import Stores
@@ -84,7 +83,7 @@ def build_subject(settings: Settings, context: DrillContext, feature: Feature) -
 
 def find_missing_keys(settings: Settings, features: Iterable[Feature]) -> tuple[str, ...]:
     """What the providers of these features lack, and the simulator does not ask for."""
-    chains = (targets_of(settings, feature) for feature in features)
+    chains = (settings.chain_of(feature) for feature in features)
     providers = dict.fromkeys(settings.provider_of(link.target).name for chain in chains for link in chain)
     found = (settings.providers[name].missing_credential_hint for name in providers)
     return tuple(dict.fromkeys(lack.removeprefix("set ") for lack in found if lack is not None))

@@ -36,7 +36,7 @@ from llmfail.simulator import Simulator, parse_faults
 from llmfail.store.memory import MemoryStore
 
 if TYPE_CHECKING:
-    from llmfail.wire.blocking import HttpxWire
+    from llmfail.wire.blocking import HttpcoreWire
 
 DRILL_PROMPT = "This is a fire drill. Say hello."
 HANG_SECONDS = 0.05
@@ -50,7 +50,7 @@ class DrillContext(Struct, frozen=True):
 
     settings: Settings
     simulator: Simulator
-    wire: HttpxWire
+    wire: HttpcoreWire
     catalogue: Catalogue
 
 
@@ -105,9 +105,9 @@ class ManualClock:
 @contextmanager
 def open_context(settings: Settings) -> Iterator[DrillContext]:
     """The simulator, open for as many scenes as there are."""
-    from llmfail.wire.blocking import HttpxWire
+    from llmfail.wire.blocking import HttpcoreWire
 
-    wire = HttpxWire()
+    wire = HttpcoreWire()
     try:
         with Simulator(apis=apis_of(settings)) as simulator:
             yield DrillContext(point_to_simulator(settings, simulator), simulator, wire, Catalogue())

@@ -305,6 +305,7 @@ def _answered_receipt(blank: Receipt, job: Job, found: FoundAnswer) -> Receipt:
     return replace(
         receipt,
         answer=answer.text,
+        thoughts=answer.thoughts,
         finish_reason=answer.finish_reason,
         warnings=_warnings(job, answer),
     )
@@ -320,6 +321,7 @@ def _failed_receipt(blank: Receipt, state: AskState) -> Receipt:
         deadline_passed=state.deadline_passed,
         own_network=state.is_own_network_down,
         retry_at=state.retry_at,
+        stopped=state.stopped,
     )
     return replace(
         blank, error=error, retry_at=state.retry_at if error.code in RETRYABLE_EXIT_CODES else None
@@ -335,9 +337,11 @@ def _tier(job: Job, candidate: Candidate) -> int:
 
 
 def _warnings(job: Job, answer: Completion) -> tuple[str, ...]:
-    if answer.finish_reason != "length":
-        return ()
-    return (f"the answer was cut at max_tokens ({job.request.max_tokens})",)
+    if answer.finish_reason == "length":
+        return (f"the answer was cut at max_tokens ({job.request.max_tokens})",)
+    if answer.finish_reason == "other":
+        return ("the provider did not say that the answer is whole",)
+    return ()
 
 
 def _describe_notice(notice: BudgetNotice) -> str:

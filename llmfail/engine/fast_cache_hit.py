@@ -13,11 +13,11 @@ from llmfail.core.receipt import Receipt
 from llmfail.core.request.ask import Ask
 from llmfail.engine.answers.answer_cache import reader_of
 from llmfail.engine.planning.request_builder import (
-    cache_policy_of,
     endpoint_of,
     expectation_of,
     request_of,
 )
+from llmfail.engine.planning.resolved_feature import resolve_feature
 from llmfail.engine.ports.protocols import Ports
 from llmfail.engine.ports.store_access import write
 from llmfail.engine.reports import request_log
@@ -28,13 +28,12 @@ from llmfail.settings.schema.types import Feature
 async def find_cached_receipt(settings: Settings, ports: Ports, ask: Ask) -> Receipt | None:
     """None when somebody has to be asked. Raises UsageError for what is not configured."""
     started = ports.monotonic()
-    feature = settings.find_feature(ask.feature)
-    target = _first_target(settings, feature, ask)
-    terms = cache_policy_of(settings, feature, ask)
-    if target is None or terms is None:
+    feature = resolve_feature(settings, ask)
+    target = _first_target(settings, feature.written, ask)
+    if target is None or feature.cache_policy is None:
         return None
-    expected = expectation_of(settings, feature, ask)
-    reader = reader_of(ports, terms, expected)
+    expected = expectation_of(settings, feature.written, ask)
+    reader = reader_of(ports, feature.cache_policy, expected)
     if reader is None:
         return None
     request = request_of(settings, feature, ask, expected)

@@ -30,7 +30,7 @@ from llmfail.core.reports.status import (
     health_of,
 )
 from llmfail.engine.planning.budget_period import day_of, midnight, zone_of
-from llmfail.engine.planning.targets import TargetRoutes, first_target, targets_of
+from llmfail.engine.planning.targets import TargetRoutes
 from llmfail.engine.ports.protocols import Ports, StoreInfo
 from llmfail.engine.reports.budget_status import load_budget_statuses
 from llmfail.engine.reports.request_log import routing_key
@@ -59,7 +59,7 @@ class Operator:
         routing = sum_ask_counters(load_or_default(values[routing_key(hour)], AskCounters) for hour in hours)
         shown = [self._target_status(target, hours, wall, values, now) for target in targets]
         features = {
-            name: [entry.target for entry in targets_of(self._settings, feature)]
+            name: [entry.target for entry in self._settings.chain_of(feature)]
             for name, feature in self._settings.features.items()
         }
         spent = sum(one.counters.cost for one in shown) / float(PICO_PER_DOLLAR)
@@ -124,7 +124,7 @@ class Operator:
             for name, provider in self._settings.providers.items()
             if provider.missing_credential_hint is None
         ]
-        firsts = (first_target(self._settings, provider) for provider in ready)
+        firsts = (self._settings.first_target_of(provider) for provider in ready)
         return tuple(target for target in firsts if target is not None)
 
     async def _release_provider(self, provider: str) -> bool:

@@ -12,16 +12,18 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from llmfail.core.classification.body import Payload
+from llmfail.core.classification.finish_reason import read_finish_reason
 from llmfail.core.errors import MalformedReply, UnsupportedRequest
 from llmfail.core.model import Call, Completion, Embedding, Endpoint, FinishReason, Message, Request, Usage
 from llmfail.core.request.message_text import render_message
 from llmfail.core.tokens.claude_version import version_of
 from llmfail.providers.decoding import (
+    NO_FINISH_REASON,
     SurrogateJoiner,
     as_clean_text,
     as_mapping,
     as_string,
-    iter_mappings,
+    read_content,
     read_counts,
     read_partial_count,
     read_token_count,
@@ -39,14 +41,6 @@ _NOT_SENT_TO_COUNT = ("max_tokens", "temperature", "stop_sequences")
 _PRICE_VARIANTS = frozenset({"batch", "priority", "fast"})
 _US_SURCHARGE_PERCENT = 10
 """Per cent on top of the price, for a call that was held to the United States."""
-_FINISH_REASONS: dict[str, FinishReason] = {
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "max_tokens": "length",
-    "model_context_window_exceeded": "length",
-    "tool_use": "tool_calls",
-    "refusal": "refusal",
-}
 
 
 def encode(request: Request, endpoint: Endpoint, *, stream: bool = False) -> Call:
@@ -75,16 +69,12 @@ def build_body(request: Request, endpoint: Endpoint, *, stream: bool) -> dict[st
 def decode(payload: Payload) -> Completion:
     message = require_object(payload)
     content = message.get("content")
-    if not isinstance(content, list):
+    if not isinstance(content, list | str):
         raise MalformedReply("the answer has no content")
-    finish = _FINISH_REASONS.get(as_clean_text(message.get("stop_reason")), "other")
+    finish = read_finish_reason(as_clean_text(message.get("stop_reason")))
     model = as_clean_text(message.get("model"))
     return Completion(
-        text="".join(
-            as_clean_text(block.get("text"))
-            for block in iter_mappings(content)
-            if block.get("type") == "text"
-        ),
+        text=as_clean_text(read_content(content)),
         finish_reason=finish,
         usage=read_usage(message.get("usage"), partial(_decode_usage, model)),
         model=model or None,
@@ -131,6 +121,7 @@ class MessageAccumulator:
 
     def __init__(self) -> None:
         self.is_complete = self.has_end_mark = False
+        self.may_end_unnamed = False
         self._text = SurrogateJoiner()
         self._has_output = False
         self._head: dict[str, Any] = {}
@@ -151,9 +142,14 @@ class MessageAccumulator:
             case "message_delta":
                 self._head |= {k: v for k, v in as_mapping(event.get("delta")).items() if v is not None}
                 self._update_usage(event)
+                self.is_complete = bool(self._head.get("stop_reason"))
             case "message_stop":
-                self.is_complete = self.has_end_mark = True
+                self.has_end_mark = self.is_complete
         return None
+
+    def is_foreign(self, event: dict[str, Any]) -> bool:
+        """Every event of this wire is named; new names may come at any time, and mean nothing."""
+        return not as_string(event.get("type"))
 
     def build_reply(self) -> dict[str, Any]:
         blocks = [{"type": "text", "text": str(self._text)}] if self._has_output else []
@@ -232,4 +228,4 @@ def _explain_finish(message: Mapping[str, Any], finish: FinishReason) -> str:
         return ": ".join(
             filter(None, (as_clean_text(why.get("category")), as_clean_text(why.get("explanation"))))
         )
-    return as_clean_text(message.get("stop_reason")) if finish == "other" else ""
+    return (as_clean_text(message.get("stop_reason")) or NO_FINISH_REASON) if finish == "other" else ""

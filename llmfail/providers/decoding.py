@@ -16,6 +16,11 @@ _MAX_TOKENS = 10**9
 """A hundred times what any model takes."""
 
 
+NO_FINISH_REASON = "no finish reason"
+"""Where a wire always names one, an answer without it is a part of one."""
+_TEXT_TYPES = frozenset({None, "text", "output_text", "text_delta"})
+
+
 class UnusableCount(Exception):
     """What should be a count is none: what was used is unknown."""
 
@@ -24,7 +29,7 @@ def require_object(payload: Payload) -> dict[str, Any]:
     """The object that the body is."""
     if isinstance(payload, NotJson):
         raise MalformedReply(f"the answer is {payload}")
-    if isinstance(payload, list) and payload:
+    if isinstance(payload, list) and len(payload) == 1:
         payload = payload[0]
     if not isinstance(payload, dict):
         raise MalformedReply("the answer is JSON, but not an object")
@@ -69,6 +74,17 @@ class SurrogateJoiner:
         said = as_clean_text(whole[: len(whole) - len(self._pending_half)])
         self._pieces.append(said)
         return said
+
+
+def read_content(content: object) -> str:
+    """The text of an answer, in all the shapes that are seen: a string, a part, or a list of both. Parts that
+    are not for the reader (thoughts, calls of tools) have a type of their own.
+    """
+    if isinstance(content, list):
+        return "".join(map(read_content, content))
+    if isinstance(content, dict):
+        return as_string(content.get("text")) if content.get("type") in _TEXT_TYPES else ""
+    return as_string(content)
 
 
 def as_string(value: object) -> str:

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from llmfail.core.classification.body import Payload
+from llmfail.core.classification.finish_reason import read_finish_reason
 from llmfail.core.errors import MalformedReply
-from llmfail.core.model import Call, Completion, Embedding, Endpoint, FinishReason, Message, Request, Usage
+from llmfail.core.model import Call, Completion, Embedding, Endpoint, Message, Request, Usage
 from llmfail.core.request.message_text import render_message
 from llmfail.providers.decoding import (
+    NO_FINISH_REASON,
     SurrogateJoiner,
     as_clean_text,
     as_mapping,
@@ -41,20 +43,10 @@ _PRICE_VARIANTS = {
     "on_demand_priority": "priority",
 }
 """By ``serviceTier`` of the Gemini API and ``trafficType`` of Vertex."""
-_FINISH_REASONS: dict[str, FinishReason] = {"STOP": "stop", "MAX_TOKENS": "length"}
+_NUMBERED_REASONS = {1: "STOP", 2: "MAX_TOKENS", 3: "SAFETY", 4: "RECITATION", 5: "OTHER"}
+"""Some gateways write the numbers of Google's enumeration; beyond these its two APIs number differently."""
+_CHUNK_KEYS = ("candidates", "usageMetadata", "promptFeedback", "modelVersion", "responseId")
 _KEPT_KEYS = ("usageMetadata", "modelVersion", "promptFeedback")
-_BLOCKED_FINISH_REASONS = frozenset(
-    {
-        "SAFETY",
-        "RECITATION",
-        "LANGUAGE",
-        "BLOCKLIST",
-        "PROHIBITED_CONTENT",
-        "SPII",
-        "MODEL_ARMOR",
-        "ESCALATION",
-    }
-)
 
 
 def encode(request: Request, endpoint: Endpoint, *, stream: bool = False) -> Call:
@@ -79,7 +71,7 @@ def build_body(request: Request, endpoint: Endpoint) -> dict[str, Any]:
 
 
 def decode(payload: Payload) -> Completion:
-    reply = require_object(payload)
+    reply = require_object(_join_chunks(payload))
     candidate = next(iter_mappings(reply.get("candidates")), None)
     blocked = _read_block_reason(reply)
     if candidate is None and not blocked:
@@ -90,10 +82,20 @@ def decode(payload: Payload) -> Completion:
     )
     if candidate is None:
         return Completion("", "content_filter", usage, model, detail=f"the prompt was blocked: {blocked}")
-    reason = as_clean_text(candidate.get("finishReason"))
-    finish = _map_finish_reason(reason)
-    detail = "" if finish in {"stop", "length"} else reason
+    reason = _read_reason(candidate)
+    finish = read_finish_reason(reason)
+    detail = "" if finish in {"stop", "length"} else reason or NO_FINISH_REASON
     return Completion(as_clean_text(_read_text(candidate)), finish, usage, model, detail)
+
+
+def _join_chunks(payload: Payload) -> Payload:
+    """Google streams a JSON array where ``alt=sse`` was lost on the way: its elements are the chunks."""
+    if not isinstance(payload, list) or not payload:
+        return payload
+    chunks = CandidateAccumulator()
+    for chunk in iter_mappings(payload):
+        chunks.add(dict(chunk))
+    return chunks.build_reply()
 
 
 def encode_embedding(texts: Sequence[str], endpoint: Endpoint) -> Call:
@@ -136,6 +138,7 @@ class CandidateAccumulator:
 
     def __init__(self) -> None:
         self.is_complete = self.has_end_mark = False
+        self.may_end_unnamed = False
         self._text = SurrogateJoiner()
         self._finish = ""
         self._kept: dict[str, Any] = {}
@@ -148,10 +151,13 @@ class CandidateAccumulator:
             self._is_blocked = not str(self._text) and bool(_read_block_reason(event))
             self.is_complete = self.is_complete or self._is_blocked
             return None
-        self._finish = as_clean_text(candidate.get("finishReason")) or self._finish
+        self._finish = _read_reason(candidate) or self._finish
         self.is_complete = bool(self._finish)
         said = self._text.add(_read_text(candidate))
         return said if said or _has_hidden_output(candidate) else None
+
+    def is_foreign(self, event: dict[str, Any]) -> bool:
+        return not any(name in event for name in _CHUNK_KEYS)
 
     def build_reply(self) -> dict[str, Any]:
         if self._is_blocked:
@@ -203,10 +209,11 @@ def _read_block_reason(reply: Mapping[str, Any]) -> str:
     return as_clean_text(as_mapping(reply.get("promptFeedback")).get("blockReason"))
 
 
-def _map_finish_reason(reason: str) -> FinishReason:
-    if reason in _BLOCKED_FINISH_REASONS or reason.startswith("IMAGE_"):
-        return "content_filter"
-    return _FINISH_REASONS.get(reason, "other")
+def _read_reason(candidate: Mapping[str, Any]) -> str:
+    said = candidate.get("finishReason")
+    if isinstance(said, int) and said:
+        return _NUMBERED_REASONS.get(said, f"reason {said}")
+    return as_clean_text(said)
 
 
 def _read_text(candidate: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from llmfail.core.classification.body import Payload
+from llmfail.core.classification.finish_reason import read_finish_reason
 from llmfail.core.errors import MalformedReply, UnsupportedRequest
 from llmfail.core.model import Call, Completion, Embedding, Endpoint, FinishReason, Message, Request
 from llmfail.core.request.message_text import render_message
@@ -23,6 +24,7 @@ from llmfail.providers.decoding import (
     as_string,
     as_token_count,
     iter_mappings,
+    read_content,
     read_token_count,
     read_vector,
     require_object,
@@ -33,14 +35,6 @@ if TYPE_CHECKING:
     from llmfail.providers.stream import StreamDecoder
 
 _OUTPUT_LIMIT_KEYS = ("max_tokens", "max_completion_tokens")
-_FINISH_REASONS: dict[str, FinishReason] = {
-    "stop": "stop",
-    "length": "length",
-    "model_length": "length",
-    "content_filter": "content_filter",
-    "tool_calls": "tool_calls",
-    "function_call": "tool_calls",
-}
 
 
 def encode(request: Request, endpoint: Endpoint, *, stream: bool = False) -> Call:
@@ -55,10 +49,9 @@ def encode(request: Request, endpoint: Endpoint, *, stream: bool = False) -> Cal
     if request.schema is not None and "schema" not in dropped:
         format_ = {"name": "answer", "schema": request.schema}
         body["response_format"] = {"type": "json_schema", "json_schema": format_}
-    if stream:
-        body["stream"] = True
-        if Quirk.NO_STREAM_OPTIONS not in quirks and "stream_options" not in dropped:
-            body["stream_options"] = {"include_usage": True}
+    body["stream"] = stream
+    if stream and Quirk.NO_STREAM_OPTIONS not in quirks and "stream_options" not in dropped:
+        body["stream_options"] = {"include_usage": True}
     return build_post(f"{endpoint.base_url.rstrip('/')}/chat/completions", _build_headers(endpoint), body)
 
 
@@ -67,15 +60,15 @@ def decode(payload: Payload) -> Completion:
     choice = next(iter_mappings(reply.get("choices")), None)
     if choice is None:
         raise MalformedReply("the answer has no choices")
-    message = choice.get("message")
+    message = choice.get("message") or choice.get("delta")
     if not isinstance(message, dict):
         raise MalformedReply("the answer has no message")
     refusal = as_clean_text(message.get("refusal"))
     said = as_clean_text(choice.get("finish_reason"))
     usage = decode_chat_usage(reply)
-    finish: FinishReason = "refusal" if refusal or said == "refusal" else _FINISH_REASONS.get(said, "other")
+    finish: FinishReason = "refusal" if refusal else read_finish_reason(said)
     return Completion(
-        text=as_clean_text(_read_content(message.get("content"))),
+        text=as_clean_text(read_content(message.get("content"))),
         finish_reason=finish,
         usage=usage,
         model=as_clean_text(reply.get("model")) or None,
@@ -137,6 +130,7 @@ class ChunkAccumulator:
 
     def __init__(self) -> None:
         self.is_complete = self.has_end_mark = False
+        self.may_end_unnamed = True
         self._text = SurrogateJoiner()
         self._refusal: list[str] = []
         self._finish = ""
@@ -153,12 +147,17 @@ class ChunkAccumulator:
             or self._usage
         )
         choice: Mapping[str, Any] = next(filter(self._is_our_choice, iter_mappings(event.get("choices"))), {})
-        delta = as_mapping(choice.get("delta"))
+        delta = as_mapping(choice.get("delta")) or as_mapping(choice.get("message"))
         self._finish = as_clean_text(choice.get("finish_reason")) or self._finish
         self.is_complete = bool(self._finish)
         self._refusal.append(as_clean_text(delta.get("refusal")))
-        said = self._text.add(_read_content(delta.get("content")))
+        said = self._text.add(read_content(delta.get("content")))
         return said if said or any(delta.get(name) for name in _OUTPUT_KEYS) else None
+
+    def is_foreign(self, event: dict[str, Any]) -> bool:
+        """Chunks have choices or a usage; the first may have neither, but it is named a chunk."""
+        is_chunk = "choices" in event or "usage" in event or "x_groq" in event
+        return not is_chunk and not as_string(event.get("object")).startswith("chat.completion")
 
     def _is_our_choice(self, choice: Mapping[str, Any]) -> bool:
         """One answer is asked for; of several, which a server numbers, the one that began first is read."""
@@ -214,12 +213,3 @@ def _encode_item(message: Message) -> dict[str, Any]:
         "role": message.role,
         "content": [*parts, *([{"type": "input_text", "text": said}] if said else [])],
     }
-
-
-def _read_content(content: object) -> str:
-    """A string, or a list of chunks of which only the text is the answer (Mistral)."""
-    if isinstance(content, list):
-        return "".join(
-            as_string(part.get("text")) for part in iter_mappings(content) if part.get("type") == "text"
-        )
-    return as_string(content)

@@ -1,12 +1,15 @@
 """A streamed answer as events: bytes go in, in pieces of any size, text and the end come out.
 
-Server-sent events are read as they are found in the wild: comments, CRLF, no blank after ``data:``, unknown
-fields and event names (every format repeats the name inside the data), and a plain JSON body where a stream
-was asked for. What an event means is the business of a ``Accumulator``, one per wire format.
+Server-sent events are read as they are found in the wild: comments, CRLF and CR, no blank after ``data:``,
+events without a blank line between them, keep-alives in the place of data, unknown fields and event names
+(every format repeats the name inside the data), errors in a field or an event of a foreign shape, and a plain
+JSON body where a stream was asked for. What an event means is the business of an ``Accumulator``, one per
+wire format.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
@@ -16,8 +19,10 @@ from llmfail.core.classification.body import NotJson, Payload, parse
 from llmfail.core.classification.error_body import find_error
 from llmfail.core.errors import MalformedReply
 from llmfail.core.model import Completion
+from llmfail.core.request.thoughts import ThoughtFilter, separate_thoughts
 
 _BOM = b"\xef\xbb\xbf"
+_LINE_END = re.compile(rb"\r\n|\n|\r")
 
 
 class TextDelta(Struct, frozen=True):
@@ -54,16 +59,24 @@ StreamEvent = TextDelta | Thinking | StreamError | BrokenStream | Finished
 class Accumulator(Protocol):
     """What the events of one answer add up to. ``ended``: the provider said that the answer is whole;
     ``has_end_mark``: and that nothing follows, so that nobody has to wait for the end of the body.
+    ``may_end_unnamed``: ``[DONE]`` is an end mark also where no finish reason came.
     """
 
     @property
     def is_complete(self) -> bool: ...
 
     @property
+    def may_end_unnamed(self) -> bool: ...
+
+    @property
     def has_end_mark(self) -> bool: ...
 
     def add(self, event: dict[str, Any]) -> str | None:
         """Take one event; its text, empty where the model says something else, None where it says nothing."""
+        ...
+
+    def is_foreign(self, event: dict[str, Any]) -> bool:
+        """Whether the event has none of the forms of this wire."""
         ...
 
     def build_reply(self) -> dict[str, Any]:
@@ -81,6 +94,7 @@ class StreamDecoder:
         self._decode = decode
         self._unfinished_line: list[bytes] = []
         self._data_lines: list[bytes] = []
+        self._thoughts = ThoughtFilter()
         self._is_plain_json = False
         self._has_started = False
         self._is_over = False
@@ -88,17 +102,22 @@ class StreamDecoder:
     @property
     def completion(self) -> Completion:
         """What there is so far, whether or not the end mark came: for a stream that broke."""
-        return self._decode(self._accumulator.build_reply())
+        return separate_thoughts(self._decode(self._accumulator.build_reply()))
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the provider has said that the answer is whole; usage and end mark may still follow."""
+        return self._accumulator.is_complete
 
     def feed(self, data: bytes) -> list[StreamEvent]:
         if not self._has_started:
             data = data.lstrip()
             self._has_started = bool(data)
             self._is_plain_json = data[:1] in (b"{", b"[")
-        if self._is_plain_json or b"\n" not in data:
+        if self._is_plain_json or not _LINE_END.search(data):
             self._unfinished_line.append(data)
             return []
-        *lines, rest = b"".join((*self._unfinished_line, data)).split(b"\n")
+        *lines, rest = _split_lines(b"".join((*self._unfinished_line, data)))
         self._unfinished_line = [rest]
         return list(self._read_lines(lines))
 
@@ -113,9 +132,11 @@ class StreamDecoder:
 
     def _read_lines(self, lines: Sequence[bytes]) -> Iterator[StreamEvent]:
         for line in lines:
-            name, _, value = line.removesuffix(b"\r").removeprefix(_BOM).partition(b":")
+            name, _, value = line.removeprefix(_BOM).partition(b":")
             if name == b"data":
                 self._data_lines.append(value.removeprefix(b" "))
+            elif name == b"error":
+                yield from self._emit_last([_error_event(parse(value))])
             elif not name and not value and self._data_lines:
                 text = b"\n".join(self._data_lines)
                 self._data_lines.clear()
@@ -125,23 +146,44 @@ class StreamDecoder:
         if self._is_over:
             return
         if text.strip() == b"[DONE]":
-            yield from self._emit_last([Finished(self.completion)])
+            is_end = self._accumulator.is_complete or self._accumulator.may_end_unnamed
+            yield from self._emit_last([Finished(self.completion)] if is_end else self._close_events())
             return
         payload = parse(text)
         if isinstance(payload, NotJson):
-            yield from self._emit_last([BrokenStream(MalformedReply(f"an event of the stream is {payload}"))])
+            yield from self._read_other_text(text, payload)
         elif find_error(payload, failed=False):
             yield from self._emit_last([StreamError(payload)])
         elif isinstance(payload, dict):
-            said = self._accumulator.add(payload)
-            if said is not None:
-                yield TextDelta(said) if said else Thinking()
-            yield from self._emit_last([Finished(self.completion)]) if self._accumulator.has_end_mark else []
+            yield from self._read_object(payload)
+
+    def _read_other_text(self, text: bytes, payload: NotJson) -> Iterator[StreamEvent]:
+        """Several objects without a blank line between them, a keep-alive, or the ruins of an object."""
+        lines = text.split(b"\n")
+        if len(lines) > 1:
+            for line in lines:
+                yield from self._read_event(line)
+        elif payload.is_html or text.lstrip()[:1] in (b"{", b"["):
+            yield from self._emit_last([BrokenStream(MalformedReply(f"an event of the stream is {payload}"))])
+
+    def _read_object(self, event: dict[str, Any]) -> Iterator[StreamEvent]:
+        accumulator = self._accumulator
+        if event and not accumulator.is_complete and accumulator.is_foreign(event):
+            yield from self._emit_last([_error_event(event)])
+            return
+        said = accumulator.add(event)
+        if said is not None:
+            shown = self._thoughts.feed(said)
+            yield TextDelta(shown) if shown else Thinking()
+        yield from self._emit_last([Finished(self.completion)]) if accumulator.has_end_mark else []
 
     def _emit_last(self, events: list[StreamEvent]) -> Iterator[StreamEvent]:
-        if not self._is_over:
-            self._is_over = True
-            yield from events
+        if self._is_over:
+            return
+        self._is_over = True
+        if isinstance(events[0], Finished) and (rest := self._thoughts.flush()):
+            yield TextDelta(rest)
+        yield from events
 
     def _close_events(self) -> list[StreamEvent]:
         if self._accumulator.is_complete:
@@ -154,7 +196,25 @@ class StreamDecoder:
         if find_error(payload, failed=False):
             return [StreamError(payload)]
         try:
-            completion = self._decode(payload)
+            completion = separate_thoughts(self._decode(payload))
         except MalformedReply as error:
             return [BrokenStream(error)]
         return [*([TextDelta(completion.text)] if completion.text else []), Finished(completion)]
+
+
+def _split_lines(data: bytes) -> list[bytes]:
+    """A CR at the end may be the first half of CRLF, so it waits for what follows."""
+    held = b"\r" if data.endswith(b"\r") else b""
+    *lines, rest = _LINE_END.split(data.removesuffix(held))
+    return [*lines, rest + held]
+
+
+def _error_event(payload: Payload) -> StreamError:
+    """An error in a shape of its own, as one that is read like any other."""
+    return StreamError(payload if find_error(payload, failed=False) else {"error": payload})
+
+
+def read_event_body(body: bytes, decoder: StreamDecoder) -> StreamEvent:
+    """The last event of a whole body that is a stream although none was asked for."""
+    events = [*decoder.feed(body), *decoder.finish()]
+    return events[-1]

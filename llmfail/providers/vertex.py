@@ -45,9 +45,8 @@ def encode(request: Request, endpoint: Endpoint, *, stream: bool = False) -> Cal
 
 
 def decode(payload: Payload) -> Completion:
-    return (
-        anthropic.decode(payload) if _is_claude_document(require_object(payload)) else gemini.decode(payload)
-    )
+    is_claude = isinstance(payload, dict) and _is_claude_document(payload)
+    return anthropic.decode(payload) if is_claude else gemini.decode(payload)
 
 
 def encode_embedding(texts: Sequence[str], endpoint: Endpoint) -> Call:
@@ -120,6 +119,13 @@ class VertexAccumulator:
                 else gemini.CandidateAccumulator()
             )
         return self._accumulator.add(event)
+
+    @property
+    def may_end_unnamed(self) -> bool:
+        return False
+
+    def is_foreign(self, event: dict[str, Any]) -> bool:
+        return self._accumulator is not None and self._accumulator.is_foreign(event)
 
     def build_reply(self) -> dict[str, Any]:
         return (self._accumulator or gemini.CandidateAccumulator()).build_reply()

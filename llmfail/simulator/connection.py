@@ -15,14 +15,7 @@ from typing import Protocol
 from llmfail.core.model import Reply
 from llmfail.simulator import formats
 from llmfail.simulator.faults import Fault, FaultKind
-from llmfail.simulator.http1 import (
-    BadRequestError,
-    EventStreamReply,
-    HttpRequest,
-    RequestReader,
-    encode_chunks,
-    encode_reply,
-)
+from llmfail.simulator.http1 import BadRequestError, EventStreamReply, HttpConnection, HttpRequest
 from llmfail.simulator.recorded_request import RecordedRequest
 
 GARBAGE_BODY = b'\x89\xff\xfe{"half an answer": '
@@ -46,20 +39,22 @@ class RequestHandler(Protocol):
 
 def serve_connection(connection: socket.socket, handler: RequestHandler) -> None:
     """Serve the connection until it ends. A client that went away is no error."""
-    reader = RequestReader(connection)
+    http = HttpConnection(connection)
     with contextlib.suppress(OSError):
         try:
-            while (incoming := reader.read_request()) is not None:
-                if not _serve_request(connection, incoming, handler):
+            while (incoming := http.read_request()) is not None:
+                if not _serve_request(connection, http, incoming, handler):
                     return
         except BadRequestError as error:
-            _send(connection, Reply(400, BAD_REQUEST_HEADERS, str(error).encode()))
+            http.send(Reply(400, BAD_REQUEST_HEADERS, str(error).encode()))
 
 
-def _serve_request(connection: socket.socket, incoming: HttpRequest, handler: RequestHandler) -> bool:
+def _serve_request(
+    connection: socket.socket, http: HttpConnection, incoming: HttpRequest, handler: RequestHandler
+) -> bool:
     """Whether the connection goes on."""
     if control := handler.handle_control(incoming):
-        return _send(connection, control)
+        return http.send(control)
     seen, fault = handler.record_request(incoming)
     if fault.kind is FaultKind.REFUSE:
         return _reset_connection(connection)
@@ -67,8 +62,11 @@ def _serve_request(connection: socket.socket, incoming: HttpRequest, handler: Re
         return _is_connected_after(connection, None)
     if fault.kind is FaultKind.SLOW and not _is_connected_after(connection, fault.delay):
         return False
-    send = _send_half if fault.kind is FaultKind.CUT else _send
-    return send(connection, _build_reply(seen, fault, handler))
+    reply = _build_reply(seen, fault, handler)
+    if fault.kind is FaultKind.CUT:
+        http.send_half(reply)
+        return False
+    return http.send(reply)
 
 
 def _build_reply(request: RecordedRequest, fault: Fault, handler: RequestHandler) -> Reply | EventStreamReply:
@@ -81,26 +79,6 @@ def _build_reply(request: RecordedRequest, fault: Fault, handler: RequestHandler
             return Reply(200, JSON_HEADERS, b"")
         case _:
             return handler.answer(request)
-
-
-def _send(connection: socket.socket, reply: Reply | EventStreamReply) -> bool:
-    if isinstance(reply, Reply):
-        connection.sendall(b"".join(encode_reply(reply)))
-    else:
-        for chunk in encode_chunks(reply):
-            connection.sendall(chunk)
-    return True
-
-
-def _send_half(connection: socket.socket, reply: Reply | EventStreamReply) -> bool:
-    """The promise of a whole reply, half of it, and the end of the connection."""
-    if isinstance(reply, Reply):
-        head, body = encode_reply(reply)
-        connection.sendall(head + body[: len(body) // 2])
-    else:
-        head, *told, _end = encode_chunks(reply)
-        connection.sendall(b"".join([head, *told[: len(told) // 2]]))
-    return False
 
 
 def _is_connected_after(connection: socket.socket, seconds: float | None) -> bool:

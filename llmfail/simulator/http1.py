@@ -1,16 +1,17 @@
-"""As much HTTP/1.1 as the simulator needs, bytes to values and back.
+"""The server's side of one HTTP/1.1 connection: h11 parses what arrives, and frames what is sent.
 
-The standard library's server is not used because it costs ten times the start-up and will not break the
-protocol on purpose. Bodies need a Content-Length; connections are kept alive.
+The standard library's server is not used because it will not break the protocol on purpose.
 """
 
 from __future__ import annotations
 
+import http.client
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from typing import NamedTuple
+
+import h11
 
 from llmfail.core.model import Reply
 
@@ -38,75 +39,75 @@ class BadRequestError(Exception):
     """What arrived is not a request that is understood here."""
 
 
-class RequestReader:
-    """The requests of one connection, one after the other."""
+class HttpConnection:
+    """Requests are read one after the other, each by a parser of its own: a reply may also be written to the
+    socket by hand.
+    """
 
     def __init__(self, connection: socket.socket) -> None:
-        self._connection = connection
-        self._buffer = bytearray()
+        self._socket = connection
+        self._protocol = h11.Connection(h11.SERVER)
+        self._wants_body = True
 
     def read_request(self) -> HttpRequest | None:
-        """The next whole request; None when the client has gone."""
-        while (end := self._buffer.find(b"\r\n\r\n")) < 0:
-            if len(self._buffer) > MAX_HEAD_BYTES:
-                raise BadRequestError("the head is too long")
-            if not self._receive():
+        """The next whole request; None when the client has gone. Raises BadRequestError."""
+        arrived, _ = self._protocol.trailing_data
+        self._protocol = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
+        if arrived:
+            self._protocol.receive_data(arrived)
+        try:
+            head = self._receive_event()
+            if not isinstance(head, h11.Request):
                 return None
-        method, path, headers = _parse_head(bytes(self._buffer[:end]))
-        del self._buffer[: end + 4]
-        length = _parse_body_length(headers)
-        while len(self._buffer) < length:
-            if not self._receive():
-                return None
-        body = bytes(self._buffer[:length])
-        del self._buffer[:length]
-        return HttpRequest(method, path, headers, body)
+            if not head.target.startswith(b"/"):
+                raise BadRequestError("the target of the request is not a path")
+            self._wants_body = head.method != b"HEAD"
+            headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers}
+            return HttpRequest(head.method.decode(), head.target.decode(), headers, self._receive_body())
+        except h11.RemoteProtocolError as error:
+            raise BadRequestError(str(error)) from None
 
-    def _receive(self) -> bool:
-        received = self._connection.recv(65_536)
-        self._buffer += received
-        return bool(received)
+    def send(self, reply: Reply | EventStreamReply) -> bool:
+        """Whether the connection goes on. Each event of a stream is sent by itself."""
+        if isinstance(reply, Reply):
+            self._send(_build_head(reply), h11.Data(data=reply.body), h11.EndOfMessage())
+        else:
+            for event in (_build_head(reply), *map(h11.Data, reply.events), h11.EndOfMessage()):
+                self._send(event)
+        return self._protocol.our_state is h11.DONE
 
+    def send_half(self, reply: Reply | EventStreamReply) -> None:
+        """The head of the whole reply, and half of its body."""
+        parts = (
+            [reply.body[: len(reply.body) // 2]]
+            if isinstance(reply, Reply)
+            else reply.events[: len(reply.events) // 2]
+        )
+        self._send(_build_head(reply), *map(h11.Data, parts))
 
-def encode_reply(reply: Reply) -> tuple[bytes, bytes]:
-    """Head and body of a reply with a Content-Length."""
-    return _encode_head(reply.status, {**reply.headers, "content-length": str(len(reply.body))}), reply.body
+    def _send(self, *events: h11.Event) -> None:
+        wanted = (one for one in events if self._wants_body or not isinstance(one, h11.Data))
+        self._socket.sendall(b"".join(self._protocol.send(event) or b"" for event in wanted))
 
+    def _receive_body(self) -> bytes:
+        body = bytearray()
+        while isinstance(event := self._receive_event(), h11.Data):
+            body += event.data
+            if len(body) > MAX_BODY_BYTES:
+                raise BadRequestError("the body is too long")
+        return bytes(body)
 
-def encode_chunks(reply: EventStreamReply) -> tuple[bytes, ...]:
-    """Head, one chunk for each event, and the end."""
-    head = _encode_head(reply.status, {**reply.headers, "transfer-encoding": "chunked"})
-    return head, *(b"%x\r\n%b\r\n" % (len(event), event) for event in reply.events), b"0\r\n\r\n"
-
-
-def _parse_head(head: bytes) -> tuple[str, str, dict[str, str]]:
-    first, *lines = head.decode("latin-1").split("\r\n")
-    words = first.split(" ")
-    if len(words) != 3 or not words[2].startswith("HTTP/1.") or not words[1].startswith("/"):
-        raise BadRequestError("the request line is not HTTP/1.1")
-    headers = {}
-    for line in lines:
-        name, _, value = line.partition(":")
-        headers[name.lower()] = value.strip()
-    return words[0], words[1], headers
-
-
-def _parse_body_length(headers: Mapping[str, str]) -> int:
-    if "transfer-encoding" in headers:
-        raise BadRequestError("a request body needs a content-length")
-    written = headers.get("content-length", "0")
-    if not (written.isascii() and written.isdigit() and int(written) <= MAX_BODY_BYTES):
-        raise BadRequestError("the content-length is not one")
-    return int(written)
+    def _receive_event(self) -> type[h11.NEED_DATA | h11.PAUSED] | h11.Event:
+        while (event := self._protocol.next_event()) is h11.NEED_DATA:
+            self._protocol.receive_data(self._socket.recv(65_536))
+        return event
 
 
-def _encode_head(status: int, headers: Mapping[str, str]) -> bytes:
-    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    return f"HTTP/1.1 {status} {_reason_phrase(status)}\r\n{lines}\r\n".encode("latin-1")
-
-
-def _reason_phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:  # 529 and other numbers of the vendors' own
-        return "Unknown"
+def _build_head(reply: Reply | EventStreamReply) -> h11.Response:
+    if isinstance(reply, Reply):
+        framing = {"content-length": str(len(reply.body))}
+    else:
+        framing = {"transfer-encoding": "chunked"}
+    reason = http.client.responses.get(reply.status, "Unknown")  # 529 and others are the vendors' own
+    headers = list({**reply.headers, **framing}.items())
+    return h11.Response(status_code=reply.status, headers=headers, reason=reason)

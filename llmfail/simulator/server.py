@@ -86,8 +86,8 @@ class Simulator:
                     connection.shutdown(socket.SHUT_RDWR)
         for thread in talks.values():
             thread.join(JOIN_TIMEOUT)
-        for door in self._listeners.values():
-            door.socket.close()
+        for listener in self._listeners.values():
+            listener.socket.close()
         self._stop_receiver.close()
         self._selector.close()
 
@@ -99,17 +99,17 @@ class Simulator:
     def base_url(self, provider: str) -> str:
         """What to configure as the provider's ``base_url``."""
         with self._changed:
-            door = self._open_listener(provider)
+            listener = self._open_listener(provider)
         version = "/v1" if self._find_api(provider) == "openai" else ""
-        return f"http://{LOOPBACK}:{door.port}/{provider}{version}"
+        return f"http://{LOOPBACK}:{listener.port}/{provider}{version}"
 
     def set_faults(self, faults: Faults) -> None:
         """From now on; when this returns, who is to refuse connections does."""
         with self._changed:
             self._faults = faults
             self._hits.clear()
-            for door in self._listeners.values():
-                self._apply_refusal(door)
+            for listener in self._listeners.values():
+                self._apply_refusal(listener)
 
     def set_answer(self, answer: AnswerFunction) -> None:
         self._answer = answer
@@ -127,7 +127,8 @@ class Simulator:
     def count_connections(self, provider: str | None = None) -> int:
         """Connections accepted so far at the provider's own port, or in all."""
         with self._changed:
-            return sum(door.accepted for name, door in self._listeners.items() if provider in {None, name})
+            counts = {name: listener.accepted for name, listener in self._listeners.items()}
+        return sum(counts.values()) if provider is None else counts.get(provider, 0)
 
     def count_open_connections(self) -> int:
         """Connections that are open now."""

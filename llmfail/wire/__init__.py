@@ -4,8 +4,3 @@
 body. ``open`` gives it once its head is here, and each piece of the body is read within a limit of its own.
 Redirects are not followed, because they would carry the key to another host.
 """
-
-import sys
-
-# httpx imports its own command line where click is installed: 40 ms that nobody here needs.
-sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]

@@ -1,6 +1,6 @@
 """The wire for asyncio: hundreds to thousands of calls at once, nothing waited for without a limit.
 
-The connections are aiohttp's: httpx's pool looks at all of its own for every call, which takes 1.5 ms of
+The connections are aiohttp's: httpcore's pool looks at all of its own for every call, which takes 1.5 ms of
 processor time with 64 at once and 15 with 500, where aiohttp takes 0.12. Which proxy, which certificates and
 what an error means are one matter for both wires.
 """
@@ -18,7 +18,6 @@ from io import BytesIO
 from typing import NamedTuple
 
 import aiohttp
-import httpx
 from yarl import URL
 
 from llmfail.core.errors import UsageError, WireError
@@ -27,6 +26,11 @@ from llmfail.wire.connector import Connector
 from llmfail.wire.error_mapping import (
     CONNECT_TIMEOUT_SECONDS,
     MAX_REPLY_BYTES,
+    NO_REPLY,
+    BrokenConnectionError,
+    ConnectError,
+    ConnectTimeoutError,
+    ProxyError,
     decode_headers,
     headers_of,
     host_of,
@@ -37,12 +41,12 @@ from llmfail.wire.error_mapping import (
 )
 from llmfail.wire.proxy_and_tls import (
     NetworkRoute,
-    check_proxy_settings,
+    Proxy,
     find_network_route,
-    find_proxy,
     load_ssl_context,
     map_proxy_errors,
 )
+from llmfail.wire.request_url import parse_url
 
 MAX_HEAD_LINE_BYTES = 64 * 1024
 """Bytes in a line of a reply's head; aiohttp's own 8 KiB are fewer than some gateways send."""
@@ -53,7 +57,8 @@ class _SessionRoute(NamedTuple):
 
     session: aiohttp.ClientSession
     url: URL
-    proxy: httpx.Proxy | None
+    proxy: Proxy | None
+    proxy_url: URL | None
 
 
 class AiohttpWire:
@@ -117,32 +122,34 @@ class AiohttpWire:
         return time.monotonic() - started
 
     async def _receive_head(self, call: Call) -> aiohttp.ClientResponse:
-        door = self._routes.get(call.url) or self._find_session_route(call.url)
-        with map_proxy_errors(door.proxy, call), _map_aiohttp_errors(is_proxied=door.proxy is not None):
-            return await _send_request(call, door)
+        route = self._routes.get(call.url) or self._find_session_route(call.url)
+        with map_proxy_errors(route.proxy), _map_aiohttp_errors(is_proxied=route.proxy is not None):
+            return await _send_request(call, route)
 
     def _find_session_route(self, url: str) -> _SessionRoute:
-        way, parsed = find_network_route(url), httpx.URL(url).copy_with(userinfo=b"")
-        with check_proxy_settings(way):
-            proxy = None if way.is_direct else find_proxy(parsed)
-        if proxy and proxy.url.scheme not in {"http", "https"}:
+        parsed = parse_url(url)
+        route = find_network_route(parsed)
+        if route.proxy and route.proxy.scheme not in {"http", "https"}:
             raise UsageError(
                 "the proxy of the environment is a SOCKS proxy; asyncio calls need an HTTP proxy"
             )
-        self._routes[url] = _SessionRoute(self._session_for(way), URL(str(parsed), encoded=True), proxy)
+        proxy_url = _build_proxy_url(route.proxy) if route.proxy else None
+        self._routes[url] = _SessionRoute(
+            self._session_for(route), URL(parsed.text, encoded=True), route.proxy, proxy_url
+        )
         return self._routes[url]
 
-    def _session_for(self, way: NetworkRoute) -> aiohttp.ClientSession:
-        if way not in self._sessions:
-            self._sessions[way] = aiohttp.ClientSession(
-                connector=Connector(load_ssl_context(way)),
+    def _session_for(self, route: NetworkRoute) -> aiohttp.ClientSession:
+        if route not in self._sessions:
+            self._sessions[route] = aiohttp.ClientSession(
+                connector=Connector(load_ssl_context(route)),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(sock_connect=CONNECT_TIMEOUT_SECONDS),
                 skip_auto_headers=["accept-encoding", "content-type"],
                 max_line_size=MAX_HEAD_LINE_BYTES,
                 max_field_size=MAX_HEAD_LINE_BYTES,
             )
-        return self._sessions[way]
+        return self._sessions[route]
 
 
 class _BodyReader:
@@ -235,13 +242,13 @@ async def _send_request(call: Call, route: _SessionRoute) -> aiohttp.ClientRespo
         # aiohttp warns of long bytes.
         data=BytesIO(call.body) if call.body else None,
         allow_redirects=False,
-        proxy=_build_proxy_url(route.proxy) if route.proxy else None,
+        proxy=route.proxy_url,
     )
 
 
-def _build_proxy_url(proxy: httpx.Proxy) -> URL:
-    user, password = proxy.auth or (None, None)
-    return URL(str(proxy.url)).with_user(user).with_password(password)
+def _build_proxy_url(proxy: Proxy) -> URL:
+    user, password = proxy.credentials or (None, None)
+    return URL.build(scheme=proxy.scheme, host=proxy.host, port=proxy.port, user=user, password=password)
 
 
 @contextmanager
@@ -258,27 +265,25 @@ def _attribute_timeout(call: Call, waited: float) -> Iterator[None]:
 
 @contextmanager
 def _map_aiohttp_errors(*, is_proxied: bool = False) -> Iterator[None]:
-    """Errors of aiohttp as those of httpx, which the other wire raises too, the system's own behind them.
-    Their texts may quote what was sent or received, so only a proxy's status is kept.
+    """Errors of aiohttp as those of ``error_mapping``, the system's own behind them. Their texts may quote
+    what was sent or received, so only a proxy's status is kept.
     """
     try:
         yield
     except aiohttp.InvalidURL:
         raise
     except aiohttp.ClientHttpProxyError as error:
-        raise httpx.ProxyError(f"{error.status} {error.message}") from error
+        raise ProxyError(f"{error.status} {error.message}") from error
     except aiohttp.ConnectionTimeoutError as error:
-        raise httpx.ConnectTimeout("no connection") from error
+        raise ConnectTimeoutError("no connection") from error
     except (aiohttp.ClientProxyConnectionError, aiohttp.ClientConnectorDNSError) as error:
-        raise httpx.ConnectError("no connection") from error.__cause__
+        raise ConnectError("no connection") from error.__cause__
     except aiohttp.ClientConnectorError as error:
-        raise httpx.ConnectError("no connection") from (
-            _find_tls_error(error) if is_proxied else error.__cause__
-        )
+        raise ConnectError("no connection") from (_find_tls_error(error) if is_proxied else error.__cause__)
     except aiohttp.ClientOSError as error:
-        raise httpx.ReadError("the connection broke off") from error.__cause__
+        raise BrokenConnectionError("the connection broke off") from error.__cause__
     except aiohttp.ClientError as error:
-        raise httpx.RemoteProtocolError("no reply") from error
+        raise BrokenConnectionError(NO_REPLY) from error
 
 
 def _find_tls_error(error: aiohttp.ClientConnectorError) -> ssl.SSLError:

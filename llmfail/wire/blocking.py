@@ -1,22 +1,27 @@
-"""The wire for threads: each operation blocks its own, on blocking httpx whose sockets keep to a limit.
-
-The pools are httpx's, with its proxies, certificates and errors; each call goes to its pool directly.
-"""
+"""The wire for threads: each operation blocks its own, on connections of httpcore that keep to a deadline."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import NamedTuple
 
 import httpcore
-import httpx
-from httpx._transports.default import map_httpcore_exceptions
 
+from llmfail.core.errors import UsageError
 from llmfail.core.model import Call, Reply
 from llmfail.wire.deadline import Deadline, DeadlineBackend
+from llmfail.wire.decompression import iter_decompressed
 from llmfail.wire.error_mapping import (
     MAX_REPLY_BYTES,
+    NO_REPLY,
+    BrokenConnectionError,
+    ConnectError,
+    ConnectTimeoutError,
+    OutOfTimeError,
+    ProxyError,
     decode_headers,
     headers_of,
     make_closed_error,
@@ -26,34 +31,35 @@ from llmfail.wire.error_mapping import (
 )
 from llmfail.wire.proxy_and_tls import (
     NetworkRoute,
-    check_proxy_settings,
+    Proxy,
     find_network_route,
-    find_proxy,
     load_ssl_context,
     map_proxy_errors,
 )
+from llmfail.wire.request_url import parse_url
 
-POOL_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=20)
-"""Each thread that calls has a connection: none waits for another's."""
+MAX_IDLE_CONNECTIONS = 20
+"""For each route. How many are in use is not limited: no thread waits for the connection of another."""
+MAX_IDLE_SECONDS = 5.0
 
 
 class _PoolRoute(NamedTuple):
     """The way to one URL, found once: parsing it and asking the environment takes as long as sending."""
 
-    proxy: httpx.Proxy | None
     pool: httpcore.ConnectionPool
     url: httpcore.URL
     host: tuple[bytes, bytes]
+    proxy: Proxy | None
 
 
-class HttpxWire:
+class HttpcoreWire:
     """Connections of this process. May be used by several threads; each call blocks its own."""
 
     def __init__(self) -> None:
         self._deadline = Deadline()
-        self._clients: dict[NetworkRoute, httpx.Client] = {}
+        self._pools: dict[NetworkRoute, httpcore.ConnectionPool] = {}
         self._routes: dict[str, _PoolRoute] = {}
-        self._clients_lock = threading.Lock()
+        self._pools_lock = threading.Lock()
 
     def send(self, call: Call, timeout: float) -> Reply:
         """The whole reply. Raises WireError; ``timeout`` in seconds covers everything."""
@@ -64,53 +70,47 @@ class HttpxWire:
         finally:
             reply.close()
 
-    def open(self, call: Call, timeout: float) -> HttpxReply:
+    def open(self, call: Call, timeout: float) -> HttpcoreReply:
         """A reply whose head is here. Raises WireError; ``timeout`` in seconds covers everything up to there.
         Who opens it closes it.
         """
-        return HttpxReply(call, self._receive_head(call, timeout), self._deadline)
+        return HttpcoreReply(call, self._receive_head(call, timeout), self._deadline)
 
     def close(self) -> None:
-        for client in self._clients.values():
-            client.close()
-        self._clients.clear()
+        for pool in self._pools.values():
+            pool.close()
+        self._pools.clear()
         self._routes.clear()
 
     def _receive_head(self, call: Call, timeout: float) -> httpcore.Response:
         """Starts the limit of this thread, which goes on for whatever is read of the reply."""
         self._deadline.start(timeout)
         with map_wire_errors(call):
-            door = self._routes.get(call.url) or self._find_pool_route(call.url)
-            request = _build_request(call, door, timeout)
-            with map_proxy_errors(door.proxy, call), map_httpcore_exceptions():
-                return door.pool.handle_request(request)
+            route = self._routes.get(call.url) or self._find_pool_route(call.url)
+            with map_proxy_errors(route.proxy), _map_httpcore_errors():
+                return route.pool.handle_request(_build_request(call, route, timeout))
 
     def _find_pool_route(self, url: str) -> _PoolRoute:
-        way, parsed = find_network_route(url), httpx.URL(url)
-        with self._clients_lock:
-            transport = self._client_for(way)._transport_for_url(parsed)  # noqa: SLF001 - no public way
-        assert isinstance(transport, httpx.HTTPTransport)
-        proxy = None if way.is_direct else find_proxy(parsed)
-        target = httpcore.URL(
-            scheme=parsed.raw_scheme, host=parsed.raw_host, port=parsed.port, target=parsed.raw_path
+        parsed = parse_url(url)
+        route = find_network_route(parsed)
+        with self._pools_lock:
+            if route not in self._pools:
+                self._pools[route] = _open_pool(route, self._deadline)
+        self._routes[url] = _PoolRoute(
+            self._pools[route],
+            httpcore.URL(
+                scheme=parsed.scheme.encode(),
+                host=parsed.host.encode(),
+                port=parsed.port,
+                target=parsed.target.encode(),
+            ),
+            (b"host", parsed.authority.encode()),
+            route.proxy,
         )
-        self._routes[url] = _PoolRoute(proxy, transport._pool, target, (b"host", parsed.netloc))  # noqa: SLF001
         return self._routes[url]
 
-    def _client_for(self, way: NetworkRoute) -> httpx.Client:
-        if way not in self._clients:
-            with check_proxy_settings(way):
-                client = httpx.Client(
-                    verify=load_ssl_context(way), trust_env=not way.is_direct, limits=POOL_LIMITS
-                )
-            for transport in (client._transport, *client._mounts.values()):  # noqa: SLF001 - no public way
-                if isinstance(transport, httpx.HTTPTransport):
-                    transport._pool._network_backend = DeadlineBackend(self._deadline)  # noqa: SLF001
-            self._clients[way] = client
-        return self._clients[way]
 
-
-class HttpxReply:
+class HttpcoreReply:
     """A reply that is read as it comes, by one thread; several may be read in turns. What is not closed keeps
     its connection.
     """
@@ -143,8 +143,31 @@ class HttpxReply:
         self._reply.close()
 
 
+def _open_pool(route: NetworkRoute, deadline: Deadline) -> httpcore.ConnectionPool:
+    ssl_context = load_ssl_context(route)
+    proxy = None
+    if route.proxy:
+        if route.proxy.scheme.startswith("socks") and not find_spec("socksio"):
+            text = 'the proxy of the environment is a SOCKS proxy, which needs: pip install "httpcore[socks]"'
+            raise UsageError(text)
+        scheme, host = route.proxy.scheme.encode(), route.proxy.host.encode()
+        user, password = route.proxy.credentials or ("", "")
+        proxy = httpcore.Proxy(
+            httpcore.URL(scheme=scheme, host=host, port=route.proxy.port, target=b"/"),
+            auth=(user.encode(), password.encode()) if route.proxy.credentials else None,
+            ssl_context=ssl_context if scheme == b"https" else None,
+        )
+    return httpcore.ConnectionPool(
+        ssl_context=ssl_context,
+        proxy=proxy,
+        max_connections=None,
+        max_keepalive_connections=MAX_IDLE_CONNECTIONS,
+        keepalive_expiry=MAX_IDLE_SECONDS,
+        network_backend=DeadlineBackend(deadline),
+    )
+
+
 def _build_request(call: Call, route: _PoolRoute, timeout: float) -> httpcore.Request:
-    """Past httpx's client and its requests, which cost as much as the connection itself."""
     headers = [(name.encode("ascii"), text.encode("ascii")) for name, text in headers_of(call).items()]
     length = (b"content-length", str(len(call.body)).encode())
     return httpcore.Request(
@@ -156,33 +179,35 @@ def _build_request(call: Call, route: _PoolRoute, timeout: float) -> httpcore.Re
     )
 
 
-def _iter_raw(reply: httpcore.Response) -> Iterator[bytes]:
-    assert isinstance(reply.stream, Iterable)
-    return iter(reply.stream)
-
-
-def _iter_decoded(reply: httpcore.Response) -> Iterator[bytes]:
-    """A compressed reply, unpacked as httpx does it."""
-    stream = _CompressedBody(_iter_raw(reply))
-    return httpx.Response(reply.status, headers=reply.headers, stream=stream).iter_bytes()
-
-
-class _CompressedBody(httpx.SyncByteStream):
-    def __init__(self, parts: Iterator[bytes]) -> None:
-        self._parts = parts
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self._parts
-
-
 def _iter_pieces(call: Call, reply: httpcore.Response, headers: dict[str, str]) -> Iterator[bytes]:
     """The body, none of its pieces empty, within the limit of the thread that asks for the next one."""
-    size = 0
-    with map_wire_errors(call), map_body_errors(call), map_httpcore_exceptions():
-        for piece in filter(
-            None, _iter_decoded(reply) if "content-encoding" in headers else _iter_raw(reply)
-        ):
+    assert isinstance(reply.stream, Iterable)
+    pieces, size = iter(reply.stream), 0
+    if "content-encoding" in headers:
+        pieces = iter_decompressed(pieces, headers["content-encoding"])
+    with map_wire_errors(call), map_body_errors(call), _map_httpcore_errors():
+        for piece in filter(None, pieces):
             size += len(piece)
             if size > MAX_REPLY_BYTES:
                 raise make_too_long_error(call)
             yield piece
+
+
+@contextmanager
+def _map_httpcore_errors() -> Iterator[None]:
+    try:
+        yield
+    except httpcore.ConnectTimeout as error:
+        raise ConnectTimeoutError from error
+    except httpcore.TimeoutException as error:
+        raise OutOfTimeError from error
+    except httpcore.ProxyError as error:
+        raise ProxyError(str(error)) from error
+    except httpcore.ConnectError as error:
+        raise ConnectError(str(error)) from error
+    except httpcore.NetworkError as error:
+        raise BrokenConnectionError(str(error)) from error
+    except httpcore.RemoteProtocolError as error:
+        raise BrokenConnectionError(NO_REPLY) from error
+    except httpcore.LocalProtocolError as error:
+        raise ValueError from error

@@ -1,6 +1,6 @@
 """What ends every socket operation in time: httpcore's network, cut to what is left of a thread's limit.
 
-httpx limits each read, not the whole reply, so a server that sends a byte now and then could hold a caller
+httpcore limits each read, not the whole reply, so a server that sends a byte now and then could keep a caller
 for ever. Who calls starts the limit of the thread; whatever happens on a socket from then on keeps to it.
 """
 

@@ -1,4 +1,7 @@
-"""What httpx raises, as WireErrors; and what both wires share."""
+"""What goes wrong on a connection, as WireErrors; and what both wires share.
+
+Each wire raises its library's errors as the ones here, with the library's error as their cause.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,10 @@ import errno
 import os
 import socket
 import ssl
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
-
-import httpx
 
 from llmfail._version import __version__
 from llmfail.core.errors import WireCause, WireError
@@ -29,10 +31,28 @@ _CAUSES: dict[type[BaseException], WireCause] = {
     BrokenPipeError: "reset",
 }
 _NO_ROUTE_ERRNOS = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL})
+NO_REPLY = "it closed the connection, or its reply is not HTTP"
+"""Instead of the libraries' errors of the protocol, which quote what was sent or received, keys and all."""
 
 
 class OutOfTimeError(Exception):
     """The limit of this call has passed."""
+
+
+class ConnectTimeoutError(OutOfTimeError):
+    """The host, or the proxy, did not accept a connection in time."""
+
+
+class BrokenConnectionError(Exception):
+    """The connection ended before the reply did, or what came is not HTTP."""
+
+
+class ConnectError(BrokenConnectionError):
+    """There is no connection."""
+
+
+class ProxyError(ConnectError):
+    """The proxy refused to connect."""
 
 
 @contextmanager
@@ -40,9 +60,9 @@ def map_wire_errors(call: Call) -> Iterator[None]:
     """Turn whatever goes wrong on the way into a WireError that names the host, never the headers."""
     try:
         yield
-    except (OutOfTimeError, TimeoutError, httpx.TimeoutException) as error:
+    except (OutOfTimeError, TimeoutError) as error:
         raise WireError("timeout", f"no answer from {host_of(call)} in time") from error
-    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError) as error:
+    except (BrokenConnectionError, OSError, ValueError) as error:
         raise WireError(cause_of(error), f"{host_of(call)}: {describe_error(error)}") from error
 
 
@@ -51,7 +71,7 @@ def map_body_errors(call: Call) -> Iterator[None]:
     """The same once the head of the reply is here: a connection that ends now cuts the body."""
     try:
         yield
-    except (httpx.RemoteProtocolError, httpx.ReadError, httpx.DecodingError) as error:
+    except (BrokenConnectionError, zlib.error) as error:
         raise WireError("cut", f"{host_of(call)}: the reply broke off in the middle") from error
 
 
@@ -63,11 +83,11 @@ def cause_of(error: BaseException) -> WireCause:
                 return cause
         if isinstance(found, OSError) and found.errno in _NO_ROUTE_ERRNOS:
             return "route"
-    return "reset" if isinstance(error, httpx.NetworkError | httpx.RemoteProtocolError) else "other"
+    return "reset" if isinstance(error, BrokenConnectionError) else "other"
 
 
 def decode_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Headers as ours. httpx's own view of them costs more than everything else here."""
+    """Names in lower case."""
     return {name.decode("latin-1").lower(): text.decode("latin-1") for name, text in raw}
 
 
@@ -92,10 +112,8 @@ def host_of(call: Call) -> str:
 
 
 def describe_error(error: BaseException) -> str:
-    """One line. A protocol error quotes what was sent or received, keys and all, so it is not quoted."""
-    if isinstance(error, httpx.RemoteProtocolError):
-        return "it closed the connection, or its reply is not HTTP"
-    if isinstance(error, httpx.LocalProtocolError | ValueError) and not isinstance(error, ssl.SSLError):
+    """One line. An error about the request may hold its headers, keys and all, so it is not quoted."""
+    if isinstance(error, ValueError) and not isinstance(error, ssl.SSLError):
         return f"the request could not be sent ({type(error).__name__})"
     system = next(
         (found for found in _iter_causes(error) if isinstance(found, OSError) and found.strerror), None

@@ -11,35 +11,47 @@ import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urlsplit
-
-import httpx
-from httpx._utils import URLPattern, get_environment_proxies
+from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from llmfail.core.errors import UsageError, WireError
-from llmfail.core.model import Call
-from llmfail.wire.error_mapping import cause_of, describe_error
+from llmfail.wire.error_mapping import (
+    ConnectError,
+    ConnectTimeoutError,
+    ProxyError,
+    cause_of,
+    describe_error,
+)
+from llmfail.wire.request_url import RequestUrl, encode_host, join_authority
 
-_PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy")
-_NO_PROXY_VARIABLE = "no_proxy"
+_PROXY_NAMES: tuple[str, ...] = ("http", "https", "all")
+_PROXY_PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
+
+
+class Proxy(NamedTuple):
+    """A proxy of the environment, and the variable that names it."""
+
+    variable: str
+    scheme: str
+    host: str
+    port: int
+    credentials: tuple[str, str] | None
 
 
 class NetworkRoute(NamedTuple):
-    """What a call needs of its client: certificates, which take 30 ms to load, and whether it is for this
-    machine itself, which no proxy of the environment stands in front of.
-    """
+    """What a call needs of its connections: certificates, which take 30 ms to load, and a proxy."""
 
     needs_tls: bool
-    is_direct: bool
+    proxy: Proxy | None
 
 
-def find_network_route(url: str) -> NetworkRoute:
-    direct = is_loopback(url)
-    proxied = not direct and any(_find_variable(name) for name in _PROXY_VARIABLES)
-    return NetworkRoute(needs_tls=urlsplit(url).scheme == "https" or proxied, is_direct=direct)
+def find_network_route(url: RequestUrl) -> NetworkRoute:
+    """No proxy of the environment stands in front of this machine itself. Raises UsageError."""
+    proxy = None if is_loopback(url.text) else _find_proxy(url)
+    return NetworkRoute(url.scheme == "https" or (proxy is not None and proxy.scheme == "https"), proxy)
 
 
 def is_loopback(url: str) -> bool:
@@ -57,66 +69,86 @@ def load_ssl_context(route: NetworkRoute) -> ssl.SSLContext:
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     variable = next((name for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(name)), None)
     try:
-        if variable == "SSL_CERT_DIR" and not _has_directory(os.environ[variable]):
-            raise NotADirectoryError(None, "not a directory")
-        return httpx.create_ssl_context()
+        if variable == "SSL_CERT_FILE":
+            return ssl.create_default_context(cafile=os.environ[variable])
+        if variable == "SSL_CERT_DIR":
+            return _load_ssl_directory(os.environ[variable])
+        import certifi
+
+        return ssl.create_default_context(cafile=certifi.where())
     except OSError as error:
         where = f"{variable}={os.environ[variable]}" if variable else "the certificates of certifi"
         raise UsageError(f"{where} cannot be used: {describe_error(error)}") from error
 
 
-@contextmanager
-def check_proxy_settings(route: NetworkRoute) -> Iterator[None]:
-    """Around the making of a client, which reads the proxies of the environment. Their addresses may hold
-    passwords, so none is quoted.
-    """
-    for variable in () if route.is_direct else filter(None, map(_find_variable, _PROXY_VARIABLES)):
-        if not _is_proxy_address(os.environ[variable]):
-            raise UsageError(f"{variable} is not the address of a proxy, such as http://host:8080")
-    try:
-        yield
-    except ImportError as error:
-        raise UsageError(f"the proxy of the environment needs more: {describe_error(error)}") from error
-    except (httpx.InvalidURL, ValueError) as error:
-        raise UsageError(
-            f"{_find_variable(_NO_PROXY_VARIABLE) or _NO_PROXY_VARIABLE} is not a list of hosts"
-        ) from error
-
-
-def find_proxy(url: httpx.URL) -> httpx.Proxy | None:
-    """The proxy of the environment in front of a URL, as httpx chooses it; it has no public way to ask."""
-    patterns = sorted((URLPattern(pattern), proxy) for pattern, proxy in get_environment_proxies().items())
-    chosen = next((proxy for pattern, proxy in patterns if pattern.matches(url)), None)
-    return None if chosen is None else httpx.Proxy(chosen)
+def _load_ssl_directory(paths: str) -> ssl.SSLContext:
+    if not any(Path(path).is_dir() for path in paths.split(os.pathsep)):
+        raise NotADirectoryError(None, "not a directory")
+    return ssl.create_default_context(capath=paths)
 
 
 @contextmanager
-def map_proxy_errors(proxy: httpx.Proxy | None, call: Call) -> Iterator[None]:
-    """Until the head of a reply is here. A proxy that cannot be reached, or lets nobody through, is no news
-    of the provider; TLS is, because it goes through the proxy.
+def map_proxy_errors(proxy: Proxy | None) -> Iterator[None]:
+    """Until the head of a reply is here. A proxy that cannot be reached, or refuses, is no news of the
+    provider; TLS is, because it goes through the proxy.
     """
     try:
         yield
-    except (httpx.ProxyError, httpx.ConnectError, httpx.ConnectTimeout, socket.gaierror) as error:
+    except (ProxyError, ConnectError, ConnectTimeoutError, socket.gaierror) as error:
         if proxy is None or cause_of(error) == "tls":
             raise
-        variable = _find_variable(f"{urlsplit(call.url).scheme}_proxy") or _find_variable("all_proxy")
-        where = proxy.url.netloc.decode("ascii", "replace")
-        raise WireError("route", f"the proxy {where} of {variable}: {describe_error(error)}") from error
+        where = f"the proxy {join_authority(proxy.host, proxy.port)} of {proxy.variable}"
+        raise WireError("route", f"{where}: {describe_error(error)}") from error
 
 
-def _find_variable(name: str) -> str | None:
-    """The spelling of a variable under which it is set; lower case wins, as it does for httpx."""
-    return next((each for each in (name, name.upper()) if os.environ.get(each)), None)
+def _find_proxy(url: RequestUrl) -> Proxy | None:
+    """Every setting is checked, also one that another URL would use."""
+    settings = getproxies()
+    proxies = {name: _parse_proxy(name, settings[name]) for name in _PROXY_NAMES if name in settings}
+    if _bypasses_proxy(url, settings.get("no", "")):
+        return None
+    return proxies.get(url.scheme) or proxies.get("all")
 
 
-def _is_proxy_address(address: str) -> bool:
+def _parse_proxy(name: str, address: str) -> Proxy:
+    """The address may hold a password, so it is not quoted."""
+    variable = _find_variable(f"{name}_proxy")
     try:
-        proxy = httpx.Proxy(address if "://" in address else f"http://{address}").url
-    except (httpx.InvalidURL, ValueError):
+        parts = urlsplit(address if "://" in address else f"http://{address}")
+        port = _PROXY_PORTS[parts.scheme] if parts.port is None else parts.port
+        host = encode_host(parts.hostname or "")
+    except (ValueError, KeyError):
+        host, port = "", 0
+    if not host or not port:
+        raise UsageError(f"{variable} is not the address of a proxy, such as http://host:8080")
+    credentials = (unquote(parts.username or ""), unquote(parts.password or ""))
+    return Proxy(variable, parts.scheme, host, port, credentials if any(credentials) else None)
+
+
+def _bypasses_proxy(url: RequestUrl, no_proxy: str) -> bool:
+    entries = [entry.strip() for entry in no_proxy.split(",") if entry.strip()]
+    if not all(map(_is_host, entries)):
+        raise UsageError(f"{_find_variable('no_proxy')} is not a list of hosts")
+    return (
+        "*" in entries
+        or f"{url.scheme}://{url.host}" in entries
+        or bool(proxy_bypass(url.host))
+        or bool(proxy_bypass(join_authority(url.host, url.port)))
+    )
+
+
+def _is_host(entry: str) -> bool:
+    """A host, an address or a network, perhaps with a scheme or a port."""
+    try:
+        return bool(ip_network(entry, strict=False))
+    except ValueError:
+        pass
+    try:
+        return urlsplit(entry if "://" in entry else f"//{entry}").port != 0
+    except ValueError:
         return False
-    return bool(proxy.host) and 0 < (proxy.port or 1) < 65536
 
 
-def _has_directory(paths: str) -> bool:
-    return any(Path(path).is_dir() for path in paths.split(os.pathsep))
+def _find_variable(name: str) -> str:
+    """The spelling of a variable under which it is set; lower case wins, as it does for urllib."""
+    return next((each for each in (name, name.upper()) if os.environ.get(each)), name)

@@ -241,7 +241,7 @@ def test_actual_is_what_was_recorded_scaled_to_the_requests():
     assert found["avg_cost_usd"] == "0.0195"
     assert found["monthly_cost_usd"] == "195"
     assert found["served_by"]["vpr"] == [CLAUDE, GPT]
-    assert found["note"] == "as 4 recorded, 25% by a fallback"
+    assert found["note"] == "as 4 recorded answers, 25% by a fallback"
 
 
 def test_actual_pays_for_failures_and_prices_what_had_no_price():

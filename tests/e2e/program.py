@@ -23,7 +23,7 @@ from llmfail.engine.ports.protocols import Stores
 from llmfail.prices import Catalogue
 from llmfail.settings import load
 from llmfail.store.disk import DiskStore
-from llmfail.wire.blocking import HttpxWire
+from llmfail.wire.blocking import HttpcoreWire
 
 LLMFAIL = Path(sys.executable).with_name("llmfail")
 PROCESS_TIMEOUT = 60
@@ -179,7 +179,7 @@ def start_together(program, number, *arguments):
 def ask_engine_at(llmfail, state, now):
     """The engine of this configuration on the same state, by a clock that says so; what it comes to."""
     settings = load(llmfail.before[1], llmfail.environ, llmfail.directory, state)
-    store, wire = DiskStore(state, 2.0, lambda: now), HttpxWire()
+    store, wire = DiskStore(state, 2.0, lambda: now), HttpcoreWire()
     try:
         engine = Engine(settings, build_blocking_ports(wire, Stores(store), Catalogue()))
         return run_sync(engine.ask(ask_of("Say hello")))

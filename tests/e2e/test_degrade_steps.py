@@ -158,7 +158,7 @@ def test_a_degraded_answer_is_held_to_what_is_expected_too(program):
 
 
 def test_a_request_that_is_refused_is_not_hidden_behind_a_template(program, simulator):
-    simulator.set_faults(parse_faults("openai=400"))
+    simulator.set_faults(parse_faults("all=400"))
     asked = program({"text": "never"}).ask()
     assert (asked.code, asked.document["ok"]) == (5, False)
 

@@ -49,10 +49,11 @@ def test_one_that_was_not_sent_cannot_be_dropped(llmfail, simulator):
     simulator.set_answer(
         lambda _seen: Reply(400, {"content-type": "application/json"}, json.dumps(REFUSED).encode())
     )
-    assert llmfail.ask().trail == [(OPENAI, "called", "bad_request")]
+    assert llmfail.ask().trail[0] == (OPENAI, "called", "bad_request")
+    assert simulator.count("openai") == 1
 
 
 def test_it_is_not_dropped_for_a_refusal_of_something_else(llmfail, simulator):
-    simulator.set_faults(parse_faults("openai=400"))
+    simulator.set_faults(parse_faults("all=400"))
     assert llmfail.ask("--temperature", "0.5").code == 5
-    assert simulator.count() == 1
+    assert simulator.count("openai") == 1

@@ -269,7 +269,7 @@ def test_an_error_that_echoes_the_key_does_not_show_it(embed, simulator):
     assert "made-up-openai-key" not in ended.err + ended.out.decode()
 
 
-@pytest.mark.parametrize(("faults", "code"), [("openai=400", 5), ("openai=auth", 6), ("openai=503", 3)])
+@pytest.mark.parametrize(("faults", "code"), [("all=400", 5), ("openai=auth", 6), ("openai=503", 3)])
 def test_exit_codes_are_those_of_an_ask(embed, simulator, faults, code):
     simulator.set_faults(parse_faults(faults))
     assert embed(SMALL)("hello").code == code
@@ -512,3 +512,19 @@ def test_a_signal_does_not_wait_for_a_provider_that_hangs(embed, simulator):
         wait_until(lambda: simulator.count() == 1)
         process.send_signal(signal.SIGINT)
         assert finish(process).code == 130
+
+
+def test_after_a_signal_no_vector_stands_in_the_place_of_another(embed, simulator):
+    llmfail = embed(SMALL, timeout="10m", deadline="10m").llmfail
+    over = threading.Event()
+    simulator.set_answer(lambda seen: "" if "two" not in str(seen.document) else str(over.wait(60)))
+    with llmfail.start("embed", "-f", "search", "--input", "-", stdin=subprocess.PIPE) as process:
+        process.stdin.write(LINES)
+        process.stdin.close()
+        process.stdin = None
+        wait_until(lambda: simulator.count() == 4)
+        process.send_signal(signal.SIGINT)
+        ended = finish(process)
+        over.set()
+    assert ended.code == 130
+    assert receipts(ended) == [build_vector("one", None)]

@@ -61,12 +61,17 @@ def test_rate_limited_everywhere_says_when_to_come_back(llmfail, simulator):
     assert ended.document["retry_at"] in ended.err
 
 
-def test_a_bad_request_is_exit_code_5_and_nobody_else_is_asked(llmfail, simulator):
-    simulator.set_faults(parse_faults("openai=400"))
+def test_a_request_that_two_endpoints_refuse_is_exit_code_5_and_no_third_one_is_asked(llmfail, simulator):
+    simulator.set_faults(parse_faults("all=400"))
     ended = llmfail.ask()
     assert is_told_in_one_line(ended, 5, "bad_request")
-    assert ended.trail == [(OPENAI, "called", "bad_request")]
-    assert simulator.count_connections("anthropic") == 0
+    assert ended.trail == [(OPENAI, "called", "bad_request"), (ANTHROPIC, "called", "bad_request")]
+    assert simulator.count_connections("google") == 0
+
+
+def test_what_one_endpoint_refuses_another_one_may_answer(llmfail, simulator):
+    simulator.set_faults(parse_faults("openai=400"))
+    assert llmfail.ask().trail == [(OPENAI, "called", "bad_request"), (ANTHROPIC, "called", "ok")]
 
 
 def test_a_refusal_is_exit_code_5_unless_the_feature_goes_on(simulator, configure):

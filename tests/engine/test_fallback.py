@@ -111,15 +111,31 @@ def test_one_refusal_of_a_parameter_is_answered_by_leaving_it_out_and_remembered
 def test_a_parameter_that_stays_refused_is_not_dropped_for_ever(stage):
     refused = error(400, "unsupported_value", "temperature is not supported", param="temperature")
     play = stage({"a": [refused]})
-    receipt = play.ask(temperature=0.5)
+    receipt = play.ask(temperature=0.5, targets=("a/one",))
     assert (receipt.error.code, play.hosts()) == (5, "aa")
     values, _ = play.store.read(["quirks/a/one"])
     assert values["quirks/a/one"] is None
 
 
-def test_a_bad_request_stops_the_chain(stage):
-    play = stage({"a": [error(400, "invalid_request_error")]})
-    assert (play.ask().error.code, play.hosts()) == (5, "a")
+REFUSED = error(400, "invalid_request_error")
+FAILED = error(503, "unavailable")
+
+
+@pytest.mark.parametrize(
+    ("replies", "hosts", "code"),
+    [
+        ({"a": [REFUSED], "b": [REFUSED], "c": [answer("c")]}, "aab", 5),
+        ({"a": [REFUSED], "b": [answer("b")]}, "aab", 0),
+        ({"a": [REFUSED], "b": [FAILED], "c": [FAILED]}, "aabc", 3),
+        ({"a": [FAILED], "b": [REFUSED], "c": [FAILED]}, "aabc", 3),
+        ({"a": [FAILED, REFUSED], "b": [REFUSED], "c": [answer("c")]}, "aab", 5),
+    ],
+)
+def test_B2_a_request_is_refused_when_two_endpoints_have_said_so(stage, replies, hosts, code):
+    """Two targets of one endpoint, ``a/one`` and ``a/two``, are one witness."""
+    play = stage(replies, feature=", retries: 0")
+    receipt = play.ask()
+    assert (receipt.exit_code, play.hosts()) == (code, hosts)
 
 
 @pytest.mark.parametrize(("feature", "hosts", "code"), [("", "a", 5), (", on_refusal: next", "aabc", 5)])

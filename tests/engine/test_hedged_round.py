@@ -254,23 +254,44 @@ def test_when_all_have_failed_there_is_no_answer(track):
     run(story())
 
 
-def test_a_request_that_the_first_refuses_is_refused(track):
+def test_a_second_refusal_stops_the_hedge_behind_it(track):
+    async def story():
+        played = track()
+        ask = played.start()
+        (await played.asked("a")).set_result(error(400, "invalid_request_error"))
+        second = await played.asked("b")
+        await played.late()
+        await played.asked("c")
+        second.set_result(error(400, "invalid_request_error"))
+        receipt = await ask
+        assert (receipt.error.code, played.hosts(), played.stopped) == (5, "abc", ["c"])
+        assert "another target refused the request for all" in [entry.note for entry in receipt.trail]
+
+    run(story())
+
+
+@pytest.mark.parametrize(
+    ("word", "answered", "code"), [(answer("b"), "b", None), (error(400, "invalid_request_error"), None, 5)]
+)
+def test_a_request_that_the_first_refuses_may_still_be_answered_by_its_hedge(track, word, answered, code):
     async def story():
         played = track()
         ask = played.start()
         first = await played.asked("a")
         await played.late()
-        await played.asked("b")
+        hedge = await played.asked("b")
         first.set_result(error(400, "invalid_request_error"))
+        await played.idle()
+        assert not ask.done()
+        hedge.set_result(word)
         receipt = await ask
-        assert (receipt.error.code, played.hosts(), played.stopped) == (5, "ab", ["b"])
-        assert receipt.trail[0].note == "another target refused the request for all"
+        assert (receipt.answer, receipt.error and receipt.error.code) == (answered, code)
+        assert played.hosts() == "ab"
 
     run(story())
 
 
-@pytest.mark.parametrize(("word", "answered", "code"), [(answer("a"), "a", None), (error(500), None, 5)])
-def test_a_request_that_a_hedge_refuses_may_still_be_answered_by_the_first(track, word, answered, code):
+def test_a_request_that_a_hedge_refuses_may_still_be_answered_by_the_first(track):
     async def story():
         played = track()
         ask = played.start()
@@ -279,10 +300,9 @@ def test_a_request_that_a_hedge_refuses_may_still_be_answered_by_the_first(track
         (await played.asked("b")).set_result(error(400, "invalid_request_error"))
         await played.idle()
         assert not ask.done()
-        first.set_result(word)
+        first.set_result(answer("a"))
         receipt = await ask
-        assert (receipt.answer, receipt.error and receipt.error.code) == (answered, code)
-        assert played.hosts() == "ab"
+        assert (receipt.answer, played.hosts()) == ("a", "ab")
 
     run(story())
 

@@ -17,7 +17,7 @@ from llmfail.core.records.record import load_or_default
 from llmfail.core.request.ask import Ask, to_messages
 from llmfail.engine.engine import Engine
 from llmfail.engine.ports.execution import run_sync
-from llmfail.engine.ports.signals import block_signals
+from llmfail.engine.ports.stop_signals import block_signals
 from llmfail.engine.ports.threaded_store import GroupCommitStore
 
 MORE = """\

@@ -359,7 +359,7 @@ def test_the_usage_of_gemini_counts_thoughts_as_output_and_tool_results_as_input
         b'"x"',
         b"{}",
         b'{"choices":[]}',
-        b'{"content":"x"}',
+        b'{"content":5}',
     ],
 )
 def test_a_body_that_is_no_answer_is_malformed(api, raw):

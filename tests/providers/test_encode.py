@@ -79,6 +79,7 @@ OPENAI_FULL = {
     "temperature": 0.0,
     "stop": ["END"],
     "response_format": {"type": "json_schema", "json_schema": {"name": "answer", "schema": SCHEMA}},
+    "stream": False,
 }
 GEMINI_CONTENTS = [
     {"role": "user", "parts": [{"text": "Hello"}]},
@@ -121,7 +122,7 @@ USER = [{"role": "user", "content": "Hello"}]
     ("to", "expected"),
     [
         (endpoint("anthropic"), {"model": "m", "max_tokens": 9, "messages": USER}),
-        (endpoint("openai"), {"model": "m", "messages": USER, "max_completion_tokens": 9}),
+        (endpoint("openai"), {"model": "m", "messages": USER, "max_completion_tokens": 9, "stream": False}),
         (
             endpoint("gemini"),
             {

@@ -203,7 +203,7 @@ def test_a_stream_cut_before_its_end_mark_is_broken_and_keeps_what_it_had(api, r
         (b": keep-alive\n\n", "the stream ended without its end mark"),
         (b"<html>\n<p>\n", "the stream ended without its end mark"),
         (b"data: {\n\n", "an event of the stream is a body that is not JSON"),
-        (b"data:\n\n", "an event of the stream is an empty body"),
+        (b"data:\n\n", "the stream ended without its end mark"),
         (b"{}", "the answer has no"),
         (b'{"choices', "the answer is a body that is not JSON"),
     ],

@@ -4,6 +4,7 @@ import asyncio
 import json
 import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from urllib.error import HTTPError, URLError
@@ -15,7 +16,9 @@ import pytest
 from llmfail.core.classification.outcome import Kind
 from llmfail.core.errors import WireError
 from llmfail.core.model import Reply
-from llmfail.google_auth import TokenRefused, fetch_google_token, run_command
+from llmfail.engine.ports.execution import run_inline
+from llmfail.engine.ports.google_token import GoogleTokens, run_token_command
+from llmfail.google_auth import TokenRefused, fetch_google_token
 
 NOW = 1_000_000.0
 SIX_MINUTES = 300.0
@@ -54,6 +57,8 @@ def google():
 
 
 def reply_of(call, seconds):
+    if seconds <= 0:
+        raise WireError("timeout", "no time is left")
     request = Request(call.url, call.body or None, dict(call.headers), method=call.method)
     try:
         with urlopen(request, timeout=seconds) as reply:
@@ -70,9 +75,10 @@ async def fetch(call, seconds):
 
 
 @pytest.fixture
-def environ(tmp_path):
+def environ(tmp_path, monkeypatch):
     """An empty home, an empty PATH, and a metadata server that is not there."""
     (tmp_path / "bin").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))  # where this process finds programs
     return {
         "HOME": str(tmp_path),
         "PATH": str(tmp_path / "bin"),
@@ -80,8 +86,12 @@ def environ(tmp_path):
     }
 
 
+async def run(argv, seconds):
+    return run_token_command(argv, seconds)
+
+
 def ask(environ):
-    return asyncio.run(fetch_google_token(environ, run_command, fetch, NOW))
+    return asyncio.run(fetch_google_token(environ, run, fetch, NOW))
 
 
 def host(server):
@@ -162,6 +172,16 @@ def test_a_gcloud_without_a_login_is_passed_over(environ, google, script):
     ((path, headers, _),) = google.seen
     assert path == "/computeMetadata/v1/instance/service-accounts/default/token"
     assert {k.lower(): v for k, v in headers.items()}["metadata-flavor"] == "Google"
+
+
+def test_a_gcloud_that_takes_longer_than_the_call_may_is_passed_over(environ, monkeypatch):
+    gcloud(environ, "import time; time.sleep(1000)")
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    tokens = GoogleTokens(fetch, run_inline)
+    started = time.monotonic()
+    assert asyncio.run(tokens.get(0.3)) is None
+    assert time.monotonic() - started < 5
 
 
 def test_whoever_answers_without_the_flavor_is_no_metadata_server(environ, google):

@@ -226,8 +226,8 @@ MALFORMED: dict[str, tuple[str, int, str, str]] = {
     "key twice inside": ("cache:\n  ttl: 1\n  ttl: 2", 4, "cache.ttl", "already set on line 3"),
     "key that is a list": ("cache:\n  [a, b]: 1", 3, "cache.?", "a key is plain text"),
     "merge of a text": ("cache:\n  <<: nope", 2, "cache", "merges mappings only"),
-    "tag": ("store: !!python/object:os.system disk", 2, "store", "means nothing here"),
-    "tag on text": ("templates: {t: !Sub hello}", 2, "templates.t", "means nothing here"),
+    "tag": ("store: !!python/object:os.system disk", 2, "store", "is not supported"),
+    "tag on text": ("templates: {t: !Sub hello}", 2, "templates.t", "is not supported"),
     "escape sequence in a key": ('"\\e[2Jcache": 1', 2, "'\\x1b[2Jcache'", "unknown key"),
 }
 

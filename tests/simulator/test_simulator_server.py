@@ -96,9 +96,11 @@ def test_a_body_that_arrives_in_pieces_is_read_whole(simulator):
     "nonsense",
     [
         b"hello\r\n\r\n",
-        b"GET nowhere HTTP/1.1\r\n\r\n",
-        b"POST /openai HTTP/1.1\r\ncontent-length: minus\r\n\r\n",
-        b"POST /openai HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"GET nowhere HTTP/1.1\r\nhost: h\r\n\r\n",
+        b"GET /openai HTTP/1.1\r\n\r\n",
+        b"POST /openai HTTP/1.1\r\nhost: h\r\ncontent-length: minus\r\n\r\n",
+        b"POST /openai HTTP/1.1\r\nhost: h\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
+        b"POST /openai HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\nx\r\n",
         b"x" * 70_000,
     ],
 )
@@ -111,8 +113,29 @@ def test_what_is_not_http_is_refused_and_not_counted(simulator, nonsense):
     assert simulator_calls.ask(simulator, "openai").status == 200
 
 
+def test_a_body_in_chunks_is_read_whole(simulator):
+    url = f"{simulator.base_url('openai')}/embeddings"
+    assert httpx.post(url, content=iter([b'{"input":', b'"a"}'])).status_code == 200
+    assert simulator.requests[0].document == {"input": "a"}
+
+
+def test_a_client_that_wants_the_connection_closed_gets_the_end_after_its_answer(simulator):
+    head = b"GET /openai HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n"
+    url = urlsplit(simulator.url)
+    with socket.create_connection((url.hostname, url.port), timeout=10) as raw:
+        raw.sendall(head)
+        heard = b"".join(iter(lambda: raw.recv(65_536), b""))
+    assert heard.startswith(b"HTTP/1.1 404 Not Found\r\n")
+
+
+def test_a_request_for_the_head_gets_no_body(simulator):
+    reply = httpx.head(f"{simulator.base_url('openai')}/embeddings")
+    assert reply.content == b""
+    assert int(reply.headers["content-length"]) > 0
+
+
 def test_two_requests_in_one_packet_get_two_answers(simulator):
-    one = b"POST /openai/v1/embeddings HTTP/1.1\r\ncontent-length: 13\r\n\r\n" + b'{"input":"a"}'
+    one = b"POST /openai/v1/embeddings HTTP/1.1\r\nhost: h\r\ncontent-length: 13\r\n\r\n" + b'{"input":"a"}'
     url = urlsplit(simulator.url)
     with socket.create_connection((url.hostname, url.port), timeout=10) as raw:
         raw.sendall(one + one)

@@ -379,7 +379,7 @@ def test_what_others_may_do_in_a_directory_of_ones_own_is_ones_own_decision(tmp_
 def test_importing_the_disk_store_imports_neither_diskcache_nor_the_network():
     code = "import sys, llmfail.store.disk; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert not {"diskcache", "redis", "httpx", "socket", "random"} & {*done.stdout.split()}
+    assert not {"diskcache", "redis", "httpcore", "socket", "random"} & {*done.stdout.split()}
 
 
 def test_a_damaged_file_that_somebody_else_has_set_aside_is_left_alone(tmp_path):

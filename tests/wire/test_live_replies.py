@@ -19,7 +19,7 @@ import pytest
 from llmfail.core.errors import WireError
 from llmfail.core.model import Call
 from llmfail.wire.aio import AiohttpWire
-from llmfail.wire.blocking import HttpxWire
+from llmfail.wire.blocking import HttpcoreWire
 
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 UNTIL_CLOSE = b"HTTP/1.1 200 OK\r\n\r\n"
@@ -31,7 +31,7 @@ SHORT = 0.1
 
 class Blocking:
     def __init__(self):
-        self.wire = HttpxWire()
+        self.wire = HttpcoreWire()
         self.send, self.open, self.end = self.wire.send, self.wire.open, self.wire.close
 
     def read(self, reply, timeout=LONG):

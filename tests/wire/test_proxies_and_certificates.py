@@ -6,6 +6,7 @@ Both wires, real sockets.
 import asyncio
 import contextlib
 import socket
+import sys
 import threading
 
 import pytest
@@ -15,8 +16,9 @@ from llmfail.core.errors import UsageError, WireError
 from llmfail.core.model import Call
 from llmfail.engine.planning.codec import AttemptResult, result_from_wire_error
 from llmfail.wire.aio import AiohttpWire
-from llmfail.wire.blocking import HttpxWire
-from llmfail.wire.proxy_and_tls import is_loopback
+from llmfail.wire.blocking import HttpcoreWire
+from llmfail.wire.proxy_and_tls import find_network_route, is_loopback
+from llmfail.wire.request_url import parse_url
 
 VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "ssl_cert_file", "ssl_cert_dir")
 NO_CERTIFICATE = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
@@ -30,7 +32,7 @@ def nothing_set(monkeypatch):
 
 
 def blocking(url):
-    wire = HttpxWire()
+    wire = HttpcoreWire()
     try:
         return wire.send(Call("POST", url, {}, b"{}"), 5)
     finally:
@@ -189,6 +191,91 @@ def test_a_host_that_no_proxy_names_is_reached_without_it(send, monkeypatch):
     with pytest.raises(WireError, match=r"^far\.invalid") as raised:
         send("http://far.invalid/")
     assert raised.value.cause == "resolve"
+
+
+@pytest.mark.parametrize(
+    ("no_proxy", "url", "is_direct"),
+    [
+        ("far.example", "https://far.example/", True),
+        ("FAR.example", "https://far.EXAMPLE/", True),
+        ("far.example", "https://api.far.example/", True),
+        ("far.example", "https://nofar.example/", False),
+        (".far.example", "https://api.far.example/", True),
+        ("a.example , far.example", "https://far.example/", True),
+        ("far.example:8443", "https://far.example:8443/", True),
+        ("far.example:8443", "https://far.example/", False),
+        ("https://far.example", "https://far.example/", True),
+        ("http://far.example", "https://far.example/", False),
+        ("192.0.2.1", "http://192.0.2.1/", True),
+        ("192.0.2.1", "http://192.0.2.10/", False),
+        ("2001:db8::1", "http://[2001:db8::1]/", True),
+        ("2001:db8::1", "http://[2001:db8::2]:1/", False),
+        ("10.0.0.0/8", "http://far.example/", False),
+        ("*", "https://far.example/", True),
+        ("a.example,*", "https://far.example/", True),
+        ("", "https://far.example/", False),
+    ],
+)
+def test_no_proxy_lists_the_hosts_that_are_reached_without_one(monkeypatch, no_proxy, url, is_direct):
+    monkeypatch.setenv("ALL_PROXY", "http://proxy.example:3128")
+    monkeypatch.setenv("NO_PROXY", no_proxy)
+    assert (find_network_route(parse_url(url)).proxy is None) is is_direct
+
+
+@pytest.mark.parametrize(
+    ("settings", "chosen"),
+    [
+        ({"HTTPS_PROXY": "http://one:1", "ALL_PROXY": "http://two:2"}, ("HTTPS_PROXY", "one", 1)),
+        ({"HTTP_PROXY": "http://one:1", "ALL_PROXY": "http://two:2"}, ("ALL_PROXY", "two", 2)),
+        ({"https_proxy": "one:1", "HTTPS_PROXY": "http://two:2"}, ("https_proxy", "one", 1)),
+        ({"https_proxy": "https://one"}, ("https_proxy", "one", 443)),
+        ({"all_proxy": "socks5h://one"}, ("all_proxy", "one", 1080)),
+        ({"HTTP_PROXY": "http://one:1"}, None),
+    ],
+)
+def test_the_proxy_of_a_scheme_goes_before_that_of_all(monkeypatch, settings, chosen):
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    proxy = find_network_route(parse_url("https://far.example/")).proxy
+    assert (proxy and (proxy.variable, proxy.host, proxy.port)) == chosen
+
+
+@contextlib.contextmanager
+def socks_proxy():
+    """A SOCKS proxy behind which any host answers 204. Yields its port and what it heard."""
+    heard = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve():
+            with listener.accept()[0] as connection:
+                for answer in (
+                    b"\x05\x02",
+                    b"\x01\x00",
+                    b"\x05\x00\x00\x01" + bytes(6),
+                    b"HTTP/1.1 204 None\r\n\r\n",
+                ):
+                    heard.append(connection.recv(65536))
+                    connection.sendall(answer)
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield listener.getsockname()[1], heard
+
+
+def test_a_socks_proxy_gets_the_name_of_the_host_and_its_own_credentials(monkeypatch):
+    with socks_proxy() as (port, heard):
+        monkeypatch.setenv("ALL_PROXY", f"socks5h://me:p%40ss@127.0.0.1:{port}")
+        assert blocking("http://far.invalid:81/v1").status == 204
+    assert b"\x02me\x04p@ss" in heard[1]
+    assert heard[2].endswith(b"far.invalid\x00\x51")
+    assert heard[3].startswith(b"POST /v1 HTTP/1.1\r\nhost: far.invalid:81\r\n")
+
+
+def test_a_socks_proxy_needs_a_package_and_says_which(monkeypatch):
+    monkeypatch.setitem(sys.modules, "socksio", None)
+    monkeypatch.setenv("ALL_PROXY", "socks5://me:hunter2@proxy.example")
+    with pytest.raises(UsageError, match=r"SOCKS.*httpcore\[socks\]") as raised:
+        blocking("https://far.example/")
+    assert "hunter2" not in str(raised.value)
 
 
 @pytest.mark.parametrize(

@@ -13,13 +13,13 @@ import pytest
 from llmfail.core.errors import WireError
 from llmfail.core.model import Call
 from llmfail.wire.aio import AiohttpWire
-from llmfail.wire.blocking import HttpxWire
+from llmfail.wire.blocking import HttpcoreWire
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n"
 
 
 def blocking(call, timeout):
-    wire = HttpxWire()
+    wire = HttpcoreWire()
     try:
         return wire.send(call, timeout)
     finally:
@@ -232,7 +232,7 @@ def test_a_connection_is_used_again():
         connection.sendall(HEAD + b"0123456789")
         return True
 
-    wire = HttpxWire()
+    wire = HttpcoreWire()
     with server(behave) as url:
         for _ in range(3):
             wire.send(call(url), 5)
@@ -245,7 +245,7 @@ def test_each_thread_has_its_own_limit():
         time.sleep(0.4)
         connection.sendall(HEAD + b"0123456789")
 
-    wire, got = HttpxWire(), {}
+    wire, got = HttpcoreWire(), {}
 
     def ask(name, timeout):
         try:

@@ -11,46 +11,20 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-VALUE_OPTIONS: Final[Mapping[str, str]] = {
-    "-f": "feature",
-    "-s": "system",
-    "-t": "template",
-    "-o": "output",
-    "--feature": "feature",
-    "--system": "system",
-    "--template": "template",
-    "--schema": "schema",
-    "--max-tokens": "max_tokens",
-    "--temperature": "temperature",
-    "--timeout": "timeout",
-    "--deadline": "deadline",
-    "--max-cost": "max_cost",
-    "--user": "user",
-    "--output": "output",
-    "--wait": "wait",
-    "--hedge": "hedge",
-    "--drill": "drill",
-}
-REPEATABLE_OPTIONS: Final[Mapping[str, str]] = {
-    "-m": "model",
-    "-p": "param",
-    "-a": "attach",
-    "--model": "model",
-    "--param": "param",
-    "--attach": "attach",
-    "--expect": "expect",
-    "--stop": "stop",
-}
-FLAGS: Final[Mapping[str, str]] = {
-    "--json": "as_json",
-    "--no-cache": "no_cache",
-    "--refresh": "refresh",
-    "--no-fallback": "no_fallback",
-    "--strict": "strict",
-    "--queue": "queue",
-    "--stream": "stream",
-}
-NEGATIONS: Final[Mapping[str, str]] = {"--no-stream": "stream"}
+from llmfail.core.request.ask_options import ASK_OPTIONS, AskOption, OptionKind
+
+VALUE_OPTIONS: Final[dict[str, AskOption]] = {}
+REPEATABLE_OPTIONS: Final[dict[str, AskOption]] = {}
+FLAGS: Final[dict[str, str]] = {}
+NEGATIONS: Final[dict[str, str]] = {}
+for _option in ASK_OPTIONS:
+    for _flag in _option.flags:
+        if _option.is_flag:
+            FLAGS[_flag] = _option.name
+        else:
+            (REPEATABLE_OPTIONS if _option.is_repeatable else VALUE_OPTIONS)[_flag] = _option
+    if _option.negation:
+        NEGATIONS[_option.negation] = _option.name
 GLOBAL_OPTIONS: Final[Mapping[str, str]] = {"--config": "config", "--state-dir": "state_dir"}
 """Those that come before the command."""
 _VERBOSITY_LEVELS: Final = {"-v": 1, "--verbose": 1, "-vv": 2}
@@ -109,11 +83,11 @@ def _parse_ask_options(words: Iterator[str]) -> dict[str, Any]:
         elif option in NEGATIONS and not equals:
             said[NEGATIONS[option]] = False
         elif option in REPEATABLE_OPTIONS:
-            name = REPEATABLE_OPTIONS[option]
+            name = REPEATABLE_OPTIONS[option].name
             said[name] = (*said.get(name, ()), value if equals else _take_value(words))
-        elif option in VALUE_OPTIONS and VALUE_OPTIONS[option] not in said:
-            name = VALUE_OPTIONS[option]
-            said[name] = _convert(name, value if equals else _take_value(words))
+        elif option in VALUE_OPTIONS and VALUE_OPTIONS[option].name not in said:
+            declared = VALUE_OPTIONS[option]
+            said[declared.name] = _convert(declared.kind, value if equals else _take_value(words))
         elif (word == "-" or not word.startswith("-")) and "prompt" not in said:
             said["prompt"] = word
         else:
@@ -128,12 +102,12 @@ def _take_value(words: Iterator[str]) -> str:
     return value
 
 
-def _convert(name: str, value: str) -> str | int | float:
-    if name == "max_tokens":
+def _convert(kind: OptionKind, value: str) -> str | int | float:
+    if kind == "count":
         if not _COUNT_PATTERN.fullmatch(value):
             raise _NeedsTyper
         return int(value)
-    if name == "temperature":
+    if kind == "number":
         if not _NUMBER_PATTERN.fullmatch(value):
             raise _NeedsTyper
         return float(value)

@@ -1,30 +1,20 @@
-"""The options of ``llmfail batch``, their help and defaults. What they come to stands in ``batching``."""
+"""``llmfail batch``: its help and its own options. Those of an ask stand in ``core/request/ask_options``."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from llmfail.cli.arguments.shared_options import (
-    MaxTokens,
-    Models,
-    NoFallback,
-    Params,
-    Refresh,
-    System,
-    Temperature,
-    Template,
-    Timeout,
-    User,
-)
-from llmfail.cli.run.run_ask import AskArgs
+from llmfail.cli.arguments.ask_values import parse_dollars, read_options
+from llmfail.cli.arguments.typer_options import with_ask_options
 from llmfail.cli.run.run_batch import BatchArgs, run_batch
-from llmfail.core.request.ask import DEFAULT_FEATURE
+from llmfail.core.request.ask_options import LINE_OPTIONS
 from llmfail.engine.bulk.batch import BatchLimits
 
 
+@with_ask_options("batch")
 def command(
     ctx: typer.Context,
     source: Annotated[
@@ -55,40 +45,12 @@ def command(
             "--max-cost", metavar="USD", help="Refuse lines beyond it; counts what FILE says was spent."
         ),
     ] = None,
-    feature: Annotated[
-        str, typer.Option("-f", "--feature", metavar="NAME", help="What the answers are for.")
-    ] = DEFAULT_FEATURE,
-    model: Models = None,
-    system: System = None,
-    template: Template = None,
-    param: Params = None,
-    schema: Annotated[
-        Path | None, typer.Option("--schema", metavar="FILE", help="JSON Schema for the answers.")
-    ] = None,
-    expect: Annotated[
-        list[str] | None,
-        typer.Option("--expect", metavar="WHAT", help="json, nonempty, complete or regex:RE; repeatable."),
-    ] = None,
-    max_tokens: MaxTokens = None,
-    temperature: Temperature = None,
-    timeout: Timeout = None,
-    deadline: Annotated[
-        str | None, typer.Option("--deadline", metavar="DURATION", help="How long one line may take.")
-    ] = None,
-    user: User = None,
-    no_cache: Annotated[
-        bool, typer.Option("--no-cache", help="Neither use stored answers nor store these.")
-    ] = False,
-    refresh: Refresh = False,
-    no_fallback: NoFallback = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Only a model's answer will do.")] = False,
+    **typed: Any,  # noqa: ANN401 - of any kind
 ) -> None:
     """Answer every line of a JSONL file, many at once.
 
-    A line is a text, or an object such as {"prompt": "Say hello", "id": "greeting"} with any of feature,
-    model, system, template, params, max_tokens, temperature, stop, schema, expect, timeout, deadline, wait,
-    hedge, max_cost, user, strict, queue, stream, no_cache, refresh and no_fallback. What a line says comes
-    before the options here. Ids are unique.
+    A line is a text, or an object such as {"prompt": "Say hello", "id": "greeting"} with any of LINE_OPTIONS.
+    What a line says comes before the options here. Ids are unique.
 
     Each line has a receipt, as `ask --json` prints it, as soon as it is answered or has failed; its "ref" is
     the line's id or its number. A line that is none has one too (error.kind "malformed_line").
@@ -108,33 +70,23 @@ def command(
 
       jq -c '{id, prompt: .text}' notes.jsonl | llmfail batch - -s "Summarise." | jq -r .answer
     """
-    said = AskArgs(
-        feature=feature,
-        model=tuple(model or ()),
-        system=system,
-        template=template,
-        param=tuple(param or ()),
-        schema=None if schema is None else str(schema),
-        expect=tuple(expect or ()),
-        max_tokens=max_tokens,
-        temperature=temperature,
-        timeout=timeout,
-        deadline=deadline,
-        user=user,
-        no_cache=no_cache,
-        refresh=refresh,
-        no_fallback=no_fallback,
-        strict=strict,
-    )
-    typed = BatchArgs(
+    # The limit here is that of the whole batch, and no option of each ask.
+    each = {name: value for name, value in ctx.params.items() if name != "max_cost"}
+    args = BatchArgs(
         source=source,
         output=output,
         limits=BatchLimits(concurrency, rate, not unordered),
         resume=resume or retry_failed,
         retry_failed=retry_failed,
-        max_cost=max_cost,
-        ask_args=said,
+        max_cost=None if max_cost is None else parse_dollars("--max-cost", max_cost),
+        feature=typed["feature"],
+        ask_options=read_options(each),
     )
-    code = run_batch(ctx.obj, typed)
+    code = run_batch(ctx.obj, args)
     if code:
         raise typer.Exit(code)
+
+
+command.__doc__ = (command.__doc__ or "").replace(
+    "LINE_OPTIONS", ", ".join(option.name for option in LINE_OPTIONS)
+)

@@ -1,32 +1,24 @@
-"""The options of ``llmfail embed``, their help and their defaults. What they come to: ``embedding``."""
+"""``llmfail embed``: its help and its own options. Those of an ask stand in ``core/request/ask_options``."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from llmfail.cli.arguments.shared_options import (
-    Models,
-    NoFallback,
-    Timeout,
-    User,
-    Wait,
-)
+from llmfail.cli.arguments.ask_values import read_options
+from llmfail.cli.arguments.global_options import parse_path
+from llmfail.cli.arguments.typer_options import with_ask_options
 from llmfail.cli.run.run_embed import DEFAULT_CONCURRENCY, EmbedArgs, run_embed
-from llmfail.core.request.ask import DEFAULT_FEATURE
 
 
+@with_ask_options("embed")
 def command(
     ctx: typer.Context,
     text: Annotated[
         str | None, typer.Argument(help="The text; '-' reads standard input.", show_default=False)
     ] = None,
-    feature: Annotated[
-        str, typer.Option("-f", "--feature", metavar="NAME", help="What the vectors are for.")
-    ] = DEFAULT_FEATURE,
-    model: Models = None,
     lines: Annotated[
         Path | None,
         typer.Option("--input", metavar="FILE", help="Texts as JSON lines; '-': of standard input."),
@@ -37,25 +29,7 @@ def command(
             "--concurrency", metavar="N", min=1, max=256, help="How many texts of --input are out at once."
         ),
     ] = DEFAULT_CONCURRENCY,
-    timeout: Timeout = None,
-    deadline: Annotated[
-        str | None,
-        typer.Option("--deadline", metavar="DURATION", help="The same for all attempts on one text."),
-    ] = None,
-    max_cost: Annotated[
-        str | None,
-        typer.Option("--max-cost", metavar="USD", help="Refuse a text that may cost more, all attempts."),
-    ] = None,
-    user: User = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print receipts, one line of JSON for each text.")
-    ] = False,
-    output: Annotated[
-        Path | None,
-        typer.Option("-o", "--output", metavar="FILE", help="Write the vectors there; '-': standard output."),
-    ] = None,
-    no_fallback: NoFallback = False,
-    wait: Wait = None,
+    **typed: Any,  # noqa: ANN401 - of any kind
 ) -> None:
     """Turn texts into vectors, through the chain of a feature.
 
@@ -81,7 +55,14 @@ def command(
 
       jq -c '{id, text: .title}' books.jsonl | llmfail embed -f search --input - >vectors.jsonl
     """
-    # The parameters above declare the options; what was typed is handed on as one.
-    code = run_embed(ctx.obj, EmbedArgs(**ctx.params))
+    args = EmbedArgs(
+        text,
+        lines,
+        at_once,
+        parse_path("--output", ctx.params["output"]),
+        typed["as_json"],
+        read_options(ctx.params),
+    )
+    code = run_embed(ctx.obj, args)
     if code:
         raise typer.Exit(code)

@@ -2,39 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from llmfail.cli.arguments.ask_values import read_options
 from llmfail.cli.arguments.global_options import GlobalOptions
 from llmfail.cli.arguments.prompt import read_prompt
-from llmfail.cli.arguments.shared_options import (
-    MaxTokens,
-    Models,
-    Prompt,
-    System,
-)
+from llmfail.cli.arguments.typer_options import Prompt, with_ask_options
 from llmfail.cli.io.output import emit_json
 from llmfail.cli.run.open_client import open_client
-from llmfail.core.request.ask import DEFAULT_FEATURE
 from llmfail.core.routing.plan import Plan, PlanStep
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
+    from rich.console import Console, RenderableType
 
 
+@with_ask_options("plan")
 def command(
     ctx: typer.Context,
     prompt: Prompt = None,
-    feature: Annotated[
-        str, typer.Option("-f", "--feature", metavar="NAME", help="What the answer would be for.")
-    ] = DEFAULT_FEATURE,
-    model: Models = None,
-    system: System = None,
-    max_tokens: MaxTokens = None,
-    no_fallback: Annotated[bool, typer.Option("--no-fallback", help="The first target only.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as one line of JSON.")] = False,
+    **_typed: Any,  # noqa: ANN401 - of any kind
 ) -> None:
     """Show what ask would do now, and why: whom it would call in which order, whom it would skip, what a call
     may cost. Nothing is sent, nothing is recorded.
@@ -54,14 +43,7 @@ def command(
     options: GlobalOptions = ctx.obj
     text = read_prompt(prompt, quiet=options.quiet)
     with open_client(options) as client:
-        preview = client.plan(
-            text or "",
-            feature=feature,
-            model=model or (),
-            system=system,
-            max_tokens=max_tokens,
-            fallback=not no_fallback,
-        )
+        preview = client.plan(text or "", **read_options(ctx.params))
     if as_json:
         emit_json(preview.to_json())
     else:
@@ -94,23 +76,23 @@ def _list_footnotes(preview: Plan, *, prompted: bool) -> list[str]:
     return degrade if prompted else [*degrade, "without a prompt: the costs are those of the answer"]
 
 
-def _render_steps(screen: Console, steps: tuple[PlanStep, ...]) -> Table:
+def _render_steps(screen: Console, steps: tuple[PlanStep, ...]) -> RenderableType:
     from llmfail.cli.render.tables import (
         Column,
         cell,
-        fit_table,
+        draw_rows,
         rough_usd,
     )
 
     decisions = [cell(step.decision, "green" if step.decision == "call" else "yellow") for step in steps]
     columns = (
-        Column("target", [cell(step.target) for step in steps], is_name=True),
+        Column("target", [cell(step.target) for step in steps]),
         Column("decision", decisions),
-        Column("about", [rough_usd(step.estimated_cost) for step in steps], rank=3, right=True),
-        Column("at most", [rough_usd(step.max_cost) for step in steps], rank=2, right=True),
-        Column("why", [cell(_describe_reason(step)) for step in steps], rank=1, wraps=True),
+        Column("about", [rough_usd(step.estimated_cost) for step in steps], right=True),
+        Column("at most", [rough_usd(step.max_cost) for step in steps], right=True),
+        Column("why", [cell(_describe_reason(step)) for step in steps], folds=True),
     )
-    return fit_table(screen, columns, [None if step.decision == "call" else "dim" for step in steps])
+    return draw_rows(screen, columns, [None if step.decision == "call" else "dim" for step in steps])
 
 
 def _describe_reason(step: PlanStep) -> str:

@@ -165,8 +165,8 @@ def _show(waiting: Sequence[QueueRow], now: float) -> None:
     from llmfail.cli.render.tables import (
         Column,
         cell,
+        draw_rows,
         duration,
-        fit_table,
         open_console,
         print_drawing,
     )
@@ -176,16 +176,14 @@ def _show(waiting: Sequence[QueueRow], now: float) -> None:
     screen = open_console()
     columns = [
         Column("id", [cell(item.id) for item in items], style="cyan"),
-        Column(
-            "waiting for", [duration(max(now - item.created_at, 0)) for item in items], rank=3, right=True
-        ),
-        Column("feature", [cell(item.feature) for item in items], rank=2, is_name=True),
-        Column("attempts", [str(item.attempts) for item in items], rank=4, right=True),
+        Column("waiting for", [duration(max(now - item.created_at, 0)) for item in items], right=True),
+        Column("feature", [cell(item.feature) for item in items], folds=True),
+        Column("attempts", [str(item.attempts) for item in items], right=True),
         Column("again in", [duration(at - now) if at > now else "now" for at in again], right=True),
-        Column("given up in", [duration(item.expires_at - now) for item in items], rank=5, right=True),
-        Column("why", [cell(listed.note or "-") for listed in waiting], rank=1, wraps=True),
+        Column("given up in", [duration(item.expires_at - now) for item in items], right=True),
+        Column("why", [cell(listed.note or "-") for listed in waiting], folds=True),
     ]
-    print_drawing(screen, fit_table(screen, columns))
+    print_drawing(screen, draw_rows(screen, columns))
 
 
 def _find_id(prefix: str, ids: Sequence[str]) -> str:

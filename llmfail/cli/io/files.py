@@ -9,7 +9,6 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from io import BufferedReader
 from pathlib import Path
 from typing import IO
 
@@ -17,10 +16,8 @@ from llmfail.cli.io.output import (
     emit,
     encode_line,
     require_output,
-    write_all,
 )
 from llmfail.core.errors import UsageError
-from llmfail.core.request.batch_line import MAX_LINE_BYTES, LineSplitter, RawLine
 
 STANDARD_OUTPUT = STANDARD_INPUT = Path("-")
 MEBIBYTE = 1 << 20
@@ -42,60 +39,6 @@ def read_bytes(path: Path, max_bytes: int) -> bytes:
     if len(data) > max_bytes:
         raise UsageError(f"{path} is larger than {max_bytes // MEBIBYTE} MiB")
     return data
-
-
-def read_lines(path: Path) -> Iterator[RawLine]:
-    """The lines of a file, or of standard input (``-``), as they come. It stays open: to close it would be to
-    wait for the thread that waits for its next line.
-    """
-    try:
-        file = os.fdopen(0, "rb") if path == STANDARD_INPUT else path.open("rb")
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from error
-    return _split_lines(file, path)
-
-
-def _split_lines(file: BufferedReader, path: Path) -> Iterator[RawLine]:
-    splitter = LineSplitter(MAX_LINE_BYTES - 1)  # a line with its newline
-    try:
-        while chunk := file.read1(CHUNK_BYTES):
-            yield from splitter.feed(chunk)
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from error
-    yield from splitter.finish()
-
-
-@contextmanager
-def open_line_writer(path: Path | None, source: Path) -> Iterator[Callable[[str], None]]:
-    """A way to write one line after the other, each as it comes: to standard output (None or ``-``), or to a
-    file, from its beginning, which must not be the ``source``. On standard output raises BrokenPipeError when
-    nobody reads any more.
-    """
-    if path is None or path == STANDARD_OUTPUT:
-        require_output()
-        yield _write_line_to_stdout
-        return
-    try:
-        if path.exists() and source != STANDARD_INPUT and path.samefile(source):
-            raise UsageError(f"{path} is the input as well; name another file for the output")
-        file = path.open("wb", buffering=0)
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}") from error
-    with file:
-        yield lambda text: _append_line(text, file.fileno(), path)
-
-
-def _write_line_to_stdout(text: str) -> None:
-    from llmfail.cli.io.stdout_lines import StdoutLines
-
-    StdoutLines().write(text, lambda: None)
-
-
-def _append_line(text: str, file: int, path: Path) -> None:
-    try:
-        write_all(file, encode_line(text))
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}") from error
 
 
 def _open_nonblocking(path: str, flags: int) -> int:

@@ -80,6 +80,8 @@ class OutputStream:
     nobody does any more, UsageError for what else is in the way.
     """
 
+    write_error: UsageError | None = None
+
     def __init__(self, name: str, file: int) -> None:
         self._name = name
         self._file = file
@@ -98,7 +100,7 @@ class OutputStream:
 
 class ReceiptFile:
     """A file of receipts that only grows. One batch at a time writes to it. Receipts that it does not take go
-    to standard output, because they were paid for, and ``trouble`` says so.
+    to standard output, because they were paid for, and ``write_error`` says so.
     """
 
     def __init__(self, path: Path, file: int) -> None:
@@ -164,7 +166,7 @@ def open_batch_output(
         return
     with _open_descriptor(path, "write", os.O_RDWR | os.O_CREAT | os.O_APPEND) as file:
         if os.path.samestat(os.fstat(file), source.file_status):
-            raise UsageError(f"{path} is the input; name another file for the receipts")
+            raise UsageError(f"{path} is the input as well; name another file for the output")
         _lock(path, file)
         if os.fstat(file).st_size and not resume:
             raise UsageError(f"{path} has receipts already; --resume goes on with it, or name another file")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from llmfail.cli.render.tables import (
-    create_table,
+    Column,
+    draw_rows,
     exact_usd,
     is_screen,
     percent,
@@ -26,7 +27,6 @@ from llmfail.core.reports.cost_estimate import (
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
-    from rich.table import Table
 
 
 def render(screen: Console, result: Estimate) -> RenderableType:
@@ -38,27 +38,26 @@ def render(screen: Console, result: Estimate) -> RenderableType:
     )
 
 
-def _render_targets(screen: Console, result: Estimate) -> Table:
+def _render_targets(screen: Console, result: Estimate) -> RenderableType:
     """A heading per feature on a screen; its name in every row of a pipe, for grep."""
-    grid = create_table(screen)
     together = is_screen(screen)
-    alike = all(_has_equal_input_tokens(line) for line in result.features)
-    for heading in ("feature and target",) if together else ("feature", "tokens", "target"):
-        grid.add_column(heading, overflow="fold")
-    for heading in (*([] if alike or not together else ["input"]), "per request", "1,000 requests", "saving"):
-        grid.add_column(heading, justify="right", no_wrap=True)
+    alike = not together or all(map(_has_equal_input_tokens, result.features))
+    headings = ("feature and target",) if together else ("feature", "tokens", "target")
+    figures = (*(() if alike else ("input",)), "per request", "1,000 requests", "saving")
+    rows: list[tuple[str | Text, ...]] = []
     for line in result.features:
         if together:
-            grid.add_row(Text(_describe_feature(line), "bold"))
+            rows.append((Text(_describe_feature(line), "bold"), *[""] * len(figures)))
         for place, offer in enumerate(line.target_costs):
-            names = (
-                (f"  {offer.target}",)
-                if together
-                else (line.feature, _format_tokens(line, offer), str(offer.target))
-            )
-            counted = () if alike or not together else (f"{offer.input_tokens:,}",)
-            grid.add_row(*names, *counted, *_format_figures(offer, line, place))
-    return grid
+            names = (line.feature, _format_tokens(line, offer), str(offer.target))
+            named = (f"  {offer.target}",) if together else names
+            counted = () if alike else (f"{offer.input_tokens:,}",)
+            rows.append((*named, *counted, *_format_figures(offer, line, place)))
+    columns = zip((*headings, *figures), zip(*rows, strict=True), strict=True)
+    return draw_rows(
+        screen,
+        [Column(heading, cells, right=heading in figures) for heading, cells in columns],
+    )
 
 
 def _has_equal_input_tokens(line: FeatureEstimate) -> bool:
@@ -91,22 +90,18 @@ def _format_figures(offer: TargetCost, line: FeatureEstimate, place: int) -> Ite
         yield Text(percent(share), "green" if share > 0 else "red" if share < 0 else "")
 
 
-def _render_months(screen: Console, result: Estimate) -> Table:
-    grid = create_table(screen)
-    grid.add_column("scenario", no_wrap=True)
-    for heading in ("requests", "per request", "a month"):
-        grid.add_column(heading, justify="right", no_wrap=True)
-    grid.add_column("served by", overflow="fold")
-    for month in result.months:
-        cost = month.cost
-        grid.add_row(
-            Text(month.name, "bold"),
-            f"{month.requests:,}",
-            exact_usd(None if month.average is None else round(month.average)),
-            rough_usd(None if cost is None else round(cost)),
-            _render_served(month),
-        )
-    return grid
+def _render_months(screen: Console, result: Estimate) -> RenderableType:
+    months = result.months
+    averages = [None if month.average is None else round(month.average) for month in months]
+    costs = [None if month.cost is None else round(month.cost) for month in months]
+    columns = (
+        Column("scenario", [Text(month.name, "bold") for month in months]),
+        Column("requests", [f"{month.requests:,}" for month in months], right=True),
+        Column("per request", list(map(exact_usd, averages)), right=True),
+        Column("a month", list(map(rough_usd, costs)), right=True),
+        Column("served by", list(map(_render_served, months)), folds=True),
+    )
+    return draw_rows(screen, columns)
 
 
 def _render_served(month: MonthlyCost) -> Text:

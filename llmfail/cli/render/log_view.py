@@ -14,9 +14,9 @@ from llmfail.cli.render.tables import (
     ROOMY_WIDTH,
     Column,
     cell,
+    draw_rows,
     duration,
     exact_usd,
-    fit_table,
     milliseconds,
     rough_usd,
     stack_sections,
@@ -26,46 +26,28 @@ from llmfail.core.receipt import PICO_PER_DOLLAR
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
-    from rich.table import Table
 
 MIN_ID_LENGTH = 10
 """Characters of an id that tell its millisecond; as a rule they tell the request."""
-FEATURE_WIDTH = 11
-"""Characters of a feature's name where there is little room."""
 
 
-def render_list(screen: Console, found: Sequence[Mapping[str, Any]]) -> Table:
-    """One row each: who answered always, of the rest as much as there is room for."""
+def render_list(screen: Console, found: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """One row each."""
     roomy = screen.width >= ROOMY_WIDTH
     size = _find_id_length([entry["id"] for entry in found])
-    features = [cell(entry["feature"]) for entry in found]
-    columns = [
-        Column("id", [make_printable(entry["id"][:size]) for entry in found], rank=1, style="cyan"),
-        Column("time", [_format_time(entry["at"], with_date=roomy) for entry in found], rank=2),
-        Column("feature", features if roomy else list(map(_shorten, features)), rank=4),
-        Column(
-            "answered by", [_render_answerer(entry, with_reason=not roomy) for entry in found], is_name=True
-        ),
-        Column("tier", [str(entry["tier"]) for entry in found], rank=3, right=True),
-    ]
-    if roomy:
-        columns.append(Column("outcome", list(map(_render_outcome, found)), rank=3))
-    return fit_table(
-        screen,
-        [
-            *columns,
-            Column("took", [milliseconds(entry["latency_ms"]) for entry in found], rank=5, right=True),
-            Column(
-                "cost", [rough_usd(_parse_pico(entry["cost_usd"])) for entry in found], rank=6, right=True
-            ),
-        ],
+    costs = [rough_usd(_parse_pico(entry["cost_usd"])) for entry in found]
+    answerers = [_render_answerer(entry, with_reason=not roomy) for entry in found]
+    columns = (
+        Column("id", [make_printable(entry["id"][:size]) for entry in found], style="cyan"),
+        Column("time", [_format_time(entry["at"], with_date=roomy) for entry in found]),
+        Column("feature", [cell(entry["feature"]) for entry in found], folds=True),
+        Column("answered by", answerers),
+        Column("tier", [str(entry["tier"]) for entry in found], right=True),
+        Column("outcome", list(map(_render_outcome, found)), ROOMY_WIDTH),
+        Column("took", [milliseconds(entry["latency_ms"]) for entry in found], right=True),
+        Column("cost", costs, right=True),
     )
-
-
-def _shorten(name: Text) -> Text:
-    shown = name.copy()
-    shown.truncate(FEATURE_WIDTH, overflow="ellipsis")
-    return shown
+    return draw_rows(screen, columns)
 
 
 def render_entry(screen: Console, entry: Mapping[str, Any]) -> RenderableType:
@@ -91,19 +73,19 @@ def _describe_result(entry: Mapping[str, Any]) -> str:
     return f"{who} answered, tier {entry['tier']}, {took}{tokens}, {cost}, ended by {entry['finish_reason']}"
 
 
-def _render_trail(screen: Console, trail: Sequence[Mapping[str, Any]]) -> Table:
+def _render_trail(screen: Console, trail: Sequence[Mapping[str, Any]]) -> RenderableType:
     called = [step["action"] == "called" for step in trail]
     costs = [_parse_pico(step["cost_usd"]) for step in trail]
     spent = [rough_usd(cost) if asked else "-" for cost, asked in zip(costs, called, strict=True)]
     columns = (
-        Column("target", [cell(step["target"]) for step in trail], is_name=True),
+        Column("target", [cell(step["target"]) for step in trail]),
         Column("outcome", list(map(_render_step_outcome, trail))),
-        Column("status", [str(step["status"] or "-") for step in trail], rank=2, right=True),
-        Column("took", [milliseconds(step["latency_ms"]) for step in trail], rank=3, right=True),
-        Column("cost", spent, rank=4, right=True),
-        Column("note", [cell(_describe_step(step)) for step in trail], rank=1, wraps=True),
+        Column("status", [str(step["status"] or "-") for step in trail], right=True),
+        Column("took", [milliseconds(step["latency_ms"]) for step in trail], right=True),
+        Column("cost", spent, right=True),
+        Column("note", [cell(_describe_step(step)) for step in trail], folds=True),
     )
-    return fit_table(screen, columns)
+    return draw_rows(screen, columns)
 
 
 def _render_step_outcome(step: Mapping[str, Any]) -> Text:

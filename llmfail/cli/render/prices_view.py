@@ -6,12 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from llmfail.cli.render.tables import (
-    Column,
-    cell,
-    fit_table,
-    stack_sections,
-)
+from llmfail.cli.render.tables import ROOMY_WIDTH, WIDE_WIDTH, Column, cell, draw_rows, stack_sections
 from llmfail.core.model import Target
 from llmfail.core.pricing.catalogue import LONG_AGO, ModelFacts
 from llmfail.core.pricing.price import (
@@ -25,7 +20,6 @@ from llmfail.core.receipt import format_usd
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
-    from rich.table import Table
 
     from llmfail.prices.catalogue_file import CatalogueIndex
 
@@ -96,18 +90,18 @@ def render_list(screen: Console, rows: Sequence[PriceRow], index: CatalogueIndex
     """A row per target, as it is now."""
     prices = {name: [_format_current(row, name) for row in rows] for name in RATE_NAMES}
     columns = (
-        Column("target", [cell(row.target) for row in rows], is_name=True),
+        Column("target", [cell(row.target) for row in rows]),
         Column("input", prices["input"], right=True),
         Column("output", prices["output"], right=True),
-        Column("cached", prices["cached_input"], rank=2, right=True),
-        Column("written", prices["cache_write"], rank=3, right=True),
-        Column("from", [_name_source(row) for row in rows], rank=1),
-        Column("as of", [(row.price and row.price.as_of) or "" for row in rows], rank=5),
-        Column("notes", [cell("; ".join(_list_notes(row))) for row in rows], rank=4, wraps=True),
+        Column("cached", prices["cached_input"], right=True),
+        Column("written", prices["cache_write"], ROOMY_WIDTH, right=True),
+        Column("from", [_name_source(row) for row in rows]),
+        Column("as of", [(row.price and row.price.as_of) or "" for row in rows], WIDE_WIDTH),
+        Column("notes", [cell("; ".join(_list_notes(row))) for row in rows], folds=True),
     )
     made_from = ", ".join(f"{name} {version}" for name, version in index.sources.items())
     about = f"USD per million tokens; the catalogue is as of {index.as_of}, from {made_from}"
-    return stack_sections(screen, [fit_table(screen, columns)], [cell(about, "dim")])
+    return stack_sections(screen, [draw_rows(screen, columns)], [cell(about, "dim")])
 
 
 def render_target(screen: Console, row: PriceRow) -> RenderableType:
@@ -117,7 +111,7 @@ def render_target(screen: Console, row: PriceRow) -> RenderableType:
     return stack_sections(screen, lines, [_render_periods(screen, row.price)] if row.price else [])
 
 
-def _render_periods(screen: Console, price: Price) -> Table:
+def _render_periods(screen: Console, price: Price) -> RenderableType:
     """A row per period, variant and step."""
     rows = [
         (_describe_conditions(listed), start, listed)
@@ -125,7 +119,7 @@ def _render_periods(screen: Console, price: Price) -> Table:
         for start in (0, *_list_step_starts(listed))
     ]
     columns = [
-        Column("when", [cell(when if not start else "") for when, start, _ in rows], wraps=True),
+        Column("when", [cell(when if not start else "") for when, start, _ in rows], folds=True),
         Column("input above", [f"{start:,}" if start else "" for _, start, _ in rows], right=True),
     ]
     for name, heading in HEADINGS.items():
@@ -135,7 +129,7 @@ def _render_periods(screen: Console, price: Price) -> Table:
     if any(listed.request for _, _, listed in rows):
         fees = [format_usd(listed.request) or "" if not start else "" for _, start, listed in rows]
         columns.append(Column("a request", fees, right=True))
-    return fit_table(screen, columns)
+    return draw_rows(screen, columns)
 
 
 def _list_notes(row: PriceRow) -> Iterator[str]:

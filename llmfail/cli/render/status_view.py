@@ -17,9 +17,9 @@ from llmfail.cli.render.tables import (
     WIDE_WIDTH,
     Column,
     cell,
+    draw_rows,
     duration,
     exact_usd,
-    fit_table,
     milliseconds,
     percent,
     rough_usd,
@@ -31,7 +31,6 @@ from llmfail.core.reports.status import BudgetStatus, Status, TargetStatus
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
-    from rich.table import Table
 
 MAX_NAMED = 3
 """Reasons that a verdict names before it only counts."""
@@ -39,9 +38,6 @@ MAX_SHOWN_BUDGETS = 12
 """Budgets that people are shown; the JSON has them all."""
 BAR_WIDTH = 20
 """Characters of a full bar."""
-_FIGURE_HEADINGS = ("calls", "ok", "fallbacks", "p50/p95", "today")
-_FIGURE_RANKS = {"ok": 1, "calls": 2, "today": 3, "p50/p95": 4, "fallbacks": 5}
-"""What gives way first on a narrow screen has the highest."""
 
 
 def describe_health(status: Status, now: float) -> str:
@@ -133,35 +129,32 @@ def _describe_storage(status: Status) -> Iterator[str]:
         yield f"queue: {pending} waiting for `llmfail queue run`"
 
 
-def _render_targets(screen: Console, targets: Sequence[TargetStatus], now: float) -> Table:
-    """As many columns as there is room for; the target and its state always."""
-    figures = [_format_figures(one) for one in targets]
-    columns = [
-        Column("target", [cell(one.target) for one in targets], is_name=True),
+def _render_targets(screen: Console, targets: Sequence[TargetStatus], now: float) -> RenderableType:
+    figures = [one.to_json() for one in targets]
+    latencies = [_format_latencies(one["latency_p50_ms"], one["latency_p95_ms"]) for one in figures]
+    columns = (
+        Column("target", [cell(one.target) for one in targets]),
         Column("state", [Text(_name_state(one), STATE_STYLES[_name_state(one)]) for one in targets]),
-    ]
-    if screen.width >= ROOMY_WIDTH:
-        columns += [
-            Column("failures", [_format_failures(one) for one in targets], rank=1, right=True),
-            Column("again in", [_format_wait(one, now) or "-" for one in targets], rank=1, right=True),
-        ]
-    for place, heading in enumerate(_FIGURE_HEADINGS):
-        columns.append(Column(heading, [one[place] for one in figures], _FIGURE_RANKS[heading], right=True))
-    if screen.width >= WIDE_WIDTH:
-        errors = [cell(one.last_error or "-") for one in targets]
-        columns.append(Column("last error", errors, rank=len(_FIGURE_HEADINGS) + 1, wraps=True))
-    return fit_table(screen, columns, ["dim" if one.missing_key else None for one in targets])
+        Column("failures", [_format_failures(one) for one in targets], WIDE_WIDTH, right=True),
+        Column("again in", [_format_wait(one, now) or "-" for one in targets], WIDE_WIDTH, right=True),
+        Column("calls", [str(one.counters.calls) for one in targets], right=True),
+        Column("ok", [percent(one["success_rate"]) for one in figures], right=True),
+        Column("fallbacks", [str(one.counters.fallbacks) for one in targets], right=True),
+        Column("p50/p95", latencies, right=True),
+        Column("today", [rough_usd(one.spent_today) for one in targets], right=True),
+        Column("last error", [cell(one.last_error or "-") for one in targets], WIDE_WIDTH, folds=True),
+    )
+    return draw_rows(screen, columns, ["dim" if one.missing_key else None for one in targets])
 
 
 def _render_troubles(screen: Console, targets: Sequence[TargetStatus], now: float) -> list[RenderableType]:
-    """What the table has no column for, of those that it is about."""
+    """What only a wide screen has columns for, of the targets that it is about."""
     if screen.width >= WIDE_WIDTH:
         return []
-    told = ((one, _describe_trouble(one, now, roomy=screen.width >= ROOMY_WIDTH)) for one in targets)
     return [
         Text.assemble(cell(one.target, STATE_STYLES[_name_state(one)]), "  ", cell(text))
-        for one, text in told
-        if text
+        for one in targets
+        if (text := _describe_trouble(one, now))
     ]
 
 
@@ -171,17 +164,17 @@ def _render_budgets(screen: Console, budgets: Sequence[BudgetStatus], now: float
         return []
     shown = budgets[:MAX_SHOWN_BUDGETS]
     columns = (
-        Column("budget", [cell(one_line(one.scope.label)) for one in shown], is_name=True),
+        Column("budget", [cell(one_line(one.scope.label)) for one in shown], folds=True),
         Column("used", [percent(one.fraction) for one in shown], right=True),
-        Column("", [_render_budget_bar(one) for one in shown], rank=4),
+        Column("", [_render_budget_bar(one) for one in shown], ROOMY_WIDTH),
         Column("spent", [rough_usd(one.spending.spent) for one in shown], right=True),
-        Column("held", [rough_usd(one.spending.held) for one in shown], rank=3, right=True),
-        Column("limit", [exact_usd(one.scope.limit) for one in shown], rank=1, right=True),
-        Column("resets in", [_format_reset(one, now) for one in shown], rank=2, right=True),
+        Column("held", [rough_usd(one.spending.held) for one in shown], right=True),
+        Column("limit", [exact_usd(one.scope.limit) for one in shown], right=True),
+        Column("resets in", [_format_reset(one, now) for one in shown], right=True),
     )
     more = [f"and {len(budgets) - len(shown)} more"] if len(budgets) > len(shown) else []
     lost = [_render_unsettled(one) for one in shown if one.spending.unsettled.calls]
-    return [fit_table(screen, columns), *(Text(line, "dim") for line in more), *lost]
+    return [draw_rows(screen, columns), *(Text(line, "dim") for line in more), *lost]
 
 
 def _render_budget_bar(one: BudgetStatus) -> Text:
@@ -203,17 +196,6 @@ def _render_unsettled(one: BudgetStatus) -> Text:
     return cell(text, "yellow")
 
 
-def _format_figures(one: TargetStatus) -> tuple[str, ...]:
-    figures = one.to_json()
-    return (
-        str(one.counters.calls),
-        percent(figures["success_rate"]),
-        str(one.counters.fallbacks),
-        _format_latencies(figures["latency_p50_ms"], figures["latency_p95_ms"]),
-        rough_usd(one.spent_today),
-    )
-
-
 def _format_latencies(p50: int | None, p95: int | None) -> str:
     """Two in one cell; a unit that they share stands once."""
     if p50 is None:
@@ -223,14 +205,15 @@ def _format_latencies(p50: int | None, p95: int | None) -> str:
     return f"{left.removesuffix(shared) if right.endswith(shared) else left}/{right}"
 
 
-def _describe_trouble(one: TargetStatus, now: float, *, roomy: bool) -> str:
-    """What is or was wrong with it; a roomy table has the circuit's part of it."""
-    parts = [one.last_error] if one.last_error else []
-    if not roomy and (wait := _format_wait(one, now)):
-        parts.insert(0, f"again in {wait}")
-    if not roomy and one.gate_view.failures and not one.missing_key:
-        parts.insert(0, f"failures {_format_failures(one)}")
-    return "; ".join(parts)
+def _describe_trouble(one: TargetStatus, now: float) -> str:
+    """What is or was wrong with it."""
+    wait = _format_wait(one, now)
+    parts = (
+        f"failures {_format_failures(one)}" if one.gate_view.failures and not one.missing_key else "",
+        f"again in {wait}" if wait else "",
+        one.last_error or "",
+    )
+    return "; ".join(filter(None, parts))
 
 
 def _format_failures(one: TargetStatus) -> str:

@@ -1,8 +1,8 @@
 """What the commands that report draw with: where to, how wide, and how figures look to people.
 
-On a terminal a table fits the screen. Anywhere else it is plain text as wide as it needs to be, a row per
-line and no name cut, for grep and awk; figures to compute with are in ``--json``. Rich is imported only when
-something is drawn.
+On a terminal rows are a table where one fits the screen, and a list where none does. Anywhere else they are
+plain text as wide as it needs to be, a row per line and no name cut, for grep and awk; figures to compute
+with are in ``--json``. Rich is imported only when something is drawn.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from decimal import Decimal
 from io import StringIO
 from itertools import zip_longest
 from math import ceil
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from llmfail.cli.io.output import emit, guard_stdout, make_printable
 from llmfail.core.receipt import PICO_PER_DOLLAR
@@ -27,12 +27,12 @@ WIDE_WIDTH = 160
 """Columns from which a row has everything."""
 ROOMY_WIDTH = 110
 """Columns from which there is room for more than the most important, and for gaps."""
+TABLE_WIDTH = 80
+"""Columns below which there is no table."""
 UNLIMITED_WIDTH = 2000
 """Columns of an output that is no screen."""
-MAX_UNFOLDED_NAME = 31
-"""Characters of a target that stay on one line, whatever the screen."""
-MIN_PROSE_WIDTH = 12
-"""Characters of a column of prose, at least."""
+MIN_FOLDED_WIDTH = 12
+"""Characters of a column that is folded, at least."""
 STATE_STYLES = {
     "closed": "green",
     "open": "red",
@@ -99,62 +99,58 @@ def stack_sections(screen: Console, *parts: Iterable[RenderableType]) -> Rendera
 
 
 class Column(NamedTuple):
-    """What a table may show. On a screen without room the highest ``rank`` gives way first, 0 never. A
-    ``name`` is folded when it is very long, prose (``wraps``) as needed, anything else only when nothing is
-    left to give way.
+    """What rows show, on screens of at least ``min_screen`` columns. In a table only a column that ``folds``
+    may have cells of several lines.
     """
 
     heading: str
     cells: Sequence[str | Text]
-    rank: int = 0
+    min_screen: int = 0
     right: bool = False
-    is_name: bool = False
-    wraps: bool = False
+    folds: bool = False
     style: str = ""
 
 
-def fit_table(screen: Console, columns: Sequence[Column], styles: Sequence[str | None] = ()) -> Table:
-    """A table of as many of the columns as the screen has room for; nothing is cut."""
-    kept = list(columns)
-    while not _can_fit(screen, kept):
-        if not any(column.rank for column in kept):
-            return _build_table(screen, [column._replace(wraps=True) for column in kept], styles)
-        kept.remove(max(kept, key=lambda column: column.rank))
-    return _build_table(screen, kept, styles)
-
-
-def _can_fit(screen: Console, columns: Sequence[Column]) -> bool:
-    from rich.measure import Measurement
-
-    endless = screen.options.update(max_width=UNLIMITED_WIDTH)
-    floors = [column._replace(cells=["x" * _min_width(column)]) for column in columns]
-    return Measurement.get(screen, endless, _build_table(screen, floors)).minimum <= screen.width
-
-
-def _build_table(screen: Console, columns: Sequence[Column], styles: Sequence[str | None] = ()) -> Table:
-    drawn = create_table(screen)
-    for column in columns:
-        drawn.add_column(
-            column.heading,
-            justify="right" if column.right else "left",
-            style=column.style,
-            overflow="fold",
-            no_wrap=not column.wraps and _min_width(column) == _longest_cell(column),
-            min_width=None if column.wraps else _min_width(column),
+def draw_rows(
+    screen: Console, columns: Sequence[Column], styles: Sequence[str | None] = ()
+) -> RenderableType:
+    """A table if all of it fits the screen, else a list. Nothing is cut."""
+    shown = [column for column in columns if column.min_screen <= screen.width]
+    rows = list(zip_longest(zip(*(column.cells for column in shown), strict=True), styles))
+    table = create_table(screen)
+    for column in shown:
+        justify: Literal["left", "right"] = "right" if column.right else "left"
+        table.add_column(
+            column.heading, justify=justify, style=column.style, overflow="fold", no_wrap=not column.folds
         )
-    for row, style in zip_longest(zip(*(column.cells for column in columns), strict=True), styles):
-        drawn.add_row(*row, style=style)
-    return drawn
-
-
-def _longest_cell(column: Column) -> int:
-    return max(map(len, column.cells), default=0)
+    for cells, style in rows:
+        table.add_row(*cells, style=style)
+    needed = sum(_min_width(column) + table.padding[1] + 1 for column in shown)
+    if screen.width >= TABLE_WIDTH and needed <= screen.width:
+        return table
+    return stack_sections(screen, [_build_item(shown, cells, style) for cells, style in rows])
 
 
 def _min_width(column: Column) -> int:
-    """Characters that a column has at least, unless it is the last to give way."""
-    most = MAX_UNFOLDED_NAME if column.is_name else MIN_PROSE_WIDTH if column.wraps else UNLIMITED_WIDTH
-    return min(_longest_cell(column), most)
+    from rich.cells import cell_len
+
+    longest = max(cell_len(str(text)) for text in (column.heading, *column.cells))
+    return min(longest, MIN_FOLDED_WIDTH) if column.folds else longest
+
+
+def _build_item(columns: Sequence[Column], cells: Sequence[str | Text], style: str | None) -> RenderableType:
+    """A row of a list: the first two cells, and below them the others behind their headings."""
+    from rich.console import Group
+    from rich.padding import Padding
+    from rich.text import Text
+
+    parts = [
+        Text.assemble((f"{column.heading} " * (column.right or place > 1), "dim"), text, style=style or "")
+        for place, (column, text) in enumerate(zip(columns, cells, strict=True))
+        if column.heading and len(text)
+    ]
+    below = [Padding(Text(", ").join(parts[2:]), (0, 0, 0, 2), expand=False)] if parts[2:] else []
+    return Group(Text("  ").join(parts[:2]), *below)
 
 
 def cell(text: object, style: str = "") -> Text:

@@ -11,8 +11,8 @@ from llmfail.cli.render.tables import (
     ROOMY_WIDTH,
     Column,
     cell,
+    draw_rows,
     exact_usd,
-    fit_table,
     rough_usd,
     stack_sections,
 )
@@ -20,7 +20,6 @@ from llmfail.core.one_line import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
-    from rich.table import Table
 
     from llmfail.core.pricing.usage_report import UsageReport, UsageRow
 
@@ -43,28 +42,27 @@ def render_bar(share: float, width: int) -> str:
     return "█" * (eighths // 8) + EIGHTH_BLOCKS[eighths % 8].strip()
 
 
-def _render_rows(screen: Console, report: UsageReport) -> Table:
+def _render_rows(screen: Console, report: UsageReport) -> RenderableType:
     rows = report.rows
     used = [row.totals for row in rows]
     columns = [
-        Column(report.by, list(map(_render_key, rows)), is_name=True),
+        Column(report.by, list(map(_render_key, rows)), folds=True),
         Column("cost", [rough_usd(one.known_cost) for one in used], right=True),
-        Column("requests", [f"{one.requests:,}" for one in used], rank=2, right=True),
-        Column("input", [f"{one.tokens.input:,}" for one in used], rank=4, right=True),
-        Column("output", [f"{one.tokens.output:,}" for one in used], rank=4, right=True),
+        Column("requests", [f"{one.requests:,}" for one in used], right=True),
+        Column("input", [f"{one.tokens.input:,}" for one in used], right=True),
+        Column("output", [f"{one.tokens.output:,}" for one in used], right=True),
     ]
     if any(one.unpriced for one in used):
-        columns.append(Column("unpriced", [f"{one.unpriced:,}" for one in used], rank=1, right=True))
+        columns.append(Column("unpriced", [f"{one.unpriced:,}" for one in used], right=True))
     if any(one.cost for one in used):
         columns.append(
             Column(
                 "",
                 _render_bars(rows, LONG_BAR_WIDTH if screen.width >= ROOMY_WIDTH else SHORT_BAR_WIDTH),
-                rank=3,
                 style="cyan",
             )
         )
-    return fit_table(screen, columns)
+    return draw_rows(screen, columns)
 
 
 def _render_bars(rows: Sequence[UsageRow], width: int) -> list[str]:

@@ -3,224 +3,65 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from msgspec import Struct
-
-from llmfail.cli.arguments.global_options import GlobalOptions, parse_path, parse_seconds
-from llmfail.cli.arguments.prompt import read_prompt, require_utf8
-from llmfail.cli.io.files import (
-    MEBIBYTE,
-    STANDARD_OUTPUT,
-    open_text_writer,
-    read_bytes,
-)
+from llmfail.cli.arguments.ask_values import read_options
+from llmfail.cli.arguments.global_options import GlobalOptions, parse_path
+from llmfail.cli.arguments.prompt import read_prompt
+from llmfail.cli.io.files import STANDARD_OUTPUT, open_text_writer
 from llmfail.cli.io.live_answer import TerminalAnswer
-from llmfail.cli.io.output import (
-    NoSpinner,
-    Spinner,
-    say,
-    show_spinner,
-)
+from llmfail.cli.io.output import NoSpinner, Spinner, say, show_spinner
 from llmfail.cli.run.open_client import load_settings, open_client
-from llmfail.client.options import MAX_COST_USD, Options, ask_of
-from llmfail.core.errors import AskError, UsageError
-from llmfail.core.model import Attachment
+from llmfail.client.options import ask_of
+from llmfail.core.errors import AskError
 from llmfail.core.receipt import DEGRADED_TIER, Receipt, TrailEntry, format_usd, to_json_line
-from llmfail.core.request.ask import DEFAULT_FEATURE, Ask
 
 if TYPE_CHECKING:
     from llmfail.client.blocking import Client
-
-MAX_ATTACHMENT_BYTES = 20 * MEBIBYTE
-"""Bytes; the providers take no larger requests."""
-MAX_TEMPERATURE = 2.0
-"""As in the configuration."""
-IMAGE_TYPES = {
-    ".png": "image/png",
-    ".jpg": "image/jpeg",
-    ".jpeg": "image/jpeg",
-    ".gif": "image/gif",
-    ".webp": "image/webp",
-}
+    from llmfail.client.streams import AnswerStream
 
 
-class AskArgs(Struct, frozen=True, kw_only=True):
-    """The options of an ask, with the names and defaults that its command has; files by their names."""
-
-    prompt: str | None = None
-    feature: str = DEFAULT_FEATURE
-    model: tuple[str, ...] = ()
-    system: str | None = None
-    template: str | None = None
-    param: tuple[str, ...] = ()
-    attach: tuple[str, ...] = ()
-    schema: str | None = None
-    expect: tuple[str, ...] = ()
-    max_tokens: int | None = None
-    temperature: float | None = None
-    stop: tuple[str, ...] = ()
-    timeout: str | None = None
-    deadline: str | None = None
-    max_cost: str | None = None
-    user: str | None = None
-    as_json: bool = False
-    output: str | None = None
-    no_cache: bool = False
-    refresh: bool = False
-    no_fallback: bool = False
-    strict: bool = False
-    wait: str | None = None
-    queue: bool = False
-    stream: bool | None = None
-    hedge: str | None = None
-    drill: str | None = None
-
-
-def run_ask(options: GlobalOptions, args: AskArgs) -> int:
-    """Ask, tell, and the exit code. Raises UsageError."""
-    question = _build_ask(args, quiet=options.quiet)
-    place = parse_path("--output", args.output)
-    with open_text_writer(place) as write:
-        if _is_shown_live(args, place):
-            receipt = _stream_to_terminal(options, question, args.drill)
-            report_receipt(options, receipt)
-        else:
-            receipt = _fetch_receipt(options, question, args.drill)
-            report_receipt(options, receipt)
-            if args.as_json:
-                write(to_json_line(receipt))
-            elif receipt.answer is not None:
-                write(receipt.answer)
+def run_ask(options: GlobalOptions, typed: Mapping[str, Any]) -> int:
+    """Ask what was typed, tell, and the exit code. Raises UsageError."""
+    prompt = read_prompt(typed.get("prompt"), quiet=options.quiet)
+    ask = ask_of(prompt or "", **read_options(typed))
+    output = parse_path("--output", typed.get("output"))
+    is_live = _is_shown_live(typed, output)
+    with open_text_writer(output) as write:
+        with _open_ask_client(options, typed.get("drill")) as (client, spinner):
+            receipt = _show_live(client.stream_ask(ask), spinner) if is_live else client.ask_receipt(ask)
+        report_receipt(options, receipt)
+        if typed.get("as_json"):
+            write(to_json_line(receipt))
+        elif receipt.answer is not None and not is_live:
+            write(receipt.answer)
     return receipt.exit_code
 
 
-def _build_ask(args: AskArgs, *, quiet: bool) -> Ask:
-    return ask_of(read_prompt(args.prompt, quiet=quiet) or "", **read_options(args))
+def _is_shown_live(typed: Mapping[str, Any], output: Path | None) -> bool:
+    """Whether a terminal shows the answer as it comes."""
+    if typed.get("as_json") or typed.get("stream") is False:
+        return False
+    return output in {None, STANDARD_OUTPUT} and sys.stdout.isatty()
 
 
-def read_options(args: AskArgs) -> Options:
-    """Everything but the prompt. Reads the files that are named. Raises UsageError."""
-    return Options(
-        feature=args.feature,
-        model=args.model,
-        attachments=[_read_attachment(Path(name)) for name in args.attach],
-        system=None if args.system is None else require_utf8("--system", args.system),
-        schema=_read_schema(args.schema),
-        template=args.template,
-        parameters=_parse_parameters(args.param),
-        expect=[require_utf8("--expect", text) for text in args.expect],
-        max_tokens=args.max_tokens,
-        temperature=_check_temperature(args.temperature),
-        stop=tuple(require_utf8("--stop", text) for text in args.stop),
-        timeout=parse_seconds("--timeout", args.timeout),
-        deadline=parse_seconds("--deadline", args.deadline),
-        fallback=not args.no_fallback,
-        max_cost=parse_dollars(args.max_cost),
-        user=None if args.user is None else require_utf8("--user", args.user),
-        cache=_choose_cache_mode(no_cache=args.no_cache, refresh=args.refresh),
-        strict=args.strict,
-        wait=parse_seconds("--wait", args.wait, allow_zero=True) or 0.0,
-        queue=args.queue,
-        stream=args.stream is True,
-        hedge=parse_hedge(args.hedge),
-    )
-
-
-def _read_schema(name: str | None) -> dict[str, Any] | None:
-    if name is None:
-        return None
-    from llmfail.settings.reading.schema_files import load_schema
-
-    return load_schema(Path(name), read_bytes)
-
-
-def _parse_parameters(written: Sequence[str]) -> dict[str, str]:
-    parameters: dict[str, str] = {}
-    for one in written:
-        name, equals, value = require_utf8("--param", one).partition("=")
-        if not equals or not name:
-            raise UsageError(f"--param is written NAME=VALUE, got {one!r}")
-        if name in parameters:
-            raise UsageError(f"--param {name} is given twice")
-        parameters[name] = value
-    return parameters
-
-
-def _choose_cache_mode(*, no_cache: bool, refresh: bool) -> Literal["use", "refresh", "off"]:
-    if no_cache and refresh:
-        raise UsageError("--no-cache stores nothing and --refresh stores a new answer; say one of them")
-    return "off" if no_cache else "refresh" if refresh else "use"
-
-
-def _read_attachment(path: Path) -> Attachment:
-    name = require_utf8("the name of an attachment", path.name)
-    data = read_bytes(path, MAX_ATTACHMENT_BYTES)
-    return Attachment(name, IMAGE_TYPES.get(path.suffix.lower(), "text/plain"), data)
-
-
-def _check_temperature(value: float | None) -> float | None:
-    if value is None or 0 <= value <= MAX_TEMPERATURE:
-        return value
-    raise UsageError(f"--temperature is a number from 0 to {MAX_TEMPERATURE:g}, got {value:g}")
-
-
-def parse_dollars(text: str | None) -> Decimal | None:
-    """What ``--max-cost`` says. Raises UsageError."""
-    if text is None:
-        return None
-    try:
-        amount = Decimal(text.removeprefix("$"))
-    except InvalidOperation:
-        amount = Decimal("nan")
-    if amount.is_finite() and 0 <= amount <= MAX_COST_USD:
-        return amount
-    raise UsageError(
-        f"--max-cost is an amount of 0 to {MAX_COST_USD:,} US dollars such as 0.05, got {text!r}"
-    )
-
-
-def parse_hedge(text: str | None) -> float | Literal["p95"] | None:
-    """What ``--hedge`` says. Raises UsageError."""
-    try:
-        return "p95" if text == "p95" else parse_seconds("--hedge", text)
-    except UsageError as error:
-        raise UsageError(f"{error}; or p95") from None
-
-
-def _is_shown_live(args: AskArgs, output: Path | None) -> bool:
-    """Whether somebody sees the answer as it comes."""
-    piped = args.as_json or (output is not None and output != STANDARD_OUTPUT) or not sys.stdout.isatty()
-    return args.stream is not False and not piped
-
-
-def _fetch_receipt(options: GlobalOptions, ask: Ask, drill: str | None) -> Receipt:
-    with _open_ask_client(options, drill) as (client, _):
-        return client.ask_receipt(ask)
-
-
-def _stream_to_terminal(options: GlobalOptions, ask: Ask, drill: str | None) -> Receipt:
+def _show_live(answer: AnswerStream, spinner: Spinner | NoSpinner) -> Receipt:
     """Its answer is on the terminal by then, or what there was of it."""
     screen = TerminalAnswer()
     try:
-        with (
-            _open_ask_client(options, drill) as (client, spinning),
-            client.stream_ask(ask) as answering,
-            suppress(AskError),
-        ):
-            for piece in answering:
-                spinning.stop()
+        with answer, suppress(AskError):
+            for piece in answer:
+                spinner.stop()
                 screen.show(piece)
     except BaseException:
         screen.end_if_writable()
         raise
     screen.end()
-    assert answering.receipt is not None, "the loop is over"
-    return answering.receipt
+    assert answer.receipt is not None, "the loop is over"
+    return answer.receipt
 
 
 @contextmanager

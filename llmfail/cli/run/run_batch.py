@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import shlex
-import signal
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Sequence
+from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 from msgspec import Struct
 
-from llmfail.cli.arguments.global_options import GlobalOptions, parse_seconds
+from llmfail.cli.arguments.ask_values import parse_durations
+from llmfail.cli.arguments.global_options import GlobalOptions
 from llmfail.cli.io.files import STANDARD_INPUT, STANDARD_OUTPUT
 from llmfail.cli.io.jsonl_files import (
     BatchInput,
@@ -27,19 +25,13 @@ from llmfail.cli.io.output import say
 from llmfail.cli.io.stdout_lines import exit_on_broken_pipe
 from llmfail.cli.render.batch_progress import BatchTally, show_progress_bar
 from llmfail.cli.run.batch_resume import EarlierRun, read_earlier_run
-from llmfail.cli.run.open_client import open_async_client
-from llmfail.cli.run.run_ask import (
-    AskArgs,
-    parse_dollars,
-    parse_hedge,
-    read_options,
-)
-from llmfail.cli.signals import stop_signals
+from llmfail.cli.run.bulk_run import BulkRun
 from llmfail.client.aio import AsyncClient
 from llmfail.client.options import ask_of
 from llmfail.core.errors import ExitCode, UsageError
 from llmfail.core.receipt import PICO_PER_DOLLAR, Failure, Receipt, format_usd, to_json_line
 from llmfail.core.request.ask import Ask
+from llmfail.core.request.ask_options import DEFAULT_FEATURE, Options
 from llmfail.core.request.batch_line import (
     MALFORMED_LINE_KIND,
     BatchLine,
@@ -50,38 +42,33 @@ from llmfail.core.request.batch_line import (
 )
 from llmfail.engine.bulk.batch import Batch, BatchLimits
 from llmfail.engine.ports.ids import new_id
-from llmfail.engine.ports.signals import STOP_SIGNALS
 from llmfail.store.batch_refs import BatchRefs, LineState
-
-DURATION_OPTIONS = ("timeout", "deadline", "wait")
 
 
 class BatchArgs(Struct, frozen=True, kw_only=True):
-    """The options of a batch; ``said`` are those of each of its asks."""
+    """The options of a batch. ``feature`` and ``ask_options`` are what each of its asks says by default."""
 
     source: Path
     output: Path | None
     limits: BatchLimits
     resume: bool
     retry_failed: bool
-    max_cost: str | None
-    ask_args: AskArgs
+    max_cost: Decimal | None
+    feature: str
+    ask_options: Options
 
 
 def run_batch(options: GlobalOptions, args: BatchArgs) -> int:
     """Ask, tell, and the exit code. Raises UsageError."""
-    defaults: dict[str, Any] = dict(read_options(args.ask_args))
-    max_cost = parse_dollars(args.max_cost)
     if args.resume and args.output in {None, STANDARD_OUTPUT}:
         raise UsageError("--resume and --retry-failed need -o FILE: the receipts of the run that goes on")
-    ask_of("", **defaults)
+    ask_of("", **args.ask_options)
     with (
         exit_on_broken_pipe(),
         open_batch_input(args.source) as source,
         open_batch_output(args.output, source, resume=args.resume) as output,
     ):
-        limit = None if max_cost is None else int(max_cost * PICO_PER_DOLLAR)
-        return BatchRun(options, args, source, output).run(defaults, limit)
+        return BatchRun(options, args, source, output).run()
 
 
 class BatchRun:
@@ -96,22 +83,24 @@ class BatchRun:
         self._output = output
         self._tally = BatchTally()
         self._refs = BatchRefs()
-        self._stopped_by: int | None = None
+        self._bulk = BulkRun(options, output)
 
-    def run(self, defaults: dict[str, Any], limit: int | None) -> int:
+    def run(self) -> int:
         past = self._read_earlier_run()
-        with (
-            _restore_signal_handlers(),
-            show_progress_bar(self._tally, self._source.count_lines(), shown=self._can_show_bar),
-        ):
-            code = self._run_to_exit_code(defaults, limit, past.spent)
+        with show_progress_bar(self._tally, self._source.count_lines(), shown=self._can_show_bar):
+            self._bulk.run(lambda client: self._begin(client, past.spent), self._read_asks())
         for line in self._tally.summary_lines:
             say(line, quiet=self._options.quiet)
-        if self._stopped_by is not None and code > 128:
+        if self._bulk.stopped_by is not None and not self._bulk.is_whole:
             say(self._describe_resume())
-        if isinstance(self._output, ReceiptFile) and self._output.write_error is not None:
-            raise self._output.write_error
-        return code
+        return self._bulk.end(has_failures=bool(self._tally.unanswered))
+
+    def _begin(self, client: AsyncClient, spent: int) -> Batch:
+        """Raises UsageError for a feature that would fail every line: that is a wrong command."""
+        if self._args.feature != DEFAULT_FEATURE:
+            client.settings.find_feature(self._args.feature)
+        limit = None if self._args.max_cost is None else int(self._args.max_cost * PICO_PER_DOLLAR)
+        return client.batch(self._write_receipts, self._args.limits, max_cost=limit, spent=spent)
 
     @property
     def _can_show_bar(self) -> bool:
@@ -134,53 +123,18 @@ class BatchRun:
             )
         return past
 
-    def _run_to_exit_code(self, defaults: dict[str, Any], limit: int | None, spent: int) -> int:
-        try:
-            whole = asyncio.run(self._ask_all(defaults, limit, spent))
-        except asyncio.CancelledError:
-            whole = False
-        if not whole:
-            return 128 + (self._stopped_by or signal.SIGINT)
-        return ExitCode.UNAVAILABLE if self._tally.unanswered else ExitCode.ANSWERED
-
-    async def _ask_all(self, defaults: dict[str, Any], limit: int | None, spent: int) -> bool:
-        async with open_async_client(self._options) as client:
-            _require_feature(client, self._args.ask_args)
-            batch = client.batch(self._write_receipts, self._args.limits, max_cost=limit, spent=spent)
-            self._batch = batch
-            with self._stop_on_signals(batch):
-                return await batch.run(self._read_asks(defaults))
-
-    @contextmanager
-    def _stop_on_signals(self, batch: Batch) -> Iterator[None]:
-        """The first signal finishes what is under way, the second does not."""
-        loop, whole = asyncio.get_running_loop(), asyncio.current_task()
-
-        def stop(number: int) -> None:
-            if self._stopped_by is None:
-                self._stopped_by = number
-                batch.stop()
-                if batch.under_way:
-                    say(f"finishing {batch.under_way} under way; once more stops at once")
-            elif whole is not None:
-                whole.cancel()
-
-        for number in stop_signals():
-            loop.add_signal_handler(number, stop, number)
-        yield
-
-    async def _read_asks(self, defaults: dict[str, Any]) -> AsyncIterator[Ask | Receipt]:
+    async def _read_asks(self) -> AsyncIterator[Ask | Receipt]:
         async for raw in self._source.read_lines():
-            found = self._prepare_line(raw, defaults)
+            found = self._prepare_line(raw)
             if found is not None:
                 yield found
 
-    def _prepare_line(self, raw: RawLine, defaults: dict[str, Any]) -> Ask | Receipt | None:
+    def _prepare_line(self, raw: RawLine) -> Ask | Receipt | None:
         """None for a line that needs no receipt."""
         line = parse_line(raw)
         if line is None:
             return None
-        asked = _build_ask(line, defaults) if isinstance(line, BatchLine) else line
+        asked = _build_ask(line, self._args.ask_options) if isinstance(line, BatchLine) else line
         if isinstance(asked, MalformedLine):
             return self._reject_line(asked)
         known = self._refs.add(line.ref, LineState.ASKED)
@@ -202,15 +156,12 @@ class BatchRun:
             self._tally.still_malformed += 1
             return None
         failure = Failure(ExitCode.USAGE, MALFORMED_LINE_KIND, line.error)
-        return Receipt(new_id(), self._args.ask_args.feature, ref=line.ref, error=failure)
+        return Receipt(new_id(), self._args.feature, ref=line.ref, error=failure)
 
     async def _write_receipts(self, receipts: Sequence[Receipt]) -> None:
-        lines = [to_json_line(receipt) + "\n" for receipt in receipts]
-        await self._output.write("".join(lines).encode("utf-8", "replace"))
+        await self._bulk.write(map(to_json_line, receipts))
         for receipt in receipts:
             self._tally.count(receipt)
-        if isinstance(self._output, ReceiptFile) and self._output.write_error is not None:
-            self._batch.stop()
 
     def _describe_resume(self) -> str:
         if not isinstance(self._output, ReceiptFile):
@@ -222,33 +173,11 @@ class BatchRun:
         return f"stopped; this goes on: {shlex.join([*typed, *resume])}"
 
 
-def _require_feature(client: AsyncClient, args: AskArgs) -> None:
-    """A name that would fail every line is a wrong command. Raises UsageError."""
-    if args.feature != AskArgs().feature:
-        client.settings.find_feature(args.feature)
-
-
-def _build_ask(line: BatchLine, defaults: dict[str, Any]) -> Ask | MalformedLine:
+def _build_ask(line: BatchLine, defaults: Options) -> Ask | MalformedLine:
     """A line over the defaults of the command line."""
-    options = {**defaults, **line.options, "ref": line.ref}
-    options["parameters"] = {**defaults["parameters"], **line.options.get("parameters", {})}
+    parameters = {**defaults.get("parameters", {}), **line.options.get("parameters", {})}
     try:
-        for name in DURATION_OPTIONS:
-            if isinstance(options[name], str):
-                options[name] = parse_seconds(name, options[name])
-        if isinstance(options["hedge"], str):
-            options["hedge"] = parse_hedge(options["hedge"])
+        options = {**defaults, **parse_durations(line.options), "parameters": parameters, "ref": line.ref}
         return ask_of(line.prompt, **options)
     except UsageError as error:
         return reject_line(line.number, line.ref, str(error))
-
-
-@contextmanager
-def _restore_signal_handlers() -> Iterator[None]:
-    """The event loop leaves the default behind, which a signal at the very end must not meet."""
-    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

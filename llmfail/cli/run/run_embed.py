@@ -8,65 +8,75 @@ Several requests at once make up for it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from functools import partial
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from llmfail.cli.arguments.global_options import GlobalOptions, parse_path, parse_seconds
-from llmfail.cli.arguments.prompt import read_prompt, require_utf8
-from llmfail.cli.io.files import open_line_writer, open_text_writer, read_lines
+from llmfail.cli.arguments.global_options import GlobalOptions
+from llmfail.cli.arguments.prompt import read_prompt
+from llmfail.cli.io.files import open_text_writer
+from llmfail.cli.io.jsonl_files import (
+    BatchInput,
+    OutputStream,
+    ReceiptFile,
+    open_batch_input,
+    open_batch_output,
+)
 from llmfail.cli.io.output import say, show_spinner
 from llmfail.cli.io.stdout_lines import exit_on_broken_pipe
+from llmfail.cli.run.bulk_run import BulkRun
 from llmfail.cli.run.open_client import open_client
-from llmfail.cli.run.run_ask import parse_dollars, report_receipt
+from llmfail.cli.run.run_ask import report_receipt
+from llmfail.cli.signals import SETTLE_TIMEOUT
 from llmfail.client.options import ask_of
 from llmfail.core.errors import ExitCode, UsageError
 from llmfail.core.receipt import Failure, Receipt, format_usd
-from llmfail.core.request.ask import DEFAULT_FEATURE, Ask, to_messages
-from llmfail.core.request.batch_line import RawLine
+from llmfail.core.request.ask import Ask, to_messages
+from llmfail.core.request.ask_options import Options
 from llmfail.core.request.embed_line import EmbedLine, parse_embed_line
+from llmfail.engine.bulk.batch import Batch, BatchLimits
 from llmfail.engine.ports.ids import new_id
 
 if TYPE_CHECKING:
-    from llmfail.client.blocking import Client
+    from llmfail.client.aio import AsyncClient
 
 DEFAULT_CONCURRENCY = 8
 
 
-class EmbedArgs(Struct, frozen=True, kw_only=True):
-    """The options, with the names and defaults that the command has; files by their names."""
+class EmbedArgs(Struct, frozen=True):
+    """One ``text``, or the ``lines`` of a file, so many ``at_once``; where the vectors go; and what each ask
+    says besides its text.
+    """
 
-    text: str | None = None
-    feature: str = DEFAULT_FEATURE
-    model: tuple[str, ...] = ()
-    lines: str | None = None
-    at_once: int = DEFAULT_CONCURRENCY
-    timeout: str | None = None
-    deadline: str | None = None
-    max_cost: str | None = None
-    user: str | None = None
-    as_json: bool = False
-    output: str | None = None
-    no_fallback: bool = False
-    wait: str | None = None
+    text: str | None
+    lines: Path | None
+    at_once: int
+    output: Path | None
+    as_json: bool
+    ask_options: Options
 
 
 def run_embed(options: GlobalOptions, args: EmbedArgs) -> int:
     """Embed, tell, and the exit code. Raises UsageError."""
     if args.lines is None:
         text = read_prompt(args.text, quiet=options.quiet) or ""
-        return _embed_one(options, args, _build_ask(args, text))
+        return _embed_one(options, args, ask_of(text, **args.ask_options))
     if args.text is not None:
         raise UsageError("say a TEXT or --input, not both")
-    return _embed_lines(options, args, Path(args.lines))
+    with (
+        exit_on_broken_pipe(),
+        open_batch_input(args.lines) as source,
+        open_batch_output(args.output, source, resume=True) as output,
+    ):
+        return _LinesRun(options, args, source, output).run()
 
 
 def _embed_one(options: GlobalOptions, args: EmbedArgs, ask: Ask) -> int:
-    with open_text_writer(parse_path("--output", args.output)) as write:
+    with open_text_writer(args.output) as write:
         with (
             show_spinner("embedding …", quiet=options.quiet) as spinning,
             open_client(options, spinning.pause) as client,
@@ -78,49 +88,65 @@ def _embed_one(options: GlobalOptions, args: EmbedArgs, ask: Ask) -> int:
     return receipt.exit_code
 
 
-def _embed_lines(options: GlobalOptions, args: EmbedArgs, path: Path) -> int:
-    from llmfail.cli.run.ordered_pool import map_in_order
+class _LinesRun:
+    """One run over the lines of --input: each line becomes a line of the output, in the same order."""
 
-    blank, lines = _build_ask(args, ""), read_lines(path)
-    summary = _RunSummary(options)
-    with (
-        exit_on_broken_pipe(),
-        open_client(options) as client,
-        open_line_writer(parse_path("--output", args.output), path) as write,
-    ):
-        for row, receipt in map_in_order(partial(_embed_row, client, blank), _read_rows(lines), args.at_once):
-            write(_format_line(receipt, as_json=args.as_json))
-            summary.add(row, receipt, report_failure=not args.as_json)
-        summary.report()
-    return ExitCode.UNAVAILABLE if summary.failed else ExitCode.ANSWERED
+    def __init__(
+        self, options: GlobalOptions, args: EmbedArgs, source: BatchInput, output: OutputStream | ReceiptFile
+    ) -> None:
+        self._args = args
+        self._blank = ask_of("", **args.ask_options)
+        self._source = source
+        self._output = output
+        self._summary = _RunSummary(options)
+        self._bulk = BulkRun(options, output, SETTLE_TIMEOUT)
+        self._unwritten: deque[EmbedLine] = deque()
 
+    def run(self) -> int:
+        self._bulk.run(self._begin, self._read_asks())
+        code = self._bulk.end(has_failures=bool(self._summary.failed))
+        if self._bulk.is_whole:
+            self._summary.report()
+        return code
 
-def _build_ask(args: EmbedArgs, text: str) -> Ask:
-    return ask_of(
-        text,
-        feature=args.feature,
-        model=args.model,
-        timeout=parse_seconds("--timeout", args.timeout),
-        deadline=parse_seconds("--deadline", args.deadline),
-        fallback=not args.no_fallback,
-        max_cost=parse_dollars(args.max_cost),
-        user=None if args.user is None else require_utf8("--user", args.user),
-        wait=parse_seconds("--wait", args.wait, allow_zero=True) or 0.0,
-    )
+    def _begin(self, client: AsyncClient) -> Batch:
+        if isinstance(self._output, ReceiptFile):
+            self._output.truncate(0)
+        return client.embed_batch(self._write_receipts, BatchLimits(self._args.at_once, first_alone=True))
 
+    async def _read_asks(self) -> AsyncIterator[Ask | Receipt]:
+        async for raw in self._source.read_lines():
+            line = parse_embed_line(raw)
+            if line is None:
+                continue
+            self._unwritten.append(line)
+            if line.error:
+                failure = Failure(ExitCode.USAGE, "usage", f"line {line.number}: {line.error}")
+                yield Receipt(new_id(), self._blank.feature, ref=line.ref, error=failure)
+            else:
+                yield replace(self._blank, messages=to_messages(line.text), ref=line.ref)
 
-def _read_rows(lines: Iterator[RawLine]) -> Iterator[EmbedLine]:
-    """Lines with nothing in them are left out."""
-    for number, line in lines:
-        if line is None or line.strip():
-            yield parse_embed_line(number, line)
+    async def _write_receipts(self, receipts: Sequence[Receipt]) -> None:
+        """Raises UsageError for what is wrong with every line."""
+        lines = self._take_lines(receipts)
+        written = receipts[: len(lines)]
+        for line, receipt in zip(lines, written, strict=True):
+            if receipt.error is not None and receipt.error.kind == "usage" and not line.error:
+                raise UsageError(receipt.error.message)
+        await self._bulk.write(_format_line(receipt, as_json=self._args.as_json) for receipt in written)
+        for line, receipt in zip(lines, written, strict=True):
+            self._summary.add(line, receipt, report_failure=not self._args.as_json)
 
-
-def _embed_row(client: Client, empty_ask: Ask, row: EmbedLine) -> tuple[EmbedLine, Receipt]:
-    if row.error:
-        failure = Failure(ExitCode.USAGE, "usage", f"line {row.number}: {row.error}")
-        return row, Receipt(new_id(), empty_ask.feature, ref=row.ref, error=failure)
-    return row, client.embed_ask(replace(empty_ask, messages=to_messages(row.text), ref=row.ref))
+    def _take_lines(self, receipts: Sequence[Receipt]) -> list[EmbedLine]:
+        """The lines of the receipts, which come in the same order, up to the first line that a signal made
+        the run give up: behind it an array would stand in the place of another.
+        """
+        lines: list[EmbedLine] = []
+        for receipt in receipts:
+            if self._unwritten[0].ref != receipt.ref:
+                break
+            lines.append(self._unwritten.popleft())
+        return lines
 
 
 def _format_line(receipt: Receipt, *, as_json: bool) -> str:

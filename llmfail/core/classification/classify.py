@@ -10,19 +10,11 @@ from __future__ import annotations
 
 from llmfail.core.classification.body import Payload
 from llmfail.core.classification.error_body import find_error
+from llmfail.core.classification.finish_reason import kind_of_broken_end
 from llmfail.core.classification.outcome import Kind, Outcome
 from llmfail.core.errors import MalformedReply, WireError
 from llmfail.core.model import Completion, Reply, Secret
 from llmfail.core.one_line import one_line
-
-_FAILED_FINISH_REASONS = {
-    # Finish reasons of failed answers, although the reply is a 200.
-    "insufficient_system_resource": Kind.OVERLOADED,
-    "aborted": Kind.SERVER_ERROR,
-    "error": Kind.SERVER_ERROR,
-    "malformed_response": Kind.MALFORMED,
-    "pup_limited_disabled": Kind.PERMISSION,
-}
 
 
 def classify_reply(reply: Reply, payload: Payload, now: float, hide: Secret | None = None) -> Outcome | None:
@@ -67,9 +59,9 @@ def classify_completion(
         return Outcome(Kind.REFUSAL, detail or "the model refused", status=200)
     if completion.finish_reason == "content_filter":
         return Outcome(Kind.CONTENT_BLOCKED, detail or "the content filter stopped the answer", status=200)
-    failed = _FAILED_FINISH_REASONS.get(completion.detail.lower())
-    if completion.finish_reason == "other" and failed:
-        return Outcome(failed, f"the answer ended with {detail}", status=200)
+    if completion.finish_reason == "other" and detail:
+        kind = kind_of_broken_end(completion.detail)
+        return Outcome(kind, f"the answer broke off: it ended with {detail}", status=200)
     if nonempty and not completion.text.strip():
         return Outcome(Kind.REJECTED_ANSWER, _explain_empty(completion), status=200)
     return Outcome(Kind.OK, status=200)

@@ -31,6 +31,10 @@ class ErrorBody(Struct, frozen=True):
     details: tuple[JsonObject, ...] = ()
     metadata: JsonObject = field(default_factory=dict)
     availability: JsonObject = field(default_factory=dict)
+    retry_hints: tuple[object, ...] = ()
+    """What stands under the names by which bodies say when to come back."""
+    is_upstream: bool = False
+    """The error of a provider behind the router that was asked; ``number`` is the status that it had."""
 
     def find_detail(self, kind: str) -> JsonObject:
         """The first of Google's details whose ``@type`` ends in ``kind``; empty when there is none."""
@@ -41,17 +45,22 @@ def find_error(payload: Payload, *, failed: bool) -> ErrorBody | None:
     """The error in a body. When the status is no error, only an unmistakable one counts: a healthy body may
     have ``error: null``, ``message`` or ``detail``.
     """
-    if isinstance(payload, list):
-        payload = payload[0] if payload else None
-    if not isinstance(payload, dict):
-        return None
+    documents = payload if isinstance(payload, list) else [payload]
+    found = (_find_error(one, failed=failed) for one in iter_objects(documents))
+    return next((error for error in found if error is not None), None)
+
+
+def _find_error(payload: JsonObject, *, failed: bool) -> ErrorBody | None:
     error = payload.get("error") or _find_choice_error(payload)
+    if not failed and payload.get("choices") and _says_nothing(error):
+        return None
     if isinstance(error, dict):
         return _parse_error_object(error, payload)
     if isinstance(error, str):
         return _parse_error_text(error, payload)
     if failed or payload.get("object") == "error" or payload.get("type") == "error":
-        return _parse_flat_error(payload)
+        listed = next(iter_objects(payload.get("errors")), None)
+        return _parse_flat_error(payload) if listed is None else _parse_error_object(listed, payload)
     return None
 
 
@@ -61,11 +70,22 @@ def iter_objects(value: object) -> Iterator[JsonObject]:
         yield from (item for item in value if isinstance(item, dict))
 
 
+def _says_nothing(value: object) -> bool:
+    """Whether there is no text and no number other than 0 in it, however deep."""
+    if isinstance(value, dict):
+        return all(map(_says_nothing, value.values()))
+    if isinstance(value, list):
+        return all(map(_says_nothing, value))
+    return not value.strip() if isinstance(value, str) else not value
+
+
 def _find_choice_error(payload: JsonObject) -> object:
     return next((choice.get("error") for choice in iter_objects(payload.get("choices"))), None)
 
 
 def _parse_error_object(error: JsonObject, payload: JsonObject) -> ErrorBody:
+    if isinstance(inner := error.get("error"), dict):
+        return _parse_error_object(inner, error)
     details = tuple(iter_objects(error.get("details")))
     metadata = _as_object(error.get("metadata"))
     reasons = [str(d.get("reason")) for d in details if d.get("reason")]
@@ -87,6 +107,7 @@ def _parse_error_object(error: JsonObject, payload: JsonObject) -> ErrorBody:
         details=details,
         metadata=metadata,
         availability=_as_object(error.get("availability")),
+        retry_hints=_read_retry_hints(error, payload),
     )
 
 
@@ -105,16 +126,31 @@ def _parse_flat_error(payload: JsonObject) -> ErrorBody:
         "; ".join(map(_describe_violation, violations))
         or _read_text(detail)
         or _read_text(payload.get("message"))
+        or _read_text(payload.get("msg"))
+        or _read_text(payload.get("error_message"))
     )
     parameter = _read_text(payload.get("param")) or next((_read_place(v) for v in violations), "")
     code = payload.get("code")
-    return ErrorBody(message, _read_codes([code, payload.get("type")]), _read_http_status(code), parameter)
+    codes = _read_codes([payload.get("__type"), code, payload.get("type")])
+    return ErrorBody(
+        message, codes, _read_http_status(code), parameter, retry_hints=_read_retry_hints(payload)
+    )
+
+
+_RETRY_KEYS = ("retry_after", "retryAfter", "retryDelay", "resets_at")
+
+
+def _read_retry_hints(*objects: JsonObject) -> tuple[object, ...]:
+    return tuple(one[name] for one in objects for name in _RETRY_KEYS if one.get(name))
 
 
 def _read_message(error: JsonObject, payload: JsonObject, metadata: JsonObject) -> str:
     """OpenRouter's message may be only "Provider returned error", with the provider's text in ``raw``."""
     message = (
         _read_text(error.get("message"))
+        or _read_text(error.get("msg"))
+        or _read_text(error.get("error_message"))
+        or _read_text(error.get("detail"))
         or _read_text(payload.get("message"))
         or _read_text(error.get("type"))
     )

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 
+from msgspec.structs import replace
+
 from llmfail.core.classification import provider_codes, rejected_parameter, retry_hints
-from llmfail.core.classification.body import NotJson, Payload
-from llmfail.core.classification.error_body import ErrorBody, iter_objects
+from llmfail.core.classification.body import NotJson, Payload, parse
+from llmfail.core.classification.error_body import ErrorBody, find_error, iter_objects
 from llmfail.core.classification.outcome import CONSEQUENCES, Kind, Outcome
 from llmfail.core.model import Reply, Secret
 from llmfail.core.one_line import one_line
@@ -21,6 +23,10 @@ _MAX_SCANNED_CHARS = 10_000
 _CODE = re.compile(r"[\w.\-]{1,64}", re.ASCII)
 _INTERMEDIARY_STATUSES = (408, 413, 429)
 """Statuses below 500 that mean the same when a proxy sends them."""
+
+
+_TEXT_STATUSES = frozenset({401, 403, 404})
+"""An API says these in JSON; in plain text an edge server does (``error code: 1010``)."""
 
 
 def classify_error_reply(
@@ -34,7 +40,10 @@ def classify_error_reply(
 
 def _is_from_intermediary(reply: Reply, payload: Payload) -> bool:
     """Whether a proxy or portal answered instead of the API, which must not disable the credential."""
-    return 300 <= reply.status < 400 or (isinstance(payload, NotJson) and payload.is_html)
+    if not isinstance(payload, NotJson):
+        return 300 <= reply.status < 400
+    is_text = bool(payload.text.strip()) and reply.status in _TEXT_STATUSES
+    return 300 <= reply.status < 400 or payload.is_html or is_text
 
 
 def _classify_intermediary_reply(reply: Reply, payload: Payload, now: float, hide: Secret | None) -> Outcome:
@@ -54,6 +63,7 @@ def _classify_intermediary_reply(reply: Reply, payload: Payload, now: float, hid
 def _classify_provider_reply(
     reply: Reply, payload: Payload, fault: ErrorBody, now: float, hide: Secret | None
 ) -> Outcome:
+    fault = _find_upstream_error(fault) or fault
     status = _find_telling_status(reply.status, fault)
     kind = _find_kind(status, fault)
     if kind is Kind.BILLING and retry_hints.find_reset_date(fault, now) is not None:
@@ -88,12 +98,32 @@ def _is_transient(kind: Kind) -> bool:
     return CONSEQUENCES[kind].is_transient
 
 
+def _find_upstream_error(fault: ErrorBody) -> ErrorBody | None:
+    """OpenRouter says "Provider returned error" and keeps the whole error of the provider as a text."""
+    raw = fault.metadata.get("raw")
+    upstream = (
+        find_error(parse(raw.encode("utf-8", "replace")), failed=True) if isinstance(raw, str) else None
+    )
+    if upstream is None or not (upstream.codes or upstream.number):
+        return None
+    return replace(upstream, message=fault.message, metadata=fault.metadata, is_upstream=True)
+
+
 def _find_telling_status(status: int, fault: ErrorBody) -> int:
-    """An error inside a 200 may name the status that it would have had."""
-    return fault.number or status if status < 300 else status
+    """An error inside a 200, or that of a provider behind a router, may name the status that it had."""
+    return fault.number or status if status < 300 or fault.is_upstream else status
 
 
 def _find_kind(status: int, fault: ErrorBody) -> Kind:
+    kind = _find_kind_by_rules(status, fault)
+    if kind is Kind.MODEL_NOT_FOUND and status >= 500:
+        return Kind.OVERLOADED  # a gateway without a free channel for the model now
+    if kind is Kind.BAD_REQUEST and fault.parameter == "model":
+        return Kind.MODEL_NOT_FOUND
+    return kind
+
+
+def _find_kind_by_rules(status: int, fault: ErrorBody) -> Kind:
     return (
         _find_kind_by_router(fault)
         or _find_kind_by_code(provider_codes.SPECIFIC_CODES, fault)
@@ -130,15 +160,12 @@ def _find_kind_by_google_quota(fault: ErrorBody) -> Kind | None:
 
 def _find_kind_by_text(status: int, fault: ErrorBody) -> Kind | None:
     """Inside a 200 without a status of its own, a text counts whatever its statuses are."""
-    message = fault.message[:_MAX_SCANNED_CHARS]
-    return next(
-        (
-            kind
-            for statuses, pattern, kind in provider_codes.TEXT_RULES
-            if (status in statuses or status < 300) and pattern.search(message)
-        ),
-        None,
-    )
+    message = provider_codes.OFFERS.sub("", fault.message[:_MAX_SCANNED_CHARS])
+    for statuses, pattern, kind in provider_codes.TEXT_RULES:
+        if (status in statuses or status < 300) and pattern.search(message):
+            return kind
+    is_too_long = status in provider_codes.LENGTH_STATUSES and provider_codes.LENGTH_TEXT.search(message)
+    return Kind.CONTEXT_OVERFLOW if is_too_long else None
 
 
 def _find_kind_by_status(status: int) -> Kind:

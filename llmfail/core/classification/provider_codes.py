@@ -14,6 +14,9 @@ SPECIFIC_CODES: dict[str, Kind] = {
     # Too much input, or a larger output than the model has.
     "context_length_exceeded": Kind.CONTEXT_OVERFLOW,
     "request_too_large": Kind.CONTEXT_OVERFLOW,
+    "string_above_max_length": Kind.CONTEXT_OVERFLOW,
+    "model_max_prompt_tokens_exceeded": Kind.CONTEXT_OVERFLOW,
+    "contextwindowexceedederror": Kind.CONTEXT_OVERFLOW,
     # The credential.
     "invalid_api_key": Kind.AUTH,
     "api_key_invalid": Kind.AUTH,
@@ -32,6 +35,8 @@ SPECIFIC_CODES: dict[str, Kind] = {
     "billing_hard_limit_reached": Kind.BILLING,
     "billing_error": Kind.BILLING,
     "billing_disabled": Kind.BILLING,
+    "budget_exceeded": Kind.BILLING,
+    "creditserror": Kind.BILLING,
     "linked_organization_billing_unavailable": Kind.BILLING,
     "linked_organization_spend_limit_reached": Kind.BILLING,
     "organization_on_hold": Kind.BILLING,
@@ -39,14 +44,21 @@ SPECIFIC_CODES: dict[str, Kind] = {
     # Spent until the end of the month.
     "enforced_spend_limit_reached": Kind.QUOTA,
     "contract_spend_limit_reached": Kind.QUOTA,
+    "usage_limit_reached": Kind.QUOTA,
+    "terminal_quota_exhausted": Kind.QUOTA,
+    "servicequotaexceededexception": Kind.QUOTA,
     # What this credential may not do.
     "unsupported_country_region_territory": Kind.PERMISSION,
     "service_disabled": Kind.PERMISSION,
     "api_key_service_blocked": Kind.PERMISSION,
+    "model_terms_required": Kind.PERMISSION,
+    "accessdeniedexception": Kind.PERMISSION,
     # The model.
     "model_not_found": Kind.MODEL_NOT_FOUND,
     "model_decommissioned": Kind.MODEL_NOT_FOUND,
     "invalid_model": Kind.MODEL_NOT_FOUND,
+    "model_not_supported": Kind.MODEL_NOT_FOUND,
+    "resourcenotfoundexception": Kind.MODEL_NOT_FOUND,
     # The content.
     "invalid_prompt": Kind.CONTENT_BLOCKED,
     "bio_policy": Kind.CONTENT_BLOCKED,
@@ -54,17 +66,25 @@ SPECIFIC_CODES: dict[str, Kind] = {
     "misalignment_policy_violation": Kind.CONTENT_BLOCKED,
     "content_policy_violation": Kind.CONTENT_BLOCKED,
     "content_filter": Kind.CONTENT_BLOCKED,
+    "data_inspection_failed": Kind.CONTENT_BLOCKED,
+    "datainspectionfailed": Kind.CONTENT_BLOCKED,
     "responsibleaipolicyviolation": Kind.CONTENT_BLOCKED,
     # The model's own output did not fit: another model may do better.
     "json_validate_failed": Kind.REJECTED_ANSWER,
     "tool_use_failed": Kind.REJECTED_ANSWER,
     # Load.
     "slow_down": Kind.RATE_LIMITED,
+    "throttlingexception": Kind.RATE_LIMITED,
     "ramp_limit_exceeded": Kind.RATE_LIMITED,
     "overloaded_error": Kind.OVERLOADED,
     "server_is_overloaded": Kind.OVERLOADED,
     "service_unavailable_error": Kind.OVERLOADED,
     "capacity_exceeded": Kind.OVERLOADED,
+    "serviceunavailableexception": Kind.OVERLOADED,
+    "modelnotreadyexception": Kind.OVERLOADED,
+    "modeltimeoutexception": Kind.TIMEOUT,
+    "modelerrorexception": Kind.SERVER_ERROR,
+    "no_db_connection": Kind.SERVER_ERROR,
     "model_capacity_exhausted": Kind.OVERLOADED,
     # The request.
     "unsupported_parameter": Kind.BAD_REQUEST,
@@ -105,11 +125,26 @@ OPENROUTER_IN_FLIGHT_SOURCE = "openrouter_in_flight_budget"
 """The same when too many calls are under way at once."""
 
 _TEXT_RULES: tuple[tuple[set[int], Kind, tuple[str, ...]], ...] = (
+    # A proxy in front of the models, and a model that does not load.
+    ({400, 403, 404, 429, 500, 502, 503}, Kind.OVERLOADED, ("no available channel",)),
+    ({400, 404, 500}, Kind.SERVER_ERROR, ("failed to load model",)),
     ({400, 403}, Kind.QUOTA, (r"reached your specified (workspace )?API usage limits", "regain access on")),
     (
-        {400, 402, 403, 429},
+        {400, 401, 402, 403, 412, 429},
         Kind.BILLING,
         (
+            "no payment method",
+            r"exceeded ?budget",
+            "over budget",
+            "crossed budget",
+            r"budget (limit )?(has been )?exceeded",
+            r"key (budget )?limit exceeded",
+            r"(monthly )?spending limit",
+            "past invoices",
+            "organization has been disabled",
+            "out of extra usage",
+            r"have any credits",
+            "credit balance is exhausted",
             "credit balance is too low",
             "prepayment credits are depleted",
             "used all available credits",
@@ -125,7 +160,16 @@ _TEXT_RULES: tuple[tuple[set[int], Kind, tuple[str, ...]], ...] = (
             "(prompt|input) is too long",
             "maximum context length",
             "maximum prompt length is",
-            "exceeds? the (maximum|available) (number of tokens|context)",
+            "exceed(s|ed)? the (maximum|available) (number of tokens|context)",
+            r"(context|token|model) (window|size|length|token)? ?(has been exceeded|limit: \d|limit \(\d)",
+            r"context (window|size|length) (exceeds|has been exceeded)",
+            r"exceed(s|ed) (your |this |the |max )?(model )?(token|context)[ _](limit|length|window)",
+            r"range of input length should be",
+            r"max(imum)? context length",
+            r"payload size exceeds",
+            r"string too long",
+            r"contextwindowexceedederror",
+            r"maximum tokens you requested exceeds",
             "input token count .{0,40}exceeds",
             "exceeds? (the )?(model'?s? )?context (limit|length|window)",
             "reduce the length of the messages",
@@ -144,7 +188,7 @@ _TEXT_RULES: tuple[tuple[set[int], Kind, tuple[str, ...]], ...] = (
         Kind.AUTH,
         ("api key (not valid|expired)", "(incorrect|invalid) api key", "reported as leaked"),
     ),
-    ({400}, Kind.PERMISSION, ("user location is not supported",)),
+    ({400}, Kind.PERMISSION, ("user location is not supported", "requires terms acceptance")),
     (
         {400, 403, 404, 422},
         Kind.MODEL_NOT_FOUND,
@@ -155,6 +199,9 @@ _TEXT_RULES: tuple[tuple[set[int], Kind, tuple[str, ...]], ...] = (
             "unknown model",
             "no such model",
             "no models? loaded",
+            "invalid model name",
+            r"\bmodel is not supported",
+            r"on-demand throughput isn.t supported",
         ),
     ),
     (
@@ -162,6 +209,7 @@ _TEXT_RULES: tuple[tuple[set[int], Kind, tuple[str, ...]], ...] = (
         Kind.QUOTA,
         (
             r"per[-_ ]?day",
+            r"\bweekly\b",
             r"\bdaily\b",
             r"\b[RT]PD\b",
             r"per[-_ ]?month",
@@ -172,12 +220,36 @@ _TEXT_RULES: tuple[tuple[set[int], Kind, tuple[str, ...]], ...] = (
     (
         {400, 403},
         Kind.CONTENT_BLOCKED,
-        ("content management policy", "violates? (our |the )?(usage|content)", "usage guidelines"),
+        (
+            "content management policy",
+            "violat(es?|ing) (our |the )?(usage|content)",
+            "usage guidelines",
+            "content exists risk",
+            "content filtering policy",
+            "inappropriate content",
+            r"flagged (as|by)",
+            r"content moderation",
+            "cannot answer this question",
+        ),
     ),
     ({500, 502, 503}, Kind.OVERLOADED, ("overloaded",)),
 )
-OUTPUT_LIMIT_TEXT = re.compile("number of output tokens|max_tokens is too large|completion tokens")
+OUTPUT_LIMIT_TEXT = re.compile(
+    "number of output tokens|max_tokens is too large|completion tokens|maximum tokens you requested"
+)
 """Only the output is too large: a larger context would not help, a larger output limit would."""
+OFFERS = re.compile(r"\b(add|buy|purchase|upgrade|unlock)\b[^.]*", re.IGNORECASE)
+"""What a provider sells in the same breath says nothing of the limit that was met."""
+_LENGTH_WORD = r"\b(?:tokens?|input|prompt|context|length)\b"
+_LARGE_NUMBER = r"\d[\d,_]{2,}"
+_LIMIT_WORD = r"(?:exceed|longer than|too long|\blimit|maximum|at most|less than|window is)"
+LENGTH_TEXT = re.compile(
+    rf"(?=.*{_LENGTH_WORD})(?=.*{_LIMIT_WORD})(?=.*{_LARGE_NUMBER}\D.*{_LARGE_NUMBER})"
+    r"(?!.*per (minute|second|hour|day))",
+    re.IGNORECASE | re.DOTALL,
+)
+"""A length, a limit and two numbers, in whatever words: the request is too long."""
+LENGTH_STATUSES = frozenset({400, 413, 422})
 TEXT_RULES = tuple(
     (frozenset(statuses), re.compile("|".join(patterns), re.IGNORECASE), kind)
     for statuses, kind, patterns in _TEXT_RULES
@@ -230,6 +302,9 @@ OTHER_STATUSES: dict[int, Kind] = {
     407: Kind.NETWORK,
     408: Kind.TIMEOUT,
     409: Kind.SERVER_ERROR,
+    421: Kind.NETWORK,
+    424: Kind.SERVER_ERROR,
+    426: Kind.NETWORK,
     410: Kind.MODEL_NOT_FOUND,
     425: Kind.SERVER_ERROR,
     429: Kind.RATE_LIMITED,

@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from itertools import chain
 
 from llmfail.core.classification.error_body import ErrorBody
@@ -20,15 +21,21 @@ _MIN_EPOCH_SECONDS = 1e9
 _PACIFIC_MIDNIGHT_UTC_HOUR = 8
 """Midnight in California is 08:00 UTC in winter and 07:00 in summer; the later one is never too early."""
 
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_HTTP_DATE = re.compile(r"\w+, (\d{1,2}) (\w{3}) (\d{4}) (\d\d):(\d\d):(\d\d) GMT", re.ASCII)
-_DURATION = re.compile(r"(?:\d{1,9}(?:\.\d{1,12})?(?:ms|h|m|s))+", re.ASCII)
-_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|h|m|s)", re.ASCII)
-_UNIT_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
-_WAIT_IN_TEXT = re.compile(r"\b(?:retry|try again) in ((?:\d{1,9}(?:\.\d{1,12})?(?:ms|h|m|s))+)", re.ASCII)
+_PARTS = r"(?:\d{1,9}(?:\.\d{1,12})? ?(?:milliseconds?|ms|hours?|h|minutes?|min|m|seconds?|secs?|sec|s)\b ?)+"
+_DURATION = re.compile(_PARTS.replace(r"\b ?", " ?"), re.ASCII | re.IGNORECASE)
+_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?) ?(milliseconds?|ms|h|m|s)", re.ASCII | re.IGNORECASE)
+_ISO_DURATION = re.compile(r"P?T((?:\d+(?:\.\d+)?[HMS])+)", re.ASCII | re.IGNORECASE)
+_UNIT_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001, "mi": 0.001}
+_WAIT_IN_TEXT = re.compile(
+    rf"\b(?:(?:retry|try again) (?:in|after)|please wait|wait for) ({_PARTS.replace(chr(92) + 'b ?', ' ?')})",
+    re.ASCII | re.IGNORECASE,
+)
 _DATE_IN_TEXT = re.compile(
     r"\b(?:on|at|until|after) (\d{4}-\d\d-\d\d)(?:(?:T| at | )(\d\d:\d\d(?::\d\d)?))?", re.ASCII
 )
+_NUMBER = re.compile(r"[+-]?\d{1,20}(\.\d{1,20})?", re.ASCII)
+_STRUCTURED_LIMIT = re.compile(r"remaining=-?0\b.*?\breset=(\d+)", re.ASCII)
+"""``RateLimit: limit=100, remaining=0, reset=30``"""
 _LIMIT_OF_ZERO = re.compile(r"\blimit: 0\b(?!\.)")
 _MONTHLY = re.compile(r"per[ -]?month|monthly", re.IGNORECASE)
 
@@ -76,42 +83,49 @@ def find_reset_date(fault: ErrorBody, now: float) -> float | None:
 
 
 def parse_duration(text: str) -> float | None:
-    """``6m0s``, ``1h2m3.5s``, ``120ms``, ``34.07s`` in seconds."""
+    """``6m0s``, ``1h2m3.5s``, ``120ms``, ``30 seconds``, ``1m 30s``, ``PT30S`` in seconds."""
+    iso = _ISO_DURATION.fullmatch(text.strip())
+    text = iso[1] if iso else text.strip()
     if not _DURATION.fullmatch(text):
         return None
+    parts = _DURATION_PART.findall(text)
     return _discard_implausible(
-        sum(float(number) * _UNIT_SECONDS[unit] for number, unit in _DURATION_PART.findall(text))
+        sum(float(number) * _UNIT_SECONDS[_shorten_unit(unit)] for number, unit in parts)
     )
+
+
+def _shorten_unit(unit: str) -> str:
+    lower = unit.lower()
+    return "ms" if lower.startswith(("ms", "milli")) else lower[0]
 
 
 def _read_retry_hints(headers: Mapping[str, str], fault: ErrorBody, now: float) -> Iterator[float | None]:
     """The explicit hints of the provider, the most exact first."""
-    milliseconds = _parse_number(headers.get("retry-after-ms", ""))
-    yield _discard_implausible(milliseconds / 1000) if milliseconds is not None else None
-    yield _parse_seconds_or_date(headers.get("retry-after", ""), now)
-    available = fault.availability.get("retry_after")
-    yield _discard_implausible(_parse_number(str(available)))
-    yield parse_duration(str(fault.find_detail("RetryInfo").get("retryDelay", "")))
+    for name in ("retry-after-ms", "x-ms-retry-after-ms"):
+        milliseconds = _parse_number(headers.get(name, ""))
+        yield _discard_implausible(milliseconds / 1000) if milliseconds is not None else None
+    yield _parse_wait(headers.get("retry-after", ""), now)
+    yield _parse_wait(headers.get("x-ratelimit-reset-after", ""), now)
+    yield _parse_wait(fault.availability.get("retry_after"), now)
+    yield _parse_wait(fault.find_detail("RetryInfo").get("retryDelay"), now)
+    for hint in fault.retry_hints:
+        yield _parse_wait(hint, now)
     found = _WAIT_IN_TEXT.search(fault.message)
     yield parse_duration(found[1]) if found else None
 
 
 def _read_rate_limit_resets(headers: Mapping[str, str], now: float) -> Iterator[float | None]:
     """The latest reset among the limits that are used up; three vendors name the headers differently."""
-    used_up = [name for name, value in headers.items() if "ratelimit" in name and _parse_number(value) == 0]
     waits = [
-        _parse_reset(headers.get(name.replace("remaining", "reset"), ""), now)
-        for name in used_up
-        if "remaining" in name
+        _parse_wait(headers.get(name.replace("remaining", "reset"), ""), now)
+        for name, value in headers.items()
+        if "ratelimit" in name and "remaining" in name and (_parse_number(value) or 0) <= 0 and value.strip()
     ]
+    if headers.get("anthropic-ratelimit-unified-status") == "rejected":
+        waits.append(_parse_wait(headers.get("anthropic-ratelimit-unified-reset", ""), now))
+    structured = _STRUCTURED_LIMIT.search(headers.get("ratelimit", ""))
+    waits.append(_parse_wait(structured[1], now) if structured else None)
     yield max((wait for wait in waits if wait is not None), default=None)
-
-
-def _parse_reset(text: str, now: float) -> float | None:
-    """A duration (OpenAI, Groq), RFC 3339 (Anthropic), epoch in milliseconds or seconds (OpenRouter)."""
-    number = _parse_number(text)
-    moment = _to_epoch_seconds(number, now) if number is not None else _parse_timestamp(text)
-    return parse_duration(text) if moment is None else _discard_implausible(moment - now)
 
 
 def _read_inner_headers(fault: ErrorBody) -> dict[str, str]:
@@ -120,25 +134,32 @@ def _read_inner_headers(fault: ErrorBody) -> dict[str, str]:
     return {str(k).lower(): str(v) for k, v in inner.items()} if isinstance(inner, dict) else {}
 
 
-def _parse_seconds_or_date(text: str, now: float) -> float | None:
+def _parse_wait(hint: object, now: float) -> float | None:
+    """Seconds from now, whatever form the hint has: a number of seconds, an epoch in seconds or milliseconds,
+    a duration, a date as HTTP or RFC 3339 have it, or Google's object of seconds and nanoseconds.
+    """
+    if isinstance(hint, dict):
+        seconds, nanos = (_parse_number(str(hint.get(name, 0))) for name in ("seconds", "nanos"))
+        return _discard_implausible((seconds or 0.0) + (nanos or 0.0) / 1e9)
+    if isinstance(hint, bool) or not isinstance(hint, str | int | float):
+        return None
+    text = str(hint).strip().strip('"')
     number = _parse_number(text)
     if number is not None:
-        return _discard_implausible(number)
-    moment = _parse_http_date(text)
+        return _discard_implausible(_to_epoch_seconds(number, now) - now)
+    duration = parse_duration(text)
+    if duration is not None:
+        return duration
+    moment = _parse_timestamp(text) or _parse_http_date(text)
     return None if moment is None else _discard_implausible(moment - now)
 
 
 def _parse_http_date(text: str) -> float | None:
-    """``Wed, 21 Oct 2026 07:28:00 GMT``, the only form that HTTP still allows to be sent."""
-    found = _HTTP_DATE.fullmatch(text.strip())
-    if not found or found[2].lower() not in _MONTHS:
-        return None
-    day, year, hour, minute, second = (int(found[group]) for group in (1, 3, 4, 5, 6))
+    """``Wed, 21 Oct 2026 07:28:00 GMT``, and the older forms that RFC 9110 5.6.7 still wants to be read."""
     try:
-        return datetime(
-            year, _MONTHS.index(found[2].lower()) + 1, day, hour, minute, second, tzinfo=UTC
-        ).timestamp()
-    except ValueError:
+        moment = parsedate_to_datetime(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, TypeError, IndexError, OverflowError):
         return None
 
 
@@ -158,10 +179,7 @@ def _to_epoch_seconds(number: float, now: float) -> float:
 
 
 def _parse_number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
+    return float(text) if _NUMBER.fullmatch(text.strip()) else None
 
 
 def _discard_implausible(seconds: float | None) -> float | None:

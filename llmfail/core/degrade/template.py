@@ -71,12 +71,12 @@ def build_prompt(
 def _check_parameter(parameter: str, name: str, wanted: Collection[str], known: Collection[str]) -> None:
     """Raises UsageError for a parameter that no text uses."""
     if parameter in BUILT_IN_PARAMETERS:
-        raise UsageError(f"-p {parameter}=…: ${parameter} is known already; it cannot be a parameter")
+        raise UsageError(f"-p {parameter}=…: ${parameter} is built in and cannot be set")
     if parameter in wanted or parameter in known:
         return
     from difflib import get_close_matches
 
-    own = [each for each in (*sorted(wanted), *sorted(known)) if each not in BUILT_IN_PARAMETERS]
+    own = [other for other in (*sorted(wanted), *sorted(known)) if other not in BUILT_IN_PARAMETERS]
     near = get_close_matches(parameter, own, n=1)
     hint = f"did you mean {near[0]}?" if near else f"its parameters: {', '.join(own) or 'none'}"
     raise UsageError(f"template {name} has no parameter {parameter!r}; {hint}")

@@ -105,7 +105,7 @@ def _count_unknown_usage(recorded: Sequence[UsageEntry]) -> int:
 
 
 def _list_notes(total: UsageTotals, fallbacks: int, unpriced: Sequence[Target], lost: int) -> Iterator[str]:
-    yield f"as {total.answered:,} recorded, {100 * fallbacks / total.answered:.3g}% by a fallback"
+    yield f"as {total.answered:,} recorded answers, {100 * fallbacks / total.answered:.3g}% by a fallback"
     if unpriced:
         yield f"the price of {', '.join(map(str, unpriced))} is unknown"
     if lost:

@@ -8,9 +8,8 @@ from typing import Any, Literal
 from msgspec import Struct, field
 
 from llmfail.core.model import Attachment, Message, Target
+from llmfail.core.request.ask_options import DEFAULT_FEATURE
 from llmfail.core.request.expectation import Expectation
-
-DEFAULT_FEATURE = "default"
 
 
 class Ask(Struct, frozen=True):

@@ -7,10 +7,12 @@ the options of an ask.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from msgspec import Struct
+
+from llmfail.core.request.ask_options import LINE_OPTIONS, AskOption, OptionKind, collect_options
 
 MAX_LINE_BYTES = 20 << 20
 """Bytes of a line; no provider takes a larger request."""
@@ -82,33 +84,27 @@ class LineSplitter:
         return line
 
 
-class _LineFields(Struct, forbid_unknown_fields=True):
-    """What a line may name; null is not to name it."""
-
-    prompt: str = ""
-    id: Ref | None = None
-    feature: str | None = None
-    model: str | list[str] | None = None
-    system: str | None = None
-    template: str | None = None
-    params: dict[str, str | int | float] | None = None
-    max_tokens: int | None = None
-    temperature: float | None = None
-    stop: str | list[str] | None = None
-    schema: dict[str, Any] | None = None
-    expect: str | list[str] | None = None
-    timeout: float | str | None = None
-    deadline: float | str | None = None
-    wait: float | str | None = None
-    max_cost: int | float | str | None = None
-    user: str | None = None
-    no_cache: bool = False
-    refresh: bool = False
-    no_fallback: bool = False
-    strict: bool = False
-    queue: bool = False
-    stream: bool = False
-    hedge: float | str | None = None
+_FIELD_TYPES: Final[Mapping[OptionKind, Any]] = {
+    "text": str,
+    "texts": str | list[str],
+    "pairs": dict[str, str | int | float],
+    "schema_file": dict[str, Any],
+    "count": int,
+    "number": float,
+    "duration": float | str,
+    "duration_or_zero": float | str,
+    "hedge_delay": float | str,
+    "dollars": int | float | str,
+    "flag": bool,
+}
+"""The JSON types of an option in a line, where a schema stands itself and a number may be one."""
+_LineFields = msgspec.defstruct(
+    "_LineFields",
+    [("prompt", str, ""), ("id", Ref | None, None)]
+    + [(option.name, _FIELD_TYPES[option.kind] | None, None) for option in LINE_OPTIONS],
+    forbid_unknown_fields=True,
+)
+"""What a line may name; null is not to name it."""
 
 
 class _LineId(Struct):
@@ -117,22 +113,6 @@ class _LineId(Struct):
     id: Ref | None = None
 
 
-_UNCHANGED_FIELDS = (
-    "feature",
-    "model",
-    "system",
-    "template",
-    "max_tokens",
-    "temperature",
-    "schema",
-    "expect",
-    "timeout",
-    "deadline",
-    "wait",
-    "max_cost",
-    "user",
-    "hedge",
-)
 _LINE_DECODER = msgspec.json.Decoder(str | _LineFields)
 _ID_DECODER = msgspec.json.Decoder(_LineId)
 
@@ -151,10 +131,13 @@ def parse_line(raw: RawLine) -> BatchLine | MalformedLine | None:
         return reject_line(number, _read_ref(text, number), _explain_error(text, error))
     if isinstance(said, str):
         return BatchLine(number, number, said, {})
-    ref = number if said.id is None else said.id
-    if said.no_cache and said.refresh:
-        return reject_line(number, ref, "no_cache stores nothing and refresh stores a new answer; say one")
-    return BatchLine(number, ref, said.prompt, _build_options(said))
+    fields = msgspec.structs.asdict(said)
+    ref = number if fields["id"] is None else fields["id"]
+    try:
+        options = collect_options(fields, _convert_field, by_flag=False)
+    except ValueError as error:
+        return reject_line(number, ref, str(error))
+    return BatchLine(number, ref, fields["prompt"], options)
 
 
 def reject_line(number: int, ref: Ref, error: str) -> MalformedLine:
@@ -183,14 +166,9 @@ def _read_ref(text: bytes, number: int) -> Ref:
     return number if named is None else named
 
 
-def _build_options(said: _LineFields) -> dict[str, Any]:
-    named = {name: value for name in _UNCHANGED_FIELDS if (value := getattr(said, name)) is not None}
-    if said.params:
-        named["parameters"] = {name: str(value) for name, value in said.params.items()}
-    if said.stop is not None:
-        named["stop"] = (said.stop,) if isinstance(said.stop, str) else tuple(said.stop)
-    if said.no_cache or said.refresh:
-        named["cache"] = "off" if said.no_cache else "refresh"
-    if said.no_fallback:
-        named["fallback"] = False
-    return named | {name: True for name in ("strict", "queue", "stream") if getattr(said, name)}
+def _convert_field(option: AskOption, value: Any) -> object:  # noqa: ANN401 - of the field's JSON type
+    if option.kind == "pairs":
+        return {name: str(one) for name, one in value.items()}
+    if option.kind == "texts":
+        return (value,) if isinstance(value, str) else tuple(value)
+    return value

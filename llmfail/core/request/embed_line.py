@@ -7,15 +7,15 @@ from typing import Any
 
 from msgspec import Struct
 
-from llmfail.core.request.batch_line import MAX_LINE_BYTES
+from llmfail.core.request.batch_line import MAX_LINE_BYTES, RawLine
 
 EXPECTED_SHAPE = 'a line is a JSON string, or an object such as {"text": "…", "id": 7}'
 _TEXT_KEYS = ("text", "prompt")
 
 
 class EmbedLine(Struct, frozen=True):
-    """``number`` counts from 1; ``ref`` is the id of the line, else its number; ``flaw`` says why there is no
-    text, and is empty when there is one.
+    """``number`` counts from 1; ``ref`` is the id of the line, else its number. Where ``error`` says what is
+    wrong with the line, it has no text.
     """
 
     number: int
@@ -24,12 +24,15 @@ class EmbedLine(Struct, frozen=True):
     error: str = ""
 
 
-def parse_embed_line(number: int, line: bytes | None) -> EmbedLine:
-    """None is a line that was too long to be read."""
-    if line is None:
+def parse_embed_line(raw: RawLine) -> EmbedLine | None:
+    """None for a blank line."""
+    number = raw.number
+    if raw.text is None:
         return EmbedLine(number, number, error=f"longer than {MAX_LINE_BYTES >> 20} MiB")
+    if not raw.text.strip():
+        return None
     try:
-        written = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+        written = json.loads(raw.text.decode("utf-8-sig" if number == 1 else "utf-8"))
     except UnicodeDecodeError as error:
         return EmbedLine(number, number, error=f"not UTF-8 text (byte {error.start})")
     except (ValueError, RecursionError):

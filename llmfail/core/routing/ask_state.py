@@ -130,7 +130,8 @@ class AskState(Struct, frozen=True):
     """``candidates``, ``attempts`` and ``outcomes`` are those of this round; ``committed`` is the attempt
     whose text is shown; ``spent`` in pico-dollars, at worst where the cost is unknown; ``needs``: what a
     target must have room for; ``stopped_at``: no target behind that place can help; ``claims`` were asked of
-    a gate that has not answered; ``timer`` names what the hedge timer was armed for, ``debited_for`` the
+    a gate that has not answered; ``refused_by`` are the endpoints that took the request for a bad one;
+    ``timer`` names what the hedge timer was armed for, ``debited_for`` the
     attempt that was late when a hedge was asked for.
     """
 
@@ -151,6 +152,7 @@ class AskState(Struct, frozen=True):
     found: FoundAnswer | None = None
     partial: PartialAnswer | None = None
     stopped_at: int | None = None
+    refused_by: frozenset[str] = frozenset()
     deadline_passed: bool = False
     may_hedge: bool = True
     debited_for: int | None = None

@@ -253,7 +253,12 @@ def _follow(state: AskState, attempt: AttemptState, result: AttemptResult, now: 
     if attempt.is_cancelling:
         return _beat(state, attempt, now)
     made = next_step.AttemptsMade(
-        attempt.tries, plan.target_retries, attempt.dropped, plan.stop_on_refusal, plan.is_streamed
+        attempt.tries,
+        plan.target_retries,
+        attempt.dropped,
+        plan.stop_on_refusal,
+        plan.is_streamed,
+        is_second_witness=bool(state.refused_by - {attempt.candidate.endpoint}),
     )
     match next_step.decide_next_step(outcome, plan.request, made, now.random_number):
         case next_step.RetrySameTarget(wait, dropped) if wait < state.seconds_left(now.monotonic):
@@ -268,7 +273,14 @@ def _follow(state: AskState, attempt: AttemptState, result: AttemptResult, now: 
         case next_step.StopChain():
             return _stop_chain(state, attempt)
         case _:
-            return _end(state, attempt)
+            return _end(_hear_witness(state, attempt, outcome), attempt)
+
+
+def _hear_witness(state: AskState, attempt: AttemptState, outcome: Outcome) -> AskState:
+    """One endpoint that refuses a request may be wrong about it, or unable to serve it."""
+    if outcome.kind is not Kind.BAD_REQUEST:
+        return state
+    return replace(state, refused_by=state.refused_by | {attempt.candidate.endpoint})
 
 
 def _decide(state: AskState, attempt: AttemptState, found: FoundAnswer) -> Step:

@@ -23,7 +23,7 @@ REFERENCE_USAGE = Usage(2000, output_tokens=1000)
 class Candidate(Struct, frozen=True):
     """A target that could answer, with what is known about it. ``timeout`` is in seconds; ``latency_ms`` is
     its recent median; ``missing_key`` tells how to set a missing key; ``budget_scopes`` are the budgets in
-    which a call to it counts.
+    which a call to it counts; ``endpoint`` names the server, which several targets may share.
     """
 
     target: Target
@@ -37,6 +37,7 @@ class Candidate(Struct, frozen=True):
     latency_ms: float | None = None
     missing_key: str | None = None
     budget_scopes: tuple[BudgetScope, ...] = ()
+    endpoint: str = ""
 
 
 class OrderInputs(Struct, frozen=True):

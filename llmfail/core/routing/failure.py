@@ -19,14 +19,22 @@ REQUEST_REASONS = frozenset({Kind.BAD_REQUEST, Kind.CONTENT_BLOCKED, Kind.REFUSA
 
 
 def explain_failure(
-    trail: Sequence[TrailEntry], *, deadline_passed: bool, own_network: bool, retry_at: float | None
+    trail: Sequence[TrailEntry],
+    *,
+    deadline_passed: bool,
+    own_network: bool,
+    retry_at: float | None,
+    stopped: bool = False,
 ) -> Failure:
-    """The first that applies: the request was refused, the deadline passed, our network is down, only
-    credentials are missing, a budget refused a target, the request is too large, any other reason.
+    """``stopped``: no other target could have helped. The first that applies: the request was refused (by
+    the content policy of one target, by two endpoints, or by every target that was called), the deadline
+    passed, our network is down, only credentials are missing, a budget refused a target, the request is too
+    large, any other reason.
     """
-    if trail and trail[-1].action == "called" and trail[-1].outcome in REQUEST_REASONS:
-        return _explain_refusal(trail[-1])
     last_entries = tuple({entry.target: entry for entry in trail}.values())
+    called = [entry for entry in last_entries if entry.action == "called"]
+    if called and _is_refused(called, trail[-1], stopped=stopped):
+        return _explain_refusal(called[-1])
     tried = "; ".join(map(_describe_entry, last_entries)) or "no target"
     if deadline_passed:
         return Failure(
@@ -39,6 +47,13 @@ def explain_failure(
             f"no provider can be reached from here, check the network: {tried}",
         )
     return _explain_by_reasons(last_entries, tried, retry_at)
+
+
+def _is_refused(called: Sequence[TrailEntry], last: TrailEntry, *, stopped: bool) -> bool:
+    if {entry.outcome for entry in called} <= {Kind.BAD_REQUEST}:
+        return True
+    is_refused_at_last = last.action == "called" and last.outcome in REQUEST_REASONS
+    return is_refused_at_last and (stopped or last.outcome != Kind.BAD_REQUEST)
 
 
 def explain_broken_answer(target: Target, outcome: Outcome) -> Failure:
@@ -76,7 +91,7 @@ def _explain_over_budget(reasons: AbstractSet[str], tried: str) -> Failure:
         return Failure(ExitCode.OVER_BUDGET, "too_expensive", f"--max-cost does not allow this call: {tried}")
     if reasons == {SkipReason.UNKNOWN_PRICE}:
         return Failure(
-            ExitCode.OVER_BUDGET, "unknown_price", f"no limit on costs holds without a price: {tried}"
+            ExitCode.OVER_BUDGET, "unknown_price", f"no cost limit can be kept without a price: {tried}"
         )
     return Failure(ExitCode.OVER_BUDGET, "over_budget", f"the budget does not allow this call: {tried}")
 

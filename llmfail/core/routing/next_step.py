@@ -36,13 +36,16 @@ NextStep = RetrySameTarget | NextTarget | StopChain
 
 
 class AttemptsMade(Struct, frozen=True):
-    """The attempts on this target in this ask, and what its feature allows."""
+    """The attempts on this target in this ask, and what its feature allows. ``is_second_witness``: another
+    endpoint has refused the request already.
+    """
 
     made: int
     allowed: int
     dropped_parameters: frozenset[str]
     stop_on_refusal: bool
     is_streamed: bool = False
+    is_second_witness: bool = False
 
 
 def decide_next_step(
@@ -55,12 +58,12 @@ def decide_next_step(
         can_drop = parameter not in attempts.dropped_parameters and parameter in find_droppable_parameters(
             request, is_streamed=attempts.is_streamed
         )
-        return RetrySameTarget(0.0, parameter) if can_drop else StopChain()
+        if can_drop:
+            return RetrySameTarget(0.0, parameter)
+        return StopChain() if attempts.is_second_witness else NextTarget()
     if consequence.may_retry_target and attempts.made <= attempts.allowed:
         return RetrySameTarget(compute_backoff(attempts.made - 1, random_number))
-    if consequence.routing_effect is RoutingEffect.STOP or (
-        consequence.routing_effect is RoutingEffect.FEATURE_DECIDES and attempts.stop_on_refusal
-    ):
+    if consequence.routing_effect is RoutingEffect.FEATURE_DECIDES and attempts.stop_on_refusal:
         return StopChain()
     return NextTarget()
 

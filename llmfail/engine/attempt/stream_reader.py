@@ -47,6 +47,8 @@ class StreamLimits(Struct, frozen=True):
     deadline: float
 
 
+FINISH_GRACE = 2.0
+"""Seconds for usage and end mark behind a finish reason; then the answer is taken as it is."""
 DRAIN_TIMEOUT = 0.05
 """Seconds for the end of a body behind its end mark."""
 
@@ -91,7 +93,7 @@ class _StreamRead:
         self._limits = limits
         self._stream: StreamDecoder = load_wire_format(endpoint.api).make_stream_decoder()
         self._redactor = StreamRedactor(endpoint.key)
-        self._has_begun = False
+        self._has_begun = self._was_complete = False
         self._next_token_by = 0.0
 
     async def run(self, first_by: float, ends_at: float) -> AttemptResult:
@@ -105,10 +107,20 @@ class _StreamRead:
                         self._require_time(ends_at)
                     else:
                         return await self._finish(event)
+                self._shorten_wait_once_complete()
         except _TokenTimeout as silent:
+            if self._stream.is_complete:
+                return await self._finish(Finished(self._stream.completion))
             return replace(await self._break_off_by_error(WireError("timeout", str(silent))), is_slow=True)
         except WireError as error:
+            if self._stream.is_complete:
+                return await self._finish(Finished(self._stream.completion))
             return await self._break_off_by_error(error)
+
+    def _shorten_wait_once_complete(self) -> None:
+        if self._stream.is_complete and not self._was_complete:
+            self._was_complete = True
+            self._next_token_by = min(self._next_token_by, self._ports.monotonic() + FINISH_GRACE)
 
     async def _read_more(self, ends_at: float) -> bytes:
         """More of the body. Raises _Silent when a token is overdue, WireError when the time is over."""

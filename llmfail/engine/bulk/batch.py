@@ -28,11 +28,14 @@ FINAL_WRITE_TIMEOUT = 1.0
 
 
 class BatchLimits(Struct, frozen=True):
-    """``per_minute``: asks that may start in a minute, evenly spaced. Not ``ordered``: as they come."""
+    """``per_minute``: asks that may start in a minute, evenly spaced. Not ``ordered``: receipts as they come.
+    ``first_alone``: no other ask starts before the first is answered, so that the others know what it taught.
+    """
 
     concurrency: int = 16
     per_minute: float | None = None
     ordered: bool = True
+    first_alone: bool = False
 
     @property
     def window(self) -> int:
@@ -90,7 +93,7 @@ class Batch:
             self._feeder.cancel()
 
     async def _feed(self, source: AsyncIterator[Ask | Receipt], group: asyncio.TaskGroup) -> None:
-        places = count()
+        places, is_first = count(), True
         try:
             await self._window_slots.acquire()
             async for one in source:
@@ -100,7 +103,10 @@ class Batch:
                     await self._call_slots.acquire()
                     ask = one if self._budget is None else await self._budget.reserve(one)
                     await self._wait_for_start()
-                    group.create_task(self._run_ask(next(places), ask))
+                    task = group.create_task(self._run_ask(next(places), ask))
+                    if is_first and self._limits.first_alone:
+                        await asyncio.wait([task])
+                    is_first = False
                 await self._window_slots.acquire()
         except LlmfailError as error:
             self._source_error = error

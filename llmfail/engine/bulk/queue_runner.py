@@ -24,7 +24,7 @@ from llmfail.core.request.ask import Ask
 from llmfail.core.routing.attempt_steps import LEASE_MARGIN
 from llmfail.engine.engine import Engine
 from llmfail.engine.ports.protocols import LeasedQueue
-from llmfail.engine.ports.signals import block_signals
+from llmfail.engine.ports.stop_signals import block_signals
 
 PRINT_LEASE = 30.0
 """Seconds of a lease for the time in which an answer is printed; renewed while nobody takes it."""

@@ -12,12 +12,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from llmfail.core.classification import classify
-from llmfail.core.classification.body import parse
+from llmfail.core.classification.body import NotJson, parse
 from llmfail.core.classification.outcome import Kind, Outcome
 from llmfail.core.errors import MalformedReply, WireError
 from llmfail.core.model import Call, Completion, Embedding, Endpoint, Reply, Request, Secret, Usage
 from llmfail.core.redaction import is_masked_in_answers, mask_key
 from llmfail.core.request.expectation import Expectation, find_violation
+from llmfail.core.request.thoughts import separate_thoughts
 from llmfail.core.routing.attempt_result import Answer, AttemptResult
 from llmfail.core.tokens import token_bounds
 from llmfail.providers import WireFormat, load_wire_format
@@ -47,7 +48,7 @@ class Codec(Struct, frozen=True):
 def completion_codec(request: Request, expected: Expectation, *, stream: bool = False) -> Codec:
     return Codec(
         lambda fmt, endpoint: fmt.encode(request, endpoint, stream=stream),
-        lambda fmt, payload: fmt.decode(payload),
+        lambda fmt, payload: separate_thoughts(fmt.decode(payload)),
         expected,
         estimate_usage=lambda answer, model: token_bounds.estimate_usage(
             request, model, answer.text, answer.usage
@@ -73,6 +74,8 @@ def _require_vector_each(texts: tuple[str, ...], answer: Embedding) -> Embedding
 def result_from_reply(codec: Codec, endpoint: Endpoint, reply: Reply, now: float) -> AttemptResult:
     """What a reply says. Healthy or not, it is parsed once."""
     payload = parse(reply.body)
+    if isinstance(payload, NotJson) and 200 <= reply.status < 300 and _is_event_body(reply.body):
+        return _result_from_event_body(codec, endpoint, reply, now)
     outcome = classify.classify_reply(reply, payload, now, endpoint.key)
     answer: Answer | None = None
     if outcome is None:
@@ -85,6 +88,28 @@ def result_from_reply(codec: Codec, endpoint: Endpoint, reply: Reply, now: float
             outcome = _judge(answer, codec, endpoint)
     free = answer is None and outcome.kind not in MAYBE_CHARGED_KINDS
     return AttemptResult(outcome, answer, reply.status, free)
+
+
+def _is_event_body(body: bytes) -> bool:
+    return body.lstrip()[:6].startswith((b"data:", b"event:", b": ", b"id:"))
+
+
+def _result_from_event_body(codec: Codec, endpoint: Endpoint, reply: Reply, now: float) -> AttemptResult:
+    """A server streamed although no stream was asked for."""
+    decoder = load_wire_format(endpoint.api).make_stream_decoder()
+    from llmfail.providers.stream import BrokenStream, Finished, StreamError, read_event_body
+
+    match read_event_body(reply.body, decoder):
+        case Finished(whole):
+            return result_from_stream(codec, endpoint, whole, reply.status)
+        case StreamError(payload):
+            outcome = classify.classify_reply(reply, payload, now, endpoint.key)
+            assert outcome is not None, "an error event is an error"
+            return AttemptResult(outcome, status=reply.status)
+        case BrokenStream(error):
+            return AttemptResult(classify.classify_error(error, endpoint.key), status=reply.status)
+        case event:
+            raise AssertionError(event)
 
 
 def result_from_stream(

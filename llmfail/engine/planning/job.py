@@ -44,11 +44,12 @@ from llmfail.core.tokens import token_bounds
 from llmfail.core.tokens.token_bounds import PromptSize
 from llmfail.engine.planning.budget_period import zone_of
 from llmfail.engine.planning.embedding_rules import split_by_model
-from llmfail.engine.planning.request_builder import cache_policy_of, expectation_of, request_of
-from llmfail.engine.planning.targets import TargetRoutes, fallbacks_of
+from llmfail.engine.planning.request_builder import expectation_of, request_of
+from llmfail.engine.planning.resolved_feature import ResolvedFeature, resolve_feature
+from llmfail.engine.planning.targets import TargetRoutes
 from llmfail.engine.ports.protocols import Ports
 from llmfail.settings.schema.settings import Settings
-from llmfail.settings.schema.types import Fallback, Feature
+from llmfail.settings.schema.types import Feature
 
 LATENCY_HOURS = 24
 TURN_LIFETIME = 30 * 24 * 3600.0
@@ -110,17 +111,15 @@ async def plan_job(
     be sent, so there need be no prompt, and the size of the request counts however small it is. Raises
     UsageError for what is not configured.
     """
-    feature = settings.find_feature(ask.feature)
-    if vectors:
-        ask = replace(ask, max_tokens=0)
-    candidates = _require_candidates(settings, routes, feature, ask, vectors=vectors)
+    resolved = resolve_feature(settings, replace(ask, max_tokens=0) if vectors else ask)
+    feature, numbers = resolved.written, resolved.numbers
+    candidates = _require_candidates(routes, resolved, ask, vectors=vectors)
     candidates, others = split_by_model(feature, ask, candidates) if vectors else (candidates, ())
     arranged, ordered, tight = await _order(routes, feature, ask, candidates, ports)
-    numbers = settings.resolve_defaults(feature)
     expected = Expectation() if vectors else expectation_of(settings, feature, ask)
     stretches = numbers.first_token_timeout, numbers.stall_timeout
     bare = Request(ask.messages, max_tokens=0)
-    request = bare if vectors else request_of(settings, feature, ask, expected, blank=is_preview)
+    request = bare if vectors else request_of(settings, resolved, ask, expected, blank=is_preview)
     return Job(
         id=ports.new_id(),
         feature=feature.name,
@@ -143,7 +142,7 @@ async def plan_job(
         allow_unknown=settings.on_unknown_price == "allow",
         refuse_when_down=settings.on_store_error == "refuse",
         expected=expected,
-        cache_policy=None if vectors else cache_policy_of(settings, feature, ask),
+        cache_policy=None if vectors else resolved.cache_policy,
         wait=ask.wait,
         stream_timeouts=StreamTimeouts(*stretches) if ask.stream and not vectors else None,
         hedge_delay=await _hedge_delay(feature, ask, ordered, ports),
@@ -153,10 +152,10 @@ async def plan_job(
 
 async def hedge_delay(settings: Settings, routes: TargetRoutes, ask: Ask, ports: Ports) -> float | None:
     """The ``hedge`` of the job of this ask, without the rest of it. Raises UsageError."""
-    feature = settings.find_feature(ask.feature)
-    candidates = _require_candidates(settings, routes, feature, ask, vectors=False)
-    _, ordered, _ = await _order(routes, feature, ask, candidates, ports)
-    return await _hedge_delay(feature, ask, ordered, ports)
+    resolved = resolve_feature(settings, ask)
+    candidates = _require_candidates(routes, resolved, ask, vectors=False)
+    _, ordered, _ = await _order(routes, resolved.written, ask, candidates, ports)
+    return await _hedge_delay(resolved.written, ask, ordered, ports)
 
 
 def _prompt_size(
@@ -197,11 +196,11 @@ def reservation_request_of(
 
 
 def _require_candidates(
-    settings: Settings, routes: TargetRoutes, feature: Feature, ask: Ask, *, vectors: bool
+    routes: TargetRoutes, feature: ResolvedFeature, ask: Ask, *, vectors: bool
 ) -> tuple[Candidate, ...]:
     """The candidates, at least one. Raises UsageError."""
-    candidates = _candidates(settings, routes, feature, ask)
-    if feature.primary is None and not ask.targets:
+    candidates = _candidates(routes, feature, ask)
+    if feature.written.primary is None and not ask.targets:
         candidates = tuple(
             one for one in candidates if routes.prices.is_embedding_model(one.target) is vectors
         )
@@ -212,23 +211,13 @@ def _require_candidates(
     return candidates
 
 
-def _candidates(
-    settings: Settings, routes: TargetRoutes, feature: Feature, ask: Ask
-) -> tuple[Candidate, ...]:
-    chain = routes.chain(feature)
-    if ask.targets:
-        chain = tuple(routes.candidate(feature, entry) for entry in _named_targets(settings, ask))
-    elif feature.primary is None:
-        room = settings.resolve_defaults(feature).max_tokens if ask.max_tokens is None else ask.max_tokens
-        chain = tuple(one for one in chain if one.max_output is None or one.max_output >= room)
-        chain = tuple(one for one in chain if one.missing_key is None) or chain
-    return chain if ask.timeout is None else tuple(replace(one, timeout=ask.timeout) for one in chain)
-
-
-def _named_targets(settings: Settings, ask: Ask) -> tuple[Fallback, ...]:
-    """The targets that the caller named; a single one keeps the fallbacks of its provider."""
-    fallbacks = fallbacks_of(settings, ask.targets[0]) if len(ask.targets) == 1 else ()
-    return (*(Fallback(target=target) for target in ask.targets), *fallbacks)
+def _candidates(routes: TargetRoutes, feature: ResolvedFeature, ask: Ask) -> tuple[Candidate, ...]:
+    found = routes.candidates_of(feature.written, feature.chain)
+    if feature.written.primary is None and not ask.targets:
+        room = feature.numbers.max_tokens
+        found = tuple(one for one in found if one.max_output is None or one.max_output >= room)
+        found = tuple(one for one in found if one.missing_key is None) or found
+    return found if ask.timeout is None else tuple(replace(one, timeout=ask.timeout) for one in found)
 
 
 async def _order(

@@ -1,5 +1,5 @@
-"""What a feature and an ask come to before any target is chosen: the request, what its answer must be, and
-how old a stored one may be. Cheap to import, since an answer that is at hand needs no more than this.
+"""What a feature and an ask come to before any target is chosen: the request, and what its answer must be.
+Cheap to import, since an answer that is at hand needs no more than this.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from llmfail.core.cache.single_flight import CachePolicy
 from llmfail.core.errors import UsageError
 from llmfail.core.model import Endpoint, Message, Request
 from llmfail.core.request.ask import Ask
 from llmfail.core.request.expectation import Expectation, merge
+from llmfail.engine.planning.resolved_feature import ResolvedFeature
 from llmfail.settings.schema.settings import Settings, UnknownName
 from llmfail.settings.schema.types import Feature, Provider, TemplateStep
 
@@ -21,18 +21,17 @@ NO_PROMPT = 'there is no prompt: llmfail ask "…", or pipe one to standard inpu
 
 
 def request_of(
-    settings: Settings, feature: Feature, ask: Ask, expected: Expectation, *, blank: bool = False
+    settings: Settings, feature: ResolvedFeature, ask: Ask, expected: Expectation, *, blank: bool = False
 ) -> Request:
     """Raises UsageError for a prompt template that does not exist or cannot be filled, and for no prompt
     unless it may be ``blank``.
     """
-    numbers = settings.resolve_defaults(feature)
     empty = not (ask.parameters or any(one.text.strip() or one.attachments for one in ask.messages))
     return Request(
-        messages=ask.messages if blank and empty else _messages(settings, feature, ask),
-        system=feature.system if ask.system is None else ask.system,
-        max_tokens=numbers.max_tokens if ask.max_tokens is None else ask.max_tokens,
-        temperature=numbers.temperature if ask.temperature is None else ask.temperature,
+        messages=ask.messages if blank and empty else _messages(settings, feature.written, ask),
+        system=feature.written.system if ask.system is None else ask.system,
+        max_tokens=feature.numbers.max_tokens,
+        temperature=feature.numbers.temperature,
         stop=ask.stop,
         schema=expected.schema,
     )
@@ -44,18 +43,6 @@ def expectation_of(settings: Settings, feature: Feature, ask: Ask) -> Expectatio
 
     own = schema_files.load_expectation(feature.expect, directory_of(settings))
     return merge(own, merge(ask.expect, Expectation(schema=ask.schema)))
-
-
-def cache_policy_of(settings: Settings, feature: Feature, ask: Ask) -> CachePolicy | None:
-    """None where no answers are stored."""
-    own, common = feature.cache, settings.cache
-    if ask.cache == "off" or not (common.enabled if own.enabled is None else own.enabled):
-        return None
-    return CachePolicy(
-        ttl=common.ttl if own.ttl is None else own.ttl,
-        stale=common.stale if own.stale is None else own.stale,
-        refresh=ask.cache == "refresh",
-    )
 
 
 def endpoint_of(provider: Provider, model: str) -> Endpoint:

@@ -49,7 +49,7 @@ class TargetRoutes:
         self.prices = TargetPrices(settings, catalogue)
         self._settings = settings
         self._known: dict[Target, TargetRoute] = {}
-        self._chains: dict[str, tuple[Candidate, ...]] = {}
+        self._chains: dict[tuple[str, tuple[Fallback, ...]], tuple[Candidate, ...]] = {}
 
     def __getitem__(self, target: Target) -> TargetRoute:
         """Raises UsageError for a provider that is not configured."""
@@ -59,10 +59,15 @@ class TargetRoutes:
 
     def chain(self, feature: Feature) -> tuple[Candidate, ...]:
         """The candidates of a feature as it is written."""
-        if feature.name not in self._chains:
-            entries = targets_of(self._settings, feature)
-            self._chains[feature.name] = tuple(self.candidate(feature, entry) for entry in entries)
-        return self._chains[feature.name]
+        return self.candidates_of(feature, self._settings.chain_of(feature))
+
+    def candidates_of(self, feature: Feature, chain: tuple[Fallback, ...]) -> tuple[Candidate, ...]:
+        """Those of a chain, for a feature. Raises UsageError for a provider that is not configured."""
+        known = self._chains.get((feature.name, chain))
+        if known is None:
+            known = tuple(self._build_candidate(feature, entry) for entry in chain)
+            self._chains[feature.name, chain] = known
+        return known
 
     def budget_scopes(
         self, feature: str, user: str | None, target: Target, moment: float
@@ -70,7 +75,7 @@ class TargetRoutes:
         """The budgets of a call at that moment."""
         return budget_scopes_of(self._settings, feature, user, target, moment)
 
-    def candidate(self, feature: Feature, entry: Fallback) -> Candidate:
+    def _build_candidate(self, feature: Feature, entry: Fallback) -> Candidate:
         model = self._settings.model_of(entry.target)
         facts = self.prices.facts(entry.target)
         route = self[entry.target]
@@ -84,29 +89,8 @@ class TargetRoutes:
             context=model.context or facts.context,
             max_output=model.max_output or facts.max_output,
             missing_key=route.missing_key,
+            endpoint=f"{route.endpoint.api} {route.endpoint.base_url}",
         )
-
-
-def targets_of(settings: Settings, feature: Feature) -> tuple[Fallback, ...]:
-    """The chain of a feature as it is written; without a primary, every target the configuration names."""
-    if feature.primary is None:
-        return tuple(Fallback(target=target) for target in settings.list_targets())
-    return (
-        Fallback(target=feature.primary),
-        *(feature.fallbacks or fallbacks_of(settings, feature.primary)),
-    )
-
-
-def fallbacks_of(settings: Settings, target: Target) -> tuple[Fallback, ...]:
-    """The fallbacks of a target's provider: targets, or providers that stand for their first target."""
-    named = settings.provider_of(target).fallbacks
-    firsts = (name if isinstance(name, Target) else first_target(settings, name) for name in named)
-    return tuple(Fallback(target=found) for found in firsts if found is not None and found != target)
-
-
-def first_target(settings: Settings, provider: str) -> Target | None:
-    """What a provider's bare name stands for: the first of its models that the configuration names."""
-    return next((target for target in settings.list_targets() if target.provider == provider), None)
 
 
 def _build_route(settings: Settings, target: Target, price: Price | None) -> TargetRoute:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import TypeVar
 
-from llmfail.engine.ports.execution import run_sync
-from llmfail.engine.ports.google_token import GoogleTokens, run_token_command
+from llmfail.engine.ports.google_token import GoogleTokens
 from llmfail.engine.ports.protocols import AsyncStore, AsyncTransport, Ports, Stores
 from llmfail.engine.ports.store_access import InlineStore
 from llmfail.engine.ports.threaded_store import GroupCommitStore
@@ -22,16 +21,13 @@ def build_asyncio_ports(
 ) -> Ports:
     """Ports for asyncio."""
 
-    async def run_aside(argv: Sequence[str], environ: Mapping[str, str]) -> str | None:
-        return await asyncio.to_thread(lambda: run_sync(run_token_command(argv, environ)))
-
     async def run_in_a_thread(work: Callable[[], T]) -> T:
         return await asyncio.to_thread(work)
 
     return Ports(
         send=wire.send,
         open=wire.open,
-        google_tokens=GoogleTokens(wire.send, run_aside, asyncio.Lock()),
+        google_tokens=GoogleTokens(wire.send, run_in_a_thread, asyncio.Lock()),
         store=_async_store_of(stores.state),
         catalogue=catalogue,
         sleep=asyncio.sleep,

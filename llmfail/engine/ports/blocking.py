@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from llmfail.core.model import Call, Reply
+from llmfail.engine.ports.execution import run_inline
 from llmfail.engine.ports.google_token import GoogleTokens
 from llmfail.engine.ports.protocols import AsyncReply, BlockingReply, BlockingTransport, Ports, Stores
 from llmfail.engine.ports.store_access import InlineStore
@@ -50,7 +51,7 @@ def build_blocking_ports(
     return Ports(
         send=send,
         open=open_,
-        google_tokens=GoogleTokens(send),
+        google_tokens=GoogleTokens(send, run_inline),
         store=InlineStore(stores.state),
         catalogue=catalogue,
         sleep=sleep,

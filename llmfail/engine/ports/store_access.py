@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from llmfail.core.records.record import StoreChange, Values
 from llmfail.engine.ports.protocols import AsyncStore
-from llmfail.engine.ports.signals import block_signals
+from llmfail.engine.ports.stop_signals import block_signals
 from llmfail.store.base import Change, Store
 
 T = TypeVar("T")

@@ -158,13 +158,8 @@ def _format_lines(value: object, at: Place, indent: str, origins: Mapping[Place,
 
 
 def _format_flow(value: object) -> str:
-    if isinstance(value, dict):
-        return (
-            "{" + ", ".join(f"{_format_text(key)}: {_format_flow(item)}" for key, item in value.items()) + "}"
-        )
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_format_flow, value)) + "]"
-    return _format_text(value) if isinstance(value, str) else json.dumps(value)
+    """On one line. What JSON is, YAML is too."""
+    return _format_text(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _format_text(value: str) -> str:

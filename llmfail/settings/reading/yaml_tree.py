@@ -112,7 +112,7 @@ def _explain_yaml_error(error: yaml.YAMLError, text: str) -> UnreadableYaml:
         return UnreadableYaml(_TOO_DEEP)
     problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "is not YAML"
     if "single document" in str(getattr(error, "context", "")):
-        problem = "holds several documents; a configuration is one"
+        problem = "holds several documents; a configuration is a single one"
     mark = getattr(error, "problem_mark", None)
     return UnreadableYaml(f"is not valid YAML: {problem}", mark.line + 1 if mark else None)
 
@@ -147,7 +147,7 @@ def _convert_scalar(document: YamlDocument, node: Node, at: Place) -> object:
     if node.tag in SCALAR_TAGS:
         return parse_scalar(text)
     if node.tag != TEXT_TAG:
-        document.problems.append((at, f"the tag {node.tag!r} means nothing here"))
+        document.problems.append((at, f"the tag {node.tag!r} is not supported"))
     return text
 
 

@@ -28,6 +28,7 @@ from llmfail.settings.schema.types import (
     Cache,
     ConfiguredPrice,
     Defaults,
+    Fallback,
     Feature,
     Model,
     Privacy,
@@ -125,6 +126,25 @@ class Settings(Struct, frozen=True, kw_only=True):
         return Defaults(
             **{name: getattr(self.defaults, name) if own[name] is None else own[name] for name in names}
         )
+
+    def chain_of(self, feature: Feature) -> tuple[Fallback, ...]:
+        """The chain of a feature as it is written; without a primary, every target that the file knows."""
+        if feature.primary is None:
+            return tuple(Fallback(target=target) for target in self.list_targets())
+        return (
+            Fallback(target=feature.primary),
+            *(feature.fallbacks or self.fallbacks_of(feature.primary)),
+        )
+
+    def fallbacks_of(self, target: Target) -> tuple[Fallback, ...]:
+        """The fallbacks of a target's provider: targets, or providers that stand for their first target."""
+        named = self.provider_of(target).fallbacks
+        firsts = (name if isinstance(name, Target) else self.first_target_of(name) for name in named)
+        return tuple(Fallback(target=found) for found in firsts if found is not None and found != target)
+
+    def first_target_of(self, provider: str) -> Target | None:
+        """What a provider's bare name stands for: the first of its models that the file names."""
+        return next((target for target in self.list_targets() if target.provider == provider), None)
 
     def list_targets(self) -> tuple[Target, ...]:
         """Every target that the file knows: those of ``models`` first, then those of the features."""

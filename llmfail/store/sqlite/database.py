@@ -68,7 +68,7 @@ def to_store_error(path: Path, error: sqlite3.Error | OSError) -> StoreError:
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
             return FileDamaged(f"{path} is damaged; remove it, or name another directory with --state-dir")
         case sqlite3.SQLITE_ERROR if str(error).startswith("no such"):
-            return FileDamaged(f"{path} lacks a part; remove it, or name another directory with --state-dir")
+            return FileDamaged(f"{path} lacks a table; remove it, or name another directory with --state-dir")
         case _:
             return _unusable_error(path, REASON_BY_CODE.get(code, str(error)))
 
@@ -141,4 +141,4 @@ def _locked_error(path: Path) -> FileLocked:
 
 
 def _unusable_error(path: Path, reason: str) -> StoreError:
-    return StoreError(f"cannot use {path}: {reason}; mend that, or name another directory with --state-dir")
+    return StoreError(f"cannot use {path}: {reason}; fix that, or name another directory with --state-dir")

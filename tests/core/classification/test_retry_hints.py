@@ -128,7 +128,7 @@ def test_the_resets_of_limits_say_nothing_about_a_broken_server():
         ({"availability": {"retry_after": "12"}}, 12),
         ({"availability": {"retry_after": None}}, None),
         ({"details": ({"@type": "x/google.rpc.RetryInfo", "retryDelay": "900ms"},)}, 0.9),
-        ({"details": ({"@type": "x/google.rpc.RetryInfo", "retryDelay": 5},)}, None),
+        ({"details": ({"@type": "x/google.rpc.RetryInfo", "retryDelay": 5},)}, 5),
         ({"message": "Please retry in 10h17m5.723541104s."}, 37025.723541104),
         ({"message": "Please try again in 7.66s. Visit us."}, 7.66),
         ({"message": "Please try again in 20ms."}, 0.02),

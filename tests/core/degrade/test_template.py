@@ -108,8 +108,8 @@ REFUSED = {
     "a name with a slip": ("$cv $job", "", {"jib": "x"}, "t has no parameter 'jib'; did you mean job?"),
     "a name of nobody": ("$cv", "", {"q": "x", "cv": "y"}, "'q'; its parameters: cv, other"),
     "a name that a terminal would obey": ("$cv", "", {"\x1b[2J": "x"}, r"no parameter '\x1b[2J'"),
-    "the prompt as a parameter": ("$prompt", "x", {"prompt": "y"}, "-p prompt=…: $prompt is known already"),
-    "the feature as a parameter": ("a", "x", {"feature": "y"}, "-p feature=…: $feature is known already"),
+    "the prompt as a parameter": ("$prompt", "x", {"prompt": "y"}, "-p prompt=…: $prompt is built in"),
+    "the feature as a parameter": ("a", "x", {"feature": "y"}, "-p feature=…: $feature is built in"),
     "no prompt": ("Sum up $prompt", " \n", {}, "template t needs a prompt"),
     "nothing at all": ("$a", "", {"a": " "}, "template t comes to an empty prompt"),
 }

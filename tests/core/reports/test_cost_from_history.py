@@ -68,7 +68,7 @@ def test_the_mix_of_features_is_that_which_was_recorded():
 def test_who_answered_is_told_the_busiest_first_and_how_often_it_was_a_fallback():
     found = month(answered(1, 0, CLAUDE), answered(2, 0, GPT), answered(5, 0, GPT, "pii"))
     assert found["served_by"] == {"vpr": ["openai/second", "anthropic/strong"], "pii": ["openai/second"]}
-    assert found["note"] == "as 8 recorded, 25% by a fallback"
+    assert found["note"] == "as 8 recorded answers, 25% by a fallback"
 
 
 def test_calls_that_failed_are_paid_for_by_those_that_answered():

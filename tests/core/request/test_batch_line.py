@@ -66,7 +66,7 @@ class TestWhatItAsks:
             ('{"prompt": "hi", "stop": "END"}', 3, "hi", {"stop": ("END",)}),
             ('{"prompt": "hi", "stop": ["A", "B"]}', 3, "hi", {"stop": ("A", "B")}),
             ('{"prompt": "hi", "timeout": "30s", "deadline": 5}', 3, "hi", {"timeout": "30s", "deadline": 5}),
-            ('{"prompt": "hi", "model": ["a/x", "b/y"]}', 3, "hi", {"model": ["a/x", "b/y"]}),
+            ('{"prompt": "hi", "model": ["a/x", "b/y"]}', 3, "hi", {"model": ("a/x", "b/y")}),
         ],
     )
     def test_a_line_is_a_text_or_names_options_of_an_ask(self, text, ref, prompt, options):
@@ -91,7 +91,8 @@ class TestWhatItAsks:
             "max_cost": "0.05",
             "user": "ann",
         }
-        assert said(json.dumps({"prompt": "hi", **options})).options == options
+        texts = {"model": ("a/x",), "expect": ("json",)}
+        assert said(json.dumps({"prompt": "hi", **options})).options == options | texts
 
     @pytest.mark.parametrize("text", ["", "  ", "\t\r"])
     def test_a_blank_line_asks_nothing(self, text):

@@ -23,10 +23,9 @@ def trail(*outcomes, cause=None):
     ]
 
 
-def code(*outcomes, cause=None, deadline_passed=False, own_network=False):
-    return explain_failure(
-        trail(*outcomes, cause=cause), deadline_passed=deadline_passed, own_network=own_network, retry_at=None
-    ).code
+def code(*outcomes, cause=None, **facts):
+    known = {"deadline_passed": False, "own_network": False, "retry_at": None} | facts
+    return explain_failure(trail(*outcomes, cause=cause), **known).code
 
 
 @pytest.mark.parametrize(
@@ -43,7 +42,9 @@ def code(*outcomes, cause=None, deadline_passed=False, own_network=False):
         (4, ["over_budget", "server_error"]),
         (4, ["no_key", "rate_limited_here", "unknown_price"]),
         (5, ["bad_request"]),
-        (5, ["server_error", "bad_request"]),
+        (5, ["bad_request", "bad_request", "circuit_open"]),
+        (3, ["server_error", "bad_request"]),
+        (3, ["bad_request", "server_error"]),
         (5, ["server_error", "refusal"]),
         (3, ["refusal", "server_error"]),
         (5, ["context_overflow", "too_small"]),
@@ -70,7 +71,9 @@ def test_the_last_word_of_a_target_counts():
 
 def test_a_deadline_outweighs_everything_but_a_refused_request():
     assert code("timeout", deadline_passed=True) == 7
-    assert code("timeout", "bad_request", deadline_passed=True) == 5
+    assert code("bad_request", deadline_passed=True) == 5
+    assert code("timeout", "bad_request", deadline_passed=True) == 7
+    assert code("timeout", "bad_request", "bad_request", deadline_passed=True, stopped=True) == 5
 
 
 def test_our_own_network_is_named_as_what_it_is():

@@ -28,8 +28,9 @@ def step(
     parameter=None,
     request=REQUEST,
     streamed=False,
+    is_second_witness=False,
 ):
-    tries = AttemptsMade(made, allowed, frozenset(dropped), stop_on_refusal, streamed)
+    tries = AttemptsMade(made, allowed, frozenset(dropped), stop_on_refusal, streamed, is_second_witness)
     return decide_next_step(Outcome(kind, parameter=parameter), request, tries, random_number=0.5)
 
 
@@ -69,7 +70,7 @@ def test_the_feature_decides_after_a_refusal(kind):
 
 def test_a_parameter_that_is_refused_by_name_is_dropped_once():
     assert step(Kind.BAD_REQUEST, parameter="temperature") == RetrySameTarget(0.0, "temperature")
-    assert step(Kind.BAD_REQUEST, parameter="temperature", dropped=["temperature"]) == StopChain()
+    assert step(Kind.BAD_REQUEST, parameter="temperature", dropped=["temperature"]) == NextTarget()
 
 
 def test_what_a_stream_alone_is_sent_can_be_dropped_too():
@@ -79,9 +80,13 @@ def test_what_a_stream_alone_is_sent_can_be_dropped_too():
 
 
 def test_a_parameter_that_was_never_sent_cannot_be_dropped():
-    assert step(Kind.BAD_REQUEST, parameter="stop") == StopChain()
-    assert step(Kind.BAD_REQUEST, parameter="stream_options") == StopChain()
-    assert step(Kind.BAD_REQUEST) == StopChain()
+    assert step(Kind.BAD_REQUEST, parameter="stop") == NextTarget()
+    assert step(Kind.BAD_REQUEST, parameter="stream_options") == NextTarget()
+
+
+def test_B4_a_refused_request_needs_two_witnesses():
+    assert step(Kind.BAD_REQUEST) == NextTarget()
+    assert step(Kind.BAD_REQUEST, is_second_witness=True) == StopChain()
 
 
 def test_back_off_is_full_jitter_under_a_cap():

@@ -1,0 +1,199 @@
+"""The options of an ask, each declared once.
+
+The command line, its fast reader and the fields of a batch line are made from ``ASK_OPTIONS``. ``Options``
+are the same as keywords of Python, which a type checker must be able to read; a test holds the two together.
+The command line is read by this table before anything else is imported, so that it imports nothing slow.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypedDict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from decimal import Decimal
+
+    from llmfail.core.model import Attachment
+
+DEFAULT_FEATURE: Final = "default"
+
+OptionKind = Literal[
+    "text",
+    "texts",
+    "pairs",
+    "file",
+    "schema_file",
+    "attached_files",
+    "count",
+    "number",
+    "duration",
+    "duration_or_zero",
+    "hedge_delay",
+    "dollars",
+    "flag",
+]
+OptionScope = Literal["everywhere", "not in a line", "command line"]
+"""Where it may be said: on the command line, as a keyword of Python, in a line of a batch."""
+REPEATABLE_KINDS: Final = frozenset({"texts", "pairs", "attached_files"})
+DURATION_KINDS: Final = frozenset({"duration", "duration_or_zero", "hedge_delay"})
+
+
+class AskOption(NamedTuple):
+    """One option. ``name`` is the field of a batch line and the parameter of a command; ``flags`` are how
+    the command line writes it, the long way last; ``negation`` is the flag that says no. ``keyword`` is the
+    key of ``Options`` that it sets, where that is not its name; a flag sets it to ``flag_value``.
+    ``commands`` are those that have the option.
+    """
+
+    name: str
+    flags: tuple[str, ...]
+    kind: OptionKind
+    metavar: str | None = None
+    help: str | None = None
+    keyword: str = ""
+    flag_value: object = True
+    negation: str = ""
+    default: str | None = None
+    commands: tuple[str, ...] = ("ask",)
+    scope: OptionScope = "everywhere"
+
+    @property
+    def long_flag(self) -> str:
+        return self.flags[-1]
+
+    @property
+    def is_flag(self) -> bool:
+        return self.kind == "flag"
+
+    @property
+    def is_repeatable(self) -> bool:
+        return self.kind in REPEATABLE_KINDS
+
+
+_ALL = ("ask", "batch", "embed", "plan")
+_CALLING = ("ask", "batch", "embed")
+_ANSWERING = ("ask", "batch")
+_PLANNED = ("ask", "batch", "plan")
+_SINGLE = ("ask", "embed")
+
+# fmt: off
+ASK_OPTIONS: Final = (
+    AskOption("feature", ("-f", "--feature"), "text", "NAME", "What it is for: the name of a feature.",
+              default=DEFAULT_FEATURE, commands=_ALL),
+    AskOption("model", ("-m", "--model"), "texts", "TARGET", "Instead of the chain; repeatable.",
+              commands=_ALL),
+    AskOption("system", ("-s", "--system"), "text", "TEXT", "System prompt.", commands=_PLANNED),
+    AskOption("template", ("-t", "--template"), "text", "NAME", "A prompt template of the configuration.",
+              commands=_ANSWERING),
+    AskOption("params", ("-p", "--param"), "pairs", "K=V", "What $K in the template is; repeatable.",
+              keyword="parameters", commands=_ANSWERING),
+    AskOption("attach", ("-a", "--attach"), "attached_files", "FILE", "An image or a text file; repeatable.",
+              keyword="attachments", scope="not in a line"),
+    AskOption("schema", ("--schema",), "schema_file", "FILE", "JSON Schema for the answer.",
+              commands=_ANSWERING),
+    AskOption("expect", ("--expect",), "texts", "WHAT",
+              "json, nonempty, complete or regex:RE: another answer is none; repeatable.",
+              commands=_ANSWERING),
+    AskOption("max_tokens", ("--max-tokens",), "count", "N", "How long the answer may be.",
+              commands=_PLANNED),
+    AskOption("temperature", ("--temperature",), "number", "X",
+              "How much answers to the same prompt differ: 0 to 2.", commands=_ANSWERING),
+    AskOption("stop", ("--stop",), "texts", "S", "End the answer before this text; repeatable."),
+    AskOption("timeout", ("--timeout",), "duration", "DURATION",
+              "How long one attempt may take: 30, 30s, 2m.", commands=_CALLING),
+    AskOption("deadline", ("--deadline",), "duration", "DURATION",
+              "How long all attempts together may take.", commands=_CALLING),
+    AskOption("max_cost", ("--max-cost",), "dollars", "USD",
+              "Refuse what may cost more, all attempts together.", commands=_SINGLE),
+    AskOption("user", ("--user",), "text", "ID", "Whose budget it goes on.", commands=_CALLING),
+    AskOption("as_json", ("--json",), "flag", help="Print the receipt as one line of JSON.",
+              commands=_SINGLE, scope="command line"),
+    AskOption("output", ("-o", "--output"), "file", "FILE", "Write it there; '-': standard output.",
+              commands=_SINGLE, scope="command line"),
+    AskOption("no_cache", ("--no-cache",), "flag", help="Neither use a stored answer nor store this one.",
+              keyword="cache", flag_value="off", commands=_ANSWERING),
+    AskOption("refresh", ("--refresh",), "flag",
+              help="Ask a model although an answer is stored, and store the new one.",
+              keyword="cache", flag_value="refresh", commands=_ANSWERING),
+    AskOption("no_fallback", ("--no-fallback",), "flag", help="Ask the first target only.",
+              keyword="fallback", flag_value=False, commands=_ALL),
+    AskOption("strict", ("--strict",), "flag", help="Refuse degraded answers.", commands=_ANSWERING),
+    AskOption("wait", ("--wait",), "duration_or_zero", "DURATION",
+              "When every circuit is open, wait for the first trial.", commands=_SINGLE),
+    AskOption("queue", ("--queue",), "flag",
+              help="When nothing can answer, keep the request for `queue run`."),
+    AskOption("hedge", ("--hedge",), "hedge_delay", "DURATION",
+              "Ask the next target too when the answer is so late; or p95."),
+    AskOption("stream", ("--stream",), "flag", negation="--no-stream",
+              help="Ask for a stream, which a terminal shows as it comes; by default, on a terminal."),
+    AskOption("drill", ("--drill",), "text", "FAULTS",
+              "Ask a simulator with faults, such as anthropic=503.", scope="command line"),
+)
+# fmt: on
+LINE_OPTIONS: Final = tuple(option for option in ASK_OPTIONS if option.scope == "everywhere")
+"""Those that a line of a batch may name."""
+
+
+class Options(TypedDict, total=False):
+    """What may be said of a question besides itself; the default is what the feature says."""
+
+    feature: str
+    model: str | Sequence[str]
+    """A target, or several in the order in which they are tried, instead of the feature's chain."""
+    attachments: Sequence[Attachment]
+    system: str | None
+    schema: Mapping[str, Any] | None
+    max_tokens: int | None
+    temperature: float | None
+    stop: tuple[str, ...]
+    timeout: float | None
+    deadline: float | None
+    fallback: bool
+    ref: str | int | None
+    max_cost: Decimal | float | str | None
+    """What it may cost altogether, in US dollars; what may cost more is refused."""
+    user: str | None
+    """Whose budget it goes on: any text of at most 256 characters."""
+    template: str | None
+    """The name of a prompt template of the configuration, instead of the feature's own."""
+    parameters: Mapping[str, str]
+    """What the template's ``$names`` stand for."""
+    expect: str | Sequence[str]
+    """What an answer must be besides what the feature says: ``json``, ``nonempty``, ``complete``,
+    ``regex:…``.
+    """
+    cache: Literal["use", "refresh", "off"]
+    """Stored answers: ``refresh`` asks a model all the same, ``off`` stores nothing either."""
+    strict: bool
+    """No degraded answers."""
+    wait: float
+    """How many seconds to wait for the first trial when every circuit is open."""
+    queue: bool
+    """Keep the request for ``llmfail queue run`` when nothing can answer."""
+    stream: bool
+    """Ask for a stream, so that the limits for its first token and between two tokens hold."""
+    hedge: float | Literal["p95"] | None
+    """Seconds after which an answer is late, so that the next target is asked too; ``p95``: when it is later
+    than 95 of 100 that the target gave in the last day.
+    """
+
+
+def collect_options(
+    said: Mapping[str, Any], convert: Callable[[AskOption, Any], object], *, by_flag: bool
+) -> dict[str, Any]:
+    """The ``Options`` that ``said`` names, each converted. Raises ValueError, which names them as the command
+    line writes them (``by_flag``) or by their names, when two contradict each other.
+    """
+    found: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    for option in ASK_OPTIONS:
+        value = said.get(option.name)
+        if option.scope == "command line" or value is None or value is False or value == ():
+            continue
+        keyword, source = option.keyword or option.name, option.long_flag if by_flag else option.name
+        if keyword in found:
+            text = f"{sources[keyword]} stores nothing and {source} stores a new answer; say one of them"
+            raise ValueError(text)
+        sources[keyword] = source
+        found[keyword] = option.flag_value if option.is_flag else convert(option, value)
+    return found

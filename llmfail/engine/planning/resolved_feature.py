@@ -1,0 +1,63 @@
+"""A feature as it holds for one ask, worked out once. Cheap to import, since a stored answer needs no more of
+the engine than this.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from llmfail.core.cache.single_flight import CachePolicy
+from llmfail.core.request.ask import Ask
+from llmfail.settings.schema.settings import Settings
+from llmfail.settings.schema.types import Defaults, Fallback, Feature
+
+
+class ResolvedFeature(Struct, frozen=True):
+    """``written`` is the feature as the file has it, for what is said nowhere else. For the rest the caller
+    comes before the feature, and the feature before ``defaults``. ``numbers.deadline`` is the configuration's
+    even where the caller has another: what a target's fair share is goes by it.
+    """
+
+    written: Feature
+    chain: tuple[Fallback, ...]
+    numbers: Defaults
+    cache_policy: CachePolicy | None
+    """How old stored answers may be; None: there are none."""
+
+    @property
+    def name(self) -> str:
+        return self.written.name
+
+
+def resolve_feature(settings: Settings, ask: Ask) -> ResolvedFeature:
+    """Raises UnknownName."""
+    feature = settings.find_feature(ask.feature)
+    numbers = settings.resolve_defaults(feature)
+    return ResolvedFeature(
+        written=feature,
+        chain=_named_chain(settings, ask) if ask.targets else settings.chain_of(feature),
+        numbers=replace(
+            numbers,
+            max_tokens=numbers.max_tokens if ask.max_tokens is None else ask.max_tokens,
+            temperature=numbers.temperature if ask.temperature is None else ask.temperature,
+        ),
+        cache_policy=_cache_policy(settings, feature, ask),
+    )
+
+
+def _named_chain(settings: Settings, ask: Ask) -> tuple[Fallback, ...]:
+    """The targets that the caller named; a single one keeps the fallbacks of its provider."""
+    fallbacks = settings.fallbacks_of(ask.targets[0]) if len(ask.targets) == 1 else ()
+    return (*(Fallback(target=target) for target in ask.targets), *fallbacks)
+
+
+def _cache_policy(settings: Settings, feature: Feature, ask: Ask) -> CachePolicy | None:
+    own, common = feature.cache, settings.cache
+    if ask.cache == "off" or not (common.enabled if own.enabled is None else own.enabled):
+        return None
+    return CachePolicy(
+        ttl=common.ttl if own.ttl is None else own.ttl,
+        stale=common.stale if own.stale is None else own.stale,
+        refresh=ask.cache == "refresh",
+    )
