@@ -30,8 +30,9 @@ from llmfail.core.routing import ask_events as ev
 from llmfail.core.routing import attempt_steps, next_step
 from llmfail.core.routing.ask_events import ASK, Command, Event, Moment
 from llmfail.core.routing.ask_state import MAX_RUNNING, AskState, AttemptState, Phase, Stage
+from llmfail.core.routing.attempt_end import Step, put
 from llmfail.core.routing.attempt_result import FoundAnswer
-from llmfail.core.routing.attempt_steps import AttemptEvent, Step, put
+from llmfail.core.routing.attempt_steps import AttemptEvent
 from llmfail.core.routing.candidates import Candidate
 
 PASSING_SKIPS = frozenset({SkipReason.CIRCUIT_OPEN, SkipReason.PROBING, SkipReason.RATE_LIMITED_HERE})
