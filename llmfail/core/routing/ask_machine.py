@@ -18,6 +18,7 @@
 from __future__ import annotations
 
 from math import inf
+from typing import assert_never
 
 from msgspec.structs import replace
 
@@ -29,8 +30,9 @@ from llmfail.core.routing import ask_events as ev
 from llmfail.core.routing import attempt_steps, next_step
 from llmfail.core.routing.ask_events import ASK, Command, Event, Moment
 from llmfail.core.routing.ask_state import MAX_RUNNING, AskState, AttemptState, Phase, Stage
+from llmfail.core.routing.attempt_end import Step, put
 from llmfail.core.routing.attempt_result import FoundAnswer
-from llmfail.core.routing.attempt_steps import Step, put
+from llmfail.core.routing.attempt_steps import AttemptEvent
 from llmfail.core.routing.candidates import Candidate
 
 PASSING_SKIPS = frozenset({SkipReason.CIRCUIT_OPEN, SkipReason.PROBING, SkipReason.RATE_LIMITED_HERE})
@@ -45,11 +47,17 @@ def step(state: AskState, event: Event, now: Moment) -> Step:
     if state.stage is Stage.ATTEMPTING:
         state, more = _go_on(state, now)
         commands += more
-    state, timer = _keep_timer(state)
-    return state, (*commands, *timer)
+    if state.plan.hedge_delay is not None:
+        state, more = _keep_timer(state)
+        commands += more
+    return state, commands
 
 
 def _react(state: AskState, event: Event, now: Moment) -> Step:  # noqa: C901, PLR0911 - a case an event
+    if isinstance(event, AttemptEvent):
+        if event.attempt == ASK:  # the pause before a round, which is no attempt's
+            return _begin_round(state, state.candidates)
+        return attempt_steps.react(state, event, now)
     match event:
         case ev.Started():
             return _begin_round(state, state.plan.candidates)
@@ -68,8 +76,6 @@ def _react(state: AskState, event: Event, now: Moment) -> Step:  # noqa: C901, P
             return _decide_hedge(state, now, is_allowed=is_allowed)
         case ev.GatesViewed(views, at):
             return _wait_for_trial(state, dict(views), at, now)
-        case ev.Woke(attempt) if attempt == ASK:
-            return _begin_round(state, state.candidates)
         case ev.AskInterrupted():
             return _interrupt(state)
         case ev.Settled(ids):
@@ -77,7 +83,7 @@ def _react(state: AskState, event: Event, now: Moment) -> Step:  # noqa: C901, P
             calls = tuple(one for one in state.calls if one.call_id not in ids)
             return replace(state, calls=calls, claims=claims), ()
         case _:
-            return attempt_steps.react(state, event, now)
+            assert_never(event)
 
 
 def _interrupt(state: AskState) -> Step:
@@ -114,7 +120,7 @@ def _go_on(state: AskState, now: Moment) -> Step:
     commands: tuple[Command, ...] = ()
     if state.plan.hedge_delay is not None:
         state, commands = _cancel_losers(state)
-    elif state.running:
+    elif state.attempts and state.attempts[-1].phase is not Phase.ENDED:
         return state, ()
     while state.waiting and state.found is None and state.committed is None and not state.stopped:
         unused = _unused_hedge(state)
@@ -158,13 +164,12 @@ def _could_hedge(state: AskState) -> bool:
 
 def _keep_timer(state: AskState) -> Step:
     """An answer is late so many seconds after the last attempt started or ended."""
-    if state.plan.hedge_delay is None:
-        return state, ()
     could = state.stage is Stage.ATTEMPTING and _could_hedge(state)
     timer = (state.attempts_begun, len(state.running)) if could else None
     if timer == state.timer:
         return state, ()
-    command = ev.DisarmTimer() if timer is None else ev.ArmTimer(state.plan.hedge_delay)
+    delay = state.plan.hedge_delay
+    command = ev.DisarmTimer() if timer is None or delay is None else ev.ArmTimer(delay)
     return replace(state, timer=timer), (command,)
 
 

@@ -17,13 +17,23 @@ from llmfail.core.model import Completion, Target
 from llmfail.core.receipt import SkipReason, TrailEntry
 from llmfail.core.routing import ask_events as ev
 from llmfail.core.routing import next_step
-from llmfail.core.routing.ask_events import Command, Moment
+from llmfail.core.routing.ask_events import Moment
 from llmfail.core.routing.ask_state import AskState, AttemptState, PendingCall, Phase
+from llmfail.core.routing.attempt_end import (
+    Step,
+    beat,
+    decide,
+    end,
+    milliseconds_since_sent,
+    put,
+    refuse,
+    sooner,
+    stop_chain,
+)
 from llmfail.core.routing.attempt_result import AttemptResult, FoundAnswer, PartialAnswer
 from llmfail.core.routing.attribution import attribute_deadline
 from llmfail.core.routing.candidates import CandidateSkip
 
-Step = tuple[AskState, tuple[Command, ...]]
 AttemptEvent = (
     ev.CacheHit
     | ev.CacheMiss
@@ -46,35 +56,33 @@ MAX_PLACES = 3
 """Places that one call asks for, when it is late for one after another."""
 SHORT_WAIT = 1.0
 """Seconds to wait for a rate limit while other targets could answer."""
-BEATEN_NOTE = "another target answered first"
-REFUSED_NOTE = "another target refused the request for all"
 
 
 def react(state: AskState, event: AttemptEvent, now: Moment) -> Step:  # noqa: C901, PLR0911 - a case an event
     attempt = state.attempt(event.attempt)
     match event:
-        case ev.CacheHit(_, answer):
-            found = FoundAnswer(attempt.candidate, answer, stored=True)
-            return _decide(state, replace(attempt, has_lease=False), found)
-        case ev.CacheMiss(_, is_leader):
-            attempt = replace(attempt, has_lease=is_leader)
-            return _beat(state, attempt, now) if attempt.is_cancelling else _ask(state, attempt, now)
-        case ev.Admitted(_, admission):
-            return _enter(state, attempt, admission, now)
-        case ev.Refused(_, refusal):
-            return _refuse(replace(state, claims=_other_claims(state, attempt)), attempt, refusal)
         case ev.Sent():
             return _mark_sent(state, attempt), ()
+        case ev.Admitted(_, admission):
+            return _enter(state, attempt, admission, now)
         case ev.CallFinished(_, result, cost):
             return _judge(state, attempt, result, cost, now)
+        case ev.CacheMiss(_, is_leader):
+            attempt = replace(attempt, has_lease=is_leader)
+            return beat(state, attempt, now) if attempt.is_cancelling else _ask(state, attempt, now)
+        case ev.CacheHit(_, answer):
+            found = FoundAnswer(attempt.candidate, answer, stored=True)
+            return decide(state, replace(attempt, has_lease=False), found)
+        case ev.Refused(_, refusal):
+            return refuse(replace(state, claims=_other_claims(state, attempt)), attempt, refusal)
         case ev.Woke():
             if attempt.is_cancelling:
-                return _beat(state, attempt, now)
+                return beat(state, attempt, now)
             return (_take_place if attempt.phase is Phase.IN_ROW else _claim_place)(state, attempt, now)
         case ev.LeaseEnded():
             return put(state, replace(attempt, phase=Phase.ENDED, has_lease=False)), ()
         case ev.Cancelled():
-            return _beat(state, attempt, now)
+            return beat(state, attempt, now)
         case _:
             assert_never(event)
 
@@ -92,13 +100,6 @@ def start(state: AskState, now: Moment, *, is_hedge: bool) -> Step:
     return state, (ev.LookUp(number, attempt.target, max_wait),)
 
 
-def put(state: AskState, attempt: AttemptState, **changes: object) -> AskState:
-    """The same with that attempt as it is now, the last one if it is new, and with other changes."""
-    before, after = state.attempts[: attempt.place], state.attempts[attempt.place + 1 :]
-    begun = max(state.attempts_begun, attempt.number)
-    return replace(state, attempts=(*before, attempt, *after), attempts_begun=begun, **changes)
-
-
 def max_rate_limit_wait(left: float, *, others: bool) -> float:
     """How long a call may wait for a rate limit, of the time that is left: the last that could answer is
     worth a wait, as long as half of the time is left for the call.
@@ -114,14 +115,14 @@ def _ask(state: AskState, attempt: AttemptState, now: Moment) -> Step:
         skip = CandidateSkip(SkipReason.DEADLINE, "no time was left")
     if skip is None:
         return _claim_place(state, attempt, now)
-    return _end(state, attempt, TrailEntry(attempt.target, "skipped", skip.reason, note=skip.note))
+    return end(state, attempt, TrailEntry(attempt.target, "skipped", skip.reason, note=skip.note))
 
 
 def _claim_place(state: AskState, attempt: AttemptState, now: Moment) -> Step:
     """Ask the gate for a call. Text that is shown may go on until the deadline."""
     if attempt.places == MAX_PLACES:
         late = Refusal(SkipReason.RATE_LIMITED_HERE, None, "too late for its place")
-        return _refuse(state, attempt, late)
+        return refuse(state, attempt, late)
     plan, left = state.plan, state.seconds_left(now.monotonic)
     is_limited = attempt.target in plan.rate_limited
     limit = left if plan.is_shown else state.time_limit(attempt, now.monotonic)
@@ -145,7 +146,7 @@ def _enter(state: AskState, attempt: AttemptState, admission: Admission, now: Mo
     state = replace(state, calls=(*state.calls, call), claims=_other_claims(state, attempt))
     attempt = replace(attempt, admission=admission)
     if attempt.is_cancelling:
-        return _beat(state, attempt, now)
+        return beat(state, attempt, now)
     wait = admission.reservation.wait
     if wait <= 0:
         return _take_place(state, attempt, now)
@@ -190,7 +191,7 @@ def _judge(
     outcome = result.outcome
     settlement = Settlement(
         outcome=outcome,
-        latency_ms=_milliseconds(attempt, now),
+        latency_ms=milliseconds_since_sent(attempt, now),
         cost=cost,
         fallback=attempt.target != state.plan.primary,
         dropped_parameters=attempt.dropped if outcome.kind is Kind.OK else frozenset(),
@@ -206,7 +207,7 @@ def _judge(
     attempt = replace(attempt, is_sent=False)
     if result.skipped is not None:
         entry = TrailEntry(attempt.target, "skipped", result.skipped, note=outcome.note)
-        return _end(state, attempt, entry)
+        return end(state, attempt, entry)
     entry = _called_entry(attempt, result, settlement)
     state = _learn(state, attempt, outcome, now)
     return _follow(state, replace(attempt, trail=(*attempt.trail, entry)), result, now)
@@ -238,7 +239,7 @@ def _learn(state: AskState, attempt: AttemptState, outcome: Outcome, now: Moment
     wait = outcome.retry_after
     retry_at = outcome.quota_resets_at if wait is None else now.wall + clamp_retry_after(wait)
     return replace(
-        state, outcomes=(*state.outcomes, outcome), needs=needs, retry_at=_sooner(state.retry_at, retry_at)
+        state, outcomes=(*state.outcomes, outcome), needs=needs, retry_at=sooner(state.retry_at, retry_at)
     )
 
 
@@ -246,12 +247,12 @@ def _follow(state: AskState, attempt: AttemptState, result: AttemptResult, now: 
     """After a call: the answer, the same target again, the next one, or the end of the chain."""
     plan, outcome, answer = state.plan, result.outcome, result.answer
     if outcome.kind is Kind.OK and answer is not None:
-        return _decide(state, attempt, FoundAnswer(attempt.candidate, answer))
+        return decide(state, attempt, FoundAnswer(attempt.candidate, answer))
     if state.committed == attempt.number and isinstance(answer, Completion):
         state = replace(state, partial=PartialAnswer(attempt.target, answer, outcome))
-        return _stop_chain(state, attempt)
+        return stop_chain(state, attempt)
     if attempt.is_cancelling:
-        return _beat(state, attempt, now)
+        return beat(state, attempt, now)
     made = next_step.AttemptsMade(
         attempt.tries,
         plan.target_retries,
@@ -271,9 +272,9 @@ def _follow(state: AskState, attempt: AttemptState, result: AttemptResult, now: 
             )
             return put(state, attempt), (ev.Sleep(attempt.number, wait),)
         case next_step.StopChain():
-            return _stop_chain(state, attempt)
+            return stop_chain(state, attempt)
         case _:
-            return _end(_hear_witness(state, attempt, outcome), attempt)
+            return end(_hear_witness(state, attempt, outcome), attempt)
 
 
 def _hear_witness(state: AskState, attempt: AttemptState, outcome: Outcome) -> AskState:
@@ -283,60 +284,6 @@ def _hear_witness(state: AskState, attempt: AttemptState, outcome: Outcome) -> A
     return replace(state, refused_by=state.refused_by | {attempt.candidate.endpoint})
 
 
-def _decide(state: AskState, attempt: AttemptState, found: FoundAnswer) -> Step:
-    """A whole answer decides the ask, unless the text of another attempt is being shown. It is stored in any
-    case.
-    """
-    answer = found.answer
-    commands: tuple[Command, ...] = ()
-    if state.plan.is_cached and not found.stored and isinstance(answer, Completion):
-        commands = (ev.StoreAnswer(attempt.number, attempt.target, answer),)
-    phase = Phase.STORING if commands else Phase.ENDED
-    if state.committed in {None, attempt.number} and state.found is None:
-        return put(state, replace(attempt, phase=phase), winner=attempt.number, found=found), commands
-    return put(state, replace(attempt, phase=phase, is_beaten=True)), commands
-
-
-def _stop_chain(state: AskState, attempt: AttemptState) -> Step:
-    """No target behind this one can help; one before it that still runs may."""
-    place = attempt.place if state.stopped_at is None else min(state.stopped_at, attempt.place)
-    return _end(replace(state, stopped_at=place), attempt)
-
-
-def _refuse(state: AskState, attempt: AttemptState, refusal: Refusal) -> Step:
-    state = replace(state, retry_at=_sooner(state.retry_at, refusal.retry_at))
-    entry = TrailEntry(attempt.target, "skipped", refusal.reason, note=refusal.note, cause=refusal.cause)
-    return _end(state, attempt, entry)
-
-
-def _beat(state: AskState, attempt: AttemptState, now: Moment) -> Step:
-    """It was cancelled because of another attempt: what it may have cost is counted."""
-    attempt = replace(attempt, is_beaten=True)
-    entry = None
-    if attempt.is_sent:
-        is_refused = state.committed is None and state.found is None and state.stopped
-        entry = TrailEntry(
-            attempt.target,
-            "called",
-            Kind.CANCELLED,
-            latency_ms=_milliseconds(attempt, now),
-            cost=None,
-            note=REFUSED_NOTE if is_refused else BEATEN_NOTE,
-            held=attempt.held,
-        )
-    return _end(state, replace(attempt, is_sent=False), entry, hand_over=True)
-
-
-def _end(
-    state: AskState, attempt: AttemptState, entry: TrailEntry | None = None, *, hand_over: bool = False
-) -> Step:
-    """The end of a turn, once its lease is given up or handed over."""
-    trail = attempt.trail if entry is None else (*attempt.trail, entry)
-    phase = Phase.ENDING_LEASE if attempt.has_lease else Phase.ENDED
-    state = put(state, replace(attempt, trail=trail, phase=phase))
-    return state, (ev.EndLease(attempt.number, hand_over),) if attempt.has_lease else ()
-
-
 def _other_claims(state: AskState, attempt: AttemptState) -> tuple[tuple[Target, ReservationRequest], ...]:
     return tuple(one for one in state.claims if one[1].call_id != attempt.call_id)
 
@@ -344,14 +291,6 @@ def _other_claims(state: AskState, attempt: AttemptState) -> tuple[tuple[Target,
 def _update_call(state: AskState, attempt: AttemptState, **changes: object) -> tuple[PendingCall, ...]:
     """The calls, with that of the attempt as it is now."""
     return tuple([replace(one, **changes) if one.call_id == attempt.call_id else one for one in state.calls])
-
-
-def _sooner(one: float | None, other: float | None) -> float | None:
-    return other if one is None else one if other is None else min(one, other)
-
-
-def _milliseconds(attempt: AttemptState, now: Moment) -> int:
-    return round((now.monotonic - attempt.sent_at) * 1000)
 
 
 def _cancelled_settlement(cost: int | None) -> Settlement:

@@ -63,7 +63,7 @@ def plan_of(choose):
         request=REQUEST,
         candidates=candidates,
         primary=candidates[0].target,
-        ends_at=60.0,
+        ends_at=choose([60.0, 60.0, 60.0, 4.0]),
         wait_ends_at=choose([0.0, 0.0, 30.0]),
         fair_deadline=60.0,
         claim_of=claim_of,
@@ -271,6 +271,7 @@ class World:
 
     def finish(self, command):
         attempt, target = command.attempt, command.target
+        assert self.state.attempt(attempt).call_id not in self.settled, "a call is settled once it is over"
         if attempt not in self.sent:
             skipped = AttemptResult(Outcome(Kind.CANCELLED), is_free=True, skipped=SkipReason.NO_KEY)
             return ev.CallFinished(attempt, skipped, 0)

@@ -1,0 +1,88 @@
+"""The end of an attempt: by an answer, a refusal, a failure, or because another attempt was faster."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from llmfail.core.admission.refusal import Refusal
+from llmfail.core.classification.outcome import Kind
+from llmfail.core.model import Completion
+from llmfail.core.receipt import TrailEntry
+from llmfail.core.routing import ask_events as ev
+from llmfail.core.routing.ask_events import Command, Moment
+from llmfail.core.routing.ask_state import AskState, AttemptState, Phase
+from llmfail.core.routing.attempt_result import FoundAnswer
+
+Step = tuple[AskState, tuple[Command, ...]]
+
+BEATEN_NOTE = "another target answered first"
+REFUSED_NOTE = "another target refused the request for all"
+
+
+def put(state: AskState, attempt: AttemptState, **changes: object) -> AskState:
+    """The same with that attempt as it is now, the last one if it is new, and with other changes."""
+    before, after = state.attempts[: attempt.place], state.attempts[attempt.place + 1 :]
+    begun = max(state.attempts_begun, attempt.number)
+    return replace(state, attempts=(*before, attempt, *after), attempts_begun=begun, **changes)
+
+
+def decide(state: AskState, attempt: AttemptState, found: FoundAnswer) -> Step:
+    """A whole answer decides the ask, unless the text of another attempt is being shown. It is stored in any
+    case.
+    """
+    answer = found.answer
+    commands: tuple[Command, ...] = ()
+    if state.plan.is_cached and not found.stored and isinstance(answer, Completion):
+        commands = (ev.StoreAnswer(attempt.number, attempt.target, answer),)
+    phase = Phase.STORING if commands else Phase.ENDED
+    if state.committed in {None, attempt.number} and state.found is None:
+        return put(state, replace(attempt, phase=phase), winner=attempt.number, found=found), commands
+    return put(state, replace(attempt, phase=phase, is_beaten=True)), commands
+
+
+def stop_chain(state: AskState, attempt: AttemptState) -> Step:
+    """No target behind this one can help; one before it that still runs may."""
+    place = attempt.place if state.stopped_at is None else min(state.stopped_at, attempt.place)
+    return end(replace(state, stopped_at=place), attempt)
+
+
+def refuse(state: AskState, attempt: AttemptState, refusal: Refusal) -> Step:
+    state = replace(state, retry_at=sooner(state.retry_at, refusal.retry_at))
+    entry = TrailEntry(attempt.target, "skipped", refusal.reason, note=refusal.note, cause=refusal.cause)
+    return end(state, attempt, entry)
+
+
+def beat(state: AskState, attempt: AttemptState, now: Moment) -> Step:
+    """It was cancelled because of another attempt: what it may have cost is counted."""
+    attempt = replace(attempt, is_beaten=True)
+    entry = None
+    if attempt.is_sent:
+        is_refused = state.committed is None and state.found is None and state.stopped
+        entry = TrailEntry(
+            attempt.target,
+            "called",
+            Kind.CANCELLED,
+            latency_ms=milliseconds_since_sent(attempt, now),
+            cost=None,
+            note=REFUSED_NOTE if is_refused else BEATEN_NOTE,
+            held=attempt.held,
+        )
+    return end(state, replace(attempt, is_sent=False), entry, hand_over=True)
+
+
+def end(
+    state: AskState, attempt: AttemptState, entry: TrailEntry | None = None, *, hand_over: bool = False
+) -> Step:
+    """The end of a turn, once its lease is given up or handed over."""
+    trail = attempt.trail if entry is None else (*attempt.trail, entry)
+    phase = Phase.ENDING_LEASE if attempt.has_lease else Phase.ENDED
+    state = put(state, replace(attempt, trail=trail, phase=phase))
+    return state, (ev.EndLease(attempt.number, hand_over),) if attempt.has_lease else ()
+
+
+def sooner(one: float | None, other: float | None) -> float | None:
+    return other if one is None else one if other is None else min(one, other)
+
+
+def milliseconds_since_sent(attempt: AttemptState, now: Moment) -> int:
+    return round((now.monotonic - attempt.sent_at) * 1000)
