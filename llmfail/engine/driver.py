@@ -148,10 +148,18 @@ class Driver:
     async def _stop(self) -> None:
         """Nothing goes on once the ask is interrupted, and no other ask waits for its answers any more."""
         self._queue.clear()
+        self._apply_results()
         await self._cancel_tasks()
         self._tell(ev.AskInterrupted())
         while self._queue:
             self._tell(await self._perform(self._queue.popleft()))
+
+    def _apply_results(self) -> None:
+        """What has ended before the interruption counts as what it came to; nothing new is begun."""
+        for task in [one for one in self._tasks if one.done() and not one.cancelled()]:
+            command = self._tasks.pop(task)
+            if task.exception() is None:
+                self._tell(self._event_of(task, command))
 
     async def _cancel_tasks(self) -> None:
         """An interruption meanwhile waits for them all the same."""

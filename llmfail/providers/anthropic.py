@@ -26,6 +26,7 @@ from llmfail.providers.decoding import (
     read_content,
     read_counts,
     read_partial_count,
+    read_reason,
     read_token_count,
     read_usage,
     require_object,
@@ -71,7 +72,7 @@ def decode(payload: Payload) -> Completion:
     content = message.get("content")
     if not isinstance(content, list | str):
         raise MalformedReply("the answer has no content")
-    finish = read_finish_reason(as_clean_text(message.get("stop_reason")))
+    finish = read_finish_reason(read_reason(message.get("stop_reason")))
     model = as_clean_text(message.get("model"))
     return Completion(
         text=as_clean_text(read_content(content)),
@@ -142,7 +143,7 @@ class MessageAccumulator:
             case "message_delta":
                 self._head |= {k: v for k, v in as_mapping(event.get("delta")).items() if v is not None}
                 self._update_usage(event)
-                self.is_complete = bool(self._head.get("stop_reason"))
+                self.is_complete = bool(read_reason(self._head.get("stop_reason")))
             case "message_stop":
                 self.has_end_mark = self.is_complete
         return None
@@ -228,4 +229,4 @@ def _explain_finish(message: Mapping[str, Any], finish: FinishReason) -> str:
         return ": ".join(
             filter(None, (as_clean_text(why.get("category")), as_clean_text(why.get("explanation"))))
         )
-    return (as_clean_text(message.get("stop_reason")) or NO_FINISH_REASON) if finish == "other" else ""
+    return (read_reason(message.get("stop_reason")) or NO_FINISH_REASON) if finish == "other" else ""

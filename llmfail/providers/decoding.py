@@ -18,6 +18,8 @@ _MAX_TOKENS = 10**9
 
 NO_FINISH_REASON = "no finish reason"
 """Where a wire always names one, an answer without it is a part of one."""
+_NO_REASONS = frozenset({"null", "none", "finish_reason_unspecified"})
+_MAX_CONTENT_DEPTH = 3
 _TEXT_TYPES = frozenset({None, "text", "output_text", "text_delta"})
 
 
@@ -76,12 +78,20 @@ class SurrogateJoiner:
         return said
 
 
-def read_content(content: object) -> str:
+def read_reason(value: object) -> str:
+    """A finish reason; empty where a server writes that there is none in a word."""
+    word = as_clean_text(value)
+    return "" if word.strip().lower() in _NO_REASONS else word
+
+
+def read_content(content: object, depth: int = 0) -> str:
     """The text of an answer, in all the shapes that are seen: a string, a part, or a list of both. Parts that
     are not for the reader (thoughts, calls of tools) have a type of their own.
     """
     if isinstance(content, list):
-        return "".join(map(read_content, content))
+        return (
+            "".join(read_content(part, depth + 1) for part in content) if depth < _MAX_CONTENT_DEPTH else ""
+        )
     if isinstance(content, dict):
         return as_string(content.get("text")) if content.get("type") in _TEXT_TYPES else ""
     return as_string(content)

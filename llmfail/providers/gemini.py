@@ -24,6 +24,7 @@ from llmfail.providers.decoding import (
     iter_mappings,
     read_counts,
     read_partial_count,
+    read_reason,
     read_token_count,
     read_usage,
     read_vector,
@@ -148,7 +149,8 @@ class CandidateAccumulator:
         self._kept |= {name: event[name] for name in _KEPT_KEYS if event.get(name)}
         candidate = next(iter_mappings(event.get("candidates")), None)
         if candidate is None:
-            self._is_blocked = not str(self._text) and bool(_read_block_reason(event))
+            is_blocked = not str(self._text) and bool(_read_block_reason(event))
+            self._is_blocked = self._is_blocked or is_blocked
             self.is_complete = self.is_complete or self._is_blocked
             return None
         self._finish = _read_reason(candidate) or self._finish
@@ -213,7 +215,7 @@ def _read_reason(candidate: Mapping[str, Any]) -> str:
     said = candidate.get("finishReason")
     if isinstance(said, int) and said:
         return _NUMBERED_REASONS.get(said, f"reason {said}")
-    return as_clean_text(said)
+    return read_reason(said)
 
 
 def _read_text(candidate: Mapping[str, Any]) -> str:

@@ -25,6 +25,7 @@ from llmfail.providers.decoding import (
     as_token_count,
     iter_mappings,
     read_content,
+    read_reason,
     read_token_count,
     read_vector,
     require_object,
@@ -64,7 +65,7 @@ def decode(payload: Payload) -> Completion:
     if not isinstance(message, dict):
         raise MalformedReply("the answer has no message")
     refusal = as_clean_text(message.get("refusal"))
-    said = as_clean_text(choice.get("finish_reason"))
+    said = read_reason(choice.get("finish_reason"))
     usage = decode_chat_usage(reply)
     finish: FinishReason = "refusal" if refusal else read_finish_reason(said)
     return Completion(
@@ -148,7 +149,7 @@ class ChunkAccumulator:
         )
         choice: Mapping[str, Any] = next(filter(self._is_our_choice, iter_mappings(event.get("choices"))), {})
         delta = as_mapping(choice.get("delta")) or as_mapping(choice.get("message"))
-        self._finish = as_clean_text(choice.get("finish_reason")) or self._finish
+        self._finish = read_reason(choice.get("finish_reason")) or self._finish
         self.is_complete = bool(self._finish)
         self._refusal.append(as_clean_text(delta.get("refusal")))
         said = self._text.add(read_content(delta.get("content")))

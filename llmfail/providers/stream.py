@@ -9,6 +9,7 @@ wire format.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
@@ -111,7 +112,7 @@ class StreamDecoder:
 
     def feed(self, data: bytes) -> list[StreamEvent]:
         if not self._has_started:
-            data = data.lstrip()
+            data = data.removeprefix(_BOM).lstrip()
             self._has_started = bool(data)
             self._is_plain_json = data[:1] in (b"{", b"[")
         if self._is_plain_json or not _LINE_END.search(data):
@@ -130,12 +131,16 @@ class StreamDecoder:
         events = list(self._read_lines((rest, b"")))
         return [*events, *self._emit_last(self._close_events())]
 
+    def finish_early(self) -> list[StreamEvent]:
+        """The answer of a stream that is complete, although its end mark has not come."""
+        return list(self._emit_last([Finished(self.completion)]))
+
     def _read_lines(self, lines: Sequence[bytes]) -> Iterator[StreamEvent]:
         for line in lines:
             name, _, value = line.removeprefix(_BOM).partition(b":")
             if name == b"data":
                 self._data_lines.append(value.removeprefix(b" "))
-            elif name == b"error":
+            elif name == b"error" and value.strip():
                 yield from self._emit_last([_error_event(parse(value))])
             elif not name and not value and self._data_lines:
                 text = b"\n".join(self._data_lines)
@@ -210,8 +215,12 @@ def _split_lines(data: bytes) -> list[bytes]:
 
 
 def _error_event(payload: Payload) -> StreamError:
-    """An error in a shape of its own, as one that is read like any other."""
-    return StreamError(payload if find_error(payload, failed=False) else {"error": payload})
+    """An error in a shape of its own, as one that is read like any other, whatever it is made of."""
+    if find_error(payload, failed=False):
+        return StreamError(payload)
+    text = payload.text if isinstance(payload, NotJson) else json.dumps(payload)
+    described = payload if isinstance(payload, dict) and payload else {"message": text or "no reason given"}
+    return StreamError({"error": described})
 
 
 def read_event_body(body: bytes, decoder: StreamDecoder) -> StreamEvent:

@@ -118,7 +118,6 @@ BROKEN = [
     "MALFORMED_FUNCTION_CALL",
     "TOO_MANY_TOOL_CALLS",
     "MISSING_THOUGHT_SIGNATURE",
-    "FINISH_REASON_UNSPECIFIED",
     "pause_turn",
     "not_finished",
     "a word of tomorrow",
@@ -347,3 +346,48 @@ def test_ruins_of_an_event_still_break_the_stream():
     assert isinstance(last, BrokenStream)
     assert isinstance(last.error, MalformedReply)
     assert parse(b"") is not None
+
+
+@pytest.mark.parametrize("said", ["null", "none", "FINISH_REASON_UNSPECIFIED"])
+def test_a_word_for_no_finish_reason_is_none(said):
+    text, last = stream(
+        "openai",
+        sse(
+            {"choices": [{"index": 0, "delta": {"content": "One "}, "finish_reason": said}]},
+            *stream_documents("openai", ["two"], "stop"),
+        )
+        + DONE,
+    )
+    assert (text, last.completion.finish_reason) == ("One two", "stop")
+    assert read("gemini", reply_document("gemini", "hel", said)).outcome.kind is Kind.SERVER_ERROR
+
+
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("line", [b"error: boom", b"error: 5", b"error: [1]", b"error: {}"])
+def test_an_error_line_of_any_shape_is_an_error_and_an_empty_one_is_none(api, line):
+    documents = stream_documents(api, ["hel"], None)
+    _, last = stream(api, sse(*documents) + line + b"\n\n")
+    assert classify.classify_reply(Reply(200, {}, b""), last.payload, 0.0).kind is not Kind.OK
+    assert read(api, sse(*documents) + line + b"\n\n").outcome.kind is not Kind.OK
+    whole = sse(*stream_documents(api, ["hello"], "stop")) + b"error:\n\n" + DONE
+    assert stream(api, whole)[0] == "hello"
+
+
+@pytest.mark.parametrize("depth", [5, 400, 600, 900])
+def test_nothing_that_is_nested_deep_breaks_the_decoder(depth):
+    nested = "[" * depth + "]" * depth
+    read("openai", f'{{"choices":[{{}}],"error":{nested}}}'.encode())
+    read("openai", f'{{"choices":[{{"message":{{"content":{nested}}}}}]}}'.encode())
+    read("openai", b'{"error":' * depth + b'"x"' + b"}" * depth, 400)
+
+
+def test_a_blocked_prompt_stays_blocked_whatever_follows():
+    blocked = {"promptFeedback": {"blockReason": "SAFETY"}}
+    _, last = stream("gemini", sse(blocked, {"usageMetadata": {"promptTokenCount": 5}}))
+    assert last.completion.finish_reason == "content_filter"
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_plain_json_behind_a_byte_order_mark_is_read(api):
+    body = b"\xef\xbb\xbf" + json.dumps(reply_document(api, "hello", "stop")).encode()
+    assert stream(api, body)[0] == "hello"

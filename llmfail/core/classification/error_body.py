@@ -12,11 +12,15 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from llmfail.core.classification.body import Payload
 
 JsonObject = Mapping[str, Any]
 _EMPTY_OBJECT: JsonObject = {}
+_MAX_ERROR_DEPTH = 20
+_MAX_MESSAGE_CHARS = 10_000
+"""Of a longer message the beginning is read: every rule about texts looks at no more."""
 
 
 class ErrorBody(Struct, frozen=True):
@@ -47,7 +51,10 @@ def find_error(payload: Payload, *, failed: bool) -> ErrorBody | None:
     """
     documents = payload if isinstance(payload, list) else [payload]
     found = (_find_error(one, failed=failed) for one in iter_objects(documents))
-    return next((error for error in found if error is not None), None)
+    error = next((error for error in found if error is not None), None)
+    if error is None or len(error.message) <= _MAX_MESSAGE_CHARS:
+        return error
+    return replace(error, message=error.message[:_MAX_MESSAGE_CHARS])
 
 
 def _find_error(payload: JsonObject, *, failed: bool) -> ErrorBody | None:
@@ -70,12 +77,13 @@ def iter_objects(value: object) -> Iterator[JsonObject]:
         yield from (item for item in value if isinstance(item, dict))
 
 
-def _says_nothing(value: object) -> bool:
-    """Whether there is no text and no number other than 0 in it, however deep."""
-    if isinstance(value, dict):
-        return all(map(_says_nothing, value.values()))
-    if isinstance(value, list):
-        return all(map(_says_nothing, value))
+def _says_nothing(value: object, depth: int = 0) -> bool:
+    """Whether there is no text and no number other than 0 in it. What is nested deeper than any error is
+    taken for something.
+    """
+    if isinstance(value, dict | list):
+        inner = value.values() if isinstance(value, dict) else value
+        return depth < _MAX_ERROR_DEPTH and all(_says_nothing(one, depth + 1) for one in inner)
     return not value.strip() if isinstance(value, str) else not value
 
 
@@ -84,8 +92,8 @@ def _find_choice_error(payload: JsonObject) -> object:
 
 
 def _parse_error_object(error: JsonObject, payload: JsonObject) -> ErrorBody:
-    if isinstance(inner := error.get("error"), dict):
-        return _parse_error_object(inner, error)
+    while isinstance(inner := error.get("error"), dict):
+        error, payload = inner, error
     details = tuple(iter_objects(error.get("details")))
     metadata = _as_object(error.get("metadata"))
     reasons = [str(d.get("reason")) for d in details if d.get("reason")]

@@ -164,8 +164,17 @@ def _find_kind_by_text(status: int, fault: ErrorBody) -> Kind | None:
     for statuses, pattern, kind in provider_codes.TEXT_RULES:
         if (status in statuses or status < 300) and pattern.search(message):
             return kind
-    is_too_long = status in provider_codes.LENGTH_STATUSES and provider_codes.LENGTH_TEXT.search(message)
-    return Kind.CONTEXT_OVERFLOW if is_too_long else None
+    return Kind.CONTEXT_OVERFLOW if _is_about_length(status, message) else None
+
+
+def _is_about_length(status: int, message: str) -> bool:
+    words = provider_codes
+    return (
+        status in words.LENGTH_STATUSES
+        and bool(words.LENGTH_WORD.search(message) and words.LIMIT_WORD.search(message))
+        and len(words.LARGE_NUMBER.findall(message)) > 1
+        and not words.RATE_WORD.search(message)
+    )
 
 
 def _find_kind_by_status(status: int) -> Kind:

@@ -13,13 +13,20 @@ from llmfail.core.classification.outcome import Kind
 from llmfail.core.model import FinishReason
 
 _WORDS: dict[FinishReason, str] = {
-    "stop": "stop end end_turn stop_sequence stop_criteria_met eos eos_token endoftext complete completed "
-    "finish finished",
-    "length": "length max_tokens max_length max_output_tokens max_completion_tokens model_length token_limit "
-    "model_context_window_exceeded context_window_exceeded context_length_exceeded",
-    "content_filter": "content_filter content_filtered contentfilter safety recitation language blocklist "
-    "prohibited_content spii model_armor escalation guardrail_intervened sensitive error_toxic "
-    "image_safety image_prohibited_content image_recitation image_other",
+    "stop": (
+        "stop end end_turn end_of_text normal stop_sequence stop_criteria_met eos eos_token endoftext "
+        "complete completed finish finished"
+    ),
+    "length": (
+        "length max_tokens maximum_tokens max_output max_length max_output_tokens max_completion_tokens "
+        "model_length token_limit model_context_window_exceeded context_window_exceeded "
+        "context_length_exceeded"
+    ),
+    "content_filter": (
+        "content_filter content_filtered contentfilter safety recitation language blocklist blacklist "
+        "prohibited_content spii model_armor escalation guardrail_intervened sensitive error_toxic "
+        "image_safety image_prohibited_content image_recitation image_other"
+    ),
     "refusal": "refusal",
     "tool_calls": "tool_calls tool_call tool_use function_call",
 }

@@ -240,15 +240,13 @@ OUTPUT_LIMIT_TEXT = re.compile(
 """Only the output is too large: a larger context would not help, a larger output limit would."""
 OFFERS = re.compile(r"\b(add|buy|purchase|upgrade|unlock)\b[^.]*", re.IGNORECASE)
 """What a provider sells in the same breath says nothing of the limit that was met."""
-_LENGTH_WORD = r"\b(?:tokens?|input|prompt|context|length)\b"
-_LARGE_NUMBER = r"\d[\d,_]{2,}"
-_LIMIT_WORD = r"(?:exceed|longer than|too long|\blimit|maximum|at most|less than|window is)"
-LENGTH_TEXT = re.compile(
-    rf"(?=.*{_LENGTH_WORD})(?=.*{_LIMIT_WORD})(?=.*{_LARGE_NUMBER}\D.*{_LARGE_NUMBER})"
-    r"(?!.*per (minute|second|hour|day))",
-    re.IGNORECASE | re.DOTALL,
+LENGTH_WORD = re.compile(r"\b(?:tokens?|input|prompt|context|length)\b", re.IGNORECASE)
+LIMIT_WORD = re.compile(
+    r"exceed|longer than|too long|\blimit|maximum|at most|less than|window is", re.IGNORECASE
 )
-"""A length, a limit and two numbers, in whatever words: the request is too long."""
+LARGE_NUMBER = re.compile(r"\d[\d,_]{2,}")
+RATE_WORD = re.compile(r"per (minute|second|hour|day)", re.IGNORECASE)
+"""A length, a limit and two large numbers, and no rate, in whatever words: the request is too long."""
 LENGTH_STATUSES = frozenset({400, 413, 422})
 TEXT_RULES = tuple(
     (frozenset(statuses), re.compile("|".join(patterns), re.IGNORECASE), kind)

@@ -24,8 +24,12 @@ _OUR_NAMES = {
     "stream_options": "stream_options",
 }
 _NAME_ALTERNATIVES = "|".join(sorted(_OUR_NAMES, key=len, reverse=True))
-_QUOTED_NAME = re.compile(rf"[`'\"](?:[\w.]*\.)?({_NAME_ALTERNATIVES})(?:\.[\w.]*)?[`'\"]", re.IGNORECASE)
-_LEADING_NAME = re.compile(rf"(?:[\w.]*\.)?({_NAME_ALTERNATIVES})(?:\.[\w.]+)?: ", re.IGNORECASE)
+_QUOTED_NAME = re.compile(
+    rf"[`'\"](?:[\w.]{{0,64}}\.)?({_NAME_ALTERNATIVES})(?:\.[\w.]{{0,64}})?[`'\"]", re.IGNORECASE
+)
+_LEADING_NAME = re.compile(
+    rf"(?:[\w.]{{0,64}}\.)?({_NAME_ALTERNATIVES})(?:\.[\w.]{{1,64}})?: ", re.IGNORECASE
+)
 _UNKNOWN_PARAMETER_TEXT = re.compile(
     r"unsupported|not supported|unrecognized|unknown|extra|not permitted|unexpected", re.IGNORECASE
 )

@@ -33,6 +33,7 @@ _WAIT_IN_TEXT = re.compile(
 _DATE_IN_TEXT = re.compile(
     r"\b(?:on|at|until|after) (\d{4}-\d\d-\d\d)(?:(?:T| at | )(\d\d:\d\d(?::\d\d)?))?", re.ASCII
 )
+_MAX_HINT_CHARS = 256
 _NUMBER = re.compile(r"[+-]?\d{1,20}(\.\d{1,20})?", re.ASCII)
 _STRUCTURED_LIMIT = re.compile(r"remaining=-?0\b.*?\breset=(\d+)", re.ASCII)
 """``RateLimit: limit=100, remaining=0, reset=30``"""
@@ -123,7 +124,7 @@ def _read_rate_limit_resets(headers: Mapping[str, str], now: float) -> Iterator[
     ]
     if headers.get("anthropic-ratelimit-unified-status") == "rejected":
         waits.append(_parse_wait(headers.get("anthropic-ratelimit-unified-reset", ""), now))
-    structured = _STRUCTURED_LIMIT.search(headers.get("ratelimit", ""))
+    structured = _STRUCTURED_LIMIT.search(headers.get("ratelimit", "")[:_MAX_HINT_CHARS])
     waits.append(_parse_wait(structured[1], now) if structured else None)
     yield max((wait for wait in waits if wait is not None), default=None)
 
@@ -143,7 +144,7 @@ def _parse_wait(hint: object, now: float) -> float | None:
         return _discard_implausible((seconds or 0.0) + (nanos or 0.0) / 1e9)
     if isinstance(hint, bool) or not isinstance(hint, str | int | float):
         return None
-    text = str(hint).strip().strip('"')
+    text = str(hint)[:_MAX_HINT_CHARS].strip().strip('"')
     number = _parse_number(text)
     if number is not None:
         return _discard_implausible(_to_epoch_seconds(number, now) - now)

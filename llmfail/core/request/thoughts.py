@@ -28,29 +28,43 @@ def separate_thoughts(completion: Completion) -> Completion:
 
 
 class ThoughtFilter:
-    """The same for a text that comes in pieces: ``feed`` gives what belongs to the answer."""
+    """The same for a text that comes in pieces, in time that grows with the text: ``feed`` gives what belongs
+    to the answer, ``flush`` what was held back because it might have become a block of thoughts.
+    """
 
     def __init__(self) -> None:
-        self._pending = ""
-        self._is_thinking = False
-        self._is_answering = False
+        self._blanks: list[str] = []
+        self._head = ""
+        self._tail = ""
+        self._is_thinking = self._has_closed = self._is_answering = False
 
     def feed(self, piece: str) -> str:
         if self._is_answering:
             return piece
-        self._pending += piece
-        begun = self._pending.lstrip()
-        if not self._is_thinking and not begun.startswith(_OPEN):
-            return "" if _OPEN.startswith(begun) else self.flush()
-        self._is_thinking = True
-        _, end, answer = begun.partition(_CLOSE)
-        if not end or not answer.strip():
-            return ""
-        self._is_answering, self._pending = True, ""
-        return answer.lstrip()
+        if self._is_thinking:
+            return self._skip_thoughts(piece)
+        if self._head:
+            self._head += piece
+        else:
+            self._head = piece.lstrip()
+            self._blanks.append(piece[: len(piece) - len(self._head)])
+        if self._head.startswith(_OPEN):
+            self._is_thinking = True
+            return self._skip_thoughts(self._head.removeprefix(_OPEN))
+        return "" if _OPEN.startswith(self._head) else self.flush()
 
     def flush(self) -> str:
-        """What was held back because it might have become a block of thoughts."""
+        held = "" if self._is_thinking or self._is_answering else "".join((*self._blanks, self._head))
         self._is_answering = True
-        held, self._pending = self._pending, ""
-        return "" if self._is_thinking else held
+        return held
+
+    def _skip_thoughts(self, piece: str) -> str:
+        """Only as much is kept as may be the beginning of the end of the block."""
+        if not self._has_closed:
+            text = self._tail + piece
+            _, end, piece = text.partition(_CLOSE)
+            self._has_closed = bool(end)
+            self._tail = text[1 - len(_CLOSE) :]
+        answer = piece.lstrip() if self._has_closed else ""
+        self._is_answering = bool(answer)
+        return answer

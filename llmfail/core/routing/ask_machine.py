@@ -25,7 +25,7 @@ from msgspec.structs import replace
 from llmfail.core.admission.gate import GateView
 from llmfail.core.classification.outcome import CONSEQUENCES, Kind
 from llmfail.core.model import Target
-from llmfail.core.receipt import SkipReason
+from llmfail.core.receipt import SkipReason, TrailEntry
 from llmfail.core.routing import ask_events as ev
 from llmfail.core.routing import attempt_steps, next_step
 from llmfail.core.routing.ask_events import ASK, Command, Event, Moment
@@ -198,8 +198,8 @@ def _end_round(state: AskState, now: Moment) -> Step:
         return _finish(state), ()
     plan = state.plan
     wait = next_step.decide_round_wait(state.outcomes, state.round_number, plan.rounds, now.random_number)
-    if wait is not None:
-        candidates = tuple(one for one in state.candidates if _may_help(state, one))
+    candidates = tuple(one for one in state.candidates if _may_help(state, one))
+    if wait is not None and candidates:
         return _pause(state, wait, candidates, now)
     targets = tuple(one.target for one in plan.candidates if state.find_skip(one) is None)
     if plan.wait_ends_at <= now.monotonic or not targets:
@@ -218,32 +218,36 @@ def _wait_for_trial(state: AskState, views: dict[Target, GateView], at: float, n
     asked in vain.
     """
     free = [target for target, view in views.items() if view.refusal is None]
-    if free and all(_last_action(state, target) == "called" for target in free):
+    if free and not any(_may_pass(_last_entry(state, target)) for target in free):
         return _finish(state), ()
-    soonest = min(_seconds_until_open(view, at) for view in views.values())
+    soonest = min(_seconds_until_open(view, at, _last_entry(state, one)) for one, view in views.items())
     if soonest > state.plan.wait_ends_at - now.monotonic:
         return _finish(state), ()
     return _pause(state, soonest, state.plan.candidates, now)
 
 
-def _seconds_until_open(view: GateView, at: float) -> float:
-    """A trial of another process may be over any moment."""
+def _seconds_until_open(view: GateView, at: float, last: TrailEntry) -> float:
+    """A trial of another process may be over any moment. A gate that is open, where our own rate limit stood
+    in the way, is looked at no more often.
+    """
     if view.refusal is None:
-        return TICK
+        return TRIAL_SECONDS if last.outcome is SkipReason.RATE_LIMITED_HERE else TICK
     wait = inf if view.retry_at is None else max(view.retry_at - at, TICK)
     return min(wait, TRIAL_SECONDS) if view.refusal.reason is SkipReason.PROBING else wait
 
 
 def _may_help(state: AskState, candidate: Candidate) -> bool:
     """Whether what stood in the way of this target, called or skipped, may have passed."""
-    last = next(entry for entry in reversed(state.trail) if entry.target == candidate.target)
-    if last.action == "skipped":
-        return last.outcome in PASSING_SKIPS
-    return CONSEQUENCES[Kind(last.outcome)].is_transient
+    last = _last_entry(state, candidate.target)
+    return _may_pass(last) or (last.action == "called" and CONSEQUENCES[Kind(last.outcome)].is_transient)
 
 
-def _last_action(state: AskState, target: Target) -> str:
-    return next(entry.action for entry in reversed(state.trail) if entry.target == target)
+def _may_pass(last: TrailEntry) -> bool:
+    return last.action == "skipped" and last.outcome in PASSING_SKIPS
+
+
+def _last_entry(state: AskState, target: Target) -> TrailEntry:
+    return next(entry for entry in reversed(state.trail) if entry.target == target)
 
 
 def _finish(state: AskState) -> AskState:

@@ -179,9 +179,6 @@ class AskState(Struct, frozen=True):
     def attempt(self, number: int) -> AttemptState:
         return next(one for one in self.attempts if one.number == number)
 
-    def call(self, call_id: str) -> PendingCall:
-        return next(one for one in self.calls if one.call_id == call_id)
-
     def seconds_left(self, now: float) -> float:
         return self.plan.ends_at - now
 

@@ -104,18 +104,28 @@ class _StreamRead:
                 for event in self._stream.feed(data) if data else self._stream.finish():
                     if isinstance(event, Thinking | TextDelta):
                         await self._accept_token(event)
-                        self._require_time(ends_at)
+                        if not self._stream.is_complete:
+                            self._require_time(ends_at)
                     else:
                         return await self._finish(event)
                 self._shorten_wait_once_complete()
         except _TokenTimeout as silent:
             if self._stream.is_complete:
-                return await self._finish(Finished(self._stream.completion))
+                return await self._finish_early()
             return replace(await self._break_off_by_error(WireError("timeout", str(silent))), is_slow=True)
         except WireError as error:
             if self._stream.is_complete:
-                return await self._finish(Finished(self._stream.completion))
+                return await self._finish_early()
             return await self._break_off_by_error(error)
+
+    async def _finish_early(self) -> AttemptResult:
+        """Take the answer of a stream that is complete, although its end mark has not come."""
+        *texts, last = self._stream.finish_early()
+        for event in texts:
+            assert isinstance(event, TextDelta), "only held back text comes before the end"
+            await self._accept_token(event)
+        assert isinstance(last, Finished), "the stream is complete"
+        return await self._finish(last)
 
     def _shorten_wait_once_complete(self) -> None:
         if self._stream.is_complete and not self._was_complete:

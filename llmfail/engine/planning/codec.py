@@ -105,9 +105,10 @@ def _result_from_event_body(codec: Codec, endpoint: Endpoint, reply: Reply, now:
         case StreamError(payload):
             outcome = classify.classify_reply(reply, payload, now, endpoint.key)
             assert outcome is not None, "an error event is an error"
-            return AttemptResult(outcome, status=reply.status)
+            return result_from_broken_stream(codec, endpoint, outcome, None, is_reported=True)
         case BrokenStream(error):
-            return AttemptResult(classify.classify_error(error, endpoint.key), status=reply.status)
+            outcome = replace(classify.classify_error(error, endpoint.key), status=reply.status)
+            return result_from_broken_stream(codec, endpoint, outcome, None, is_reported=False)
         case event:
             raise AssertionError(event)
 

@@ -3,6 +3,7 @@
 """
 
 import json
+import time
 from datetime import UTC, datetime
 
 import pytest
@@ -134,6 +135,7 @@ def test_B5_a_context_that_is_full_is_no_fault_of_the_server():
         "temperature must be at most 2",
         "you may send at most 60000 input tokens per minute, limit 60000",
         "stop: maximum 4 sequences",
+        "Requests per minute exceeded: limit of tokens is 100000, used 120000",
     ],
 )
 def test_B5_other_limits_are_none_of_the_length(message):
@@ -284,3 +286,12 @@ def test_C4_hints_in_headers(headers, seconds):
 def test_C4_hints_in_bodies(body, seconds):
     expected = None if seconds is None else pytest.approx(seconds)
     assert outcome_of(429, body).retry_after == expected
+
+
+def test_no_body_and_no_header_keeps_the_classification_busy():
+    """Each of these took seconds, growing with the square of its length."""
+    started = time.process_time()
+    for message in ("temperature." * 8000, "token limit " + "1,a" * 3300, "token limit " + "1" * 9980):
+        outcome_of(400, error(message))
+    outcome_of(429, error("slow"), {"ratelimit": "remaining=0," * 4000})
+    assert time.process_time() - started < 2.0  # tells bounded from hanging
