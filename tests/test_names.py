@@ -21,7 +21,7 @@ PYTHON = """
     var version yaml
 """
 PLAIN = """
-    access advice and base builder chat classify command common connection core cost count disk
+    access advice and base builder chat classify command common connection core cost count disk end
     embed estimator execution fact failure file find from generate hedging history id live load
     lookup memory message model next one output parsed plain planning progress reading render resume
     runner server show signal startup step stop timeout validate view write

@@ -306,6 +306,8 @@ def test_A12_a_stream_may_carry_messages_instead_of_deltas():
     [
         ("<think>\nhmm\n</think>\n\nhello", "hmm", "hello"),
         ("  <think>a</think>b", "a", "b"),
+        ("<think>a</think>\n<think>b</think>\nanswer", "a\nb", "answer"),
+        ("<think>a</think> < b", "a", "< b"),
         ("<think>\nhmm", "hmm", ""),
         ("hello <think>no</think>", "", "hello <think>no</think>"),
         ("<thin air>", "", "<thin air>"),

@@ -61,7 +61,7 @@ def classify_completion(
         return Outcome(Kind.CONTENT_BLOCKED, detail or "the content filter stopped the answer", status=200)
     if completion.finish_reason == "other" and detail:
         kind = kind_of_broken_end(completion.detail)
-        return Outcome(kind, f"the answer broke off: it ended with {detail}", status=200)
+        return Outcome(kind, f"the answer ended with {detail}", status=200)
     if nonempty and not completion.text.strip():
         return Outcome(Kind.REJECTED_ANSWER, _explain_empty(completion), status=200)
     return Outcome(Kind.OK, status=200)

@@ -14,11 +14,11 @@ _OPEN, _CLOSE = "<think>", "</think>"
 
 def split_thoughts(text: str) -> tuple[str, str]:
     """The thoughts and the answer. A block that never ends is all thoughts."""
-    begun = text.lstrip()
-    if not begun.startswith(_OPEN):
-        return "", text
-    thoughts, _, answer = begun.removeprefix(_OPEN).partition(_CLOSE)
-    return thoughts.strip(), answer.lstrip()
+    thoughts: list[str] = []
+    while (begun := text.lstrip()).startswith(_OPEN):
+        thought, _, text = begun.removeprefix(_OPEN).partition(_CLOSE)
+        thoughts.append(thought.strip())
+    return "\n".join(thoughts), begun if thoughts else text
 
 
 def separate_thoughts(completion: Completion) -> Completion:
@@ -36,7 +36,7 @@ class ThoughtFilter:
         self._blanks: list[str] = []
         self._head = ""
         self._tail = ""
-        self._is_thinking = self._has_closed = self._is_answering = False
+        self._is_thinking = self._has_thought = self._is_answering = False
 
     def feed(self, piece: str) -> str:
         if self._is_answering:
@@ -54,17 +54,18 @@ class ThoughtFilter:
         return "" if _OPEN.startswith(self._head) else self.flush()
 
     def flush(self) -> str:
-        held = "" if self._is_thinking or self._is_answering else "".join((*self._blanks, self._head))
+        blanks = [] if self._has_thought else self._blanks
+        held = "" if self._is_thinking or self._is_answering else "".join((*blanks, self._head))
         self._is_answering = True
         return held
 
     def _skip_thoughts(self, piece: str) -> str:
-        """Only as much is kept as may be the beginning of the end of the block."""
-        if not self._has_closed:
-            text = self._tail + piece
-            _, end, piece = text.partition(_CLOSE)
-            self._has_closed = bool(end)
+        """Only as much is kept as may be the beginning of the end of the block. Another one may follow."""
+        text = self._tail + piece
+        _, end, rest = text.partition(_CLOSE)
+        if not end:
             self._tail = text[1 - len(_CLOSE) :]
-        answer = piece.lstrip() if self._has_closed else ""
-        self._is_answering = bool(answer)
-        return answer
+            return ""
+        self._is_thinking, self._has_thought = False, True
+        self._head = self._tail = ""
+        return self.feed(rest)

@@ -34,7 +34,7 @@ def explain_failure(
     last_entries = tuple({entry.target: entry for entry in trail}.values())
     called = [entry for entry in last_entries if entry.action == "called"]
     if called and _is_refused(called, trail[-1], stopped=stopped):
-        return _explain_refusal(called[-1])
+        return _explain_refusal(_same_as_last(called))
     tried = "; ".join(map(_describe_entry, last_entries)) or "no target"
     if deadline_passed:
         return Failure(
@@ -79,7 +79,7 @@ def _explain_by_reasons(last_entries: Sequence[TrailEntry], tried: str, retry_at
     if reasons & BUDGET_REASONS:
         return _explain_over_budget(reasons & BUDGET_REASONS, tried)
     if reasons <= CREDENTIAL_REASONS | REQUEST_REASONS:
-        return _explain_refusal([entry for entry in last_entries if entry.outcome in REQUEST_REASONS][-1])
+        return _explain_refusal(_same_as_last(last_entries))
     if reasons <= CREDENTIAL_REASONS | SIZE_REASONS:
         return Failure(ExitCode.REQUEST_REFUSED, "too_large", f"too large for every target: {tried}")
     when = f"; try again at {format_time(retry_at)}" if retry_at is not None else ""
@@ -100,11 +100,18 @@ def _list_missing_keys(last_entries: Sequence[TrailEntry]) -> str:
     return ", or ".join(dict.fromkeys(entry.note for entry in last_entries))
 
 
-def _explain_refusal(entry: TrailEntry) -> Failure:
-    note = f": {entry.note}" if entry.note else ""
-    return Failure(
-        ExitCode.REQUEST_REFUSED, entry.outcome, f"{entry.target} refused the request ({entry.outcome}){note}"
-    )
+def _same_as_last(entries: Sequence[TrailEntry]) -> list[TrailEntry]:
+    """The refusals of the kind of the last one."""
+    refusals = [entry for entry in entries if entry.outcome in REQUEST_REASONS]
+    return [entry for entry in refusals if entry.outcome == refusals[-1].outcome]
+
+
+def _explain_refusal(refusals: Sequence[TrailEntry]) -> Failure:
+    last = refusals[-1]
+    note = f": {last.note}" if last.note else ""
+    targets = " and ".join(str(entry.target) for entry in refusals)
+    message = f"{targets} refused the request ({last.outcome}){note}"
+    return Failure(ExitCode.REQUEST_REFUSED, last.outcome, message)
 
 
 def _describe_entry(entry: TrailEntry) -> str:
