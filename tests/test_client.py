@@ -106,7 +106,7 @@ def test_circuits_are_seen_held_and_closed(client, simulator):
 
 def test_a_held_provider_is_held_whatever_the_model(client, simulator):
     assert client.trip("openai", 30) == ("openai",)
-    with pytest.raises(Unavailable, match="held open by the operator"):
+    with pytest.raises(Unavailable, match="forced open by the operator"):
         client.ask("hi", model="openai/some-other-model")
     assert client.status().to_json()["providers"]["openai/gpt-6.1-terra"]["state"] == "forced_open"
     assert simulator.count("openai") == 0

@@ -25,7 +25,7 @@ COMMANDS = {
     "plan": "Show what ask would do now, and why.",
     "status": "Show circuits, rates, latencies and alerts.",
     "reset": "Close circuits and re-enable credentials.",
-    "trip": "Hold a provider or target open.",
+    "trip": "Force a provider or target open.",
     "probe": "Ask providers or targets something tiny now.",
     "cost-estimate": "Show what a feature costs per request and per month.",
     "usage": "Show what was used and paid for.",

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 class Client:
     """Asks through the fallback chains of a configuration, each call blocking its own thread.
 
-    ``config`` and ``state_dir`` default to what the command line uses. ``warn`` hears what a person should
+    ``config`` and ``state_dir`` default to what the command line uses. ``warn`` gets what a person should
     know while the work goes on, such as a store that is down; without it, ``warnings.warn``. ``pause`` waits
     so many seconds, for a rate limit or an open circuit.
     """
@@ -144,7 +144,7 @@ class Client:
         )
 
     def trip(self, name: str, seconds: float | None = None) -> tuple[str, ...]:
-        """Hold a provider or target open, for so long or until ``reset``. UsageError when it could not be
+        """Force a provider or target open, for so long or until ``reset``. UsageError when it could not be
         recorded.
         """
         return shared.require_recorded(

@@ -94,12 +94,12 @@ class Operator:
         return tuple(changed)
 
     async def trip(self, name: str, seconds: float | None) -> tuple[str, ...]:
-        """Hold a provider (all its targets, whichever they are) or one target open for so long, or (None)
+        """Force a provider (all its targets, whichever they are) or one target open for so long, or (None)
         until ``reset``; returns the name. Raises UsageError for an unknown name and for a time that is none.
         """
         if seconds is not None and not 0 < seconds <= LONGEST_DURATION_SECONDS:
             raise UsageError(
-                f"a circuit is held open for up to {LONGEST_DURATION_SECONDS / DAY_SECONDS:g} days, "
+                f"a circuit is forced open for up to {LONGEST_DURATION_SECONDS / DAY_SECONDS:g} days, "
                 f"got {seconds:g} seconds"
             )
         if name in self._settings.providers:

@@ -109,7 +109,7 @@ def test_the_table_has_a_row_per_candidate_and_says_what_stands_behind_them():
     assert done.lines[0] == f"default: {GPT} would be asked first"
     rows = [re.split(r"\s{2,}", line) for line in done.lines[2:5]]
     assert [row[:2] for row in rows] == [[CLAUDE, "skip"], [GPT, "call"], [GROQ, "skip"]]
-    assert rows[0][4] == "held: held open by the operator"
+    assert rows[0][4] == "held: forced open by the operator"
     assert rows[2][4] == "no_key: set GROQ_API_KEY"
     assert done.lines[5] == "when nobody answers: cached"
 

@@ -112,7 +112,7 @@ def test_json_is_the_contract_s(outage):
     ("trips", "code", "says"),
     [
         ([], 0, "healthy"),
-        (["anthropic"], 1, f"degraded: {CLAUDE} is held open"),
+        (["anthropic"], 1, f"degraded: {CLAUDE} is forced open"),
         (["anthropic", "openai"], 2, "unhealthy: no usable target for default, solo"),
     ],
 )
@@ -127,7 +127,7 @@ def test_check_exits_0_1_or_2_and_says_why_in_one_line(trips, code, says):
 
 def test_check_says_how_long_a_hold_lasts():
     run_llmfail("trip", "anthropic", "--for", "2h")
-    assert re.search(r"is held open for (2h00m|1h59m)$", run_llmfail("status", "--check").out.strip())
+    assert re.search(r"is forced open for (2h00m|1h59m)$", run_llmfail("status", "--check").out.strip())
 
 
 def test_check_composes_with_json_and_with_quiet():
@@ -188,7 +188,7 @@ def test_watch_shows_what_changes_until_ctrl_c():
     with run_on_terminal(80, "status", "--watch", "0.2") as screen:
         screen.until("healthy")
         run_llmfail("trip", "anthropic")
-        screen.until("held open")
+        screen.until("forced open")
         screen.process.send_signal(signal.SIGINT)
         assert screen.finish() == 130
         assert screen.process.stderr.read() == b""

@@ -100,7 +100,7 @@ def test_reset_closes_it(llmfail, simulator, name):
 def test_trip_holds_it_for_so_long(llmfail, simulator):
     ended = llmfail("trip", "openai", "--for", "30m")
     assert ended.code == 0
-    assert "openai is held open until" in ended.err
+    assert "openai is forced open until" in ended.err
     held = llmfail.status(OPENAI)
     assert held["state"] == "forced_open"
     assert time.time() + 1700 < parse_time(held["retry_at"]) <= time.time() + 1801

@@ -1,4 +1,4 @@
-"""``llmfail trip``: hold a provider or target open."""
+"""``llmfail trip``: force a provider or target open."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was tripped as JSON.")] = False,
 ) -> None:
-    """Hold a provider or target open, so that nothing is sent to it. `llmfail reset` releases it.
+    """Force a provider or target open, so that nothing is sent to it. `llmfail reset` releases it.
 
     Examples:
 
@@ -43,12 +43,12 @@ def command(
     options: GlobalOptions = ctx.obj
     wait = _seconds_until(until) if for_ is None else parse_seconds("--for", for_)
     with open_client(options) as client:
-        held = client.trip(name, wait)
+        forced_open = client.trip(name, wait)
     end = format_time(None if wait is None else time.time() + wait)
     if as_json:
-        emit_json({"tripped": list(held), "until": end})
-    for target in held:
-        say(f"{target} is held open until {end or 'you reset it'}", quiet=options.quiet)
+        emit_json({"tripped": list(forced_open), "until": end})
+    for target in forced_open:
+        say(f"{target} is forced open until {end or 'you reset it'}", quiet=options.quiet)
 
 
 def _seconds_until(text: str | None) -> float | None:

@@ -226,4 +226,4 @@ def _format_wait(one: TargetStatus, now: float) -> str | None:
 
 
 def _name_state(one: TargetStatus) -> str:
-    return {"half_open": "half open", "forced_open": "held open"}.get(one.state, one.state)
+    return {"half_open": "half open", "forced_open": "forced open"}.get(one.state, one.state)

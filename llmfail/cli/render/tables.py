@@ -37,7 +37,7 @@ STATE_STYLES = {
     "closed": "green",
     "open": "red",
     "half open": "yellow",
-    "held open": "magenta",
+    "forced open": "magenta",
     "disabled": "red",
     "healthy": "green",
     "degraded": "yellow",

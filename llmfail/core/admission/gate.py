@@ -225,7 +225,7 @@ def _cancel_trial(gate: Gate, lease_id: str, values: Values, now: float) -> Writ
 _REFUSAL_NOTES = {
     "circuit_open": "its circuit is open",
     "probing": "its circuit is half open, and other calls are testing the target",
-    "held": "held open by the operator",
+    "held": "forced open by the operator",
 }
 
 
