@@ -80,8 +80,11 @@ def main() -> int:
 
         def bookkeeping() -> None:
             for _ in range(CALLS):
-                claim = replace(CLAIM, call_id=str(next(numbers)))
-                admitted = disk.update(GATE.keys_with_budgets(claim), partial(gates.admit, GATE, claim))
+                reservation_request = replace(CLAIM, call_id=str(next(numbers)))
+                admitted = disk.update(
+                    GATE.keys_with_budgets(reservation_request),
+                    partial(gates.admit, GATE, reservation_request),
+                )
                 counted = usage_record.count_usage("2026-11-21", USE)
                 step = combine([gates.settle(GATE, admitted, PAID), counted])
                 disk.update(step.keys, lambda values, now, step=step: (step.change(values, now), None))
@@ -106,8 +109,10 @@ def main() -> int:
             "the same over two updates of one small record", bookkeeping, two_updates, limit=10.0, pairs=15
         )
         for _ in range(1000):
-            claim = replace(CLAIM, call_id=str(next(numbers)))
-            disk.update(GATE.keys_with_budgets(claim), partial(gates.admit, GATE, claim))
+            reservation_request = replace(CLAIM, call_id=str(next(numbers)))
+            disk.update(
+                GATE.keys_with_budgets(reservation_request), partial(gates.admit, GATE, reservation_request)
+            )
         crowded = compare(
             "the same with 1,000 calls under way, over a millisecond each",
             bookkeeping,

@@ -39,7 +39,7 @@ def run_in_loop_thread(resources: Resources, ask: Ask, *, shown: bool) -> Pieces
 
 
 class _LoopThread:
-    """``said`` ends with None."""
+    """The event loop of one ask, in its own thread. ``pieces`` gets the text of the answer, then None."""
 
     def __init__(self, resources: Resources, ask: Ask, *, shown: bool) -> None:
         self.pieces: SimpleQueue[str | None] = SimpleQueue()

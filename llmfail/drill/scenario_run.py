@@ -55,9 +55,9 @@ class DrillContext(Struct, frozen=True):
 
 
 class ScenarioSubject(Struct, frozen=True):
-    """Who plays in the scenes of one feature. ``outage`` are the providers that go down with the primary's:
-    itself, and whoever is at the same address. ``same_key_providers`` are those that a refused key takes
-    along. ``rules`` are those of the primary's circuit.
+    """Who plays in the scenes of one feature. ``outage_providers`` are the providers that go down with the
+    primary's: itself, and those at the same address. ``same_key_providers`` are those that a refused key
+    takes along. ``breaker_rules`` are those of the primary's circuit.
     """
 
     feature: Feature

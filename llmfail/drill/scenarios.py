@@ -39,9 +39,9 @@ RETRY_AFTER_SECONDS = 30.0
 
 
 class ScenarioResult(Struct, frozen=True):
-    """What a scene showed. ``words`` are its part of the verdict; ``warned``: nothing that was promised is
-    broken, but somebody should know. ``receipt`` is that of the ask that was judged, ``requests`` are those
-    of the part that was judged.
+    """What a scene showed. ``summary`` is its part of the verdict; ``has_warning``: nothing that was promised
+    is broken, but the user should know. ``receipt`` is that of the ask that was judged, ``requests`` are
+    those of the part that was judged.
     """
 
     ok: bool

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import asyncio
 
 Trace = Callable[[Event | Command, Moment], None]
-"""Hears each event and each operation just before the ask is told of it, or it is begun."""
+"""Is called with each event just before it is applied, and with each operation just before it begins."""
 
 
 class Driver:
@@ -54,16 +54,16 @@ class Driver:
         self._tasks: dict[asyncio.Task[Event], Operation | ev.ArmTimer] = {}
         plan = _plan_of(routes, ports, job, ends_at, is_shown=show is not None)
         self.state = ask_state.begin(plan)
-        self._operations = Operations(routes, ports, job, codec, show, lambda: self.state, self._tell)
+        self._operations = Operations(routes, ports, job, codec, show, lambda: self.state, self._apply_event)
 
     async def run(self) -> FoundAnswer | None:
         try:
-            self._tell(ev.Started())
+            self._apply_event(ev.Started())
             while self._queue or self._tasks:
                 if self._tasks:
                     await self._await_tasks()
                 else:
-                    self._tell(await self._perform(self._queue.popleft()))
+                    self._apply_event(await self._perform(self._queue.popleft()))
         except BaseException:
             await self._stop()
             raise
@@ -83,7 +83,7 @@ class Driver:
             self._trace(command, self._now())
         return await self._operations.perform(command)
 
-    def _tell(self, event: Event) -> None:
+    def _apply_event(self, event: Event) -> None:
         """What can be done at once is done, an operation waits for its turn."""
         now = self._now()
         if self._trace is not None:
@@ -117,7 +117,7 @@ class Driver:
         for task in [one for one in self._tasks if one.done()]:
             ended = self._tasks.pop(task, None)
             if ended is not None:
-                self._tell(self._event_of(task, ended))
+                self._apply_event(self._event_of(task, ended))
 
     def _event_of(self, task: asyncio.Task[Event], command: Operation | ev.ArmTimer) -> Event:
         """What ends an attempt that has lost is of no interest."""
@@ -150,16 +150,16 @@ class Driver:
         self._queue.clear()
         self._apply_results()
         await self._cancel_tasks()
-        self._tell(ev.AskInterrupted())
+        self._apply_event(ev.AskInterrupted())
         while self._queue:
-            self._tell(await self._perform(self._queue.popleft()))
+            self._apply_event(await self._perform(self._queue.popleft()))
 
     def _apply_results(self) -> None:
         """What has ended before the interruption counts as what it came to; nothing new is begun."""
         for task in [one for one in self._tasks if one.done() and not one.cancelled()]:
             command = self._tasks.pop(task)
             if task.exception() is None:
-                self._tell(self._event_of(task, command))
+                self._apply_event(self._event_of(task, command))
 
     async def _cancel_tasks(self) -> None:
         """An interruption meanwhile waits for them all the same."""
@@ -176,7 +176,7 @@ class Driver:
 
 
 def _plan_of(routes: TargetRoutes, ports: Ports, job: Job, ends_at: float, *, is_shown: bool) -> AskPlan:
-    def claim_of(candidate: Candidate, moment: float) -> ReservationRequest:
+    def build_reservation_request(candidate: Candidate, moment: float) -> ReservationRequest:
         scopes = routes.budget_scopes(job.feature, job.user, candidate.target, moment)
         return reservation_request_of(job, candidate, scopes, moment, priced=False)
 
@@ -189,7 +189,7 @@ def _plan_of(routes: TargetRoutes, ports: Ports, job: Job, ends_at: float, *, is
         ends_at=ends_at,
         wait_ends_at=ports.monotonic() + job.wait,
         fair_deadline=job.fair_deadline,
-        claim_of=claim_of,
+        reservation_request_of=build_reservation_request,
         rounds=job.rounds,
         target_retries=job.target_retries,
         stop_on_refusal=job.stop_on_refusal,

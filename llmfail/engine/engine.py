@@ -1,4 +1,4 @@
-"""The engine's face: ask, embed, plan. Each returns a value; only a wrong call raises."""
+"""What the engine offers: ask, embed, plan. Each returns a value; only a wrong call raises."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ PROBE_MAX_TOKENS = 1024
 
 
 class ChainRun(Struct, frozen=True):
-    """One way along a chain, since ``started`` on the monotonic clock. ``is_counted``: counted and logged
+    """One run of a chain, since ``started`` on the monotonic clock. ``is_counted``: counted and logged
     as an ask, unless it has no answer and something else is tried behind it (not ``is_last``).
     """
 
@@ -74,7 +74,7 @@ class ChainRun(Struct, frozen=True):
 
 class Engine:
     """Asks through fallback chains. Holds no state of its own: settings and ports are all it knows.
-    ``trace`` hears the steps of every ask.
+    ``trace`` is called with the steps of every ask.
     """
 
     def __init__(self, settings: Settings, ports: Ports, trace: Trace | None = None) -> None:
@@ -84,18 +84,19 @@ class Engine:
         self._routes = TargetRoutes(settings, ports.catalogue)
 
     async def ask(self, ask: Ask, *, degrade: bool = True, on_text: OnText | None = None) -> Receipt:
-        """Raises UsageError for what is not configured; everything else is in the receipt. ``ladder``: the
-        feature's ``degrade`` steps may answer when no model does. ``show`` hears a streamed answer as it
-        comes, unless only the whole of it can be judged; what is not streamed is in the receipt alone.
+        """Raises UsageError for what is not configured; everything else is in the receipt. ``degrade``: the
+        feature's ``degrade`` steps may answer when no model does. ``on_text`` gets the pieces of a streamed
+        answer as they come, unless only the whole of it can be judged; an answer that is not streamed is in
+        the receipt alone.
         """
         started = self.ports.monotonic()
         job = await plan_job(self.settings, self._routes, ask, self.ports)
-        below = degrade and (ask.queue or bool(self.settings.find_feature(ask.feature).degrade))
+        steps_follow = degrade and (ask.queue or bool(self.settings.find_feature(ask.feature).degrade))
         if not can_be_shown(job.expected):
             on_text = None
-        outing = ChainRun(started, is_last=not below, on_text=on_text)
-        receipt = await self._run_chain(job, ask, _codec_of(job), outing)
-        if receipt.error is None or not below:
+        chain_run = ChainRun(started, is_last=not steps_follow, on_text=on_text)
+        receipt = await self._run_chain(job, ask, _codec_of(job), chain_run)
+        if receipt.error is None or not steps_follow:
             return receipt
         degraded = await self._run_degrade_steps(receipt, job, ask, started + job.deadline, on_text)
         degraded = replace(degraded, latency_ms=self._milliseconds_since(started))
@@ -143,23 +144,29 @@ class Engine:
 
         job = await plan_job(self.settings, self._routes, ask, self._read_only_ports, is_preview=True)
         moment = self.ports.wall()
-        claims = [self._preview_reservation(job, place, moment) for place in range(len(job.candidates))]
+        reservation_requests = [
+            self._preview_reservation(job, place, moment) for place in range(len(job.candidates))
+        ]
         gates_of = [self._routes[candidate.target].gate for candidate in job.candidates]
         keys = (
-            key for gate, claim in zip(gates_of, claims, strict=True) for key in gate.keys_with_budgets(claim)
+            key
+            for gate, reservation_request in zip(gates_of, reservation_requests, strict=True)
+            for key in gate.keys_with_budgets(reservation_request)
         )
         values, now = await self.ports.store.read(list(dict.fromkeys(keys)))
         steps = []
-        for candidate, gate, claim in zip(job.candidates, gates_of, claims, strict=True):
+        for candidate, gate, reservation_request in zip(
+            job.candidates, gates_of, reservation_requests, strict=True
+        ):
             obstacle = plan.find_skip(candidate, plan.requirements_of(job.request))
             found = (
                 obstacle
-                or refuse_when_store_down(self.ports, job, claim)
-                or gates.view(gate, values, now, claim).refusal
+                or refuse_when_store_down(self.ports, job, reservation_request)
+                or gates.view(gate, values, now, reservation_request).refusal
             )
             reason, note = (found.reason, found.note) if found else (None, "")
             known = reservation.load_calibration(candidate.target, values)
-            steps.append(build_step(candidate, claim, known, reason, note))
+            steps.append(build_step(candidate, reservation_request, known, reason, note))
         degrade = tuple(map(step_name, self.settings.find_feature(ask.feature).degrade))
         return Plan(job.feature, tuple(steps), degrade, await self._preview_cache(job, steps))
 
@@ -177,12 +184,12 @@ class Engine:
         return "stale" if await reader.find_stale(prints) else "miss"
 
     def _preview_reservation(self, job: Job, place: int, moment: float) -> ReservationRequest:
-        """What an ask would claim of its candidate in that place, if it came to it at once."""
+        """What an ask would request of the gate of its candidate at this index, if its turn came at once."""
         candidate, later = job.candidates[place], job.candidates[place + 1 :]
         covers = self._routes.budget_scopes(job.feature, job.user, candidate.target, moment)
         others = any(plan.find_skip(one, plan.requirements_of(job.request)) is None for one in later)
-        claim = reservation_request_of(job, candidate, covers, moment, priced=True)
-        return replace(claim, max_wait=max_rate_limit_wait(job.deadline, others=others))
+        reservation_request = reservation_request_of(job, candidate, covers, moment, priced=True)
+        return replace(reservation_request, max_wait=max_rate_limit_wait(job.deadline, others=others))
 
     async def probe(self, target: Target) -> Receipt:
         """Ask one target something tiny; what it says of the target is recorded, the ask itself is not."""
@@ -217,21 +224,21 @@ class Engine:
     async def _run_degrade_steps(
         self, failed: Receipt, job: Job, ask: Ask, ends_at: float, on_text: OnText | None
     ) -> Receipt:
-        from llmfail.engine.answers import degrade as ladder
+        from llmfail.engine.answers import degrade
 
-        if not ladder.may_help(failed.error):
+        if not degrade.may_help(failed.error):
             return failed
 
-        async def again(job: Job) -> Receipt:
-            outing = ChainRun(self.ports.monotonic(), is_counted=False, on_text=on_text)
-            return await self._run_chain(job, ask, _codec_of(job), outing)
+        async def run_job(job: Job) -> Receipt:
+            chain_run = ChainRun(self.ports.monotonic(), is_counted=False, on_text=on_text)
+            return await self._run_chain(job, ask, _codec_of(job), chain_run)
 
-        steps = ladder.steps_of(self.settings, ask)
+        steps = degrade.steps_of(self.settings, ask)
         prints = self._fingerprints(job)
-        below = ladder.DegradeSteps(
-            self.settings, self.ports, reader_of(self.ports, job.cache_policy, job.expected), again, ends_at
+        degrade_steps = degrade.DegradeSteps(
+            self.settings, self.ports, reader_of(self.ports, job.cache_policy, job.expected), run_job, ends_at
         )
-        return await below.run(steps, failed, ladder.FailedAsk(job, ask, prints))
+        return await degrade_steps.run(steps, failed, degrade.FailedAsk(job, ask, prints))
 
     @property
     def _read_only_ports(self) -> Ports:

@@ -1,4 +1,4 @@
-"""An ask that has been answered before, answered at the door: without the engine, which takes longer to
+"""An ask that has been answered before, answered from the cache without the engine, which takes longer to
 import than the answer takes to find.
 
 Only for the first target of a chain whose order is known beforehand. What is not found here, the engine looks
@@ -66,5 +66,5 @@ def _first_target(settings: Settings, feature: Feature, ask: Ask) -> Target | No
             settings.provider_of(target)
         return ask.targets[0]
     listed = feature.order in {None, "listed"}
-    tight = any(budget.downgrade_at is not None for budget in settings.budgets)
-    return feature.primary if listed and not tight else None
+    may_downgrade = any(budget.downgrade_at is not None for budget in settings.budgets)
+    return feature.primary if listed and not may_downgrade else None

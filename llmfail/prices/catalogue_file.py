@@ -42,7 +42,7 @@ class CatalogueIndex(Struct, frozen=True):
 
 
 class CatalogueMatch(Struct, frozen=True):
-    """A model in the list of a provider, which may be another than the one that was ``asked``."""
+    """A model in the list of a provider, which may be another than ``asked_provider``."""
 
     asked_provider: str
     provider: str
@@ -51,7 +51,7 @@ class CatalogueMatch(Struct, frozen=True):
 
 
 class Catalogue:
-    """``refreshed`` is a directory of lists that may be there; ``warn`` hears when it is damaged."""
+    """``refreshed`` is a directory of lists that may be there; ``warn`` is called when it is damaged."""
 
     def __init__(
         self, refreshed: Path | None = None, warn: Callable[[str], None] = lambda _text: None
@@ -82,10 +82,10 @@ class Catalogue:
         found = self._find(provider, model)
         names = [*candidate_names(model.replace("@", "-"), provider), *([found.entry.id] if found else [])]
         known = (
-            shelf.facts[name]
+            price_list.facts[name]
             for name in names
-            for shelf in self._price_lists(provider)
-            if name in shelf.facts
+            for price_list in self._price_lists(provider)
+            if name in price_list.facts
         )
         facts = next(known, ModelFacts())
         if facts.context is None and found is not None:
@@ -94,11 +94,14 @@ class Catalogue:
 
     def _find(self, provider: str, model: str) -> CatalogueMatch | None:
         for name in candidate_names(model, provider):
-            for shelf in self._price_lists(provider):
-                place = shelf.find_index(name)
+            for price_list in self._price_lists(provider):
+                place = price_list.find_index(name)
                 if place is not None:
                     return CatalogueMatch(
-                        provider, shelf.provider, _ENTRY_DECODER.decode(shelf.models[place]), shelf.as_of
+                        provider,
+                        price_list.provider,
+                        _ENTRY_DECODER.decode(price_list.models[place]),
+                        price_list.as_of,
                     )
         return None
 

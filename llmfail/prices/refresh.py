@@ -48,8 +48,8 @@ class PriceSourceError(LlmfailError):
 
 
 class RefreshResult(Struct, frozen=True):
-    """What came of it. ``models`` have a price; ``kept`` is the day of a list that is as new, so that nothing
-    was written.
+    """What came of it. ``models`` have a price; ``kept_as_of`` is the day of a list that is as new, so that
+    nothing was written.
     """
 
     index: CatalogueIndex

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 class WireFormat(Protocol):
-    """``payload`` is what ``core.payload.parse`` made of the body of a reply that is no error."""
+    """``payload`` is what ``core.classification.body.parse`` made of the body of a reply that is no error."""
 
     def encode(self, request: Request, endpoint: Endpoint, *, stream: bool = False) -> Call:
-        """Raises UsageError for what no provider could be sent (an attachment that is not text), Unsuited for
-        what this one cannot.
+        """Raises UsageError for what no provider could be sent (an attachment that is not text),
+        UnsupportedRequest for what this one cannot.
         """
         ...
 
@@ -29,7 +29,7 @@ class WireFormat(Protocol):
         ...
 
     def encode_embedding(self, texts: Sequence[str], endpoint: Endpoint) -> Call:
-        """Raises Unsuited where the provider has no embeddings."""
+        """Raises UnsupportedRequest where the provider has no embeddings."""
         ...
 
     def decode_embedding(self, payload: Payload) -> Embedding:
@@ -37,8 +37,8 @@ class WireFormat(Protocol):
         ...
 
     def encode_count(self, request: Request, endpoint: Endpoint) -> Call:
-        """How many input tokens a request is, asked of the provider itself, for nothing. Raises Unsuited
-        where it does not tell, and what ``encode`` raises.
+        """How many input tokens a request is, asked of the provider itself, for nothing. Raises
+        UnsupportedRequest where it does not tell, and what ``encode`` raises.
         """
         ...
 

@@ -86,8 +86,8 @@ class Accumulator(Protocol):
 
 
 class StreamDecoder:
-    """One streamed reply. ``feed`` it until an event other than TextDelta and Working comes: that is the last
-    one, stop reading. When the body ends before it, ``end`` gives it.
+    """One streamed reply. ``feed`` it until an event other than TextDelta and Thinking comes: that is the
+    last one, stop reading. When the body ends before it, ``finish`` gives it.
     """
 
     def __init__(self, accumulator: Accumulator, decode: Callable[[Payload], Completion]) -> None:

@@ -1,8 +1,8 @@
 """The grammar of ``--drill``: which provider or target breaks, how, and how often.
 
 ``anthropic=503,openai=hangx2`` is a mapping from names to faults. The most specific name alone decides: a
-target over its provider over ``whole_chain``. A fault with ``xN`` hits the first N calls that its name gets
-and is over then; under ``whole_chain`` every provider has its own N.
+target over its provider over ``all``. A fault with ``xN`` hits the first N calls that its name gets
+and is over then; under ``all`` every provider has its own N.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def parse_faults(text: str) -> Faults:
 
 
 def check_names(faults: Faults, known: Collection[str]) -> None:
-    """Raises UsageError for the first name that is neither ``whole_chain`` nor a known provider or target."""
+    """Raises UsageError for the first name that is neither ``all`` nor a known provider or target."""
     for name in faults.by_name:
         if name != ALL and name not in known:
             raise UsageError(

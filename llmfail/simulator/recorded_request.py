@@ -171,7 +171,7 @@ def _read_model(document: Mapping[str, Any]) -> str:
 def _build_google_route(
     match: re.Match[str], api: Api, its_format: Format, query: str, body_model: str
 ) -> RequestRoute:
-    """``said`` is the model in the body: where Vertex counts for Claude, the path has another word."""
+    """``body_model`` is the model in the body: where Vertex counts for Claude, the path has another word."""
     verb = match["verb"]
     if its_format == "anthropic" and match["model"] == "count-tokens":
         return RequestRoute(api, its_format, "count", model=body_model)

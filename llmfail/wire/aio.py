@@ -62,7 +62,7 @@ class _SessionRoute(NamedTuple):
 
 
 class AiohttpWire:
-    """Connections of one event loop. A call beyond ``most``, which file descriptors limit, waits for its
+    """Connections of one event loop. A call beyond ``max_calls``, which file descriptors limit, waits for its
     turn; when it runs out of time after that, it says nothing about the provider.
     """
 

@@ -98,6 +98,6 @@ def _fail_unfinished_body(payload: aiohttp.StreamReader | None) -> None:
 def _has_pending_bytes(connection: Connection) -> bool:
     """Whether something came while nothing was asked; the event loop may not have seen it yet."""
     assert connection.transport is not None
-    sight = select.poll()
-    sight.register(connection.transport.get_extra_info("socket"), select.POLLIN)
-    return bool(sight.poll(0))
+    poller = select.poll()
+    poller.register(connection.transport.get_extra_info("socket"), select.POLLIN)
+    return bool(poller.poll(0))

@@ -298,15 +298,15 @@ def test_no_number_of_answers_pushes_out_a_circuit_a_budget_or_a_queued_request(
     llmfail("trip", "google")
     simulator.set_faults(parse_faults("none"))
     before = llmfail.status()
-    shelf = AnswerStore(state, 1_000_000, 2.0, time.time)
+    answer_store = AnswerStore(state, 1_000_000, 2.0, time.time)
     for number in range(1000):
         found = StoredAnswer("x" * 20_000, OPENAI, time.time())
         key = answer_key(str(number))
-        shelf.update(
+        answer_store.update(
             [key], lambda values, now, key=key, found=found: ({key: Write(dump(found), now + 3600)}, None)
         )
-    stock = shelf.measure_size()
-    shelf.close()
+    stock = answer_store.measure_size()
+    answer_store.close()
     assert stock.bytes <= 1_100_000
     assert 10 < stock.entries < 60
     after = llmfail.status()

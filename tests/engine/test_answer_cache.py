@@ -32,12 +32,12 @@ def play(tmp_path):
     return ScriptedEngine(tmp_path, {host: [answer()] for host in "abc"}, cached=True)
 
 
-def shelf(play, name, terms=TERMS):
+def flight_cache(play, name, terms=TERMS):
     return SingleFlightCache(play.ports, CacheReader(play.ports.answers, terms, Expectation()), name)
 
 
-def fetched(play, one, patience=10.0):
-    return run_sync(one.fetch(PRINT, patience, play.ports.sleep))
+def fetched(play, one, max_wait=10.0):
+    return run_sync(one.fetch(PRINT, max_wait, play.ports.sleep))
 
 
 def flying(play, holder="somewhere else 1 1", lasts=60.0):
@@ -52,16 +52,16 @@ def flights(play):
 
 
 def test_the_first_leads_and_who_comes_meanwhile_waits_in_vain_only_as_long_as_it_may(play):
-    first, second = shelf(play, "first"), shelf(play, "second")
+    first, second = flight_cache(play, "first"), flight_cache(play, "second")
     assert fetched(play, first) is None
     assert flights(play)
     before = play.now
-    assert fetched(play, second, patience=5.0) is None
+    assert fetched(play, second, max_wait=5.0) is None
     assert 5.0 <= play.now - before < 6.0
 
 
 def test_what_the_leader_keeps_is_what_the_others_get(play):
-    first, second = shelf(play, "first"), shelf(play, "second")
+    first, second = flight_cache(play, "first"), flight_cache(play, "second")
     fetched(play, first)
     target = play.settings.features["default"].primary
     run_sync(first.store_answer(PRINT, target, Completion("said", "stop")))
@@ -72,7 +72,7 @@ def test_what_the_leader_keeps_is_what_the_others_get(play):
 
 @pytest.mark.parametrize("finish", ["length", "other", "tool_calls"])
 def test_half_an_answer_is_kept_for_nobody_and_nobody_waits_on(play, finish):
-    first = shelf(play, "first")
+    first = flight_cache(play, "first")
     fetched(play, first)
     run_sync(first.store_answer(PRINT, play.settings.features["default"].primary, Completion("said", finish)))
     assert not play.answers._rows.get(answer_key(PRINT))
@@ -81,7 +81,7 @@ def test_half_an_answer_is_kept_for_nobody_and_nobody_waits_on(play, finish):
 
 def test_who_followed_a_leader_that_gave_up_goes_alone_and_leads_nobody(play):
     flying(play)
-    second = shelf(play, "second")
+    second = flight_cache(play, "second")
     waits = iter(
         [lambda: None, lambda: play.answers.update((), lambda v, n: ({flight_key(PRINT): None}, None))]
     )
@@ -96,7 +96,7 @@ def test_who_followed_a_leader_that_gave_up_goes_alone_and_leads_nobody(play):
 def test_a_leader_elsewhere_is_waited_for_until_its_lease_ends(play):
     flying(play, lasts=3.0)
     before = play.now
-    assert fetched(play, shelf(play, "second"), patience=60.0) is None
+    assert fetched(play, flight_cache(play, "second"), max_wait=60.0) is None
     assert 3.0 <= play.now - before < 4.0
     assert flights(play)
 
@@ -104,7 +104,7 @@ def test_a_leader_elsewhere_is_waited_for_until_its_lease_ends(play):
 def test_when_a_lease_has_ended_one_of_the_others_leads_and_they_wait_for_it(play):
     """Kept longer than it lasts, it is told apart from one that was given up."""
     flying(play, lasts=3.0)
-    second, third = shelf(play, "second"), shelf(play, "third")
+    second, third = flight_cache(play, "second"), flight_cache(play, "third")
 
     async def pause(seconds):
         await play.ports.sleep(seconds)
@@ -113,7 +113,7 @@ def test_when_a_lease_has_ended_one_of_the_others_leads_and_they_wait_for_it(pla
     row = play.answers._rows[flight_key(PRINT)]
     assert load(row.text, FlightLease).name == "second"
     before = play.now
-    assert fetched(play, third, patience=5.0) is None
+    assert fetched(play, third, max_wait=5.0) is None
     assert play.now - before >= 5.0
 
 
@@ -121,19 +121,19 @@ def test_a_leader_that_has_ended_here_is_not_waited_for(play):
     place = play.ports.process.token.rsplit(" ", 2)[0]
     flying(play, holder=f"{place} 999999999 1")
     before = play.now
-    assert fetched(play, shelf(play, "second"), patience=60.0) is None
+    assert fetched(play, flight_cache(play, "second"), max_wait=60.0) is None
     assert play.now - before < 0.1
 
 
 def test_the_lease_of_a_leader_outlives_the_time_that_it_has(play):
-    fetched(play, shelf(play, "first"), patience=10.0)
+    fetched(play, flight_cache(play, "first"), max_wait=10.0)
     (row,) = (row for key, row in play.answers._rows.items() if key.startswith("flight/"))
     assert load(row.text, FlightLease).ends_at == play.now + 10.0 + FLIGHT_MARGIN
 
 
 @pytest.mark.parametrize("terms", [CachePolicy(0, 600), CachePolicy(60, 600, refresh=True)])
 def test_where_nothing_is_fresh_enough_nobody_flies(play, terms):
-    assert fetched(play, shelf(play, "first", terms)) is None
+    assert fetched(play, flight_cache(play, "first", terms)) is None
     assert not flights(play)
 
 

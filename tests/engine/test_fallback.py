@@ -132,7 +132,7 @@ FAILED = error(503, "unavailable")
     ],
 )
 def test_B2_a_request_is_refused_when_two_endpoints_have_said_so(stage, replies, hosts, code):
-    """Two targets of one endpoint, ``a/one`` and ``a/two``, are one witness."""
+    """Two targets of one endpoint, ``a/one`` and ``a/two``, count as one."""
     play = stage(replies, feature=", retries: 0")
     receipt = play.ask()
     assert (receipt.exit_code, play.hosts()) == (code, hosts)

@@ -509,7 +509,7 @@ def test_half_an_answer_ends_the_race(track):
     run(story())
 
 
-def test_what_was_beaten_gives_up_the_lead_for_its_answer(track):
+def test_what_has_lost_gives_up_the_lead_for_its_answer(track):
     """Somebody else who asks it the same leads at once."""
 
     async def story():

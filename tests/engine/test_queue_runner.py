@@ -24,7 +24,7 @@ class Output:
     before: list = field(default_factory=list)
     lines: list = field(default_factory=list)
 
-    def ready(self, patience):
+    def ready(self, max_wait):
         if not self.before:
             return True
         self.before.pop(0)()

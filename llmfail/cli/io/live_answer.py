@@ -32,11 +32,13 @@ class TerminalAnswer:
             self._write("\n")
 
     def end_if_writable(self) -> None:
-        """For who is stopped: a terminal that is gone, or takes nothing just now, is left as it is."""
-        takes, gone = select.POLLOUT, select.POLLHUP | select.POLLERR
-        sight = select.poll()
-        sight.register(sys.stdout.fileno(), takes)
-        if any(state & takes and not state & gone for _, state in sight.poll(0)):
+        """For a program that is stopped: a terminal that is gone, or takes nothing just now, is left as it
+        is.
+        """
+        closed = select.POLLHUP | select.POLLERR
+        poller = select.poll()
+        poller.register(sys.stdout.fileno(), select.POLLOUT)
+        if any(events & select.POLLOUT and not events & closed for _, events in poller.poll(0)):
             with suppress(UsageError):
                 self.end()
 

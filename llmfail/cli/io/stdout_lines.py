@@ -22,11 +22,11 @@ class StdoutLines:
         self._poll = select.poll()
         self._poll.register(sys.stdout.fileno(), select.POLLOUT)
 
-    def ready(self, patience: float) -> bool:
-        """Whether a line would be taken now, or within so many seconds. Raises BrokenPipeError when nobody
-        reads any more.
+    def ready(self, max_wait: float) -> bool:
+        """Whether a line would be taken now, or within ``max_wait`` seconds. Raises BrokenPipeError when the
+        reader has gone.
         """
-        found = self._poll.poll(patience * 1000)
+        found = self._poll.poll(max_wait * 1000)
         if any(events & _CLOSED_EVENTS for _, events in found):
             raise BrokenPipeError
         return bool(found)

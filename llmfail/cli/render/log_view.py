@@ -101,7 +101,7 @@ def _describe_step(step: Mapping[str, Any]) -> str:
 
 
 def _render_answerer(entry: Mapping[str, Any], *, with_reason: bool) -> Text:
-    """The target, else the source of the answer, else (``whole``) why there is none."""
+    """The target, else the source of the answer, else (``with_reason``) why there is none."""
     if entry["ok"]:
         return cell(entry["target"] or entry["source"], "green" if entry["tier"] == 0 else "yellow")
     return cell(f"no answer: {entry['error']['kind']}" if with_reason else "-", "red")
@@ -120,7 +120,7 @@ def _find_id_length(ids: Sequence[str]) -> int:
 
 
 def _format_time(text: str, *, with_date: bool) -> str:
-    """A moment in local time; not ``whole``: the clock for today, the date for other days."""
+    """A moment in local time; not ``with_date``: the clock for today, the date for other days."""
     moment = datetime.fromisoformat(text).astimezone()
     if with_date:
         return f"{moment:%Y-%m-%d %H:%M:%S}"

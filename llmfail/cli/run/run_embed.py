@@ -173,7 +173,7 @@ class _RunSummary:
         self.failed = 0
 
     def add(self, row: EmbedLine, receipt: Receipt, *, report_failure: bool) -> None:
-        """``alone``: the line that is printed does not say what went wrong. A warning is told once."""
+        """``report_failure``: the printed line does not say what went wrong. A warning is given once."""
         known = self._cost is not None and receipt.cost is not None
         self._cost = (self._cost or 0) + (receipt.cost or 0) if known else None
         if receipt.error is None:

@@ -59,7 +59,7 @@ def find_error(payload: Payload, *, failed: bool) -> ErrorBody | None:
 
 def _find_error(payload: JsonObject, *, failed: bool) -> ErrorBody | None:
     error = payload.get("error") or _find_choice_error(payload)
-    if not failed and payload.get("choices") and _says_nothing(error):
+    if not failed and payload.get("choices") and _is_empty(error):
         return None
     if isinstance(error, dict):
         return _parse_error_object(error, payload)
@@ -77,13 +77,13 @@ def iter_objects(value: object) -> Iterator[JsonObject]:
         yield from (item for item in value if isinstance(item, dict))
 
 
-def _says_nothing(value: object, depth: int = 0) -> bool:
+def _is_empty(value: object, depth: int = 0) -> bool:
     """Whether there is no text and no number other than 0 in it. What is nested deeper than any error is
     taken for something.
     """
     if isinstance(value, dict | list):
         inner = value.values() if isinstance(value, dict) else value
-        return depth < _MAX_ERROR_DEPTH and all(_says_nothing(one, depth + 1) for one in inner)
+        return depth < _MAX_ERROR_DEPTH and all(_is_empty(one, depth + 1) for one in inner)
     return not value.strip() if isinstance(value, str) else not value
 
 

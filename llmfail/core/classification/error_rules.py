@@ -30,12 +30,12 @@ _TEXT_STATUSES = frozenset({401, 403, 404})
 
 
 def classify_error_reply(
-    reply: Reply, payload: Payload, fault: ErrorBody | None, now: float, hide: Secret | None
+    reply: Reply, payload: Payload, error_body: ErrorBody | None, now: float, hide: Secret | None
 ) -> Outcome:
-    """``fault`` is the error in the payload; None when only the status says that the call failed."""
+    """``error_body`` is the error in the payload; None when only the status says that the call failed."""
     if _is_from_intermediary(reply, payload):
         return _classify_intermediary_reply(reply, payload, now, hide)
-    return _classify_provider_reply(reply, payload, fault or ErrorBody(), now, hide)
+    return _classify_provider_reply(reply, payload, error_body or ErrorBody(), now, hide)
 
 
 def _is_from_intermediary(reply: Reply, payload: Payload) -> bool:
@@ -61,106 +61,106 @@ def _classify_intermediary_reply(reply: Reply, payload: Payload, now: float, hid
 
 
 def _classify_provider_reply(
-    reply: Reply, payload: Payload, fault: ErrorBody, now: float, hide: Secret | None
+    reply: Reply, payload: Payload, error_body: ErrorBody, now: float, hide: Secret | None
 ) -> Outcome:
-    fault = _find_upstream_error(fault) or fault
-    status = _find_telling_status(reply.status, fault)
-    kind = _find_kind(status, fault)
-    if kind is Kind.BILLING and retry_hints.find_reset_date(fault, now) is not None:
+    error_body = _find_upstream_error(error_body) or error_body
+    status = _effective_status(reply.status, error_body)
+    kind = _find_kind(status, error_body)
+    if kind is Kind.BILLING and retry_hints.find_reset_date(error_body, now) is not None:
         kind = Kind.QUOTA
     until = wait = None
     if kind is Kind.QUOTA:
         until = retry_hints.find_quota_reset(
-            reply.headers, fault, now, daily=not _is_spend_limit(status, fault)
+            reply.headers, error_body, now, daily=not _is_spend_limit(status, error_body)
         )
     elif _is_transient(kind):
         wait = retry_hints.read_retry_after(
-            reply.headers, fault, now, include_rate_limits=kind is Kind.RATE_LIMITED
+            reply.headers, error_body, now, include_rate_limits=kind is Kind.RATE_LIMITED
         )
     return Outcome(
         kind,
-        one_line(_describe_error(reply.status, payload, fault), hide),
+        one_line(_describe_error(reply.status, payload, error_body), hide),
         reply.status,
         retry_after=wait,
         quota_resets_at=until,
-        parameter=_find_parameter_to_drop(kind, fault),
+        parameter=_find_parameter_to_drop(kind, error_body),
     )
 
 
-def _find_parameter_to_drop(kind: Kind, fault: ErrorBody) -> str | None:
+def _find_parameter_to_drop(kind: Kind, error_body: ErrorBody) -> str | None:
     """The parameter to leave out; ``max_tokens`` when only the requested output was too large."""
-    if kind is Kind.CONTEXT_OVERFLOW and provider_codes.OUTPUT_LIMIT_TEXT.search(fault.message.lower()):
+    if kind is Kind.CONTEXT_OVERFLOW and provider_codes.OUTPUT_LIMIT_TEXT.search(error_body.message.lower()):
         return "max_tokens"
-    return rejected_parameter.find(fault) if kind is Kind.BAD_REQUEST else None
+    return rejected_parameter.find(error_body) if kind is Kind.BAD_REQUEST else None
 
 
 def _is_transient(kind: Kind) -> bool:
     return CONSEQUENCES[kind].is_transient
 
 
-def _find_upstream_error(fault: ErrorBody) -> ErrorBody | None:
+def _find_upstream_error(error_body: ErrorBody) -> ErrorBody | None:
     """OpenRouter says "Provider returned error" and keeps the whole error of the provider as a text."""
-    raw = fault.metadata.get("raw")
+    raw = error_body.metadata.get("raw")
     upstream = (
         find_error(parse(raw.encode("utf-8", "replace")), failed=True) if isinstance(raw, str) else None
     )
     if upstream is None or not (upstream.codes or upstream.number):
         return None
-    return replace(upstream, message=fault.message, metadata=fault.metadata, is_upstream=True)
+    return replace(upstream, message=error_body.message, metadata=error_body.metadata, is_upstream=True)
 
 
-def _find_telling_status(status: int, fault: ErrorBody) -> int:
+def _effective_status(status: int, error_body: ErrorBody) -> int:
     """An error inside a 200, or that of a provider behind a router, may name the status that it had."""
-    return fault.number or status if status < 300 or fault.is_upstream else status
+    return error_body.number or status if status < 300 or error_body.is_upstream else status
 
 
-def _find_kind(status: int, fault: ErrorBody) -> Kind:
-    kind = _find_kind_by_rules(status, fault)
+def _find_kind(status: int, error_body: ErrorBody) -> Kind:
+    kind = _find_kind_by_rules(status, error_body)
     if kind is Kind.MODEL_NOT_FOUND and status >= 500:
         return Kind.OVERLOADED  # a gateway without a free channel for the model now
-    if kind is Kind.BAD_REQUEST and fault.parameter == "model":
+    if kind is Kind.BAD_REQUEST and error_body.parameter == "model":
         return Kind.MODEL_NOT_FOUND
     return kind
 
 
-def _find_kind_by_rules(status: int, fault: ErrorBody) -> Kind:
+def _find_kind_by_rules(status: int, error_body: ErrorBody) -> Kind:
     return (
-        _find_kind_by_router(fault)
-        or _find_kind_by_code(provider_codes.SPECIFIC_CODES, fault)
-        or _find_kind_by_google_quota(fault)
-        or _find_kind_by_text(status, fault)
+        _find_kind_by_router(error_body)
+        or _find_kind_by_code(provider_codes.SPECIFIC_CODES, error_body)
+        or _find_kind_by_google_quota(error_body)
+        or _find_kind_by_text(status, error_body)
         or provider_codes.DECISIVE_STATUSES.get(status)
-        or _find_kind_by_code(provider_codes.GENERAL_CODES, fault)
-        or (_find_kind_by_code(provider_codes.VAGUE_CODES, fault) if status < 300 else None)
+        or _find_kind_by_code(provider_codes.GENERAL_CODES, error_body)
+        or (_find_kind_by_code(provider_codes.VAGUE_CODES, error_body) if status < 300 else None)
         or _find_kind_by_status(status)
     )
 
 
-def _find_kind_by_code(table: dict[str, Kind], fault: ErrorBody) -> Kind | None:
-    return next((table[code] for code in fault.codes if code in table), None)
+def _find_kind_by_code(table: dict[str, Kind], error_body: ErrorBody) -> Kind | None:
+    return next((table[code] for code in error_body.codes if code in table), None)
 
 
-def _find_kind_by_router(fault: ErrorBody) -> Kind | None:
-    source = str(fault.metadata.get("limit_source"))
+def _find_kind_by_router(error_body: ErrorBody) -> Kind | None:
+    source = str(error_body.metadata.get("limit_source"))
     if source == provider_codes.OPENROUTER_IN_FLIGHT_SOURCE:
         return Kind.RATE_LIMITED
     if source in provider_codes.OPENROUTER_SPENT_SOURCES:
         return Kind.BILLING
-    if fault.metadata.get("flagged_input") or fault.metadata.get("reasons"):
+    if error_body.metadata.get("flagged_input") or error_body.metadata.get("reasons"):
         return Kind.CONTENT_BLOCKED
-    return provider_codes.OPENROUTER_ERROR_TYPES.get(str(fault.metadata.get("error_type")).lower())
+    return provider_codes.OPENROUTER_ERROR_TYPES.get(str(error_body.metadata.get("error_type")).lower())
 
 
-def _find_kind_by_google_quota(fault: ErrorBody) -> Kind | None:
+def _find_kind_by_google_quota(error_body: ErrorBody) -> Kind | None:
     """A quota per day counts before a RetryInfo beside it."""
-    violations = iter_objects(fault.find_detail("QuotaFailure").get("violations"))
+    violations = iter_objects(error_body.find_detail("QuotaFailure").get("violations"))
     daily = any(_DAILY_QUOTA.search(f"{v.get('quotaId')} {v.get('quotaMetric')}") for v in violations)
     return Kind.QUOTA if daily else None
 
 
-def _find_kind_by_text(status: int, fault: ErrorBody) -> Kind | None:
+def _find_kind_by_text(status: int, error_body: ErrorBody) -> Kind | None:
     """Inside a 200 without a status of its own, a text counts whatever its statuses are."""
-    message = provider_codes.OFFERS.sub("", fault.message[:_MAX_SCANNED_CHARS])
+    message = provider_codes.OFFERS.sub("", error_body.message[:_MAX_SCANNED_CHARS])
     for statuses, pattern, kind in provider_codes.TEXT_RULES:
         if (status in statuses or status < 300) and pattern.search(message):
             return kind
@@ -182,13 +182,13 @@ def _find_kind_by_status(status: int) -> Kind:
     return kind or (Kind.BAD_REQUEST if 400 <= status < 500 else Kind.SERVER_ERROR)
 
 
-def _is_spend_limit(status: int, fault: ErrorBody) -> bool:
+def _is_spend_limit(status: int, error_body: ErrorBody) -> bool:
     """A limit in money ends with the month; one in requests or tokens ends with the day."""
-    return status != 429 or any(code.endswith("spend_limit_reached") for code in fault.codes)
+    return status != 429 or any(code.endswith("spend_limit_reached") for code in error_body.codes)
 
 
-def _describe_error(status: int, payload: Payload, fault: ErrorBody) -> str:
-    text = fault.message or next(iter(fault.codes), "")
+def _describe_error(status: int, payload: Payload, error_body: ErrorBody) -> str:
+    text = error_body.message or next(iter(error_body.codes), "")
     if not text:
         text = payload.text if isinstance(payload, NotJson) and payload.text.strip() else "no reason given"
         text = f"HTTP {status}: {text}"

@@ -49,7 +49,7 @@ class RoutingEffect(StrEnum):
     """Only targets with a larger context can help."""
     FEATURE_DECIDES = "choice"
     """The feature's ``on_refusal`` decides."""
-    WITNESSES_DECIDE = "witnesses decide"
+    STOP_AFTER_TWO_REFUSALS = "stop after two refusals"
     """The next target, until two endpoints have refused the request."""
 
 
@@ -113,7 +113,7 @@ CONSEQUENCES: dict[Kind, Consequence] = {
     Kind.CONTEXT_OVERFLOW: Consequence(CircuitEffect.NEUTRAL, RoutingEffect.LARGER_CONTEXT),
     Kind.CONTENT_BLOCKED: Consequence(CircuitEffect.NEUTRAL, RoutingEffect.FEATURE_DECIDES),
     Kind.REFUSAL: Consequence(CircuitEffect.NEUTRAL, RoutingEffect.FEATURE_DECIDES),
-    Kind.BAD_REQUEST: Consequence(CircuitEffect.NEUTRAL, RoutingEffect.WITNESSES_DECIDE),
+    Kind.BAD_REQUEST: Consequence(CircuitEffect.NEUTRAL, RoutingEffect.STOP_AFTER_TWO_REFUSALS),
     Kind.REJECTED_ANSWER: Consequence(CircuitEffect.NEUTRAL, RoutingEffect.NEXT),
     Kind.CANCELLED: Consequence(CircuitEffect.NEUTRAL, RoutingEffect.NEXT),
 }

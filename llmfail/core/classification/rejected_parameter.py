@@ -35,13 +35,13 @@ _UNKNOWN_PARAMETER_TEXT = re.compile(
 )
 
 
-def find(fault: ErrorBody) -> str | None:
+def find(error_body: ErrorBody) -> str | None:
     """``temperature``, ``stop``, ``max_tokens``, ``schema``, ``stream_options`` or None. The structured field
     counts before the text, and the text only where it quotes the name or begins with it. ``max_tokens``
     counts only when the server does not know that name, not when it refuses the value.
     """
-    name = _find_in_path(fault.parameter) or _find_in_text(fault.message)
-    if name == "max_tokens" and not _is_unknown_to_server(fault):
+    name = _find_in_path(error_body.parameter) or _find_in_text(error_body.message)
+    if name == "max_tokens" and not _is_unknown_to_server(error_body):
         return None
     return name
 
@@ -56,5 +56,7 @@ def _find_in_text(message: str) -> str | None:
     return _OUR_NAMES[found[1].lower()] if found else None
 
 
-def _is_unknown_to_server(fault: ErrorBody) -> bool:
-    return "unsupported_parameter" in fault.codes or bool(_UNKNOWN_PARAMETER_TEXT.search(fault.message))
+def _is_unknown_to_server(error_body: ErrorBody) -> bool:
+    return "unsupported_parameter" in error_body.codes or bool(
+        _UNKNOWN_PARAMETER_TEXT.search(error_body.message)
+    )

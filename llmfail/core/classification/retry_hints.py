@@ -42,44 +42,44 @@ _MONTHLY = re.compile(r"per[ -]?month|monthly", re.IGNORECASE)
 
 
 def read_retry_after(
-    headers: Mapping[str, str], fault: ErrorBody, now: float, *, include_rate_limits: bool
+    headers: Mapping[str, str], error_body: ErrorBody, now: float, *, include_rate_limits: bool
 ) -> float | None:
     """Seconds until the provider wants to be asked again. ``include_rate_limits``: the reset times of used-up
     rate limits count too; for a broken server they mean nothing.
     """
-    candidates = _read_retry_hints(headers, fault, now)
+    candidates = _read_retry_hints(headers, error_body, now)
     if include_rate_limits:
         candidates = chain(
-            candidates, _read_rate_limit_resets({**_read_inner_headers(fault), **headers}, now)
+            candidates, _read_rate_limit_resets({**_read_inner_headers(error_body), **headers}, now)
         )
     return next((seconds for seconds in candidates if seconds is not None), None)
 
 
-def find_quota_reset(headers: Mapping[str, str], fault: ErrorBody, now: float, *, daily: bool) -> float:
+def find_quota_reset(headers: Mapping[str, str], error_body: ErrorBody, now: float, *, daily: bool) -> float:
     """The moment a quota resets: a date in the body, else the hint, else the end of the day or of the month.
     A tier without any access ("limit: 0") is tried again the next day, whatever the hint is.
     """
-    named = find_reset_date(fault, now)
+    named = find_reset_date(error_body, now)
     if named is not None:
         return named
-    google = any(code == "resource_exhausted" for code in fault.codes)
+    google = any(code == "resource_exhausted" for code in error_body.codes)
     tomorrow = _find_next_day(now, _PACIFIC_MIDNIGHT_UTC_HOUR if google else 0)
-    if _LIMIT_OF_ZERO.search(fault.message):
+    if _LIMIT_OF_ZERO.search(error_body.message):
         return tomorrow
-    hint = read_retry_after(headers, fault, now, include_rate_limits=True)
+    hint = read_retry_after(headers, error_body, now, include_rate_limits=True)
     if hint is not None:
         return now + hint
-    return tomorrow if daily and not _MONTHLY.search(fault.message) else _find_next_month(now)
+    return tomorrow if daily and not _MONTHLY.search(error_body.message) else _find_next_month(now)
 
 
-def find_reset_date(fault: ErrorBody, now: float) -> float | None:
+def find_reset_date(error_body: ErrorBody, now: float) -> float | None:
     """The date in the body from which access is back, if it is in the future."""
-    resets_at = fault.metadata.get("resets_at")
+    resets_at = error_body.metadata.get("resets_at")
     if isinstance(resets_at, int | float) and not isinstance(resets_at, bool):
         return _discard_past(_to_epoch_seconds(float(str(resets_at)), now), now)
     if isinstance(resets_at, str):
         return _discard_past(_parse_timestamp(resets_at), now)
-    found = _DATE_IN_TEXT.search(fault.message)
+    found = _DATE_IN_TEXT.search(error_body.message)
     return _discard_past(_parse_timestamp(f"{found[1]}T{found[2] or '00:00'}"), now) if found else None
 
 
@@ -100,18 +100,20 @@ def _shorten_unit(unit: str) -> str:
     return "ms" if lower.startswith(("ms", "milli")) else lower[0]
 
 
-def _read_retry_hints(headers: Mapping[str, str], fault: ErrorBody, now: float) -> Iterator[float | None]:
+def _read_retry_hints(
+    headers: Mapping[str, str], error_body: ErrorBody, now: float
+) -> Iterator[float | None]:
     """The explicit hints of the provider, the most exact first."""
     for name in ("retry-after-ms", "x-ms-retry-after-ms"):
         milliseconds = _parse_number(headers.get(name, ""))
         yield _discard_implausible(milliseconds / 1000) if milliseconds is not None else None
     yield _parse_wait(headers.get("retry-after", ""), now)
     yield _parse_wait(headers.get("x-ratelimit-reset-after", ""), now)
-    yield _parse_wait(fault.availability.get("retry_after"), now)
-    yield _parse_wait(fault.find_detail("RetryInfo").get("retryDelay"), now)
-    for hint in fault.retry_hints:
+    yield _parse_wait(error_body.availability.get("retry_after"), now)
+    yield _parse_wait(error_body.find_detail("RetryInfo").get("retryDelay"), now)
+    for hint in error_body.retry_hints:
         yield _parse_wait(hint, now)
-    found = _WAIT_IN_TEXT.search(fault.message)
+    found = _WAIT_IN_TEXT.search(error_body.message)
     yield parse_duration(found[1]) if found else None
 
 
@@ -129,9 +131,9 @@ def _read_rate_limit_resets(headers: Mapping[str, str], now: float) -> Iterator[
     yield max((wait for wait in waits if wait is not None), default=None)
 
 
-def _read_inner_headers(fault: ErrorBody) -> dict[str, str]:
+def _read_inner_headers(error_body: ErrorBody) -> dict[str, str]:
     """OpenRouter repeats the headers of a rate limit inside the body."""
-    inner = fault.metadata.get("headers")
+    inner = error_body.metadata.get("headers")
     return {str(k).lower(): str(v) for k, v in inner.items()} if isinstance(inner, dict) else {}
 
 

@@ -150,8 +150,8 @@ def compute_cost(usage: Usage, rates: Rates) -> int:
 def charge(
     answer: Completion | Embedding, price: Price | None, moment: float, *, reports_cost: bool
 ) -> int | None:
-    """What an answer cost, None when nothing tells. The figure of the provider itself counts where its bills
-    are told in answers (``told``). ``moment``: when the call was let go.
+    """What an answer cost, None when nothing tells. ``reports_cost``: the provider bills what its answers
+    say, so that its figure counts. ``moment``: when the call was sent.
     """
     if isinstance(answer, Completion) and not answer.billed:
         return 0

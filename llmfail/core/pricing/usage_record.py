@@ -1,4 +1,5 @@
-"""What was used and paid for: a small record for each day, feature, target and user. ``core.report`` sums up.
+"""What was used and paid for: a small record for each day, feature, target and user. ``core.reports`` sums
+up.
 
 A day is a calendar day as text, ``2026-11-21``; whose calendar is the caller's business. Names are anybody's
 text, so that a key holds them as a JSON array. The records of a day are told by its roll, without a scan.

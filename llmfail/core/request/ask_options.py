@@ -1,7 +1,10 @@
 """The options of an ask, each declared once.
 
-The command line, its fast reader and the fields of a batch line are made from ``ASK_OPTIONS``. ``Options``
-are the same as keywords of Python, which a type checker must be able to read; a test holds the two together.
+A new option takes three places: an entry in ``ASK_OPTIONS``, from which the command line, its fast parser and
+the fields of a batch line are made; a key of ``Options`` with the same keyword, for Python and its type
+checkers; and a field of ``request.ask.Ask``, unless ``client.options.ask_of`` makes another value of it.
+Tests compare the three. An option with scope "command line" has an entry alone.
+
 The command line is read by this table before anything else is imported, so that it imports nothing slow.
 """
 

@@ -123,7 +123,7 @@ class AskInterrupted(Struct, frozen=True):
 
 
 class Settled(Struct, frozen=True):
-    """These calls, and claims that were never answered, are settled in the store."""
+    """These calls, and the reservation requests that no gate answered, are settled in the store."""
 
     call_ids: frozenset[str]
 
@@ -171,7 +171,7 @@ class Admit(Struct, frozen=True):
 
     attempt: int
     target: Target
-    claim: ReservationRequest
+    reservation_request: ReservationRequest
 
 
 class Send(Struct, frozen=True):

@@ -10,9 +10,10 @@
 * A round without an answer is followed by another one where a failure may pass, or by a look at the gates
   where the caller waits for an open circuit.
 * An attempt that ends gives up its single-flight lease; one that is cancelled hands it over.
-* ``state.calls`` and ``state.claims`` are what is left to settle, whenever the ask is interrupted.
-* After each event the same three rules are applied (``_go_on``): cancel what has lost, start what may
-  start, and keep the hedge timer armed exactly while a hedge could start.
+* ``state.calls`` and ``state.unanswered_requests`` are what is left to settle, whenever the ask is
+  interrupted.
+* After each event the same three rules are applied (``_schedule_attempts``): cancel what has lost, start what
+  may start, and keep the hedge timer armed exactly while a hedge could start.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from llmfail.core.routing import ask_events as ev
 from llmfail.core.routing import attempt_steps, next_step
 from llmfail.core.routing.ask_events import ASK, Command, Event, Moment
 from llmfail.core.routing.ask_state import MAX_RUNNING, AskState, AttemptState, Phase, Stage
-from llmfail.core.routing.attempt_end import Step, put
+from llmfail.core.routing.attempt_end import Step, replace_attempt
 from llmfail.core.routing.attempt_result import FoundAnswer
 from llmfail.core.routing.attempt_steps import AttemptEvent
 from llmfail.core.routing.candidates import Candidate
@@ -39,13 +40,14 @@ PASSING_SKIPS = frozenset({SkipReason.CIRCUIT_OPEN, SkipReason.PROBING, SkipReas
 """Skips that may have passed by the next round."""
 TRIAL_SECONDS = 1.0
 """Seconds after which to look again whether the trial of another process is over."""
-TICK = 0.02
+MIN_LOOK_INTERVAL_SECONDS = 0.02
+"""Seconds between two looks at the gates, at the least."""
 
 
 def step(state: AskState, event: Event, now: Moment) -> Step:
     state, commands = _react(state, event, now)
     if state.stage is Stage.ATTEMPTING:
-        state, more = _go_on(state, now)
+        state, more = _schedule_attempts(state, now)
         commands += more
     if state.plan.hedge_delay is not None:
         state, more = _keep_timer(state)
@@ -79,9 +81,9 @@ def _react(state: AskState, event: Event, now: Moment) -> Step:  # noqa: C901, P
         case ev.AskInterrupted():
             return _interrupt(state)
         case ev.Settled(ids):
-            claims = tuple(one for one in state.claims if one[1].call_id not in ids)
+            requests = tuple(one for one in state.unanswered_requests if one[1].call_id not in ids)
             calls = tuple(one for one in state.calls if one.call_id not in ids)
-            return replace(state, calls=calls, claims=claims), ()
+            return replace(state, calls=calls, unanswered_requests=requests), ()
         case _:
             assert_never(event)
 
@@ -93,7 +95,7 @@ def _interrupt(state: AskState) -> Step:
     state = replace(state, stage=Stage.INTERRUPTED)
     led = [one for one in state.running if one.has_lease]
     for one in led:
-        state = put(state, replace(one, phase=Phase.ENDING_LEASE))
+        state = replace_attempt(state, replace(one, phase=Phase.ENDING_LEASE))
     return state, tuple(ev.EndLease(one.number, hand_over=True) for one in led)
 
 
@@ -116,7 +118,7 @@ def _begin_round(state: AskState, candidates: tuple[Candidate, ...]) -> Step:
     return replace(state, stage=Stage.SEEKING), (ev.SeekStoredAnswer(usable[:MAX_RUNNING]),)
 
 
-def _go_on(state: AskState, now: Moment) -> Step:
+def _schedule_attempts(state: AskState, now: Moment) -> Step:
     commands: tuple[Command, ...] = ()
     if state.plan.hedge_delay is not None:
         state, commands = _cancel_losers(state)
@@ -127,7 +129,7 @@ def _go_on(state: AskState, now: Moment) -> Step:
         if state.running:
             if unused is None or len(state.running) == MAX_RUNNING:
                 break
-            state = put(state, replace(unused, is_hedge=False))
+            state = replace_attempt(state, replace(unused, is_hedge=False))
         state, more = attempt_steps.start(state, now, is_hedge=bool(state.running))
         commands += more
     if not state.running:
@@ -141,11 +143,11 @@ def _cancel_losers(state: AskState) -> Step:
     commands: tuple[Command, ...] = ()
     decided = state.winner if state.committed is None else state.committed
     for one in state.running:
-        is_behind = state.stopped_at is not None and one.place > state.stopped_at
+        is_behind = state.stopped_at is not None and one.index > state.stopped_at
         has_lost = is_behind or (decided is not None and one.number != decided)
         is_writing = one.phase in {Phase.STORING, Phase.ENDING_LEASE}
         if has_lost and not is_writing and not one.is_cancelling:
-            state = put(state, replace(one, is_cancelling=True))
+            state = replace_attempt(state, replace(one, is_cancelling=True))
             commands += (ev.Cancel(one.number),)
     return state, commands
 
@@ -231,8 +233,8 @@ def _seconds_until_open(view: GateView, at: float, last: TrailEntry) -> float:
     in the way, is looked at no more often.
     """
     if view.refusal is None:
-        return TRIAL_SECONDS if last.outcome is SkipReason.RATE_LIMITED_HERE else TICK
-    wait = inf if view.retry_at is None else max(view.retry_at - at, TICK)
+        return TRIAL_SECONDS if last.outcome is SkipReason.RATE_LIMITED_HERE else MIN_LOOK_INTERVAL_SECONDS
+    wait = inf if view.retry_at is None else max(view.retry_at - at, MIN_LOOK_INTERVAL_SECONDS)
     return min(wait, TRIAL_SECONDS) if view.refusal.reason is SkipReason.PROBING else wait
 
 

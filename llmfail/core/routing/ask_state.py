@@ -27,8 +27,8 @@ MAX_RUNNING = 2
 class AskPlan(Struct, frozen=True):
     """What is decided before the ask begins. ``ends_at`` and ``wait_ends_at`` are moments on the monotonic
     clock; ``fair_deadline`` is the configured deadline, in seconds; ``hedge_delay`` in seconds, None where
-    one attempt runs at a time; ``rate_limited`` are the targets with limits of our own; ``claim_of`` says
-    what a call to a candidate asks of its gate at a moment.
+    one attempt runs at a time; ``rate_limited`` are the targets with limits of our own;
+    ``reservation_request_of`` says what a call to a candidate asks of its gate at a moment.
     """
 
     id: str
@@ -38,7 +38,7 @@ class AskPlan(Struct, frozen=True):
     ends_at: float
     wait_ends_at: float
     fair_deadline: float
-    claim_of: Callable[[Candidate, float], ReservationRequest]
+    reservation_request_of: Callable[[Candidate, float], ReservationRequest]
     rounds: int = 0
     target_retries: int = 0
     stop_on_refusal: bool = True
@@ -67,7 +67,7 @@ class Phase(StrEnum):
 
     LOOKING_UP = "looking up"
     ADMITTING = "admitting"
-    IN_ROW = "waiting for its place in a rate limit"
+    WAITING_FOR_RATE_LIMIT = "waiting for its place in a rate limit"
     CALLING = "calling"
     BACKING_OFF = "backing off"
     STORING = "storing its answer"
@@ -90,21 +90,22 @@ class PendingCall(Struct, frozen=True):
 
 
 class AttemptState(Struct, frozen=True):
-    """One candidate's turn. ``place`` is its place in the round; ``tries`` counts its calls, ``places`` the
-    places in a rate limit that the present try has asked for; ``is_sent``: the cost of its call is unknown.
+    """One candidate's turn. ``index`` counts the candidates of the round from 0; ``tries`` counts its calls;
+    ``admission_requests`` counts how often the present try has asked its gate; ``is_sent``: the cost of its
+    call is unknown; ``has_lost``: it ends because of another attempt.
     """
 
     number: int
-    place: int
+    index: int
     candidate: Candidate
     phase: Phase = Phase.LOOKING_UP
     is_hedge: bool = False
     has_lease: bool = False
     is_sent: bool = False
     is_cancelling: bool = False
-    is_beaten: bool = False
+    has_lost: bool = False
     tries: int = 1
-    places: int = 0
+    admission_requests: int = 0
     dropped: frozenset[str] = frozenset()
     call_id: str = ""
     admission: Admission | None = None
@@ -127,41 +128,59 @@ class AttemptState(Struct, frozen=True):
 
 
 class AskState(Struct, frozen=True):
-    """``candidates``, ``attempts`` and ``outcomes`` are those of this round; ``committed`` is the attempt
-    whose text is shown; ``spent`` in pico-dollars, at worst where the cost is unknown; ``needs``: what a
-    target must have room for; ``stopped_at``: no target behind that place can help; ``claims`` were asked of
-    a gate that has not answered; ``refused_by`` are the endpoints that took the request for a bad one;
-    ``timer`` names what the hedge timer was armed for, ``debited_for`` the
-    attempt that was late when a hedge was asked for.
-    """
+    """The ask as it is after an event. A round gives each of its candidates one attempt."""
 
     plan: AskPlan
     needs: Requirements
+    """What a target must have room for."""
     stage: Stage = Stage.ATTEMPTING
     round_number: int = 0
+    """The rounds that have begun."""
     candidates: tuple[Candidate, ...] = ()
+    """The candidates of this round."""
     attempts: tuple[AttemptState, ...] = ()
+    """The attempts of this round, one for each of the first candidates."""
     attempts_begun: int = 0
+    """The attempts of all rounds; the last one has this number."""
     calls_begun: int = 0
+    """The calls that a gate was asked for; each has a name with its number."""
     trail: tuple[TrailEntry, ...] = ()
+    """What the receipt says of the rounds that have ended."""
     outcomes: tuple[Outcome, ...] = ()
+    """The failures of the calls of this round."""
     spent: int = 0
+    """Pico-dollars, at worst where the cost of a call is unknown."""
     retry_at: float | None = None
+    """The earliest time at which a target may answer again, in epoch seconds."""
     committed: int | None = None
+    """The attempt whose text is shown."""
     winner: int | None = None
+    """The attempt whose answer decided the ask."""
     found: FoundAnswer | None = None
+    """The answer of the ask."""
     partial: PartialAnswer | None = None
+    """What was shown of an answer that broke off."""
     stopped_at: int | None = None
+    """The index of an attempt behind which no target can help."""
     refused_by: frozenset[str] = frozenset()
+    """The endpoints that called the request a bad one."""
     deadline_passed: bool = False
     may_hedge: bool = True
+    """False once the budget of hedges has refused one in this round."""
     debited_for: int | None = None
+    """The attempt that was late when a hedge was asked for."""
     timer: tuple[int, int] | None = None
+    """What the hedge timer was armed for: the attempts begun, and how many of them run."""
     unused_hedges: int = 0
-    claims: tuple[tuple[Target, ReservationRequest], ...] = ()
+    """Hedges that were paid for and made no call."""
+    unanswered_requests: tuple[tuple[Target, ReservationRequest], ...] = ()
+    """What was asked of gates that have not answered."""
     calls: tuple[PendingCall, ...] = ()
+    """The admitted calls that are not settled."""
     network_works: bool = False
+    """A host was reached in this ask."""
     is_own_network_down: bool = False
+    """No host of several could be found."""
 
     @property
     def stopped(self) -> bool:
@@ -186,7 +205,7 @@ class AskState(Struct, frozen=True):
         return rules.find_skip(candidate, self.needs)
 
     def usable_after(self, attempt: AttemptState) -> list[Candidate]:
-        return [one for one in self.candidates[attempt.place + 1 :] if self.find_skip(one) is None]
+        return [one for one in self.candidates[attempt.index + 1 :] if self.find_skip(one) is None]
 
     def time_limit(self, attempt: AttemptState, now: float) -> float:
         """Seconds that a call may take, so that the candidates behind it have their share."""
@@ -199,8 +218,8 @@ class AskState(Struct, frozen=True):
 
     @property
     def round_trail(self) -> tuple[TrailEntry, ...]:
-        """By place; the beaten attempts first, and the one that decided last."""
-        ordered = sorted(self.attempts, key=lambda one: (one.number == self.winner, not one.is_beaten))
+        """In the order of the round, but the attempts that have lost first, and the one that decided last."""
+        ordered = sorted(self.attempts, key=lambda one: (one.number == self.winner, not one.has_lost))
         return tuple(entry for one in ordered for entry in one.trail)
 
 

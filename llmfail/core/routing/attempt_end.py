@@ -15,13 +15,15 @@ from llmfail.core.routing.attempt_result import FoundAnswer
 
 Step = tuple[AskState, tuple[Command, ...]]
 
-BEATEN_NOTE = "another target answered first"
+ANSWERED_FIRST_NOTE = "another target answered first"
 REFUSED_NOTE = "another target refused the request for all"
 
 
-def put(state: AskState, attempt: AttemptState, **changes: object) -> AskState:
-    """The same with that attempt as it is now, the last one if it is new, and with other changes."""
-    before, after = state.attempts[: attempt.place], state.attempts[attempt.place + 1 :]
+def replace_attempt(state: AskState, attempt: AttemptState, **changes: object) -> AskState:
+    """The ask with this attempt instead of the one at its index, or behind the last one if it is new, and
+    with other ``changes`` of the ask.
+    """
+    before, after = state.attempts[: attempt.index], state.attempts[attempt.index + 1 :]
     begun = max(state.attempts_begun, attempt.number)
     return replace(state, attempts=(*before, attempt, *after), attempts_begun=begun, **changes)
 
@@ -36,14 +38,16 @@ def decide(state: AskState, attempt: AttemptState, found: FoundAnswer) -> Step:
         commands = (ev.StoreAnswer(attempt.number, attempt.target, answer),)
     phase = Phase.STORING if commands else Phase.ENDED
     if state.committed in {None, attempt.number} and state.found is None:
-        return put(state, replace(attempt, phase=phase), winner=attempt.number, found=found), commands
-    return put(state, replace(attempt, phase=phase, is_beaten=True)), commands
+        return replace_attempt(
+            state, replace(attempt, phase=phase), winner=attempt.number, found=found
+        ), commands
+    return replace_attempt(state, replace(attempt, phase=phase, has_lost=True)), commands
 
 
 def stop_chain(state: AskState, attempt: AttemptState) -> Step:
     """No target behind this one can help; one before it that still runs may."""
-    place = attempt.place if state.stopped_at is None else min(state.stopped_at, attempt.place)
-    return end(replace(state, stopped_at=place), attempt)
+    index = attempt.index if state.stopped_at is None else min(state.stopped_at, attempt.index)
+    return end(replace(state, stopped_at=index), attempt)
 
 
 def refuse(state: AskState, attempt: AttemptState, refusal: Refusal) -> Step:
@@ -52,9 +56,9 @@ def refuse(state: AskState, attempt: AttemptState, refusal: Refusal) -> Step:
     return end(state, attempt, entry)
 
 
-def beat(state: AskState, attempt: AttemptState, now: Moment) -> Step:
-    """It was cancelled because of another attempt: what it may have cost is counted."""
-    attempt = replace(attempt, is_beaten=True)
+def end_cancelled(state: AskState, attempt: AttemptState, now: Moment) -> Step:
+    """The end of an attempt that was cancelled because of another one: what it may have cost is counted."""
+    attempt = replace(attempt, has_lost=True)
     entry = None
     if attempt.is_sent:
         is_refused = state.committed is None and state.found is None and state.stopped
@@ -64,7 +68,7 @@ def beat(state: AskState, attempt: AttemptState, now: Moment) -> Step:
             Kind.CANCELLED,
             latency_ms=milliseconds_since_sent(attempt, now),
             cost=None,
-            note=REFUSED_NOTE if is_refused else BEATEN_NOTE,
+            note=REFUSED_NOTE if is_refused else ANSWERED_FIRST_NOTE,
             held=attempt.held,
         )
     return end(state, replace(attempt, is_sent=False), entry, hand_over=True)
@@ -76,7 +80,7 @@ def end(
     """The end of a turn, once its lease is given up or handed over."""
     trail = attempt.trail if entry is None else (*attempt.trail, entry)
     phase = Phase.ENDING_LEASE if attempt.has_lease else Phase.ENDED
-    state = put(state, replace(attempt, trail=trail, phase=phase))
+    state = replace_attempt(state, replace(attempt, trail=trail, phase=phase))
     return state, (ev.EndLease(attempt.number, hand_over),) if attempt.has_lease else ()
 
 

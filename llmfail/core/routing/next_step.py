@@ -5,11 +5,12 @@ or none.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import assert_never
 
 from msgspec import Struct
 
 from llmfail.core.admission.breaker import clamp_retry_after
-from llmfail.core.classification.outcome import Kind, Outcome, RoutingEffect
+from llmfail.core.classification.outcome import Outcome, RoutingEffect
 from llmfail.core.model import Request
 
 BACKOFF_BASE_SECONDS = 0.5
@@ -36,8 +37,8 @@ NextStep = RetrySameTarget | NextTarget | StopChain
 
 
 class AttemptsMade(Struct, frozen=True):
-    """The attempts on this target in this ask, and what its feature allows. ``is_second_witness``: another
-    endpoint has refused the request already.
+    """The attempts on this target in this ask, and what its feature allows.
+    ``is_refused_by_another_endpoint``: another endpoint has called the request a bad one already.
     """
 
     made: int
@@ -45,7 +46,7 @@ class AttemptsMade(Struct, frozen=True):
     dropped_parameters: frozenset[str]
     stop_on_refusal: bool
     is_streamed: bool = False
-    is_second_witness: bool = False
+    is_refused_by_another_endpoint: bool = False
 
 
 def decide_next_step(
@@ -53,19 +54,24 @@ def decide_next_step(
 ) -> NextStep:
     """The step after an outcome that is not an answer. ``random_number`` is in [0, 1)."""
     consequence = outcome.consequence
-    if outcome.kind is Kind.BAD_REQUEST:
-        parameter = outcome.parameter
-        can_drop = parameter not in attempts.dropped_parameters and parameter in find_droppable_parameters(
-            request, is_streamed=attempts.is_streamed
-        )
-        if can_drop:
-            return RetrySameTarget(0.0, parameter)
-        return StopChain() if attempts.is_second_witness else NextTarget()
     if consequence.may_retry_target and attempts.made <= attempts.allowed:
         return RetrySameTarget(compute_backoff(attempts.made - 1, random_number))
-    if consequence.routing_effect is RoutingEffect.FEATURE_DECIDES and attempts.stop_on_refusal:
-        return StopChain()
-    return NextTarget()
+    match consequence.routing_effect:
+        case RoutingEffect.FEATURE_DECIDES:
+            return StopChain() if attempts.stop_on_refusal else NextTarget()
+        case RoutingEffect.STOP_AFTER_TWO_REFUSALS:
+            if _can_drop(outcome.parameter, request, attempts):
+                return RetrySameTarget(0.0, outcome.parameter)
+            return StopChain() if attempts.is_refused_by_another_endpoint else NextTarget()
+        case RoutingEffect.NEXT | RoutingEffect.LARGER_CONTEXT | RoutingEffect.DONE:
+            return NextTarget()
+        case _:
+            assert_never(consequence.routing_effect)
+
+
+def _can_drop(parameter: str | None, request: Request, attempts: AttemptsMade) -> bool:
+    droppable = find_droppable_parameters(request, is_streamed=attempts.is_streamed)
+    return parameter in droppable - attempts.dropped_parameters
 
 
 def find_droppable_parameters(request: Request, *, is_streamed: bool) -> frozenset[str]:

@@ -1,6 +1,6 @@
-"""Stored answers as one ask uses them: what is at hand, what to wait for, what to keep.
+"""Stored answers as one ask uses them: which may be used, what to wait for, what to store.
 
-Assumes that whoever leads a flight ends it, by ``keep``, ``give_up`` or ``leave``.
+Assumes that the leader of a flight ends it, by ``store_answer``, ``give_up`` or ``hand_over``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from llmfail.engine.ports.protocols import AsyncStore, Ports
 
 FIRST_PAUSE = 0.02
 LONGEST_PAUSE = 0.25
-"""Seconds between two looks for somebody else's answer."""
+"""Seconds between two looks for another ask's answer."""
 FLIGHT_MARGIN = 30.0
 """Seconds that a flight outlives the time its leader has."""
 
@@ -64,7 +64,7 @@ class CacheReader(Struct, frozen=True):
 
 
 class SingleFlightCache:
-    """The shelf for the ask of this name."""
+    """The stored answers, as one attempt of an ask uses them. ``name`` is that of the ask."""
 
     def __init__(self, ports: Ports, reader: CacheReader, name: str) -> None:
         self.reader = reader

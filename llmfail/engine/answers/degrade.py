@@ -78,7 +78,7 @@ class StepFailed(Exception):
 
 
 RunJob = Callable[[Job], Awaitable[Receipt]]
-"""Walk the chain of a job, settle it, and tell."""
+"""Runs the chain of a job once more, settles it, and returns its receipt."""
 
 
 def steps_of(settings: Settings, ask: Ask) -> tuple[DegradeStep, ...]:
@@ -94,8 +94,9 @@ def may_help(failure: Failure | None) -> bool:
 
 
 class DegradeSteps:
-    """The steps below the chain of one ask, for which it ``failed``. ``again`` walks a chain once more;
-    ``ends_at`` is the deadline on the monotonic clock.
+    """The degrade steps of one ask whose chain has no answer. ``reader`` finds stored answers, None where
+    none are kept; ``run_job`` runs the chain for a shortened request; ``ends_at`` is the deadline on the
+    monotonic clock.
     """
 
     def __init__(
@@ -137,7 +138,7 @@ class DegradeSteps:
     async def _answer_step(
         self, step: Cached | TemplateStep | RulesStep | CommandStep | TextStep, failed_ask: FailedAsk
     ) -> DegradedAnswer:
-        """Raises Unserved."""
+        """Raises StepFailed."""
         match step:
             case Cached():
                 return await self._find_stale_answer(failed_ask)

@@ -1,6 +1,6 @@
-"""One call to one target, within its limit, as a reading: whatever happens to it has an outcome.
+"""One call to one target, within its limit, as an AttemptResult: whatever happens to it has an outcome.
 
-Admission and settlement are the walk's; nothing in here touches the store.
+The caller admits the call before and settles it afterwards; nothing in here touches the store.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ NO_GOOGLE_CREDENTIALS = "no Google credentials; run: gcloud auth application-def
 
 
 class CallOptions(Struct, frozen=True):
-    """How long a call may take, in seconds, whom to tell that it is on its way, and who listens; None: the
-    answer is wanted in one piece.
+    """``limit`` is how long a call may take, in seconds; ``on_sent`` is called when it is on its way;
+    ``stream_limits`` is None where the answer is wanted in one piece.
     """
 
     limit: float
@@ -51,14 +51,14 @@ async def call(
     could be sent.
     """
     ends_at = ports.monotonic() + options.limit
-    reading = await _call_once(ports, codec, route, dropped_parameters, options)
-    refused = reading.outcome.kind is Kind.AUTH and reading.status is not None
-    if route.needs_google_token and refused and reading.answer is None:
+    result = await _call_once(ports, codec, route, dropped_parameters, options)
+    refused = result.outcome.kind is Kind.AUTH and result.status is not None
+    if route.needs_google_token and refused and result.answer is None:
         # A token may have been revoked before its time; a new one tells a bad token from a bad account.
         ports.google_tokens.forget()
         again = replace(options, limit=ends_at - ports.monotonic())
-        reading = await _call_once(ports, codec, route, dropped_parameters, again)
-    return reading
+        result = await _call_once(ports, codec, route, dropped_parameters, again)
+    return result
 
 
 async def _call_once(

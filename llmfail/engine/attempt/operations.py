@@ -27,8 +27,8 @@ from llmfail.engine.ports.protocols import OnText, Ports
 
 
 class Operations:
-    """``read_state`` gives the ask as it is now; ``tell`` makes an event known to it while an operation goes
-    on: that a call is sent, that its first text wants to be shown, that failures are settled.
+    """``read_state`` gives the ask as it is now; ``apply_event`` makes an event known to it while an
+    operation goes on: that a call is sent, that its first text wants to be shown, that failures are settled.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - what an ask needs
@@ -39,7 +39,7 @@ class Operations:
         codec: Codec,
         show: OnText | None,
         read_state: Callable[[], AskState],
-        tell: Callable[[Event], None],
+        apply_event: Callable[[Event], None],
     ) -> None:
         self._routes = routes
         self._ports = ports
@@ -47,10 +47,10 @@ class Operations:
         self._codec = codec
         self._show = show
         self._read_state = read_state
-        self._tell = tell
+        self._apply_event = apply_event
         self._reader = reader_of(ports, job.cache_policy, job.expected)
         self._caches: dict[int, SingleFlightCache] = {}
-        self.log = SettlementLog(ports, job, routes, read_state, tell)
+        self.log = SettlementLog(ports, job, routes, read_state, apply_event)
 
     async def perform(self, command: Operation) -> Event:
         match command:
@@ -75,7 +75,7 @@ class Operations:
         if gate.limits:
             # A call must not be late for its place in a rate limit.
             self._ports.prepare()
-        answer = await self.log.admit(gate, command.claim)
+        answer = await self.log.admit(gate, command.reservation_request)
         if isinstance(answer, Admission):
             return ev.Admitted(command.attempt, answer)
         return ev.Refused(command.attempt, answer)
@@ -88,12 +88,12 @@ class Operations:
 
             output = TargetOutput(self._show, partial(self._commit, attempt), self._ports.monotonic)
             limits = StreamLimits(self._job.stream_timeouts, output, self._read_state().plan.ends_at)
-        options = CallOptions(command.limit, lambda: self._tell(ev.Sent(attempt)), limits)
+        options = CallOptions(command.limit, lambda: self._apply_event(ev.Sent(attempt)), limits)
         result = await call(self._ports, self._codec, route, command.dropped_parameters, options)
         return ev.CallFinished(attempt, result, self._cost_of(attempt, command.target, result))
 
     def _commit(self, attempt: int) -> bool:
-        self._tell(ev.FirstText(attempt))
+        self._apply_event(ev.FirstText(attempt))
         return self._read_state().committed == attempt
 
     def _cost_of(self, attempt: int, target: Target, result: AttemptResult) -> int | None:

@@ -40,9 +40,10 @@ STORE_DOWN_NOTE = "the store is down, and budgets refuse without it (on_store_er
 
 
 class SettlementLog:
-    """Settles the calls of one ask, as its state has them. ``read_state`` gives the state, and ``tell`` makes
-    an event known to it in the same turn of the event loop as the write. Of what is written, one thing at a
-    time; whoever is stopped in the middle calls ``settle`` again. ``notices`` are for people.
+    """Settles the calls of one ask, as its state has them. ``read_state`` gives the state, and
+    ``apply_event`` makes an event known to it in the same turn of the event loop as the write. Of what is
+    written, one thing at a time; whoever is stopped in the middle calls ``settle`` again. ``notices`` are for
+    people.
     """
 
     def __init__(
@@ -51,21 +52,21 @@ class SettlementLog:
         job: Job,
         routes: TargetRoutes,
         read_state: Callable[[], AskState],
-        tell: Callable[[Settled], None],
+        apply_event: Callable[[Settled], None],
     ) -> None:
         self._ports = ports
         self._job = job
         self._routes = routes
         self._read_state = read_state
-        self._tell = tell
+        self._apply_event = apply_event
         self._write_lock = ports.lock()
         self._extra_steps: list[StoreChange] = []
         self.notices: list[BudgetNotice] = []
 
-    async def admit(self, gate: Gate, claim: ReservationRequest) -> Admission | Refusal:
+    async def admit(self, gate: Gate, reservation_request: ReservationRequest) -> Admission | Refusal:
         """Ask for a call, and settle what is due."""
         writes = bool(self._read_state().calls)
-        return await self._ports.store.run_shielded(self._admit(gate, claim), writes=writes)
+        return await self._ports.store.run_shielded(self._admit(gate, reservation_request), writes=writes)
 
     async def settle_before_pause(self) -> None:
         """Others learn of a failure before this ask waits."""
@@ -77,20 +78,22 @@ class SettlementLog:
         self._extra_steps += also
         await self._ports.store.run_shielded(self._settle_all(), writes=True)
 
-    async def _admit(self, gate: Gate, claim: ReservationRequest) -> Admission | Refusal:
+    async def _admit(self, gate: Gate, reservation_request: ReservationRequest) -> Admission | Refusal:
         async with self._write_lock:
             due = due_calls(self._read_state())
             before = self._settle_together(due)
-            keys = [*before.keys, *gate.keys_with_budgets(claim)]
+            keys = [*before.keys, *gate.keys_with_budgets(reservation_request)]
             change = _admit_after(
-                before, [*_budget_scopes(due), *claim.scopes], partial(gates.admit, gate, claim)
+                before,
+                [*_budget_scopes(due), *reservation_request.scopes],
+                partial(gates.admit, gate, reservation_request),
             )
             answer, notices = await self._ports.store.update(keys, change)
             self._forget(due)
         self.notices += notices
-        refused = refuse_when_store_down(self._ports, self._job, claim)
+        refused = refuse_when_store_down(self._ports, self._job, reservation_request)
         if isinstance(answer, Admission) and refused is not None:
-            await self._write(gates.cancel_reservation(gate, claim), ())
+            await self._write(gates.cancel_reservation(gate, reservation_request), ())
             answer = refused
         return answer
 
@@ -103,18 +106,22 @@ class SettlementLog:
     async def _settle_all(self) -> None:
         state = self._read_state()
         unused = [
-            gates.cancel_reservation(self._routes[target].gate, claim) for target, claim in state.claims
+            gates.cancel_reservation(self._routes[target].gate, reservation_request)
+            for target, reservation_request in state.unanswered_requests
         ]
         steps = [*unused, *map(self._settle_call, state.calls), *self._extra_steps]
         if steps:
             # Whoever is stopped after the write settles again: a mark tells that it was made.
             await self._write(make_idempotent(self._job.id, combine(steps)), _budget_scopes(state.calls))
-        self._forget(state.calls, frozenset(claim.call_id for _, claim in state.claims))
+        self._forget(
+            state.calls,
+            frozenset(reservation_request.call_id for _, reservation_request in state.unanswered_requests),
+        )
         self._extra_steps = []
 
-    def _forget(self, settled: Sequence[PendingCall], claims: frozenset[str] = frozenset()) -> None:
-        if settled or claims:
-            self._tell(Settled(claims.union(one.call_id for one in settled)))
+    def _forget(self, settled: Sequence[PendingCall], requests: frozenset[str] = frozenset()) -> None:
+        if settled or requests:
+            self._apply_event(Settled(requests.union(one.call_id for one in settled)))
 
     def _settle_together(self, calls: Sequence[PendingCall]) -> StoreChange:
         return (
@@ -148,9 +155,9 @@ class SettlementLog:
         )
 
 
-def refuse_when_store_down(ports: Ports, job: Job, claim: ReservationRequest) -> Refusal | None:
+def refuse_when_store_down(ports: Ports, job: Job, reservation_request: ReservationRequest) -> Refusal | None:
     """A budget that cannot be shared any more guards nothing."""
-    if claim.scopes and job.refuse_when_down and ports.is_down():
+    if reservation_request.scopes and job.refuse_when_down and ports.is_down():
         return Refusal(SkipReason.OVER_BUDGET, None, STORE_DOWN_NOTE)
     return None
 

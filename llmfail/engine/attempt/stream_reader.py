@@ -1,7 +1,7 @@
-"""One call whose answer is read as it comes, as a reading like any other.
+"""One call whose answer is read as it comes, as an AttemptResult like any other.
 
 What counts as a sign of life is a token, of the text or of a thought; comments and pings are none. Once text
-has been shown nobody else can take over, so from then on a healthy stream may go on until the deadline.
+has been shown no other target can take over, so from then on a healthy stream may go on until the deadline.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
 
 class StreamLimits(Struct, frozen=True):
-    """Who listens, and for how long. ``deadline`` is a moment on the monotonic clock, by which an answer must
-    be whole that is being shown.
+    """Where the text goes, and how long it may take. ``deadline`` is a moment on the monotonic clock, by
+    which an answer must be whole that is being shown.
     """
 
     timeouts: StreamTimeouts
@@ -60,7 +60,9 @@ class _TokenTimeout(Exception):
 async def read_stream(
     ports: Ports, codec: Codec, endpoint: Endpoint, call: Call, limits: StreamLimits, ends_at: float
 ) -> AttemptResult:
-    """Send the call and hear it out. ``ends_at``: by when, on the monotonic clock, while nothing is shown."""
+    """Send the call and read its whole answer. ``ends_at``: by when, on the monotonic clock, while no text is
+    shown.
+    """
     first_by = ports.monotonic() + limits.timeouts.first_token
     begun_by = min(first_by, ends_at)
     try:
@@ -70,8 +72,8 @@ async def read_stream(
                 return result_from_reply(
                     codec, endpoint, await _read_whole(ports, live, begun_by), ports.wall()
                 )
-            hearing = _StreamRead(ports, codec, endpoint, live, limits)
-            return await hearing.run(first_by + live.waited, ends_at)
+            stream_read = _StreamRead(ports, codec, endpoint, live, limits)
+            return await stream_read.run(first_by + live.waited, ends_at)
         finally:
             await live.close()
     except WireError as error:
@@ -133,7 +135,7 @@ class _StreamRead:
             self._next_token_by = min(self._next_token_by, self._ports.monotonic() + FINISH_GRACE)
 
     async def _read_more(self, ends_at: float) -> bytes:
-        """More of the body. Raises _Silent when a token is overdue, WireError when the time is over."""
+        """More of the body. Raises _TokenTimeout when a token is overdue, WireError when the time is over."""
         end = self._must_end_by(ends_at)
         try:
             return await self._live.read(min(self._next_token_by, end) - self._ports.monotonic())
@@ -146,9 +148,9 @@ class _StreamRead:
             raise why from error
 
     def _must_end_by(self, ends_at: float) -> float:
-        """By when it must be whole. The time that somebody takes to look at it does not count."""
-        voice = self._limits.output
-        return (self._limits.deadline if voice.is_committed else ends_at) + voice.consumer_time
+        """By when the answer must be whole. The time that the caller takes to show it does not count."""
+        output = self._limits.output
+        return (self._limits.deadline if output.is_committed else ends_at) + output.consumer_time
 
     def _require_time(self, ends_at: float) -> None:
         """A piece may hold any number of tokens. Raises WireError."""
@@ -158,11 +160,11 @@ class _StreamRead:
             raise attribute_timeout(late, end, now)
 
     def _describe_timeout(self) -> str:
-        patience = self._limits.timeouts
+        timeouts = self._limits.timeouts
         host = urlsplit(self._endpoint.base_url).netloc
         if self._has_begun:
-            return f"{host}: the answer stalled, nothing came for {patience.stall:g} s"
-        return f"{host}: no token came in {patience.first_token:g} s"
+            return f"{host}: the answer stalled, nothing came for {timeouts.stall:g} s"
+        return f"{host}: no token came in {timeouts.first_token:g} s"
 
     async def _accept_token(self, event: Thinking | TextDelta) -> None:
         self._has_begun = True
@@ -199,13 +201,13 @@ class _StreamRead:
         """What was said of an answer, as far as it can be shown: the beginning of a key stays hidden."""
         if self._limits.output.is_committed and not self._redactor.has_key_part:
             await self._limits.output.emit(self._redactor.flush())
-        reading = result_from_broken_stream(
+        result = result_from_broken_stream(
             self._codec, self._endpoint, outcome, self._partial_completion(), is_reported=is_reported
         )
-        if not isinstance(reading.answer, Completion):
-            return reading
-        shown = reading.answer.text.removesuffix(self._redactor.withheld)
-        return replace(reading, answer=replace(reading.answer, text=shown))
+        if not isinstance(result.answer, Completion):
+            return result
+        shown = result.answer.text.removesuffix(self._redactor.withheld)
+        return replace(result, answer=replace(result.answer, text=shown))
 
     def _partial_completion(self) -> Completion | None:
         if not self._has_begun:

@@ -2,8 +2,8 @@
 their receipts leave, and how much money they may hold.
 
 Knows neither lines nor files: a source gives what is to be asked, and ``write`` takes the receipts. Whatever
-the source holds, no more than ``Limits.window`` of it is in memory. A slow reader of the receipts, or one ask
-that takes long, holds the source up.
+the source holds, no more than ``BatchLimits.window`` of it is in memory. A slow reader of the receipts, or
+one ask that takes long, holds the source up.
 """
 
 from __future__ import annotations

@@ -34,8 +34,8 @@ RENEW_INTERVAL = 5.0
 class Output(Protocol):
     """Where receipts go, a line each. What it raises ends the pass, and costs no answer."""
 
-    def ready(self, patience: float) -> bool:
-        """Whether a line would be taken now, or within so many seconds."""
+    def ready(self, max_wait: float) -> bool:
+        """Whether a line would be taken now, or within ``max_wait`` seconds."""
         ...
 
     def write(self, line: str, meanwhile: Callable[[], object]) -> None:
@@ -55,7 +55,7 @@ class PassResult(Struct, frozen=True):
 
 
 class QueueRunner:
-    """``say`` hears what people should know of single requests."""
+    """``report`` is called with what people should know of single requests."""
 
     def __init__(
         self, engine: Engine, queue: LeasedQueue, output: Output, report: Callable[[str], None]

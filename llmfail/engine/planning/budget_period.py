@@ -15,8 +15,8 @@ PeriodKind = Literal["day", "week", "month", "total"]
 
 
 class Period(Struct, frozen=True):
-    """``name`` tells it from the others of its kind, ``before`` is the name of the one before it; ``ends_at``
-    in epoch seconds. None for what there is not.
+    """``name`` tells it from the others of its kind, ``previous`` is the name of the one before it;
+    ``ends_at`` in epoch seconds. None for what there is not.
     """
 
     name: str

@@ -34,8 +34,8 @@ A = TypeVar("A", Completion, Embedding, Completion | Embedding)
 
 class Codec(Struct, frozen=True):
     """How a question is put and its answer decoded, in any wire format. ``expected`` is what an answer must
-    be to be one; ``objection`` says what is wrong with vectors of that endpoint; ``used`` is what an answer
-    of some model has probably used that was not counted to its end.
+    be to be one; ``violation`` says what is wrong with vectors of that endpoint; ``estimate_usage`` is what
+    an answer of some model has probably used where no whole count came.
     """
 
     encode: Callable[[WireFormat, Endpoint], Call]
@@ -127,7 +127,7 @@ def result_from_broken_stream(
     codec: Codec, endpoint: Endpoint, outcome: Outcome, partial: Completion | None, *, is_reported: bool
 ) -> AttemptResult:
     """A stream that came to no good end. ``partial``: what the model had said by then, if it was at work.
-    ``told``: the provider itself says that it failed; of any other end nobody knows what it will charge.
+    ``is_reported``: the provider itself says that it failed; what it charges for any other end is unknown.
     """
     if partial is None:
         free = is_reported and outcome.kind not in MAYBE_CHARGED_KINDS

@@ -115,7 +115,7 @@ async def plan_job(
     feature, numbers = resolved.written, resolved.numbers
     candidates = _require_candidates(routes, resolved, ask, vectors=vectors)
     candidates, others = split_by_model(feature, ask, candidates) if vectors else (candidates, ())
-    arranged, ordered, tight = await _order(routes, feature, ask, candidates, ports)
+    arranged, ordered, is_near_budget = await _order(routes, feature, ask, candidates, ports)
     expected = Expectation() if vectors else expectation_of(settings, feature, ask)
     stretches = numbers.first_token_timeout, numbers.stall_timeout
     bare = Request(ask.messages, max_tokens=0)
@@ -135,7 +135,7 @@ async def plan_job(
         ),
         output=request.max_tokens,
         primary=arranged[0].target,
-        downgraded=tight,
+        downgraded=is_near_budget,
         user=ask.user,
         zone=zone_of(settings.timezone),
         max_cost=ask.max_cost,
@@ -151,7 +151,7 @@ async def plan_job(
 
 
 async def hedge_delay(settings: Settings, routes: TargetRoutes, ask: Ask, ports: Ports) -> float | None:
-    """The ``hedge`` of the job of this ask, without the rest of it. Raises UsageError."""
+    """The ``hedge_delay`` that ``plan_job`` would give the job of this ask. Raises UsageError."""
     resolved = resolve_feature(settings, ask)
     candidates = _require_candidates(routes, resolved, ask, vectors=False)
     _, ordered, _ = await _order(routes, resolved.written, ask, candidates, ports)
@@ -166,11 +166,15 @@ def _prompt_size(
     *,
     is_needed: bool,
 ) -> PromptSize:
-    """A request that is too small to learn from is not weighed unless somebody minds."""
-    minded = is_needed or settings.budgets or any(routes[one.target].gate.limits for one in candidates)
+    """A tiny request is measured only where a budget, a rate limit or the caller needs its size; it is too
+    small to calibrate the estimates.
+    """
+    is_size_needed = (
+        is_needed or settings.budgets or any(routes[one.target].gate.limits for one in candidates)
+    )
     return (
         token_bounds.size_of(request)
-        if minded or not token_bounds.is_tiny(request)
+        if is_size_needed or not token_bounds.is_tiny(request)
         else token_bounds.EMPTY_PROMPT
     )
 
@@ -179,7 +183,7 @@ def reservation_request_of(
     job: Job, candidate: Candidate, budget_scopes: tuple[BudgetScope, ...], moment: float, *, priced: bool
 ) -> ReservationRequest:
     """What the first call to a target would ask for, without the name that makes it one. ``priced``: with its
-    rates also when nobody minds what it costs.
+    rates also where neither a budget nor ``max_cost`` limits what it costs.
     """
     price = candidate.price if priced or budget_scopes or job.max_cost is not None else None
     return ReservationRequest(
@@ -223,13 +227,15 @@ def _candidates(routes: TargetRoutes, feature: ResolvedFeature, ask: Ask) -> tup
 async def _order(
     routes: TargetRoutes, feature: Feature, ask: Ask, candidates: tuple[Candidate, ...], ports: Ports
 ) -> tuple[tuple[Candidate, ...], tuple[Candidate, ...], bool]:
-    """The candidates as the feature has them, as they are tried, and whether a budget says so."""
+    """The candidates as the feature has them, as they are tried, and whether a budget near its limit
+    has put the cheapest first.
+    """
     arranged = await _arrange(feature, ask, candidates, ports)
-    tight = not ask.targets and await _is_near_limit(routes, feature, ask, arranged, ports)
+    is_near_budget = not ask.targets and await _is_near_limit(routes, feature, ask, arranged, ports)
     return (
         arranged,
-        order_candidates(arranged, "cost", OrderInputs(at=ports.wall())) if tight else arranged,
-        tight,
+        order_candidates(arranged, "cost", OrderInputs(at=ports.wall())) if is_near_budget else arranged,
+        is_near_budget,
     )
 
 

@@ -1,5 +1,5 @@
 """The way to a target (its gate, its endpoint, its key) and the chain of a feature: worked out from the
-settings once, however often they are walked.
+settings once, however many asks use them.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ class AsyncStore(Protocol):
 
     async def run_shielded(self, work: Coroutine[Any, Any, T], *, writes: bool) -> T:
         """Do the work to its end, also when the caller is stopped meanwhile; then stop. Where nothing goes on
-        by itself once the caller is stopped, only the ``last`` work has to be protected from that.
+        by itself once the caller is stopped, only work that ``writes`` has to be protected from that.
         """
         ...
 
@@ -148,7 +148,7 @@ class AsyncTransport(Protocol):
 OpenStream = Callable[[Call, float], Awaitable[AsyncReply]]
 """Sends a call and gives its reply once the head is here, within so many seconds. Raises WireError."""
 OnText = Callable[[str], Awaitable[None]]
-"""Hears an answer piece by piece, as it comes."""
+"""Gets an answer piece by piece, as it comes."""
 Enqueue = Callable[[Ask, "float | None"], str]
 """Keeps a request for later, until that moment at least, and gives its id. Raises StoreError."""
 RunCommand = Callable[[Sequence[str], str, float, Path], str]

@@ -65,12 +65,12 @@ async def count_by_providers(
         provider = question.target.provider
         note = unreached.get(provider) or routes[question.target].missing_key
         if note is None:
-            reading = await _ask_provider(routes, ports, question)
-            if reading.answer is not None and reading.answer.usage is not None:
-                found[question] = TokenCount(reading.answer.usage.input_tokens)
+            result = await _ask_provider(routes, ports, question)
+            if result.answer is not None and result.answer.usage is not None:
+                found[question] = TokenCount(result.answer.usage.input_tokens)
                 continue
-            note = _failure_note(reading)
-            if reading.skipped is None and reading.status is None:
+            note = _failure_note(result)
+            if result.skipped is None and result.status is None:
                 unreached[provider] = note
         found[question] = replace(counts[question], note=note)
     return found

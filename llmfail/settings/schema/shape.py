@@ -1,7 +1,7 @@
 """The shape of an annotation, in the few forms that a configuration has.
 
-Reader, overrides, JSON Schema and ``config show`` each walk the annotations of ``types``; this is the one
-place that knows how Python spells them.
+Reader, overrides, JSON Schema and ``config show`` each go through the annotations of ``types``; this is the
+one place that knows how Python spells them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What each vendor says, sans-I/O: a request as seen -> a reply in the exact shape of the real one.
 
-``answer`` is a healthy reply, ``error`` what the vendor says when a fault is played. The modules do not know
-each other; this one chooses.
+``build_answer`` makes a healthy reply, ``build_error`` what the vendor says when a fault is played. The
+modules do not know each other; this one chooses.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ FOLLOWS = {
     "context_overflow": (CircuitEffect.NEUTRAL, RoutingEffect.LARGER_CONTEXT, None),
     "content_blocked": (CircuitEffect.NEUTRAL, RoutingEffect.FEATURE_DECIDES, None),
     "refusal": (CircuitEffect.NEUTRAL, RoutingEffect.FEATURE_DECIDES, None),
-    "bad_request": (CircuitEffect.NEUTRAL, RoutingEffect.WITNESSES_DECIDE, None),
+    "bad_request": (CircuitEffect.NEUTRAL, RoutingEffect.STOP_AFTER_TWO_REFUSALS, None),
     "rejected_answer": (CircuitEffect.NEUTRAL, RoutingEffect.NEXT, None),
 }
 

@@ -47,7 +47,7 @@ FAILURES = (
 )
 
 
-def claim_of(_candidate, _moment):
+def reservation_request_of(_candidate, _moment):
     return ReservationRequest("", 0.0, "f", EMPTY_PROMPT, 10)
 
 
@@ -66,7 +66,7 @@ def plan_of(choose):
         ends_at=choose([60.0, 60.0, 60.0, 4.0]),
         wait_ends_at=choose([0.0, 0.0, 30.0]),
         fair_deadline=60.0,
-        claim_of=claim_of,
+        reservation_request_of=reservation_request_of,
         rounds=choose([0, 0, 1, 2]),
         target_retries=choose([0, 0, 1]),
         stop_on_refusal=choose([False, True]),
@@ -90,7 +90,7 @@ class World:
         self.open = {}  # operations under way, by attempt; those of the ask itself by their kind
         self.cancelled, self.sent = set(), set()
         self.timer = False
-        self.admitted, self.settled, self.claimed, self.given_back = set(), Counter(), {}, set()
+        self.admitted, self.settled, self.requested, self.given_back = set(), Counter(), {}, set()
         self.leases, self.shown, self.called = set(), [], Counter()
         self.debits = 0
         self.transitions = {"stages": set(), "phases": set()}
@@ -157,10 +157,10 @@ class World:
                 assert max_wait <= left / 2
             case ev.Sleep(ev.ASK, seconds):
                 assert seconds < left, "no pause reaches the deadline"
-            case ev.Admit(_, _, claim):
-                assert claim.call_id not in self.claimed, "each call has a name of its own"
-                assert claim.max_wait <= left / 2
-                self.claimed[claim.call_id] = claim
+            case ev.Admit(_, _, reservation_request):
+                assert reservation_request.call_id not in self.requested, "each call has a name of its own"
+                assert reservation_request.max_wait <= left / 2
+                self.requested[reservation_request.call_id] = reservation_request
 
     # what may happen
 
@@ -261,12 +261,12 @@ class World:
         self.settle_due()
         if self.choose([False, False, False, True]):
             reason = self.choose([SkipReason.CIRCUIT_OPEN, SkipReason.PROBING, SkipReason.OVER_BUDGET])
-            self.given_back.add(command.claim.call_id)
+            self.given_back.add(command.reservation_request.call_id)
             return ev.Refused(command.attempt, Refusal(reason, self.choose([None, 2000.0]), "no"))
-        wait = self.choose([0.0, 0.0, 0.0, min(command.claim.max_wait, 2.0)])
+        wait = self.choose([0.0, 0.0, 0.0, min(command.reservation_request.max_wait, 2.0)])
         at = 1000.0 + self.now
-        reservation = Reservation(command.claim, at, amount=self.choose([0, 7]), wait=wait)
-        self.admitted.add(command.claim.call_id)
+        reservation = Reservation(command.reservation_request, at, amount=self.choose([0, 7]), wait=wait)
+        self.admitted.add(command.reservation_request.call_id)
         return ev.Admitted(command.attempt, Admission(Ticket(0, "x"), at, frozenset(), reservation))
 
     def finish(self, command):
@@ -304,7 +304,9 @@ class World:
         self.settle([one.call_id for one in due_calls(self.state)])
 
     def settle_all(self):
-        unanswered = {claim.call_id for _, claim in self.state.claims}
+        unanswered = {
+            reservation_request.call_id for _, reservation_request in self.state.unanswered_requests
+        }
         self.given_back |= unanswered
         assert not unanswered & self.admitted
         self.settle([one.call_id for one in self.state.calls])
@@ -333,7 +335,7 @@ class World:
         assert not self.leases, "no lease is left"
         assert not state.calls
         assert set(self.settled) == self.admitted, "every admission is settled once"
-        assert set(self.claimed) == self.admitted | self.given_back
+        assert set(self.requested) == self.admitted | self.given_back
         if state.stage is Stage.OVER:
             self.check_receipt()
 

@@ -28,9 +28,11 @@ def step(
     parameter=None,
     request=REQUEST,
     streamed=False,
-    is_second_witness=False,
+    is_refused_by_another_endpoint=False,
 ):
-    tries = AttemptsMade(made, allowed, frozenset(dropped), stop_on_refusal, streamed, is_second_witness)
+    tries = AttemptsMade(
+        made, allowed, frozenset(dropped), stop_on_refusal, streamed, is_refused_by_another_endpoint
+    )
     return decide_next_step(Outcome(kind, parameter=parameter), request, tries, random_number=0.5)
 
 
@@ -84,9 +86,9 @@ def test_a_parameter_that_was_never_sent_cannot_be_dropped():
     assert step(Kind.BAD_REQUEST, parameter="stream_options") == NextTarget()
 
 
-def test_B4_a_refused_request_needs_two_witnesses():
+def test_B4_a_refused_request_stops_the_chain_after_two_endpoints():
     assert step(Kind.BAD_REQUEST) == NextTarget()
-    assert step(Kind.BAD_REQUEST, is_second_witness=True) == StopChain()
+    assert step(Kind.BAD_REQUEST, is_refused_by_another_endpoint=True) == StopChain()
 
 
 def test_back_off_is_full_jitter_under_a_cap():
