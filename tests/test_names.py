@@ -51,6 +51,11 @@ IRREGULAR = """
 """
 NOT_PARTICIPLES = {"embed", "feed", "need", "seed"}
 
+EXAMPLES_IN_DOCSTRINGS = {
+    *("PT30S", "xN", "features.vpr.primary", "generation_config.temperature"),
+    *("llmfail.example.yaml", "user_version"),  # a file beside the package, and a pragma of SQLite
+}
+
 
 def glossary_terms() -> list[str]:
     return re.findall(r"^- \*\*(.+)\*\*: ", GLOSSARY.read_text(), re.MULTILINE)
@@ -126,3 +131,34 @@ def test_no_class_name_has_two_meanings():
 
 def test_no_function_is_named_by_a_bare_participle():
     assert not [(place, name) for place, name in functions() if is_bare_participle(name)]
+
+
+def docstrings(tree: ast.AST) -> Iterator[ast.Constant]:
+    """The texts that stand alone: docstrings, and those below a constant or a field."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            yield node.value
+
+
+def words_of_code(tree: ast.AST) -> Iterator[str]:
+    """The names in a module, and its texts that are one word, such as a key of JSON."""
+    texts = {id(text) for text in docstrings(tree)}
+    for node in ast.walk(tree):
+        if id(node) not in texts:
+            for _, value in ast.iter_fields(node):
+                if isinstance(value, str) and re.fullmatch(r"[\w.-]+", value):
+                    yield value
+
+
+def test_a_docstring_names_nothing_that_does_not_exist():
+    trees = {str(module.relative_to(ROOT)): ast.parse(module.read_text()) for module in MODULES}
+    known = {word for tree in trees.values() for word in words_of_code(tree)}
+    known |= {part for module in MODULES for part in module.relative_to(ROOT).with_suffix("").parts}
+    named = {
+        (module, name)
+        for module, tree in trees.items()
+        for text in docstrings(tree)
+        for name in re.findall(r"``([A-Za-z_][\w.]*)``", str(text.value))
+    }
+    unknown = {(module, name) for module, name in named if not known.issuperset(name.split("."))}
+    assert {one for one in unknown if one[1] not in EXAMPLES_IN_DOCSTRINGS} == set()
