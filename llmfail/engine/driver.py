@@ -58,6 +58,9 @@ class Driver:
 
     async def run(self) -> FoundAnswer | None:
         try:
+            if self.state.plan.hedge_delay is not None:
+                # An answer is late by the target's time, not by that of our own imports.
+                self._ports.prepare()
             self._apply_event(ev.Started())
             while self._queue or self._tasks:
                 if self._tasks:

@@ -132,6 +132,11 @@ class TestWhoWins:
             ended = finish(process)
         assert (ended.code, screen.text) == (0, "second indeed\n")
 
+    def test_C2_an_instant_answer_of_a_cold_process_is_not_late(self, hedging, streams):
+        receipt = hedging().ask("--hedge", AT_ONCE).document
+        assert [(entry["target"], entry["outcome"]) for entry in receipt["trail"]] == [(OPENAI, "ok")]
+        assert streams.count() == 1
+
     def test_once_a_terminal_shows_text_nobody_else_starts(self, hedging, streams, screen):
         streams.plays("openai", ["one", LATE, " two"])
         llmfail = hedging()

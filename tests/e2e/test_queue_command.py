@@ -248,7 +248,7 @@ class TestKilled:
         (name,) = names_of(1)
         put(queue, name)
         queue.take(name, "one", 30)
-        assert queue.answered(name, "one", '{"id": "X", "ok": true}', 30)
+        assert queue.store_answer(name, "one", '{"id": "X", "ok": true}', 30)
         queue.release("one")
         ran = llmfail("queue", "run")
         assert (ran.code, ran.out) == (0, b'{"id": "X", "ok": true}\n')

@@ -62,7 +62,7 @@ def react(state: AskState, event: AttemptEvent, now: Moment) -> Step:  # noqa: C
     attempt = state.attempt(event.attempt)
     match event:
         case ev.Sent():
-            return _mark_sent(state, attempt), ()
+            return _mark_sent(state, attempt, now), ()
         case ev.Admitted(_, admission):
             return _on_admitted(state, attempt, admission, now)
         case ev.CallFinished(_, result, cost):
@@ -183,11 +183,14 @@ def _send_if_on_time(state: AskState, attempt: AttemptState, now: Moment) -> Ste
     return replace_attempt(state, attempt), (ev.Send(attempt.number, attempt.target, limit, dropped),)
 
 
-def _mark_sent(state: AskState, attempt: AttemptState) -> AskState:
-    """From here on its cost is unknown. A call may be sent twice, for a new token."""
+def _mark_sent(state: AskState, attempt: AttemptState, now: Moment) -> AskState:
+    """From here on its cost is unknown. Its latency begins: what made the wire ready was our own time. A call
+    may be sent twice, for a new token.
+    """
+    sent_at = attempt.sent_at if attempt.is_sent else now.monotonic
     spent = state.spent if attempt.is_sent else state.spent + attempt.held
     calls = _update_call(state, attempt, settlement=_cancelled_settlement(cost=None))
-    return replace_attempt(state, replace(attempt, is_sent=True), spent=spent, calls=calls)
+    return replace_attempt(state, replace(attempt, is_sent=True, sent_at=sent_at), spent=spent, calls=calls)
 
 
 def _judge(
