@@ -54,7 +54,7 @@ def test_the_receipt_tells_the_story(troubled):
         (GOOGLE, "called", "ok"),
     ]
     assert [entry["status"] for entry in receipt["trail"]] == [503, None, 200]
-    assert receipt["trail"][1]["latency_ms"] >= 1000
+    assert receipt["trail"][1]["latency_ms"] >= 990  # two clocks, two roundings
 
 
 def test_a_receipt_is_one_line(troubled):
