@@ -17,7 +17,7 @@ FOUR_TOKENS = ["one", " two", " three", " four"]
 TOKEN_PRICE_USD = Decimal("0.001")
 """What a token costs, in dollars."""
 PRICES = {target: {"price": {"input": 1000, "output": 1000}} for target in (*FORMATS, SPARE)}
-SHORT_LIMIT = "0.5s"
+SHORT_LIMIT = "1s"
 """A limit that is meant to be reached."""
 LONG_LIMIT = "10m"
 """A limit that nobody lives to see."""

@@ -208,14 +208,14 @@ class TestStalled:
     def test_the_deadline_is_not(self, chained, streams, screen):
         streams.plays("openai", ["one", STALL])
         ended = ask_on_terminal(
-            chained(OPENAI, SPARE, limits={"stall_timeout": LONG_LIMIT}), screen, "--deadline", "2"
+            chained(OPENAI, SPARE, limits={"stall_timeout": LONG_LIMIT}), screen, "--deadline", "6"
         )
         assert has_broken_off_message(ended, OPENAI)
         assert screen.text == "one\n"
 
     def test_nor_for_a_stream_without_end(self, chained, streams, screen):
         streams.plays("openai", ["one", " ", ENDLESS])
-        ended = ask_on_terminal(chained(OPENAI, SPARE), screen, "--deadline", "2")
+        ended = ask_on_terminal(chained(OPENAI, SPARE), screen, "--deadline", "6")
         assert has_broken_off_message(ended, OPENAI)
         assert screen.text.startswith("one more")
         assert streams.count("spare") == 0

@@ -105,7 +105,7 @@ class TestLimitsWithin:
 
     def test_an_attempt(self, chained, streams, hang):
         streams.plays("openai", hang)
-        assert chained(OPENAI, SPARE).ask("--stream", "--timeout", "1").document["target"] == SPARE
+        assert chained(OPENAI, SPARE).ask("--stream", "--timeout", "2").document["target"] == SPARE
 
     def test_they_do_not_make_it_longer(self, chained, streams):
         limits = {"first_token_timeout": LONG_LIMIT, "stall_timeout": LONG_LIMIT, "timeout": LONG_LIMIT}
