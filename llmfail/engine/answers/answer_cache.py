@@ -166,13 +166,5 @@ def reader_of(ports: Ports, policy: CachePolicy | None, expected: Expectation) -
     return None if ports.answers is None or policy is None else CacheReader(ports.answers, policy, expected)
 
 
-def single_flight_cache_of(
-    ports: Ports, policy: CachePolicy | None, expected: Expectation, name: str
-) -> SingleFlightCache | None:
-    """The same for who may also store one."""
-    reader = reader_of(ports, policy, expected)
-    return None if reader is None else SingleFlightCache(ports, reader, name)
-
-
 def _record_keys(fingerprint: str) -> tuple[str, str]:
     return answer_key(fingerprint), flight_key(fingerprint)
