@@ -90,7 +90,7 @@ class TestBlocking:
         receipt = answer.receipt
         assert (receipt.ok, receipt.answer, heard) == (True, "one two", "one two")
         assert (str(receipt.target), receipt.tier, receipt.usage.estimated) == (OPENAI, 0, False)
-        assert receipt.cost > 0
+        assert receipt.cost_pico_usd > 0
         assert nothing_is_left(client.status().to_json())
 
     def test_before_the_first_token_somebody_else_answers(self, client, streams):

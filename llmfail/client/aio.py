@@ -12,7 +12,7 @@ from llmfail.client import shared
 from llmfail.client.connections import LazyAsyncWire
 from llmfail.client.options import ask_of, embed_ask_of
 from llmfail.client.resources import count_storage, open_resources
-from llmfail.client.streams import AsyncAnswerStream
+from llmfail.client.streams import AsyncAnswerStream, cancel_tasks
 from llmfail.core.model import Message
 from llmfail.core.receipt import Receipt
 from llmfail.core.request.ask_options import Options
@@ -21,6 +21,8 @@ from llmfail.engine.ports.aio import build_asyncio_ports
 from llmfail.settings.schema.settings import Settings
 
 if TYPE_CHECKING:
+    import asyncio
+
     from llmfail.core.pricing.usage_record import UsageEntry
     from llmfail.core.pricing.usage_report import DayRange, GroupBy, UsageReport
     from llmfail.core.reports.status import Status
@@ -46,6 +48,7 @@ class AsyncClient:
             self._wire, self._resources.stores, self._resources.catalogue, self._wire.connect
         )
         self._engine = Engine(self.settings, self._ports)
+        self._running: set[asyncio.Task[Receipt]] = set()
 
     async def __aenter__(self) -> Self:
         return self
@@ -54,6 +57,8 @@ class AsyncClient:
         await self.close()
 
     async def close(self) -> None:
+        """The end of its streams, whoever has left them, and of its connections."""
+        await cancel_tasks(self._running)
         await self._wire.close()
         self._resources.close()
 
@@ -64,7 +69,7 @@ class AsyncClient:
     def stream(self, prompt: str | Sequence[Message], **options: Unpack[Options]) -> AsyncAnswerStream:
         """As ``Client.stream``."""
         ask = replace(ask_of(prompt, **options), stream=True)
-        return AsyncAnswerStream(lambda show: self._engine.ask(ask, on_text=show))
+        return AsyncAnswerStream(lambda show: self._engine.ask(ask, on_text=show), self._running)
 
     def batch(
         self,

@@ -1,18 +1,40 @@
 """The connections of a client, opened when the first call needs them: importing what makes them takes longer
-than a stored answer.
+than a stored answer. A call that breaks off because its client was closed is nobody's failure.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from llmfail.core.errors import UsageError, WireError
 from llmfail.core.model import Call, Reply
 
 if TYPE_CHECKING:
     from llmfail.engine.ports.protocols import AsyncReply, BlockingReply
     from llmfail.wire import aio, blocking
+
+
+class _Openness:
+    """Whether the connections may be used."""
+
+    def __init__(self) -> None:
+        self.is_closed = False
+
+    @contextmanager
+    def attribute_errors(self) -> Iterator[None]:
+        """What breaks off because they were closed. Raises UsageError for a call that comes after that."""
+        if self.is_closed:
+            raise UsageError("this client is closed")
+        try:
+            yield
+        except WireError as error:
+            if not self.is_closed:
+                raise
+            raise WireError("closed", "the client was closed before the call had ended") from error
 
 
 class LazyWire:
@@ -22,12 +44,15 @@ class LazyWire:
         self._wire: blocking.HttpcoreWire | None = None
         self._process = os.getpid()
         self._lock = Lock()
+        self._openness = _Openness()
 
     def send(self, call: Call, timeout: float) -> Reply:
-        return self.connect().send(call, timeout)
+        with self._openness.attribute_errors():
+            return self.connect().send(call, timeout)
 
     def open(self, call: Call, timeout: float) -> BlockingReply:
-        return self.connect().open(call, timeout)
+        with self._openness.attribute_errors():
+            return _Reply(self.connect().open(call, timeout), self._openness)
 
     def connect(self) -> blocking.HttpcoreWire:
         if self._process != os.getpid():
@@ -40,6 +65,7 @@ class LazyWire:
         return self._wire
 
     def close(self) -> None:
+        self._openness.is_closed = True
         if self._wire is not None:
             self._wire.close()
 
@@ -49,12 +75,15 @@ class LazyAsyncWire:
 
     def __init__(self) -> None:
         self._wire: aio.AiohttpWire | None = None
+        self._openness = _Openness()
 
     async def send(self, call: Call, timeout: float) -> Reply:  # noqa: ASYNC109 - covers the whole call
-        return await self.connect().send(call, timeout)
+        with self._openness.attribute_errors():
+            return await self.connect().send(call, timeout)
 
     async def open(self, call: Call, timeout: float) -> AsyncReply:  # noqa: ASYNC109 - until its head is here
-        return await self.connect().open(call, timeout)
+        with self._openness.attribute_errors():
+            return _AsyncReply(await self.connect().open(call, timeout), self._openness)
 
     def connect(self) -> aio.AiohttpWire:
         if self._wire is None:
@@ -64,5 +93,41 @@ class LazyAsyncWire:
         return self._wire
 
     async def close(self) -> None:
+        self._openness.is_closed = True
         if self._wire is not None:
             await self._wire.close()
+
+
+class _Reply:
+    """A reply whose client may be closed while it is read."""
+
+    def __init__(self, reply: BlockingReply, openness: _Openness) -> None:
+        self.status = reply.status
+        self.headers = reply.headers
+        self._reply = reply
+        self._openness = openness
+
+    def read(self, timeout: float) -> bytes:
+        with self._openness.attribute_errors():
+            return self._reply.read(timeout)
+
+    def close(self) -> None:
+        self._reply.close()
+
+
+class _AsyncReply:
+    """The same for asyncio."""
+
+    def __init__(self, reply: AsyncReply, openness: _Openness) -> None:
+        self.status = reply.status
+        self.headers = reply.headers
+        self.waited = reply.waited
+        self._reply = reply
+        self._openness = openness
+
+    async def read(self, timeout: float) -> bytes:  # noqa: ASYNC109 - the wire keeps to it
+        with self._openness.attribute_errors():
+            return await self._reply.read(timeout)
+
+    async def close(self) -> None:
+        await self._reply.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Self
 
 from llmfail.client.shared import raise_for_error
@@ -54,11 +54,12 @@ class AnswerStream:
 
 
 class AsyncAnswerStream:
-    """The same for asyncio."""
+    """The same for asyncio. While its call is under way, its task is in ``running``."""
 
-    def __init__(self, run_ask: RunAsk) -> None:
+    def __init__(self, run_ask: RunAsk, running: set[asyncio.Task[Receipt]]) -> None:
         self.receipt: Receipt | None = None
         self._run_ask = run_ask
+        self._running = running
         self._task: asyncio.Task[Receipt] | None = None
 
     async def __aiter__(self) -> AsyncIterator[str]:
@@ -74,6 +75,8 @@ class AsyncAnswerStream:
             said.put_nowait(piece)
 
         self._task = asyncio.ensure_future(self._run_ask(show))
+        self._running.add(self._task)
+        self._task.add_done_callback(self._running.discard)
         self._task.add_done_callback(lambda _task: said.put_nowait(None))
         shown = False
         try:
@@ -96,11 +99,18 @@ class AsyncAnswerStream:
 
     async def close(self) -> None:
         """As ``AnswerStream.close``."""
-        import asyncio
+        if self._task is not None:
+            await cancel_tasks([self._task])
 
-        if self._task is not None and not self._task.done():
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+
+async def cancel_tasks(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel those that are not done, and wait for their ends."""
+    import asyncio
+
+    running = [task for task in tasks if not task.done()]
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
 
 
 def iterate_pieces(run_ask: RunAsk) -> Pieces:

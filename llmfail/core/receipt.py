@@ -41,8 +41,8 @@ class SkipReason(StrEnum):
 
 
 class TrailEntry(Struct, frozen=True):
-    """A call, or the reason why there was none. ``cost`` is in pico-dollars, None when the price is unknown;
-    ``retry_after`` in seconds.
+    """A call, or the reason why there was none. ``retry_after`` in seconds; ``request_id`` is what the
+    provider calls the request, for its support.
     """
 
     target: Target
@@ -50,13 +50,20 @@ class TrailEntry(Struct, frozen=True):
     outcome: str
     status: int | None = None
     latency_ms: int | None = None
-    cost: int | None = 0
+    cost_pico_usd: int | None = 0
+    """None when the price is unknown."""
     retry_after: float | None = None
     note: str = ""
+    request_id: str | None = None
     cause: str | None = None
     """The outcome that disabled a skipped target; in the note, not in the JSON."""
     held: int = 0
     """The worst case that was held for a call; not in the JSON."""
+
+    @property
+    def cost_usd(self) -> Decimal | None:
+        """US dollars; None when the price is unknown."""
+        return dollars_of(self.cost_pico_usd)
 
     def to_json(self) -> dict[str, Any]:
         shown: dict[str, Any] = {
@@ -65,10 +72,11 @@ class TrailEntry(Struct, frozen=True):
             "outcome": self.outcome,
             "status": self.status,
             "latency_ms": self.latency_ms,
-            "cost_usd": format_usd(self.cost),
+            "cost_usd": format_usd(self.cost_pico_usd),
             "retry_after": self.retry_after,
         }
-        return {**shown, "note": self.note} if self.note else shown
+        known = {"request_id": self.request_id, "note": self.note}
+        return {**shown, **{name: text for name, text in known.items() if text}}
 
 
 class Failure(Struct, frozen=True):
@@ -80,7 +88,7 @@ class Failure(Struct, frozen=True):
 
 
 class Receipt(Struct, frozen=True):
-    """The result of one ask. ``retry_at`` is in epoch seconds; ``cost`` in pico-dollars."""
+    """The result of one ask. ``retry_at`` is in epoch seconds, ``latency_ms`` in milliseconds."""
 
     id: str
     feature: str
@@ -92,7 +100,8 @@ class Receipt(Struct, frozen=True):
     response_model: str | None = None
     finish_reason: FinishReason | None = None
     usage: Usage | None = None
-    cost: int | None = 0
+    cost_pico_usd: int | None = 0
+    """None when a price is unknown."""
     latency_ms: int = 0
     ref: str | int | None = None
     queued: str | None = None
@@ -107,6 +116,22 @@ class Receipt(Struct, frozen=True):
     """The shown part of an answer that broke off; not in the JSON, where an answer is whole or absent."""
     looked: bool = False
     """Whether the ask could use a stored answer; not in the JSON."""
+
+    @property
+    def cost_usd(self) -> Decimal | None:
+        """What all calls cost together, in US dollars; None when a price is unknown."""
+        return dollars_of(self.cost_pico_usd)
+
+    @property
+    def dimensions(self) -> int | None:
+        """How many numbers each vector has, where vectors were asked for."""
+        return None if self.embedding is None else self.embedding.dimensions
+
+    @property
+    def request_id(self) -> str | None:
+        """What the provider that was called last calls its request, where it said so."""
+        called = (entry for entry in reversed(self.trail) if entry.action == "called")
+        return next((entry.request_id for entry in called), None)
 
     @property
     def ok(self) -> bool:
@@ -130,7 +155,7 @@ class Receipt(Struct, frozen=True):
             "response_model": self.response_model,
             "finish_reason": self.finish_reason,
             "usage": _usage_to_json(self.usage),
-            "cost_usd": format_usd(self.cost),
+            "cost_usd": format_usd(self.cost_pico_usd),
             "latency_ms": self.latency_ms,
             "ref": self.ref,
             "queued": self.queued,
@@ -148,13 +173,18 @@ def to_json_line(receipt: Receipt) -> str:
 
 def sum_cost(trail: Sequence[TrailEntry]) -> int | None:
     """The cost of all calls; unknown when one of them is."""
-    costs = [entry.cost for entry in trail]
+    costs = [entry.cost_pico_usd for entry in trail]
     return None if None in costs else sum(cost or 0 for cost in costs)
 
 
 def sum_worst_case_cost(trail: Sequence[TrailEntry]) -> int:
     """The cost of all calls; the worst case stands for an unknown cost."""
-    return sum(entry.held if entry.cost is None else entry.cost for entry in trail)
+    return sum(entry.held if entry.cost_pico_usd is None else entry.cost_pico_usd for entry in trail)
+
+
+def dollars_of(pico: int | None) -> Decimal | None:
+    """Pico-dollars in US dollars, exactly."""
+    return None if pico is None else Decimal(pico) / PICO_PER_DOLLAR
 
 
 def format_usd(pico: int | None) -> str | None:

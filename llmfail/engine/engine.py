@@ -281,7 +281,7 @@ class Engine:
             id=job.id,
             feature=job.feature,
             trail=state.trail,
-            cost=sum_cost(state.trail),
+            cost_pico_usd=sum_cost(state.trail),
             latency_ms=latency_ms,
             ref=ask.ref,
             looked=job.cache_policy is not None and job.cache_policy.can_read,

@@ -157,7 +157,7 @@ def test_an_empty_answer_is_rejected_and_paid_for(stage):
     play = stage({"a": [answer(""), answer("words")]}, more=price)
     receipt = play.ask()
     assert outcomes(receipt) == ["a/one rejected_answer", "a/two ok"]
-    assert receipt.cost == 2 * (10 * 10**6 + 5 * 2 * 10**6)
+    assert receipt.cost_pico_usd == 2 * (10 * 10**6 + 5 * 2 * 10**6)
 
 
 def test_an_answer_that_was_cut_is_an_answer_with_a_warning(stage):
@@ -249,7 +249,7 @@ def test_a_refused_connection_is_the_other_sides_answer(stage):
 
 def test_what_cannot_have_been_charged_is_free_and_what_may_have_been_is_unknown(stage):
     play = stage({"a": [wire_error("refused"), wire_error("timeout")], "b": [wire_error("cut")], "c": [DOWN]})
-    assert [entry.cost for entry in play.ask().trail] == [0, None, None, 0]
+    assert [entry.cost_pico_usd for entry in play.ask().trail] == [0, None, None, 0]
 
 
 def test_an_interrupted_call_gives_its_trial_back(stage):
@@ -375,8 +375,8 @@ def test_an_unknown_part_makes_the_whole_cost_unknown(stage):
     price = "models: {b/one: {price: {input: 1, output: 2}}}"
     play = stage({"a": [wire_error("timeout")], "b": [answer()]}, more=price)
     receipt = play.ask()
-    assert (receipt.trail[-1].cost, receipt.cost) == (20 * 10**6, None)
-    assert play.ask(targets=["b/one"]).cost == 20 * 10**6
+    assert (receipt.trail[-1].cost_pico_usd, receipt.cost_pico_usd) == (20 * 10**6, None)
+    assert play.ask(targets=["b/one"]).cost_pico_usd == 20 * 10**6
 
 
 def test_one_target_named_keeps_the_fallbacks_of_its_provider_and_several_stand_alone(stage):

@@ -55,7 +55,16 @@ def test_the_door_never_says_what_the_engine_would_not(stage, feature, options):
     found = run_sync(find_cached_receipt(play.settings, play.ports, ask))
     known = run_sync(play.engine.ask(ask))
     if found is not None:
-        for field in ("answer", "source", "tier", "target", "response_model", "finish_reason", "cost", "ref"):
+        for field in (
+            "answer",
+            "source",
+            "tier",
+            "target",
+            "response_model",
+            "finish_reason",
+            "cost_pico_usd",
+            "ref",
+        ):
             assert getattr(found, field) == getattr(known, field)
         assert (found.feature, found.trail, found.looked) == (known.feature, known.trail, known.looked)
 

@@ -176,7 +176,7 @@ def test_when_the_first_is_late_the_first_good_answer_wins(track, first, tier):
         assert played.stopped == [loser]
         assert lines(receipt) == [(f"{loser}/one", "cancelled"), (f"{first}/one", "ok")]
         assert receipt.trail[0].note == "another target answered first"
-        assert receipt.trail[0].cost is receipt.cost is None
+        assert receipt.trail[0].cost_pico_usd is receipt.cost_pico_usd is None
         assert receipt.trail[0].held > 0
 
     run(story())

@@ -112,7 +112,7 @@ def test_a_signal_at_any_step_loses_no_money_and_leaves_no_hold(play, number, pl
 
 def test_the_number_of_updates_is_what_these_tests_go_through(play):
     receipt = run_sync(ask(play, Stopping(play.ports.store, UPDATES + 1, "before", raising)))
-    assert (receipt.ok, receipt.cost) == (True, COST)
+    assert (receipt.ok, receipt.cost_pico_usd) == (True, COST)
     assert state(play)[0].spent == COST
 
 

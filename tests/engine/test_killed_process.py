@@ -80,7 +80,7 @@ def test_a_killed_process_leaves_no_hold_no_lease_and_no_double_count(config, si
         later = expire_holds(spending, time.time() + 60)
         worst = 100 * 1000 * 10**6
         assert later.held == 0
-        assert receipt.cost <= later.spent <= receipt.cost + worst
+        assert receipt.cost_pico_usd <= later.spent <= receipt.cost_pico_usd + worst
         if number == signal.SIGTERM:
             assert (spending.held, spending.unsettled.calls) == (0, 0)
         for key in keys[1:]:

@@ -260,7 +260,7 @@ def test_nobody_is_to_blame_for_a_queue_of_our_own(stage):
         played = stage({"a": [wire_error("turn")], "b": [good]}, more=PRICED)
         for _ in range(3):
             first = played.ask(stream=streaming, targets=("a/one", "b/one")).trail[0]
-            assert (first.outcome, first.cost) == ("cancelled", 0)
+            assert (first.outcome, first.cost_pico_usd) == ("cancelled", 0)
 
 
 def test_who_looks_slowly_has_the_whole_answer(stage):
@@ -389,33 +389,33 @@ def test_what_only_may_begin_a_key_is_not_shown_before_another_takes_over(stage)
 class TestMoney:
     def test_a_count_that_came_is_what_counts(self, stage):
         _, receipt = stage({"a": [streamed_answer("x")]}, more=PRICED).shown()
-        assert format_usd(receipt.cost) == "0.00006"
+        assert format_usd(receipt.cost_pico_usd) == "0.00006"
 
     def test_a_whole_stream_without_a_count_is_estimated_and_says_so(self, stage):
         _, receipt = stage({"a": [streamed_answer("some words here", usage=None)]}, more=PRICED).shown()
         assert receipt.usage.estimated
         assert receipt.usage.output_tokens == 3
-        assert receipt.cost == receipt.usage.input_tokens * 10**6 + 3 * 10**7
+        assert receipt.cost_pico_usd == receipt.usage.input_tokens * 10**6 + 3 * 10**7
 
     def test_half_an_answer_is_paid_for(self, stage):
         played = stage({"a": [ScriptedReply(chunk("some words here"), CUT)]}, more=PRICED)
         _, receipt = played.shown()
-        assert receipt.trail[0].cost == receipt.cost
-        assert receipt.cost > 3 * 10**7
+        assert receipt.trail[0].cost_pico_usd == receipt.cost_pico_usd
+        assert receipt.cost_pico_usd > 3 * 10**7
 
     def test_half_an_answer_that_counts_is_paid_for_as_it_says_and_at_least_for_its_text(self, stage):
         counted = chunk("some words here", usage={"prompt_tokens": 1000, "completion_tokens": 1})
         _, receipt = stage({"a": [ScriptedReply(counted, CUT)]}, more=PRICED).shown()
-        assert receipt.cost == 1000 * 10**6 + 3 * 10**7
+        assert receipt.cost_pico_usd == 1000 * 10**6 + 3 * 10**7
 
     def test_a_thought_before_a_cut_is_paid_for(self, stage):
         played = stage({"a": [ScriptedReply(THOUGHT, CUT)], "b": [streamed_answer("b")]}, more=PRICED)
         receipt = played.ask(stream=True, targets=("a/one", "b/one"))
-        assert receipt.trail[0].cost > 0
+        assert receipt.trail[0].cost_pico_usd > 0
 
     def test_an_error_before_any_token_costs_nothing(self, stage):
         played = stage({"a": [ScriptedReply(ERROR_EVENT)], "b": [streamed_answer("b")]}, more=PRICED)
-        assert played.ask(stream=True, targets=("a/one", "b/one")).trail[0].cost == 0
+        assert played.ask(stream=True, targets=("a/one", "b/one")).trail[0].cost_pico_usd == 0
 
     @pytest.mark.parametrize("end", [wire_error("reset"), CUT, 31.0, b""], ids=str)
     def test_what_a_call_cost_that_breaks_off_before_any_token_is_unknown(self, stage, end):
@@ -424,7 +424,7 @@ class TestMoney:
             {"a": [ScriptedReply(end)], "b": [streamed_answer("b")]}, more=PRICED, feature=", deadline: 10m"
         )
         receipt = played.ask(stream=True, targets=("a/one", "b/one"), timeout=60.0)
-        assert receipt.trail[0].cost is None
+        assert receipt.trail[0].cost_pico_usd is None
 
     def test_nobody_learns_about_tokens_from_an_estimate(self, stage):
         """What is stored of the target's ratio stays as it was."""

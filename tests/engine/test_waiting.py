@@ -101,7 +101,7 @@ def test_a_budget_record_of_a_newer_version_refuses_and_is_left_alone(play):
 def test_a_gateway_that_ran_out_of_time_may_have_been_charged_for(play, status):
     play.script["a"] = [error(status)]
     receipt = play.ask(targets=("a/one",), fallback=False)
-    assert (receipt.ok, receipt.cost) == (False, None)
+    assert (receipt.ok, receipt.cost_pico_usd) == (False, None)
     assert spending(play).spent == 2000 * 1_000_000
 
 

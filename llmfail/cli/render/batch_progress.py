@@ -45,8 +45,8 @@ class BatchTally(Struct):
         else:
             self.failed += 1
             self.first_failure = self.first_failure or f"{receipt.ref}: {receipt.error.message}"
-        self.spent += sum(entry.cost or 0 for entry in receipt.trail)
-        self.unpriced += receipt.cost is None
+        self.spent += sum(entry.cost_pico_usd or 0 for entry in receipt.trail)
+        self.unpriced += receipt.cost_pico_usd is None
 
     @property
     def done(self) -> int:

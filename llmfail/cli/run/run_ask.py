@@ -111,7 +111,7 @@ def _describe_entry(entry: TrailEntry) -> str:
 
 
 def _describe_answer(receipt: Receipt) -> str:
-    cost = format_usd(receipt.cost)
+    cost = format_usd(receipt.cost_pico_usd)
     spent = "cost unknown" if cost is None else f"${cost}"
     return f"{_describe_answerer(receipt)} (tier {receipt.tier}, {receipt.latency_ms} ms, {spent})"
 

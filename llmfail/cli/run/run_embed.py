@@ -174,8 +174,8 @@ class _RunSummary:
 
     def add(self, row: EmbedLine, receipt: Receipt, *, report_failure: bool) -> None:
         """``report_failure``: the printed line does not say what went wrong. A warning is given once."""
-        known = self._cost is not None and receipt.cost is not None
-        self._cost = (self._cost or 0) + (receipt.cost or 0) if known else None
+        known = self._cost is not None and receipt.cost_pico_usd is not None
+        self._cost = (self._cost or 0) + (receipt.cost_pico_usd or 0) if known else None
         if receipt.error is None:
             self._embedded += 1
             self._by_fallback += receipt.tier != 0

@@ -67,7 +67,7 @@ def end_cancelled(state: AskState, attempt: AttemptState, now: Moment) -> Step:
             "called",
             Kind.CANCELLED,
             latency_ms=milliseconds_since_sent(attempt, now),
-            cost=None,
+            cost_pico_usd=None,
             note=REFUSED_NOTE if is_refused else ANSWERED_FIRST_NOTE,
             held=attempt.held,
         )

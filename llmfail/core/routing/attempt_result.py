@@ -23,6 +23,8 @@ class AttemptResult(Struct, frozen=True):
     skipped: SkipReason | None = None
     """Nothing was sent, and why."""
     host: str = ""
+    request_id: str | None = None
+    """What the provider calls the request."""
     is_slow: bool = False
     """It ran out of the time that any stream has, for its first token or between two."""
 

@@ -239,9 +239,10 @@ def _called_entry(attempt: AttemptState, result: AttemptResult, settlement: Sett
         outcome=outcome.kind,
         status=result.status,
         latency_ms=settlement.latency_ms,
-        cost=settlement.cost,
+        cost_pico_usd=settlement.cost,
         retry_after=outcome.retry_after,
         note=outcome.note or attempt.candidate.note,
+        request_id=result.request_id,
         held=attempt.held,
     )
 

@@ -226,8 +226,10 @@ class DegradeSteps:
         warnings = (*receipt.warnings, *second.warnings)
         if second.error is not None:
             reason = f"nobody answered the smaller prompt either ({second.error.kind})"
-            return replace(receipt, trail=trail, cost=sum_cost(trail), warnings=warnings), reason
-        answered = replace(second, id=receipt.id, tier=DEGRADED_TIER, trail=trail, cost=sum_cost(trail))
+            return replace(receipt, trail=trail, cost_pico_usd=sum_cost(trail), warnings=warnings), reason
+        answered = replace(
+            second, id=receipt.id, tier=DEGRADED_TIER, trail=trail, cost_pico_usd=sum_cost(trail)
+        )
         return replace(answered, warnings=warnings, looked=receipt.looked), None
 
     async def _enqueue(self, receipt: Receipt, failed_ask: FailedAsk) -> tuple[Receipt, str | None]:

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from llmfail.core.classification import classify
 from llmfail.core.classification.outcome import Kind, Outcome
+from llmfail.core.classification.request_id import find_request_id
 from llmfail.core.errors import UnsupportedRequest, WireError
 from llmfail.core.model import Endpoint
 from llmfail.core.receipt import SkipReason
@@ -89,7 +90,8 @@ async def _call_once(
     except WireError as error:
         why = attribute_timeout(error, ends_at, ports.monotonic())
         return replace(result_from_wire_error(why, endpoint.key), host=host)
-    return replace(result_from_reply(codec, endpoint, reply, ports.wall()), host=host)
+    result = result_from_reply(codec, endpoint, reply, ports.wall())
+    return replace(result, host=host, request_id=find_request_id(reply.headers, endpoint.key))
 
 
 async def _fetch_token(ports: Ports, endpoint: Endpoint, limit: float) -> Endpoint | AttemptResult:

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from llmfail.core.classification import classify
 from llmfail.core.classification.outcome import Outcome
+from llmfail.core.classification.request_id import find_request_id
 from llmfail.core.errors import MalformedReply, WireError
 from llmfail.core.model import Call, Completion, Endpoint, Reply
 from llmfail.core.redaction import StreamRedactor
@@ -68,12 +69,13 @@ async def read_stream(
     try:
         live = await ports.open(call, begun_by - ports.monotonic())
         try:
-            if not 200 <= live.status < 300:
-                return result_from_reply(
-                    codec, endpoint, await _read_whole(ports, live, begun_by), ports.wall()
-                )
-            stream_read = _StreamRead(ports, codec, endpoint, live, limits)
-            return await stream_read.run(first_by + live.waited, ends_at)
+            if 200 <= live.status < 300:
+                stream_read = _StreamRead(ports, codec, endpoint, live, limits)
+                result = await stream_read.run(first_by + live.waited, ends_at)
+            else:
+                reply = await _read_whole(ports, live, begun_by)
+                result = result_from_reply(codec, endpoint, reply, ports.wall())
+            return replace(result, request_id=find_request_id(live.headers, endpoint.key))
         finally:
             await live.close()
     except WireError as error:

@@ -61,7 +61,7 @@ def log_unsettled_step(lost: UnsettledCalls, entry_id: str, wall: float) -> Stor
     error = Failure(
         ExitCode.UNAVAILABLE, "unsettled", f"budget {lost.scope.label}: {describe_unsettled(lost)}"
     )
-    kept = {"at": format_time(wall), **Receipt(entry_id, "-", cost=None, error=error).to_json()}
+    kept = {"at": format_time(wall), **Receipt(entry_id, "-", cost_pico_usd=None, error=error).to_json()}
     del kept["answer"]
     return StoreChange([LOG_KEY], partial(_append, kept))
 
