@@ -11,16 +11,16 @@ from llmfail.core.admission import operator_override
 from llmfail.core.errors import UsageError
 from llmfail.core.model import Target
 from llmfail.core.receipt import PICO_PER_DOLLAR
+from llmfail.core.records import alert_window
 from llmfail.core.records.counters import (
     AskCounters,
     CallCounters,
-    Thresholds,
-    find_alerts,
     hour_of,
     sum_ask_counters,
     sum_call_counters,
 )
 from llmfail.core.records.record import NameSet, Values, load_or_default
+from llmfail.core.reports.alert import Thresholds, find_alerts
 from llmfail.core.reports.status import (
     Status,
     StorageCounts,
@@ -55,7 +55,8 @@ class Operator:
         wall = self._ports.wall()
         hours = range(hour_of(wall) - SHOWN_HOURS, hour_of(wall) + 1)
         keys = [key for target in targets for key in self._record_keys(target, hours)]
-        values, now = await self._ports.store.read([*keys, *map(routing_key, hours)])
+        lately = alert_window.window_keys(wall, self._settings.alerts.window)
+        values, now = await self._ports.store.read([*keys, *map(routing_key, hours), *lately])
         routing = sum_ask_counters(load_or_default(values[routing_key(hour)], AskCounters) for hour in hours)
         shown = [self._target_status(target, hours, wall, values, now) for target in targets]
         features = {
@@ -64,7 +65,8 @@ class Operator:
         }
         spent = sum(one.counters.cost for one in shown) / float(PICO_PER_DOLLAR)
         budgets = await load_budget_statuses(self._settings, self._ports.store, wall)
-        raised = (*find_alerts(routing, spent, self._thresholds()), *find_budget_alerts(budgets))
+        window = alert_window.load_window(lately, values)
+        raised = (*find_alerts(window, spent, self._thresholds()), *find_budget_alerts(budgets))
         without = find_unanswerable(shown, features)
         return Status(
             health=health_of(shown, raised, without, readable=not store.is_down),
@@ -80,8 +82,9 @@ class Operator:
         )
 
     async def reset(self, name: str | None) -> tuple[str, ...]:
-        """Close the circuits and re-enable the credentials of a provider, a target, or (None) all; returns
-        the names of what there was to reset. Raises UsageError for an unknown name.
+        """Close the circuits and re-enable the credentials of a provider, a target, or (None) all, and forget
+        their asks for the alerts; returns the names of what there was to reset. Raises UsageError for an
+        unknown name.
         """
         targets = await self._list_targets()
         named = targets if name is None else self._match_targets(targets, name)
@@ -91,7 +94,19 @@ class Operator:
             gate = self._routes[target].gate
             if await self._ports.store.update(gate.keys, partial(operator_override.reset, gate)):
                 changed.append(str(target))
-        return tuple(changed)
+        troubled = await self._forget_alert_window(name)
+        return tuple(dict.fromkeys([*changed, *troubled]))
+
+    async def _forget_alert_window(self, name: str | None) -> tuple[str, ...]:
+        """Returns the targets whose asks had trouble."""
+        keys = alert_window.window_keys(self._ports.wall(), self._settings.alerts.window)
+        troubled = await self._ports.store.update(
+            keys,
+            partial(
+                alert_window.forget_targets, lambda target: name in {None, target, target.partition("/")[0]}
+            ),
+        )
+        return tuple(target for target in troubled if target != alert_window.NO_TARGET)
 
     async def trip(self, name: str, seconds: float | None) -> tuple[str, ...]:
         """Force a provider (all its targets, whichever they are) or one target open for so long, or (None)
@@ -189,6 +204,8 @@ class Operator:
             latency_p95=limits.latency_p95,
             error_rate=limits.error_rate,
             cost_per_day=float(limits.cost_per_day),
+            window=limits.window,
+            min_requests=limits.min_requests,
         )
 
 

@@ -7,6 +7,7 @@ import signal
 import pytest
 from llmfail_process import run_llmfail, run_on_terminal, write_config
 
+from llmfail.cli.render.status_view import _format_latencies
 from llmfail.simulator import parse_faults
 
 CLAUDE, GPT, GROQ = "anthropic/claude-sonnet-5-5", "openai/gpt-6.1-terra", "groq/openai/gpt-oss-120b"
@@ -140,13 +141,46 @@ def test_check_composes_with_json_and_with_quiet():
 
 
 def test_an_alert_is_told_with_its_level(config):
-    document = json.loads(config.read_text()) | {"alerts": {"fallback_rate": 0.1}}
+    document = json.loads(config.read_text()) | {"alerts": {"fallback_rate": 0.5, "min_requests": 1}}
     config.write_text(json.dumps(document))
     run_llmfail("trip", "anthropic")
     run_llmfail("ask", "hi")
     done = run_llmfail("status")
-    assert any(line.startswith("critical: fallback_rate is 1, above 0.1") for line in done.lines)
-    assert run_llmfail("status", "--check").code == 1
+    assert any(line.startswith("warning: fallback_rate is 100%, above 50%") for line in done.lines)
+    run_llmfail("ask", "hi")
+    assert "fallback_rate is 100%, above 50%" in run_llmfail("status", "--check").out
+    assert run_llmfail("status").out.count("fallback_rate") == 1
+
+
+def test_i2_a_reset_makes_an_outage_that_is_over_healthy_again(config, outage, simulator):
+    document = json.loads(config.read_text()) | {"alerts": {"min_requests": 1}}
+    config.write_text(json.dumps(document))
+    simulator.set_faults(parse_faults("all=503"))
+    assert [run_llmfail("ask", "hi").code for _ in range(2)] == [3, 3]
+    alerts = run_llmfail("status", "--json").json["alerts"]
+    assert "error_rate is 50%, above 1%" in next(one["message"] for one in alerts if "error" in one["name"])
+    assert run_llmfail("reset", "--all").code == 0
+    done = run_llmfail("status", "--check")
+    assert (done.code, done.out) == (0, "healthy\n")
+
+
+def test_i2_a_missing_key_is_no_error_of_the_service(config, monkeypatch):
+    document = json.loads(config.read_text()) | {"alerts": {"min_requests": 1}}
+    config.write_text(json.dumps(document))
+    assert run_llmfail("ask", "hi", "-m", GROQ).code == 6
+    done = run_llmfail("status")
+    assert done.lines[0] == "healthy"
+    assert "apart from that: 1 without a usable credential" in done.lines
+    figures = run_llmfail("status", "--json").json["routing"]
+    assert (figures["error_rate"], figures["without_credential"]) == (0.0, 1)
+
+
+@pytest.mark.parametrize(
+    ("p50", "p95", "shown"),
+    [(335, 3000, "335ms/3.0s"), (40, 335, "40/335ms"), (1200, 3000, "1.2/3.0s"), (None, None, "-")],
+)
+def test_i1_two_latencies_share_a_unit_only_when_it_is_the_same(p50, p95, shown):
+    assert _format_latencies(p50, p95) == shown
 
 
 @pytest.mark.parametrize(

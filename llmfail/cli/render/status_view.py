@@ -59,10 +59,15 @@ def render(screen: Console, status: Status, now: float, *, verbose: bool) -> Ren
             for line in (*_describe_hidden(hidden), *_describe_totals(status), *_describe_storage(status))
         )
     ]
-    alerts = [Text(f"{alert.level}: {alert.message}", STATE_STYLES[alert.level]) for alert in status.alerts]
+    verdict = describe_health(status, now)
+    alerts = [
+        Text(f"{alert.level}: {alert.message}", STATE_STYLES[alert.level])
+        for alert in status.alerts
+        if alert.message not in verdict
+    ]
     return stack_sections(
         screen,
-        [Text(describe_health(status, now), f"bold {STATE_STYLES[status.health]}")],
+        [Text(verdict, f"bold {STATE_STYLES[status.health]}")],
         [_render_targets(screen, shown, now)] if shown else [],
         _render_troubles(screen, shown, now),
         _render_budgets(screen, status.budgets, now),
@@ -115,6 +120,17 @@ def _describe_totals(status: Status) -> Iterator[str]:
         )
     )
     yield f"{figures['total_requests']} asked in the last 24 hours: {shares}"
+    apart = ", ".join(
+        f"{figures[name]:,} {words}"
+        for name, words in (
+            ("without_credential", "without a usable credential"),
+            ("over_budget", "refused by a budget"),
+            ("requests_at_fault", "refused as a request"),
+        )
+        if figures[name]
+    )
+    if apart:
+        yield f"apart from that: {apart}"
     latencies = milliseconds(figures["avg_latency_ms"]), milliseconds(figures["p95_latency_ms"])
     yield f"{latencies[0]} on average, p95 {latencies[1]}; store: {status.store}"
 
@@ -197,12 +213,12 @@ def _render_unsettled(one: BudgetStatus) -> Text:
 
 
 def _format_latencies(p50: int | None, p95: int | None) -> str:
-    """Two in one cell; a unit that they share stands once."""
+    """Two in one cell; a unit that both have stands once."""
     if p50 is None:
         return "-"
     left, right = milliseconds(p50), milliseconds(p95)
-    shared = "ms" if left.endswith("ms") and right.endswith("ms") else "s"
-    return f"{left.removesuffix(shared) if right.endswith(shared) else left}/{right}"
+    unit = right.lstrip("0123456789.")
+    return f"{left.removesuffix(unit) if left.lstrip('0123456789.') == unit else left}/{right}"
 
 
 def _describe_trouble(one: TargetStatus, now: float) -> str:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from math import ceil, exp, log
+from typing import Literal
 
-from msgspec import Struct, field
+from msgspec import field
 from msgspec.structs import replace
 
 from llmfail.core.records.record import Record
@@ -17,6 +18,8 @@ HOUR_SECONDS = 3600
 RETENTION_HOURS = 24 * 8
 BUCKET_GROWTH = 1.1
 
+MissingAnswer = Literal["service", "credential", "budget", "request"]
+"""What left an ask without an answer: providers that failed, or a cause of the caller's own."""
 Histogram = Mapping[int, int]
 """How many calls, per bucket of latency."""
 
@@ -34,8 +37,10 @@ class CallCounters(Record, frozen=True):
 
 
 class AskCounters(Record, frozen=True):
-    """One hour of asks. ``met_open``: asks that found at least one circuit open. ``hits`` and ``misses``:
-    asks that could use a stored answer.
+    """One hour of asks. ``errors``: asks that the service left without an answer; those that had none for
+    want of a usable credential, because of a budget, or because the request was at fault are counted apart.
+    ``met_open``: asks that found at least one circuit open. ``hits`` and ``misses``: asks that could use a
+    stored answer.
     """
 
     asks: int = 0
@@ -47,26 +52,9 @@ class AskCounters(Record, frozen=True):
     latencies: Histogram = field(default_factory=dict)
     hits: int = 0
     misses: int = 0
-
-
-class Thresholds(Struct, frozen=True):
-    """Above these an alert is raised. Rates are shares, ``latency_p95`` is in seconds,
-    ``cost_per_day`` USD.
-    """
-
-    circuit_open_rate: float
-    fallback_rate: float
-    latency_p95: float
-    error_rate: float
-    cost_per_day: float
-
-
-class Alert(Struct, frozen=True):
-    name: str
-    level: str
-    value: float
-    threshold: float
-    message: str
+    without_credential: int = 0
+    over_budget: int = 0
+    requests_at_fault: int = 0
 
 
 def hour_of(moment: float) -> int:
@@ -92,23 +80,29 @@ def count_ask(
     counters: AskCounters,
     *,
     tier: int,
-    ok: bool,
+    missing: MissingAnswer | None,
     saw_open_circuit: bool,
     latency_ms: int,
     hit: bool | None = None,
 ) -> AskCounters:
-    """``hit``: whether a stored answer served; None when the ask could not use one."""
+    """``missing``: what left it without an answer; None when there is one. ``hit``: whether a stored answer
+    served; None when the ask could not use one.
+    """
+    ok = missing is None
     return replace(
         counters,
         asks=counters.asks + 1,
         fallbacks=counters.fallbacks + (ok and 1 <= tier <= 3),
         degraded=counters.degraded + (ok and tier == 4),
-        errors=counters.errors + (not ok),
+        errors=counters.errors + (missing == "service"),
         met_open=counters.met_open + saw_open_circuit,
         latency_ms=counters.latency_ms + latency_ms,
         latencies=add_latency(counters.latencies, latency_ms),
         hits=counters.hits + (hit is True),
         misses=counters.misses + (hit is False),
+        without_credential=counters.without_credential + (missing == "credential"),
+        over_budget=counters.over_budget + (missing == "budget"),
+        requests_at_fault=counters.requests_at_fault + (missing == "request"),
     )
 
 
@@ -141,6 +135,9 @@ def sum_ask_counters(hours: Iterable[AskCounters]) -> AskCounters:
             latencies=merge_histograms(total.latencies, hour.latencies),
             hits=total.hits + hour.hits,
             misses=total.misses + hour.misses,
+            without_credential=total.without_credential + hour.without_credential,
+            over_budget=total.over_budget + hour.over_budget,
+            requests_at_fault=total.requests_at_fault + hour.requests_at_fault,
         )
     return total
 
@@ -166,28 +163,3 @@ def percentile(latencies: Histogram, share: float) -> int | None:
 
 def rate(part: int, whole: int) -> float:
     return round(part / whole, 4) if whole else 0.0
-
-
-def find_alerts(counters: AskCounters, spent: float, thresholds: Thresholds) -> tuple[Alert, ...]:
-    """The figures above their thresholds; critical from twice the threshold. ``spent`` is in USD."""
-    p95 = (percentile(counters.latencies, 0.95) or 0) / 1000
-    watched = (
-        ("circuit_open_rate", rate(counters.met_open, counters.asks), thresholds.circuit_open_rate, ""),
-        ("fallback_rate", rate(counters.fallbacks, counters.asks), thresholds.fallback_rate, ""),
-        ("latency_p95", p95, thresholds.latency_p95, " s"),
-        ("error_rate", rate(counters.errors, counters.asks), thresholds.error_rate, ""),
-        ("cost_per_day", spent, thresholds.cost_per_day, " USD"),
-    )
-    return tuple(_make_alert(*figures) for figures in watched if figures[1] > figures[2])
-
-
-def _make_alert(name: str, value: float, threshold: float, unit: str) -> Alert:
-    level = "critical" if value >= 2 * threshold else "warning"
-    reached, allowed = _format_number(value), _format_number(threshold)
-    message = f"{name} is {reached}{unit}, above {allowed}{unit}, in the last 24 hours"
-    return Alert(name, level, value, threshold, message)
-
-
-def _format_number(value: float) -> str:
-    """``0.1667``, ``2,000``: never as a power of ten."""
-    return f"{value:,.4f}".rstrip("0").rstrip(".")

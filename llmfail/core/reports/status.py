@@ -13,12 +13,12 @@ from llmfail.core.admission.gate import GateView
 from llmfail.core.model import Target
 from llmfail.core.receipt import format_time, format_usd
 from llmfail.core.records.counters import (
-    Alert,
     AskCounters,
     CallCounters,
     percentile,
     rate,
 )
+from llmfail.core.reports.alert import Alert
 
 Health = Literal["healthy", "degraded", "unhealthy"]
 
@@ -192,6 +192,9 @@ def _counters_to_json(counters: AskCounters) -> dict[str, Any]:
         "avg_latency_ms": round(counters.latency_ms / asks) if asks else None,
         "p95_latency_ms": percentile(counters.latencies, 0.95),
         "circuit_open_rate": rate(counters.met_open, asks),
+        "without_credential": counters.without_credential,
+        "over_budget": counters.over_budget,
+        "requests_at_fault": counters.requests_at_fault,
     }
 
 

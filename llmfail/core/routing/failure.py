@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 from llmfail.core.classification.outcome import Kind, Outcome
 from llmfail.core.errors import ExitCode
 from llmfail.core.model import Target
 from llmfail.core.receipt import Failure, SkipReason, TrailEntry, format_time
+from llmfail.core.records.counters import MissingAnswer
 
 CREDENTIAL_REASONS = frozenset(
     {SkipReason.NO_KEY, SkipReason.DISABLED, Kind.AUTH, Kind.BILLING, Kind.PERMISSION}
@@ -16,6 +17,19 @@ CREDENTIAL_REASONS = frozenset(
 BUDGET_REASONS = frozenset({SkipReason.OVER_BUDGET, SkipReason.UNKNOWN_PRICE, SkipReason.TOO_EXPENSIVE})
 SIZE_REASONS = frozenset({SkipReason.TOO_SMALL, Kind.CONTEXT_OVERFLOW})
 REQUEST_REASONS = frozenset({Kind.BAD_REQUEST, Kind.CONTENT_BLOCKED, Kind.REFUSAL})
+SERVICE_REASONS = frozenset(
+    {
+        *(Kind.NETWORK, Kind.TIMEOUT, Kind.SERVER_ERROR, Kind.OVERLOADED, Kind.MALFORMED),
+        *(Kind.RATE_LIMITED, Kind.QUOTA, Kind.REJECTED_ANSWER),
+        *(SkipReason.CIRCUIT_OPEN, SkipReason.PROBING, SkipReason.FORCED_OPEN),
+    }
+)
+"""What a provider may be blamed for; neither missing keys nor budgets nor requests at fault are."""
+_OWN_CAUSES: Mapping[int, MissingAnswer] = {
+    ExitCode.CREDENTIALS_MISSING: "credential",
+    ExitCode.OVER_BUDGET: "budget",
+    ExitCode.REQUEST_REFUSED: "request",
+}
 
 
 def explain_failure(
@@ -47,6 +61,16 @@ def explain_failure(
             f"no provider can be reached from here, check the network: {tried}",
         )
     return _explain_by_reasons(last_entries, tried, retry_at)
+
+
+def find_missing_cause(failure: Failure | None) -> MissingAnswer | None:
+    """What left an ask without an answer; None where there is one."""
+    return None if failure is None else _OWN_CAUSES.get(failure.code, "service")
+
+
+def has_service_failed(trail: Sequence[TrailEntry]) -> bool:
+    """Whether a provider failed on the way, so that another had to answer."""
+    return any(entry.outcome in SERVICE_REASONS for entry in trail)
 
 
 def _is_refused(called: Sequence[TrailEntry], last: TrailEntry, *, stopped: bool) -> bool:

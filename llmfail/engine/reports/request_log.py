@@ -6,7 +6,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from llmfail.core.errors import ExitCode
-from llmfail.core.receipt import Failure, Receipt, SkipReason, format_time, format_usd
+from llmfail.core.receipt import DEGRADED_TIER, Failure, Receipt, SkipReason, format_time, format_usd
+from llmfail.core.records.alert_window import (
+    NO_TARGET,
+    AlertMinute,
+    alert_key,
+    count_judged_ask,
+    minute_of,
+    write_minute,
+)
 from llmfail.core.records.counters import (
     HOUR_SECONDS,
     RETENTION_HOURS,
@@ -26,6 +34,7 @@ from llmfail.core.records.record import (
     load_or_default,
     without_newer,
 )
+from llmfail.core.routing.failure import find_missing_cause, has_service_failed
 from llmfail.engine.ports.protocols import Ports
 
 if TYPE_CHECKING:
@@ -48,12 +57,13 @@ def routing_key(hour: int) -> str:
 
 def log_step(receipt: Receipt, prompt: str | None, wall: float) -> StoreChange:
     """Count an ask and keep its receipt; the answer is not kept, the prompt only when it is given."""
-    hour = hour_of(wall)
+    hour, minute = hour_of(wall), minute_of(wall)
     shown = None if prompt is None else prompt.encode("utf-8", "replace").decode()
     kept = {"at": format_time(wall), **receipt.to_json(), "prompt": shown}
     if prompt is None:
         del kept["answer"], kept["prompt"]
-    return StoreChange([routing_key(hour), LOG_KEY], partial(_log_ask, receipt, kept, hour))
+    keys = [routing_key(hour), alert_key(minute), LOG_KEY]
+    return StoreChange(keys, partial(_log_ask, receipt, kept, hour, minute))
 
 
 def log_unsettled_step(lost: UnsettledCalls, entry_id: str, wall: float) -> StoreChange:
@@ -84,17 +94,46 @@ async def load_recent(ports: Ports, limit: int) -> list[dict[str, Any]]:
     return [fields for fields in found if fields is not None]
 
 
-def _log_ask(receipt: Receipt, kept: dict[str, Any], hour: int, values: Values, now: float) -> Writes:
+def _log_ask(
+    receipt: Receipt, kept: dict[str, Any], hour: int, minute: int, values: Values, now: float
+) -> Writes:
     routing = count_ask(
         load_or_default(values[routing_key(hour)], AskCounters),
         tier=receipt.tier,
-        ok=receipt.ok,
-        saw_open_circuit=any(line.outcome == SkipReason.CIRCUIT_OPEN for line in receipt.trail),
+        missing=find_missing_cause(receipt.error),
+        saw_open_circuit=_has_met_open_circuit(receipt),
         latency_ms=receipt.latency_ms,
         hit=receipt.source == "cache" if receipt.looked else None,
     )
-    counted = {routing_key(hour): Write(dump(routing), float((hour + RETENTION_HOURS) * HOUR_SECONDS))}
+    counted = {
+        routing_key(hour): Write(dump(routing), float((hour + RETENTION_HOURS) * HOUR_SECONDS)),
+        **_count_for_alerts(receipt, minute, values),
+    }
     return without_newer({**counted, **_append(kept, values, now)}, values)
+
+
+def _count_for_alerts(receipt: Receipt, minute: int, values: Values) -> Writes:
+    """Nothing for an ask whose own cause left it without an answer."""
+    missing = find_missing_cause(receipt.error)
+    if missing not in {None, "service"}:
+        return {}
+    first = receipt.trail[0].target if receipt.trail else receipt.target
+    key = alert_key(minute)
+    counted = count_judged_ask(
+        load_or_default(values[key], AlertMinute),
+        NO_TARGET if first is None else str(first),
+        is_fallback=missing is None
+        and 1 <= receipt.tier < DEGRADED_TIER
+        and has_service_failed(receipt.trail),
+        is_error=missing == "service",
+        saw_open_circuit=_has_met_open_circuit(receipt),
+        latency_ms=receipt.latency_ms,
+    )
+    return {key: write_minute(counted, minute)}
+
+
+def _has_met_open_circuit(receipt: Receipt) -> bool:
+    return any(entry.outcome == SkipReason.CIRCUIT_OPEN for entry in receipt.trail)
 
 
 def _append(kept: dict[str, Any], values: Values, now: float) -> Writes:

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Annotated, Final
 
 from llmfail.core.model import Secret, Target
+from llmfail.core.records.alert_window import LONGEST_WINDOW_SECONDS, MINUTE_SECONDS
 
 LONGEST_DURATION_SECONDS: Final = 10 * 365 * 86400.0
 """No duration is longer, in seconds."""
@@ -115,6 +116,17 @@ def duration(*, zero: bool = False) -> Scalar:
     number = {"type": "number", "minimum": 0, "maximum": LONGEST_DURATION_SECONDS}
     text = {"type": "string", "pattern": r"^[0-9]*\.?[0-9]+ *[smhd]?$"}
     return Scalar(parse, {"anyOf": [number, text]})
+
+
+def _parse_alert_window(value: object) -> float:
+    says = "a duration from 1m to 24h"
+    try:
+        seconds = parse_seconds(value)
+    except ValueError:
+        seconds = 0.0
+    if not MINUTE_SECONDS <= seconds <= LONGEST_WINDOW_SECONDS:
+        raise ValueError(f"expected {says}")
+    return seconds
 
 
 def _parse_with_unit(value: object, units: Mapping[str, float], expected: str) -> float:
@@ -254,6 +266,7 @@ Text = Annotated[str, Scalar(_parse_text, {"type": "string"}, text=True, free=Tr
 Name = Annotated[str, text_matching(_NAME, "a name of letters, digits, _ . and -")]
 Seconds = Annotated[float, duration()]
 SecondsOrZero = Annotated[float, duration(zero=True)]
+AlertWindow = Annotated[float, Scalar(_parse_alert_window, duration().schema)]
 Fraction = Annotated[float, real_number(0, 1)]
 Quality = Annotated[float, real_number(0, 100)]
 Weight = Annotated[float, real_number(0, 1_000_000)]

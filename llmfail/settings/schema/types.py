@@ -18,6 +18,7 @@ from llmfail.settings.reading.env_vars import variable_of
 from llmfail.settings.schema.scalars import (
     DERIVED,
     SHORTHAND,
+    AlertWindow,
     ApiKey,
     BackoffFactor,
     Bytes,
@@ -325,8 +326,12 @@ class QueueLimits(Struct, frozen=True, kw_only=True):
 
 
 class Alerts(Struct, frozen=True, kw_only=True):
-    """Thresholds of ``status``; ``latency_p95`` in seconds, ``cost_per_day`` in USD."""
+    """Thresholds of ``status``; ``latency_p95`` in seconds, ``cost_per_day`` in USD. All but the cost are
+    judged over ``window`` seconds, once at least ``min_requests`` asks ended in them.
+    """
 
+    window: AlertWindow = 900.0
+    min_requests: Count = 20
     circuit_open_rate: Fraction = 0.05
     fallback_rate: Fraction = 0.20
     latency_p95: Seconds = 30.0

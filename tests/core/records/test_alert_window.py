@@ -1,0 +1,55 @@
+"""The asks by which alerts are judged: per minute, per first target, and forgotten by a reset."""
+
+from llmfail.core.records.alert_window import (
+    AlertCounters,
+    AlertMinute,
+    count_judged_ask,
+    forget_targets,
+    load_window,
+    sum_window,
+    window_keys,
+    write_minute,
+)
+from llmfail.core.records.record import after_writes, load
+
+A, B = "anthropic/claude", "openai/gpt"
+
+
+def count(minute, target, *, error=False, fallback=False):
+    return count_judged_ask(
+        minute, target, is_fallback=fallback, is_error=error, saw_open_circuit=False, latency_ms=10
+    )
+
+
+def test_a_window_is_the_minutes_that_it_touches():
+    assert window_keys(600.0, 120.0) == ["alerts/8", "alerts/9", "alerts/10"]
+    assert window_keys(659.9, 60.0) == ["alerts/9", "alerts/10"]
+
+
+def test_a_window_is_the_sum_of_its_minutes_and_targets():
+    early = count(count(AlertMinute(), A, error=True), B)
+    late = count(AlertMinute(), A, fallback=True)
+    total = sum_window([early, late])
+    assert (total.asks, total.errors, total.fallbacks) == (3, 1, 1)
+    assert sum(total.latencies.values()) == 3
+
+
+def test_i2_a_reset_forgets_the_asks_of_what_it_resets_and_no_others():
+    minute = count(count(AlertMinute(), A, error=True), B)
+    values = {"alerts/1": write_minute(minute, 1).text, "alerts/2": None}
+    writes, troubled = forget_targets(lambda target: target == A, values, 0.0)
+    assert troubled == (A,)
+    left = load_window(["alerts/1", "alerts/2"], {**values, **after_writes(writes)})
+    assert (left.asks, left.errors) == (1, 0)
+
+
+def test_a_minute_without_asks_is_deleted_and_asks_without_trouble_are_nothing_to_reset():
+    values = {"alerts/1": write_minute(count(AlertMinute(), A), 1).text}
+    assert forget_targets(lambda _target: True, values, 0.0) == ({"alerts/1": None}, ())
+
+
+def test_a_record_of_a_newer_version_is_left_alone():
+    newer = '{"v":2,"by_target":{}}'
+    assert load(newer, AlertMinute) is None
+    assert forget_targets(lambda _target: True, {"alerts/1": newer}, 0.0) == ({}, ())
+    assert load_window(["alerts/1"], {"alerts/1": newer}) == AlertCounters()
