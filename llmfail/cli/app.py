@@ -11,11 +11,10 @@ from importlib import import_module
 from typing import Annotated, cast
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand, TyperGroup, TyperOption
 
-from llmfail._version import __version__
+from llmfail.cli.arguments.command_group import CommandGroup, accept_global_options, show_version
 from llmfail.cli.arguments.global_options import parse_global_options
-from llmfail.cli.io.output import emit
 from llmfail.cli.main import COMPLETION_VARIABLE
 
 COMMANDS = {
@@ -46,6 +45,7 @@ def build_command_line(arguments: Sequence[str], environ: Mapping[str, str]) -> 
     """
     app = typer.Typer(
         name="llmfail",
+        cls=CommandGroup,
         no_args_is_help=True,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
@@ -57,6 +57,10 @@ def build_command_line(arguments: Sequence[str], environ: Mapping[str, str]) -> 
             _load(app, name, line)
     group = cast("TyperGroup", typer.main.get_command(app))
     loaded = group.commands
+    for command in loaded.values():
+        accept_global_options(
+            cast("TyperCommand", command), [one for one in group.params if isinstance(one, TyperOption)]
+        )
     group.commands = {
         name: loaded.get(name) or TyperCommand(name, help=line) for name, line in COMMANDS.items()
     }
@@ -73,8 +77,7 @@ def _load(app: typer.Typer, name: str, line: str) -> None:
 
 def _show_version(value: bool) -> None:
     if value:
-        emit(f"llmfail {__version__}")
-        raise typer.Exit
+        show_version()
 
 
 def set_global_options(
@@ -90,7 +93,7 @@ def set_global_options(
     ] = 0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
     _version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+        bool, typer.Option("--version", "-V", callback=_show_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
     """Ask language models through fallback chains that notice outages and remember them.

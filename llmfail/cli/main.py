@@ -11,7 +11,7 @@ from typing import NoReturn
 from llmfail.cli import startup
 from llmfail.cli.arguments import fast_ask_parser
 from llmfail.cli.signals import Interrupted, raise_on_stop_signals
-from llmfail.core.errors import ExitCode, LlmfailError
+from llmfail.core.errors import ExitCode, LlmfailError, UsageError
 
 COMPLETION_VARIABLE = "_LLMFAIL_COMPLETE"
 """The variable by which a shell asks for completions."""
@@ -56,18 +56,32 @@ def _run_command(arguments: list[str]) -> int:
     plain = None if COMPLETION_VARIABLE in os.environ else fast_ask_parser.parse(arguments)
     if plain is not None:
         return _run_fast_ask(plain)
+    return _run_typer(arguments)
+
+
+def _run_typer(arguments: list[str]) -> int:
+    """Raises UsageError, in our words, for what Typer finds wrong."""
+    from typer._click.exceptions import ClickException, NoArgsIsHelpError
+
     from llmfail.cli.app import build_command_line
+    from llmfail.cli.arguments.usage_error import describe_usage_error
     from llmfail.cli.io.output import require_output
 
     try:
-        build_command_line(arguments, os.environ)(arguments, prog_name="llmfail")
+        command_line = build_command_line(arguments, os.environ)
+        code = command_line(arguments, prog_name="llmfail", standalone_mode=False)
     except SystemExit as exit_:
-        return exit_.code if isinstance(exit_.code, int) else 0
+        code = exit_.code
+    except NoArgsIsHelpError as help_:
+        help_.show()
+        return ExitCode.USAGE
+    except ClickException as error:
+        raise UsageError(describe_usage_error(error)) from None
     except OSError:
         # Typer writes help and completions by itself.
         require_output()
         raise
-    return ExitCode.ANSWERED
+    return code if isinstance(code, int) else ExitCode.ANSWERED
 
 
 def _run_fast_ask(parsed: fast_ask_parser.ParsedAsk) -> int:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from hypothesis import event, given, settings
@@ -13,7 +14,9 @@ from typer._click.exceptions import ClickException
 from llmfail.cli.app import build_command_line
 from llmfail.cli.arguments import fast_ask_parser
 from llmfail.cli.arguments.ask_values import read_options
+from llmfail.cli.arguments.global_options import GlobalOptions
 from llmfail.client.options import ask_of
+from llmfail.core.errors import LlmfailError
 
 GROUP = build_command_line(["ask"], {})
 ASK = GROUP.commands["ask"]
@@ -21,7 +24,7 @@ DECLARED = {
     name: option
     for option in ASK.params
     for name in (*option.opts, *option.secondary_opts)
-    if name.startswith("-")
+    if name.startswith("-") and option.expose_value
 }
 SHARED = {name for option in GROUP.params for name in option.opts if name.startswith("-")}
 
@@ -45,12 +48,17 @@ class Refused:
     """Typer has something to say about it."""
 
 
+NOTHING = GlobalOptions(None, Path("/state"))
+
+
 def by_typer(arguments):
-    """What Typer reads behind ``ask``."""
+    """What Typer reads behind ``ask``: its own options, and those of the program."""
     try:
-        with ASK.make_context("ask", list(arguments)) as context:
-            return context.params
+        with ASK.make_context("ask", list(arguments), obj=NOTHING) as context:
+            return context.params, context.obj
     except (ClickException, SystemExit):
+        return Refused()
+    except LlmfailError:
         return Refused()
     except Exception as error:
         if type(error).__name__ == "Exit":
@@ -58,7 +66,19 @@ def by_typer(arguments):
         raise
 
 
-DEFAULTS = by_typer([])
+DEFAULTS, _ = by_typer([])
+
+
+def by_fast_parser(parsed):
+    """What was parsed, as a command gets it."""
+    found = NOTHING
+    try:
+        for name in ("config", "state_dir", "verbose", "quiet"):
+            if (value := getattr(parsed, name)) not in {None, 0}:
+                found = found.add(name, value)
+    except LlmfailError:
+        return Refused()
+    return DEFAULTS | parsed.ask_options, found
 
 
 @given(st.lists(TOKENS, max_size=6))
@@ -67,7 +87,7 @@ def test_what_is_read_swiftly_typer_reads_alike(arguments):
     plain = fast_ask_parser.parse(["ask", *arguments])
     event("plain" if plain else "left to Typer")
     if plain is not None:
-        assert DEFAULTS | plain.ask_options == by_typer(arguments)
+        assert by_fast_parser(plain) == by_typer(arguments)
 
 
 @given(st.lists(TOKENS, max_size=5))
@@ -112,6 +132,14 @@ def test_what_is_not_typed_says_nothing():
 )
 def test_what_scripts_write_is_read_swiftly(arguments):
     assert fast_ask_parser.parse(arguments) is not None
+
+
+def test_i5_options_of_the_program_are_read_before_the_command_and_behind_it_alike():
+    before = fast_ask_parser.parse(["-q", "-v", "--config", "c", "--state-dir", "s", "ask", "hi"])
+    behind = fast_ask_parser.parse(["ask", "-q", "hi", "-v", "--config", "c", "--state-dir", "s"])
+    assert before == behind
+    assert behind.quiet
+    assert behind.config == "c"
 
 
 @pytest.mark.parametrize(

@@ -190,7 +190,7 @@ def test_i1_two_latencies_share_a_unit_only_when_it_is_the_same(p50, p95, shown)
         (("--watch", "--json"), "look once"),
         (("--watch", "--check"), "look once"),
         (("5",), "goes with --watch"),
-        (("soon",), "not a valid float"),
+        (("soon",), "SECONDS takes a number, got 'soon'"),
     ],
 )
 def test_what_cannot_be_watched_is_a_usage_error(arguments, why):

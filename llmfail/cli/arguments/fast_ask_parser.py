@@ -26,7 +26,7 @@ for _option in ASK_OPTIONS:
     if _option.negation:
         NEGATIONS[_option.negation] = _option.name
 GLOBAL_OPTIONS: Final[Mapping[str, str]] = {"--config": "config", "--state-dir": "state_dir"}
-"""Those that come before the command."""
+"""The options of the program that have a value; like its flags they stand before the command or behind it."""
 _VERBOSITY_LEVELS: Final = {"-v": 1, "--verbose": 1, "-vv": 2}
 _QUIET_OPTIONS: Final = frozenset({"-q", "--quiet"})
 _COUNT_PATTERN: Final = re.compile("[1-9][0-9]{0,8}")
@@ -34,7 +34,7 @@ _NUMBER_PATTERN: Final = re.compile(r"[0-9]{1,3}(\.[0-9]{1,6})?")
 
 
 class ParsedAsk(NamedTuple):
-    """What was typed: before the command, and behind it."""
+    """What was typed: the options of the program, and those of the ask."""
 
     config: str | None
     state_dir: str | None
@@ -50,33 +50,41 @@ class _NeedsTyper(Exception):
 def parse(arguments: Sequence[str]) -> ParsedAsk | None:
     """None for what is not plainly an ask."""
     words = iter(arguments)
+    shared: dict[str, Any] = {"config": None, "state_dir": None, "verbose": 0, "quiet": False}
     try:
-        shared = _parse_global_options(words)
-        return ParsedAsk(**shared, ask_options=_parse_ask_options(words))
+        _skip_to_command(words, shared)
+        return ParsedAsk(ask_options=_parse_ask_options(words, shared), **shared)
     except _NeedsTyper:
         return None
 
 
-def _parse_global_options(words: Iterator[str]) -> dict[str, Any]:
-    """Everything up to the command."""
-    shared: dict[str, Any] = {"config": None, "state_dir": None, "verbose": 0, "quiet": False}
+def _skip_to_command(words: Iterator[str], shared: dict[str, Any]) -> None:
     for word in words:
         if word == "ask":
-            return shared
-        if word in _VERBOSITY_LEVELS:
-            shared["verbose"] += _VERBOSITY_LEVELS[word]
-        elif word in _QUIET_OPTIONS:
-            shared["quiet"] = True
-        elif word in GLOBAL_OPTIONS and shared[GLOBAL_OPTIONS[word]] is None:
-            shared[GLOBAL_OPTIONS[word]] = _take_value(words)
-        else:
+            return
+        if not _add_global_option(word, words, shared):
             raise _NeedsTyper
     raise _NeedsTyper
 
 
-def _parse_ask_options(words: Iterator[str]) -> dict[str, Any]:
+def _add_global_option(word: str, words: Iterator[str], shared: dict[str, Any]) -> bool:
+    """Whether the word is an option of the program, which is in ``shared`` then."""
+    if word in _VERBOSITY_LEVELS:
+        shared["verbose"] += _VERBOSITY_LEVELS[word]
+    elif word in _QUIET_OPTIONS:
+        shared["quiet"] = True
+    elif word in GLOBAL_OPTIONS and shared[GLOBAL_OPTIONS[word]] is None:
+        shared[GLOBAL_OPTIONS[word]] = _take_value(words)
+    else:
+        return False
+    return True
+
+
+def _parse_ask_options(words: Iterator[str], shared: dict[str, Any]) -> dict[str, Any]:
     said: dict[str, Any] = {}
     for word in words:
+        if _add_global_option(word, words, shared):
+            continue
         option, equals, value = word.partition("=") if word.startswith("--") else (word, "", "")
         if option in FLAGS and not equals:
             said[FLAGS[option]] = True

@@ -1,11 +1,11 @@
-"""The options that come before the command, as the commands get them."""
+"""The options of the program itself, as the commands get them. They stand before the command or behind it."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 from llmfail.core.errors import UsageError
 
@@ -17,6 +17,19 @@ class GlobalOptions(NamedTuple):
     state_dir: Path
     verbose: int = 0
     quiet: bool = False
+
+    def add(self, name: str, value: Any) -> Self:  # noqa: ANN401 - as its kind is typed
+        """With one of these options as it was typed behind the command. Raises UsageError."""
+        match name:
+            case "config":
+                return self._replace(config=parse_path("--config", value))
+            case "state_dir":
+                option = parse_path("--state-dir", value)
+                return self._replace(state_dir=resolve_state_dir(option, os.environ))
+            case "verbose":
+                return self._replace(verbose=self.verbose + value)
+            case _:
+                return self._replace(quiet=bool(value))
 
 
 def parse_global_options(

@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 
+from llmfail.cli.arguments.command_group import CommandGroup
 from llmfail.cli.arguments.global_options import GlobalOptions
 from llmfail.cli.io.output import emit, emit_json, say
 from llmfail.cli.run.open_client import open_client
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(cls=CommandGroup, no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command()

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from llmfail.cli.arguments.command_group import CommandGroup
 from llmfail.cli.arguments.global_options import GlobalOptions, current_directory
 from llmfail.cli.io.output import emit, emit_json, say
 from llmfail.core.errors import Problem, SettingsError, UsageError
@@ -17,7 +18,7 @@ from llmfail.settings.reading import find
 from llmfail.settings.reading.load import ExaminedConfig, examine
 from llmfail.settings.trust import trust
 
-app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
+app = typer.Typer(cls=CommandGroup, rich_markup_mode=None, no_args_is_help=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print it as JSON.")]
 

@@ -49,7 +49,7 @@ def command(
 
     Needs no keys, asks no provider, records nothing. The scenes: healthy, primary-down, circuit-opens,
     fallback-serves, recovery, rate-limit, hang, bad-key, everything-down. Exits 1 when a feature had no
-    answer that its configuration promises. With -v before the command, every scene tells what it showed.
+    answer that its configuration promises. With -v every scene tells what it showed.
 
     Examples:
 

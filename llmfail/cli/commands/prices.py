@@ -8,13 +8,14 @@ from typing import Annotated
 
 import typer
 
+from llmfail.cli.arguments.command_group import CommandGroup
 from llmfail.cli.arguments.global_options import GlobalOptions
 from llmfail.cli.io.output import emit, emit_json
 from llmfail.cli.run.open_client import load_settings, open_catalogue
 from llmfail.core.errors import UsageError
 from llmfail.core.model import Target
 
-app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
+app = typer.Typer(cls=CommandGroup, rich_markup_mode=None, no_args_is_help=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print it as one line of JSON.")]
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from llmfail.cli.arguments.command_group import CommandGroup
 from llmfail.cli.arguments.global_options import GlobalOptions
 from llmfail.cli.io.output import emit_json, require_output, say
 from llmfail.cli.run.open_client import open_client
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from llmfail.core.degrade.queue_item import QueueItem
     from llmfail.engine.bulk.queue_runner import PassResult
 
-app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
+app = typer.Typer(cls=CommandGroup, rich_markup_mode=None, no_args_is_help=True)
 
 WATCH_INTERVAL = 2.0
 """Seconds between two passes of ``--watch`` at most: a request that comes in meanwhile is seen."""
