@@ -7,12 +7,13 @@ raises writes nothing and does not stop the others.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from msgspec import Struct
 
 from llmfail.core.errors import StoreError
-from llmfail.core.records.record import Values, Write, Writes
+from llmfail.core.records.record import SettlingChange, StoreChange, Values, Write, Writes, combine
 from llmfail.store.base import Change, Store
 
 
@@ -34,8 +35,9 @@ def update_together(store: Store, updates: Sequence[StoreUpdate], *, waits: bool
     done nothing, when the store is locked or when more than one transaction is needed.
     """
     keys = list(dict.fromkeys(key for update in updates for key in update.keys))
+    change = SettlingChange(partial(_apply_updates, updates), _settlement_of(updates))
     try:
-        return store.update(keys, lambda values, now: _apply_updates(updates, values, now), waits=waits)
+        return store.update(keys, change, waits=waits)
     except StoreError as error:
         if not waits:
             raise
@@ -46,6 +48,13 @@ def update_together(store: Store, updates: Sequence[StoreUpdate], *, waits: bool
         if not waits:
             raise StoreError("one of several updates cannot be made; each needs a try of its own") from error
         return [update_together(store, [update])[0] for update in updates]
+
+
+def _settlement_of(updates: Sequence[StoreUpdate]) -> StoreChange:
+    """What has to be written of them also when the store cannot be used now."""
+    return combine(
+        [update.change.settlement for update in updates if isinstance(update.change, SettlingChange)]
+    )
 
 
 def _apply_updates(updates: Sequence[StoreUpdate], values: Values, now: float) -> tuple[Writes, list[Any]]:

@@ -46,6 +46,11 @@ class MemoryStore:
             self._evict_rows(writes)
             return result
 
+    def clear(self) -> None:
+        with self._lock:
+            self._rows.clear()
+            self._size = 0
+
     def close(self) -> None:
         """Nothing to close; what was written stays readable."""
 

@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from llmfail.core.errors import StoreError
 from llmfail.core.records.record import Write
 from llmfail.store.disk import DiskStore
 from llmfail.store.sqlite import database
+from llmfail.store.sqlite.lock_retry import LockPatience
 from llmfail.store.sqlite.state_directory import identify_file
 
 
@@ -134,6 +136,48 @@ def test_a_lock_held_longer_than_the_timeout_is_an_error_that_says_so(disk, dire
     assert get(disk, "a") == "1", "readers do not wait for writers"
     holder.close()
     assert attempt(directory) == "written"
+
+
+def test_e2_a_file_that_others_keep_writing_is_busy_and_not_out_of_order(disk, directory):
+    """Waited for ten times as long as for a lock that nobody gives back."""
+    put(disk, a="1")
+    holder = sqlite3.connect(directory / "state.sqlite3", isolation_level=None, check_same_thread=False)
+    holder.execute("BEGIN IMMEDIATE")
+    ends = threading.Event()
+
+    def keep_writing():
+        """Never leaves the file to anybody else for long."""
+        for _ in range(8):
+            holder.execute("INSERT OR REPLACE INTO state VALUES ('other', '1', NULL)")
+            holder.execute("COMMIT")
+            holder.execute("BEGIN IMMEDIATE")
+            ends.wait(0.1)
+        holder.execute("COMMIT")
+
+    slow = DiskStore(directory, 0.2)
+    slow.read(["a"])
+    writer = threading.Thread(target=keep_writing)
+    writer.start()
+    put(slow, a="2")
+    ends.set()
+    writer.join()
+    holder.close()
+    slow.close()
+    assert get(disk, "a") == "2"
+
+
+def test_e2_a_process_that_was_stopped_has_not_waited_for_the_file():
+    """The time in which it could not even try does not count."""
+    now = [100.0]
+    patience = LockPatience(2.0, lambda: 0.0, clock=lambda: now[0])
+    now[0] += 0.4
+    assert patience.seconds_left() == pytest.approx(1.6)
+    now[0] += 3600
+    assert patience.seconds_left() > 1
+    for _ in range(10):
+        now[0] += 0.2
+        left = patience.seconds_left()
+    assert left < 0
 
 
 def test_a_thread_that_keeps_its_turn_is_an_error_that_says_so(directory):

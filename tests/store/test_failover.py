@@ -1,16 +1,18 @@
 """The store that never costs an answer."""
 
 import threading
+from itertools import pairwise
 
 import pytest
 
 from llmfail.core.errors import StoreError
-from llmfail.core.records.record import Write
+from llmfail.core.records.record import StoreChange, Write, settle_in_any_case
 from llmfail.store.disk import DiskStore
-from llmfail.store.failover import MAX_RECENT_RECORDS, FailoverStore
+from llmfail.store.failover import MAX_KEPT_SETTLEMENTS, MAX_RECENT_RECORDS, FailoverStore
 from llmfail.store.memory import MemoryStore
 
-WARNING = "out of order; circuits and limits of this run are kept in memory only"
+WARNING = "out of order; until then, circuits and limits are kept in memory only"
+BACK = "the disk store can be used again"
 
 
 class Breakable:
@@ -54,9 +56,31 @@ def store():
     return Breakable()
 
 
+class Clock:
+    """Monotonic seconds, which pass only when they are told to."""
+
+    def __init__(self):
+        self.now = 50_000.0
+
+    def __call__(self):
+        return self.now
+
+
 @pytest.fixture
-def guarded(store, warnings):
-    return FailoverStore(store, MemoryStore(lambda: 2000.0), warnings.append)
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def guarded(store, warnings, clock):
+    return FailoverStore(store, MemoryStore(lambda: 2000.0), warnings.append, clock=clock)
+
+
+def adding(key, number=1):
+    """A settlement that adds to a number."""
+    return settle_in_any_case(
+        StoreChange([key], lambda values, _now: {key: Write(str(int(values[key] or 0) + number))})
+    )
 
 
 def put(store, **texts):
@@ -79,13 +103,120 @@ def test_the_first_error_is_told_once_and_memory_takes_over(guarded, store, warn
     assert (guarded.name, guarded.is_down, warnings) == ("memory", True, [WARNING])
 
 
-def test_a_store_that_recovers_is_not_trusted_again_in_this_process(guarded, store):
+def test_e2_a_store_that_works_again_is_used_again_and_that_is_told_once(guarded, store, warnings, clock):
     store.broken = True
     guarded.read(["a"])
     store.broken = False
-    put(guarded, a="1")
+    clock.now += 0.2
+    guarded.read(["a"])
     assert guarded.is_down
-    assert store.memory.read(["a"])[0] == {"a": None}
+    clock.now += 0.1
+    put(guarded, a="1")
+    put(guarded, b="1")
+    assert not guarded.is_down
+    assert store.memory.read(["a", "b"])[0] == {"a": "1", "b": "1"}
+    assert warnings == [WARNING, BACK]
+
+
+def test_e2_a_store_that_is_down_is_tried_after_pauses_that_double_up_to_ten_seconds(guarded, store, clock):
+    tried = []
+    store.meet = lambda: tried.append(clock.now)
+    store.broken = True
+    for _ in range(200):
+        guarded.read(["a"])
+        clock.now += 0.25
+    pauses = [after - before for before, after in pairwise(tried)]
+    assert pauses[:7] == [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 10.0]
+
+
+def test_e2_what_was_settled_meanwhile_is_added_to_what_others_have_written(guarded, store, clock):
+    guarded.update(["a"], adding("a", 50))
+    store.broken = True
+    guarded.update(["a"], adding("a", 7))
+    guarded.update(["a"], adding("a", 3))
+    assert guarded.read(["a"])[0] == {"a": "60"}
+    store.broken = False
+    put(store.memory, a="100")
+    clock.now += 1
+    assert guarded.read(["a"])[0] == {"a": "110"}
+
+
+def test_e2_what_was_only_decided_in_memory_is_not_written(guarded, store, clock):
+    """Such as an admission: its moment is over when the store is back."""
+    store.broken = True
+    guarded.update(["a"], lambda _values, _now: ({"a": Write("admitted")}, None))
+    store.broken = False
+    clock.now += 1
+    assert guarded.read(["a"])[0] == {"a": None}
+
+
+def test_e2_a_store_that_only_seems_to_work_is_not_used_and_loses_nothing(guarded, store, warnings, clock):
+    store.broken = True
+    guarded.update(["a"], adding("a"))
+    store.broken, store.read_only = False, True
+    clock.now += 1
+    guarded.update(["a"], adding("a"))
+    assert guarded.is_down
+    store.read_only = False
+    guarded.close()
+    assert store.memory.read(["a"])[0] == {"a": "2"}
+    assert warnings == [WARNING, BACK]
+
+
+def test_e2_of_what_was_settled_in_a_long_outage_the_latest_is_kept(guarded, store, warnings, clock):
+    store.broken = True
+    for _ in range(MAX_KEPT_SETTLEMENTS + 5):
+        guarded.update(["a"], adding("a"))
+    store.broken = False
+    clock.now += 1
+    assert guarded.read(["a"])[0] == {"a": str(MAX_KEPT_SETTLEMENTS)}
+    assert warnings == [WARNING, f"{BACK}; 5 settlements were too many to keep"]
+
+
+def test_e2_a_settlement_that_cannot_be_made_stops_no_other(guarded, store, clock):
+    def refuse(values, _now):
+        if values["b"] == "real":
+            raise ValueError
+        return {}
+
+    put(store.memory, b="real")
+    store.broken = True
+    guarded.update(["a"], adding("a"))
+    guarded.update(["b"], settle_in_any_case(StoreChange(["b"], refuse)))
+    guarded.update(["a"], adding("a"))
+    store.broken = False
+    clock.now += 1
+    assert guarded.read(["a"])[0] == {"a": "2"}
+
+
+def test_e2_what_threads_settle_while_the_store_comes_back_is_written_once(guarded, store, clock):
+    store.broken = True
+    guarded.read([])
+
+    def work():
+        for _ in range(200):
+            guarded.update(["a"], adding("a"))
+            clock.now += 0.01
+            store.broken = clock.now % 3 < 1
+
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    store.broken = False
+    guarded.close()
+    assert store.memory.read(["a"])[0] == {"a": "1200"}
+
+
+def test_e2_an_event_loop_does_not_try_a_store_that_is_down(guarded, store, clock):
+    store.broken = True
+    guarded.read(["a"])
+    store.broken = False
+    clock.now += 1
+    with pytest.raises(StoreError, match="about to be tried again"):
+        guarded.update(["a"], adding("a"), waits=False)
+    assert guarded.is_down
 
 
 def test_a_change_that_ran_before_the_error_runs_again_on_the_spare(guarded, store):
@@ -141,7 +272,7 @@ def test_a_real_state_directory_that_is_a_file(tmp_path, warnings):
     assert guarded.read(["a"])[0] == {"a": "1"}
     (warning,) = warnings
     assert warning.startswith(f"cannot use {tmp_path}/state/state.sqlite3: Not a directory; ")
-    assert warning.endswith("; circuits and limits of this run are kept in memory only")
+    assert warning.endswith("; until then, circuits and limits are kept in memory only")
 
 
 def test_what_an_update_has_seen_is_known_when_the_store_fails(guarded, store):

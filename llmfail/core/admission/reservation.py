@@ -209,6 +209,13 @@ def settle(
     return writes
 
 
+def mark_unshared(reservation: Reservation) -> Reservation:
+    """A reservation that was made in a store of this process alone: no shared budget has it, so that its
+    settlement counts in full wherever its call is not on record.
+    """
+    return replace(reservation, budgets_since={})
+
+
 def cancel(request: ReservationRequest) -> StoreChange:
     """Give back what is held for a call that was never made, if anything is."""
     return StoreChange(_budget_keys(request), partial(_cancel, request))
@@ -261,7 +268,7 @@ def _settle_budgets(
         spending = load_spending(scope, values, now)
         if call is not None:
             spending = budgets.settle(spending, call, cost)
-        elif spending.since != reservation.budgets_since[scope.key]:
+        elif spending.since != reservation.budgets_since.get(scope.key):
             spending = replace(spending, spent=spending.spent + cost)
         else:
             continue

@@ -7,7 +7,7 @@ is left as it is.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -19,6 +19,7 @@ _decoders: dict[type, msgspec.json.Decoder[Any]] = {}
 _DECODE_ERRORS = (msgspec.MsgspecError, ValueError, RecursionError)
 
 T = TypeVar("T")
+R = TypeVar("R")
 Values = Mapping[str, str | None]
 """Text per key; None where there is none."""
 
@@ -97,6 +98,23 @@ class StoreChange(NamedTuple):
 
     keys: Sequence[str]
     change: Callable[[Values, float], Writes]
+
+
+class SettlingChange(Struct, Generic[R], frozen=True):
+    """A change for a store's ``update``, part of which has to be written also when the store cannot be used
+    now: ``settlement`` is made once it can be used again.
+    """
+
+    change: Callable[[Values, float], tuple[Writes, R]]
+    settlement: StoreChange
+
+    def __call__(self, values: Values, now: float) -> tuple[Writes, R]:
+        return self.change(values, now)
+
+
+def settle_in_any_case(step: StoreChange) -> SettlingChange[None]:
+    """All of the step, as a change without a result."""
+    return SettlingChange(lambda values, now: (step.change(values, now), None), step)
 
 
 def combine(changes: Sequence[StoreChange]) -> StoreChange:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
+from msgspec.structs import replace
+
 from llmfail.core.admission import gate as gates
 from llmfail.core.admission import reservation
 from llmfail.core.admission.budget import BudgetScope
@@ -21,6 +23,7 @@ from llmfail.core.pricing import usage_record
 from llmfail.core.pricing.usage_record import UsageEvent
 from llmfail.core.receipt import SkipReason
 from llmfail.core.records.record import (
+    SettlingChange,
     StoreChange,
     Values,
     Writes,
@@ -83,19 +86,24 @@ class SettlementLog:
             due = due_calls(self._read_state())
             before = self._settle_together(due)
             keys = [*before.keys, *gate.keys_with_budgets(reservation_request)]
-            change = _admit_after(
-                before,
-                [*_budget_scopes(due), *reservation_request.scopes],
-                partial(gates.admit, gate, reservation_request),
-            )
-            answer, notices = await self._ports.store.update(keys, change)
+            scopes = [*_budget_scopes(due), *reservation_request.scopes]
+            change = _admit_after(before, scopes, partial(self._admit_change, gate, reservation_request))
+            answer, notices = await self._ports.store.update(keys, SettlingChange(change, before))
             self._forget(due)
         self.notices += notices
-        refused = refuse_when_store_down(self._ports, self._job, reservation_request)
-        if isinstance(answer, Admission) and refused is not None:
-            await self._write(gates.cancel_reservation(gate, reservation_request), ())
-            answer = refused
         return answer
+
+    def _admit_change(
+        self, gate: Gate, reservation_request: ReservationRequest, values: Values, now: float
+    ) -> tuple[Writes, Admission | Refusal]:
+        """Run by the store that admits, so that its own state is the one that counts."""
+        refused = refuse_when_store_down(self._ports, self._job, reservation_request)
+        if refused is not None:
+            return {}, refused
+        writes, answer = gates.admit(gate, reservation_request, values, now)
+        if isinstance(answer, Admission) and self._ports.is_down():
+            answer = replace(answer, reservation=reservation.mark_unshared(answer.reservation))
+        return writes, answer
 
     async def _settle_due(self) -> None:
         async with self._write_lock:
@@ -150,9 +158,8 @@ class SettlementLog:
         return usage_record.count_usage(day, use)
 
     async def _write(self, step: StoreChange, budget_scopes: Sequence[BudgetScope]) -> None:
-        self.notices += await self._ports.store.update(
-            step.keys, partial(_change_with_notices, step, budget_scopes)
-        )
+        change = partial(_change_with_notices, step, budget_scopes)
+        self.notices += await self._ports.store.update(step.keys, SettlingChange(change, step))
 
 
 def refuse_when_store_down(ports: Ports, job: Job, reservation_request: ReservationRequest) -> Refusal | None:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from msgspec import Struct
 
-from llmfail.core.records.record import StoreChange, Values
+from llmfail.core.records.record import StoreChange, Values, settle_in_any_case
 from llmfail.engine.ports.protocols import AsyncStore
 from llmfail.engine.ports.stop_signals import block_signals
 from llmfail.store.base import Change, Store
@@ -17,8 +17,8 @@ R = TypeVar("R")
 
 
 async def write(store: AsyncStore, step: StoreChange) -> None:
-    """Make a change that has no result."""
-    await store.update(step.keys, lambda values, now: (step.change(values, now), None))
+    """Make a change that has no result; it is made later when the store cannot be used now."""
+    await store.update(step.keys, settle_in_any_case(step))
 
 
 class InlineStore(Struct, frozen=True):

@@ -16,7 +16,13 @@ from typing import TypeVar
 from weakref import WeakSet
 
 from llmfail.store.sqlite.database import map_errors, quarantine, to_store_error
-from llmfail.store.sqlite.lock_retry import FileDamaged, FileLocked, repair_and_retry
+from llmfail.store.sqlite.lock_retry import (
+    LONGEST_STEP_SECONDS,
+    FileDamaged,
+    FileLocked,
+    LockPatience,
+    repair_and_retry,
+)
 from llmfail.store.sqlite.state_directory import (
     FileIdentity,
     create_file,
@@ -52,16 +58,17 @@ class SharedFile:
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         self._identity: FileIdentity | None = None
+        self._data_version: int | None = None
+        self._progressed_at = 0.0
         _files.add(self)
 
     def run(self, work: Work[T]) -> T:
         """Raises StoreError; a transaction that the work leaves open is rolled back."""
-        deadline = time.monotonic() + self._timeout
-        with self._take_turn(self._timeout):
+        with self._take_turn(self._timeout) as patience:
             try:
                 return self._run_once(work)
             except (FileLocked, FileDamaged):
-                return repair_and_retry(lambda: self._run_once(work), self._repair, deadline)
+                return repair_and_retry(lambda: self._run_once(work), self._repair, patience)
 
     def run_if_free(self, work: Work[T]) -> T:
         """The same without waiting: FileLocked when the file is in use, or must be made or repaired."""
@@ -95,12 +102,24 @@ class SharedFile:
         with map_errors(self.path):
             connection = self._ensure_connection()
         try:
-            return work(connection)
+            result = work(connection)
         except sqlite3.Error as error:
+            self._look_for_commits(connection)
             raise to_store_error(self.path, error) from error
+        else:
+            self._progressed_at = time.monotonic()
+            return result
         finally:
             if connection.in_transaction:
                 self._roll_back(connection)
+
+    def _look_for_commits(self, connection: sqlite3.Connection) -> None:
+        """Whether other processes have written since the last look."""
+        with suppress(sqlite3.Error):
+            (version,) = connection.execute("PRAGMA data_version").fetchone()
+            if self._data_version not in {None, version}:
+                self._progressed_at = time.monotonic()
+            self._data_version = version
 
     def _roll_back(self, connection: sqlite3.Connection) -> None:
         try:
@@ -146,16 +165,21 @@ class SharedFile:
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
+        self._data_version = None
         if connection is not None:
             with suppress(sqlite3.Error):
                 connection.close()
 
     @contextmanager
-    def _take_turn(self, timeout: float) -> Iterator[None]:
-        if not self._lock.acquire(timeout=timeout):
-            raise FileLocked(f"{self.path} is kept busy by another thread; try again, or raise store_timeout")
+    def _take_turn(self, timeout: float) -> Iterator[LockPatience]:
+        patience = LockPatience(timeout, lambda: self._progressed_at)
+        while not self._lock.acquire(timeout=max(min(timeout, LONGEST_STEP_SECONDS / 2), 0)):
+            if patience.seconds_left() <= 0:
+                raise FileLocked(
+                    f"{self.path} is kept busy by another thread; try again, or raise store_timeout"
+                )
         try:
-            yield
+            yield patience
         finally:
             self._lock.release()
 

@@ -1,0 +1,129 @@
+"""A store that others keep from working for a while: no answer is lost, no cost, and it comes back."""
+
+import asyncio
+import sqlite3
+import threading
+import time
+from decimal import Decimal
+
+import pytest
+
+from llmfail import AsyncClient, Client, OverBudget
+
+CONFIG = """\
+version: 1
+store_timeout: 0.2s
+defaults: {{retries: 0, timeout: 10s, max_tokens: 50}}
+providers:
+  openai: {{api: openai, base_url: "{openai}", api_key: made-up-key-2}}
+models:
+  openai/gpt-6.1-terra: {{price: {{input: 1000, output: 1000}}, context: 100000, max_output: 1000}}
+features:
+  default: {{primary: openai/gpt-6.1-terra, cache: {{enabled: false}}}}
+budgets: [{{name: daily, limit: 1000, per: day}}]
+"""
+
+
+class Lock:
+    """The state's file, locked by somebody else from the next call on until ``release``."""
+
+    def __init__(self, simulator, file):
+        self.connection = None
+        self.file = file
+        self.wanted = False
+        self.taking = threading.Lock()
+        simulator.set_answer(self.answer)
+
+    def answer(self, _seen):
+        with self.taking:
+            if self.wanted and self.connection is None:
+                self.connection = sqlite3.connect(self.file, isolation_level=None, check_same_thread=False)
+                self.connection.execute("BEGIN IMMEDIATE")
+        return "an answer"
+
+    def release(self):
+        self.wanted = False
+        self.connection.close()
+
+
+@pytest.fixture
+def config(tmp_path, simulator):
+    file = tmp_path / "llmfail.yaml"
+    file.write_text(CONFIG.format(openai=simulator.base_url("openai")))
+    return file
+
+
+@pytest.fixture
+def lock(tmp_path, simulator):
+    return Lock(simulator, tmp_path / "state" / "state.sqlite3")
+
+
+def spent(config):
+    with Client(config) as other:
+        status = other.status()
+        return status.to_json()["budgets"][0], status.to_json()["routing"]["total_requests"]
+
+
+def check_books(config, receipts, refused=0):
+    budget, total = spent(config)
+    assert Decimal(budget["spent_usd"]) == sum(one.cost_usd for one in receipts)
+    assert budget["held_usd"] == "0"
+    assert total == len(receipts) + refused
+
+
+def test_e2_a_client_is_back_on_a_store_that_was_locked_and_the_file_has_all_that_was_settled(config, lock):
+    heard, refused = [], 1
+    with Client(config, warn=heard.append) as client:
+        receipts = [client.ask("before")]
+        lock.wanted = True
+        receipts.append(client.ask("while it is locked"))
+        with pytest.raises(OverBudget, match="the store is down"):
+            client.ask("refused")
+        lock.release()
+        give_up_at = time.monotonic() + 20
+        while len(receipts) < 4 and time.monotonic() < give_up_at:
+            try:
+                receipts.append(client.ask("afterwards"))
+            except OverBudget:
+                refused += 1
+                time.sleep(0.05)
+        assert len(receipts) == 4
+        check_books(config, receipts, refused)
+    assert len(heard) == 2, heard
+    assert heard[1] == "the disk store can be used again"
+
+
+def test_e2_an_asyncio_client_is_back_on_a_store_that_was_locked(config, lock):
+    heard = []
+
+    async def ask():
+        refused = 1
+        async with AsyncClient(config, warn=heard.append) as client:
+            receipts = [await client.ask("before")]
+            lock.wanted = True
+            receipts += await asyncio.gather(*(client.ask(f"while {number}") for number in range(5)))
+            with pytest.raises(OverBudget, match="the store is down"):
+                await client.ask("refused")
+            lock.release()
+            give_up_at = time.monotonic() + 20
+            while len(receipts) < 8 and time.monotonic() < give_up_at:
+                try:
+                    receipts.append(await client.ask("afterwards"))
+                except OverBudget:
+                    refused += 1
+                    await asyncio.sleep(0.05)
+            assert len(receipts) == 8
+            check_books(config, receipts, refused)
+
+    asyncio.run(ask())
+    assert len(heard) == 2, heard
+
+
+def test_e2_a_budget_that_allows_without_its_store_counts_those_calls_later(config, lock):
+    config.write_text(config.read_text() + "on_store_error: allow\n")
+    with Client(config, warn=lambda _text: None) as client:
+        receipts = [client.ask("before")]
+        lock.wanted = True
+        receipts += [client.ask("while it is locked") for _ in range(3)]
+        lock.release()
+    check_books(config, receipts)
