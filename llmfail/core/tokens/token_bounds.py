@@ -5,6 +5,9 @@ to a target by a ratio that is learnt from what the target reports. What is poss
 byte-level tokenizer makes more tokens of a text than it has bytes, whatever the text. A ratio that was learnt
 from prose says nothing about hexadecimal digits or emoji, so none is used for the bound.
 
+What it takes does not grow with the text: of a long one samples are weighed, and what was weighed is
+remembered for the next turn of a conversation.
+
 Not covered: images are bounded by what today's vendors document, except for gpt-4o-mini, which bills up to
 48,000 tokens for one.
 """
@@ -45,6 +48,14 @@ LOWEST_RATIO, HIGHEST_RATIO = 0.3, 4.0
 MAX_BYTES_PER_TOKEN = 8
 """No tokenizer that was measured packs ordinary text tighter than this."""
 
+MAX_WEIGHED_CHARS = 200_000
+"""Characters of the longest text that is weighed whole: two to four milliseconds."""
+SAMPLES, SAMPLE_CHARS = 64, 1_500
+"""Of a longer one so many pieces of so many characters, at equal distances."""
+MIN_REMEMBERED_CHARS = 2_000
+"""A shorter text is weighed again, in a tenth of a millisecond."""
+MAX_REMEMBERED_TEXTS = 1024
+
 _Ratio = Annotated[float, Meta(ge=LOWEST_RATIO, le=HIGHEST_RATIO)]
 _LLAMA_LIKE = re.compile(r"llama|mi[sx]tral|qwen|deepseek")
 
@@ -68,6 +79,13 @@ class Calibration(Record, frozen=True):
 
     ratio: _Ratio = 1.0
     samples: int = 0
+
+
+class TextWeight(NamedTuple):
+    """The tokens that are expected of a text, and its bytes, which no number of tokens exceeds."""
+
+    expected: float
+    bytes: int
 
 
 class _ByteKind(NamedTuple):
@@ -99,17 +117,19 @@ _LEAD_BYTE_KINDS = (
 
 def estimate(text: str) -> int:
     """About how many tokens: within a tenth for English, code, JSON and CJK, as o200k counts them."""
-    return ceil(_expect_tokens(text))
+    return ceil(_weigh(text).expected)
 
 
 def size_of(request: Request) -> PromptSize:
     """System, messages, text files and schema; images are counted, not measured."""
-    texts = list(_texts(request))
+    weights = [_weigh(text) for text in _texts(request)]
     messages = len(request.messages) + bool(request.system)
     around = MAX_PER_REQUEST + MAX_PER_MESSAGE * messages + MAX_PER_SCHEMA * (request.schema is not None)
     return PromptSize(
-        expected=ceil(sum(map(_expect_tokens, texts))) + EXPECTED_PER_MESSAGE * messages + EXPECTED_PER_REPLY,
-        bytes=sum(map(_count_bytes, texts)) + around,
+        expected=ceil(sum(one.expected for one in weights))
+        + EXPECTED_PER_MESSAGE * messages
+        + EXPECTED_PER_REPLY,
+        bytes=sum(one.bytes for one in weights) + around,
         images=sum(file.is_image for file in _files(request)),
     )
 
@@ -156,8 +176,35 @@ def is_tiny(request: Request) -> bool:
 
 
 def lower_bound(request: Request) -> int:
-    """A number of tokens that the text of this request hardly stays under."""
-    return sum(len(text.encode("utf-8", "replace")) for text in _texts(request)) // MAX_BYTES_PER_TOKEN
+    """A number of tokens that the text of this request hardly stays under. Of a long text the characters
+    count, which are fewer than its bytes.
+    """
+    return sum(map(_count_least_bytes, _texts(request))) // MAX_BYTES_PER_TOKEN
+
+
+def _weigh(text: str) -> TextWeight:
+    if len(text) < MIN_REMEMBERED_CHARS:
+        return TextWeight(_expect_tokens(text), _count_bytes(text))
+    name = len(text), hash(text)
+    known = _remembered.get(name)
+    if known is None:
+        known = TextWeight(_expect_tokens_of_long(text), _count_bytes(text))
+        if len(_remembered) >= MAX_REMEMBERED_TEXTS:
+            _remembered.clear()
+        _remembered[name] = known
+    return known
+
+
+_remembered: dict[tuple[int, int], TextWeight] = {}
+"""By length and hash, so that no text is kept for it."""
+
+
+def _expect_tokens_of_long(text: str) -> float:
+    if len(text) <= MAX_WEIGHED_CHARS:
+        return _expect_tokens(text)
+    starts = (index * (len(text) - SAMPLE_CHARS) // (SAMPLES - 1) for index in range(SAMPLES))
+    sampled = sum(_expect_tokens(text[start : start + SAMPLE_CHARS]) for start in starts)
+    return sampled * len(text) / (SAMPLES * SAMPLE_CHARS)
 
 
 def _expect_tokens(text: str) -> float:
@@ -180,14 +227,25 @@ def _blanking_table(values: bytes) -> bytes:
 
 def _count_bytes(text: str) -> int:
     """As UTF-8, and as what some tokenizers make of a text before they count: a ligature may become a
-    sentence.
+    sentence. A long text is normalized in pieces, which are never shorter than the whole.
     """
-    size = len(text.encode("utf-8", "replace"))
     if text.isascii():
-        return size
+        return len(text)
+    pieces = range(0, len(text), MAX_WEIGHED_CHARS)
+    return sum(_count_bytes_of_piece(text[start : start + MAX_WEIGHED_CHARS]) for start in pieces)
+
+
+def _count_bytes_of_piece(text: str) -> int:
     from unicodedata import normalize
 
+    size = len(text.encode("utf-8", "replace"))
     return max(size, len(normalize("NFKC", text).encode("utf-8", "replace")))
+
+
+def _count_least_bytes(text: str) -> int:
+    if text.isascii() or len(text) > MAX_WEIGHED_CHARS:
+        return len(text)
+    return len(text.encode("utf-8", "replace"))
 
 
 def _texts(request: Request) -> Iterator[str]:

@@ -4,9 +4,11 @@ import base64
 import itertools
 import json
 import random
+import time
 from collections import defaultdict
 from pathlib import Path
 from string import ascii_letters, ascii_lowercase
+from unicodedata import normalize
 
 import pytest
 from hypothesis import given, settings
@@ -295,6 +297,34 @@ def test_the_family_of_a_model_gives_the_first_guess(model, ratio):
 )
 def test_the_version_of_a_claude_stands_in_its_name(model, version):
     assert version_of(model) == version
+
+
+LONG = "".join(itertools.islice(itertools.cycle(WRITTEN.values()), 400))
+
+
+def test_h1_a_long_text_is_estimated_by_samples():
+    assert len(LONG) > token_bounds.MAX_WEIGHED_CHARS
+    parts = (LONG[start : start + 100_000] for start in range(0, len(LONG), 100_000))
+    assert estimate(LONG) == pytest.approx(sum(map(estimate, parts)), rel=0.1)
+
+
+def test_h1_what_an_estimate_takes_does_not_grow_with_the_text():
+    flood = "".join(random.Random(7).choices(ascii_letters + " ", k=100_000)) * 300
+    begun = time.thread_time()
+    estimate(flood)
+    assert time.thread_time() - begun < 0.15
+
+
+@pytest.mark.parametrize("text", [LONG, LONG + "é", "\ufdfa" * 300_000], ids=["prose", "accent", "ligatures"])
+def test_h1_the_bound_of_a_long_text_is_its_bytes_or_more(text):
+    assert bound(text) >= len(text.encode())
+    assert bound(text) >= len(normalize("NFKC", text).encode())
+
+
+def test_h1_a_text_that_was_weighed_before_weighs_the_same():
+    for text in (LONG, WRITTEN["english-essay"] * 3):
+        request = Request((Message("user", text),))
+        assert size_of(request) == size_of(Request((Message("user", "".join(list(text))),)))
 
 
 def test_twice_a_text_is_about_twice_the_tokens():
