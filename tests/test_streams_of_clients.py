@@ -3,12 +3,15 @@ leaves nothing behind.
 """
 
 import asyncio
+import contextlib
+import socket
 import threading
+import time
 
 import pytest
 from scripted_streams import BREAKS, CUT, ENDLESS, ERROR, HEAD, STALL, ThinkingToken
 
-from llmfail import AsyncClient, Client, IncompleteAnswer, Unavailable, UsageError
+from llmfail import AsyncClient, Client, DeadlinePassed, IncompleteAnswer, Unavailable, UsageError
 
 OPENAI = "openai/gpt-6.1-terra"
 ANTHROPIC = "anthropic/claude-sonnet-5-5"
@@ -340,3 +343,63 @@ class TestAsyncio:
 
         assert [receipt.answer for receipt in in_asyncio(config, play)] == ["late"] * 40
         assert 10 <= streams.count("anthropic") <= 14
+
+
+@contextlib.contextmanager
+def flooding(piece):
+    """A server that sends the same piece of a stream until the client goes away or the test is over."""
+    over = threading.Event()
+
+    def serve():
+        with contextlib.suppress(OSError), listener.accept()[0] as connection:
+            connection.recv(1 << 16)
+            connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n")
+            while not over.is_set():
+                connection.sendall(piece)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+        over.set()
+    thread.join(PATIENCE)
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        b'data: {"choices":[{"index":0,"delta":{"content":"%b"}}]}\n\n' % (b"x" * 60_000),
+        b"data: {}\n\n" * 6000,
+        b"data: {}\n\n" + b"\n" * 60_000,
+    ],
+    ids=["long tokens", "tiny events", "blank lines"],
+)
+def test_h1_a_flood_never_holds_up_the_event_loop_for_long(tmp_path, piece):
+    async def beat(longest):
+        while True:
+            begun = time.thread_time()
+            await asyncio.sleep(0.001)
+            longest[0] = max(longest[0], time.thread_time() - begun)
+
+    async def play(llm):
+        with pytest.raises(Unavailable):
+            await llm.ask("warm up", model="closed/m")
+        longest = [0.0]
+        beating = asyncio.create_task(beat(longest))
+        with pytest.raises((DeadlinePassed, Unavailable)):
+            await llm.ask("hi", model="flood/m", stream=True, deadline=1.0, cache="off")
+        await asyncio.sleep(0.01)
+        beating.cancel()
+        return longest[0]
+
+    with flooding(piece) as url:
+        file = tmp_path / "llmfail.yaml"
+        file.write_text(
+            "version: 1\nproviders:\n"
+            f"  flood: {{api: openai, base_url: '{url}', api_key: none}}\n"
+            "  closed: {api: openai, base_url: 'http://127.0.0.1:9/v1', api_key: none}\n"
+            "features: {default: {primary: closed/m}}\n"
+        )
+        begun = time.monotonic()
+        assert in_asyncio(file, play) < 0.15
+    assert time.monotonic() - begun < 1.0 + PATIENCE / 4

@@ -10,7 +10,7 @@ from typing import Any
 
 from llmfail.core.classification.body import NotJson, Payload
 from llmfail.core.errors import MalformedReply
-from llmfail.core.model import Usage
+from llmfail.core.model import Completion, Usage
 
 _MAX_TOKENS = 10**9
 """A hundred times what any model takes."""
@@ -21,6 +21,13 @@ NO_FINISH_REASON = "no finish reason"
 _NO_REASONS = frozenset({"null", "none", "finish_reason_unspecified"})
 _MAX_CONTENT_DEPTH = 3
 _TEXT_TYPES = frozenset({None, "text", "output_text", "text_delta"})
+
+
+MAX_ANSWER_CHARS = 4 << 20
+"""No model writes more: 128,000 tokens are a sixth of it."""
+
+
+TOO_LONG = f"the answer is longer than {MAX_ANSWER_CHARS:,} characters"
 
 
 class UnusableCount(Exception):
@@ -36,6 +43,15 @@ def require_object(payload: Payload) -> dict[str, Any]:
     if not isinstance(payload, dict):
         raise MalformedReply("the answer is JSON, but not an object")
     return payload
+
+
+def require_possible_length(completion: Completion) -> Completion:
+    """An answer that is longer than any has come from no model; nobody would want to read it, or to judge
+    it.
+    """
+    if len(completion.text) > MAX_ANSWER_CHARS:
+        raise MalformedReply(TOO_LONG)
+    return completion
 
 
 def as_mapping(value: object) -> Mapping[str, Any]:
@@ -74,7 +90,8 @@ class SurrogateJoiner:
         whole = self._pending_half + piece
         self._pending_half = whole[-1:] if "\ud800" <= whole[-1:] <= "\udbff" else ""
         said = as_clean_text(whole[: len(whole) - len(self._pending_half)])
-        self._pieces.append(said)
+        if said:
+            self._pieces.append(said)
         return said
 
 

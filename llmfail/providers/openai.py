@@ -151,7 +151,8 @@ class ChunkAccumulator:
         delta = as_mapping(choice.get("delta")) or as_mapping(choice.get("message"))
         self._finish = read_reason(choice.get("finish_reason")) or self._finish
         self.is_complete = bool(self._finish)
-        self._refusal.append(as_clean_text(delta.get("refusal")))
+        if refusal := as_clean_text(delta.get("refusal")):
+            self._refusal.append(refusal)
         said = self._text.add(read_content(delta.get("content")))
         return said if said or any(delta.get(name) for name in _OUTPUT_KEYS) else None
 

@@ -21,8 +21,10 @@ from llmfail.core.classification.error_body import find_error
 from llmfail.core.errors import MalformedReply
 from llmfail.core.model import Completion
 from llmfail.core.request.thoughts import ThoughtFilter, separate_thoughts
+from llmfail.providers.decoding import MAX_ANSWER_CHARS, TOO_LONG, require_possible_length
 
 _BOM = b"\xef\xbb\xbf"
+_MAX_TURN_BYTES = 2048
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 
 
@@ -98,6 +100,7 @@ class StreamDecoder:
         self._thoughts = ThoughtFilter()
         self._is_plain_json = False
         self._has_started = False
+        self._answer_chars = 0
         self._is_over = False
 
     @property
@@ -115,7 +118,7 @@ class StreamDecoder:
             data = data.removeprefix(_BOM).lstrip()
             self._has_started = bool(data)
             self._is_plain_json = data[:1] in (b"{", b"[")
-        if self._is_plain_json or not _LINE_END.search(data):
+        if self._is_plain_json or not (b"\n" in data or b"\r" in data):
             self._unfinished_line.append(data)
             return []
         *lines, rest = _split_lines(b"".join((*self._unfinished_line, data)))
@@ -178,6 +181,10 @@ class StreamDecoder:
             return
         said = accumulator.add(event)
         if said is not None:
+            self._answer_chars += len(said)
+            if self._answer_chars > MAX_ANSWER_CHARS:
+                yield from self._emit_last([BrokenStream(MalformedReply(TOO_LONG))])
+                return
             shown = self._thoughts.feed(said)
             yield TextDelta(shown) if shown else Thinking()
         yield from self._emit_last([Finished(self.completion)]) if accumulator.has_end_mark else []
@@ -201,10 +208,17 @@ class StreamDecoder:
         if find_error(payload, failed=False):
             return [StreamError(payload)]
         try:
-            completion = separate_thoughts(self._decode(payload))
+            completion = require_possible_length(separate_thoughts(self._decode(payload)))
         except MalformedReply as error:
             return [BrokenStream(error)]
         return [*([TextDelta(completion.text)] if completion.text else []), Finished(completion)]
+
+
+def cut_into_turns(data: bytes) -> Iterator[bytes]:
+    """Pieces of a body in which there are so few events that reading them holds up nobody for long; an empty
+    one, its end, stays one.
+    """
+    return (data[start : start + _MAX_TURN_BYTES] for start in range(0, max(len(data), 1), _MAX_TURN_BYTES))
 
 
 def _split_lines(data: bytes) -> list[bytes]:

@@ -55,6 +55,13 @@ BLOCK = {"type": "content_block_start", "index": 0, "content_block": {"type": "t
 STOP = {"type": "message_stop"}
 
 
+def test_h1_a_stream_of_more_text_than_any_model_writes_is_broken():
+    stream = load_wire_format("openai").make_stream_decoder()
+    piece = sse(chunk("x" * 60_000))
+    last = next(one for one in iter(lambda: stream.feed(piece)[-1], None) if not isinstance(one, TextDelta))
+    assert str(last.error) == "the answer is longer than 4,194,304 characters"
+
+
 def delta(text):
     return {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}}
 

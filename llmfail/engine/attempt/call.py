@@ -6,6 +6,7 @@ The caller admits the call before and settles it afterwards; nothing in here tou
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -22,7 +23,7 @@ from llmfail.core.routing.attempt_result import AttemptResult
 from llmfail.core.routing.attribution import attribute_timeout
 from llmfail.engine.planning.codec import (
     Codec,
-    result_from_reply,
+    read_reply,
     result_from_wire_error,
 )
 from llmfail.engine.planning.targets import TargetRoute
@@ -73,7 +74,8 @@ async def _call_once(
             return found
         endpoint = found
     try:
-        sent = codec.encode(load_wire_format(endpoint.api), endpoint)
+        encode = partial(codec.encode, load_wire_format(endpoint.api), endpoint)
+        sent = await ports.run_blocking(encode) if codec.is_large else encode()
     except UnsupportedRequest as error:
         return _skip(SkipReason.DISABLED, str(error))
     host = urlsplit(sent.url).hostname or ""
@@ -90,7 +92,7 @@ async def _call_once(
     except WireError as error:
         why = attribute_timeout(error, ends_at, ports.monotonic())
         return replace(result_from_wire_error(why, endpoint.key), host=host)
-    result = result_from_reply(codec, endpoint, reply, ports.wall())
+    result = await read_reply(ports, codec, endpoint, reply)
     return replace(result, host=host, request_id=find_request_id(reply.headers, endpoint.key))
 
 

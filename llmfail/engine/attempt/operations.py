@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property, partial
+from functools import partial
 from typing import assert_never
 
 from llmfail.core.admission import gate as gates
@@ -50,6 +50,7 @@ class Operations:
         self._apply_event = apply_event
         self._reader = reader_of(ports, job.cache_policy, job.expected)
         self._caches: dict[int, SingleFlightCache] = {}
+        self._digest = ""
         self.log = SettlementLog(ports, job, routes, read_state, apply_event)
 
     async def perform(self, command: Operation) -> Event:
@@ -128,6 +129,7 @@ class Operations:
     ) -> Event:
         reader = self._reader
         assert reader is not None, "answers are stored here"
+        await self._hash_request()
         match command:
             case ev.SeekStoredAnswer(candidates):
                 for one in candidates:
@@ -163,6 +165,8 @@ class Operations:
         """Of the request on this target."""
         return fingerprint(self._digest, self._routes[target].endpoint)
 
-    @cached_property
-    def _digest(self) -> str:
-        return digest_of(self._job.request)
+    async def _hash_request(self) -> None:
+        """Once for all targets, and a long one where it holds up nobody else."""
+        if not self._digest:
+            hash_ = partial(digest_of, self._job.request)
+            self._digest = await self._ports.run_blocking(hash_) if self._codec.is_large else hash_()

@@ -25,14 +25,21 @@ from llmfail.core.routing.stream_timeouts import StreamTimeouts
 from llmfail.engine.attempt.target_output import TargetOutput
 from llmfail.engine.planning.codec import (
     Codec,
+    read_completion,
+    read_reply,
     result_from_broken_stream,
-    result_from_reply,
-    result_from_stream,
     result_from_wire_error,
 )
 from llmfail.engine.ports.protocols import AsyncReply, Ports
 from llmfail.providers import load_wire_format
-from llmfail.providers.stream import BrokenStream, Finished, StreamError, TextDelta, Thinking
+from llmfail.providers.stream import (
+    BrokenStream,
+    Finished,
+    StreamError,
+    TextDelta,
+    Thinking,
+    cut_into_turns,
+)
 
 if TYPE_CHECKING:
     from llmfail.providers.stream import StreamDecoder
@@ -50,6 +57,8 @@ class StreamLimits(Struct, frozen=True):
 
 FINISH_GRACE = 2.0
 """Seconds for usage and end mark behind a finish reason; then the answer is taken as it is."""
+TURN_SECONDS = 0.002
+"""Seconds of reading after which others have their turn."""
 DRAIN_TIMEOUT = 0.05
 """Seconds for the end of a body behind its end mark."""
 
@@ -73,8 +82,7 @@ async def read_stream(
                 stream_read = _StreamRead(ports, codec, endpoint, live, limits)
                 result = await stream_read.run(first_by + live.waited, ends_at)
             else:
-                reply = await _read_whole(ports, live, begun_by)
-                result = result_from_reply(codec, endpoint, reply, ports.wall())
+                result = await read_reply(ports, codec, endpoint, await _read_whole(ports, live, begun_by))
             return replace(result, request_id=find_request_id(live.headers, endpoint.key))
         finally:
             await live.close()
@@ -104,14 +112,9 @@ class _StreamRead:
         self._next_token_by = first_by
         try:
             while True:
-                data = await self._read_more(ends_at)
-                for event in self._stream.feed(data) if data else self._stream.finish():
-                    if isinstance(event, Thinking | TextDelta):
-                        await self._accept_token(event)
-                        if not self._stream.is_complete:
-                            self._require_time(ends_at)
-                    else:
-                        return await self._finish(event)
+                result = await self._read_piece(await self._read_more(ends_at), ends_at)
+                if result is not None:
+                    return result
                 self._shorten_wait_once_complete()
         except _TokenTimeout as silent:
             if self._stream.is_complete:
@@ -121,6 +124,23 @@ class _StreamRead:
             if self._stream.is_complete:
                 return await self._finish_early()
             return await self._break_off_by_error(error)
+
+    async def _read_piece(self, data: bytes, ends_at: float) -> AttemptResult | None:
+        """Read a piece of the body, or its end. However many events there are, others have their turns
+        between them.
+        """
+        turn_began_at = self._ports.monotonic()
+        for part in cut_into_turns(data):
+            for event in self._stream.feed(part) if part else self._stream.finish():
+                if not isinstance(event, Thinking | TextDelta):
+                    return await self._finish(event)
+                await self._accept_token(event)
+                if not self._stream.is_complete:
+                    self._require_time(ends_at)
+            if self._ports.monotonic() - turn_began_at > TURN_SECONDS:
+                await self._ports.sleep(0)
+                turn_began_at = self._ports.monotonic()
+        return None
 
     async def _finish_early(self) -> AttemptResult:
         """Take the answer of a stream that is complete, although its end mark has not come."""
@@ -137,10 +157,15 @@ class _StreamRead:
             self._next_token_by = min(self._next_token_by, self._ports.monotonic() + FINISH_GRACE)
 
     async def _read_more(self, ends_at: float) -> bytes:
-        """More of the body. Raises _TokenTimeout when a token is overdue, WireError when the time is over."""
+        """More of the body. Raises _TokenTimeout when a token is overdue, WireError when the time is over,
+        also where there is always more to be read at once.
+        """
         end = self._must_end_by(ends_at)
+        left = min(self._next_token_by, end) - self._ports.monotonic()
         try:
-            return await self._live.read(min(self._next_token_by, end) - self._ports.monotonic())
+            if left <= 0:
+                raise self._make_timeout()
+            return await self._live.read(left)
         except WireError as error:
             why = attribute_timeout(error, min(self._next_token_by, end), self._ports.monotonic())
             if why.cause == "timeout" and self._next_token_by < end:
@@ -158,8 +183,10 @@ class _StreamRead:
         """A piece may hold any number of tokens. Raises WireError."""
         end, now = self._must_end_by(ends_at), self._ports.monotonic()
         if now > end:
-            late = WireError("timeout", f"{urlsplit(self._endpoint.base_url).netloc}: no end in time")
-            raise attribute_timeout(late, end, now)
+            raise attribute_timeout(self._make_timeout(), end, now)
+
+    def _make_timeout(self) -> WireError:
+        return WireError("timeout", f"{urlsplit(self._endpoint.base_url).netloc}: no end in time")
 
     def _describe_timeout(self) -> str:
         timeouts = self._limits.timeouts
@@ -179,7 +206,9 @@ class _StreamRead:
             case Finished(whole):
                 await self._limits.output.emit(self._redactor.flush())
                 await self._drain()
-                return result_from_stream(self._codec, self._endpoint, whole, self._live.status)
+                return await read_completion(
+                    self._ports, self._codec, self._endpoint, whole, self._live.status
+                )
             case StreamError(payload):
                 head = Reply(self._live.status, self._live.headers, b"")
                 outcome = classify.classify_reply(head, payload, self._ports.wall(), self._endpoint.key)

@@ -6,13 +6,14 @@ Whatever a provider sends back, the key that was sent to it goes no further than
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from llmfail.core.classification import classify
-from llmfail.core.classification.body import NotJson, parse
+from llmfail.core.classification.body import MAX_VALUES, NotJson, parse
 from llmfail.core.classification.outcome import Kind, Outcome
 from llmfail.core.errors import MalformedReply, WireError
 from llmfail.core.model import Call, Completion, Embedding, Endpoint, Reply, Request, Secret, Usage
@@ -21,7 +22,10 @@ from llmfail.core.request.expectation import Expectation, find_violation
 from llmfail.core.request.thoughts import separate_thoughts
 from llmfail.core.routing.attempt_result import Answer, AttemptResult
 from llmfail.core.tokens import token_bounds
+from llmfail.engine.planning.request_builder import LARGE_BYTES, is_large
+from llmfail.engine.ports.protocols import Ports
 from llmfail.providers import WireFormat, load_wire_format
+from llmfail.providers.decoding import require_possible_length
 
 UNSENT_CAUSES = frozenset({"resolve", "route", "refused", "tls", "turn"})
 """Causes after which the question cannot have arrived."""
@@ -29,13 +33,16 @@ UNSENT_CAUSES = frozenset({"resolve", "route", "refused", "tls", "turn"})
 MAYBE_CHARGED_KINDS = frozenset({Kind.MALFORMED, Kind.TIMEOUT})
 """Outcomes of a reply after which the provider may charge all the same."""
 
+MAX_EMBEDDED_VALUES = 10_000_000
+
 A = TypeVar("A", Completion, Embedding, Completion | Embedding)
 
 
 class Codec(Struct, frozen=True):
     """How a question is put and its answer decoded, in any wire format. ``expected`` is what an answer must
     be to be one; ``violation`` says what is wrong with vectors of that endpoint; ``estimate_usage`` is what
-    an answer of some model has probably used where no whole count came.
+    an answer of some model has probably used where no whole count came. ``is_large``: to write the question
+    may take milliseconds.
     """
 
     encode: Callable[[WireFormat, Endpoint], Call]
@@ -43,16 +50,24 @@ class Codec(Struct, frozen=True):
     expected: Expectation = Expectation()
     violation: Callable[[Embedding, Endpoint], str | None] = lambda _answer, _endpoint: None
     estimate_usage: Callable[[Completion, str], Usage | None] = lambda answer, _model: answer.usage
+    max_values: int = MAX_VALUES
+    is_large: bool = False
+
+    @property
+    def may_judge_long(self) -> bool:
+        """Whether what an answer must be may take milliseconds to find out."""
+        return bool(self.expected.patterns) or self.expected.schema is not None
 
 
 def completion_codec(request: Request, expected: Expectation, *, stream: bool = False) -> Codec:
     return Codec(
         lambda fmt, endpoint: fmt.encode(request, endpoint, stream=stream),
-        lambda fmt, payload: separate_thoughts(fmt.decode(payload)),
+        lambda fmt, payload: require_possible_length(separate_thoughts(fmt.decode(payload))),
         expected,
         estimate_usage=lambda answer, model: token_bounds.estimate_usage(
             request, model, answer.text, answer.usage
         ),
+        is_large=is_large(request),
     )
 
 
@@ -60,6 +75,8 @@ def embedding_codec(texts: tuple[str, ...]) -> Codec:
     return Codec(
         lambda fmt, endpoint: fmt.encode_embedding(texts, endpoint),
         lambda fmt, payload: _require_vector_each(texts, fmt.decode_embedding(payload)),
+        max_values=MAX_EMBEDDED_VALUES,
+        is_large=sum(map(len, texts)) > LARGE_BYTES,
     )
 
 
@@ -71,9 +88,16 @@ def _require_vector_each(texts: tuple[str, ...], answer: Embedding) -> Embedding
     return answer
 
 
+async def read_reply(ports: Ports, codec: Codec, endpoint: Endpoint, reply: Reply) -> AttemptResult:
+    """``result_from_reply``, where it holds up nobody else for long."""
+    read = partial(result_from_reply, codec, endpoint, reply, ports.wall())
+    is_long = len(reply.body) > LARGE_BYTES or codec.may_judge_long
+    return await ports.run_blocking(read) if is_long else read()
+
+
 def result_from_reply(codec: Codec, endpoint: Endpoint, reply: Reply, now: float) -> AttemptResult:
     """What a reply says. Healthy or not, it is parsed once."""
-    payload = parse(reply.body)
+    payload = parse(reply.body, max_values=codec.max_values)
     if isinstance(payload, NotJson) and 200 <= reply.status < 300 and _is_event_body(reply.body):
         return _result_from_event_body(codec, endpoint, reply, now)
     outcome = classify.classify_reply(reply, payload, now, endpoint.key)
@@ -111,6 +135,15 @@ def _result_from_event_body(codec: Codec, endpoint: Endpoint, reply: Reply, now:
             return result_from_broken_stream(codec, endpoint, outcome, None, is_reported=False)
         case event:
             raise AssertionError(event)
+
+
+async def read_completion(
+    ports: Ports, codec: Codec, endpoint: Endpoint, completion: Completion, status: int
+) -> AttemptResult:
+    """``result_from_stream``, where it holds up nobody else for long."""
+    read = partial(result_from_stream, codec, endpoint, completion, status)
+    is_long = len(completion.text) > LARGE_BYTES or codec.may_judge_long
+    return await ports.run_blocking(read) if is_long else read()
 
 
 def result_from_stream(

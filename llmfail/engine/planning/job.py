@@ -44,7 +44,7 @@ from llmfail.core.tokens import token_bounds
 from llmfail.core.tokens.token_bounds import PromptSize
 from llmfail.engine.planning.budget_period import zone_of
 from llmfail.engine.planning.embedding_rules import split_by_model
-from llmfail.engine.planning.request_builder import expectation_of, request_of
+from llmfail.engine.planning.request_builder import expectation_of, is_large, request_of
 from llmfail.engine.planning.resolved_feature import ResolvedFeature, resolve_feature
 from llmfail.engine.planning.targets import TargetRoutes
 from llmfail.engine.ports.protocols import Ports
@@ -130,8 +130,8 @@ async def plan_job(
         stop_on_refusal=feature.on_refusal == "stop",
         deadline=numbers.deadline + ask.wait if ask.deadline is None else ask.deadline,
         fair_deadline=numbers.deadline,
-        size=_prompt_size(
-            settings, routes, ordered, request, is_needed=is_preview or ask.max_cost is not None
+        size=await _prompt_size(
+            settings, routes, ordered, request, ports, is_needed=is_preview or ask.max_cost is not None
         ),
         output=request.max_tokens,
         primary=arranged[0].target,
@@ -158,11 +158,12 @@ async def hedge_delay(settings: Settings, routes: TargetRoutes, ask: Ask, ports:
     return await _hedge_delay(resolved.written, ask, ordered, ports)
 
 
-def _prompt_size(
+async def _prompt_size(
     settings: Settings,
     routes: TargetRoutes,
     candidates: Sequence[Candidate],
     request: Request,
+    ports: Ports,
     *,
     is_needed: bool,
 ) -> PromptSize:
@@ -172,11 +173,10 @@ def _prompt_size(
     is_size_needed = (
         is_needed or settings.budgets or any(routes[one.target].gate.limits for one in candidates)
     )
-    return (
-        token_bounds.size_of(request)
-        if is_size_needed or not token_bounds.is_tiny(request)
-        else token_bounds.EMPTY_PROMPT
-    )
+    if not is_size_needed and token_bounds.is_tiny(request):
+        return token_bounds.EMPTY_PROMPT
+    measure = partial(token_bounds.size_of, request)
+    return await ports.run_blocking(measure) if is_large(request) else measure()
 
 
 def reservation_request_of(

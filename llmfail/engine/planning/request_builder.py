@@ -18,6 +18,8 @@ from llmfail.settings.schema.settings import Settings, UnknownName
 from llmfail.settings.schema.types import Feature, Provider, TemplateStep
 
 NO_PROMPT = 'there is no prompt: llmfail ask "…", or pipe one to standard input'
+LARGE_BYTES = 256 * 1024
+"""From here on a request or a reply may take milliseconds to be written or read."""
 
 
 def request_of(
@@ -35,6 +37,13 @@ def request_of(
         stop=ask.stop,
         schema=expected.schema,
     )
+
+
+def is_large(request: Request) -> bool:
+    """Whether it may take milliseconds to write or to hash."""
+    texts = sum(len(message.text) for message in request.messages) + len(request.system or "")
+    files = sum(len(file.data) for message in request.messages for file in message.attachments)
+    return texts + files > LARGE_BYTES
 
 
 def expectation_of(settings: Settings, feature: Feature, ask: Ask) -> Expectation:

@@ -45,6 +45,17 @@ def test_what_is_not_json_says_what_it_is(body, said):
     assert isinstance(parse(body), NotJson)
 
 
+def test_h1_json_of_more_values_than_any_answer_has_is_not_read():
+    body = b'{"choices": [%b[]]}' % (b"[]," * 300_000)
+    assert str(parse(body)) == "JSON of more values than any answer has"
+    assert isinstance(parse(body), NotJson)
+    assert len(parse(body, max_values=10_000_000)["choices"]) == 300_001
+
+
+def test_h1_of_a_long_page_the_beginning_is_kept():
+    assert len(parse(b"<html>" + b"x" * 1_000_000).text) < 100_000
+
+
 @given(st.binary())
 def test_no_body_breaks_the_parser(body):
     parse(body)
