@@ -19,7 +19,7 @@ from llmfail.core.admission.gate import Gate, Settlement
 from llmfail.core.admission.rate_limit import RateLimit
 from llmfail.core.admission.reservation import ReservationRequest
 from llmfail.core.classification.outcome import Kind, Outcome
-from llmfail.core.model import Request, Target, Usage
+from llmfail.core.model import Address, Request, Target, Usage
 from llmfail.core.pricing import usage_record
 from llmfail.core.pricing.price import Rate, Rates
 from llmfail.core.pricing.usage_record import UsageEvent
@@ -38,6 +38,7 @@ CALLS = 200
 TARGET = Target("anthropic", "claude-sonnet-5-5")
 GATE = Gate(
     TARGET,
+    Address("anthropic", "https://api.anthropic.com", TARGET.model),
     "identity",
     BreakerRules(),
     limits=(

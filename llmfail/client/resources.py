@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from llmfail.core.errors import LlmfailError, StoreError, UsageError
+from llmfail.core.records.record import Write, Writes
 from llmfail.core.request.ask import Ask
 from llmfail.engine.ports.ids import new_id
 from llmfail.engine.ports.protocols import Stores
@@ -90,8 +92,12 @@ def open_resources(
     directory = find_state_directory(None if state_dir is None else Path(state_dir), os.environ)
     if settings is None:
         settings = load(None if config is None else Path(config), os.environ, Path.cwd(), directory)
+    # Names of a file that nobody has chosen say nothing about the records of others.
+    migrate = None if settings.namespace else partial(_migrate_records, settings)
     state = FailoverStore(
-        open_store(settings.store, directory, settings.store_timeout, warn), MemoryStore(time.time), warn
+        open_store(settings.store, directory, settings.store_timeout, warn, migrate),
+        MemoryStore(time.time),
+        warn,
     )
 
     def warn_once(text: str) -> None:
@@ -112,6 +118,14 @@ def open_resources(
         directory,
         warn,
     )
+
+
+def _migrate_records(settings: Settings, rows: Mapping[str, Write]) -> Writes:
+    from llmfail.core.records.migration import move_records
+    from llmfail.engine.planning.request_builder import endpoint_of
+
+    addresses = {name: endpoint_of(provider, "").address for name, provider in settings.providers.items()}
+    return move_records(rows, addresses, settings.configuration_id)
 
 
 def _cache_size(resources: Resources) -> CacheSize:

@@ -95,6 +95,21 @@ class Request(Struct, frozen=True):
     schema: Mapping[str, Any] | None = None
 
 
+class Address(Struct, frozen=True):
+    """Where the calls to a target go. What is stored about a target belongs to it, whatever its name."""
+
+    api: str
+    base_url: str
+    model: str = ""
+    project: str | None = None
+    location: str | None = None
+
+    @property
+    def of_provider(self) -> Address:
+        """The same without the model: what all models of a provider have in common."""
+        return Address(self.api, self.base_url, "", self.project, self.location)
+
+
 class Endpoint(Struct, frozen=True):
     """The address, API and key of one target. ``key`` is None for a server that needs none."""
 
@@ -107,6 +122,10 @@ class Endpoint(Struct, frozen=True):
     location: str | None = None
     dropped_parameters: frozenset[str] = frozenset()
     """Parameters that this target has refused: left out, or sent under their other name."""
+
+    @property
+    def address(self) -> Address:
+        return Address(self.api, self.base_url, self.model, self.project, self.location)
 
 
 class Call(Struct, frozen=True):

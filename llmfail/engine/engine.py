@@ -118,7 +118,7 @@ class Engine:
         )
         if self.settings.find_feature(ask.feature).allow_other_models:
             return await self._run_chain(job, ask, exchange, ChainRun(started))
-        key = embedding_rules.space_key(job.feature, job.primary)
+        key = embedding_rules.space_key(self.settings.configuration_id, job.feature, job.primary)
         values, _ = await self.ports.store.read([key])
         space = embedding_rules.space_of(key, self._routes[job.primary].endpoint, values)
         receipt = await self._run_chain(
@@ -165,7 +165,7 @@ class Engine:
                 or gates.view(gate, values, now, reservation_request).refusal
             )
             reason, note = (found.reason, found.note) if found else (None, "")
-            known = reservation.load_calibration(candidate.target, values)
+            known = reservation.load_calibration(gate.address, values)
             steps.append(build_step(candidate, reservation_request, known, reason, note))
         degrade = tuple(map(step_name, self.settings.find_feature(ask.feature).degrade))
         return Plan(job.feature, tuple(steps), degrade, await self._preview_cache(job, steps))
@@ -216,7 +216,9 @@ class Engine:
                 entries.append(self._log_step(receipt, ask))
             if job.hedge_delay is not None:
                 unused = driver.state.unused_hedges
-                entries.append(hedge_budget.credit(job.feature, unused, asks=int(run.is_counted)))
+                entries.append(
+                    hedge_budget.credit(self._routes.hedge_key(job.feature), unused, asks=int(run.is_counted))
+                )
         finally:
             await self._settle(driver, *entries)
         return replace(receipt, warnings=(*receipt.warnings, *map(_describe_notice, driver.notices)))
@@ -252,7 +254,7 @@ class Engine:
 
     def _log_step(self, receipt: Receipt, ask: Ask) -> StoreChange:
         prompt = ask.prompt if self.settings.privacy.log_prompts else None
-        return request_log.log_step(receipt, prompt, self.ports.wall())
+        return request_log.log_step(receipt, prompt, self.settings.configuration_id, self.ports.wall())
 
     def _milliseconds_since(self, started_at: float) -> int:
         """Milliseconds."""

@@ -20,6 +20,11 @@ from llmfail.core.records.counters import (
     sum_call_counters,
 )
 from llmfail.core.records.record import NameSet, Values, load_or_default
+from llmfail.core.records.state_keys import (
+    ask_counters_key,
+    known_targets_key,
+    provider_override_key,
+)
 from llmfail.core.reports.alert import Thresholds, find_alerts
 from llmfail.core.reports.status import (
     Status,
@@ -30,10 +35,10 @@ from llmfail.core.reports.status import (
     health_of,
 )
 from llmfail.engine.planning.budget_period import day_of, midnight, zone_of
+from llmfail.engine.planning.request_builder import endpoint_of
 from llmfail.engine.planning.targets import TargetRoutes
 from llmfail.engine.ports.protocols import Ports, StoreInfo
 from llmfail.engine.reports.budget_status import load_budget_statuses
-from llmfail.engine.reports.request_log import routing_key
 from llmfail.settings.schema.scalars import LONGEST_DURATION_SECONDS
 from llmfail.settings.schema.settings import Settings
 
@@ -55,15 +60,18 @@ class Operator:
         wall = self._ports.wall()
         hours = range(hour_of(wall) - SHOWN_HOURS, hour_of(wall) + 1)
         keys = [key for target in targets for key in self._record_keys(target, hours)]
-        lately = alert_window.window_keys(wall, self._settings.alerts.window)
-        values, now = await self._ports.store.read([*keys, *map(routing_key, hours), *lately])
-        routing = sum_ask_counters(load_or_default(values[routing_key(hour)], AskCounters) for hour in hours)
+        asks = [ask_counters_key(self._settings.configuration_id, hour) for hour in hours]
+        lately = self._list_alert_keys()
+        values, now = await self._ports.store.read([*keys, *asks, *lately])
+        routing = sum_ask_counters(load_or_default(values[key], AskCounters) for key in asks)
         shown = [self._target_status(target, hours, wall, values, now) for target in targets]
         features = {
             name: [entry.target for entry in self._settings.chain_of(feature)]
             for name, feature in self._settings.features.items()
         }
-        spent = sum(one.counters.cost for one in shown) / float(PICO_PER_DOLLAR)
+        # Two names of one address show the same counters.
+        costs = {self._routes[one.target].gate.address: one.counters.cost for one in shown}
+        spent = sum(costs.values()) / float(PICO_PER_DOLLAR)
         budgets = await load_budget_statuses(self._settings, self._ports.store, wall)
         window = alert_window.load_window(lately, values)
         raised = (*find_alerts(window, spent, self._thresholds()), *find_budget_alerts(budgets))
@@ -99,7 +107,7 @@ class Operator:
 
     async def _forget_alert_window(self, name: str | None) -> tuple[str, ...]:
         """Returns the targets whose asks had trouble."""
-        keys = alert_window.window_keys(self._ports.wall(), self._settings.alerts.window)
+        keys = self._list_alert_keys()
         troubled = await self._ports.store.update(
             keys,
             partial(
@@ -118,7 +126,7 @@ class Operator:
                 f"got {seconds:g} seconds"
             )
         if name in self._settings.providers:
-            key = gates.provider_override_key(name)
+            key = self._override_key(name)
             await self._ports.store.update(
                 [key], partial(operator_override.force_open_provider, key, seconds)
             )
@@ -126,7 +134,7 @@ class Operator:
         (target,) = self._match_targets((), name)
         gate = self._routes[target].gate
         await self._ports.store.update(
-            [*gate.keys, gates.KNOWN_TARGETS_KEY], partial(operator_override.trip, gate, seconds)
+            [*gate.keys, gate.known_targets_key], partial(operator_override.trip, gate, seconds)
         )
         return (str(target),)
 
@@ -143,18 +151,22 @@ class Operator:
         return tuple(target for target in firsts if target is not None)
 
     async def _release_provider(self, provider: str) -> bool:
-        key = gates.provider_override_key(provider)
+        key = self._override_key(provider)
         return await self._ports.store.update([key], partial(operator_override.reset_provider, key))
 
     async def _list_targets(self) -> tuple[Target, ...]:
-        """What the configuration names, and what was called although it does not name it."""
-        values, _ = await self._ports.store.read([gates.KNOWN_TARGETS_KEY])
-        named = self._settings.list_targets()
-        called = filter(
-            None, map(_parse_stored, sorted(load_or_default(values[gates.KNOWN_TARGETS_KEY], NameSet).names))
+        """What the configuration names, and what was called by its providers' names and at their addresses
+        although it does not name it.
+        """
+        keys = {name: self._known_targets_key(name) for name in self._settings.providers}
+        values, _ = await self._ports.store.read(list(dict.fromkeys(keys.values())))
+        called = sorted(
+            target
+            for provider, key in keys.items()
+            for target in map(_parse_stored, load_or_default(values[key], NameSet).names)
+            if target is not None and target.provider == provider
         )
-        others = (one for one in called if one not in named and one.provider in self._settings.providers)
-        return (*named, *others)
+        return tuple(dict.fromkeys((*self._settings.list_targets(), *called)))
 
     def _match_targets(self, targets: Sequence[Target], name: str) -> tuple[Target, ...]:
         found = tuple(target for target in targets if name in (target.provider, str(target)))
@@ -173,16 +185,26 @@ class Operator:
         near = difflib.get_close_matches(name, names, 1)
         return f"; did you mean {near[0]}?" if near else f"; there are {', '.join(self._settings.providers)}"
 
+    def _list_alert_keys(self) -> list[str]:
+        window = self._settings.alerts.window
+        return alert_window.window_keys(self._settings.configuration_id, self._ports.wall(), window)
+
+    def _override_key(self, provider: str) -> str:
+        return provider_override_key(endpoint_of(self._settings.providers[provider], "").address)
+
+    def _known_targets_key(self, provider: str) -> str:
+        return known_targets_key(endpoint_of(self._settings.providers[provider], "").address)
+
     def _record_keys(self, target: Target, hours: range) -> list[str]:
-        return [*self._routes[target].gate.keys, *(gates.call_counters_key(target, hour) for hour in hours)]
+        gate = self._routes[target].gate
+        return [*gate.keys, *map(gate.call_counters_key, hours)]
 
     def _target_status(
         self, target: Target, hours: range, wall: float, values: Values, now: float
     ) -> TargetStatus:
         route = self._routes[target]
         tallies = {
-            hour: load_or_default(values[gates.call_counters_key(target, hour)], CallCounters)
-            for hour in hours
+            hour: load_or_default(values[route.gate.call_counters_key(hour)], CallCounters) for hour in hours
         }
         zone = zone_of(self._settings.timezone)
         morning = hour_of(midnight(day_of(wall, zone), zone))

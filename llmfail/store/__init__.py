@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from llmfail.core.errors import UsageError
+from llmfail.core.records.record import Write, Writes
 from llmfail.store.base import Store
 
 
 def open_store(
-    url: str, state_dir: Path, timeout: float, warn: Callable[[str], None] = lambda _text: None
+    url: str,
+    state_dir: Path,
+    timeout: float,
+    warn: Callable[[str], None] = lambda _text: None,
+    migrate: Callable[[Mapping[str, Write]], Writes] | None = None,
 ) -> Store:
     """The store that ``store:`` names. No file is touched before the first verb. ``timeout`` is in seconds;
-    ``warn`` gets messages for people while the work goes on.
+    ``warn`` gets messages for people while the work goes on. ``migrate`` says what becomes of the rows of a
+    file of the version before, which is used as it is without it.
     """
     import time
 
@@ -22,7 +28,7 @@ def open_store(
         case "disk" if url == scheme:
             from llmfail.store.disk import DiskStore
 
-            return DiskStore(state_dir, timeout, time.time, warn)
+            return DiskStore(state_dir, timeout, time.time, warn, migrate=migrate)
         case "memory" if url == scheme:
             from llmfail.store.memory import MemoryStore
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from llmfail.core.records.record import Values
 from llmfail.store.base import Change, R
 from llmfail.store.sqlite.key_value_table import (
+    Migration,
     SizeLimit,
     open_table,
     read_values,
@@ -25,11 +27,13 @@ STATE_FILE = "state.sqlite3"
 
 
 class DiskStore:
-    """The table in ``file_name`` of a directory; ``limit`` is the most that rows with one prefix may take."""
+    """The table in ``file_name`` of a directory; ``limit`` is the most that rows with one prefix may take.
+    ``migrate`` says what becomes of the rows of a file of the version before.
+    """
 
     name = "disk"
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - the last four are for one kind of store each
         self,
         directory: Path,
         timeout: float,
@@ -37,8 +41,9 @@ class DiskStore:
         warn: Callable[[str], None] = lambda _text: None,
         file_name: str = STATE_FILE,
         limit: SizeLimit | None = None,
+        migrate: Migration | None = None,
     ) -> None:
-        self.file = SharedFile(directory / file_name, open_table, timeout, warn)
+        self.file = SharedFile(directory / file_name, partial(open_table, migrate=migrate), timeout, warn)
         self._clock = clock
         self._limit = limit
 

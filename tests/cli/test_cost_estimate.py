@@ -57,7 +57,7 @@ def inputs(found, feature="vpr"):
 def expected(target, prompt, system=None):
     """What is believed of a target that has not reported anything yet."""
     size = token_bounds.size_of(Request((Message("user", prompt),), system))
-    return token_bounds.estimate_input(size, token_bounds.default_calibration(Target.parse(target)))
+    return token_bounds.estimate_input(size, token_bounds.default_calibration(Target.parse(target).model))
 
 
 def keep(change):

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass, field
 
 from llmfail.core.errors import WireError
-from llmfail.core.model import Reply, Target
+from llmfail.core.model import Address, Reply, Target
 from llmfail.core.request.ask import Ask, to_messages
 from llmfail.engine.engine import Engine
 from llmfail.engine.ports.execution import run_sync
@@ -59,6 +59,12 @@ def streamed_answer(*texts, usage={"prompt_tokens": 10, "completion_tokens": 5})
     return ScriptedReply(
         *map(chunk, texts), chunk(finish="stop", **({"usage": usage} if usage else {})), DONE
     )
+
+
+def address_of(target):
+    """Where the configuration above has a target."""
+    provider, _, model = str(target).partition("/")
+    return Address("openai", f"http://{provider}.invalid/v1", model)
 
 
 class ScriptedReply:

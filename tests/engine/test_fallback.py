@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from scripted_engine import ScriptedEngine, answer, embedding_reply, error, wire_error
+from scripted_engine import ScriptedEngine, address_of, answer, embedding_reply, error, wire_error
 
 from llmfail.core.admission.breaker import Circuit
 from llmfail.core.classification.outcome import Kind, Outcome
@@ -11,6 +11,7 @@ from llmfail.core.errors import UsageError, WireError
 from llmfail.core.model import Message, Reply, Secret, Target
 from llmfail.core.records.counters import CallCounters
 from llmfail.core.records.record import load_or_default
+from llmfail.core.records.state_keys import call_counters_key, circuit_key, dropped_parameters_key
 from llmfail.core.request.ask import Ask, to_messages
 from llmfail.core.request.expectation import Expectation
 from llmfail.engine.operator import Operator
@@ -34,8 +35,8 @@ def outcomes(receipt):
 
 
 def circuit(stage, target):
-    values, _ = stage.store.read([f"circuit/{target}"])
-    return load_or_default(values[f"circuit/{target}"], Circuit)
+    key = circuit_key(address_of(target))
+    return load_or_default(stage.store.read([key])[0][key], Circuit)
 
 
 def test_the_primary_answers_and_nobody_else_is_called(stage):
@@ -113,8 +114,8 @@ def test_a_parameter_that_stays_refused_is_not_dropped_for_ever(stage):
     play = stage({"a": [refused]})
     receipt = play.ask(temperature=0.5, targets=("a/one",))
     assert (receipt.error.code, play.hosts()) == (5, "aa")
-    values, _ = play.store.read(["quirks/a/one"])
-    assert values["quirks/a/one"] is None
+    values, _ = play.store.read([dropped_parameters_key(address_of("a/one"))])
+    assert list(values.values()) == [None]
 
 
 REFUSED = error(400, "invalid_request_error")
@@ -270,7 +271,7 @@ def test_a_key_that_is_echoed_goes_nowhere(stage):
     play = stage({"a": [error(500, key, f"your key {key}"), answer(f"echo {key}")]})
     receipt = play.ask()
     assert key not in str(receipt.to_json())
-    values, _ = play.store.read(["log/0", "tally/a/one/472222"])
+    values, _ = play.store.read(["log/0", call_counters_key(address_of("a/one"), 472222)])
     assert key not in str(values)
 
 
@@ -296,7 +297,7 @@ def test_a_plan_sends_nothing_and_takes_no_turn(stage):
     play = stage({"a": [answer()]}, feature=", order: round_robin")
     firsts = {play.plan().steps[0].target for _ in range(3)}
     assert (len(firsts), play.calls) == (1, [])
-    assert play.store.read(["turn/default"])[0]["turn/default"] is None
+    assert not [key for key in play.store._rows if key.startswith("turn/")]
 
 
 def test_only_what_may_have_passed_is_walked_again(stage):
@@ -332,7 +333,7 @@ def test_answers_of_others_than_the_primary_are_counted_as_fallbacks(stage):
     play = stage({"a": [DOWN, answer()]})
     play.ask()
     hour = int(play.now // 3600)
-    values, _ = play.store.read([f"tally/a/one/{hour}", f"tally/a/two/{hour}"])
+    values, _ = play.store.read([call_counters_key(address_of(one), hour) for one in ("a/one", "a/two")])
     first, second = (load_or_default(text, CallCounters) for text in values.values())
     assert (first.fallbacks, second.fallbacks, first.ok, second.ok) == (0, 1, 0, 1)
 

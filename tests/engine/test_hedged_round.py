@@ -8,13 +8,13 @@ from contextlib import suppress
 
 import pytest
 from msgspec.structs import replace
-from scripted_engine import ScriptedEngine, ScriptedReply, answer, chunk, error, streamed_answer
+from scripted_engine import ScriptedEngine, ScriptedReply, address_of, answer, chunk, error, streamed_answer
 
 from llmfail.core.admission import hedge_budget
-from llmfail.core.admission.gate import call_counters_key
 from llmfail.core.model import Target
 from llmfail.core.records.counters import CallCounters
 from llmfail.core.records.record import Write, dump, load_or_default
+from llmfail.core.records.state_keys import call_counters_key, hedge_key
 from llmfail.core.request.ask import Ask, to_messages
 from llmfail.engine.engine import Engine
 from llmfail.engine.ports.store_access import InlineStore
@@ -86,8 +86,11 @@ class Track:
     def hosts(self):
         return "".join(host for host, _ in self.out)
 
+    def hedge_key(self):
+        return hedge_key(self.stage.settings.configuration_id, "default")
+
     def earned(self):
-        key = hedge_budget.bucket_key("default")
+        key = self.hedge_key()
         return load_or_default(self.stage.store.read([key])[0][key], hedge_budget.TokenBucket).earned
 
     def keep(self, key, text):
@@ -330,7 +333,7 @@ def test_a_prompt_that_is_tried_again_simplified_is_one_ask(track):
     async def story():
         steps = "degrade: [{simplify: {keep_chars: 100}}]"
         played = track(feature=f", {steps}")
-        played.keep(hedge_budget.bucket_key("default"), dump(hedge_budget.TokenBucket(0)))
+        played.keep(played.hedge_key(), dump(hedge_budget.TokenBucket(0)))
         ask = played.start()
         for host in "abc":
             (await played.asked(host)).set_result(error(500))
@@ -346,7 +349,7 @@ def test_a_prompt_that_is_tried_again_simplified_is_one_ask(track):
 def test_without_a_hedge_left_nobody_asks_for_one_again(track):
     async def story():
         played = track()
-        played.keep(hedge_budget.bucket_key("default"), dump(hedge_budget.TokenBucket(0)))
+        played.keep(played.hedge_key(), dump(hedge_budget.TokenBucket(0)))
         ask = played.start()
         first = await played.asked("a")
         await played.late()
@@ -547,7 +550,7 @@ def test_by_its_own_standards_somebody_is_late_after_95_of_100_answers(track):
         played = track()
         hour = int(played.stage.now // 3600)
         tally = CallCounters(calls=100, ok=100, latencies={50: 94, 80: 6})
-        played.keep(call_counters_key(Target("a", "one"), hour), dump(tally))
+        played.keep(call_counters_key(address_of("a/one"), hour), dump(tally))
         ask = played.start(hedge="p95")
         (await played.asked("a")).set_result(answer("a"))
         await ask
@@ -680,7 +683,7 @@ def test_two_that_settle_at_once_settle_each_failure_once(track, turns):
         second.set_result(error(500))
         (await played.asked("c")).set_result(answer("c"))
         assert (await ask).answer == "c"
-        key = call_counters_key(Target("b", "one"), int(played.stage.now // 3600))
+        key = call_counters_key(address_of("b/one"), int(played.stage.now // 3600))
         assert load_or_default(played.stage.store.read([key])[0][key], CallCounters).calls == 1
 
     run(story())

@@ -9,11 +9,12 @@ import signal
 
 import pytest
 from msgspec.structs import replace
-from scripted_engine import ScriptedEngine, answer, error
+from scripted_engine import ScriptedEngine, address_of, answer, error
 
 from llmfail.core.admission.budget import Spending
 from llmfail.core.records.counters import CallCounters
 from llmfail.core.records.record import load_or_default
+from llmfail.core.records.state_keys import call_counters_key
 from llmfail.core.request.ask import Ask, to_messages
 from llmfail.engine.engine import Engine
 from llmfail.engine.ports.execution import run_sync
@@ -75,7 +76,7 @@ def play(tmp_path):
 
 def state(play):
     hour = int(play.now // 3600)
-    keys = [f"tally/{name}/{hour}" for name in ("a/one", "b/one")]
+    keys = [call_counters_key(address_of(name), hour) for name in ("a/one", "b/one")]
     values, _ = play.store.read(["budget/all/total", *keys, "log"])
     spending = load_or_default(values["budget/all/total"], Spending)
     calls = {

@@ -116,8 +116,9 @@ def test_a_process_killed_at_any_step_leaves_no_hold_no_lease_and_no_double_coun
 
 
 def check_state_after_kill(config, state, cost_before, number):
-    keys = ["budget/all/total", *(f"circuit/{target}" for target in TARGETS)]
     with Client(config, state_dir=state) as client:
+        circuits = [client._engine._routes[target].gate.circuit_key for target in TARGETS]
+        keys = ["budget/all/total", *circuits]
         values, _ = run_sync(client._ports.store.read(keys))
         spending = load_or_default(values[keys[0]], Spending)
         later = expire_holds(spending, time.time() + 60)

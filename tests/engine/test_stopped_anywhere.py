@@ -10,7 +10,7 @@ from itertools import count
 
 import pytest
 from msgspec.structs import replace
-from scripted_engine import ScriptedEngine, answer, error
+from scripted_engine import ScriptedEngine, address_of, answer, error
 
 from llmfail.core.admission.breaker import Circuit
 from llmfail.core.admission.budget import Spending
@@ -19,6 +19,7 @@ from llmfail.core.classification.outcome import Kind
 from llmfail.core.model import Target
 from llmfail.core.records.counters import CallCounters
 from llmfail.core.records.record import load, load_or_default
+from llmfail.core.records.state_keys import call_counters_key, circuit_key
 from llmfail.core.request.ask import Ask, to_messages
 from llmfail.core.routing import ask_events as ev
 from llmfail.engine.engine import Engine
@@ -67,6 +68,9 @@ class Recorder:
         return sum(ended.get(one, self.admissions[one]) for one in sent)
 
 
+CIRCUIT = circuit_key(address_of("b/one"))
+
+
 @pytest.fixture
 def play(tmp_path):
     def make():
@@ -83,15 +87,15 @@ def play(tmp_path):
 
 def check(play, recorder):
     hour = int(play.now // 3600)
-    keys = [f"tally/{target}/{hour}" for target in TARGETS]
-    values, _ = play.store.read(["budget/all/total", *keys, "circuit/b/one"])
+    keys = [call_counters_key(address_of(target), hour) for target in TARGETS]
+    values, _ = play.store.read(["budget/all/total", *keys, CIRCUIT])
     spending = load_or_default(values["budget/all/total"], Spending)
     assert (spending.spent, spending.held, spending.unsettled.calls) == (recorder.spent(), 0, 0)
     calls = [load_or_default(values[key], CallCounters).calls for key in keys]
     before = [0, 2]
     told = [len(recorder.finished(target)) for target in TARGETS]
     assert calls == [had + more for had, more in zip(before, told, strict=True)]
-    assert not load_or_default(values["circuit/b/one"], Circuit).leases
+    assert not load_or_default(values[CIRCUIT], Circuit).leases
     rows = (load(row.text, FlightLease) for key, row in play.answers._rows.items() if "flight/" in key)
     assert not [one for one in rows if one.ends_at > play.now]
 

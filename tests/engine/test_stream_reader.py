@@ -8,6 +8,7 @@ from scripted_engine import (
     ProcessPause,
     ScriptedEngine,
     ScriptedReply,
+    address_of,
     answer,
     chunk,
     embedding_reply,
@@ -20,6 +21,7 @@ from llmfail.core.admission.breaker import Circuit
 from llmfail.core.model import Secret, Target
 from llmfail.core.receipt import format_usd
 from llmfail.core.records.record import load_or_default
+from llmfail.core.records.state_keys import calibration_key, circuit_key
 from llmfail.core.request.ask import Ask, to_messages
 from llmfail.core.request.expectation import Expectation
 from llmfail.core.routing.attempt_steps import LEASE_MARGIN
@@ -177,8 +179,8 @@ def test_the_place_of_a_trial_is_kept_for_as_long_as_it_may_take(stage, shown, l
     played.now += 60.0
 
     def watch():
-        values, _ = played.store.read(["circuit/a/one"])
-        leases.extend(load_or_default(values["circuit/a/one"], Circuit).leases)
+        key = circuit_key(address_of("a/one"))
+        leases.extend(load_or_default(played.store.read([key])[0][key], Circuit).leases)
 
     played.watch = watch
     if shown:
@@ -431,7 +433,7 @@ class TestMoney:
         limits = "models:\n  a/one: {price: {input: 1, output: 10}, limits: {tokens_per_minute: 1000000}}\n"
         played = stage({"a": [streamed_answer("word " * 300, usage=None)]}, more=limits)
         played.shown()
-        values, _ = played.store.read(["tokens/a/one"])
+        values, _ = played.store.read([calibration_key(address_of("a/one"))])
         assert all(value is None for value in values.values())
 
 

@@ -112,7 +112,7 @@ def test_the_file_is_sqlite_in_wal_mode_with_a_schema_version(disk, directory):
     put(disk, a="1")
     with sqlite3.connect(directory / "state.sqlite3") as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
         assert connection.execute("SELECT * FROM state").fetchall() == [("a", "1", None)]
     connection.close()
 
@@ -191,7 +191,7 @@ def test_a_file_of_a_newer_schema_is_left_alone(disk, directory):
     put(disk, a="1")
     disk.close()
     connection = sqlite3.connect(directory / "state.sqlite3")
-    connection.execute("PRAGMA user_version = 2")
+    connection.execute("PRAGMA user_version = 3")
     connection.close()
     before = (directory / "state.sqlite3").read_bytes()
     assert "written by a newer llmfail; upgrade" in attempt(directory)

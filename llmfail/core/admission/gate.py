@@ -24,8 +24,9 @@ from llmfail.core.admission.rate_limit import RateLimit
 from llmfail.core.admission.refusal import Refusal
 from llmfail.core.admission.reservation import ActualUse, Reservation, ReservationRequest
 from llmfail.core.classification.outcome import Kind, Outcome
-from llmfail.core.model import Target, Usage
+from llmfail.core.model import Address, Target, Usage
 from llmfail.core.receipt import SkipReason, format_time
+from llmfail.core.records import state_keys
 from llmfail.core.records.counters import (
     HOUR_SECONDS,
     RETENTION_HOURS,
@@ -49,37 +50,45 @@ from llmfail.core.records.record import (
 )
 
 DROPPED_RETENTION_SECONDS = 30 * 24 * 3600.0
-KNOWN_TARGETS_KEY = "targets"
-"""The record that names every target that was ever called."""
 
 
 class Gate(Struct, frozen=True):
     """What admission to one target depends on. ``identity`` names the credential
     (``credential.identity_of``); ``renews_itself``: the key is a token that changes by itself. ``limits`` are
-    those of the target and of its provider.
+    those of the target and of its provider. ``namespace`` keeps its circuit apart from that of others with
+    the same address, because its rules are a stranger's.
     """
 
     target: Target
+    address: Address
     identity: str
     rules: BreakerRules
     renews_itself: bool = False
     limits: tuple[RateLimit, ...] = ()
+    namespace: str = ""
 
     @property
     def circuit_key(self) -> str:
-        return f"circuit/{self.target}"
+        return state_keys.circuit_key(self.address, self.namespace)
 
     @property
     def credential_key(self) -> str:
-        return f"credential/{self.target.provider}/{self.identity}"
+        return state_keys.credential_key(self.address, self.identity)
 
     @property
     def dropped_parameters_key(self) -> str:
-        return f"quirks/{self.target}"
+        return state_keys.dropped_parameters_key(self.address)
 
     @property
     def override_key(self) -> str:
-        return provider_override_key(self.target.provider)
+        return state_keys.provider_override_key(self.address)
+
+    @property
+    def known_targets_key(self) -> str:
+        return state_keys.known_targets_key(self.address)
+
+    def call_counters_key(self, hour: int) -> str:
+        return state_keys.call_counters_key(self.address, hour)
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -88,7 +97,7 @@ class Gate(Struct, frozen=True):
 
     def keys_with_budgets(self, request: ReservationRequest) -> tuple[str, ...]:
         """The keys that the admission and the settlement of this request need."""
-        return (*self.keys, *reservation.keys(self.target, self.limits, request))
+        return (*self.keys, *reservation.keys(self.address, self.limits, request))
 
 
 class ProviderOverride(Record, frozen=True):
@@ -128,15 +137,6 @@ class GateView(Struct, frozen=True):
     refusal: Refusal | None
 
 
-def provider_override_key(provider: str) -> str:
-    """The key of the ``ProviderOverride`` of a provider."""
-    return f"hold/{provider}"
-
-
-def call_counters_key(target: Target, hour: int) -> str:
-    return f"tally/{target}/{hour}"
-
-
 def admit(
     gate: Gate, request: ReservationRequest, values: Values, now: float
 ) -> tuple[Writes, Admission | Refusal]:
@@ -149,7 +149,7 @@ def admit(
         return {}, override
     if block is not None:
         return {}, _refuse_blocked(block)
-    reserved = reservation.admit(gate.target, gate.limits, request, values, now)
+    reserved = reservation.admit(gate.address, gate.limits, request, values, now)
     wait = 0.0 if isinstance(reserved, Refusal) else reserved[1].wait
     lease = TrialLease(request.call_id, now + wait + request.lease_seconds)
     circuit_after, ticket = breaker.admit(circuit, now, gate.rules, lease)
@@ -174,8 +174,8 @@ def settle(gate: Gate, admission: Admission, settlement: Settlement) -> StoreCha
     """
     keys = (
         *gate.keys_with_budgets(admission.reservation.request),
-        call_counters_key(gate.target, hour_of(admission.at)),
-        KNOWN_TARGETS_KEY,
+        gate.call_counters_key(hour_of(admission.at)),
+        gate.known_targets_key,
     )
     return StoreChange(keys, partial(_settle, gate, admission, settlement))
 
@@ -201,7 +201,7 @@ def view(gate: Gate, values: Values, now: float, request: ReservationRequest | N
     _, answer = breaker.admit(circuit, now, gate.rules, TrialLease("", now))
     if isinstance(answer, breaker.CircuitRefusal):
         return GateView(view.state, view.failures, answer.retry_at, _explain_refusal(answer))
-    reserved = request and reservation.admit(gate.target, gate.limits, request, values, now)
+    reserved = request and reservation.admit(gate.address, gate.limits, request, values, now)
     return GateView(view.state, view.failures, None, reserved if isinstance(reserved, Refusal) else None)
 
 
@@ -210,7 +210,7 @@ def _settle(gate: Gate, admission: Admission, settlement: Settlement, values: Va
     writes = {
         **_settle_circuit(gate, admission.ticket, settlement.outcome, values, now),
         **_settle_credential(gate, admission, settlement.outcome, values, now),
-        **reservation.settle(gate.target, gate.limits, admission.reservation, actual, values, now),
+        **reservation.settle(gate.address, gate.limits, admission.reservation, actual, values, now),
         **_remember_dropped(gate, settlement.dropped_parameters, values, now),
         **_count_call(gate, admission, settlement, values),
     }
@@ -290,7 +290,7 @@ def _count_call(gate: Gate, admission: Admission, settlement: Settlement, values
     if outcome.kind is Kind.CANCELLED:
         return {}
     hour = hour_of(admission.at)
-    key = call_counters_key(gate.target, hour)
+    key = gate.call_counters_key(hour)
     ok = outcome.kind is Kind.OK
     counters = count_call(
         load_or_default(values[key], CallCounters),
@@ -306,11 +306,11 @@ def _count_call(gate: Gate, admission: Admission, settlement: Settlement, values
 
 def register_target(gate: Gate, values: Values) -> dict[str, Write]:
     """Add this target to those that ``status`` and ``reset --all`` know, whatever the configuration names."""
-    known = load_or_default(values[KNOWN_TARGETS_KEY], NameSet).names
+    known = load_or_default(values[gate.known_targets_key], NameSet).names
     return (
         {}
         if str(gate.target) in known
-        else {KNOWN_TARGETS_KEY: Write(dump(NameSet(known | {str(gate.target)})))}
+        else {gate.known_targets_key: Write(dump(NameSet(known | {str(gate.target)})))}
     )
 
 

@@ -1,8 +1,8 @@
 """Hedging: asking a second target while the first is late, for a limited share of the asks.
 
-Each feature has one token bucket for all processes: an ask earns a tenth of a hedge, a hedge costs a whole
-one, and the bucket holds ten (the figures of gRPC's retry throttling). When every target is late, the bucket
-runs empty, hedging stops, and the circuit breakers decide again.
+Each feature of a configuration has one token bucket for all processes: an ask earns a tenth of a hedge, a
+hedge costs a whole one, and the bucket holds ten (the figures of gRPC's retry throttling). When every target
+is late, the bucket runs empty, hedging stops, and the circuit breakers decide again.
 """
 
 from __future__ import annotations
@@ -40,28 +40,24 @@ class TokenBucket(Record, frozen=True):
     earned: Annotated[int, Meta(ge=0, le=MAX_CREDITS)] = MAX_CREDITS
 
 
-def bucket_key(feature: str) -> str:
-    return f"hedge/{feature}"
-
-
-def debit(feature: str, values: Values, now: float) -> tuple[Writes, bool]:
+def debit(key: str, values: Values, now: float) -> tuple[Writes, bool]:
     """Whether the balance pays for a hedge now, and the writes that take the price from it."""
-    earned = load_or_default(values[bucket_key(feature)], TokenBucket).earned
+    earned = load_or_default(values[key], TokenBucket).earned
     if earned < CREDITS_PER_HEDGE:
         return {}, False
-    writes = _write_bucket(feature, earned - CREDITS_PER_HEDGE, values, now)
+    writes = _write_bucket(key, earned - CREDITS_PER_HEDGE, values, now)
     return writes, bool(writes)
 
 
-def credit(feature: str, unused_hedges: int, *, asks: int = 1) -> StoreChange:
+def credit(key: str, unused_hedges: int, *, asks: int = 1) -> StoreChange:
     """Add what so many asks earn, and refund ``unused_hedges``, which were paid for but made no call."""
 
     def change(values: Values, now: float) -> Writes:
-        earned = load_or_default(values[bucket_key(feature)], TokenBucket).earned
+        earned = load_or_default(values[key], TokenBucket).earned
         more = min(earned + asks + unused_hedges * CREDITS_PER_HEDGE, MAX_CREDITS)
-        return _write_bucket(feature, more, values, now) if more != earned else {}
+        return _write_bucket(key, more, values, now) if more != earned else {}
 
-    return StoreChange((bucket_key(feature),), change)
+    return StoreChange((key,), change)
 
 
 def hedge_delay(counters: CallCounters) -> float | None:
@@ -72,8 +68,8 @@ def hedge_delay(counters: CallCounters) -> float | None:
     return None if found is None else found / 1000
 
 
-def _write_bucket(feature: str, earned: int, values: Values, now: float) -> Writes:
+def _write_bucket(key: str, earned: int, values: Values, now: float) -> Writes:
     return without_newer(
-        {bucket_key(feature): Write(dump(TokenBucket(earned)), hourly_expiry(now + RETENTION_SECONDS))},
+        {key: Write(dump(TokenBucket(earned)), hourly_expiry(now + RETENTION_SECONDS))},
         values,
     )

@@ -36,8 +36,8 @@ def reset(gate: Gate, values: Values, now: float) -> tuple[Writes, bool]:
 
 
 def trip(gate: Gate, seconds: float | None, values: Values, now: float) -> tuple[Writes, None]:
-    """Force the circuit open for so many seconds, or until a reset (None). Needs ``KNOWN_TARGETS_KEY``
-    besides the keys.
+    """Force the circuit open for so many seconds, or until a reset (None). Needs the
+    ``known_targets_key`` besides the keys.
     """
     until = None if seconds is None else now + seconds
     forced_open = breaker.force_open(load_or_default(values[gate.circuit_key], Circuit), now, until)

@@ -18,11 +18,11 @@ from llmfail.core.admission import rate_limit
 from llmfail.core.admission.budget import BudgetScope, ReservationRecord, Spending
 from llmfail.core.admission.rate_limit import GcraState, RateLimit
 from llmfail.core.admission.refusal import Refusal
-from llmfail.core.model import Target, Usage
+from llmfail.core.model import Address, Usage
 from llmfail.core.pricing import price
 from llmfail.core.pricing.price import Rates
 from llmfail.core.receipt import SkipReason, format_time, format_usd
-from llmfail.core.records import name_list
+from llmfail.core.records import name_list, state_keys
 from llmfail.core.records.record import (
     StoreChange,
     Values,
@@ -108,17 +108,13 @@ class ActualUse(Struct, frozen=True):
     cost: int | None
 
 
-def calibration_key(target: Target) -> str:
-    return f"tokens/{target}"
-
-
 def reservation_key(call_id: str) -> str:
     return f"call/{call_id}"
 
 
-def keys(target: Target, limits: Sequence[RateLimit], request: ReservationRequest) -> tuple[str, ...]:
+def keys(address: Address, limits: Sequence[RateLimit], request: ReservationRequest) -> tuple[str, ...]:
     return (
-        calibration_key(target),
+        state_keys.calibration_key(address),
         *(limit.key for limit in limits),
         *_budget_keys(request),
     )
@@ -129,9 +125,11 @@ def _budget_keys(request: ReservationRequest) -> tuple[str, ...]:
     return (*call, *(key for scope in request.scopes for key in scope.keys))
 
 
-def load_calibration(target: Target, values: Values) -> Calibration:
-    """How a target counts tokens, as far as it is known."""
-    return load(values[calibration_key(target)], Calibration) or tokens.default_calibration(target)
+def load_calibration(address: Address, values: Values) -> Calibration:
+    """How the target at an address counts tokens, as far as it is known."""
+    return load(values[state_keys.calibration_key(address)], Calibration) or tokens.default_calibration(
+        address.model
+    )
 
 
 def load_spending(scope: BudgetScope, values: Values, now: float) -> Spending:
@@ -152,11 +150,11 @@ def _load_previous(scope: BudgetScope, values: Values) -> Spending | None:
 
 
 def admit(
-    target: Target, limits: Sequence[RateLimit], request: ReservationRequest, values: Values, now: float
+    address: Address, limits: Sequence[RateLimit], request: ReservationRequest, values: Values, now: float
 ) -> tuple[dict[str, Write | None], Reservation] | Refusal:
     if not request.is_limited and not limits:
         return {}, Reservation(request, now)
-    known = load_calibration(target, values)
+    known = load_calibration(address, values)
     amount = _worst_case_cost(request) if request.is_limited else 0
     spent = {scope: load_spending(scope, values, now) for scope in request.scopes}
     refusal = _refuse_over_budget(request, amount, spent, values)
@@ -187,7 +185,7 @@ def admit(
 
 
 def settle(
-    target: Target,
+    address: Address,
     limits: Sequence[RateLimit],
     reservation: Reservation,
     actual: ActualUse,
@@ -203,7 +201,7 @@ def settle(
         writes |= _adjust_token_limits(
             limits, reservation, usage.input_tokens + usage.output_tokens, values, now
         )
-        writes |= _learn_calibration(target, reservation.request.size, usage, values, now)
+        writes |= _learn_calibration(address, reservation.request.size, usage, values, now)
     elif actual.cost == 0:
         writes |= _adjust_token_limits(limits, reservation, 0, values, now)
     return writes
@@ -356,15 +354,19 @@ def _refuse_over_rate(states: Mapping[RateLimit, GcraState], wait: float, now: f
 
 
 def _learn_calibration(
-    target: Target, size: PromptSize, usage: Usage, values: Values, now: float
+    address: Address, size: PromptSize, usage: Usage, values: Values, now: float
 ) -> dict[str, Write]:
     if size.expected < tokens.MIN_SAMPLE_TOKENS:
         return {}
-    known = load_calibration(target, values)
+    known = load_calibration(address, values)
     after = tokens.learn(known, size, usage.input_tokens)
     if after == known:
         return {}
-    return {calibration_key(target): Write(dump(after), hourly_expiry(now + CALIBRATION_RETENTION_SECONDS))}
+    return {
+        state_keys.calibration_key(address): Write(
+            dump(after), hourly_expiry(now + CALIBRATION_RETENTION_SECONDS)
+        )
+    }
 
 
 def _spending_writes(

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from llmfail.core.records.counters import Histogram, add_latency, merge_histograms
 from llmfail.core.records.record import Record, Values, Write, Writes, dump, load_or_default, without_newer
+from llmfail.core.records.state_keys import alert_key
 
 MINUTE_SECONDS = 60
 LONGEST_WINDOW_SECONDS = 86400
@@ -44,17 +45,16 @@ class AlertMinute(Record, frozen=True):
     by_target: Mapping[str, AlertCounters] = field(default_factory=dict)
 
 
-def alert_key(minute: int) -> str:
-    return f"alerts/{minute}"
-
-
 def minute_of(moment: float) -> int:
     return int(moment // MINUTE_SECONDS)
 
 
-def window_keys(moment: float, window: float) -> list[str]:
+def window_keys(configuration: str, moment: float, window: float) -> list[str]:
     """The keys of the minutes of a window of so many seconds that ends at that moment."""
-    return [alert_key(minute) for minute in range(minute_of(moment - window), minute_of(moment) + 1)]
+    return [
+        alert_key(configuration, minute)
+        for minute in range(minute_of(moment - window), minute_of(moment) + 1)
+    ]
 
 
 def write_minute(minute: AlertMinute, number: int) -> Write:

@@ -24,7 +24,7 @@ from typing import Annotated, NamedTuple
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from llmfail.core.model import Attachment, Request, Target, Usage
+from llmfail.core.model import Attachment, Request, Usage
 from llmfail.core.records.record import Record
 from llmfail.core.request.message_text import render_file_element
 from llmfail.core.tokens.claude_version import version_of
@@ -165,9 +165,9 @@ def learn(calibration: Calibration, size: PromptSize, input_tokens: int) -> Cali
     return replace(calibration, ratio=ratio, samples=calibration.samples + 1)
 
 
-def default_calibration(target: Target) -> Calibration:
+def default_calibration(model: str) -> Calibration:
     """What is believed before anything was reported, by the family of the model."""
-    return Calibration(_default_ratio_of(target.model.lower()))
+    return Calibration(_default_ratio_of(model.lower()))
 
 
 def is_tiny(request: Request) -> bool:

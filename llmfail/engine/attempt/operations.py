@@ -114,9 +114,8 @@ class Operations:
             await self._ports.sleep(seconds)
 
     async def _debit_hedge(self) -> Event:
-        feature = self._job.feature
-        key = hedge_budget.bucket_key(feature)
-        return ev.HedgeDecided(await self._ports.store.update((key,), partial(hedge_budget.debit, feature)))
+        key = self._routes.hedge_key(self._job.feature)
+        return ev.HedgeDecided(await self._ports.store.update((key,), partial(hedge_budget.debit, key)))
 
     async def _view_gates(self, command: ev.ViewGates) -> Event:
         await self.log.settle_before_pause()

@@ -7,6 +7,7 @@ from decimal import Decimal
 from llmfail.core.admission.budget import BudgetScope
 from llmfail.core.model import Target
 from llmfail.core.receipt import PICO_PER_DOLLAR
+from llmfail.core.records.state_keys import bucket_index_key, budget_key
 from llmfail.engine.planning.budget_period import period_of, zone_of
 from llmfail.settings.schema.settings import Settings
 from llmfail.settings.schema.types import Budget
@@ -39,21 +40,25 @@ def budget_scope_of(settings: Settings, budget: Budget, bucket: str, moment: flo
     limit = _pico(budget.limit)
     return BudgetScope(
         name=budget.name,
-        key=_record_key(budget, period.name, bucket),
+        key=_record_key(settings, budget, period.name, bucket),
         limit=limit,
-        previous_key=None if period.previous is None else _record_key(budget, period.previous, bucket),
+        previous_key=None
+        if period.previous is None
+        else _record_key(settings, budget, period.previous, bucket),
         alert_at=_share(limit, budget.alert_at),
         downgrade_at=_share(limit, budget.downgrade_at),
         ends_at=period.ends_at,
         each=budget.each,
         bucket=bucket,
-        bucket_index_key="" if budget.each is None else f"budget/{budget.name}/{period.name}#",
+        bucket_index_key=""
+        if budget.each is None
+        else bucket_index_key(budget.name, period.name, settings.namespace),
     )
 
 
-def _record_key(budget: Budget, period: str, bucket: str) -> str:
-    share = "" if budget.each is None else f"/{bucket}"
-    return f"budget/{budget.name}/{period}{share}"
+def _record_key(settings: Settings, budget: Budget, period: str, bucket: str) -> str:
+    """Configurations that the user has chosen or trusted share a budget by its name."""
+    return budget_key(budget.name, period, None if budget.each is None else bucket, settings.namespace)
 
 
 def _pico(usd: Decimal) -> int:

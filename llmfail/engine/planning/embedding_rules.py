@@ -5,9 +5,9 @@ target with a model of another name is not asked, and a fallback whose vectors h
 of the primary is passed over: it calls something else by the same name. A feature that says
 ``allow_other_models`` is spared both.
 
-The length is kept per feature and model, for ever, because vectors are. It is the primary's to say: what it
-gives is never refused, so a primary that has changed is a warning and not a dead end. Whoever answers before
-the primary ever did speaks for it.
+The length is kept per configuration, feature and model, for ever, because vectors are. It is the primary's
+to say: what it gives is never refused, so a primary that has changed is a warning and not a dead end. Whoever
+answers before the primary ever did speaks for it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from msgspec.structs import replace
 from llmfail.core.errors import UnsupportedRequest, UsageError
 from llmfail.core.model import Embedding, Endpoint, Target
 from llmfail.core.receipt import Receipt, SkipReason, TrailEntry
+from llmfail.core.records import state_keys
 from llmfail.core.records.record import (
     Record,
     StoreChange,
@@ -78,8 +79,8 @@ class EmbeddingSpace(Struct, frozen=True):
         )
 
 
-def space_key(feature: str, primary: Target) -> str:
-    return f"dimensions/{feature}/{_model_name(primary)}"
+def space_key(configuration: str, feature: str, primary: Target) -> str:
+    return state_keys.dimensions_key(configuration, feature, _model_name(primary))
 
 
 def space_of(key: str, primary: Endpoint, values: Values) -> EmbeddingSpace:

@@ -13,7 +13,6 @@ from msgspec.structs import replace
 from llmfail.core.admission import budget as budgets
 from llmfail.core.admission import hedge_budget as hedges
 from llmfail.core.admission.budget import BudgetScope
-from llmfail.core.admission.gate import call_counters_key
 from llmfail.core.admission.reservation import ReservationRequest, load_spending
 from llmfail.core.cache.single_flight import CachePolicy
 from llmfail.core.errors import UsageError
@@ -145,7 +144,7 @@ async def plan_job(
         cache_policy=None if vectors else resolved.cache_policy,
         wait=ask.wait,
         stream_timeouts=StreamTimeouts(*stretches) if ask.stream and not vectors else None,
-        hedge_delay=await _hedge_delay(feature, ask, ordered, ports),
+        hedge_delay=await _hedge_delay(routes, feature, ask, ordered, ports),
         skipped_targets=others,
     )
 
@@ -155,7 +154,7 @@ async def hedge_delay(settings: Settings, routes: TargetRoutes, ask: Ask, ports:
     resolved = resolve_feature(settings, ask)
     candidates = _require_candidates(routes, resolved, ask, vectors=False)
     _, ordered, _ = await _order(routes, resolved.written, ask, candidates, ports)
-    return await _hedge_delay(resolved.written, ask, ordered, ports)
+    return await _hedge_delay(routes, resolved.written, ask, ordered, ports)
 
 
 async def _prompt_size(
@@ -230,7 +229,7 @@ async def _order(
     """The candidates as the feature has them, as they are tried, and whether a budget near its limit
     has put the cheapest first.
     """
-    arranged = await _arrange(feature, ask, candidates, ports)
+    arranged = await _arrange(routes, feature, ask, candidates, ports)
     is_near_budget = not ask.targets and await _is_near_limit(routes, feature, ask, arranged, ports)
     return (
         arranged,
@@ -240,17 +239,17 @@ async def _order(
 
 
 async def _arrange(
-    feature: Feature, ask: Ask, candidates: tuple[Candidate, ...], ports: Ports
+    routes: TargetRoutes, feature: Feature, ask: Ask, candidates: tuple[Candidate, ...], ports: Ports
 ) -> tuple[Candidate, ...]:
     order = feature.order or ("listed" if feature.primary is not None else order_of(feature.priority))
     if ask.targets or len(candidates) < 2:
         return candidates
     match order:
         case "latency":
-            candidates = await _add_latency(candidates, ports)
+            candidates = await _add_latency(routes, candidates, ports)
             return order_candidates(candidates, order, OrderInputs(ports.wall()))
         case "round_robin":
-            turn = await ports.store.update(*_turn_update(feature.name))
+            turn = await ports.store.update(*_turn_update(routes.turn_key(feature.name)))
             return order_candidates(candidates, order, OrderInputs(ports.wall(), turn=turn))
         case "weighted":
             return order_candidates(
@@ -277,16 +276,21 @@ async def _is_near_limit(
     return any(budgets.is_near_limit(load_spending(cover, values, now), cover) for cover in covers)
 
 
-async def _add_latency(candidates: tuple[Candidate, ...], ports: Ports) -> tuple[Candidate, ...]:
+async def _add_latency(
+    routes: TargetRoutes, candidates: tuple[Candidate, ...], ports: Ports
+) -> tuple[Candidate, ...]:
     """The median latency of the last day; a target without one is tried first, so that it gets one."""
-    tallies = await _load_last_day(candidates, ports)
+    tallies = await _load_last_day(routes, candidates, ports)
     return tuple(replace(one, latency_ms=_median(tallies[one.target])) for one in candidates)
 
 
-async def _load_last_day(candidates: Sequence[Candidate], ports: Ports) -> dict[Target, CallCounters]:
+async def _load_last_day(
+    routes: TargetRoutes, candidates: Sequence[Candidate], ports: Ports
+) -> dict[Target, CallCounters]:
     hour = hour_of(ports.wall())
     hours = range(hour - LATENCY_HOURS, hour + 1)
-    keys = {one.target: [call_counters_key(one.target, at) for at in hours] for one in candidates}
+    gates = {one.target: routes[one.target].gate for one in candidates}
+    keys = {target: [gate.call_counters_key(at) for at in hours] for target, gate in gates.items()}
     values, _ = await ports.store.read([key for found in keys.values() for key in found])
     return {
         target: sum_call_counters(
@@ -304,7 +308,7 @@ def _median(tally: CallCounters) -> float | None:
 
 
 async def _hedge_delay(
-    feature: Feature, ask: Ask, candidates: Sequence[Candidate], ports: Ports
+    routes: TargetRoutes, feature: Feature, ask: Ask, candidates: Sequence[Candidate], ports: Ports
 ) -> float | None:
     """Seconds; None where nobody is to be asked besides the first."""
     wanted = feature.hedge if ask.hedge is None else ask.hedge
@@ -313,12 +317,11 @@ async def _hedge_delay(
     if not isinstance(wanted, str):
         return wanted
     first = next((one for one in candidates if one.missing_key is None), candidates[0])
-    tallies = await _load_last_day([first], ports)
+    tallies = await _load_last_day(routes, [first], ports)
     return hedges.hedge_delay(tallies[first.target])
 
 
-def _turn_update(feature: str) -> tuple[list[str], partial[tuple[Writes, int]]]:
-    key = f"turn/{feature}"
+def _turn_update(key: str) -> tuple[list[str], partial[tuple[Writes, int]]]:
     return [key], partial(_take_turn, key)
 
 

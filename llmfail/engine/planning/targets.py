@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from llmfail.core.admission import credential
+from llmfail.core.admission.breaker import BreakerRules
 from llmfail.core.admission.budget import BudgetScope
 from llmfail.core.admission.gate import Gate
 from llmfail.core.admission.rate_limit import RateLimit
-from llmfail.core.model import Endpoint, Target
+from llmfail.core.model import Address, Endpoint, Target
 from llmfail.core.pricing.price import Price
+from llmfail.core.records import state_keys
 from llmfail.core.routing.candidates import Candidate
 from llmfail.core.vendors import Quirk, vendor_of
 from llmfail.engine.planning.budget_scope import budget_scopes_of
@@ -69,6 +71,14 @@ class TargetRoutes:
             self._chains[feature.name, chain] = known
         return known
 
+    def hedge_key(self, feature: str) -> str:
+        """The key of the token bucket that pays for the hedges of a feature."""
+        return state_keys.hedge_key(self._settings.configuration_id, feature)
+
+    def turn_key(self, feature: str) -> str:
+        """The key of the turns of a feature whose targets take turns."""
+        return state_keys.turn_key(self._settings.configuration_id, feature)
+
     def budget_scopes(
         self, feature: str, user: str | None, target: Target, moment: float
     ) -> tuple[BudgetScope, ...]:
@@ -101,13 +111,16 @@ def _build_route(settings: Settings, target: Target, price: Price | None) -> Tar
     )
     vendor = vendor_of(provider.name, provider.address[0])
     google = provider.credential is CredentialSource.GOOGLE
+    rules = settings.breaker_rules_of(target)
     return TargetRoute(
         gate=Gate(
             target,
+            endpoint.address,
             identity,
-            settings.breaker_rules_of(target),
+            rules,
             renews_itself=google,
-            limits=_limits(settings, target),
+            limits=_limits(settings, target, endpoint.address, identity),
+            namespace=settings.namespace if rules != BreakerRules() else "",
         ),
         endpoint=endpoint,
         price=price,
@@ -117,16 +130,20 @@ def _build_route(settings: Settings, target: Target, price: Price | None) -> Tar
     )
 
 
-def _limits(settings: Settings, target: Target) -> tuple[RateLimit, ...]:
+def _limits(settings: Settings, target: Target, address: Address, identity: str) -> tuple[RateLimit, ...]:
     """Those of the provider, which all its targets share, and those of the target itself."""
+
+    def limits_at(address: Address, name: str, limits: RateLimits) -> Iterator[RateLimit]:
+        def key(unit: str) -> str:
+            return state_keys.rate_limit_key(address, identity, unit, settings.namespace)
+
+        requests, tokens = limits.requests_per_minute, limits.tokens_per_minute
+        if requests is not None:
+            yield RateLimit(key("requests"), name, "requests", requests, limits.burst)
+        if tokens is not None:
+            yield RateLimit(key("tokens"), name, "tokens", tokens)
+
     return (
-        *_rate_limits(target.provider, settings.provider_of(target).limits),
-        *_rate_limits(str(target), settings.model_of(target).limits),
+        *limits_at(address.of_provider, target.provider, settings.provider_of(target).limits),
+        *limits_at(address, str(target), settings.model_of(target).limits),
     )
-
-
-def _rate_limits(name: str, limits: RateLimits) -> Iterator[RateLimit]:
-    if limits.requests_per_minute is not None:
-        yield RateLimit(f"rate/{name}/requests", name, "requests", limits.requests_per_minute, limits.burst)
-    if limits.tokens_per_minute is not None:
-        yield RateLimit(f"rate/{name}/tokens", name, "tokens", limits.tokens_per_minute)

@@ -112,7 +112,7 @@ class Estimator:
             for name in chains
         }
         questions = {(name, target): CountRequest(requests[name], target) for name, target in everybody}
-        counts = await token_count.estimate_counts(self._ports, list(questions.values()))
+        counts = await token_count.estimate_counts(self._routes, self._ports, list(questions.values()))
         if wanted.exact:
             asked = [questions[name, one.target] for name, chain in chains.items() for one in chain]
             counts = await token_count.count_by_providers(self._routes, self._ports, counts, asked)

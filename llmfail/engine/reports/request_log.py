@@ -5,12 +5,13 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Struct
+
 from llmfail.core.errors import ExitCode
 from llmfail.core.receipt import DEGRADED_TIER, Failure, Receipt, SkipReason, format_time, format_usd
 from llmfail.core.records.alert_window import (
     NO_TARGET,
     AlertMinute,
-    alert_key,
     count_judged_ask,
     minute_of,
     write_minute,
@@ -34,6 +35,7 @@ from llmfail.core.records.record import (
     load_or_default,
     without_newer,
 )
+from llmfail.core.records.state_keys import alert_key, ask_counters_key
 from llmfail.core.routing.failure import find_missing_cause, has_service_failed
 from llmfail.engine.ports.protocols import Ports
 
@@ -51,19 +53,32 @@ class NextIndex(Record, frozen=True):
     next: int = 0
 
 
-def routing_key(hour: int) -> str:
-    return f"routing/{hour}"
+class AskKeys(Struct, frozen=True):
+    """The records in which an ask of a configuration is counted, of one hour and one minute."""
+
+    configuration: str
+    hour: int
+    minute: int
+
+    @property
+    def counters(self) -> str:
+        return ask_counters_key(self.configuration, self.hour)
+
+    @property
+    def alerts(self) -> str:
+        return alert_key(self.configuration, self.minute)
 
 
-def log_step(receipt: Receipt, prompt: str | None, wall: float) -> StoreChange:
-    """Count an ask and keep its receipt; the answer is not kept, the prompt only when it is given."""
-    hour, minute = hour_of(wall), minute_of(wall)
+def log_step(receipt: Receipt, prompt: str | None, configuration: str, wall: float) -> StoreChange:
+    """Count an ask of a configuration, and keep its receipt. The answer is not kept, the prompt only when it
+    is given.
+    """
+    keys = AskKeys(configuration, hour_of(wall), minute_of(wall))
     shown = None if prompt is None else prompt.encode("utf-8", "replace").decode()
     kept = {"at": format_time(wall), **receipt.to_json(), "prompt": shown}
     if prompt is None:
         del kept["answer"], kept["prompt"]
-    keys = [routing_key(hour), alert_key(minute), LOG_KEY]
-    return StoreChange(keys, partial(_log_ask, receipt, kept, hour, minute))
+    return StoreChange([keys.counters, keys.alerts, LOG_KEY], partial(_log_ask, receipt, kept, keys))
 
 
 def log_unsettled_step(lost: UnsettledCalls, entry_id: str, wall: float) -> StoreChange:
@@ -94,11 +109,9 @@ async def load_recent(ports: Ports, limit: int) -> list[dict[str, Any]]:
     return [fields for fields in found if fields is not None]
 
 
-def _log_ask(
-    receipt: Receipt, kept: dict[str, Any], hour: int, minute: int, values: Values, now: float
-) -> Writes:
+def _log_ask(receipt: Receipt, kept: dict[str, Any], keys: AskKeys, values: Values, now: float) -> Writes:
     routing = count_ask(
-        load_or_default(values[routing_key(hour)], AskCounters),
+        load_or_default(values[keys.counters], AskCounters),
         tier=receipt.tier,
         missing=find_missing_cause(receipt.error),
         saw_open_circuit=_has_met_open_circuit(receipt),
@@ -106,21 +119,20 @@ def _log_ask(
         hit=receipt.source == "cache" if receipt.looked else None,
     )
     counted = {
-        routing_key(hour): Write(dump(routing), float((hour + RETENTION_HOURS) * HOUR_SECONDS)),
-        **_count_for_alerts(receipt, minute, values),
+        keys.counters: Write(dump(routing), float((keys.hour + RETENTION_HOURS) * HOUR_SECONDS)),
+        **_count_for_alerts(receipt, keys, values),
     }
     return without_newer({**counted, **_append(kept, values, now)}, values)
 
 
-def _count_for_alerts(receipt: Receipt, minute: int, values: Values) -> Writes:
+def _count_for_alerts(receipt: Receipt, keys: AskKeys, values: Values) -> Writes:
     """Nothing for an ask whose own cause left it without an answer."""
     missing = find_missing_cause(receipt.error)
     if missing not in {None, "service"}:
         return {}
     first = receipt.trail[0].target if receipt.trail else receipt.target
-    key = alert_key(minute)
     counted = count_judged_ask(
-        load_or_default(values[key], AlertMinute),
+        load_or_default(values[keys.alerts], AlertMinute),
         NO_TARGET if first is None else str(first),
         is_fallback=missing is None
         and 1 <= receipt.tier < DEGRADED_TIER
@@ -129,7 +141,7 @@ def _count_for_alerts(receipt: Receipt, minute: int, values: Values) -> Writes:
         saw_open_circuit=_has_met_open_circuit(receipt),
         latency_ms=receipt.latency_ms,
     )
-    return {key: write_minute(counted, minute)}
+    return {keys.alerts: write_minute(counted, keys.minute)}
 
 
 def _has_met_open_circuit(receipt: Receipt) -> bool:

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from llmfail.core.admission import reservation
 from llmfail.core.model import Embedding, Request, Target, Usage
 from llmfail.core.records.record import NameSet, load_or_default
+from llmfail.core.records.state_keys import calibration_key
 from llmfail.core.routing.attempt_result import AttemptResult
 from llmfail.core.tokens import token_bounds
 from llmfail.engine.attempt.call import CallOptions, call
@@ -40,14 +41,16 @@ class TokenCount(Struct, frozen=True):
 Counts = dict[CountRequest, TokenCount]
 
 
-async def estimate_counts(ports: Ports, questions: Sequence[CountRequest]) -> Counts:
+async def estimate_counts(routes: TargetRoutes, ports: Ports, questions: Sequence[CountRequest]) -> Counts:
     """From what is known of each target. Asks nobody."""
-    keys = dict.fromkeys(reservation.calibration_key(one.target) for one in questions)
-    values, _ = await ports.store.read(list(keys))
+    addresses = {one.target: routes[one.target].gate.address for one in questions}
+    values, _ = await ports.store.read([calibration_key(one) for one in dict.fromkeys(addresses.values())])
     sizes = {request: token_bounds.size_of(request) for request in {one.request for one in questions}}
     return {
         one: TokenCount(
-            token_bounds.estimate_input(sizes[one.request], reservation.load_calibration(one.target, values))
+            token_bounds.estimate_input(
+                sizes[one.request], reservation.load_calibration(addresses[one.target], values)
+            )
         )
         for one in questions
     }

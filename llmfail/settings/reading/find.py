@@ -33,6 +33,18 @@ class ConfigSource(Struct, frozen=True, kw_only=True):
 
     path: Path
     origin: Origin
+    is_trusted: bool = False
+    """Whether the user has accepted a file that was found in the current directory."""
+
+    @property
+    def is_strange(self) -> bool:
+        """Whether nobody has chosen this file: it merely lies in the current directory."""
+        return self.origin is Origin.DIRECTORY and not self.is_trusted
+
+    @property
+    def absolute_path(self) -> str:
+        """The path without following a last link: names in the file are relative to its directory."""
+        return str(self.path.parent.resolve() / self.path.name)
 
 
 def find(config: Path | None, environ: Mapping[str, str], cwd: Path) -> ConfigSource:

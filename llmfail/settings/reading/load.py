@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from llmfail.core.errors import Problem, SettingsError
 from llmfail.settings.reading import cross_checks, env_override, parsed_cache
-from llmfail.settings.reading.find import ConfigSource, find, read_text
+from llmfail.settings.reading.find import ConfigSource, Origin, find, read_text
 from llmfail.settings.reading.plain_values import Finding, Place, format_place
 from llmfail.settings.reading.validate import ValidationNotes, validate
 from llmfail.settings.schema.settings import Settings
@@ -76,6 +76,8 @@ def load(config: Path | None, environ: Mapping[str, str], cwd: Path, state_dir: 
     """
     source = find(config, environ, cwd)
     text = read_text(source)
+    if source.origin is Origin.DIRECTORY:
+        source = replace(source, is_trusted=trust.is_trusted(source.path, text, state_dir))
     tree = parsed_cache.load_tree(state_dir, source.path, text)
     if tree is not None:
         result = validate_tree(tree, environ, source)

@@ -5,6 +5,7 @@ key by key; for the timeout of one attempt, model over provider over feature ove
 """
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 from msgspec import Struct, field
@@ -12,7 +13,8 @@ from msgspec import Struct, field
 from llmfail.core.admission.breaker import BreakerRules
 from llmfail.core.errors import UsageError
 from llmfail.core.model import Target
-from llmfail.settings.reading.find import ConfigSource
+from llmfail.core.records.state_keys import make_digest
+from llmfail.settings.reading.find import ConfigSource, Origin
 from llmfail.settings.schema.scalars import (
     DERIVED,
     Name,
@@ -38,6 +40,8 @@ from llmfail.settings.schema.types import (
 
 UNKNOWN_MODEL = Model()
 """What is known about a target that the file does not describe."""
+PACKAGED_ID = "package"
+"""The identity of the configuration that ships with llmfail, wherever it is installed."""
 DEFAULT_FEATURE = "default"
 """The feature of an ask that names none; there is always one."""
 
@@ -84,6 +88,18 @@ class Settings(Struct, frozen=True, kw_only=True):
         return (
             {} if written.get("features") else {"features": {DEFAULT_FEATURE: Feature(name=DEFAULT_FEATURE)}}
         )
+
+    @property
+    def configuration_id(self) -> str:
+        """What tells this configuration from others in the store; empty for settings without a file."""
+        if self.source is None:
+            return ""
+        return PACKAGED_ID if self.source.origin is Origin.PACKAGE else _identify(self.source)
+
+    @property
+    def namespace(self) -> str:
+        """What keeps the budgets and limits of a file that nobody has chosen apart from those of others."""
+        return self.configuration_id if self.source is not None and self.source.is_strange else ""
 
     def find_feature(self, name: str) -> Feature:
         """By name or alias. Raises UnknownName."""
@@ -150,6 +166,11 @@ class Settings(Struct, frozen=True, kw_only=True):
         """Every target that the file knows: those of ``models`` first, then those of the features."""
         chained = (link.target for feature in self.features.values() for link in feature.chain)
         return tuple(dict.fromkeys((*self.models, *chained)))
+
+
+@lru_cache(maxsize=64)
+def _identify(source: ConfigSource) -> str:
+    return make_digest(source.absolute_path)
 
 
 def _select_set_values(patch: BreakerPatch) -> Iterator[tuple[str, Any]]:

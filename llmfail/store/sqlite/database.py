@@ -38,13 +38,15 @@ REASON_BY_CODE = {
 class DatabaseSchema(NamedTuple):
     """The tables of a file. ``version`` is its ``user_version``; the ``statements`` make its tables, each
     harmless the second time, because several processes may run them at once; ``first_statement`` runs while
-    the file is empty. ``pragmas`` are for every connection.
+    the file is empty. ``pragmas`` are for every connection. ``upgrade`` changes a file of an earlier version,
+    once; without it such a file is used as it is.
     """
 
     version: int
     statements: Sequence[str]
     pragmas: Sequence[str]
     first_statement: str = ""
+    upgrade: Callable[[sqlite3.Connection], None] | None = None
 
 
 @contextmanager
@@ -89,6 +91,7 @@ def connect(path: Path, timeout: float = 0) -> sqlite3.Connection:
 def open_with_schema(path: Path, schema: DatabaseSchema) -> sqlite3.Connection:
     """A connection to a file with its tables. Text that is not UTF-8 is left to the reader of the record."""
     connection = connect(path)
+    connection.text_factory = functools.partial(str, encoding="utf-8", errors="replace")
     try:
         _ensure_schema(connection, path, schema)
         for pragma in schema.pragmas:
@@ -96,25 +99,33 @@ def open_with_schema(path: Path, schema: DatabaseSchema) -> sqlite3.Connection:
     except BaseException:
         connection.close()
         raise
-    connection.text_factory = functools.partial(str, encoding="utf-8", errors="replace")
     return connection
 
 
 def _ensure_schema(connection: sqlite3.Connection, path: Path, schema: DatabaseSchema) -> None:
-    """Make the tables of a new file. A file of a newer llmfail is left as it is."""
-    found: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    """Make the tables of a new file, or upgrade an older one. A file of a newer llmfail is left as it is."""
+    found = _read_version(connection)
     if found > schema.version:
         raise StoreError(
             f"{path} was written by a newer llmfail; upgrade, or name another directory with --state-dir"
         )
-    if found == schema.version:
+    if found == schema.version or (found and schema.upgrade is None):
         return
-    connection.execute(schema.first_statement)
-    connection.execute("PRAGMA journal_mode = WAL")
+    if not found:
+        connection.execute(schema.first_statement)
+        connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("BEGIN IMMEDIATE")
+    # Another process may have done it meanwhile.
+    if schema.upgrade is not None and 0 < _read_version(connection) < schema.version:
+        schema.upgrade(connection)
     for statement in (*schema.statements, f"PRAGMA user_version = {schema.version}"):
         connection.execute(statement)
     connection.execute("COMMIT")
+
+
+def _read_version(connection: sqlite3.Connection) -> int:
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return version
 
 
 def quarantine(path: Path, damaged_identity: FileIdentity | None, warn: Callable[[str], None]) -> None:

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import functools
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from llmfail.core.records.record import Values, Writes
+from llmfail.core.records.record import Values, Write, Writes
 from llmfail.store.base import Change, R
 from llmfail.store.sqlite.database import DatabaseSchema, open_with_schema
 
 CHECKPOINT_PAGES = 4000
 """Pages of the WAL (16 MB) before they are copied, which waits for the disk, as the last close does."""
 STATE_SCHEMA = DatabaseSchema(
-    version=1,
+    version=2,
     statements=(
         "CREATE TABLE IF NOT EXISTS state (key TEXT PRIMARY KEY, value TEXT, expires_at REAL) WITHOUT ROWID",
         "CREATE INDEX IF NOT EXISTS expiry ON state (expires_at) WHERE expires_at IS NOT NULL",
@@ -29,6 +29,7 @@ STATE_SCHEMA = DatabaseSchema(
 SELECT_VALUES = (
     "SELECT key, CAST(value AS TEXT) FROM state WHERE key IN ({}) AND (expires_at IS NULL OR expires_at > ?)"
 )
+SELECT_ROWS = "SELECT CAST(key AS TEXT), CAST(value AS TEXT), CAST(expires_at AS REAL) FROM state"
 UPSERT = (
     "INSERT INTO state VALUES (?, ?, ?)"
     " ON CONFLICT (key) DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at"
@@ -57,8 +58,14 @@ class SizeLimit(NamedTuple):
     max_bytes: int
 
 
-def open_table(path: Path) -> sqlite3.Connection:
-    return open_with_schema(path, STATE_SCHEMA)
+Migration = Callable[[Mapping[str, Write]], Writes]
+"""What to write into a file of the version before, given all its rows."""
+
+
+def open_table(path: Path, migrate: Migration | None = None) -> sqlite3.Connection:
+    """Without ``migrate``, a file of the version before is used as it is."""
+    upgrade = None if migrate is None else functools.partial(_migrate_rows, migrate)
+    return open_with_schema(path, STATE_SCHEMA._replace(upgrade=upgrade))
 
 
 def read_values(
@@ -87,6 +94,11 @@ def update_values(
             _evict_rows(connection, limit, writes)
     connection.execute("COMMIT")
     return result
+
+
+def _migrate_rows(migrate: Migration, connection: sqlite3.Connection) -> None:
+    rows = {key: Write(text, expires_at) for key, text, expires_at in connection.execute(SELECT_ROWS)}
+    _write_rows(connection, migrate(rows), now=0.0)
 
 
 def measure_used_bytes(connection: sqlite3.Connection) -> int:

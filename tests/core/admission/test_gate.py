@@ -6,13 +6,12 @@ import pytest
 from gate_states import GateStore
 from msgspec.structs import replace
 
-from llmfail.core.admission import gate as gates
 from llmfail.core.admission import operator_override
 from llmfail.core.admission.breaker import BreakerRules
 from llmfail.core.admission.gate import Admission, Gate
 from llmfail.core.admission.refusal import Refusal
 from llmfail.core.classification.outcome import Kind, Outcome
-from llmfail.core.model import Target
+from llmfail.core.model import Address, Target
 from llmfail.core.records.counters import CallCounters
 from llmfail.core.records.record import NameSet, load_or_default
 
@@ -26,7 +25,7 @@ def book():
 
 
 def gate(target=A, identity="k1", rules=RULES):
-    return Gate(target, identity, rules)
+    return Gate(target, Address("openai", "https://p.test/v1", target.model), identity, rules)
 
 
 def test_admission_to_a_healthy_target_writes_nothing(book):
@@ -109,7 +108,7 @@ def test_reset_closes_and_enables_and_says_whether_it_changed_anything(book):
 
 def test_trip_holds_for_so_long(book):
     writes, _ = operator_override.trip(
-        gate(), 100.0, book.read([*gate().keys, gates.KNOWN_TARGETS_KEY]), book.now
+        gate(), 100.0, book.read([*gate().keys, gate().known_targets_key]), book.now
     )
     book.write(writes)
     assert (book.admit(gate()).reason, book.admit(gate()).retry_at) == ("held", book.now + 100)
@@ -128,9 +127,9 @@ def test_every_call_is_counted_with_its_cost_and_what_was_cancelled_is_not(book)
     book.call(gate(), Kind.OK)
     book.call(gate(), Kind.TIMEOUT)
     book.call(gate(), Kind.CANCELLED)
-    tally = load_or_default(book.values[gates.call_counters_key(A, int(book.now // 3600))], CallCounters)
+    tally = load_or_default(book.values[gate().call_counters_key(int(book.now // 3600))], CallCounters)
     assert (tally.calls, tally.ok, tally.cost, tally.last_error) == (2, 1, 10, "timeout: timeout")
-    assert load_or_default(book.values[gates.KNOWN_TARGETS_KEY], NameSet).names == {"p/a"}
+    assert load_or_default(book.values[gate().known_targets_key], NameSet).names == {"p/a"}
 
 
 def test_looking_says_what_admission_would_and_takes_no_place(book):

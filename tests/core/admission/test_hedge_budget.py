@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from llmfail.core.admission import hedge_budget
 from llmfail.core.records.counters import BUCKET_GROWTH, CallCounters
 from llmfail.core.records.record import Write, after_writes, dump
+from llmfail.core.records.state_keys import hedge_key
 
-KEY = hedge_budget.bucket_key("f")
+KEY = hedge_key("c", "f")
 
 
 def played(words):
@@ -16,9 +17,9 @@ def played(words):
     values, hedges = {KEY: None}, 0
     for word in words:
         if word == "ask":
-            values.update(after_writes(hedge_budget.credit("f", 0).change(values, 0.0)))
+            values.update(after_writes(hedge_budget.credit(KEY, 0).change(values, 0.0)))
         else:
-            writes, allowed = hedge_budget.debit("f", values, 0.0)
+            writes, allowed = hedge_budget.debit(KEY, values, 0.0)
             values.update(after_writes(writes))
             hedges += allowed
     return hedges
@@ -35,19 +36,19 @@ def test_after_any_number_of_calm_asks_ten_may_be_late_at_once(asks):
 
 
 def test_a_hedge_that_came_to_nothing_is_given_back():
-    writes, _ = hedge_budget.debit("f", {KEY: None}, 0.0)
-    assert hedge_budget.credit("f", 1).change(after_writes(writes), 0.0)[KEY].text == dump(
+    writes, _ = hedge_budget.debit(KEY, {KEY: None}, 0.0)
+    assert hedge_budget.credit(KEY, 1).change(after_writes(writes), 0.0)[KEY].text == dump(
         hedge_budget.TokenBucket()
     )
 
 
 def test_a_full_bucket_is_not_written_again():
-    assert hedge_budget.credit("f", 0).change({KEY: dump(hedge_budget.TokenBucket())}, 0.0) == {}
+    assert hedge_budget.credit(KEY, 0).change({KEY: dump(hedge_budget.TokenBucket())}, 0.0) == {}
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"v":1,"earned":-5}', '{"v":1,"earned":1000}'])
 def test_a_damaged_bucket_is_a_fresh_one(text):
-    writes, allowed = hedge_budget.debit("f", {KEY: text}, 0.0)
+    writes, allowed = hedge_budget.debit(KEY, {KEY: text}, 0.0)
     assert allowed
     assert writes[KEY] == Write(
         dump(hedge_budget.TokenBucket(hedge_budget.MAX_CREDITS - hedge_budget.CREDITS_PER_HEDGE)),
@@ -56,11 +57,11 @@ def test_a_damaged_bucket_is_a_fresh_one(text):
 
 
 def test_a_bucket_of_a_newer_version_is_left_alone_and_gives_none():
-    assert hedge_budget.debit("f", {KEY: '{"v":2,"earned":50}'}, 0.0) == ({}, False)
+    assert hedge_budget.debit(KEY, {KEY: '{"v":2,"earned":50}'}, 0.0) == ({}, False)
 
 
 def test_features_have_buckets_of_their_own():
-    assert hedge_budget.bucket_key("f") != hedge_budget.bucket_key("g")
+    assert len({hedge_key("c", "f"), hedge_key("c", "g"), hedge_key("d", "f")}) == 3
 
 
 @pytest.mark.parametrize(

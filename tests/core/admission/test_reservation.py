@@ -11,17 +11,19 @@ from llmfail.core.admission.budget import BudgetScope, Spending
 from llmfail.core.admission.gate import Admission, Gate
 from llmfail.core.admission.rate_limit import GcraState, RateLimit
 from llmfail.core.admission.refusal import Refusal
-from llmfail.core.admission.reservation import calibration_key, collect_notices
+from llmfail.core.admission.reservation import collect_notices
 from llmfail.core.classification.outcome import Kind, Outcome
-from llmfail.core.model import Request, Target, Usage
+from llmfail.core.model import Address, Request, Target, Usage
 from llmfail.core.pricing.price import Rate, Rates
 from llmfail.core.records import name_list
 from llmfail.core.records.record import Write, load, load_or_default
+from llmfail.core.records.state_keys import calibration_key
 from llmfail.core.request.ask import to_messages
 from llmfail.core.tokens import token_bounds as tokens
 from llmfail.core.tokens.token_bounds import Calibration
 
 TARGET = Target("p", "a")
+ADDRESS = Address("openai", "https://p.test/v1", "a")
 DIME = Rates(Rate(0), Rate(100))
 """At 1000 tokens of output a call may cost 100,000."""
 WORST = 100_000
@@ -29,7 +31,7 @@ OK = Outcome(Kind.OK)
 
 
 def gate(*limits):
-    return Gate(TARGET, "k", BreakerRules(failure_threshold=1), limits=limits)
+    return Gate(TARGET, ADDRESS, "k", BreakerRules(failure_threshold=1), limits=limits)
 
 
 def cover(limit, name="daily", **fields):
@@ -263,13 +265,13 @@ LONG = tokens.size_of(Request(to_messages("An ordinary sentence about nothing in
 
 
 def test_how_a_target_counts_is_learnt_from_what_it_reports(book):
-    known = tokens.default_calibration(TARGET)
+    known = tokens.default_calibration(TARGET.model)
     reported = 2 * tokens.estimate_input(LONG, known)
     book.settle(gate(), book.admit(gate(), size=LONG), OK, usage=Usage(reported))
-    learnt = load(book.values[calibration_key(TARGET)], Calibration)
+    learnt = load(book.values[calibration_key(ADDRESS)], Calibration)
     assert tokens.estimate_input(LONG, known) < tokens.estimate_input(LONG, learnt) <= reported
 
 
 def test_an_estimated_usage_teaches_nothing(book):
     book.settle(gate(), book.admit(gate(), size=LONG), OK, usage=Usage(9999, estimated=True))
-    assert calibration_key(TARGET) not in book.values
+    assert calibration_key(ADDRESS) not in book.values

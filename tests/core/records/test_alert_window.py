@@ -22,8 +22,8 @@ def count(minute, target, *, error=False, fallback=False):
 
 
 def test_a_window_is_the_minutes_that_it_touches():
-    assert window_keys(600.0, 120.0) == ["alerts/8", "alerts/9", "alerts/10"]
-    assert window_keys(659.9, 60.0) == ["alerts/9", "alerts/10"]
+    assert window_keys("c", 600.0, 120.0) == ["alerts/c/8", "alerts/c/9", "alerts/c/10"]
+    assert window_keys("c", 659.9, 60.0) == ["alerts/c/9", "alerts/c/10"]
 
 
 def test_a_window_is_the_sum_of_its_minutes_and_targets():

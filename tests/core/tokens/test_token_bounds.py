@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmfail.core.model import Attachment, Message, Request, Target
+from llmfail.core.model import Attachment, Message, Request
 from llmfail.core.records.record import dump, load
 from llmfail.core.tokens import token_bounds
 from llmfail.core.tokens.claude_version import NEWEST, version_of
@@ -282,7 +282,7 @@ def test_a_calibration_that_an_earlier_version_wrote_is_used():
     ],
 )
 def test_the_family_of_a_model_gives_the_first_guess(model, ratio):
-    assert default_calibration(Target("any", model)) == Calibration(ratio)
+    assert default_calibration(model) == Calibration(ratio)
 
 
 @pytest.mark.parametrize(
