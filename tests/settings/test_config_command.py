@@ -16,7 +16,9 @@ from typer.testing import CliRunner
 from llmfail.cli.arguments.global_options import GlobalOptions, resolve_state_dir
 from llmfail.cli.commands.config import app
 from llmfail.core.errors import UsageError
-from llmfail.settings.reading.find import packaged_config_path
+from llmfail.settings.advice.init_text import build_init_text
+from llmfail.settings.reading.find import packaged_config_path, user_config_directory
+from llmfail.settings.reading.load import examine, load
 
 COMMAND = "features: {x: {degrade: [command: [id]]}}\n"
 
@@ -35,10 +37,40 @@ def run(home, state):
     return run
 
 
-def test_init_writes_the_example_and_trusts_it(run, home):
+def test_i3_init_writes_the_example_without_what_needs_trust(run, home):
     assert run("init").stdout == "llmfail.yaml\n"
-    assert (home / "llmfail.yaml").read_text() == packaged_config_path().read_text()
+    written, packaged = (
+        path.read_text().splitlines() for path in (home / "llmfail.yaml", packaged_config_path())
+    )
+    changed = [(old, new) for old, new in zip(packaged, written, strict=True) if old != new]
+    assert [old.split()[0:2] for old, _ in changed] == [["-", "command:"], ["timeout:", "10s"]]
+    assert all(new.replace("# ", "", 1) == old for old, new in changed)
+    assert examine(None, {}, home).trust_findings == ()
+
+
+def test_i10_the_untouched_example_has_no_warning(run, home):
+    run("init")
+    result = run("check", "--json")
+    assert (result.exit_code, json.loads(result.stdout)["warnings"]) == (0, [])
+
+
+def test_i3_any_edit_of_what_init_wrote_is_taken(run, home, state):
+    run("init")
+    path = home / "llmfail.yaml"
+    path.write_text(path.read_text().replace("timezone: null", "timezone: Europe/Berlin"))
     assert run("check").exit_code == 0
+    assert load(None, {}, home, state).timezone == "Europe/Berlin"
+
+
+def test_init_says_in_json_what_it_wrote(run, home):
+    assert json.loads(run("init", "--json").stdout) == {"path": "llmfail.yaml", "overwritten": False}
+    assert json.loads(run("init", "--json", "--force").stdout)["overwritten"] is True
+
+
+def test_i10_init_makes_the_user_s_own_directory(run, home, monkeypatch):
+    path = user_config_directory() / "llmfail.yaml"
+    run("init", "--path", str(path))
+    assert path.exists()
 
 
 def test_init_never_overwrites_unless_it_is_forced(run, home):
@@ -47,7 +79,7 @@ def test_init_never_overwrites_unless_it_is_forced(run, home):
         run("init")
     assert (home / "llmfail.yaml").read_text() == "version: 1"
     run("init", "--force")
-    assert (home / "llmfail.yaml").read_text() == packaged_config_path().read_text()
+    assert (home / "llmfail.yaml").read_text() == build_init_text()
 
 
 def test_init_writes_elsewhere_and_says_when_it_cannot(run, home):

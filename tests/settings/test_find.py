@@ -6,7 +6,7 @@ import pytest
 
 from llmfail.core.errors import SettingsError, UsageError
 from llmfail.settings import Origin, load
-from llmfail.settings.reading.find import find, packaged_config_path, user_config_directory
+from llmfail.settings.reading.find import ConfigSource, find, packaged_config_path, user_config_directory
 from llmfail.settings.state_path import find_state_directory
 
 
@@ -16,6 +16,14 @@ def find_config(named, home):
 
 def find_state(named, _home):
     return find_state_directory(None, {"LLMFAIL_STATE_DIR": named})
+
+
+def test_i9_the_other_extension_is_found_where_the_first_is_not(home):
+    other, first = home / "llmfail.yml", home / "llmfail.yaml"
+    other.touch()
+    assert find(None, {}, home) == ConfigSource(path=other, origin=Origin.DIRECTORY)
+    first.touch()
+    assert find(None, {}, home).path == first
 
 
 def test_the_first_of_option_variable_directory_user_and_package_is_chosen(home):

@@ -10,7 +10,8 @@ import pytest
 
 from llmfail.engine.planning.price_lookup import TargetPrices
 from llmfail.prices import Catalogue
-from llmfail.settings.advice.lint import lint
+from llmfail.settings.advice.lint import find_unsupported, lint
+from llmfail.settings.advice.spelling import check_spelling
 from llmfail.settings.reading.find import packaged_config_path
 from llmfail.settings.reading.load import examine
 from llmfail.settings.reading.plain_values import format_place
@@ -67,9 +68,10 @@ CHAINS = {
     ),
     "one host": ("primary: a/m, fallbacks: [a/n]", {"features.x.fallbacks": "at api.anthropic.com"}),
     "a smaller context": (
-        "primary: a/m, fallbacks: [g/m, o/m]",
-        {"features.x.fallbacks": "smaller context than the 1,000 tokens of what precedes: o/m (500)"},
+        "primary: a/m, fallbacks: [o/m]",
+        {"features.x.fallbacks": "no fallback takes the 1,000 tokens that the primary takes: o/m (500)"},
     ),
+    "a smaller context beside one that is not known": ("primary: a/m, fallbacks: [g/m, o/m]", {}),
     "a context that is smaller by a trifle": ("primary: a/m, fallbacks: [o/n]", {}),
     "a larger context": ("primary: o/m, fallbacks: [a/m]", {}),
     "no fallback": ("primary: a/m", {"features.x.primary": "a/m has no fallback"}),
@@ -147,14 +149,56 @@ def test_a_configuration_with_which_nothing_can_answer_is_told(warnings, text, p
         ("store: disk", {"LLMFAIL_STORE": "redis://localhost:6379/0"}),
     ],
 )
-def test_a_store_that_is_not_there_yet_is_valid_and_told_wherever_it_is_named(home, text, environ):
+def test_i4_a_store_with_which_every_command_refuses_is_a_problem_wherever_it_is_named(home, text, environ):
     path = home / "named.yaml"
     path.write_text(text)
-    examination = examine(path, environ, home)
-    assert examination.problems == ()
-    settings = examination.result.settings
-    found = dict(lint(settings, TODAY, TargetPrices(settings, Catalogue())))
-    assert "redis is not supported by this version yet" in found["store",]
+    [(place, message)] = find_unsupported(examine(path, environ, home).result.settings)
+    assert place == ("store",)
+    assert message.startswith("redis is not supported yet")
+
+
+NOT_MEANT = {
+    "a reference without braces": ("api_key: $SOME_KEY", "api_key", "is written ${SOME_KEY}"),
+    "a reference of LiteLLM": ("api_key: os.environ/SOME_KEY", "api_key", "is written ${SOME_KEY}"),
+    "a reference of cmd": ("api_key: '%SOME_KEY%'", "api_key", "is written ${SOME_KEY}"),
+    "the name of a variable": ("api_key: SOME_API_KEY", "api_key", "is written ${SOME_API_KEY}"),
+    "a placeholder": ("api_key: your-key-here", "api_key", "stands for a key"),
+    "quotation marks in a variable": ("api_key: '${K}'", "api_key", "the value of K has quotation marks"),
+    "an operation": (
+        "api_key: none, base_url: 'https://h/v1/chat/completions'",
+        "base_url",
+        "/chat/completions is added to it; write https://h/v1",
+    ),
+    "a version twice": (
+        "api: anthropic, api_key: none, base_url: 'https://h/v1'",
+        "base_url",
+        "/v1 is added to it; write https://h",
+    ),
+    "a version of Gemini": (
+        "api: gemini, api_key: none, base_url: 'https://h/v1beta'",
+        "base_url",
+        "/v1beta is added to it, as api_version says; write https://h",
+    ),
+}
+
+
+@pytest.mark.parametrize(("entry", "field", "message"), NOT_MEANT.values(), ids=NOT_MEANT)
+def test_i9_what_cannot_be_meant_is_told_with_its_right_spelling(home, entry, field, message):
+    path = home / "named.yaml"
+    api = "" if entry.startswith("api:") else "api: openai, "
+    path.write_text(f"providers: {{p: {{{api}{entry}}}}}")
+    settings = examine(path, {"K": '"sk-hunter2"'}, home).result.settings
+    [(place, told)] = check_spelling(settings)
+    assert place == ("providers", "p", field)
+    assert message in told
+    assert "hunter2" not in told
+
+
+@pytest.mark.parametrize("key", ["sk-0123456789abcdef", "none", "ollama", "AIzaSyA-0", "gsk_x", "not-needed"])
+def test_a_key_that_may_be_one_is_not_doubted(home, key):
+    path = home / "named.yaml"
+    path.write_text(f"providers: {{p: {{api: openai, api_key: {key}, base_url: 'https://h/v1'}}}}")
+    assert list(check_spelling(examine(path, {}, home).result.settings)) == []
 
 
 LADDERS = {

@@ -58,7 +58,7 @@ MALFORMED: dict[str, tuple[str, int, str, str]] = {
     "size without sense": ("cache: {max_size: big}", 2, "cache.max_size", "500MB"),
     "size of everything": ("cache: {max_size: 9999TB}", 2, "cache.max_size", "to 1000TB, got '9999TB'"),
     "negative money": ("budgets: [{name: a, limit: -1, per: day}]", 2, "budgets[0].limit", "USD"),
-    "money as text": ("budgets: [{name: a, limit: $5, per: day}]", 2, "budgets[0].limit", "got '$5'"),
+    "money as text": ("budgets: [{name: a, limit: $5.-, per: day}]", 2, "budgets[0].limit", "got '$5.-'"),
     "price finer than can be counted": (
         "models: {openai/x: {price: {input: 0.0000001, output: 1}}}",
         2,

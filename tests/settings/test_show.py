@@ -77,3 +77,15 @@ WHERE = {
 def test_each_line_says_where_its_value_is_from(examination, value, origin):
     line = next(line for line in format_yaml(examination).splitlines() if line.strip().startswith(value))
     assert line.endswith(f"# {origin}")
+
+
+def test_i13_a_list_that_a_variable_replaced_is_from_the_variable(home):
+    path = home / "named.yaml"
+    path.write_text(
+        "providers: {p: {api: openai}}\nfeatures:\n  x:\n    primary: p/m\n    fallbacks: [p/n]\n"
+    )
+    variable = "LLMFAIL_FEATURES__X__FALLBACKS"
+    shown = format_yaml(examine(path, {variable: "[p/o, p/q]"}, home)).splitlines()
+    assert [line for line in shown if variable in line] != []
+    assert all(variable in line for line in shown if "p/o" in line or "p/q" in line)
+    assert next(line for line in shown if "primary: p/m" in line).endswith("# line 4")

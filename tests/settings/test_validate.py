@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 
 from llmfail.core.model import Secret, Target
+from llmfail.settings.schema.scalars import parse_seconds, split_url
 from llmfail.settings.schema.types import (
     Cached,
     CommandStep,
@@ -18,6 +19,7 @@ from llmfail.settings.schema.types import (
 )
 
 DURATIONS = {"30": 30, "1.5": 1.5, "30s": 30, "10m": 600, "2h": 7200, "7d": 604800, "0.5h": 1800, "1e2": 100}
+PARTS = {"1m30s": 90, "2h05m": 7500, "1d12h": 129_600, "1h1s": 3601}
 BOOLEANS = {"true": True, "True": True, "yes": True, "on": True, "no": False, "off": False, "FALSE": False}
 COUNTS = {"3": 3, "3.0": 3, "1e3": 1000, "0x10": 16, "0o17": 15, "007": 7, "+4": 4}
 MONEY = {"50.00": "50", "0.1": "0.1", "1e3": "1000", "0.000000001": "0.000000001", "0": "0"}
@@ -172,6 +174,27 @@ def test_a_token_is_a_key_of_vertex(settings_of):
     assert provider.token == Secret("ya29.x")
     assert provider.missing_credential_hint is None
     assert settings_of(text).providers["p"].missing_credential_hint == "set T"
+
+
+@pytest.mark.parametrize(("text", "seconds"), PARTS.items(), ids=PARTS)
+def test_i16_a_duration_may_have_several_parts_the_larger_first(text, seconds):
+    assert parse_seconds(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["30s1m", "1m30", "1m1m", "1.5m30s", "1m 30s", "m30s", "0m0s"])
+def test_i16_other_parts_are_no_duration(text):
+    with pytest.raises(ValueError, match="expected a duration"):
+        parse_seconds(text)
+
+
+def test_i16_money_may_have_its_sign_as_on_the_command_line(settings_of):
+    [budget] = settings_of('budgets: [{name: a, limit: "$2.50", per: day}]').budgets
+    assert budget.limit == Decimal("2.50")
+
+
+@pytest.mark.parametrize("character", "!$&'()*+,;=")
+def test_i14_a_base_url_may_have_every_character_of_a_path(character):
+    assert split_url(f"https://h/a{character}b/v1") == ("https", "h", None, f"/a{character}b/v1")
 
 
 def test_base_urls_have_defaults_and_lose_their_last_slash(settings_of):

@@ -21,11 +21,11 @@ def command(ctx: typer.Context, prompt: Prompt = None, **_typed: Any) -> None:  
 
       llmfail ask "Say hello"
 
-      git diff | llmfail ask "Write a commit message" -f cover_letter
+      git diff | llmfail ask "Write a commit message"
 
       llmfail ask "Say hello" --drill anthropic=503,openai=hangx2 --json
 
-      llmfail ask -f pii_detection --schema pii.json <letter.txt
+      llmfail ask -f pii_detection --expect json <letter.txt
 
       llmfail ask -t vpr_prompt -p cv="$(cat cv.txt)" -p job=baker
     """

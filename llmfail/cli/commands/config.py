@@ -30,6 +30,7 @@ def init(
         Path, typer.Option("--path", metavar="FILE", help="Where to write.", show_default="./llmfail.yaml")
     ] = Path(find.FILE_NAME),
     force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write a configuration with every setting, its default, and a comment.
 
@@ -39,8 +40,12 @@ def init(
 
       llmfail config init --path ~/.config/llmfail/llmfail.yaml
     """
-    text = find.packaged_config_path().read_text(encoding="utf-8")
+    from llmfail.settings.advice.init_text import build_init_text
+
+    text, there = build_init_text(), path.exists()
     try:
+        if path.absolute().parent == find.user_config_directory():
+            path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("w" if force else "x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
@@ -50,7 +55,10 @@ def init(
     # Who asks for this text trusts it; without a state directory consent can wait.
     with suppress(UsageError):
         trust.accept(path, text, ctx.obj.state_dir)
-    emit(str(path))
+    if as_json:
+        emit_json({"path": str(path), "overwritten": there})
+    else:
+        emit(str(path))
 
 
 @app.command()
@@ -71,7 +79,11 @@ def check(ctx: typer.Context, as_json: AsJson = False) -> None:
     except SettingsError as error:
         _report(error.problems, (), as_json=as_json, quiet=options.quiet)
         raise typer.Exit(error.exit_code) from None
-    problems = (*examination.problems, *_list_objections(examination, options))
+    problems = (
+        *examination.problems,
+        *_list_unsupported(examination),
+        *_list_objections(examination, options),
+    )
     _report(problems, _list_warnings(examination, options), as_json=as_json, quiet=options.quiet)
     if problems:
         raise typer.Exit(SettingsError.exit_code)
@@ -170,6 +182,13 @@ def _list_objections(examination: ExaminedConfig, options: GlobalOptions) -> tup
         (place, f"{what}; `llmfail config trust` accepts it") for place, what in examination.trust_findings
     )
     return examination.locate(found)
+
+
+def _list_unsupported(examination: ExaminedConfig) -> tuple[Problem, ...]:
+    from llmfail.settings.advice.lint import find_unsupported
+
+    settings = examination.result.settings
+    return () if settings is None else examination.locate(find_unsupported(settings))
 
 
 def _list_warnings(examination: ExaminedConfig, options: GlobalOptions) -> tuple[Problem, ...]:

@@ -49,11 +49,11 @@ def command(
 
       llmfail embed "What is a circuit breaker?" -m openai/text-embedding-3-small
 
-      llmfail embed -f search <question.txt | jq length
+      llmfail embed -m openai/text-embedding-3-small <question.txt | jq length
 
-      llmfail embed -f search --input texts.jsonl --json -o vectors.jsonl
+      llmfail embed -m openai/text-embedding-3-small --input texts.jsonl --json -o vectors.jsonl
 
-      jq -c '{id, text: .title}' books.jsonl | llmfail embed -f search --input - >vectors.jsonl
+      jq -c '{id, text: .title}' books.jsonl | llmfail embed -m google/gemini-embedding-001 --input -
     """
     args = EmbedArgs(
         text,

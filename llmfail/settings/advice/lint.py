@@ -15,6 +15,7 @@ from llmfail.core.model import Target
 from llmfail.core.pricing.catalogue import LONG_AGO, ModelFacts
 from llmfail.core.pricing.price import RATE_NAMES, Price
 from llmfail.core.vendors import OWNER_HOSTS, vendor_at
+from llmfail.settings.advice.spelling import check_spelling
 from llmfail.settings.reading.find import packaged_config_path
 from llmfail.settings.reading.plain_values import Finding, Place
 from llmfail.settings.schema.scalars import split_url
@@ -51,8 +52,15 @@ def lint(settings: Settings, today: date, known: KnownTargets) -> tuple[Finding,
         *_check_degrade_steps(settings),
         *_check_key_owners(settings),
         *_check_targets(settings, known, today),
-        *_check_store(settings),
+        *check_spelling(settings),
     )
+
+
+def find_unsupported(settings: Settings) -> tuple[Finding, ...]:
+    """What is valid and makes every command refuse, because this version cannot do it."""
+    if settings.store.startswith("redis"):
+        return ((("store",), "redis is not supported yet; use disk (shared on one host) or memory"),)
+    return ()
 
 
 def _check_no_targets(settings: Settings) -> Iterator[Finding]:
@@ -102,18 +110,18 @@ def _vendor_of(provider: Provider) -> str:
 def _check_smaller_context(
     at: Place, feature: Feature, settings: Settings, known: KnownTargets
 ) -> Iterator[Finding]:
-    """Fallbacks that cannot take over what fits the primary, or whatever else precedes them."""
-    largest, smaller = 0, []
-    for link in feature.chain:
-        context = settings.model_of(link.target).context or known.facts(link.target).context
-        if context is not None and context < largest * SIMILAR_CONTEXT_RATIO:
-            smaller.append(f"{link.target} ({context:,})")
-        largest = max(largest, context or 0)
-    if smaller:
-        yield (
-            (*at, "fallbacks"),
-            f"smaller context than the {largest:,} tokens of what precedes: {', '.join(smaller)}",
-        )
+    """A chain in which no fallback can take over what fits the primary."""
+    contexts = [
+        settings.model_of(link.target).context or known.facts(link.target).context for link in feature.chain
+    ]
+    first, *others = contexts
+    if first is None or any(one is None or one >= first * SIMILAR_CONTEXT_RATIO for one in others):
+        return
+    named = (f"{link.target} ({context:,})" for link, context in zip(feature.chain[1:], others, strict=True))
+    yield (
+        (*at, "fallbacks"),
+        f"no fallback takes the {first:,} tokens that the primary takes: {', '.join(named)}",
+    )
 
 
 def _check_degrade_steps(settings: Settings) -> Iterator[Finding]:
@@ -211,11 +219,3 @@ def _place_of(target: Target, settings: Settings) -> Place:
             if link.target == target:
                 return ("features", name, "fallbacks", index - 1) if index else ("features", name, "primary")
     return ()
-
-
-def _check_store(settings: Settings) -> Iterator[Finding]:
-    if settings.store.startswith("redis"):
-        yield (
-            ("store",),
-            "redis is not supported by this version yet: every command that needs it refuses",
-        )

@@ -132,13 +132,19 @@ def _scalar_to_plain(kind: Scalar, value: object, at: Place, original_texts: Ori
 
 def _describe_origins(examination: ExaminedConfig) -> Mapping[Place, str]:
     """Where a value is from, unless it is a default."""
-    lines = {place: f"line {line}" for place, line in examination.lines.items()}
+    overriding = examination.result.overriding_variables
+    lines = {
+        place: f"line {line}"
+        for place, line in examination.lines.items()
+        # What a variable has replaced is not in the file any more.
+        if not any(place[:length] in overriding for length in range(len(place)))
+    }
     written = {
         place: f"{lines[place]}, {', '.join(f'${{{name}}}' for name in find_variables(text))}"
         for place, text in examination.result.original_texts.items()
         if place in lines and text.isprintable()
     }
-    return {**lines, **written, **examination.result.overriding_variables}
+    return {**lines, **written, **overriding}
 
 
 def _format_lines(value: object, at: Place, indent: str, origins: Mapping[Place, str]) -> Iterator[str]:

@@ -13,6 +13,8 @@ from msgspec import Struct
 from llmfail.core.errors import Problem, SettingsError, UsageError
 
 FILE_NAME: Final = "llmfail.yaml"
+OTHER_FILE_NAME: Final = "llmfail.yml"
+"""Found where there is no file of the first name."""
 CONFIG_VARIABLE: Final = "LLMFAIL_CONFIG"
 MAX_CONFIG_BYTES: Final = 1_000_000
 """A larger file is no configuration."""
@@ -53,11 +55,16 @@ def find(config: Path | None, environ: Mapping[str, str], cwd: Path) -> ConfigSo
         return ConfigSource(path=cwd / config, origin=Origin.OPTION)
     if named := environ.get(CONFIG_VARIABLE):
         return ConfigSource(path=cwd / expand_home(Path(named)), origin=Origin.VARIABLE)
-    if os.path.lexists(local := cwd / FILE_NAME):
+    if local := _find_in(cwd):
         return ConfigSource(path=local, origin=Origin.DIRECTORY)
-    if os.path.lexists(own := user_config_directory() / FILE_NAME):
+    if own := _find_in(user_config_directory()):
         return ConfigSource(path=own, origin=Origin.USER)
     return ConfigSource(path=packaged_config_path(), origin=Origin.PACKAGE)
+
+
+def _find_in(directory: Path) -> Path | None:
+    paths = (directory / name for name in (FILE_NAME, OTHER_FILE_NAME))
+    return next((path for path in paths if os.path.lexists(path)), None)
 
 
 def expand_home(path: Path) -> Path:

@@ -21,6 +21,12 @@ SECONDS_PER_UNIT: Final = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400
 BYTES_PER_UNIT: Final = {"": 1, "B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "TB": 1000**4}
 BYTES_PER_BINARY_UNIT: Final = {"KIB": 1024, "MIB": 1024**2, "GIB": 1024**3, "TIB": 1024**4}
 
+_DURATION_PARTS: Final = re.compile(
+    r"(?=(?:[0-9]+[a-z]){2})(?:(?P<d>[0-9]{1,5})d)?(?:(?P<h>[0-9]{1,5})h)?(?:(?P<m>[0-9]{1,5})m)?(?:(?P<s>[0-9]{1,5})s)?"
+)
+
+_DOLLARS: Final = re.compile(r"^\$([0-9]{1,12}(?:\.[0-9]{1,12})?)$")
+
 TRUE_WORDS: Final = frozenset({"true", "yes", "on"})
 FALSE_WORDS: Final = frozenset({"false", "no", "off"})
 
@@ -104,17 +110,29 @@ def parse_seconds(value: object, *, zero: bool = False) -> float:
     says = (
         f"a duration such as 30, 30s, 10m, 2h or 7d, {lowest}, at most {LONGEST_DURATION_SECONDS / 86400:g}d"
     )
-    seconds = _parse_with_unit(value, SECONDS_PER_UNIT, says)
+    parts = _parse_parts(value)
+    seconds = _parse_with_unit(value, SECONDS_PER_UNIT, says) if parts is None else parts
     if not (0 <= seconds <= LONGEST_DURATION_SECONDS if zero else 0 < seconds <= LONGEST_DURATION_SECONDS):
         raise ValueError(f"expected {says}")
     return float(seconds)
+
+
+def _parse_parts(value: object) -> float | None:
+    """A duration of several parts, the larger first: ``1m30s``. None for any other."""
+    found = _DURATION_PARTS.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found is None:
+        return None
+    return sum(float(number) * SECONDS_PER_UNIT[unit] for unit, number in found.groupdict().items() if number)
 
 
 def duration(*, zero: bool = False) -> Scalar:
     """Seconds, or a number with its unit."""
     parse = partial(parse_seconds, zero=zero)
     number = {"type": "number", "minimum": 0, "maximum": LONGEST_DURATION_SECONDS}
-    text = {"type": "string", "pattern": r"^[0-9]*\.?[0-9]+ *[smhd]?$"}
+    text = {
+        "type": "string",
+        "pattern": r"^([0-9]*\.?[0-9]+ *[smhd]?|([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?)$",
+    }
     return Scalar(parse, {"anyOf": [number, text]})
 
 
@@ -153,15 +171,22 @@ def money(places: int, high: int) -> Scalar:
     says = f"an amount in USD from 0 to {high}, with at most {places} decimals"
 
     def parse(value: object) -> Decimal:
-        number = _require_number(value, says)
-        if not 0 <= number <= high:
+        dollars = _parse_dollars(value)
+        amount = Decimal(repr(_require_number(value, says))) if dollars is None else dollars
+        if not 0 <= amount <= high:
             raise ValueError(f"expected {says}")
-        amount = Decimal(repr(number))
         if amount != round(amount, places):
             raise ValueError(f"expected {says}")
         return amount
 
-    return Scalar(parse, {"type": "number", "minimum": 0, "maximum": high})
+    number = {"type": "number", "minimum": 0, "maximum": high}
+    return Scalar(parse, {"anyOf": [number, {"type": "string", "pattern": _DOLLARS.pattern}]})
+
+
+def _parse_dollars(value: object) -> Decimal | None:
+    """An amount that is written with its sign: ``$5``. None for any other value."""
+    found = _DOLLARS.fullmatch(value.strip()) if isinstance(value, str) else None
+    return None if found is None else Decimal(found[1])
 
 
 def _parse_boolean(value: object) -> bool:
@@ -193,12 +218,14 @@ def text_matching(pattern: str, expected: str) -> Scalar:
 
 _HOST = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,252})|\[[0-9A-Fa-f:.]{2,45}\]"
 _URL = re.compile(
-    rf"(https?)://({_HOST})(?::([0-9]{{1,5}}))?((?:/[A-Za-z0-9._~%:@+-]*)*)", re.IGNORECASE | re.ASCII
+    rf"(https?)://({_HOST})(?::([0-9]{{1,5}}))?((?:/[A-Za-z0-9._~%:@!$&'()*+,;=-]*)*)",
+    re.IGNORECASE | re.ASCII,
 )
 
 
 def split_url(text: str) -> tuple[str, str, str | None, str] | None:
-    """Scheme, host (both in lower case), port and path of a plain http(s) URL; None for anything else.
+    """Scheme, host (both in lower case), port and path of a plain http(s) URL; None for anything else. A path
+    has the characters of RFC 3986, section 3.3.
 
     Conservative on purpose: whatever two parsers could read differently is no base URL.
     """
