@@ -107,3 +107,10 @@ def test_i5_help_is_a_word_too(path, capfd):
     assert told.startswith(f"Usage: llmfail {' '.join(path)} ")
     assert run(["help"]) == 0
     assert "Commands:" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(("path", "command"), TREE)
+def test_i15_every_command_that_reports_takes_json(path, command):
+    prints_json_always = path == ("batch",)
+    is_group = isinstance(command, TyperGroup)
+    assert is_group or prints_json_always or any("--json" in option.opts for option in command.params)

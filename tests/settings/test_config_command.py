@@ -137,6 +137,13 @@ def test_trust_accepts_the_file_as_it_is(run, home):
     assert run("check").exit_code == 2
 
 
+def test_trust_says_in_json_what_it_accepted(run, home):
+    (home / "llmfail.yaml").write_text(COMMAND)
+    report = json.loads(run("trust", "--json").stdout)
+    assert (report["needed"], len(report["accepted"])) == (True, 1)
+    assert run("check").exit_code == 0
+
+
 def test_trust_has_nothing_to_do_for_a_file_that_was_named(run, home, state):
     (home / "named.yaml").write_text(COMMAND)
     assert "needs no trust" in run("trust", config=home / "named.yaml").stderr

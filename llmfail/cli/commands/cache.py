@@ -41,17 +41,25 @@ def stats(
 
 
 @app.command()
-def clear(ctx: typer.Context) -> None:
+def clear(
+    ctx: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="Print how many as JSON.")] = False,
+) -> None:
     """Forget every stored answer.
 
     Examples:
 
       llmfail cache clear
+
+      llmfail cache clear --json | jq .cleared
     """
     options: GlobalOptions = ctx.obj
     with open_client(options) as client:
         forgotten = client.clear_cache()
-    say(f"forgot {_format_answers(forgotten)}", quiet=options.quiet)
+    if as_json:
+        emit_json({"cleared": forgotten})
+    else:
+        say(f"forgot {_format_answers(forgotten)}", quiet=options.quiet)
 
 
 def _format_answers(count: int) -> str:

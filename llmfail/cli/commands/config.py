@@ -134,7 +134,7 @@ def path(ctx: typer.Context, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def schema() -> None:
+def schema(_as_json: AsJson = False) -> None:
     """Print the JSON Schema of llmfail.yaml, for editors.
 
     Example:
@@ -149,7 +149,7 @@ def schema() -> None:
 
 
 @app.command(name="trust")
-def accept_trust(ctx: typer.Context) -> None:
+def accept_trust(ctx: typer.Context, as_json: AsJson = False) -> None:
     """Accept the configuration of the current directory as it is now.
 
     A file that was found there is refused when it would run a command or send a key to a host that is not
@@ -162,12 +162,18 @@ def accept_trust(ctx: typer.Context) -> None:
     options: GlobalOptions = ctx.obj
     examination = _examine(options)
     source = examination.source
-    if source.origin is not find.Origin.DIRECTORY:
+    is_needed = source.origin is find.Origin.DIRECTORY
+    accepted = examination.locate(examination.trust_findings) if is_needed else ()
+    if is_needed:
+        trust.accept(source.path, examination.text, options.state_dir)
+    if as_json:
+        emit_json({"path": str(source.path), "needed": is_needed, "accepted": _problems_to_json(accepted)})
+        return
+    if not is_needed:
         say(f"{source.path} needs no trust: {source.origin}", quiet=options.quiet)
         return
-    for objection in examination.locate(examination.trust_findings):
+    for objection in accepted:
         say(f"accepted: {objection}", quiet=options.quiet)
-    trust.accept(source.path, examination.text, options.state_dir)
     say(f"{source.path} is trusted until it changes", quiet=options.quiet)
 
 

@@ -70,6 +70,9 @@ def run(
     watch: Annotated[
         bool, typer.Option("--watch", "-w", help="Keep asking whatever becomes due, until Ctrl-C.")
     ] = False,
+    _as_json: Annotated[
+        bool, typer.Option("--json", help="Print receipts, a line of JSON for each; this is what it does.")
+    ] = False,
 ) -> None:
     """Ask again what is due, the oldest first, and print a receipt for each as a line of JSON.
 
@@ -115,6 +118,7 @@ def drop(
         typer.Argument(metavar="[ID]...", help="Their first characters will do.", show_default=False),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every request.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print how many as JSON.")] = False,
 ) -> None:
     """Forget requests, by their ids or all of them.
 
@@ -133,7 +137,10 @@ def drop(
         else:
             known = [item.id for item in client.queue.items()]
             dropped = len(client.queue.drop([_find_id(beginning, known) for beginning in ids or ()]))
-    say(f"{dropped} dropped", quiet=options.quiet)
+    if as_json:
+        emit_json({"dropped": dropped})
+    else:
+        say(f"{dropped} dropped", quiet=options.quiet)
 
 
 @contextmanager
