@@ -22,8 +22,13 @@ if TYPE_CHECKING:
         Unavailable,
         UsageError,
     )
-    from llmfail.core.model import Attachment, Message, Target
-    from llmfail.core.receipt import Receipt
+    from llmfail.core.model import Attachment, Embedding, Message, Target, Usage
+    from llmfail.core.pricing.usage_report import DayRange, UsageReport
+    from llmfail.core.receipt import Receipt, TrailEntry
+    from llmfail.core.reports.cost_estimate import Estimate
+    from llmfail.core.reports.scenario import EstimateRequest
+    from llmfail.core.reports.status import Status
+    from llmfail.core.routing.plan import Plan
 
 __all__ = [
     "AskError",
@@ -31,34 +36,52 @@ __all__ = [
     "Attachment",
     "Client",
     "CredentialsMissing",
+    "DayRange",
     "DeadlinePassed",
+    "Embedding",
+    "Estimate",
+    "EstimateRequest",
     "IncompleteAnswer",
     "LlmfailError",
     "Message",
     "OverBudget",
+    "Plan",
     "Receipt",
     "RequestRefused",
     "SettingsError",
+    "Status",
     "Target",
+    "TrailEntry",
     "Unavailable",
+    "Usage",
     "UsageError",
+    "UsageReport",
     "__version__",
 ]
 
-_PUBLIC_MODULES = (
-    "llmfail.client.blocking",
-    "llmfail.client.aio",
-    "llmfail.core.errors",
-    "llmfail.core.model",
-    "llmfail.core.receipt",
-)
+_HOMES = {
+    "AsyncClient": "llmfail.client.aio",
+    "Client": "llmfail.client.blocking",
+    "DayRange": "llmfail.core.pricing.usage_report",
+    "Estimate": "llmfail.core.reports.cost_estimate",
+    "EstimateRequest": "llmfail.core.reports.scenario",
+    "Plan": "llmfail.core.routing.plan",
+    "Receipt": "llmfail.core.receipt",
+    "Status": "llmfail.core.reports.status",
+    "TrailEntry": "llmfail.core.receipt",
+    "UsageReport": "llmfail.core.pricing.usage_report",
+    **dict.fromkeys(("Attachment", "Embedding", "Message", "Target", "Usage"), "llmfail.core.model"),
+}
+"""Where a public name is defined; the others are errors."""
 
 
 def __getattr__(name: str) -> object:
     """The public names, imported when they are first used: the package itself costs nothing."""
     if name in __all__:
-        for home in _PUBLIC_MODULES:
-            found = getattr(import_module(home), name, None)
-            if found is not None:
-                return found
+        return getattr(import_module(_HOMES.get(name, "llmfail.core.errors")), name)
     raise AttributeError(f"module 'llmfail' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """What there is to be used, imported or not."""
+    return sorted({*globals(), *__all__})

@@ -11,7 +11,7 @@ from typing import NoReturn
 from llmfail.cli import startup
 from llmfail.cli.arguments import fast_ask_parser
 from llmfail.cli.signals import Interrupted, raise_on_stop_signals
-from llmfail.core.errors import ExitCode, LlmfailError, UsageError
+from llmfail.core.errors import EmptyPrompt, ExitCode, LlmfailError, UsageError
 
 COMPLETION_VARIABLE = "_LLMFAIL_COMPLETE"
 """The variable by which a shell asks for completions."""
@@ -37,6 +37,9 @@ def run(arguments: list[str]) -> int:
         return _run_command(arguments)
     except Interrupted as interrupted:
         return interrupted.exit_code
+    except EmptyPrompt as error:
+        say(f"{error}; say it as an argument, or pipe it to standard input")
+        return error.exit_code
     except LlmfailError as error:
         for line in str(error).splitlines():
             say(line)

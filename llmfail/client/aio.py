@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from msgspec.structs import replace
 
 from llmfail.client import shared
+from llmfail.client.aio_streams import AsyncAnswerStream, Put, RunningTasks, TaskOutput, cancel_tasks
 from llmfail.client.connections import LazyAsyncWire
-from llmfail.client.options import ask_of, embed_ask_of
+from llmfail.client.options import Prompt, ask_of, embed_ask_of, show_options, target_of
 from llmfail.client.resources import count_storage, open_resources
-from llmfail.client.streams import AsyncAnswerStream, cancel_tasks
-from llmfail.core.model import Message
+from llmfail.core.model import Target
 from llmfail.core.receipt import Receipt
 from llmfail.core.request.ask_options import Options
 from llmfail.engine.engine import Engine
 from llmfail.engine.ports.aio import build_asyncio_ports
+from llmfail.engine.reports import request_log
 from llmfail.settings.schema.settings import Settings
 
 if TYPE_CHECKING:
-    import asyncio
-
+    from llmfail.client.batch_items import BatchItem
     from llmfail.core.pricing.usage_record import UsageEntry
     from llmfail.core.pricing.usage_report import DayRange, GroupBy, UsageReport
+    from llmfail.core.reports.cost_estimate import Estimate
+    from llmfail.core.reports.scenario import EstimateRequest
     from llmfail.core.reports.status import Status
-    from llmfail.engine.bulk.batch import Batch, BatchLimits
+    from llmfail.core.routing.plan import Plan
+    from llmfail.store.queue import RequestQueue
 
 
 class AsyncClient:
@@ -48,7 +52,7 @@ class AsyncClient:
             self._wire, self._resources.stores, self._resources.catalogue, self._wire.connect
         )
         self._engine = Engine(self.settings, self._ports)
-        self._running: set[asyncio.Task[Receipt]] = set()
+        self._running: RunningTasks = set()
 
     async def __aenter__(self) -> Self:
         return self
@@ -57,46 +61,53 @@ class AsyncClient:
         await self.close()
 
     async def close(self) -> None:
-        """The end of its streams, whoever has left them, and of its connections."""
+        """The end of its streams and batches, whoever has left them, and of its connections."""
         await cancel_tasks(self._running)
         await self._wire.close()
+        if "queue" in vars(self):
+            self.queue.close()
         self._resources.close()
 
-    async def ask(self, prompt: str | Sequence[Message], **options: Unpack[Options]) -> Receipt:
+    @show_options("ask")
+    async def ask(self, prompt: Prompt, **options: Unpack[Options]) -> Receipt:
         """As ``Client.ask``."""
         return shared.raise_for_error(await self._engine.ask(ask_of(prompt, **options)))
 
-    def stream(self, prompt: str | Sequence[Message], **options: Unpack[Options]) -> AsyncAnswerStream:
+    @show_options("ask")
+    def stream(self, prompt: Prompt, **options: Unpack[Options]) -> AsyncAnswerStream:
         """As ``Client.stream``."""
         ask = replace(ask_of(prompt, **options), stream=True)
         return AsyncAnswerStream(lambda show: self._engine.ask(ask, on_text=show), self._running)
 
+    @show_options("batch")
     def batch(
         self,
-        write: Callable[[Sequence[Receipt]], Awaitable[None]],
-        limits: BatchLimits,
+        items: Iterable[BatchItem] | AsyncIterable[BatchItem],
         *,
-        max_cost: int | None = None,
-        spent: int = 0,
-    ) -> Batch:
-        """Asks many, within so many pico-dollars altogether, of which some are ``spent``."""
-        from llmfail.engine.bulk.batch import Batch
-        from llmfail.engine.bulk.batch_budget import BatchBudget
+        concurrency: int = 16,
+        rate: float | None = None,
+        ordered: bool = True,
+        **options: Unpack[Options],
+    ) -> AsyncIterator[Receipt]:
+        """As ``Client.batch``; the items may come as asynchronously."""
+        from llmfail.client.batch_items import read_spec, run_batch
 
-        purse = None if max_cost is None else BatchBudget(max_cost, spent, self._engine.plan)
-        return Batch(self._engine.ask, write, limits, self._ports, purse)
+        spec = read_spec(options, concurrency=concurrency, rate=rate, ordered=ordered)
 
-    def embed_batch(
-        self, write: Callable[[Sequence[Receipt]], Awaitable[None]], limits: BatchLimits
-    ) -> Batch:
-        """Embeds the texts of many asks."""
-        from llmfail.engine.bulk.batch import Batch
+        async def work(put: Put[Receipt]) -> None:
+            await run_batch(self._engine, items, spec, put)
 
-        return Batch(self._engine.embed, write, limits, self._ports)
+        return aiter(TaskOutput(work, self._running))
 
+    @show_options("embed")
     async def embed(self, *texts: str, **options: Unpack[Options]) -> Receipt:
         """As ``Client.embed``."""
         return shared.raise_for_error(await self._engine.embed(embed_ask_of(texts, options)))
+
+    @show_options("plan")
+    async def plan(self, prompt: Prompt, **options: Unpack[Options]) -> Plan:
+        """As ``Client.plan``."""
+        return await self._engine.plan(ask_of(prompt, **options))
 
     async def status(self) -> Status:
         """As ``Client.status``."""
@@ -105,7 +116,7 @@ class AsyncClient:
         )
 
     async def routing_stats(self) -> dict[str, Any]:
-        """As ``Client.stats``."""
+        """As ``Client.routing_stats``."""
         routing: dict[str, Any] = (await self.status()).to_json()["routing"]
         return routing
 
@@ -121,10 +132,33 @@ class AsyncClient:
             await shared.operator_of(self.settings, self._ports).trip(name, seconds), self._store
         )
 
+    def probe_targets(self, name: str | None = None) -> tuple[Target, ...]:
+        """As ``Client.probe_targets``."""
+        return shared.operator_of(self.settings, self._ports).probe_targets(name)
+
+    async def probe(self, target: Target | str) -> Receipt:
+        """As ``Client.probe``."""
+        return await self._engine.probe(target_of(target))
+
+    async def log(self, most: int = 20) -> list[dict[str, Any]]:
+        """As ``Client.log``."""
+        return await request_log.load_recent(self._ports, most)
+
     async def usage(self, by: GroupBy = "feature", days: DayRange | None = None) -> UsageReport:
         """As ``Client.usage``."""
         return await shared.load_usage_report(self.settings, self._ports, by, days)
 
     async def usage_records(self, days: DayRange | None = None) -> list[UsageEntry]:
-        """As ``Client.recorded``."""
+        """As ``Client.usage_records``."""
         return await shared.load_usage_records(self.settings, self._ports, days)
+
+    async def estimate(self, wanted: EstimateRequest) -> Estimate:
+        """As ``Client.estimate``."""
+        from llmfail.engine.reports.estimator import Estimator
+
+        return await Estimator(self.settings, self._ports).estimate(wanted)
+
+    @cached_property
+    def queue(self) -> RequestQueue:
+        """As ``Client.queue``; its verbs hold the event loop up for some milliseconds."""
+        return self._resources.open_queue()

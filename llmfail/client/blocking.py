@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
@@ -12,10 +12,10 @@ from msgspec.structs import replace
 
 from llmfail.client import shared
 from llmfail.client.connections import LazyWire
-from llmfail.client.options import ask_of, embed_ask_of
+from llmfail.client.options import Prompt, ask_of, embed_ask_of, show_options, target_of
 from llmfail.client.resources import clear_cache, count_storage, open_resources
 from llmfail.client.streams import AnswerStream, Pieces, iterate_pieces
-from llmfail.core.model import Message, Target
+from llmfail.core.model import Target
 from llmfail.core.receipt import Receipt
 from llmfail.core.request.ask import Ask
 from llmfail.core.request.ask_options import Options
@@ -26,14 +26,16 @@ from llmfail.engine.reports import request_log
 from llmfail.settings.schema.settings import Settings
 
 if TYPE_CHECKING:
+    from llmfail.client.aio_streams import Put
+    from llmfail.client.batch_items import BatchItem
     from llmfail.core.pricing.usage_record import UsageEntry
     from llmfail.core.pricing.usage_report import DayRange, GroupBy, UsageReport
     from llmfail.core.reports.cost_estimate import Estimate
     from llmfail.core.reports.scenario import EstimateRequest
     from llmfail.core.reports.status import Status
     from llmfail.core.routing.plan import Plan
-    from llmfail.engine.bulk.queue_runner import Output, PassResult
     from llmfail.engine.engine import Engine
+    from llmfail.engine.ports.protocols import OnText
     from llmfail.store.queue import RequestQueue
 
 
@@ -81,23 +83,47 @@ class Client:
 
         return Engine(self.settings, self._ports)
 
-    def ask(self, prompt: str | Sequence[Message], **options: Unpack[Options]) -> Receipt:
-        """The receipt of an answer. Raises the AskError that fits when there is none."""
-        return shared.raise_for_error(self.ask_receipt(ask_of(prompt, **options)))
-
-    def ask_receipt(self, ask: Ask) -> Receipt:
-        """The receipt, with or without an answer; raises only UsageError."""
-        return _run_to_end(self._pieces(ask, shown=False))
-
-    def stream(self, prompt: str | Sequence[Message], **options: Unpack[Options]) -> AnswerStream:
-        """The answer piece by piece, as it comes. Where more is expected of it than some text, it comes
-        whole, once it fits.
+    @show_options("ask")
+    def ask(self, prompt: Prompt, **options: Unpack[Options]) -> Receipt:
+        """The receipt of an answer. Raises the AskError that fits when there is none, and UsageError for what
+        cannot be meant. A prompt is a text, or a list of messages, each a ``Message`` or a mapping with
+        ``role`` and ``content``.
         """
-        return self.stream_ask(ask_of(prompt, **options))
+        return shared.raise_for_error(run_to_end(self._pieces(ask_of(prompt, **options), shown=False)))
 
-    def stream_ask(self, ask: Ask) -> AnswerStream:
-        """The same for an Ask. Nothing happens before the first piece is wanted."""
-        return AnswerStream(self._pieces(replace(ask, stream=True), shown=True))
+    @show_options("ask")
+    def stream(self, prompt: Prompt, **options: Unpack[Options]) -> AnswerStream:
+        """The answer piece by piece, as it comes. Where more is expected of it than some text, it comes
+        whole, once it fits. Nothing happens before the first piece is wanted.
+        """
+        return AnswerStream(self._pieces(replace(ask_of(prompt, **options), stream=True), shown=True))
+
+    @show_options("batch")
+    def batch(
+        self,
+        items: Iterable[BatchItem],
+        *,
+        concurrency: int = 16,
+        rate: float | None = None,
+        ordered: bool = True,
+        **options: Unpack[Options],
+    ) -> Iterator[Receipt]:
+        """A receipt for each item, with or without an answer, in their order or (not ``ordered``) as they
+        come. An item is a prompt, or a mapping with ``prompt``, ``id`` (which becomes the receipt's ``ref``)
+        and options of its own. ``concurrency`` are under way at once, ``rate`` may start in a minute, and
+        ``max_cost`` is for all of them together. Who leaves the loop early ends what is under way.
+        """
+        from llmfail.client.batch_items import read_spec, run_batch
+        from llmfail.client.loop_engine import open_loop_engine
+        from llmfail.client.loop_thread import run_in_loop_thread
+
+        spec = read_spec(options, concurrency=concurrency, rate=rate, ordered=ordered)
+
+        async def work(put: Put[Receipt]) -> None:
+            async with open_loop_engine(self._resources) as engine:
+                await run_batch(engine, items, spec, put)
+
+        return run_in_loop_thread(work)
 
     def _pieces(self, ask: Ask, *, shown: bool) -> Pieces:
         """Where it is ``shown`` to anybody; else there are none."""
@@ -105,22 +131,25 @@ class Client:
         if stored is not None:
             return stored
         if self._may_hedge(ask):
+            from llmfail.client.loop_engine import open_loop_engine
             from llmfail.client.loop_thread import run_in_loop_thread
 
-            return (yield from run_in_loop_thread(self._resources, ask, shown=shown))
+            async def work(put: OnText) -> Receipt:
+                async with open_loop_engine(self._resources) as engine:
+                    return await engine.ask(ask, on_text=put if shown else None)
+
+            return (yield from run_in_loop_thread(work))
         return (
             yield from iterate_pieces(lambda show: self._engine.ask(ask, on_text=show if shown else None))
         )
 
+    @show_options("embed")
     def embed(self, *texts: str, **options: Unpack[Options]) -> Receipt:
         """One vector per text, in ``receipt.embedding.vectors``."""
-        return shared.raise_for_error(self.embed_ask(embed_ask_of(texts, options)))
+        return shared.raise_for_error(run_sync(self._engine.embed(embed_ask_of(texts, options))))
 
-    def embed_ask(self, ask: Ask) -> Receipt:
-        """The receipt, with or without one vector per message; raises only UsageError."""
-        return run_sync(self._engine.embed(ask))
-
-    def plan(self, prompt: str, **options: Unpack[Options]) -> Plan:
+    @show_options("plan")
+    def plan(self, prompt: Prompt, **options: Unpack[Options]) -> Plan:
         """What ``ask`` would do now; nothing is sent, nothing is recorded."""
         return run_sync(self._engine.plan(ask_of(prompt, **options)))
 
@@ -155,12 +184,12 @@ class Client:
         """Whom a probe of this name would ask; None: one target of each provider that has a key."""
         return shared.operator_of(self.settings, self._ports).probe_targets(name)
 
-    def probe(self, target: Target) -> Receipt:
-        """Ask this target something tiny, and record how it did."""
-        return run_sync(self._engine.probe(target))
+    def probe(self, target: Target | str) -> Receipt:
+        """Ask this target something tiny, and record how it did; with or without an answer."""
+        return run_sync(self._engine.probe(target_of(target)))
 
     def log(self, most: int = 20) -> list[dict[str, Any]]:
-        """The last receipts, the newest first, each with its moment ``at``."""
+        """The last receipts as their JSON has them, the newest first, each with its moment ``at``."""
         return run_sync(request_log.load_recent(self._ports, most))
 
     def usage(self, by: GroupBy = "feature", days: DayRange | None = None) -> UsageReport:
@@ -186,13 +215,6 @@ class Client:
         """The requests kept for later, whose verbs raise StoreError. UsageError where there is no queue."""
         return self._resources.open_queue()
 
-    def queue_runner(self, output: Output, report: Callable[[str], None]) -> Callable[[], PassResult]:
-        """Asks again whatever is due in the queue, each time it is called."""
-        from llmfail.engine.bulk.queue_runner import QueueRunner
-
-        runner = QueueRunner(self._engine, self.queue, output, report)
-        return lambda: run_sync(runner.run_pass())
-
     def _find_cached(self, ask: Ask) -> Receipt | None:
         """A stored answer, while the engine has not been needed yet."""
         return (
@@ -207,7 +229,7 @@ class Client:
         return wanted is not None and run_sync(self._engine.may_hedge(ask))
 
 
-def _run_to_end(pieces: Pieces) -> Receipt:
+def run_to_end(pieces: Pieces) -> Receipt:
     """What becomes of an answer that is shown to nobody."""
     while True:
         try:

@@ -1,35 +1,37 @@
-"""Asks that need an event loop, for callers that block: the loop runs in a thread of its own, so that it does
-not matter which thread the caller is in and whether a loop runs there.
+"""Work that needs an event loop, for callers that block: the loop runs in a thread of its own, so that it
+does not matter which thread the caller is in and whether a loop runs there.
 """
 
 from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Callable, Coroutine, Generator
 from contextlib import suppress
 from queue import SimpleQueue
 from threading import Event, Thread
+from typing import Any, Generic, TypeVar
 
-from llmfail.client.connections import LazyAsyncWire
-from llmfail.client.resources import Resources
-from llmfail.client.streams import MAX_PIECES_AHEAD, Pieces
-from llmfail.core.receipt import Receipt
-from llmfail.core.request.ask import Ask
-from llmfail.engine.engine import Engine
-from llmfail.engine.ports.aio import build_asyncio_ports
+from llmfail.client.aio_streams import Put
+from llmfail.client.streams import MAX_PIECES_AHEAD
+
+T = TypeVar("T")
+R = TypeVar("R")
+Work = Callable[[Put[T]], Coroutine[Any, Any, R]]
+"""What puts items out, and comes to a result."""
 
 
-def run_in_loop_thread(resources: Resources, ask: Ask, *, shown: bool) -> Pieces:
-    """The pieces of an answer, of which there are some only where it is to be ``shown``. Whoever is stopped
-    while waiting for one stops the ask, and waits until it is settled.
+def run_in_loop_thread(work: Work[T, R]) -> Generator[T, None, R]:
+    """The items that ``work`` puts out, and what it comes to. Whoever is stopped while waiting for one stops
+    the work, and waits until it has ended.
     """
-    loop = _LoopThread(resources, ask, shown=shown)
+    loop = _LoopThread(work)
     # A caller that ends without closing what it began is not kept from ending.
     thread = Thread(target=loop.run, name="llmfail-loop", daemon=True)
     try:
         thread.start()
-        while (piece := loop.pieces.get()) is not None:
-            yield piece
+        while (item := loop.items.get()) is not None:
+            yield item
             loop.free_slot()
     finally:
         if thread.ident is not None:
@@ -38,16 +40,14 @@ def run_in_loop_thread(resources: Resources, ask: Ask, *, shown: bool) -> Pieces
     return loop.result()
 
 
-class _LoopThread:
-    """The event loop of one ask, in its own thread. ``pieces`` gets the text of the answer, then None."""
+class _LoopThread(Generic[T, R]):
+    """The event loop of one piece of work, in its own thread. ``items`` gets what it puts out, then None."""
 
-    def __init__(self, resources: Resources, ask: Ask, *, shown: bool) -> None:
-        self.pieces: SimpleQueue[str | None] = SimpleQueue()
-        self._task: asyncio.Task[Receipt] | None = None
+    def __init__(self, work: Work[T, R]) -> None:
+        self.items: SimpleQueue[T | None] = SimpleQueue()
+        self._work = work
+        self._task: asyncio.Task[R] | None = None
         self._error: BaseException | None = None
-        self._resources = resources
-        self._ask = ask
-        self._shown = shown
         self._started = Event()
         self._slots = asyncio.Semaphore(MAX_PIECES_AHEAD)
 
@@ -62,7 +62,7 @@ class _LoopThread:
             self._error = error
         finally:
             self._started.set()
-            self.pieces.put(None)
+            self.items.put(None)
 
     def stop(self) -> None:
         self._started.wait()
@@ -70,35 +70,24 @@ class _LoopThread:
             with suppress(RuntimeError):  # it is over
                 self._task.get_loop().call_soon_threadsafe(self._task.cancel)
 
-    def result(self) -> Receipt:
-        """Once it is over. Raises what the ask raised, or why there is no event loop."""
+    def result(self) -> R:
+        """Once it is over. Raises what the work raised, or why there is no event loop."""
         if self._error is not None:
             raise self._error
         assert self._task is not None, "the loop has run"
         return self._task.result()
 
     def free_slot(self) -> None:
-        """There is room for another piece."""
-        assert self._task is not None, "it has said something"
+        """There is room for another item."""
+        assert self._task is not None, "it has put something out"
         with suppress(RuntimeError):  # it is over
             self._task.get_loop().call_soon_threadsafe(self._slots.release)
 
     async def _main(self) -> None:
-        self._task = asyncio.ensure_future(self._run_ask())
+        self._task = asyncio.ensure_future(self._work(self._put))
         self._started.set()
         await asyncio.wait({self._task})
 
-    async def _run_ask(self) -> Receipt:
-        line, opened = LazyAsyncWire(), self._resources
-        try:
-            engine = Engine(
-                opened.settings,
-                build_asyncio_ports(line, opened.stores, opened.catalogue, line.connect),
-            )
-            return await engine.ask(self._ask, on_text=self._put_piece if self._shown else None)
-        finally:
-            await line.close()
-
-    async def _put_piece(self, piece: str) -> None:
+    async def _put(self, item: T) -> None:
         await self._slots.acquire()
-        self.pieces.put(piece)
+        self.items.put(item)

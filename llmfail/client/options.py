@@ -1,78 +1,150 @@
-"""An Ask from what a caller writes."""
+"""An Ask from what a caller writes: each option is checked by its kind in the table of options, and what is
+wrong is told in the caller's terms.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
-from typing import Any, Unpack
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Final, Literal, TypeVar, Unpack
 
 from llmfail.core.errors import UsageError
-from llmfail.core.model import Message, Target
+from llmfail.core.model import Attachment, Message, Target
 from llmfail.core.receipt import PICO_PER_DOLLAR
 from llmfail.core.request.ask import Ask, to_messages
-from llmfail.core.request.ask_options import Options
+from llmfail.core.request.ask_options import (
+    ASK_OPTIONS,
+    OptionKind,
+    Options,
+    explain_contradiction,
+)
 from llmfail.core.request.expectation import Expectation
-from llmfail.settings.schema.scalars import LONGEST_DURATION_SECONDS
+from llmfail.core.request.message_list import Conversation, read_conversation
+from llmfail.settings.schema.scalars import LONGEST_DURATION_SECONDS, parse_seconds
 
 MAX_USER_LENGTH = 256
 """Characters of a user's id."""
 MAX_COST_USD = 1_000_000
+Prompt = str | Sequence[Message | Mapping[str, Any]]
+"""A text, or a conversation; ``{"role": "user", "content": "…"}`` is a message too."""
+KINDS: Final[Mapping[str, OptionKind]] = {
+    option.keyword or option.name: option.kind for option in ASK_OPTIONS if option.scope != "command line"
+}
+_F = TypeVar("_F", bound=Callable[..., Any])
 
 
-def ask_of(prompt: str | Sequence[Message], **options: Unpack[Options]) -> Ask:
-    """An Ask from what a caller writes. Raises UsageError for a target that is none."""
-    model = options.get("model", ())
-    attachments = options.get("attachments", ())
-    if attachments and not isinstance(prompt, str):
-        raise UsageError("attachments go with a prompt; in a conversation each Message has its own")
-    for name in ("max_tokens", "timeout", "deadline"):
-        if (value := options.get(name)) is not None and not 0 < value <= LONGEST_DURATION_SECONDS:  # type: ignore[operator]
-            raise UsageError(
-                f"{name} must be a number above 0 and at most {LONGEST_DURATION_SECONDS:.0f}, got {value!r}"
-            )
-    messages = to_messages(prompt, *attachments) if isinstance(prompt, str) else tuple(prompt)
-    try:
-        targets = tuple(map(Target.parse, [model] if isinstance(model, str) else model))
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-    temperature = options.get("temperature")
-    if temperature is not None and not 0 <= temperature < float("inf"):
-        raise UsageError(f"temperature must be a number from 0, got {temperature!r}")
-    if isinstance(options.get("stop"), str):
-        raise UsageError("stop is a list of texts, got one text")
-    if (user := options.get("user")) is not None:
-        _check_user(user)
-    if not 0 <= options.get("wait", 0.0) <= LONGEST_DURATION_SECONDS:
-        raise UsageError(
-            f"wait is a number of seconds from 0 to {LONGEST_DURATION_SECONDS:.0f}, got {options['wait']!r}"
-        )
-    _check_hedge(options.get("hedge"))
-    if (schema := options.get("schema")) is not None:
-        _check_schema(schema)
-    own = {"model", "attachments", "max_cost", "expect"}
-    rest: dict[str, Any] = {key: options[key] for key in options.keys() - own}  # type: ignore[literal-required]
+def ask_of(prompt: Prompt, **options: Unpack[Options]) -> Ask:
+    """Raises UsageError for a value that cannot be meant, TypeError for an option that does not exist."""
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    ref = given.pop("ref", None)
+    for name in given:
+        if name not in KINDS:
+            raise TypeError(_explain_unknown(name))
+    values = {name: _CHECKS[KINDS[name]](name, value) for name, value in given.items()}
+    if contradiction := explain_contradiction(values, str):
+        raise UsageError(contradiction)
+    conversation = _read_prompt(prompt, values.pop("attachments", ()))
+    if conversation.system is not None:
+        if "system" in values:
+            raise UsageError("say the system prompt as an option or as a message, not both")
+        values["system"] = conversation.system
+    if "user" in values:
+        _check_user(values["user"])
+    if "expect" in values:
+        values["expect"] = _read_expectation(values["expect"])
+    renamed = {_ASK_FIELDS.get(name, name): value for name, value in values.items()}
+    no_cache, refresh = renamed.pop("no_cache", False), renamed.pop("refresh", False)
     return Ask(
-        messages,
-        targets=targets,
-        max_cost=_pico(options.get("max_cost")),
-        expect=_expectation(options.get("expect", ())),
-        **rest,
+        conversation.messages,
+        ref=ref,
+        cache="off" if no_cache else "refresh" if refresh else "use",
+        fallback=not renamed.pop("no_fallback", False),
+        **renamed,
     )
 
 
-def _check_schema(schema: Mapping[str, Any]) -> None:
-    """A schema that is none would reject every answer, once it is paid for."""
-    from llmfail.core.request.expectation import find_problem
+def embed_ask_of(texts: Sequence[str], options: Options) -> Ask:
+    """One message for each text, of which vectors are wanted. Raises UsageError."""
+    for text in texts:
+        if not isinstance(text, str):
+            raise UsageError(f"what is embedded is a text, got {type(text).__name__}")
+    return ask_of([Message("user", text) for text in texts], **options)
 
-    if (problem := find_problem(Expectation(schema=schema))) is not None:
-        raise UsageError(problem)
+
+def target_of(written: Target | str) -> Target:
+    """Raises UsageError for a text that is no target."""
+    (target,) = _targets("target", written)
+    return target
 
 
-def _expectation(wanted: str | Sequence[str]) -> Expectation:
+def to_pico_usd(name: str, usd: object) -> int:
+    """Whole pico-dollars; a float is taken for what it prints as. Raises UsageError."""
+    try:
+        amount = Decimal(str(usd))
+    except InvalidOperation:
+        amount = Decimal(-1)
+    if not amount.is_finite() or not 0 <= amount <= MAX_COST_USD:
+        raise UsageError(f"{name} is an amount of 0 to {MAX_COST_USD:,} US dollars, got {usd!r}")
+    return int(amount * PICO_PER_DOLLAR)
+
+
+def show_options(command: str) -> Callable[[_F], _F]:
+    """Put the options that this command has into the docstring of its method, where ``help`` shows them."""
+
+    def show(method: _F) -> _F:
+        rows = [
+            f"    {option.keyword or option.name}: {option.help}"
+            for option in ASK_OPTIONS
+            if command in option.commands and option.scope != "command line"
+        ]
+        if method.__doc__:
+            method.__doc__ += "\n\nOptions, as the command line has them:\n" + "\n".join(rows) + "\n"
+        return method
+
+    return show
+
+
+_ASK_FIELDS: Final = {"model": "targets", "params": "parameters"}
+"""What an option is called in an Ask, where that is another name."""
+
+
+def _explain_unknown(name: str) -> str:
+    near = get_close_matches(name, KINDS, 1)
+    return f"there is no option {name!r}" + (f"; did you mean {near[0]}?" if near else "")
+
+
+def _read_prompt(prompt: Prompt, attachments: tuple[Attachment, ...]) -> Conversation:
+    if isinstance(prompt, str):
+        return Conversation(to_messages(prompt, *attachments))
+    if not isinstance(prompt, Iterable) or isinstance(prompt, bytes | Mapping):
+        raise UsageError(f"a prompt is a text or a list of messages, got {type(prompt).__name__}")
+    if attachments:
+        raise UsageError("attachments go with a prompt; in a conversation each Message has its own")
+    return read_conversation(prompt)
+
+
+def _text(name: str, value: object) -> str:
+    if isinstance(value, str):
+        return value
+    raise UsageError(f"{name} is a text, got {type(value).__name__}")
+
+
+def _texts(name: str, value: object) -> tuple[str, ...]:
+    if isinstance(value, str):
+        return (value,)
+    if isinstance(value, Sequence) and all(isinstance(one, str) for one in value):
+        return tuple(value)
+    raise UsageError(f"{name} is a text or a list of texts, got {value!r}")
+
+
+def _read_expectation(texts: Iterable[str]) -> Expectation:
     from llmfail.core.request.expectation import merge, parse
 
     expected = Expectation()
-    for one in [wanted] if isinstance(wanted, str) else wanted:
+    for one in texts:
         try:
             expected = merge(expected, parse(one))
         except ValueError as error:
@@ -80,14 +152,99 @@ def _expectation(wanted: str | Sequence[str]) -> Expectation:
     return expected
 
 
-def _check_hedge(hedge: Any) -> None:  # noqa: ANN401 - whatever somebody passed
-    if (
-        hedge is None
-        or hedge == "p95"
-        or (type(hedge) in {int, float} and 0 < hedge <= LONGEST_DURATION_SECONDS)
-    ):
-        return
-    raise UsageError(f"hedge is a number of seconds above 0, or p95, got {hedge!r}")
+def _targets(name: str, value: object) -> tuple[Target, ...]:
+    written = [value] if isinstance(value, str | Target) else value
+    if not isinstance(written, Iterable):
+        raise UsageError(f"{name} is a target or a list of targets, got {value!r}")
+    try:
+        return tuple(one if isinstance(one, Target) else Target.parse(_text(name, one)) for one in written)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def _pairs(name: str, value: object) -> dict[str, str]:
+    if not isinstance(value, Mapping):
+        raise UsageError(f"{name} is a mapping of names to values, got {value!r}")
+    return {_text(f"a name in {name}", key): str(one) for key, one in value.items()}
+
+
+def _schema(name: str, value: object) -> Mapping[str, Any]:
+    """A schema that is none would reject every answer, once it is paid for."""
+    from llmfail.core.request.expectation import find_problem
+
+    if not isinstance(value, Mapping):
+        raise UsageError(f"{name} is a JSON Schema as a mapping, got {type(value).__name__}")
+    if (problem := find_problem(Expectation(schema=value))) is not None:
+        raise UsageError(problem)
+    return value
+
+
+def _attachments(name: str, value: object) -> tuple[Attachment, ...]:
+    from llmfail.client.attachment_files import load_attachment
+
+    if isinstance(value, str | os.PathLike | Attachment) or not isinstance(value, Iterable):
+        raise UsageError(f"{name} is a list of files or Attachments, got {value!r}")
+    found = []
+    for one in value:
+        if not isinstance(one, Attachment | str | os.PathLike):
+            raise UsageError(f"one of {name} is a file or an Attachment, got {one!r}")
+        found.append(one if isinstance(one, Attachment) else load_attachment(Path(one)))
+    return tuple(found)
+
+
+def _count(name: str, value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= LONGEST_DURATION_SECONDS:
+        return value
+    raise UsageError(
+        f"{name} must be a number above 0 and at most {LONGEST_DURATION_SECONDS:.0f}, got {value!r}"
+    )
+
+
+def _number(name: str, value: object) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf"):
+        return value
+    raise UsageError(f"{name} must be a number from 0, got {value!r}")
+
+
+def _duration(name: str, value: object, *, zero: bool = False) -> float:
+    try:
+        return parse_seconds(value, zero=zero)
+    except ValueError as error:
+        raise UsageError(f"{name}: {error}, got {value!r}") from None
+
+
+def _duration_or_zero(name: str, value: object) -> float:
+    return _duration(name, value, zero=True)
+
+
+def _hedge_delay(name: str, value: object) -> float | Literal["p95"]:
+    try:
+        return "p95" if value == "p95" else _duration(name, value)
+    except UsageError as error:
+        raise UsageError(f"{error}; or p95") from None
+
+
+def _flag(name: str, value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise UsageError(f"{name} is True or False, got {value!r}")
+
+
+_CHECKS: Final[Mapping[OptionKind, Callable[[str, object], Any]]] = {
+    "text": _text,
+    "texts": _texts,
+    "targets": _targets,
+    "pairs": _pairs,
+    "schema_file": _schema,
+    "attached_files": _attachments,
+    "count": _count,
+    "number": _number,
+    "duration": _duration,
+    "duration_or_zero": _duration_or_zero,
+    "hedge_delay": _hedge_delay,
+    "dollars": to_pico_usd,
+    "flag": _flag,
+}
 
 
 def _check_user(user: str) -> None:
@@ -97,21 +254,3 @@ def _check_user(user: str) -> None:
         user.encode()
     except UnicodeEncodeError:
         raise UsageError("user is a text that UTF-8 can encode") from None
-
-
-def _pico(usd: Decimal | float | str | None) -> int | None:
-    """Whole pico-dollars; a float is taken for what it prints as."""
-    if usd is None:
-        return None
-    try:
-        amount = Decimal(str(usd))
-    except InvalidOperation:
-        amount = Decimal(-1)
-    if not amount.is_finite() or not 0 <= amount <= MAX_COST_USD:
-        raise UsageError(f"max_cost is an amount of 0 to {MAX_COST_USD:,} US dollars, got {usd!r}")
-    return int(amount * PICO_PER_DOLLAR)
-
-
-def embed_ask_of(texts: Sequence[str], options: Options) -> Ask:
-    """One message for each text, of which vectors are wanted. Raises UsageError."""
-    return ask_of([Message("user", text) for text in texts], **options)

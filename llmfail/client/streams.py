@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
+from typing import Any, Self
 
 from llmfail.client.shared import raise_for_error
 from llmfail.core.receipt import Receipt
 from llmfail.engine.ports.protocols import OnText
-
-if TYPE_CHECKING:
-    import asyncio
 
 MAX_PIECES_AHEAD = 64
 """Pieces that may wait for their listener: who listens slowly is not told more and more."""
@@ -51,66 +48,6 @@ class AnswerStream:
         finally:
             pieces.close()
         raise_for_error(self.receipt)
-
-
-class AsyncAnswerStream:
-    """The same for asyncio. While its call is under way, its task is in ``running``."""
-
-    def __init__(self, run_ask: RunAsk, running: set[asyncio.Task[Receipt]]) -> None:
-        self.receipt: Receipt | None = None
-        self._run_ask = run_ask
-        self._running = running
-        self._task: asyncio.Task[Receipt] | None = None
-
-    async def __aiter__(self) -> AsyncIterator[str]:
-        import asyncio
-
-        if self._task is not None:
-            return
-        said: asyncio.Queue[str | None] = asyncio.Queue()
-        room = asyncio.Semaphore(MAX_PIECES_AHEAD)
-
-        async def show(piece: str) -> None:
-            await room.acquire()
-            said.put_nowait(piece)
-
-        self._task = asyncio.ensure_future(self._run_ask(show))
-        self._running.add(self._task)
-        self._task.add_done_callback(self._running.discard)
-        self._task.add_done_callback(lambda _task: said.put_nowait(None))
-        shown = False
-        try:
-            while (piece := await said.get()) is not None:
-                shown = True
-                yield piece
-                room.release()
-            self.receipt = self._task.result()
-        finally:
-            await self.close()
-        if self.receipt.answer and not shown:
-            yield self.receipt.answer
-        raise_for_error(self.receipt)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_exc_info: object) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """As ``AnswerStream.close``."""
-        if self._task is not None:
-            await cancel_tasks([self._task])
-
-
-async def cancel_tasks(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancel those that are not done, and wait for their ends."""
-    import asyncio
-
-    running = [task for task in tasks if not task.done()]
-    for task in running:
-        task.cancel()
-    await asyncio.gather(*running, return_exceptions=True)
 
 
 def iterate_pieces(run_ask: RunAsk) -> Pieces:

@@ -3,6 +3,7 @@
 LlmfailError
 ├── UsageError               2   the command or the call is wrong
 │   ├── SettingsError        2   the configuration is wrong; lists every problem
+│   ├── EmptyPrompt          2   there is nothing to ask
 │   └── UnsupportedRequest   2   this target cannot take this request; others may
 ├── StoreError                   a store cannot do its work; never reaches a caller of ``ask``
 ├── WireError                    no whole HTTP reply arrived; the engine turns it into an outcome
@@ -74,6 +75,10 @@ class SettingsError(UsageError):
     def __init__(self, problems: tuple[Problem, ...]) -> None:
         self.problems = problems
         super().__init__("\n".join(map(str, problems)))
+
+
+class EmptyPrompt(UsageError):
+    """There is nothing to ask. How to say something depends on who says it."""
 
 
 class UnsupportedRequest(UsageError):

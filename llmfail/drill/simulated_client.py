@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from msgspec import Struct
 from msgspec.structs import replace
 
-from llmfail.client.blocking import Client
+from llmfail.client.receipts import ReceiptClient
 from llmfail.core.model import Api, Secret
 from llmfail.settings.schema.settings import Settings
 from llmfail.settings.schema.types import (
@@ -30,7 +30,7 @@ MADE_UP_PROJECT = "drill"
 class SimulatedClient(Struct, frozen=True):
     """A client whose every provider is the simulator."""
 
-    client: Client
+    client: ReceiptClient
     simulator: Simulator
 
 
@@ -41,7 +41,7 @@ def open_simulated_client(settings: Settings, faults: str) -> Iterator[Simulated
     check_names(played, [*settings.providers, *map(str, settings.list_targets())])
     with (
         Simulator(played, apis=apis_of(settings)) as simulator,
-        Client(settings=point_to_simulator(settings, simulator)) as client,
+        ReceiptClient(settings=point_to_simulator(settings, simulator)) as client,
     ):
         yield SimulatedClient(client, simulator)
 

@@ -18,7 +18,7 @@ from llmfail.core.admission.reservation import (
     UnsettledCalls,
 )
 from llmfail.core.cache.cache_key import digest_of, fingerprint
-from llmfail.core.errors import ExitCode, UsageError
+from llmfail.core.errors import EmptyPrompt, ExitCode
 from llmfail.core.model import Completion, Embedding, Target
 from llmfail.core.receipt import Receipt, format_usd, sum_cost
 from llmfail.core.records.record import StoreChange, combine
@@ -55,7 +55,6 @@ RETRYABLE_EXIT_CODES = frozenset(
     {ExitCode.UNAVAILABLE, ExitCode.CREDENTIALS_MISSING, ExitCode.DEADLINE_PASSED}
 )
 """Exit codes after which asking again later may help."""
-NO_TEXT = 'there is no text: llmfail embed "…", or pipe one to standard input'
 PROBE_PROMPT = "Reply with the single word: OK"
 PROBE_MAX_TOKENS = 1024
 """Room for a model that thinks before it says one word."""
@@ -110,7 +109,7 @@ class Engine:
         started = self.ports.monotonic()
         texts = tuple(message.text for message in ask.messages)
         if not texts or not all(text.strip() for text in texts):
-            raise UsageError(NO_TEXT)
+            raise EmptyPrompt("there is no text")
         job = await plan_job(self.settings, self._routes, ask, self.ports, vectors=True)
         exchange = embedding_codec(texts)
         embedding_rules.require_embeddings(

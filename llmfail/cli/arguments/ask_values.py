@@ -9,30 +9,18 @@ from typing import Any, Literal, cast
 
 from llmfail.cli.arguments.global_options import parse_seconds
 from llmfail.cli.arguments.prompt import require_utf8
-from llmfail.cli.io.files import MEBIBYTE, read_bytes
+from llmfail.client.attachment_files import read_bytes
 from llmfail.client.options import MAX_COST_USD
 from llmfail.core.errors import UsageError
-from llmfail.core.model import Attachment
 from llmfail.core.request.ask_options import (
-    DURATION_KINDS,
-    LINE_OPTIONS,
     AskOption,
     OptionKind,
     Options,
     collect_options,
 )
 
-MAX_ATTACHMENT_BYTES = 20 * MEBIBYTE
-"""Bytes; the providers take no larger requests."""
 MAX_TEMPERATURE = 2.0
 """As in the configuration."""
-IMAGE_TYPES = {
-    ".png": "image/png",
-    ".jpg": "image/jpeg",
-    ".jpeg": "image/jpeg",
-    ".gif": "image/gif",
-    ".webp": "image/webp",
-}
 
 
 def read_options(typed: Mapping[str, Any]) -> Options:
@@ -41,16 +29,6 @@ def read_options(typed: Mapping[str, Any]) -> Options:
         return cast("Options", collect_options(typed, _convert, by_flag=True))
     except ValueError as error:
         raise UsageError(str(error)) from None
-
-
-def parse_durations(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a batch line, which may write a duration as a text too. Raises UsageError."""
-    texts = {
-        option.name: _convert_as(option.name, option, options[option.name])
-        for option in LINE_OPTIONS
-        if option.kind in DURATION_KINDS and isinstance(options.get(option.name), str)
-    }
-    return {**options, **texts}
 
 
 def parse_dollars(option: str, text: str) -> Decimal:
@@ -65,13 +43,8 @@ def parse_dollars(option: str, text: str) -> Decimal:
 
 
 def _convert(option: AskOption, value: Any) -> object:  # noqa: ANN401 - as its kind is typed
-    return _convert_as(option.long_flag, option, value)
-
-
-def _convert_as(name: str, option: AskOption, value: Any) -> object:  # noqa: ANN401 - as its kind is typed
-    """An error calls the option by this name."""
     convert = _CONVERTERS.get(option.kind)
-    return value if convert is None else convert(name, value)
+    return value if convert is None else convert(option.long_flag, value)
 
 
 def _require_texts(option: str, texts: Sequence[str]) -> tuple[str, ...]:
@@ -96,16 +69,6 @@ def _read_schema(_option: str, name: str) -> dict[str, Any]:
     return load_schema(Path(name), read_bytes)
 
 
-def _read_attachments(_option: str, names: Sequence[str]) -> list[Attachment]:
-    return [_read_attachment(Path(name)) for name in names]
-
-
-def _read_attachment(path: Path) -> Attachment:
-    name = require_utf8("the name of an attachment", path.name)
-    data = read_bytes(path, MAX_ATTACHMENT_BYTES)
-    return Attachment(name, IMAGE_TYPES.get(path.suffix.lower(), "text/plain"), data)
-
-
 def _check_temperature(option: str, value: float) -> float:
     if 0 <= value <= MAX_TEMPERATURE:
         return value
@@ -128,7 +91,6 @@ _CONVERTERS: Mapping[OptionKind, Callable[[str, Any], object]] = {
     "texts": _require_texts,
     "pairs": _parse_pairs,
     "schema_file": _read_schema,
-    "attached_files": _read_attachments,
     "number": _check_temperature,
     "duration": parse_seconds,
     "duration_or_zero": _parse_wait,

@@ -17,7 +17,7 @@ from llmfail.core.errors import ExitCode, StoreError, UsageError
 from llmfail.core.receipt import format_time
 
 if TYPE_CHECKING:
-    from llmfail.client.blocking import Client
+    from llmfail.client.receipts import ReceiptClient
     from llmfail.core.degrade.queue_item import QueueItem
     from llmfail.engine.bulk.queue_runner import PassResult
 
@@ -144,7 +144,7 @@ def drop(
 
 
 @contextmanager
-def _open_queue_client(options: GlobalOptions) -> Iterator[Client]:
+def _open_queue_client(options: GlobalOptions) -> Iterator[ReceiptClient]:
     """A queue that cannot be used is not a bug: the error says what to do."""
     with open_client(options) as client:
         queue = client.queue
@@ -206,13 +206,13 @@ def _find_id(prefix: str, ids: Sequence[str]) -> str:
     raise UsageError(f"{len(found)} requests begin with {prefix}; say more of the id, such as {found[0]}")
 
 
-def _pause(client: Client) -> None:
+def _pause(client: ReceiptClient) -> None:
     next_at = client.queue.find_next_time()
     wait = WATCH_INTERVAL if next_at is None else next_at - time.time()
     time.sleep(min(max(wait, MIN_PAUSE), WATCH_INTERVAL))
 
 
-def _report_pass(client: Client, result: PassResult, *, quiet: bool) -> None:
+def _report_pass(client: ReceiptClient, result: PassResult, *, quiet: bool) -> None:
     waiting, next_at = client.queue.count_pending(), client.queue.find_next_time()
     when = "" if next_at is None or not waiting else f" (next at {format_time(next_at)})"
     say(f"{result.answered} answered, {waiting} still waiting{when}", quiet=quiet)

@@ -20,29 +20,7 @@ from llmfail.cli.io.output import (
 from llmfail.core.errors import UsageError
 
 STANDARD_OUTPUT = STANDARD_INPUT = Path("-")
-MEBIBYTE = 1 << 20
 CHUNK_BYTES = 1 << 16
-
-
-def read_bytes(path: Path, max_bytes: int) -> bytes:
-    """The whole of a file, never more than so many bytes. Raises UsageError."""
-    try:
-        # A named pipe that nobody writes to must not make anybody wait: not even its opening.
-        with open(path, "rb", opener=_open_nonblocking) as file:
-            os.set_blocking(file.fileno(), True)
-            data = file.read(max_bytes + 1)
-            is_pipe = stat.S_ISFIFO(os.fstat(file.fileno()).st_mode)
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from error
-    if is_pipe and not data:
-        raise UsageError(f"cannot read {path}: nobody writes to this pipe")
-    if len(data) > max_bytes:
-        raise UsageError(f"{path} is larger than {max_bytes // MEBIBYTE} MiB")
-    return data
-
-
-def _open_nonblocking(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from llmfail.cli.io.jsonl_files import OutputStream, ReceiptFile
 from llmfail.cli.io.output import say
 from llmfail.cli.run.open_client import open_async_client
 from llmfail.cli.signals import stop_signals
-from llmfail.client.aio import AsyncClient
+from llmfail.client.aio_receipts import AsyncReceiptClient
 from llmfail.core.errors import ExitCode
 from llmfail.core.receipt import Receipt
 from llmfail.core.request.ask import Ask
@@ -38,7 +38,7 @@ class BulkRun:
         self.stopped_by: int | None = None
         self.is_whole = False
 
-    def run(self, begin: Callable[[AsyncClient], Batch], asks: AsyncIterator[Ask | Receipt]) -> None:
+    def run(self, begin: Callable[[AsyncReceiptClient], Batch], asks: AsyncIterator[Ask | Receipt]) -> None:
         """Ask everything, of a client that is open as long as that takes."""
         with _restore_signal_handlers():
             try:
@@ -70,7 +70,7 @@ class BulkRun:
         return ExitCode.UNAVAILABLE if has_failures else ExitCode.ANSWERED
 
     async def _ask_all(
-        self, begin: Callable[[AsyncClient], Batch], asks: AsyncIterator[Ask | Receipt]
+        self, begin: Callable[[AsyncReceiptClient], Batch], asks: AsyncIterator[Ask | Receipt]
     ) -> bool:
         task = asyncio.current_task()
         assert task is not None, "asyncio.run makes one"

@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING
 
 from llmfail.cli.arguments.global_options import GlobalOptions, current_directory
 from llmfail.cli.io.output import say
-from llmfail.client.blocking import Client
+from llmfail.client.receipts import ReceiptClient
 from llmfail.prices import REFRESHED_DIRECTORY, Catalogue
 from llmfail.settings import load
 from llmfail.settings.schema.settings import Settings
 
 if TYPE_CHECKING:
-    from llmfail.client.aio import AsyncClient
+    from llmfail.client.aio_receipts import AsyncReceiptClient
 
 
 def load_settings(options: GlobalOptions) -> Settings:
     return load(options.config, os.environ, current_directory(), options.state_dir)
 
 
-def open_client(options: GlobalOptions, pause: Callable[[float], None] = time.sleep) -> Client:
-    return Client(
+def open_client(options: GlobalOptions, pause: Callable[[float], None] = time.sleep) -> ReceiptClient:
+    return ReceiptClient(
         settings=load_settings(options),
         state_dir=options.state_dir,
         warn=lambda text: say(f"warning: {text}", quiet=options.quiet),
@@ -37,10 +37,10 @@ def open_catalogue(options: GlobalOptions) -> Catalogue:
     )
 
 
-def open_async_client(options: GlobalOptions) -> AsyncClient:
-    from llmfail.client.aio import AsyncClient
+def open_async_client(options: GlobalOptions) -> AsyncReceiptClient:
+    from llmfail.client.aio_receipts import AsyncReceiptClient
 
-    return AsyncClient(
+    return AsyncReceiptClient(
         settings=load_settings(options),
         state_dir=options.state_dir,
         warn=lambda text: say(f"warning: {text}", quiet=options.quiet),

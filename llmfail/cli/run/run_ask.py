@@ -20,7 +20,7 @@ from llmfail.core.errors import AskError
 from llmfail.core.receipt import DEGRADED_TIER, Receipt, TrailEntry, format_usd, to_json_line
 
 if TYPE_CHECKING:
-    from llmfail.client.blocking import Client
+    from llmfail.client.receipts import ReceiptClient
     from llmfail.client.streams import AnswerStream
 
 
@@ -67,7 +67,7 @@ def _show_live(answer: AnswerStream, spinner: Spinner | NoSpinner) -> Receipt:
 @contextmanager
 def _open_ask_client(
     options: GlobalOptions, drill: str | None
-) -> Iterator[tuple[Client, Spinner | NoSpinner]]:
+) -> Iterator[tuple[ReceiptClient, Spinner | NoSpinner]]:
     if drill is None:
         with (
             show_spinner("asking …", quiet=options.quiet) as spinning,

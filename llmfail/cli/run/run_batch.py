@@ -11,7 +11,6 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from llmfail.cli.arguments.ask_values import parse_durations
 from llmfail.cli.arguments.global_options import GlobalOptions
 from llmfail.cli.io.files import STANDARD_INPUT, STANDARD_OUTPUT
 from llmfail.cli.io.jsonl_files import (
@@ -26,7 +25,7 @@ from llmfail.cli.io.stdout_lines import exit_on_broken_pipe
 from llmfail.cli.render.batch_progress import BatchTally, show_progress_bar
 from llmfail.cli.run.batch_resume import EarlierRun, read_earlier_run
 from llmfail.cli.run.bulk_run import BulkRun
-from llmfail.client.aio import AsyncClient
+from llmfail.client.aio_receipts import AsyncReceiptClient
 from llmfail.client.options import ask_of
 from llmfail.core.errors import ExitCode, UsageError
 from llmfail.core.receipt import PICO_PER_DOLLAR, Failure, Receipt, format_usd, to_json_line
@@ -95,12 +94,12 @@ class BatchRun:
             say(self._describe_resume())
         return self._bulk.end(has_failures=bool(self._tally.unanswered))
 
-    def _begin(self, client: AsyncClient, spent: int) -> Batch:
+    def _begin(self, client: AsyncReceiptClient, spent: int) -> Batch:
         """Raises UsageError for a feature that would fail every line: that is a wrong command."""
         if self._args.feature != DEFAULT_FEATURE:
             client.settings.find_feature(self._args.feature)
         limit = None if self._args.max_cost is None else int(self._args.max_cost * PICO_PER_DOLLAR)
-        return client.batch(self._write_receipts, self._args.limits, max_cost=limit, spent=spent)
+        return client.begin_batch(self._write_receipts, self._args.limits, max_cost=limit, spent=spent)
 
     @property
     def _can_show_bar(self) -> bool:
@@ -175,9 +174,9 @@ class BatchRun:
 
 def _build_ask(line: BatchLine, defaults: Options) -> Ask | MalformedLine:
     """A line over the defaults of the command line."""
-    parameters = {**defaults.get("parameters", {}), **line.options.get("parameters", {})}
+    params = {**defaults.get("params", {}), **line.options.get("params", {})}
     try:
-        options = {**defaults, **parse_durations(line.options), "parameters": parameters, "ref": line.ref}
+        options = {**defaults, **line.options, "params": params, "ref": line.ref}
         return ask_of(line.prompt, **options)
     except UsageError as error:
         return reject_line(line.number, line.ref, str(error))

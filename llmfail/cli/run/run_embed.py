@@ -42,7 +42,7 @@ from llmfail.engine.bulk.batch import Batch, BatchLimits
 from llmfail.engine.ports.ids import new_id
 
 if TYPE_CHECKING:
-    from llmfail.client.aio import AsyncClient
+    from llmfail.client.aio_receipts import AsyncReceiptClient
 
 DEFAULT_CONCURRENCY = 8
 
@@ -109,10 +109,12 @@ class _LinesRun:
             self._summary.report()
         return code
 
-    def _begin(self, client: AsyncClient) -> Batch:
+    def _begin(self, client: AsyncReceiptClient) -> Batch:
         if isinstance(self._output, ReceiptFile):
             self._output.truncate(0)
-        return client.embed_batch(self._write_receipts, BatchLimits(self._args.at_once, first_alone=True))
+        return client.begin_embed_batch(
+            self._write_receipts, BatchLimits(self._args.at_once, first_alone=True)
+        )
 
     async def _read_asks(self) -> AsyncIterator[Ask | Receipt]:
         async for raw in self._source.read_lines():

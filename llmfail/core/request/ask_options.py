@@ -1,9 +1,9 @@
 """The options of an ask, each declared once.
 
-A new option takes three places: an entry in ``ASK_OPTIONS``, from which the command line, its fast parser and
-the fields of a batch line are made; a key of ``Options`` with the same keyword, for Python and its type
-checkers; and a field of ``request.ask.Ask``, unless ``client.options.ask_of`` makes another value of it.
-Tests compare the three. An option with scope "command line" has an entry alone.
+A new option takes three places: an entry in ``ASK_OPTIONS``, from which the command line, its fast parser,
+the fields of a batch line and the help of the Python API are made; a key of ``Options`` with the same name,
+for type checkers; and a field of ``request.ask.Ask``, unless ``client.options.ask_of`` makes another value
+of it. Tests compare the three. An option with scope "command line" has an entry alone.
 
 The command line is read by this table before anything else is imported, so that it imports nothing slow.
 """
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypedDict
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from decimal import Decimal
+    from os import PathLike
 
     from llmfail.core.model import Attachment
 
@@ -39,14 +40,12 @@ OptionKind = Literal[
 OptionScope = Literal["everywhere", "not in a line", "command line"]
 """Where it may be said: on the command line, as a keyword of Python, in a line of a batch."""
 REPEATABLE_KINDS: Final = frozenset({"texts", "targets", "pairs", "attached_files"})
-DURATION_KINDS: Final = frozenset({"duration", "duration_or_zero", "hedge_delay"})
 
 
 class AskOption(NamedTuple):
     """One option. ``name`` is the field of a batch line and the parameter of a command; ``flags`` are how
     the command line writes it, the long way last; ``negation`` is the flag that says no. ``keyword`` is the
-    key of ``Options`` that it sets, where that is not its name; a flag sets it to ``flag_value``.
-    ``commands`` are those that have the option.
+    key of ``Options`` that it sets, where that is not its name. ``commands`` are those that have the option.
     """
 
     name: str
@@ -55,7 +54,6 @@ class AskOption(NamedTuple):
     metavar: str | None = None
     help: str | None = None
     keyword: str = ""
-    flag_value: object = True
     negation: str = ""
     default: str | None = None
     commands: tuple[str, ...] = ("ask",)
@@ -90,7 +88,7 @@ ASK_OPTIONS: Final = (
     AskOption("template", ("-t", "--template"), "text", "NAME", "A prompt template of the configuration.",
               commands=_ANSWERING),
     AskOption("params", ("-p", "--param"), "pairs", "K=V", "What $K in the template is; repeatable.",
-              keyword="parameters", commands=_ANSWERING),
+              commands=_ANSWERING),
     AskOption("attach", ("-a", "--attach"), "attached_files", "FILE", "An image or a text file; repeatable.",
               keyword="attachments", scope="not in a line"),
     AskOption("schema", ("--schema",), "schema_file", "FILE", "JSON Schema for the answer.",
@@ -115,12 +113,12 @@ ASK_OPTIONS: Final = (
     AskOption("output", ("-o", "--output"), "file", "FILE", "Write it there; '-': standard output.",
               commands=_SINGLE, scope="command line"),
     AskOption("no_cache", ("--no-cache",), "flag", help="Neither use a stored answer nor store this one.",
-              keyword="cache", flag_value="off", commands=_ANSWERING),
+              commands=_ANSWERING),
     AskOption("refresh", ("--refresh",), "flag",
               help="Ask a model although an answer is stored, and store the new one.",
-              keyword="cache", flag_value="refresh", commands=_ANSWERING),
+              commands=_ANSWERING),
     AskOption("no_fallback", ("--no-fallback",), "flag", help="Ask the first target only.",
-              keyword="fallback", flag_value=False, commands=_ALL),
+              commands=_ALL),
     AskOption("strict", ("--strict",), "flag", help="Refuse degraded answers.", commands=_ANSWERING),
     AskOption("wait", ("--wait",), "duration_or_zero", "DURATION",
               "When every circuit is open, wait for the first trial.", commands=_SINGLE),
@@ -144,15 +142,16 @@ class Options(TypedDict, total=False):
     feature: str
     model: str | Sequence[str]
     """A target, or several in the order in which they are tried, instead of the feature's chain."""
-    attachments: Sequence[Attachment]
+    attachments: Sequence[Attachment | str | PathLike[str]]
+    """Files by their names, or what was read of them."""
     system: str | None
     schema: Mapping[str, Any] | None
     max_tokens: int | None
     temperature: float | None
-    stop: tuple[str, ...]
-    timeout: float | None
-    deadline: float | None
-    fallback: bool
+    stop: str | Sequence[str]
+    timeout: float | str | None
+    """How long one attempt may take: seconds, or a text such as ``30s``; other durations likewise."""
+    deadline: float | str | None
     ref: str | int | None
     max_cost: Decimal | float | str | None
     """What it may cost altogether, in US dollars; what may cost more is refused."""
@@ -160,25 +159,29 @@ class Options(TypedDict, total=False):
     """Whose budget it goes on: any text of at most 256 characters."""
     template: str | None
     """The name of a prompt template of the configuration, instead of the feature's own."""
-    parameters: Mapping[str, str]
+    params: Mapping[str, str]
     """What the template's ``$names`` stand for."""
     expect: str | Sequence[str]
     """What an answer must be besides what the feature says: ``json``, ``nonempty``, ``complete``,
     ``regex:…``.
     """
-    cache: Literal["use", "refresh", "off"]
-    """Stored answers: ``refresh`` asks a model all the same, ``off`` stores nothing either."""
+    no_cache: bool
+    """Neither use a stored answer nor store this one."""
+    refresh: bool
+    """Ask a model although an answer is stored, and store the new one."""
+    no_fallback: bool
+    """Ask the first target only."""
     strict: bool
     """No degraded answers."""
-    wait: float
-    """How many seconds to wait for the first trial when every circuit is open."""
+    wait: float | str
+    """How long to wait for the first trial when every circuit is open."""
     queue: bool
     """Keep the request for ``llmfail queue run`` when nothing can answer."""
     stream: bool
     """Ask for a stream, so that the limits for its first token and between two tokens hold."""
-    hedge: float | Literal["p95"] | None
-    """Seconds after which an answer is late, so that the next target is asked too; ``p95``: when it is later
-    than 95 of 100 that the target gave in the last day.
+    hedge: float | str | None
+    """A duration after which an answer is late, so that the next target is asked too; ``p95``: when it is
+    later than 95 of 100 that the target gave in the last day.
     """
 
 
@@ -189,15 +192,21 @@ def collect_options(
     line writes them (``by_flag``) or by their names, when two contradict each other.
     """
     found: dict[str, Any] = {}
-    sources: dict[str, str] = {}
+    flags: dict[str, str] = {}
     for option in ASK_OPTIONS:
         value = said.get(option.name)
         if option.scope == "command line" or value is None or value is False or value == ():
             continue
-        keyword, source = option.keyword or option.name, option.long_flag if by_flag else option.name
-        if keyword in found:
-            text = f"{sources[keyword]} stores nothing and {source} stores a new answer; say one of them"
-            raise ValueError(text)
-        sources[keyword] = source
-        found[keyword] = option.flag_value if option.is_flag else convert(option, value)
+        found[option.keyword or option.name] = value if option.is_flag else convert(option, value)
+        flags[option.name] = option.long_flag
+    if contradiction := explain_contradiction(found, flags.__getitem__ if by_flag else str):
+        raise ValueError(contradiction)
     return found
+
+
+def explain_contradiction(said: Mapping[str, Any], spell: Callable[[str], str]) -> str:
+    """Why these options cannot be meant together, their names spelled for whoever said them; else empty."""
+    if said.get("no_cache") and said.get("refresh"):
+        first, second = spell("no_cache"), spell("refresh")
+        return f"{first} stores nothing and {second} stores a new answer; say one of them"
+    return ""

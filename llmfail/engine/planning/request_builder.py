@@ -9,7 +9,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from llmfail.core.errors import UsageError
+from llmfail.core.errors import EmptyPrompt, UsageError
 from llmfail.core.model import Endpoint, Message, Request
 from llmfail.core.request.ask import Ask
 from llmfail.core.request.expectation import Expectation, merge
@@ -17,7 +17,6 @@ from llmfail.engine.planning.resolved_feature import ResolvedFeature
 from llmfail.settings.schema.settings import Settings, UnknownName
 from llmfail.settings.schema.types import Feature, Provider, TemplateStep
 
-NO_PROMPT = 'there is no prompt: llmfail ask "…", or pipe one to standard input'
 LARGE_BYTES = 256 * 1024
 """From here on a request or a reply may take milliseconds to be written or read."""
 
@@ -75,14 +74,12 @@ def _messages(settings: Settings, feature: Feature, ask: Ask) -> tuple[Message, 
     name = feature.template if ask.template is None else ask.template
     if name is None and not ask.parameters:
         if not any(message.text.strip() or message.attachments for message in ask.messages):
-            raise UsageError(NO_PROMPT)
+            raise EmptyPrompt("the prompt is empty")
         return ask.messages
     from llmfail.core.degrade.template import build_prompt
 
     if name is None:
-        raise UsageError(
-            f"parameters need a template: feature {feature.name} has none, and there is no --template"
-        )
+        raise UsageError(f"params need a template: feature {feature.name} has none, and none is named")
     if name not in settings.templates:
         raise UnknownName("template", name, tuple(settings.templates))
     *earlier, last = ask.messages

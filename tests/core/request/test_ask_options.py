@@ -15,7 +15,14 @@ def test_the_keywords_of_python_are_those_of_the_table():
 
 
 def test_an_ask_has_a_field_for_every_keyword():
-    under_another_name = {"model": "targets", "attachments": "messages"}
+    under_another_name = {
+        "model": "targets",
+        "attachments": "messages",
+        "params": "parameters",
+        "no_cache": "cache",
+        "refresh": "cache",
+        "no_fallback": "fallback",
+    }
     fields = {under_another_name.get(keyword, keyword) for keyword in KEYWORDS}
     assert fields | {"ref", "messages"} == set(Ask.__struct_fields__)
 
@@ -38,7 +45,7 @@ def test_what_is_said_is_found_under_its_keyword_and_converted():
         "temperature": 0.0,
     }
     found = collect_options(said, lambda option, value: (option.kind, value), by_flag=True)
-    assert found == {"parameters": ("pairs", "x"), "fallback": False, "temperature": ("number", 0.0)}
+    assert found == {"params": ("pairs", "x"), "no_fallback": True, "temperature": ("number", 0.0)}
 
 
 @pytest.mark.parametrize(

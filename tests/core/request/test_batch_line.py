@@ -55,13 +55,13 @@ class TestWhatItAsks:
             ('{"prompt": "hi", "id": 7}', 7, "hi", {}),
             ('{"template": "t", "params": {"n": 5, "x": "y"}}', 3, "", None),
             ('{"prompt": "hi", "system": null, "id": null}', 3, "hi", {}),
-            ('{"prompt": "hi", "no_cache": true}', 3, "hi", {"cache": "off"}),
-            ('{"prompt": "hi", "refresh": true}', 3, "hi", {"cache": "refresh"}),
+            ('{"prompt": "hi", "no_cache": true}', 3, "hi", {"no_cache": True}),
+            ('{"prompt": "hi", "refresh": true}', 3, "hi", {"refresh": True}),
             (
                 '{"prompt": "hi", "no_fallback": true, "strict": true}',
                 3,
                 "hi",
-                {"fallback": False, "strict": True},
+                {"no_fallback": True, "strict": True},
             ),
             ('{"prompt": "hi", "stop": "END"}', 3, "hi", {"stop": ("END",)}),
             ('{"prompt": "hi", "stop": ["A", "B"]}', 3, "hi", {"stop": ("A", "B")}),
@@ -72,7 +72,7 @@ class TestWhatItAsks:
     def test_a_line_is_a_text_or_names_options_of_an_ask(self, text, ref, prompt, options):
         line = said(text)
         if options is None:
-            options = {"template": "t", "parameters": {"n": "5", "x": "y"}}
+            options = {"template": "t", "params": {"n": "5", "x": "y"}}
         assert line == BatchLine(3, ref, prompt, options)
 
     def test_every_option_that_has_one_value_is_passed_on_as_it_is(self):
