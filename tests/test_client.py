@@ -110,7 +110,7 @@ def test_a_held_provider_is_held_whatever_the_model(client, simulator):
         client.ask("hi", model="openai/some-other-model")
     assert client.status().to_json()["providers"]["openai/gpt-6.1-terra"]["state"] == "forced_open"
     assert simulator.count("openai") == 0
-    assert client.reset("openai") == ("openai",)
+    assert client.reset("openai") == ("openai", "openai/some-other-model")
     assert client.ask("hi", model="openai/some-other-model").ok
 
 
