@@ -6,7 +6,7 @@ BIN ?= $(or $(VIRTUAL_ENV),.venv)/bin/
 # Lines and branches of core that the quick tests take, in per cent.
 CORE_COVERAGE := 97
 
-.PHONY: help setup format lint check test slow coverage bench oldest build
+.PHONY: help setup format lint check test slow coverage bench oldest build man
 
 help:
 	@echo "make setup    a virtual environment in .venv with everything that is needed here"
@@ -18,6 +18,7 @@ help:
 	@echo "make format   put the source into its format, and mend what ruff can mend"
 	@echo "make oldest   the suite with the oldest versions that pyproject.toml allows"
 	@echo "make build    wheel and sdist in dist/, checked"
+	@echo "make man      the manual page, from the help, as build/llmfail.1"
 
 setup:
 	$(PYTHON) -m venv .venv
@@ -58,3 +59,7 @@ build:
 	rm -rf dist
 	$(BIN)python -m build --quiet
 	$(BIN)twine check --strict dist/*
+
+man:
+	mkdir -p build
+	$(BIN)python scripts/make_man.py > build/llmfail.1

@@ -8,6 +8,9 @@ import pytest
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
+OWN_LINK = re.compile(
+    r"\]\(https://(?:github\.com/llmfail/llmfail/blob|raw\.githubusercontent\.com/llmfail/llmfail)/main/([^)#]+)"
+)
 ROOMS = "|".join(path.name for path in (ROOT / "llmfail").iterdir() if path.is_dir())
 MODULE = re.compile(rf"`(?:llmfail/)?((?:{ROOMS})/[a-z0-9_/]*)(?:\.py)?`")
 
@@ -18,8 +21,18 @@ def shown(path):
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=shown)
 def test_every_link_leads_to_a_file(document):
-    missing = [link for link in LINK.findall(document.read_text()) if not (document.parent / link).exists()]
-    assert missing == []
+    text = document.read_text()
+    linked = [
+        *(document.parent / link for link in LINK.findall(text)),
+        *(ROOT / link for link in OWN_LINK.findall(text)),
+    ]
+    assert [str(file) for file in linked if not file.exists()] == []
+
+
+def test_k1_the_links_of_the_readme_work_on_a_package_index():
+    text = (ROOT / "README.md").read_text()
+    assert LINK.findall(text) == []
+    assert len(OWN_LINK.findall(text)) >= 6
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=shown)
