@@ -10,6 +10,7 @@ from llmfail._version import __version__
 if TYPE_CHECKING:
     from llmfail.client.aio import AsyncClient
     from llmfail.client.blocking import Client
+    from llmfail.core.conversation import Attachment, Message
     from llmfail.core.errors import (
         AskError,
         CredentialsMissing,
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
         Unavailable,
         UsageError,
     )
-    from llmfail.core.model import Attachment, Embedding, Message, Target, Usage
+    from llmfail.core.model import Embedding, Target, Usage
     from llmfail.core.pricing.usage_report import DayRange, UsageReport
     from llmfail.core.receipt import Receipt, TrailEntry
     from llmfail.core.reports.cost_estimate import Estimate
@@ -70,7 +71,8 @@ _HOMES = {
     "Status": "llmfail.core.reports.status",
     "TrailEntry": "llmfail.core.receipt",
     "UsageReport": "llmfail.core.pricing.usage_report",
-    **dict.fromkeys(("Attachment", "Embedding", "Message", "Target", "Usage"), "llmfail.core.model"),
+    **dict.fromkeys(("Attachment", "Message"), "llmfail.core.conversation"),
+    **dict.fromkeys(("Embedding", "Target", "Usage"), "llmfail.core.model"),
 }
 """Where a public name is defined; the others are errors."""
 

@@ -6,8 +6,8 @@ import os
 import stat
 from pathlib import Path
 
+from llmfail.core.conversation import Attachment
 from llmfail.core.errors import UsageError
-from llmfail.core.model import Attachment
 
 MEBIBYTE = 1 << 20
 MAX_ATTACHMENT_BYTES = 20 * MEBIBYTE

@@ -11,8 +11,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar, Unpack
 
+from llmfail.core.conversation import Attachment, Message
 from llmfail.core.errors import UsageError
-from llmfail.core.model import Attachment, Message, Target
+from llmfail.core.model import Target
 from llmfail.core.receipt import PICO_PER_DOLLAR
 from llmfail.core.request.ask import Ask, to_messages
 from llmfail.core.request.ask_options import (

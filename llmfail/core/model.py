@@ -12,8 +12,24 @@ from typing import Any, Literal, Self
 
 from msgspec import Struct
 
+from llmfail.core.conversation import (
+    NO_OPTIONS,
+    GenerationOptions,
+    Marks,
+    Message,
+    Opaque,
+    Part,
+    Text,
+    Thought,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    join_text,
+)
+
 Api = Literal["anthropic", "openai", "gemini", "vertex"]
-Role = Literal["user", "assistant"]
+Door = Literal["chat", "responses"]
+"""Which of OpenAI's two endpoints for answers: Chat Completions or Responses."""
 FinishReason = Literal["stop", "length", "content_filter", "refusal", "tool_calls", "other"]
 
 MAX_TARGET_NAME_CHARS = 256
@@ -66,33 +82,36 @@ class Target(Struct, frozen=True, order=True):
         return f"{self.provider}/{self.model}"
 
 
-class Attachment(Struct, frozen=True):
-    """A file that goes with a message: an image (``image/…``) or text (any other media type)."""
-
-    name: str
-    media_type: str
-    data: bytes
-
-    @property
-    def is_image(self) -> bool:
-        return self.media_type.startswith("image/")
-
-
-class Message(Struct, frozen=True):
-    role: Role
-    text: str
-    attachments: tuple[Attachment, ...] = ()
-
-
 class Request(Struct, frozen=True):
-    """The request to a model, the same for every target. Unset sampling parameters are not sent."""
+    """The request to a model, the same for every target. Unset sampling parameters are not sent. ``json``:
+    any JSON is wanted; ``schema``: JSON of this schema, ``schema_name`` and ``schema_strict`` where the
+    caller says so. ``marks`` are fields of the whole request that only one dialect has.
+    """
 
     messages: tuple[Message, ...]
-    system: str | None = None
+    system: str | tuple[Text, ...] | None = None
     max_tokens: int = 2000
     temperature: float | None = None
     stop: tuple[str, ...] = ()
     schema: Mapping[str, Any] | None = None
+    schema_name: str = "answer"
+    schema_strict: bool | None = None
+    json: bool = False
+    tools: tuple[Tool | Opaque, ...] = ()
+    tool_choice: ToolChoice | None = None
+    parallel_tools: bool | None = None
+    options: GenerationOptions = NO_OPTIONS
+    marks: Marks | None = None
+
+    @property
+    def system_parts(self) -> tuple[Text, ...]:
+        if isinstance(self.system, str):
+            return (Text(self.system),) if self.system else ()
+        return self.system or ()
+
+    @property
+    def system_text(self) -> str:
+        return self.system if isinstance(self.system, str) else join_text(self.system_parts)
 
 
 class Address(Struct, frozen=True):
@@ -120,6 +139,15 @@ class Endpoint(Struct, frozen=True):
     api_version: str | None = None
     project: str | None = None
     location: str | None = None
+    door: Door = "chat"
+    vendor: str = ""
+    """Who reads the signatures that come from there: the name of a vendor, else the host."""
+    options: GenerationOptions = NO_OPTIONS
+    """What the configuration says of this target, where the request says nothing else."""
+    body: Mapping[str, Any] | None = None
+    """Merged into the JSON of a request as it is."""
+    headers: Mapping[str, Secret] | None = None
+    query: Mapping[str, str] | None = None
     dropped_parameters: frozenset[str] = frozenset()
     """Parameters that this target has refused: left out, or sent under their other name."""
 
@@ -171,7 +199,8 @@ class Usage(Struct, frozen=True):
 
 class Completion(Struct, frozen=True):
     """A decoded answer. ``detail`` explains a refusal or a block; ``billed`` is False for a refusal
-    that the provider does not charge for. ``thoughts`` are those that stood in the text itself.
+    that the provider does not charge for. ``parts`` are all of it in order, where it is more than ``text``:
+    thoughts, calls of tools. ``thoughts`` are those that stood in the text itself.
     """
 
     text: str
@@ -181,6 +210,19 @@ class Completion(Struct, frozen=True):
     detail: str = ""
     billed: bool = True
     thoughts: str = ""
+    parts: tuple[Part, ...] = ()
+    logprobs: Any = None
+    """The probabilities of its tokens, as the provider writes them."""
+
+    @property
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        return tuple(part for part in self.parts if isinstance(part, ToolCall))
+
+    @property
+    def all_thoughts(self) -> str:
+        """What the model thought, wherever it stood."""
+        shown = [part.text for part in self.parts if isinstance(part, Thought) and part.text]
+        return "\n".join([*shown, *([self.thoughts] if self.thoughts else [])])
 
 
 class Embedding(Struct, frozen=True):

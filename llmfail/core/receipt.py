@@ -11,8 +11,10 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Literal
 
+import msgspec
 from msgspec import Struct
 
+from llmfail.core.conversation import Message, Part, ToolCall
 from llmfail.core.errors import ExitCode
 from llmfail.core.model import Embedding, FinishReason, Target, Usage
 
@@ -109,7 +111,11 @@ class Receipt(Struct, frozen=True):
     error: Failure | None = None
     embedding: Embedding | None = None
     thoughts: str = ""
-    """What the model wrote in front of its answer; in the JSON only where there is any."""
+    """What the model thought; in the JSON only where there is any."""
+    parts: tuple[Part, ...] = ()
+    """All of the answer in order, where it is more than text: ``message`` is made of them."""
+    logprobs: Any = None
+    """The probabilities of its tokens, as the provider writes them."""
     warnings: tuple[str, ...] = ()
     """For people, on standard error; not in the JSON."""
     partial: str | None = None
@@ -132,6 +138,16 @@ class Receipt(Struct, frozen=True):
         """What the provider that was called last calls its request, where it said so."""
         called = (entry for entry in reversed(self.trail) if entry.action == "called")
         return next((entry.request_id for entry in called), None)
+
+    @property
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        """The tools that the model calls instead of an answer, or besides it."""
+        return tuple(part for part in self.parts if isinstance(part, ToolCall))
+
+    @property
+    def message(self) -> Message:
+        """The answer as a turn of the conversation, to go on with."""
+        return Message("assistant", self.parts or self.answer or "")
 
     @property
     def ok(self) -> bool:
@@ -163,7 +179,15 @@ class Receipt(Struct, frozen=True):
             "error": _failure_to_json(self.error),
             "trail": [entry.to_json() for entry in self.trail],
         }
-        return {**shown, "thoughts": self.thoughts} if self.thoughts else shown
+        more = {"thoughts": self.thoughts, "logprobs": self.logprobs}
+        return {**shown, **{name: value for name, value in more.items() if value}, **self._calls_to_json()}
+
+    def _calls_to_json(self) -> dict[str, Any]:
+        """The calls, and the whole turn, in which the signatures are."""
+        if not self.tool_calls:
+            return {}
+        calls = [{"id": one.id, "name": one.name, "arguments": one.arguments} for one in self.tool_calls]
+        return {"tool_calls": calls, "message": msgspec.to_builtins(self.message)}
 
 
 def to_json_line(receipt: Receipt) -> str:

@@ -10,6 +10,9 @@ from functools import lru_cache
 from html import escape
 from urllib.parse import quote
 
+import msgspec
+
+from llmfail.core.conversation import Part
 from llmfail.core.model import Secret
 
 MASK = "[key]"
@@ -42,6 +45,13 @@ def mask_key(text: str, key: Secret | None) -> str:
     for form in _list_forms(key):
         text = text.replace(form, MASK)
     return text
+
+
+def mask_part(part: Part, key: Secret | None) -> Part:
+    """A part of an answer without the key, wherever in it that stands."""
+    text = msgspec.json.encode(part).decode()
+    masked = mask_key(text, key)
+    return part if masked == text else msgspec.json.decode(masked, type=Part)
 
 
 class StreamRedactor:

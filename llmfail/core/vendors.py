@@ -22,6 +22,7 @@ class Quirk(Enum):
     NEW_LIMIT_KEY = "the longest answer is called max_completion_tokens, not max_tokens"
     NO_STREAM_OPTIONS = "it refuses stream_options, or sends the usage unasked"
     COUNTS_TOKENS = "it counts the tokens of a request when it is asked"
+    TAKES_MAX_EFFORT = "it knows an effort above high"
     REPORTS_COST = "its answers say what they cost"
 
 
@@ -96,7 +97,7 @@ VENDORS: Final[tuple[Vendor, ...]] = (
         base_url="https://api.openai.com/v1",
         key_variables=("OPENAI_API_KEY",),
         litellm=(("openai", ""),),
-        quirks=frozenset({Quirk.NEW_LIMIT_KEY, Quirk.COUNTS_TOKENS}),
+        quirks=frozenset({Quirk.NEW_LIMIT_KEY, Quirk.COUNTS_TOKENS, Quirk.TAKES_MAX_EFFORT}),
     ),
     Vendor(
         name="vertex",

@@ -313,7 +313,9 @@ def _answered_receipt(blank: Receipt, job: Job, found: FoundAnswer) -> Receipt:
     return replace(
         receipt,
         answer=answer.text,
-        thoughts=answer.thoughts,
+        thoughts=answer.all_thoughts,
+        parts=answer.parts,
+        logprobs=answer.logprobs,
         finish_reason=answer.finish_reason,
         warnings=_warnings(job, answer),
     )

@@ -50,6 +50,7 @@ async def find_cached_receipt(settings: Settings, ports: Ports, ask: Ask) -> Rec
         target=target,
         response_model=found.model,
         finish_reason=found.finish_reason,
+        parts=found.parts,
         latency_ms=round((ports.monotonic() - started) * 1000),
         ref=ask.ref,
         looked=True,

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, assert_never
 
 from llmfail.core.classification.body import Payload
-from llmfail.core.model import Api, Call, Completion, Embedding, Endpoint, Request
+from llmfail.core.model import Api, Call, Completion, Door, Embedding, Endpoint, Request
 
 if TYPE_CHECKING:
     from llmfail.providers.stream import StreamDecoder
@@ -51,12 +51,17 @@ class WireFormat(Protocol):
         ...
 
 
-def load_wire_format(api: Api) -> WireFormat:
+def load_wire_format(api: Api, door: Door = "chat") -> WireFormat:
+    """``door`` is which of its two endpoints an OpenAI is asked at."""
     match api:
         case "anthropic":
             from llmfail.providers import anthropic
 
             return anthropic
+        case "openai" if door == "responses":
+            from llmfail.providers import responses
+
+            return responses
         case "openai":
             from llmfail.providers import openai
 

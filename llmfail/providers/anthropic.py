@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 from llmfail.core.classification.body import Payload
 from llmfail.core.classification.finish_reason import read_finish_reason
 from llmfail.core.errors import MalformedReply, UnsupportedRequest
-from llmfail.core.model import Call, Completion, Embedding, Endpoint, FinishReason, Message, Request, Usage
-from llmfail.core.request.message_text import render_message
+from llmfail.core.model import Call, Completion, Embedding, Endpoint, FinishReason, Request, Usage
 from llmfail.core.tokens.claude_version import version_of
 from llmfail.providers.decoding import (
     NO_FINISH_REASON,
@@ -23,6 +22,8 @@ from llmfail.providers.decoding import (
     as_clean_text,
     as_mapping,
     as_string,
+    finish_with,
+    keep_beyond_text,
     read_content,
     read_counts,
     read_partial_count,
@@ -31,14 +32,20 @@ from llmfail.providers.decoding import (
     read_usage,
     require_object,
 )
-from llmfail.providers.encoding import build_post, encode_base64, images_of
+from llmfail.providers.dialects import anthropic_parts
+from llmfail.providers.encoding import build_post, marks_for
 
 if TYPE_CHECKING:
     from llmfail.providers.stream import StreamDecoder
 
 DEFAULT_API_VERSION = "2023-06-01"
 _COUNT_KEYS = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "output_tokens")
-_NOT_SENT_TO_COUNT = ("max_tokens", "temperature", "stop_sequences")
+_NOT_SENT_TO_COUNT = ("max_tokens", "temperature", "stop_sequences", "top_p", "top_k", "service_tier")
+_JOINED_FIELDS = ("text", "thinking", "signature", "partial_json")
+_FIRST_WITH_EFFORT = (4, 6)
+"""The version of Claude from which on it is told an effort; before, it was given a number of tokens."""
+_THINKING_BUDGETS = {"low": 2048, "medium": 8192, "high": 16384, "max": 32000}
+_LEAST_BUDGET = 1024
 _PRICE_VARIANTS = frozenset({"batch", "priority", "fast"})
 _US_SURCHARGE_PERCENT = 10
 """Per cent on top of the price, for a call that was held to the United States."""
@@ -54,14 +61,18 @@ def build_body(request: Request, endpoint: Endpoint, *, stream: bool) -> dict[st
     quirks = endpoint.dropped_parameters
     written: dict[str, Any] = {"max_tokens": request.max_tokens}
     if request.system:
-        written["system"] = request.system
-    written["messages"] = [_encode_message(message) for message in request.messages]
+        written["system"] = anthropic_parts.write_system(request.system_parts)
+    written["messages"] = [anthropic_parts.write_message(message) for message in request.messages]
+    written |= _build_tools(request)
     if request.temperature is not None and "temperature" not in quirks:
         written["temperature"] = request.temperature
     if request.stop and "stop" not in quirks:
         written["stop_sequences"] = list(request.stop)
+    written |= _build_options(request, endpoint)
     if request.schema is not None and "schema" not in quirks:
-        written["output_config"] = {"format": {"type": "json_schema", "schema": request.schema}}
+        format_ = {"type": "json_schema", "schema": request.schema}
+        written["output_config"] = {**written.get("output_config", {}), "format": format_}
+    written |= marks_for("anthropic", request)
     if stream:
         written["stream"] = True
     return written
@@ -72,7 +83,8 @@ def decode(payload: Payload) -> Completion:
     content = message.get("content")
     if not isinstance(content, list | str):
         raise MalformedReply("the answer has no content")
-    finish = read_finish_reason(read_reason(message.get("stop_reason")))
+    parts = anthropic_parts.read_parts(content)
+    finish = finish_with(read_finish_reason(read_reason(message.get("stop_reason"))), parts)
     model = as_clean_text(message.get("model"))
     return Completion(
         text=as_clean_text(read_content(content)),
@@ -81,6 +93,7 @@ def decode(payload: Payload) -> Completion:
         model=model or None,
         detail=_explain_finish(message, finish),
         billed=finish != "refusal" or bool(content),
+        parts=keep_beyond_text(parts),
     )
 
 
@@ -123,8 +136,8 @@ class MessageAccumulator:
     def __init__(self) -> None:
         self.is_complete = self.has_end_mark = False
         self.may_end_unnamed = False
+        self._blocks: dict[int, _BlockAccumulator] = {}
         self._text = SurrogateJoiner()
-        self._has_output = False
         self._head: dict[str, Any] = {}
         self._usage: dict[str, Any] = {}
 
@@ -135,11 +148,13 @@ class MessageAccumulator:
                 self._head |= {"model": start.get("model")}
                 self._update_usage(start)
             case "content_block_start":
-                self._has_output = True
-                return self._add_text(as_mapping(event.get("content_block"))) or None
+                block = as_mapping(event.get("content_block"))
+                self._blocks[_index_of(event)] = _BlockAccumulator(block)
+                return self._say(block) or None
             case "content_block_delta":
                 delta = as_mapping(event.get("delta"))
-                return self._add_text(delta) if _has_content(delta) else None
+                self._blocks.setdefault(_index_of(event), _BlockAccumulator({"type": "text"})).add(delta)
+                return self._say(delta) if _has_content(delta) else None
             case "message_delta":
                 self._head |= {k: v for k, v in as_mapping(event.get("delta")).items() if v is not None}
                 self._update_usage(event)
@@ -153,17 +168,44 @@ class MessageAccumulator:
         return not as_string(event.get("type"))
 
     def build_reply(self) -> dict[str, Any]:
-        blocks = [{"type": "text", "text": str(self._text)}] if self._has_output else []
+        blocks = [self._blocks[index].build_block() for index in sorted(self._blocks)]
         return {"type": "message", **self._head, "content": blocks, "usage": self._usage}
 
-    def _add_text(self, block: Mapping[str, Any]) -> str:
-        if block.get("type") not in {"text", "text_delta"}:
-            return ""
-        self._has_output = True
-        return self._text.add(as_string(block.get("text")))
+    def _say(self, block: Mapping[str, Any]) -> str:
+        is_text = block.get("type") in {"text", "text_delta"}
+        return self._text.add(as_string(block.get("text"))) if is_text else ""
 
     def _update_usage(self, event: Mapping[str, Any]) -> None:
         self._usage |= {k: v for k, v in as_mapping(event.get("usage")).items() if v is not None}
+
+
+class _BlockAccumulator:
+    """One block: how it began, and the texts that its deltas add to."""
+
+    def __init__(self, start: Mapping[str, Any]) -> None:
+        self._start = start
+        self._joined: dict[str, SurrogateJoiner] = {}
+        self._citations: list[Any] = []
+
+    def add(self, delta: Mapping[str, Any]) -> None:
+        if "citation" in delta:
+            self._citations.append(delta["citation"])
+        for field in _JOINED_FIELDS:
+            if isinstance(delta.get(field), str):
+                self._joined.setdefault(field, SurrogateJoiner()).add(delta[field])
+
+    def build_block(self) -> dict[str, Any]:
+        block = dict(self._start)
+        for field, joined in self._joined.items():
+            name = "input" if field == "partial_json" else field
+            before = block.get(name)
+            block[name] = f"{before if isinstance(before, str) else ''}{joined}"
+        return {**block, "citations": self._citations} if self._citations else block
+
+
+def _index_of(event: Mapping[str, Any]) -> int:
+    index = event.get("index")
+    return index if isinstance(index, int) else 0
 
 
 def _has_content(delta: Mapping[str, Any]) -> bool:
@@ -180,18 +222,30 @@ def _build_headers(endpoint: Endpoint) -> dict[str, str]:
     return {**headers, "x-api-key": endpoint.key.reveal()} if endpoint.key else headers
 
 
-def _encode_message(message: Message) -> dict[str, Any]:
-    said = render_message(message)
-    blocks: list[dict[str, Any]] = [
-        {
-            "type": "image",
-            "source": {"type": "base64", "media_type": image.media_type, "data": encode_base64(image)},
-        }
-        for image in images_of(message)
-    ]
-    if not blocks:
-        return {"role": message.role, "content": said}
-    return {"role": message.role, "content": [*blocks, *([{"type": "text", "text": said}] if said else [])]}
+def _build_tools(request: Request) -> dict[str, Any]:
+    """There is no choice without tools."""
+    if not request.tools:
+        return {}
+    choice = anthropic_parts.write_tool_choice(request.tool_choice, parallel=request.parallel_tools)
+    tools = {"tools": anthropic_parts.write_tools(request.tools)}
+    return tools if choice is None else {**tools, "tool_choice": choice}
+
+
+def _build_options(request: Request, endpoint: Endpoint) -> dict[str, Any]:
+    options = request.options
+    named = {"top_p": options.top_p, "top_k": options.top_k, "service_tier": options.service_tier}
+    written: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
+    match options.effort:
+        case None:
+            return written
+        case "none":
+            return {**written, "thinking": {"type": "disabled"}}
+        case effort if (version_of(endpoint.model) or _FIRST_WITH_EFFORT) >= _FIRST_WITH_EFFORT:
+            return {**written, "output_config": {"effort": effort}}
+        case effort:
+            budget = min(_THINKING_BUDGETS[effort], request.max_tokens - 1)
+            thinking = {"type": "enabled", "budget_tokens": budget}
+            return {**written, "thinking": thinking} if budget >= _LEAST_BUDGET else written
 
 
 def _decode_usage(model: str, usage: Mapping[str, Any]) -> Usage:

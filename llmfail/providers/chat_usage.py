@@ -24,7 +24,7 @@ from llmfail.providers.decoding import (
 )
 
 _COUNT_KEYS = ("prompt_tokens", "completion_tokens")
-_PRICE_VARIANTS = {"flex": "flex", "priority": "priority", "fast": "priority", "batch": "batch"}
+PRICE_VARIANTS = {"flex": "flex", "priority": "priority", "fast": "priority", "batch": "batch"}
 """By ``service_tier``; every other is the usual price."""
 _CACHED_KEYS = ("prompt_cache_hit_tokens", "cached_tokens")
 """Where DeepSeek and Together tell what was cached."""
@@ -63,7 +63,7 @@ def _decode_usage(tier: str, needed: Sequence[str], usage: Mapping[str, Any]) ->
         cache_write_tokens=read_partial_count(details, "cache_write_tokens", prompt - cached),
         output_tokens=output,
         reasoning_tokens=min(reasoning, output),
-        variant=_PRICE_VARIANTS.get(tier or as_clean_text(usage.get("service_tier"))),
+        variant=PRICE_VARIANTS.get(tier or as_clean_text(usage.get("service_tier"))),
         reported_cost=_decode_reported_cost(usage),
     )
 

@@ -4,13 +4,18 @@ MalformedReply.
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from binascii import a2b_base64
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from llmfail.core.classification.body import NotJson, Payload
+from llmfail.core.conversation import Dialect, Marks, Part, Text, ToolCall
 from llmfail.core.errors import MalformedReply
-from llmfail.core.model import Completion, Usage
+from llmfail.core.model import Completion, FinishReason, Usage
 
 _MAX_TOKENS = 10**9
 """A hundred times what any model takes."""
@@ -176,3 +181,57 @@ def read_vector(value: object) -> tuple[float, ...]:
     if not all(map(math.isfinite, numbers)):
         raise MalformedReply("the answer has an embedding that is not made of numbers")
     return numbers
+
+
+def dump_arguments(value: object) -> str:
+    """The arguments of a call as JSON text, without blanks: an object, or the text of one, which may be
+    broken off.
+    """
+    if isinstance(value, str):
+        try:
+            value = msgspec.json.decode(value) if value.strip() else {}
+        except (ValueError, RecursionError):
+            return as_clean_text(value)
+    try:
+        return msgspec.json.encode({} if value is None else value).decode()
+    except (UnicodeEncodeError, OverflowError):
+        return as_clean_text(json.dumps(value, separators=(",", ":")))
+
+
+def rest_of(document: Mapping[str, Any], *read: str) -> Mapping[str, Any]:
+    """The fields that were not read and that say something."""
+    return {name: value for name, value in document.items() if name not in read and value is not None}
+
+
+def mark_with(dialect: Dialect, fields: Mapping[str, Any]) -> Marks | None:
+    return {dialect: fields} if fields else None
+
+
+def read_data_url(url: str) -> tuple[str, bytes] | None:
+    """Media type and bytes of a ``data:`` URL; None for any other, and for one that is damaged."""
+    head, comma, body = url.partition(",")
+    if not comma or not head.startswith("data:") or not head.endswith(";base64"):
+        return None
+    data = read_base64(body)
+    return None if data is None else (head[len("data:") : -len(";base64")].partition(";")[0], data)
+
+
+def read_base64(text: object) -> bytes | None:
+    """Both alphabets are read, with and without padding."""
+    if not isinstance(text, str):
+        return None
+    plain = text.replace("-", "+").replace("_", "/").rstrip("=")
+    try:
+        return a2b_base64(plain + "=" * (-len(plain) % 4), strict_mode=True)
+    except ValueError:
+        return None
+
+
+def finish_with(finish: FinishReason, parts: Iterable[Part]) -> FinishReason:
+    """Some servers call a natural end what is a call of tools."""
+    return "tool_calls" if finish == "stop" and any(isinstance(one, ToolCall) for one in parts) else finish
+
+
+def keep_beyond_text(parts: tuple[Part, ...]) -> tuple[Part, ...]:
+    """The parts, if there is more in them than text."""
+    return parts if any(not isinstance(part, Text) or part.signature for part in parts) else ()

@@ -5,11 +5,17 @@ from __future__ import annotations
 import json
 from binascii import b2a_base64
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
-from llmfail.core.model import Attachment, Call, Message
+from llmfail.core.conversation import Attachment, Dialect, Marks, Text, ToolResult
+from llmfail.core.model import Call
+
+
+class HasMarks(Protocol):
+    @property
+    def marks(self) -> Marks | None: ...
 
 
 def build_post(url: str, headers: Mapping[str, str], body: Mapping[str, Any]) -> Call:
@@ -24,9 +30,31 @@ def build_post(url: str, headers: Mapping[str, str], body: Mapping[str, Any]) ->
     return Call("POST", url, {**headers, "content-type": "application/json"}, data)
 
 
-def images_of(message: Message) -> tuple[Attachment, ...]:
-    return tuple(one for one in message.attachments if one.is_image)
-
-
 def encode_base64(attachment: Attachment) -> str:
     return b2a_base64(attachment.data, newline=False).decode("ascii")
+
+
+def to_data_url(attachment: Attachment) -> str:
+    return attachment.url or f"data:{attachment.media_type};base64,{encode_base64(attachment)}"
+
+
+def marks_for(dialect: Dialect, value: HasMarks) -> Mapping[str, Any]:
+    """The fields that only this dialect has."""
+    return {} if value.marks is None else value.marks.get(dialect, {})
+
+
+def load_arguments(text: str) -> Mapping[str, Any]:
+    """The arguments of a call as an object. What a model broke off, or wrote as something else, goes along
+    as text, because a call without arguments would be another call.
+    """
+    if not text.strip():
+        return {}
+    try:
+        value = msgspec.json.decode(text)
+    except (ValueError, RecursionError):
+        return {"raw_arguments": text}
+    return value if isinstance(value, dict) else {"value": value}
+
+
+def join_result_text(result: ToolResult) -> str:
+    return "\n".join(part.text for part in result.parts if isinstance(part, Text))

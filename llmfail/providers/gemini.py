@@ -6,22 +6,26 @@ of tools are counted apart. A blocked prompt has no candidates at all, and a can
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from llmfail.core.classification.body import Payload
 from llmfail.core.classification.finish_reason import read_finish_reason
+from llmfail.core.conversation import Part, join_text
 from llmfail.core.errors import MalformedReply
-from llmfail.core.model import Call, Completion, Embedding, Endpoint, Message, Request, Usage
-from llmfail.core.request.message_text import render_message
+from llmfail.core.model import Call, Completion, Embedding, Endpoint, Request, Usage
 from llmfail.providers.decoding import (
     NO_FINISH_REASON,
     SurrogateJoiner,
     as_clean_text,
     as_mapping,
     as_string,
+    dump_arguments,
+    finish_with,
     iter_mappings,
+    keep_beyond_text,
     read_counts,
     read_partial_count,
     read_reason,
@@ -30,7 +34,8 @@ from llmfail.providers.decoding import (
     read_vector,
     require_object,
 )
-from llmfail.providers.encoding import build_post, encode_base64, images_of
+from llmfail.providers.dialects import gemini_parts
+from llmfail.providers.encoding import build_post, marks_for
 
 if TYPE_CHECKING:
     from llmfail.providers.stream import StreamDecoder
@@ -47,7 +52,12 @@ _PRICE_VARIANTS = {
 _NUMBERED_REASONS = {1: "STOP", 2: "MAX_TOKENS", 3: "SAFETY", 4: "RECITATION", 5: "OTHER"}
 """Some gateways write the numbers of Google's enumeration; beyond these its two APIs number differently."""
 _CHUNK_KEYS = ("candidates", "usageMetadata", "promptFeedback", "modelVersion", "responseId")
-_KEPT_KEYS = ("usageMetadata", "modelVersion", "promptFeedback")
+_KEPT_KEYS = ("usageMetadata", "modelVersion", "promptFeedback", "responseId")
+_FIRST_WITH_LEVEL = 3
+"""The generation of Gemini from which on it is told a level; before, it was given a number of tokens."""
+_THINKING_LEVELS = {"none": "MINIMAL", "low": "LOW", "medium": "MEDIUM", "high": "HIGH", "max": "HIGH"}
+_THINKING_BUDGETS = {"none": 0, "low": 1024, "medium": 8192, "high": 24576, "max": 24576}
+_GENERATION = re.compile(r"gemini-(\d+)")
 
 
 def encode(request: Request, endpoint: Endpoint, *, stream: bool = False) -> Call:
@@ -65,10 +75,17 @@ def choose_method(*, stream: bool) -> str:
 def build_body(request: Request, endpoint: Endpoint) -> dict[str, Any]:
     written: dict[str, Any] = {}
     if request.system:
-        written["systemInstruction"] = {"parts": [{"text": request.system}]}
-    written["contents"] = [_encode_message(message) for message in request.messages]
+        written["systemInstruction"] = gemini_parts.write_system(request.system_parts)
+    written["contents"] = gemini_parts.write_contents(request.messages, endpoint.model)
+    if request.tools:
+        written["tools"] = gemini_parts.write_tools(request.tools)
+        if request.tool_choice is not None:
+            written["toolConfig"] = gemini_parts.write_tool_choice(request.tool_choice)
     config = _build_config(request, endpoint.dropped_parameters)
-    return {**written, "generationConfig": config} if config else written
+    config |= _build_options(request, endpoint.model)
+    marks = dict(marks_for("gemini", request))
+    config |= marks.pop("generationConfig", {})
+    return {**written, **({"generationConfig": config} if config else {}), **marks}
 
 
 def decode(payload: Payload) -> Completion:
@@ -84,9 +101,18 @@ def decode(payload: Payload) -> Completion:
     if candidate is None:
         return Completion("", "content_filter", usage, model, detail=f"the prompt was blocked: {blocked}")
     reason = _read_reason(candidate)
-    finish = read_finish_reason(reason)
-    detail = "" if finish in {"stop", "length"} else reason or NO_FINISH_REASON
-    return Completion(as_clean_text(_read_text(candidate)), finish, usage, model, detail)
+    parts = _read_answer_parts(reply, candidate)
+    finish = finish_with(read_finish_reason(reason), parts)
+    detail = "" if finish in {"stop", "length", "tool_calls"} else reason or NO_FINISH_REASON
+    return Completion(
+        join_text(parts),
+        finish,
+        usage,
+        model,
+        detail,
+        parts=keep_beyond_text(parts),
+        logprobs=candidate.get("logprobsResult"),
+    )
 
 
 def _join_chunks(payload: Payload) -> Payload:
@@ -142,6 +168,7 @@ class CandidateAccumulator:
         self.may_end_unnamed = False
         self._text = SurrogateJoiner()
         self._finish = ""
+        self._parts: list[Mapping[str, Any]] = []
         self._kept: dict[str, Any] = {}
         self._is_blocked = False
 
@@ -155,6 +182,7 @@ class CandidateAccumulator:
             return None
         self._finish = _read_reason(candidate) or self._finish
         self.is_complete = bool(self._finish)
+        self._parts = gemini_parts.join_texts([*self._parts, *_iter_parts(candidate)])
         said = self._text.add(_read_text(candidate))
         return said if said or _has_hidden_output(candidate) else None
 
@@ -164,7 +192,7 @@ class CandidateAccumulator:
     def build_reply(self) -> dict[str, Any]:
         if self._is_blocked:
             return self._kept
-        parts = [{"text": str(self._text)}]
+        parts = self._parts or [{"text": ""}]
         return {"candidates": [{"content": {"parts": parts}, "finishReason": self._finish}], **self._kept}
 
 
@@ -181,17 +209,6 @@ def _build_headers(endpoint: Endpoint) -> dict[str, str]:
     return {"x-goog-api-key": endpoint.key.reveal()} if endpoint.key else {}
 
 
-def _encode_message(message: Message) -> dict[str, Any]:
-    said = render_message(message)
-    parts: list[dict[str, Any]] = [
-        {"inlineData": {"mimeType": image.media_type, "data": encode_base64(image)}}
-        for image in images_of(message)
-    ]
-    if said or not parts:
-        parts.append({"text": said})
-    return {"role": "model" if message.role == "assistant" else "user", "parts": parts}
-
-
 def _build_config(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
     config: dict[str, Any] = {}
     if "max_tokens" not in quirks:
@@ -203,7 +220,35 @@ def _build_config(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
     if request.schema is not None and "schema" not in quirks:
         config["responseMimeType"] = "application/json"
         config["responseJsonSchema"] = request.schema
+    elif request.json:
+        config["responseMimeType"] = "application/json"
     return config
+
+
+def _build_options(request: Request, model: str) -> dict[str, Any]:
+    options = request.options
+    named = {
+        "topP": options.top_p,
+        "topK": options.top_k,
+        "seed": options.seed,
+        "presencePenalty": options.presence_penalty,
+        "frequencyPenalty": options.frequency_penalty,
+    }
+    written: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
+    if options.logprobs is not None:
+        written |= {"responseLogprobs": True, "logprobs": options.logprobs}
+    if options.effort is not None:
+        found = _GENERATION.search(model)
+        is_old = found is not None and int(found[1]) < _FIRST_WITH_LEVEL
+        level = {"thinkingLevel": _THINKING_LEVELS[options.effort]}
+        written["thinkingConfig"] = {"thinkingBudget": _THINKING_BUDGETS[options.effort]} if is_old else level
+    return written
+
+
+def _read_answer_parts(reply: Mapping[str, Any], candidate: Mapping[str, Any]) -> tuple[Part, ...]:
+    """Their ids are made of the reply, where it gives none."""
+    seed = as_clean_text(reply.get("responseId")) or dump_arguments(candidate.get("content"))
+    return gemini_parts.read_parts(_iter_parts(candidate), seed)
 
 
 def _read_block_reason(reply: Mapping[str, Any]) -> str:

@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 from llmfail.core.classification.body import Payload
 from llmfail.core.classification.finish_reason import read_finish_reason
 from llmfail.core.errors import MalformedReply, UnsupportedRequest
-from llmfail.core.model import Call, Completion, Embedding, Endpoint, FinishReason, Message, Request
-from llmfail.core.request.message_text import render_message
+from llmfail.core.model import Call, Completion, Embedding, Endpoint, FinishReason, Request
 from llmfail.core.vendors import Quirk, quirks_at
+from llmfail.providers.call_accumulator import CallAccumulator, merge_details
 from llmfail.providers.chat_usage import decode_chat_usage, is_free_when_empty
 from llmfail.providers.decoding import (
     SurrogateJoiner,
@@ -23,37 +23,52 @@ from llmfail.providers.decoding import (
     as_mapping,
     as_string,
     as_token_count,
+    finish_with,
     iter_mappings,
+    keep_beyond_text,
     read_content,
     read_reason,
     read_token_count,
     read_vector,
     require_object,
 )
-from llmfail.providers.encoding import build_post, encode_base64, images_of
+from llmfail.providers.dialects import chat_parts
+from llmfail.providers.encoding import build_post, marks_for
 
 if TYPE_CHECKING:
     from llmfail.providers.stream import StreamDecoder
 
+_SAME_NAMES = (
+    "top_p",
+    "top_k",
+    "seed",
+    "presence_penalty",
+    "frequency_penalty",
+    "verbosity",
+    "service_tier",
+)
 _OUTPUT_LIMIT_KEYS = ("max_tokens", "max_completion_tokens")
 
 
 def encode(request: Request, endpoint: Endpoint, *, stream: bool = False) -> Call:
     quirks, dropped = quirks_at(_host_of(endpoint)), endpoint.dropped_parameters
-    body: dict[str, Any] = {"model": endpoint.model, "messages": _encode_messages(request)}
+    messages = [one for message in request.messages for one in chat_parts.write_message(message)]
+    system = chat_parts.write_system(request.system_parts)
+    body: dict[str, Any] = {"model": endpoint.model, "messages": [*system, *messages]}
     takes_new_key = (Quirk.NEW_LIMIT_KEY in quirks) != ("max_tokens" in dropped)
     body[_OUTPUT_LIMIT_KEYS[takes_new_key]] = request.max_tokens
     if request.temperature is not None and "temperature" not in dropped:
         body["temperature"] = request.temperature
     if request.stop and "stop" not in dropped:
         body["stop"] = list(request.stop)
-    if request.schema is not None and "schema" not in dropped:
-        format_ = {"name": "answer", "schema": request.schema}
-        body["response_format"] = {"type": "json_schema", "json_schema": format_}
+    body |= _build_tools(request) | _build_options(request, takes_max=Quirk.TAKES_MAX_EFFORT in quirks)
+    if (format_ := _build_format(request, endpoint)) is not None:
+        body["response_format"] = format_
+    body |= marks_for("chat", request)
     body["stream"] = stream
     if stream and Quirk.NO_STREAM_OPTIONS not in quirks and "stream_options" not in dropped:
         body["stream_options"] = {"include_usage": True}
-    return build_post(f"{endpoint.base_url.rstrip('/')}/chat/completions", _build_headers(endpoint), body)
+    return build_post(f"{endpoint.base_url.rstrip('/')}/chat/completions", build_headers(endpoint), body)
 
 
 def decode(payload: Payload) -> Completion:
@@ -67,20 +82,24 @@ def decode(payload: Payload) -> Completion:
     refusal = as_clean_text(message.get("refusal"))
     said = read_reason(choice.get("finish_reason"))
     usage = decode_chat_usage(reply)
-    finish: FinishReason = "refusal" if refusal else read_finish_reason(said)
+    text = as_clean_text(read_content(message.get("content")))
+    parts = chat_parts.read_answer_parts(message, text)
+    finish: FinishReason = "refusal" if refusal else finish_with(read_finish_reason(said), parts)
     return Completion(
-        text=as_clean_text(read_content(message.get("content"))),
+        text=text,
         finish_reason=finish,
         usage=usage,
         model=as_clean_text(reply.get("model")) or None,
         detail=refusal or (said if finish == "other" else ""),
         billed=bool(said) or not is_free_when_empty(reply, usage),
+        parts=keep_beyond_text(parts),
+        logprobs=as_mapping(choice.get("logprobs")).get("content") or None,
     )
 
 
 def encode_embedding(texts: Sequence[str], endpoint: Endpoint) -> Call:
     body = {"model": endpoint.model, "input": list(texts), "encoding_format": "float"}
-    return build_post(f"{endpoint.base_url.rstrip('/')}/embeddings", _build_headers(endpoint), body)
+    return build_post(f"{endpoint.base_url.rstrip('/')}/embeddings", build_headers(endpoint), body)
 
 
 def decode_embedding(payload: Payload) -> Embedding:
@@ -99,16 +118,11 @@ def encode_count(request: Request, endpoint: Endpoint) -> Call:
     host = _host_of(endpoint)
     if host != "127.0.0.1" and Quirk.COUNTS_TOKENS not in quirks_at(host):
         raise UnsupportedRequest(f"{endpoint.model}: this provider does not count tokens; leave out --exact")
-    body: dict[str, Any] = {
-        "model": endpoint.model,
-        "input": [_encode_item(message) for message in request.messages],
-    }
-    if request.system:
-        body["instructions"] = request.system
-    if request.schema is not None and "schema" not in endpoint.dropped_parameters:
-        body["text"] = {"format": {"type": "json_schema", "name": "answer", "schema": request.schema}}
+    from llmfail.providers.responses import build_input
+
+    body = {"model": endpoint.model, **build_input(request, endpoint)}
     return build_post(
-        f"{endpoint.base_url.rstrip('/')}/responses/input_tokens", _build_headers(endpoint), body
+        f"{endpoint.base_url.rstrip('/')}/responses/input_tokens", build_headers(endpoint), body
     )
 
 
@@ -122,7 +136,8 @@ def make_stream_decoder() -> StreamDecoder:
     return StreamDecoder(ChunkAccumulator(), decode)
 
 
-_OUTPUT_KEYS = ("content", "reasoning_content", "reasoning", "tool_calls", "refusal")
+_THOUGHT_KEYS = ("reasoning_content", "reasoning")
+_OUTPUT_KEYS = ("content", *_THOUGHT_KEYS, "reasoning_details", "tool_calls", "refusal")
 """Where a model says something; all but the text of the first is not for the reader."""
 
 
@@ -134,10 +149,14 @@ class ChunkAccumulator:
         self.may_end_unnamed = True
         self._text = SurrogateJoiner()
         self._refusal: list[str] = []
+        self._thoughts: dict[str, SurrogateJoiner] = {}
+        self._details: list[Any] = []
+        self._calls = CallAccumulator()
         self._finish = ""
         self._model = self._tier = ""
         self._index: int | None = None
         self._usage: Mapping[str, Any] = {}
+        self._logprobs: list[Any] = []
 
     def add(self, event: dict[str, Any]) -> str | None:
         self._model = as_clean_text(event.get("model")) or self._model
@@ -153,6 +172,7 @@ class ChunkAccumulator:
         self.is_complete = bool(self._finish)
         if refusal := as_clean_text(delta.get("refusal")):
             self._refusal.append(refusal)
+        self._add_hidden(choice, delta)
         said = self._text.add(read_content(delta.get("content")))
         return said if said or any(delta.get(name) for name in _OUTPUT_KEYS) else None
 
@@ -161,6 +181,16 @@ class ChunkAccumulator:
         is_chunk = "choices" in event or "usage" in event or "x_groq" in event
         return not is_chunk and not as_string(event.get("object")).startswith("chat.completion")
 
+    def _add_hidden(self, choice: Mapping[str, Any], delta: Mapping[str, Any]) -> None:
+        """What is not text."""
+        for name in _THOUGHT_KEYS:
+            if isinstance(delta.get(name), str):
+                self._thoughts.setdefault(name, SurrogateJoiner()).add(delta[name])
+        self._details += iter_mappings(delta.get("reasoning_details"))
+        self._logprobs += iter_mappings(as_mapping(choice.get("logprobs")).get("content"))
+        for call in iter_mappings(delta.get("tool_calls")):
+            self._calls.add(call)
+
     def _is_our_choice(self, choice: Mapping[str, Any]) -> bool:
         """One answer is asked for; of several, which a server numbers, the one that began first is read."""
         index = number if isinstance(number := choice.get("index"), int) else None
@@ -168,8 +198,11 @@ class ChunkAccumulator:
         return index in {None, self._index}
 
     def build_reply(self) -> dict[str, Any]:
-        message = {"content": str(self._text), "refusal": "".join(self._refusal)}
-        choice = {"message": message, "finish_reason": self._finish}
+        message: dict[str, Any] = {"content": str(self._text), "refusal": "".join(self._refusal)}
+        message |= {name: str(joined) for name, joined in self._thoughts.items()}
+        message |= {"reasoning_details": merge_details(self._details)} if self._details else {}
+        message |= {"tool_calls": self._calls.build_calls()}
+        choice = {"message": message, "finish_reason": self._finish, "logprobs": {"content": self._logprobs}}
         return {
             "choices": [choice],
             "model": self._model,
@@ -182,36 +215,38 @@ def _host_of(endpoint: Endpoint) -> str:
     return urlsplit(endpoint.base_url).hostname or ""
 
 
-def _build_headers(endpoint: Endpoint) -> dict[str, str]:
+def build_headers(endpoint: Endpoint) -> dict[str, str]:
     return {"authorization": f"Bearer {endpoint.key.reveal()}"} if endpoint.key else {}
 
 
-def _encode_messages(request: Request) -> list[dict[str, Any]]:
-    system = [{"role": "system", "content": request.system}] if request.system else []
-    return [*system, *map(_encode_message, request.messages)]
+def _build_tools(request: Request) -> dict[str, Any]:
+    """There is no choice without tools."""
+    if not request.tools:
+        return {}
+    body: dict[str, Any] = {"tools": chat_parts.write_tools(request.tools)}
+    if request.tool_choice is not None:
+        body["tool_choice"] = chat_parts.write_tool_choice(request.tool_choice)
+    if request.parallel_tools is not None:
+        body["parallel_tool_calls"] = request.parallel_tools
+    return body
 
 
-def _encode_message(message: Message) -> dict[str, Any]:
-    said = render_message(message)
-    parts: list[dict[str, Any]] = [
-        {"type": "image_url", "image_url": {"url": f"data:{image.media_type};base64,{encode_base64(image)}"}}
-        for image in images_of(message)
-    ]
-    if not parts:
-        return {"role": message.role, "content": said}
-    return {"role": message.role, "content": [*parts, *([{"type": "text", "text": said}] if said else [])]}
-
-
-def _encode_item(message: Message) -> dict[str, Any]:
-    """A message as the Responses API has it."""
-    said = render_message(message)
-    parts = [
-        {"type": "input_image", "image_url": f"data:{image.media_type};base64,{encode_base64(image)}"}
-        for image in images_of(message)
-    ]
-    if not parts:
-        return {"role": message.role, "content": said}
-    return {
-        "role": message.role,
-        "content": [*parts, *([{"type": "input_text", "text": said}] if said else [])],
+def _build_options(request: Request, *, takes_max: bool) -> dict[str, Any]:
+    """Who speaks OpenAI's format has its names too; only OpenAI knows more than a high effort."""
+    options = request.options
+    effort = "high" if options.effort == "max" and not takes_max else options.effort
+    written: dict[str, Any] = {
+        "reasoning_effort": effort,
+        **{name: getattr(options, name) for name in _SAME_NAMES},
     }
+    if options.logprobs is not None:
+        written |= {"logprobs": True, "top_logprobs": options.logprobs or None}
+    return {name: value for name, value in written.items() if value is not None}
+
+
+def _build_format(request: Request, endpoint: Endpoint) -> dict[str, Any] | None:
+    if request.schema is None or "schema" in endpoint.dropped_parameters:
+        return {"type": "json_object"} if request.json else None
+    strict = {} if request.schema_strict is None else {"strict": request.schema_strict}
+    named = {"name": request.schema_name, "schema": request.schema, **strict}
+    return {"type": "json_schema", "json_schema": named}

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from llmfail_process import read_store_rows, run_llmfail, run_on_terminal, write_config
 
-from llmfail.core.model import Message, Request, Target, Usage
+from llmfail.core.conversation import Message
+from llmfail.core.model import Request, Target, Usage
 from llmfail.core.pricing import usage_record
 from llmfail.core.pricing.usage_record import UsageEvent
 from llmfail.core.tokens import token_bounds

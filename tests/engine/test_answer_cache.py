@@ -13,7 +13,8 @@ from llmfail.core.cache.single_flight import (
     answer_key,
     flight_key,
 )
-from llmfail.core.model import Completion, Message, Request
+from llmfail.core.conversation import Message
+from llmfail.core.model import Completion, Request
 from llmfail.core.records.record import Write, dump, load
 from llmfail.core.request.ask import Ask, to_messages
 from llmfail.core.request.expectation import Expectation

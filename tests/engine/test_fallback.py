@@ -7,8 +7,9 @@ from scripted_engine import ScriptedEngine, address_of, answer, embedding_reply,
 
 from llmfail.core.admission.breaker import Circuit
 from llmfail.core.classification.outcome import Kind, Outcome
+from llmfail.core.conversation import Message
 from llmfail.core.errors import UsageError, WireError
-from llmfail.core.model import Message, Reply, Secret, Target
+from llmfail.core.model import Reply, Secret, Target
 from llmfail.core.records.counters import CallCounters
 from llmfail.core.records.record import load_or_default
 from llmfail.core.records.state_keys import call_counters_key, circuit_key, dropped_parameters_key

@@ -6,13 +6,14 @@ import httpx
 import pytest
 
 from llmfail.core.classification.body import parse
+from llmfail.core.conversation import Attachment, Message, message_of
 from llmfail.core.errors import MalformedReply, UnsupportedRequest
-from llmfail.core.model import Attachment, Endpoint, Message, Request, Secret
+from llmfail.core.model import Endpoint, Request, Secret
 from llmfail.providers import load_wire_format
 
 IMAGE = Attachment("i.png", "image/png", b"\x89PNG")
 REQUEST = Request(
-    (Message("user", "Look", (IMAGE,)), Message("assistant", "I see"), Message("user", "More")),
+    (message_of("user", "Look", (IMAGE,)), Message("assistant", "I see"), Message("user", "More")),
     system="Be brief.",
     temperature=0.5,
     stop=("END",),

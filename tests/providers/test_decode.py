@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from malformed_documents import DOCUMENTS
 
 from llmfail.core.classification.body import parse
+from llmfail.core.conversation import Signature, Text, Thought, ToolCall
 from llmfail.core.errors import MalformedReply
 from llmfail.core.model import Completion, Embedding, Usage
 from llmfail.providers import load_wire_format
@@ -56,14 +57,25 @@ def gemini(parts=({"text": "Hello"},), reason="STOP", **more):
         (
             claude(
                 [
-                    {"type": "thinking", "thinking": "hm"},
+                    {"type": "thinking", "thinking": "hm", "signature": "s"},
                     {"type": "text", "text": "Hel"},
                     {"type": "redacted_thinking", "data": "x"},
                     {"type": "text", "text": "lo"},
-                    {"type": "tool_use", "id": "t"},
+                    {"type": "tool_use", "id": "t", "name": "look", "input": {"at": 1}},
                 ]
             ),
-            Completion("Hello", "stop", model="claude-x"),
+            Completion(
+                "Hello",
+                "tool_calls",
+                model="claude-x",
+                parts=(
+                    Thought("hm", Signature("", "s")),
+                    Text("Hel"),
+                    Thought("", Signature("", "x"), {"anthropic": {"type": "redacted_thinking"}}),
+                    Text("lo"),
+                    ToolCall("t", "look", '{"at":1}'),
+                ),
+            ),
         ),
         (
             claude(
@@ -299,7 +311,7 @@ def test_what_claude_thought_is_no_more_than_its_output():
         (gemini(reason="MAX_TOKENS"), Completion("Hello", "length", model="gemini-x")),
         (
             gemini([{"text": "hm", "thought": True}, {"text": "Hel"}, {"text": "lo"}]),
-            Completion("Hello", "stop", model="gemini-x"),
+            Completion("Hello", "stop", model="gemini-x", parts=(Thought("hm"), Text("Hello"))),
         ),
         (gemini(reason="SAFETY"), Completion("Hello", "content_filter", model="gemini-x", detail="SAFETY")),
         (

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
+from llmfail.core.conversation import Attachment, Message, message_of
 from llmfail.core.errors import UsageError
-from llmfail.core.model import Attachment, Endpoint, Message, Request, Secret
+from llmfail.core.model import Endpoint, Request, Secret
 from llmfail.providers import load_wire_format
 
 VERTEX = "https://aiplatform.googleapis.com/v1/projects/p1/locations/global/publishers/google/models"
@@ -24,8 +25,8 @@ FULL = Request(
     stop=("END",),
     schema=SCHEMA,
 )
-SEEN = Request((Message("user", "What is this?", (PNG, NOTES, CODE)),), max_tokens=9)
-ONLY_IMAGE = Request((Message("user", "", (PNG,)),), max_tokens=9)
+SEEN = Request((message_of("user", "What is this?", (PNG, NOTES, CODE)),), max_tokens=9)
+ONLY_IMAGE = Request((message_of("user", "", (PNG,)),), max_tokens=9)
 INLINED = (
     '<file name="a &quot;b&quot;.txt">\nline\n</file>\n\n<file name="x.py">\nü = 1\n</file>\n\nWhat is this?'
 )
@@ -241,7 +242,7 @@ def test_images_go_as_base64_and_text_files_inside_the_prompt(to, message):
 @pytest.mark.parametrize("api", ["anthropic", "openai", "gemini", "vertex"])
 def test_a_text_file_that_is_not_text_is_a_usage_error_that_names_it(api):
     broken = Attachment("notes.bin", "text/plain", b"ab\xff")
-    request = Request((Message("user", "x", (broken,)),))
+    request = Request((message_of("user", "x", (broken,)),))
     with pytest.raises(UsageError, match=r"notes\.bin: byte 2"):
         encode(request, endpoint(api))
 

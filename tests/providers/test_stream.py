@@ -8,6 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from malformed_documents import DOCUMENTS
 
+from llmfail.core.conversation import Text, Thought
 from llmfail.core.errors import MalformedReply
 from llmfail.core.model import Completion, Usage
 from llmfail.providers import load_wire_format
@@ -105,7 +106,13 @@ WHOLE = {
     "openai": (CHAT, Completion("Grüß dich 😀", "stop", Usage(10, output_tokens=7), "gpt-x")),
     "gemini": (
         GEMINI,
-        Completion("Grüß dich 😀", "stop", Usage(10, output_tokens=7, reasoning_tokens=3), "gemini-x"),
+        Completion(
+            "Grüß dich 😀",
+            "stop",
+            Usage(10, output_tokens=7, reasoning_tokens=3),
+            "gemini-x",
+            parts=(Thought("hm"), Text("Grüß dich 😀")),
+        ),
     ),
 }
 BODIES = [(api, *WHOLE[api]) for api in WHOLE] + [

@@ -9,8 +9,9 @@ import pytest
 from llmfail.core.classification import body as payload
 from llmfail.core.classification import classify
 from llmfail.core.classification.outcome import Kind
+from llmfail.core.conversation import Message
 from llmfail.core.errors import MalformedReply
-from llmfail.core.model import Endpoint, Message, Reply, Request, Secret
+from llmfail.core.model import Endpoint, Reply, Request, Secret
 from llmfail.providers import load_wire_format
 from llmfail.providers.stream import Finished, TextDelta
 from llmfail.simulator import parse_faults

@@ -7,28 +7,54 @@ keys, time limits and prices are not.
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from typing import Any
 
 import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
-from llmfail.core.model import Attachment, Endpoint, Message, Request
+from llmfail.core.conversation import Attachment, Message, ToolResult
+from llmfail.core.model import Endpoint, Request
 
 FINGERPRINT_VERSION = 1
 """Fingerprints of different versions never match."""
+_MORE_OF_REQUESTS = (
+    "schema_name",
+    "schema_strict",
+    "json",
+    "tools",
+    "tool_choice",
+    "parallel_tools",
+    "options",
+    "marks",
+)
+_MORE_OF_ENDPOINTS = ("door", "options", "body", "query")
+_PLAIN_REQUEST, _PLAIN_ENDPOINT = Request(()), Endpoint("openai", "", "", None)
+_CREDENTIAL_NAME = re.compile(r"key|token|secret|authorization|cookie", re.IGNORECASE)
+"""Headers that tell who asks, which is no part of what is asked."""
 
 
 def digest_of(request: Request) -> str:
     """The part of the identity that is the same on every target."""
     sampling = (request.max_tokens, request.temperature, request.stop)
     messages = [_message_identity(message) for message in request.messages]
-    return _hash((FINGERPRINT_VERSION, request.system or None, sampling, request.schema, messages))
+    system = request.system or None if isinstance(request.system, str) else _identities(request.system)
+    whole = (FINGERPRINT_VERSION, system, sampling, request.schema, messages)
+    more = _values_beyond(_PLAIN_REQUEST, request, _MORE_OF_REQUESTS)
+    return _hash((*whole, more) if more else whole)
 
 
 def fingerprint(request_digest: str, endpoint: Endpoint) -> str:
     """64 hexadecimal digits for the request with this ``digest_of``, on one target."""
     address = (endpoint.api, endpoint.base_url, endpoint.model, endpoint.api_version)
-    return _hash((request_digest, address, endpoint.project, endpoint.location))
+    whole = (request_digest, address, endpoint.project, endpoint.location)
+    more = _values_beyond(_PLAIN_ENDPOINT, endpoint, _MORE_OF_ENDPOINTS)
+    headers = [(name, value.reveal()) for name, value in (endpoint.headers or {}).items()]
+    shaping = sorted(one for one in headers if not _CREDENTIAL_NAME.search(one[0]))
+    return _hash((*whole, more, shaping) if more or shaping else whole)
 
 
 def _hash(whole: tuple[Any, ...]) -> str:
@@ -39,9 +65,26 @@ def _hash(whole: tuple[Any, ...]) -> str:
     return sha256(text).hexdigest()
 
 
+def _values_beyond(plain: Struct, value: Struct, names: Iterable[str]) -> list[tuple[str, Any]]:
+    """The fields in which it differs from a plain one."""
+    found = ((name, getattr(value, name)) for name in names)
+    return [(name, _to_json(one)) for name, one in found if one != getattr(plain, name)]
+
+
 def _message_identity(message: Message) -> tuple[Any, ...]:
-    return message.role, message.text, [_attachment_identity(file) for file in message.attachments]
+    if isinstance(message.content, str) and message.marks is None:
+        return message.role, message.content, []
+    return message.role, _identities(message.parts), message.marks
 
 
-def _attachment_identity(attachment: Attachment) -> tuple[str, str, str]:
-    return attachment.name, attachment.media_type, sha256(attachment.data).hexdigest()
+def _identities(parts: Sequence[Any] | None) -> list[Any] | None:
+    return None if parts is None else [_to_json(part) for part in parts]
+
+
+def _to_json(value: Any) -> Any:  # noqa: ANN401 - any part of a request
+    """A value as JSON, and a file as the hash of what is in it."""
+    if isinstance(value, Attachment):
+        return [msgspec.to_builtins(replace(value, data=b"")), sha256(value.data).hexdigest()]
+    if isinstance(value, ToolResult):
+        return [msgspec.to_builtins(replace(value, content="")), _identities(value.parts)]
+    return msgspec.to_builtins(value, enc_hook=dict)

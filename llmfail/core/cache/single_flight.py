@@ -10,6 +10,7 @@ from __future__ import annotations
 from msgspec import Struct
 from msgspec.structs import replace
 
+from llmfail.core.conversation import Part
 from llmfail.core.model import Completion, FinishReason
 from llmfail.core.records.record import (
     Record,
@@ -35,10 +36,11 @@ class StoredAnswer(Record, frozen=True):
     at: float
     finish_reason: FinishReason = "stop"
     model: str | None = None
+    parts: tuple[Part, ...] = ()
 
     @property
     def completion(self) -> Completion:
-        return Completion(self.text, self.finish_reason, model=self.model)
+        return Completion(self.text, self.finish_reason, model=self.model, parts=self.parts)
 
 
 class FlightLease(Record, frozen=True):

@@ -49,10 +49,10 @@ def classify_error(error: WireError | MalformedReply, hide: Secret | None = None
 
 
 def classify_completion(
-    completion: Completion, hide: Secret | None = None, *, nonempty: bool = True
+    completion: Completion, hide: Secret | None = None, *, nonempty: bool = True, tools: bool = False
 ) -> Outcome:
     """The outcome of a decoded answer, before the expectation is checked. An answer that was cut at its
-    length is ok.
+    length is ok, and so is one that calls one of the ``tools`` that were offered.
     """
     detail = one_line(completion.detail, hide)
     if completion.finish_reason == "refusal":
@@ -62,7 +62,7 @@ def classify_completion(
     if completion.finish_reason == "other" and detail:
         kind = kind_of_broken_end(completion.detail)
         return Outcome(kind, f"the answer ended with {detail}", status=200)
-    if nonempty and not completion.text.strip():
+    if nonempty and not completion.text.strip() and not (tools and completion.tool_calls):
         return Outcome(Kind.REJECTED_ANSWER, _explain_empty(completion), status=200)
     return Outcome(Kind.OK, status=200)
 

@@ -2,8 +2,8 @@
 
 Shapes, all seen in real replies: ``error`` as an object (Anthropic, OpenAI, Google, OpenRouter) or a string
 (xAI, Together, LM Studio); ``detail`` as a string or a list (FastAPI, Mistral); ``message`` beside ``object:
-error`` (Mistral, old vLLM); a list around the object (Vertex); ``choices[0].error`` (OpenRouter). A body may
-hold anything: every access checks its type.
+error`` (Mistral, old vLLM); a list around the object (Vertex); ``choices[0].error`` (OpenRouter);
+``response.error`` in a ``response.failed`` (OpenAI). A body may hold anything: every access checks its type.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def find_error(payload: Payload, *, failed: bool) -> ErrorBody | None:
 
 
 def _find_error(payload: JsonObject, *, failed: bool) -> ErrorBody | None:
-    error = payload.get("error") or _find_choice_error(payload)
+    error = payload.get("error") or _find_choice_error(payload) or _find_response_error(payload)
     if not failed and payload.get("choices") and _is_empty(error):
         return None
     if isinstance(error, dict):
@@ -89,6 +89,13 @@ def _is_empty(value: object, depth: int = 0) -> bool:
 
 def _find_choice_error(payload: JsonObject) -> object:
     return next((choice.get("error") for choice in iter_objects(payload.get("choices"))), None)
+
+
+def _find_response_error(payload: JsonObject) -> object:
+    """The last event of a stream of OpenAI's Responses that failed."""
+    return (
+        _as_object(payload.get("response")).get("error") if payload.get("type") == "response.failed" else None
+    )
 
 
 def _parse_error_object(error: JsonObject, payload: JsonObject) -> ErrorBody:

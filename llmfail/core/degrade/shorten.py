@@ -10,7 +10,8 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
-from llmfail.core.model import Attachment, Message, Request
+from llmfail.core.conversation import Attachment, Message, Part, Text, ToolResult, with_text
+from llmfail.core.model import Request
 
 OMISSION_MARK = "\n[…]\n"
 """It stands where the middle was."""
@@ -62,13 +63,29 @@ def cut_middle(text: str, max_chars: int) -> str:
 
 
 def _shorten_message(message: Message, max_chars: int) -> Message:
-    attachments = tuple(_shorten_attachment(file, max_chars) for file in message.attachments)
-    return replace(message, text=cut_middle(message.text, max_chars), attachments=attachments)
+    if isinstance(message.content, str):
+        return replace(message, content=cut_middle(message.content, max_chars))
+    return replace(message, content=tuple(_shorten_part(part, max_chars) for part in message.content))
+
+
+def _shorten_part(part: Part, max_chars: int) -> Part:
+    """Texts, text files and what tools gave; a thought or a call that is cut is none."""
+    match part:
+        case Text():
+            return replace(part, text=cut_middle(part.text, max_chars))
+        case Attachment():
+            return _shorten_attachment(part, max_chars)
+        case ToolResult(content=str() as content):
+            return replace(part, content=cut_middle(content, max_chars))
+        case ToolResult():
+            return replace(part, content=tuple(_shorten_part(one, max_chars) for one in part.parts))
+        case _:
+            return part
 
 
 def _shorten_attachment(file: Attachment, max_chars: int) -> Attachment:
     """Images and binary files stay as they are."""
-    if file.is_image or len(file.data) <= max_chars:
+    if file.kind != "text" or len(file.data) <= max_chars:
         return file
     try:
         text = file.data.decode("utf-8-sig")
@@ -81,7 +98,7 @@ def _add_prefix(messages: tuple[Message, ...], prefix: str) -> tuple[Message, ..
     last = max((index for index, message in enumerate(messages) if message.role == "user"), default=None)
     if last is None or not prefix:
         return messages
-    changed = replace(messages[last], text=prefix + messages[last].text)
+    changed = with_text(messages[last], prefix + messages[last].text)
     return (*messages[:last], changed, *messages[last + 1 :])
 
 

@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from msgspec import Struct, field
 
-from llmfail.core.model import Attachment, Message, Target
+from llmfail.core.conversation import Attachment, Message, message_of
+from llmfail.core.model import Target
 from llmfail.core.request.ask_options import DEFAULT_FEATURE
 from llmfail.core.request.expectation import Expectation
 
@@ -53,4 +54,4 @@ class Ask(Struct, frozen=True):
 
 def to_messages(prompt: str, *attachments: Attachment) -> tuple[Message, ...]:
     """One prompt as the messages of an Ask."""
-    return (Message("user", prompt, attachments),)
+    return (message_of("user", prompt, attachments),)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
     from os import PathLike
 
-    from llmfail.core.model import Attachment
+    from llmfail.core.conversation import Attachment
 
 DEFAULT_FEATURE: Final = "default"
 

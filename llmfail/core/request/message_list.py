@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple, cast
 
+from llmfail.core.conversation import Message, Role
 from llmfail.core.errors import UsageError
-from llmfail.core.model import Message, Role
 
 SYSTEM_ROLES = frozenset({"system", "developer"})
 ROLES = ("user", "assistant", *sorted(SYSTEM_ROLES))

@@ -1,19 +1,35 @@
-"""The text of a message as it is sent: its text files before it, each in a ``<file>`` element."""
+"""The parts of a message as they are sent: text files as text, each in a ``<file>`` element."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from msgspec.structs import replace
+
+from llmfail.core.conversation import Attachment, Part, Text
 from llmfail.core.errors import UsageError
-from llmfail.core.model import Attachment, Message
 
 
-def render_message(message: Message) -> str:
-    """Raises UsageError for a file that is no text."""
-    files = (
-        render_file_element(file.name, _decode_text(file))
-        for file in message.attachments
-        if not file.is_image
-    )
-    return "\n\n".join([*files, *([message.text] if message.text else [])])
+def render_text_files(parts: Iterable[Part]) -> list[Part]:
+    """The parts with every text file written out, as one text with what follows it. Empty texts are left
+    out. Raises UsageError for a file that is no text.
+    """
+    rendered: list[Part] = []
+    pending: list[str] = []
+    for part in parts:
+        if isinstance(part, Attachment) and part.kind == "text" and part.url is None:
+            pending.append(render_file_element(part.name, _decode_text(part)))
+        elif isinstance(part, Text) and pending:
+            rendered.append(replace(part, text="\n\n".join(filter(None, (*pending, part.text)))))
+            pending = []
+        elif not isinstance(part, Text) or part.text:
+            if pending:
+                rendered.append(Text("\n\n".join(pending)))
+                pending = []
+            rendered.append(part)
+    if pending:
+        rendered.append(Text("\n\n".join(pending)))
+    return rendered
 
 
 def render_file_element(name: str, content: str) -> str:

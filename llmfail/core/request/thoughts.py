@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from llmfail.core.conversation import Part, Text
 from llmfail.core.model import Completion
 
 _OPEN, _CLOSE = "<think>", "</think>"
@@ -24,7 +25,16 @@ def split_thoughts(text: str) -> tuple[str, str]:
 def separate_thoughts(completion: Completion) -> Completion:
     """The completion with its leading thoughts apart from its text."""
     thoughts, answer = split_thoughts(completion.text)
-    return completion if answer == completion.text else replace(completion, text=answer, thoughts=thoughts)
+    if answer == completion.text:
+        return completion
+    return replace(completion, text=answer, thoughts=thoughts, parts=_replace_text(completion.parts, answer))
+
+
+def _replace_text(parts: tuple[Part, ...], answer: str) -> tuple[Part, ...]:
+    """The parts with this as their only text, where the first of theirs was."""
+    first = next((index for index, part in enumerate(parts) if isinstance(part, Text)), len(parts))
+    others = tuple(part for part in parts[first:] if not isinstance(part, Text))
+    return (*parts[:first], *((Text(answer),) if answer and parts else ()), *others)
 
 
 class ThoughtFilter:

@@ -53,9 +53,9 @@ class CacheReader(Struct, frozen=True):
 
     def load_if_usable(self, text: str | None, max_age: float, now: float) -> StoredAnswer | None:
         found = load_if_fresh(text, max_age, now)
-        if found is None or find_violation(self.expected, found.text, found.finish_reason) is not None:
-            return None
-        return found
+        if found is None or found.finish_reason == "tool_calls":
+            return found
+        return None if find_violation(self.expected, found.text, found.finish_reason) else found
 
     async def _find_first(self, fingerprints: Sequence[str], max_age: float) -> StoredAnswer | None:
         values, now = await self.store.read([answer_key(one) for one in fingerprints])
@@ -101,12 +101,14 @@ class SingleFlightCache:
 
     async def store_answer(self, fingerprint: str, target: Target, answer: Completion) -> None:
         """Store an answer if it is whole, and let those who wait have it."""
-        if answer.finish_reason != "stop":
+        calls = answer.finish_reason == "tool_calls" and answer.tool_calls
+        if answer.finish_reason != "stop" and not calls:
             await self.give_up()
             return
 
         def change(values: Values, now: float) -> Writes:
-            found = StoredAnswer(answer.text, str(target), now, answer.finish_reason, answer.model)
+            parts = answer.parts if calls else ()
+            found = StoredAnswer(answer.text, str(target), now, answer.finish_reason, answer.model, parts)
             stored = rules.store_answer(fingerprint, found, self.reader.policy.lifetime, values)
             return {**stored, **rules.end(fingerprint, self._name, values)}
 

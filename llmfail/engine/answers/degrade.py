@@ -258,7 +258,7 @@ def step_name(step: DegradeStep) -> str:
 def texts_of(request: Request) -> list[tuple[str | None, str]]:
     """What the user said, and the text files that came with it, by their names."""
     said = [message for message in request.messages if message.role == "user"]
-    files = (file for message in said for file in message.attachments if not file.is_image)
+    files = (file for message in said for file in message.attachments if file.kind == "text")
     return [
         (None, "\n\n".join(message.text for message in said)),
         *((file.name, file.data.decode("utf-8-sig", "replace")) for file in files),
@@ -275,6 +275,7 @@ def _degraded_receipt(receipt: Receipt, degraded: DegradedAnswer) -> Receipt:
         target=None if stored is None else Target.parse(stored.target),
         response_model=None if stored is None else stored.model,
         finish_reason=None if stored is None else stored.finish_reason,
+        parts=() if stored is None else stored.parts,
         error=None,
         retry_at=None,
     )

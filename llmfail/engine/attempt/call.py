@@ -74,7 +74,7 @@ async def _call_once(
             return found
         endpoint = found
     try:
-        encode = partial(codec.encode, load_wire_format(endpoint.api), endpoint)
+        encode = partial(codec.encode, load_wire_format(endpoint.api, endpoint.door), endpoint)
         sent = await ports.run_blocking(encode) if codec.is_large else encode()
     except UnsupportedRequest as error:
         return _skip(SkipReason.DISABLED, str(error))

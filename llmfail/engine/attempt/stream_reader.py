@@ -103,7 +103,7 @@ class _StreamRead:
         self._endpoint = endpoint
         self._live = live
         self._limits = limits
-        self._stream: StreamDecoder = load_wire_format(endpoint.api).make_stream_decoder()
+        self._stream: StreamDecoder = load_wire_format(endpoint.api, endpoint.door).make_stream_decoder()
         self._redactor = StreamRedactor(endpoint.key)
         self._has_begun = self._was_complete = False
         self._next_token_by = 0.0

@@ -15,9 +15,10 @@ from msgspec.structs import replace
 from llmfail.core.classification import classify
 from llmfail.core.classification.body import MAX_VALUES, NotJson, parse
 from llmfail.core.classification.outcome import Kind, Outcome
+from llmfail.core.conversation import calls_text, sign_part
 from llmfail.core.errors import MalformedReply, WireError
 from llmfail.core.model import Call, Completion, Embedding, Endpoint, Reply, Request, Secret, Usage
-from llmfail.core.redaction import is_masked_in_answers, mask_key
+from llmfail.core.redaction import is_masked_in_answers, mask_key, mask_part
 from llmfail.core.request.expectation import Expectation, find_violation
 from llmfail.core.request.thoughts import separate_thoughts
 from llmfail.core.routing.attempt_result import Answer, AttemptResult
@@ -40,14 +41,15 @@ A = TypeVar("A", Completion, Embedding, Completion | Embedding)
 
 class Codec(Struct, frozen=True):
     """How a question is put and its answer decoded, in any wire format. ``expected`` is what an answer must
-    be to be one; ``violation`` says what is wrong with vectors of that endpoint; ``estimate_usage`` is what
-    an answer of some model has probably used where no whole count came. ``is_large``: to write the question
-    may take milliseconds.
+    be to be one, unless it calls one of the ``tools`` that were offered; ``violation`` says what is wrong
+    with vectors of that endpoint; ``estimate_usage`` is what an answer of some model has probably used where
+    no whole count came. ``is_large``: to write the question may take milliseconds.
     """
 
     encode: Callable[[WireFormat, Endpoint], Call]
     decode: Callable[[WireFormat, object], Answer]
     expected: Expectation = Expectation()
+    tools: bool = False
     violation: Callable[[Embedding, Endpoint], str | None] = lambda _answer, _endpoint: None
     estimate_usage: Callable[[Completion, str], Usage | None] = lambda answer, _model: answer.usage
     max_values: int = MAX_VALUES
@@ -64,8 +66,9 @@ def completion_codec(request: Request, expected: Expectation, *, stream: bool = 
         lambda fmt, endpoint: fmt.encode(request, endpoint, stream=stream),
         lambda fmt, payload: require_possible_length(separate_thoughts(fmt.decode(payload))),
         expected,
+        tools=bool(request.tools),
         estimate_usage=lambda answer, model: token_bounds.estimate_usage(
-            request, model, answer.text, answer.usage
+            request, model, answer.text + calls_text(answer.parts), answer.usage
         ),
         is_large=is_large(request),
     )
@@ -104,7 +107,7 @@ def result_from_reply(codec: Codec, endpoint: Endpoint, reply: Reply, now: float
     answer: Answer | None = None
     if outcome is None:
         try:
-            answer = _mask_key(codec.decode(load_wire_format(endpoint.api), payload), endpoint.key)
+            answer = _own(codec.decode(load_wire_format(endpoint.api, endpoint.door), payload), endpoint)
         except MalformedReply as error:
             outcome = classify.classify_error(error, endpoint.key)
         else:
@@ -120,7 +123,7 @@ def _is_event_body(body: bytes) -> bool:
 
 def _result_from_event_body(codec: Codec, endpoint: Endpoint, reply: Reply, now: float) -> AttemptResult:
     """A server streamed although no stream was asked for."""
-    decoder = load_wire_format(endpoint.api).make_stream_decoder()
+    decoder = load_wire_format(endpoint.api, endpoint.door).make_stream_decoder()
     from llmfail.providers.stream import BrokenStream, Finished, StreamError, read_event_body
 
     match read_event_body(reply.body, decoder):
@@ -150,7 +153,7 @@ def result_from_stream(
     codec: Codec, endpoint: Endpoint, completion: Completion, status: int
 ) -> AttemptResult:
     """What a stream has said that came to its end. Streams without a count are common."""
-    answer = _drop_zero_count(_mask_key(completion, endpoint.key))
+    answer = _drop_zero_count(_own(completion, endpoint))
     if answer.usage is None:
         answer = replace(answer, usage=codec.estimate_usage(answer, endpoint.model))
     return AttemptResult(_judge(answer, codec, endpoint), answer, status)
@@ -166,26 +169,26 @@ def result_from_broken_stream(
         free = is_reported and outcome.kind not in MAYBE_CHARGED_KINDS
         return AttemptResult(outcome, status=outcome.status, is_free=free)
     said = replace(partial, usage=codec.estimate_usage(partial, endpoint.model))
-    return AttemptResult(outcome, _mask_key(said, endpoint.key), outcome.status)
+    return AttemptResult(outcome, _own(said, endpoint), outcome.status)
 
 
 def _judge(answer: Answer, codec: Codec, endpoint: Endpoint) -> Outcome:
     if isinstance(answer, Embedding):
         outcome, unfit = Outcome(Kind.OK), codec.violation(answer, endpoint)
     else:
-        outcome = classify.classify_completion(answer, nonempty=codec.expected.nonempty)
-        if outcome.kind is not Kind.OK:
+        outcome = classify.classify_completion(answer, nonempty=codec.expected.nonempty, tools=codec.tools)
+        if outcome.kind is not Kind.OK or (codec.tools and answer.tool_calls):
             return outcome
         unfit = find_violation(codec.expected, answer.text, answer.finish_reason)
     return outcome if unfit is None else Outcome(Kind.REJECTED_ANSWER, unfit, status=200)
 
 
 def _drop_zero_count(answer: A) -> A:
-    """A text of no tokens was not counted."""
+    """What says something has tokens: none of it was counted."""
     usage = answer.usage
-    if isinstance(answer, Completion) and answer.text and usage is not None and usage.output_tokens == 0:
-        return replace(answer, usage=None)
-    return answer
+    if usage is None or usage.output_tokens or not isinstance(answer, Completion):
+        return answer
+    return replace(answer, usage=None) if answer.text or answer.parts else answer
 
 
 def result_from_wire_error(error: WireError, key: Secret | None) -> AttemptResult:
@@ -193,11 +196,18 @@ def result_from_wire_error(error: WireError, key: Secret | None) -> AttemptResul
     return AttemptResult(classify.classify_error(error, key), is_free=error.cause in UNSENT_CAUSES)
 
 
-def _mask_key(answer: A, key: Secret | None) -> A:
-    """An answer is somebody's text: a placeholder instead of a key is left in it."""
+def _own(answer: A, endpoint: Endpoint) -> A:
+    """The answer without the key, and with the name of the vendor that alone may see its signatures. An
+    answer is somebody's text: a placeholder instead of a key is left in it.
+    """
+    key = endpoint.key
+    if isinstance(answer, Completion) and answer.parts:
+        answer = replace(answer, parts=tuple(sign_part(part, endpoint.vendor) for part in answer.parts))
     if not is_masked_in_answers(key):
         return answer
     model = answer.model and mask_key(answer.model, key)
     if isinstance(answer, Embedding):
         return replace(answer, model=model)
-    return replace(answer, text=mask_key(answer.text, key), model=model, detail=mask_key(answer.detail, key))
+    texts = {name: mask_key(getattr(answer, name), key) for name in ("text", "detail", "thoughts")}
+    parts = tuple(mask_part(part, key) for part in answer.parts)
+    return replace(answer, **texts, model=model, parts=parts)

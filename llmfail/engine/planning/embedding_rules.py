@@ -147,7 +147,7 @@ def _require_one_model(feature: Feature, candidates: Sequence[Candidate]) -> str
 
 def _unsuited_reason(codec: Codec, endpoint: Endpoint) -> str | None:
     try:
-        codec.encode(load_wire_format(endpoint.api), endpoint)
+        codec.encode(load_wire_format(endpoint.api, endpoint.door), endpoint)
     except UnsupportedRequest as error:
         return str(error)
     return None

@@ -7,10 +7,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from msgspec.structs import replace
-
+from llmfail.core.conversation import Message, count_chars, with_text
 from llmfail.core.errors import EmptyPrompt, UsageError
-from llmfail.core.model import Endpoint, Message, Request
+from llmfail.core.model import Endpoint, Request
 from llmfail.core.request.ask import Ask
 from llmfail.core.request.expectation import Expectation, merge
 from llmfail.engine.planning.resolved_feature import ResolvedFeature
@@ -27,7 +26,7 @@ def request_of(
     """Raises UsageError for a prompt template that does not exist or cannot be filled, and for no prompt
     unless it may be ``blank``.
     """
-    empty = not (ask.parameters or any(one.text.strip() or one.attachments for one in ask.messages))
+    empty = not (ask.parameters or any(not one.is_blank for one in ask.messages))
     return Request(
         messages=ask.messages if blank and empty else _messages(settings, feature.written, ask),
         system=feature.written.system if ask.system is None else ask.system,
@@ -40,9 +39,7 @@ def request_of(
 
 def is_large(request: Request) -> bool:
     """Whether it may take milliseconds to write or to hash."""
-    texts = sum(len(message.text) for message in request.messages) + len(request.system or "")
-    files = sum(len(file.data) for message in request.messages for file in message.attachments)
-    return texts + files > LARGE_BYTES
+    return len(request.system_text or "") + sum(map(count_chars, request.messages)) > LARGE_BYTES
 
 
 def expectation_of(settings: Settings, feature: Feature, ask: Ask) -> Expectation:
@@ -73,7 +70,7 @@ def directory_of(settings: Settings) -> Path:
 def _messages(settings: Settings, feature: Feature, ask: Ask) -> tuple[Message, ...]:
     name = feature.template if ask.template is None else ask.template
     if name is None and not ask.parameters:
-        if not any(message.text.strip() or message.attachments for message in ask.messages):
+        if all(message.is_blank for message in ask.messages):
             raise EmptyPrompt("the prompt is empty")
         return ask.messages
     from llmfail.core.degrade.template import build_prompt
@@ -86,7 +83,7 @@ def _messages(settings: Settings, feature: Feature, ask: Ask) -> tuple[Message, 
     known = frozenset(_degrade_parameters(settings, feature))
     given = {"prompt": last.text, "feature": feature.name}
     text = build_prompt(name, settings.templates[name], given, ask.parameters, known)
-    return (*earlier, replace(last, text=text))
+    return (*earlier, with_text(last, text))
 
 
 def _degrade_parameters(settings: Settings, feature: Feature) -> Iterator[str]:

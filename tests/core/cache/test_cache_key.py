@@ -4,7 +4,8 @@ import pytest
 from msgspec.structs import replace
 
 from llmfail.core.cache import cache_key as fingerprints
-from llmfail.core.model import Attachment, Endpoint, Message, Request, Secret
+from llmfail.core.conversation import Attachment, Message, Text
+from llmfail.core.model import Endpoint, Request, Secret
 
 IMAGE = Attachment("cat.png", "image/png", b"cat")
 
@@ -13,7 +14,7 @@ def fingerprint(request, endpoint):
     return fingerprints.fingerprint(fingerprints.digest_of(request), endpoint)
 
 
-SAID = Message("user", "hello", (IMAGE,))
+SAID = Message("user", (IMAGE, Text("hello")))
 REQUEST = Request(
     (Message("user", "first"), Message("assistant", "second"), SAID),
     system="be brief",
@@ -27,6 +28,10 @@ ENDPOINT = Endpoint("openai", "https://a.example/v1", "one", Secret("key-0123456
 
 def said(message):
     return replace(REQUEST, messages=(*REQUEST.messages[:2], message))
+
+
+def with_image(**changes):
+    return said(replace(SAID, content=(replace(IMAGE, **changes), Text("hello"))))
 
 
 @pytest.mark.parametrize(
@@ -45,15 +50,13 @@ def said(message):
         ),
         pytest.param(replace(REQUEST, messages=REQUEST.messages[1:]), id="a message less"),
         pytest.param(replace(REQUEST, messages=REQUEST.messages[::-1]), id="order of messages"),
-        pytest.param(said(replace(SAID, text="hello ")), id="text"),
+        pytest.param(said(replace(SAID, content=(IMAGE, Text("hello ")))), id="text"),
         pytest.param(said(replace(SAID, role="assistant")), id="role"),
-        pytest.param(said(replace(SAID, attachments=())), id="no attachment"),
-        pytest.param(said(replace(SAID, attachments=(IMAGE, IMAGE))), id="attachment twice"),
-        pytest.param(said(replace(SAID, attachments=(replace(IMAGE, data=b"dog"),))), id="its bytes"),
-        pytest.param(said(replace(SAID, attachments=(replace(IMAGE, name="dog.png"),))), id="its name"),
-        pytest.param(
-            said(replace(SAID, attachments=(replace(IMAGE, media_type="image/gif"),))), id="its type"
-        ),
+        pytest.param(said(replace(SAID, content="hello")), id="no attachment"),
+        pytest.param(said(replace(SAID, content=(IMAGE, IMAGE, Text("hello")))), id="attachment twice"),
+        pytest.param(with_image(data=b"dog"), id="its bytes"),
+        pytest.param(with_image(name="dog.png"), id="its name"),
+        pytest.param(with_image(media_type="image/gif"), id="its type"),
     ],
 )
 def test_another_question_is_another(other):

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmfail.core.conversation import Attachment, message_of
 from llmfail.core.degrade.queue_item import (
     QueueItem,
     backoff,
@@ -15,7 +16,7 @@ from llmfail.core.degrade.queue_item import (
     load_ask,
     reschedule,
 )
-from llmfail.core.model import Attachment, Message, Target
+from llmfail.core.model import Target
 from llmfail.core.records.record import is_newer
 from llmfail.core.request.ask import Ask, to_messages
 from llmfail.core.request.expectation import Expectation
@@ -36,7 +37,7 @@ def tuples(of):
 
 
 ATTACHMENTS = st.builds(Attachment, TEXTS, st.sampled_from(["text/plain", "image/png"]), st.binary())
-MESSAGES = st.builds(Message, st.sampled_from(["user", "assistant"]), TEXTS, tuples(ATTACHMENTS))
+MESSAGES = st.builds(message_of, st.sampled_from(["user", "assistant"]), TEXTS, tuples(ATTACHMENTS))
 EXPECTATIONS = st.builds(
     Expectation,
     nonempty=st.booleans(),
@@ -85,7 +86,7 @@ def test_the_text_is_json_of_a_version_with_attachments_in_base64():
     text = dump_ask(Ask(to_messages("Hi", Attachment("a.bin", "text/plain", b"\x00\xff"))))
     document = json.loads(text)
     assert document["v"] == 1
-    assert document["ask"]["messages"][0]["attachments"][0]["data"] == "AP8="
+    assert document["ask"]["messages"][0]["content"][0]["data"] == "AP8="
     assert not is_newer(text)
 
 
@@ -96,7 +97,7 @@ def test_broken_characters_become_question_marks_and_any_mapping_will_do():
 
 
 def test_options_that_an_earlier_text_does_not_have_are_the_defaults():
-    text = '{"v":1,"ask":{"messages":[{"role":"user","text":"Hi"}]}}'
+    text = '{"v":1,"ask":{"messages":[{"role":"user","content":"Hi"}]}}'
     assert load_ask(text) == Ask(to_messages("Hi"))
 
 

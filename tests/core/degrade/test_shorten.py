@@ -8,13 +8,14 @@ from hypothesis import strategies as st
 from msgspec import Struct
 from msgspec.structs import replace
 
+from llmfail.core.conversation import Attachment, Message, message_of
 from llmfail.core.degrade.shorten import (
     MIN_SPLIT_CHARS,
     OMISSION_MARK,
     cut_middle,
     shorten_request,
 )
-from llmfail.core.model import Attachment, Message, Request
+from llmfail.core.model import Request
 
 
 class Step(Struct, frozen=True):
@@ -24,7 +25,7 @@ class Step(Struct, frozen=True):
 
 
 def asked(*texts, attachments=(), **options):
-    return Request((Message("user", "\n".join(texts), tuple(attachments)),), **options)
+    return Request((message_of("user", "\n".join(texts), tuple(attachments)),), **options)
 
 
 def test_a_long_text_keeps_its_beginning_and_its_end():
@@ -85,7 +86,7 @@ def test_texts_of_both_roles_and_text_files_are_cut_each_by_itself():
     file = Attachment("notes.txt", "text/plain", ("ä" * 30 + "ö" * 30).encode())
     short = Attachment("short.txt", "text/plain", b"short")
     request = Request(
-        (Message("user", "u" * 60, (file, short)), Message("assistant", "a" * 60), Message("user", "last"))
+        (message_of("user", "u" * 60, (file, short)), Message("assistant", "a" * 60), Message("user", "last"))
     )
     first, second, last = shorten_request(request, Step(keep_chars=25)).messages
     assert first.text == "u" * 10 + OMISSION_MARK + "u" * 10

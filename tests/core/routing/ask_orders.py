@@ -11,7 +11,8 @@ from llmfail.core.admission.gate import Admission, GateView
 from llmfail.core.admission.refusal import Refusal
 from llmfail.core.admission.reservation import Reservation, ReservationRequest
 from llmfail.core.classification.outcome import Kind, Outcome
-from llmfail.core.model import Completion, Message, Request, Target
+from llmfail.core.conversation import Message
+from llmfail.core.model import Completion, Request, Target
 from llmfail.core.receipt import SkipReason
 from llmfail.core.routing import ask_events as ev
 from llmfail.core.routing.ask_machine import step

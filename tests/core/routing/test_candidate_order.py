@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from llmfail.core.model import Message, Request, Target
+from llmfail.core.conversation import Message
+from llmfail.core.model import Request, Target
 from llmfail.core.pricing.price import Price, PricePeriod, Rate
 from llmfail.core.routing.candidates import (
     Candidate,

@@ -3,7 +3,8 @@
 import pytest
 
 from llmfail.core.classification.outcome import CONSEQUENCES, Kind, Outcome
-from llmfail.core.model import Message, Request
+from llmfail.core.conversation import Message
+from llmfail.core.model import Request
 from llmfail.core.routing.next_step import (
     BACKOFF_CAP_SECONDS,
     AttemptsMade,

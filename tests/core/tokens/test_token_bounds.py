@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmfail.core.model import Attachment, Message, Request
+from llmfail.core.conversation import Attachment, Message, message_of
+from llmfail.core.model import Request
 from llmfail.core.records.record import dump, load
 from llmfail.core.tokens import token_bounds
 from llmfail.core.tokens.claude_version import NEWEST, version_of
@@ -156,7 +157,7 @@ def test_everything_that_is_sent_is_weighed():
     image = Attachment("i.png", "image/png", b"\x89PNG" * 1000)
     more = size_of(
         Request(
-            (Message("user", text, (file, image)), Message("assistant", text)),
+            (message_of("user", text, (file, image)), Message("assistant", text)),
             system=text,
             schema={"type": "object", "title": text},
         )
@@ -175,7 +176,7 @@ def test_an_image_costs_what_the_table_says_and_more_in_the_bound():
 
 def test_a_file_that_is_no_text_and_half_a_character_are_weighed_too():
     file = Attachment("x", "application/pdf", b"\xff\xfe%PDF")
-    assert size_of(Request((Message("user", "\ud800", (file,)),))).bytes > 0
+    assert size_of(Request((message_of("user", "\ud800", (file,)),))).bytes > 0
 
 
 def test_the_least_is_below_the_truth():
