@@ -233,7 +233,7 @@ def test_j3_options_are_called_as_on_the_command_line():
         ("hi", {"wait": -1}, "wait: expected a duration"),
         ("hi", {"max_tokens": 0}, "max_tokens must be a number above 0"),
         ("hi", {"max_tokens": "many"}, "max_tokens must be a number"),
-        ("hi", {"temperature": "hot"}, "temperature must be a number"),
+        ("hi", {"temperature": "hot"}, "temperature is a number from 0 to 2"),
         ("hi", {"stop": 3}, "stop is a text or a list of texts"),
         ("hi", {"model": 3}, "model is a target or a list"),
         ("hi", {"model": "gpt"}, "provider/model"),

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from llmfail.client.aio import AsyncClient
 from llmfail.core.receipt import Receipt
+from llmfail.core.request.ask import Ask
 from llmfail.engine.bulk.batch import Batch, BatchLimits
 from llmfail.engine.bulk.batch_budget import BatchBudget
 
@@ -23,6 +24,19 @@ class AsyncReceiptClient(AsyncClient):
         budget = None if max_cost is None else BatchBudget(max_cost, spent, self._engine.plan)
         return Batch(self._engine.ask, write, limits, self._ports, budget)
 
-    def begin_embed_batch(self, write: WriteReceipts, limits: BatchLimits) -> Batch:
-        """Embeds the texts of many asks."""
-        return Batch(self._engine.embed, write, limits, self._ports)
+    def begin_embed_batch(
+        self, write: WriteReceipts, limits: BatchLimits, *, max_cost: int | None = None, spent: int = 0
+    ) -> Batch:
+        """The same for texts of which vectors are wanted."""
+        budget = None if max_cost is None else BatchBudget(max_cost, spent, self._engine.plan)
+        return Batch(self._engine.embed, write, limits, self._ports, budget)
+
+    def check(self, ask: Ask, *, vectors: bool = False) -> None:
+        """Raises UsageError for what would be wrong with every ask like this one, whatever its text;
+        ``vectors``: with every text that is embedded.
+        """
+        self._engine.check(ask, vectors=vectors)
+
+    def describe_asked(self, ask: Ask, *, vectors: bool = False) -> str:
+        """What the receipt of this ask would have as ``request``. Raises UsageError."""
+        return self._engine.describe_asked(ask, vectors=vectors)

@@ -29,6 +29,8 @@ from llmfail.settings.schema.scalars import LONGEST_DURATION_SECONDS, parse_seco
 MAX_USER_LENGTH = 256
 """Characters of a user's id."""
 MAX_COST_USD = 1_000_000
+MAX_TEMPERATURE = 2.0
+"""As in the configuration."""
 Prompt = str | Sequence[Message | Mapping[str, Any]]
 """A text, or a conversation; ``{"role": "user", "content": "…"}`` is a message too."""
 KINDS: Final[Mapping[str, OptionKind]] = {
@@ -202,9 +204,9 @@ def _count(name: str, value: object) -> int:
 
 
 def _number(name: str, value: object) -> float:
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf"):
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= MAX_TEMPERATURE:
         return value
-    raise UsageError(f"{name} must be a number from 0, got {value!r}")
+    raise UsageError(f"{name} is a number from 0 to {MAX_TEMPERATURE:g}, got {value!r}")
 
 
 def _duration(name: str, value: object, *, zero: bool = False) -> float:

@@ -106,6 +106,8 @@ class Receipt(Struct, frozen=True):
     """None when a price is unknown."""
     latency_ms: int = 0
     ref: str | int | None = None
+    request: str | None = None
+    """A fingerprint of what was asked (``cache_key.describe_asked``), None where there was nothing to ask."""
     queued: str | None = None
     retry_at: float | None = None
     error: Failure | None = None
@@ -174,6 +176,7 @@ class Receipt(Struct, frozen=True):
             "cost_usd": format_usd(self.cost_pico_usd),
             "latency_ms": self.latency_ms,
             "ref": self.ref,
+            "request": self.request,
             "queued": self.queued,
             "retry_at": format_time(self.retry_at),
             "error": _failure_to_json(self.error),

@@ -17,7 +17,7 @@ from llmfail.core.admission.reservation import (
     ReservationRequest,
     UnsettledCalls,
 )
-from llmfail.core.cache.cache_key import digest_of, fingerprint
+from llmfail.core.cache.cache_key import describe_asked, digest_of, fingerprint
 from llmfail.core.errors import EmptyPrompt, ExitCode
 from llmfail.core.model import Completion, Embedding, Target
 from llmfail.core.receipt import Receipt, format_usd, sum_cost
@@ -38,8 +38,10 @@ from llmfail.engine.planning.codec import Codec, completion_codec, embedding_cod
 from llmfail.engine.planning.embedding_rules import EmbeddingSpace, add_skipped
 from llmfail.engine.planning.job import (
     Job,
+    find_targets,
     hedge_delay,
     plan_job,
+    plan_request,
     reservation_request_of,
 )
 from llmfail.engine.planning.targets import TargetRoutes
@@ -98,7 +100,8 @@ class Engine:
         if receipt.error is None or not steps_follow:
             return receipt
         degraded = await self._run_degrade_steps(receipt, job, ask, started + job.deadline, on_text)
-        degraded = replace(degraded, latency_ms=self._milliseconds_since(started))
+        took = self._milliseconds_since(started)
+        degraded = replace(degraded, latency_ms=took, request=receipt.request)
         await self._write_steps([self._log_step(degraded, ask)])
         return degraded
 
@@ -131,6 +134,21 @@ class Engine:
             return receipt
         await self._write_steps([space.record_dimensions(receipt.embedding.dimensions)])
         return embedding_rules.warn_of_new_dimensions(receipt, receipt.embedding.dimensions, space.dimensions)
+
+    def describe_asked(self, ask: Ask, *, vectors: bool = False) -> str:
+        """What the receipt of this ask would say was asked; ``vectors``: of ``embed``. Raises UsageError for
+        what is not configured.
+        """
+        request, expected = plan_request(self.settings, ask, vectors=vectors)
+        return describe_asked(request, ask.feature, ask.targets, expected)
+
+    def check(self, ask: Ask, *, vectors: bool = False) -> None:
+        """Raises UsageError for what would be wrong with every ask that differs from this one in its text
+        only.
+        """
+        feature, targets = find_targets(self.settings, self._routes, ask, vectors=vectors)
+        if vectors:
+            embedding_rules.require_embeddings(feature, embedding_codec(("",)), self._routes, targets)
 
     async def may_hedge(self, ask: Ask) -> bool:
         """Whether a second target may be asked while the first is late, which takes an event loop."""
@@ -285,6 +303,7 @@ class Engine:
             cost_pico_usd=sum_cost(state.trail),
             latency_ms=latency_ms,
             ref=ask.ref,
+            request=describe_asked(job.request, job.feature, ask.targets, job.expected),
             looked=job.cache_policy is not None and job.cache_policy.can_read,
         )
         return (

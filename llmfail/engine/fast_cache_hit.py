@@ -7,7 +7,7 @@ for too.
 
 from __future__ import annotations
 
-from llmfail.core.cache.cache_key import digest_of, fingerprint
+from llmfail.core.cache.cache_key import describe_asked, digest_of, fingerprint
 from llmfail.core.model import Target
 from llmfail.core.receipt import Receipt
 from llmfail.core.request.ask import Ask
@@ -53,6 +53,7 @@ async def find_cached_receipt(settings: Settings, ports: Ports, ask: Ask) -> Rec
         parts=found.parts,
         latency_ms=round((ports.monotonic() - started) * 1000),
         ref=ask.ref,
+        request=describe_asked(request, feature.name, ask.targets, expected),
         looked=True,
     )
     prompt = ask.prompt if settings.privacy.log_prompts else None

@@ -10,7 +10,7 @@ import pytest
 from program import ANTHROPIC, GOOGLE, LLMFAIL, OPENAI, PROCESS_TIMEOUT, build_config, finish, wait_until
 from terminal import Terminal
 
-from llmfail.core.request.batch_line import MAX_LINE_BYTES
+from llmfail.core.request.line_splitter import MAX_LINE_BYTES
 from llmfail.simulator import parse_faults
 
 PRICED = {OPENAI: {"price": {"input": 0, "output": 1000}}}
@@ -140,9 +140,9 @@ class TestWhatALineSays:
         ("line", "ref", "why"),
         [
             (b"{", 2, "line 2: "),
-            (b"5", 2, "not what a line may say"),
+            (b"5", 2, "it is neither a text nor an object"),
             (b'{"promt": "hi", "id": "a"}', "a", "promt"),
-            (b'{"prompt": "hi", "id": "a", "temperature": -1}', "a", "temperature must be"),
+            (b'{"prompt": "hi", "id": "a", "temperature": -1}', "a", "temperature is a number from 0 to 2"),
             (b'{"prompt": "hi", "timeout": "soon"}', 2, "timeout: expected a duration"),
             (b'{"prompt": "hi", "model": "nobody"}', 2, "provider/model"),
             (b'{"prompt": "hi", "id": 1}', 2, "1 is the id or the number of an earlier line"),
@@ -169,6 +169,38 @@ class TestWhatALineSays:
             (2, "usage"),
             ("empty", "usage"),
         ]
+
+    def test_g6_what_is_refused_is_told_in_words_for_a_line(self, llmfail, lines):
+        lines("One", {"prompt": ""}, b'"\\ud800"', {"prompt": "x", "temperature": 9})
+        told = [(one["error"] or {}).get("message") for one in receipts(batch(llmfail).out)]
+        assert told[1:] == [
+            "the prompt is empty",
+            "line 3: its text has half of a surrogate pair, which is no text",
+            "line 4: temperature is a number from 0 to 2, got 9.0",
+        ]
+
+    @pytest.mark.parametrize(
+        ("data", "why"),
+        [
+            (b"id,prompt\n1,Say hello\n", "line 1: not JSON (character 1)"),
+            (b"Say hello\nSay bye\n", "line 1: not JSON (character 1)"),
+            (b'{\n  "prompt": "hi"\n}\n', "line 1: not JSON (character 2)"),
+            (b'["One", "Two"]\n', "`jq -c '.[]' in.jsonl` makes lines of an array"),
+            (b'[\n  "One",\n  "Two"\n]\n', "`jq -c '.[]' in.jsonl` makes lines of an array"),
+            ('"One"\n'.encode("utf-16"), "line 1: not UTF-8 text (byte 0)"),
+        ],
+    )
+    def test_g6_an_input_that_is_no_json_lines_is_refused_as_a_whole(
+        self, llmfail, here, simulator, data, why
+    ):
+        (here / "in.jsonl").write_bytes(data)
+        ran = batch(llmfail, "-o", "out.jsonl")
+        assert (ran.code, ran.out, simulator.count()) == (2, b"", 0)
+        assert ran.lines == [
+            line for line in ran.lines if line.startswith("llmfail: in.jsonl is not JSON Lines: ")
+        ]
+        assert why in ran.err
+        assert not (here / "out.jsonl").read_bytes()
 
     def test_one_that_nobody_answers_says_why(self, llmfail, lines, simulator):
         simulator.set_faults(parse_faults("all=400"))
@@ -269,6 +301,104 @@ class TestResume:
         out.write_bytes(first)
         assert batch(llmfail, "-o", "out.jsonl", "--resume").code == 0
         assert (refs(out), simulator.count()) == (names, 3)
+
+    def test_g2_a_line_that_is_not_what_its_receipt_answers_is_asked_again(self, llmfail, lines, out):
+        lines("q1", "q2", "q3")
+        assert batch(llmfail, "-o", "out.jsonl").code == 0
+        lines("q0 NEW", "q1", "q2", "q3")
+        ran = batch(llmfail, "-o", "out.jsonl", "--resume")
+        assert ran.code == 0
+        assert ran.lines[0].startswith(
+            "llmfail: warning: 1 is not what its receipt answers, and is asked again"
+        )
+        assert "a line without an id is known by its number" in ran.lines[0]
+        assert "3 had changed since their receipts were written, and were asked again" in ran.err
+        last = {one["ref"]: one["answer"] for one in receipts(out)}
+        assert last == {
+            n: f"{OPENAI} heard: {said}" for n, said in enumerate(("q0 NEW", "q1", "q2", "q3"), 1)
+        }
+        assert len(receipts(out)) == 7
+
+    @pytest.mark.parametrize(
+        ("line", "options"),
+        [
+            ({"prompt": "Two"}, ()),
+            ({"prompt": "One", "system": "Be brief."}, ()),
+            ({"prompt": "One", "max_tokens": 7}, ()),
+            ({"prompt": "One", "temperature": 0.5}, ()),
+            ({"prompt": "One", "model": ANTHROPIC}, ()),
+            ({"prompt": "One", "expect": "json"}, ()),
+            ({"prompt": "One"}, ("-s", "Be brief.")),
+            ({"prompt": "One"}, ("-m", ANTHROPIC)),
+        ],
+    )
+    def test_g2_whatever_shapes_the_answer_is_compared(self, llmfail, lines, simulator, out, line, options):
+        lines({"prompt": "One", "id": "a"})
+        assert batch(llmfail, "-o", "out.jsonl").code == 0
+        lines({"id": "a", **line})
+        ran = batch(llmfail, "-o", "out.jsonl", "--resume", *options)
+        assert 'warning: "a" is not what its receipt answers, and is asked again\n' in ran.err
+        assert (refs(out), simulator.count() > 1) == (["a", "a"], True)
+        again = batch(llmfail, "-o", "out.jsonl", "--resume", *options)
+        assert refs(out) == ["a", "a"], again
+
+    @pytest.mark.parametrize(
+        ("line", "options"),
+        [({"timeout": 20, "deadline": "50s", "user": "ann"}, ()), ({}, ("--no-cache", "--timeout", "9"))],
+    )
+    def test_g2_what_does_not_shape_it_is_not(self, llmfail, lines, simulator, out, line, options):
+        lines({"prompt": "One", "id": "a"})
+        assert batch(llmfail, "-o", "out.jsonl").code == 0
+        lines({"prompt": "One", "id": "a", **line})
+        ran = batch(llmfail, "-o", "out.jsonl", "--resume", *options)
+        assert (refs(out), simulator.count()) == (["a"], 1)
+        assert "1 had a receipt already" in ran.err
+
+    def test_g2_receipts_that_do_not_say_what_was_asked_are_known_by_their_ref(
+        self, llmfail, lines, simulator, out
+    ):
+        lines("One")
+        assert batch(llmfail, "-o", "out.jsonl").code == 0
+        (receipt,) = receipts(out)
+        out.write_text(json.dumps({**receipt, "request": None}) + "\n")
+        lines("Two")
+        ran = batch(llmfail, "-o", "out.jsonl", "--resume")
+        assert (ran.code, simulator.count()) == (0, 1)
+        assert "warning: 1 receipts of out.jsonl do not say what was asked" in ran.err
+
+    def test_g5_the_last_receipt_of_a_ref_counts(self, llmfail, lines, simulator, out):
+        lines("One")
+        assert batch(llmfail, "-o", "out.jsonl").code == 0
+        lines("Two")
+        simulator.set_faults(parse_faults("all=400"))
+        assert batch(llmfail, "-o", "out.jsonl", "--resume").code == 3
+        simulator.set_faults(parse_faults("none"))
+        assert batch(llmfail, "-o", "out.jsonl", "--retry-failed").code == 0
+        assert [(one["ref"], one["ok"]) for one in receipts(out)] == [(1, True), (1, False), (1, True)]
+
+    @pytest.mark.parametrize(
+        "edit",
+        [
+            lambda receipt: json.dumps(receipt, indent=2).encode(),
+            lambda receipt: json.dumps(receipt).encode() + b"\r",
+            lambda receipt: b"\xef\xbb\xbf" + json.dumps(receipt).encode(),
+            lambda receipt: json.dumps({**receipt, "ref": 1.0, "cost_usd": 0.0001}).encode(),
+            lambda receipt: json.dumps({**receipt, "answer": "caf\u00e9"}, ensure_ascii=False).encode(
+                "latin-1"
+            ),
+            lambda receipt: json.dumps({name: receipt[name] for name in ("ref", "ok")}).encode(),
+            lambda receipt: b"{\n" + json.dumps(receipt).encode(),
+        ],
+    )
+    def test_g6_an_output_that_another_program_has_edited_is_read_as_far_as_it_goes(
+        self, llmfail, lines, simulator, out, edit
+    ):
+        lines("One")
+        assert batch(llmfail, "-o", "out.jsonl").code == 0
+        (receipt,) = receipts(out)
+        out.write_bytes(edit(receipt) + b"\n")
+        assert batch(llmfail, "-o", "out.jsonl", "--resume").code == 0
+        assert simulator.count() == 1
 
     def test_a_line_that_failed_is_asked_again_when_that_is_asked_for(
         self, llmfail, numbered, simulator, out

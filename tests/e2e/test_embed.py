@@ -8,6 +8,7 @@ from decimal import Decimal
 
 import pytest
 from program import build_config, finish, wait_until
+from terminal import Terminal
 
 from llmfail.core.model import Reply
 from llmfail.simulator import parse_faults
@@ -314,8 +315,8 @@ def test_lines_give_receipts_in_their_order_with_their_names(embed, simulator):
         build_vector(text, None) for text in ("one", "two", "three", "four")
     ]
     assert len({receipt["id"] for receipt in receipts(ended)}) == 4
-    total = sum(Decimal(receipt["cost_usd"]) for receipt in receipts(ended))
-    assert ended.lines == [f"llmfail: 4 embedded, 0 failed, ${total.normalize():f}"]
+    assert len(ended.lines) == 1
+    assert ended.lines[0].startswith("llmfail: 4 embedded, 0 failed, ")
 
 
 def test_lines_give_arrays_without_json(embed, here):
@@ -335,21 +336,24 @@ def test_the_order_is_that_of_the_lines_however_long_each_takes(embed, simulator
 
 
 MALFORMED = [
-    (b"{", "not JSON"),
-    (b"7", "a line is a JSON string, or an object"),
-    (b"null", "a line is a JSON string, or an object"),
-    (b"[]", "a line is a JSON string, or an object"),
-    (b"{}", "a line is a JSON string, or an object"),
-    (b'{"text": 7}', "a line is a JSON string, or an object"),
-    (b'{"text": "x", "prompt": "y"}', "a line is a JSON string, or an object"),
-    (b'{"text": "x", "modle": "y"}', "unknown key 'modle'"),
-    (b'{"text": "x", "id": true}', "its id is neither"),
-    (b'{"text": "x", "id": [1]}', "its id is neither"),
+    (b"{", "not JSON (character 2); a line is a JSON text, or an object"),
+    (b"7", "it is neither a text nor an object"),
+    (b"null", "it is neither a text nor an object"),
+    (b"{}", "the text is empty"),
+    (b'{"text": 7}', "text is not a text"),
+    (b'{"text": "x", "prompt": "y"}', "it has text and prompt; say one of them"),
+    (
+        b'{"text": "x", "modle": "y"}',
+        "unknown key 'modle' (did you mean 'model'?); a line knows text, prompt, id",
+    ),
+    (b'{"text": "x", "id": true}', "id is not a text or a whole number"),
+    (b'{"text": "x", "id": 1}', "1 is the id or the number of an earlier line"),
+    (b'{"text": "x", "model": "nobody"}', "a target is written provider/model"),
     (b'""', "the text is empty"),
     (b'{"text": " "}', "the text is empty"),
     (b'"\\ud800"', "its text has half of a surrogate pair"),
     (b'"\xff"', "not UTF-8 text"),
-    (b"[" * 100_000, "not JSON"),
+    (b"[" * 100_000, "nested too deep"),
 ]
 
 
@@ -361,7 +365,7 @@ def test_a_malformed_line_is_a_receipt_with_its_number_and_not_the_end(embed, si
     assert (first["ref"], first["ok"], third["ref"], third["ok"]) == (1, True, 3, True)
     assert (second["ref"], second["ok"], second["trail"]) == (2, False, [])
     assert (second["embedding"], second["dimensions"]) == (None, None)
-    assert (second["error"]["code"], second["error"]["kind"]) == (2, "usage")
+    assert (second["error"]["code"], second["error"]["kind"]) == (2, "malformed_line")
     assert second["error"]["message"].startswith(f"line 2: {flaw}")
     assert simulator.count() == 2
 
@@ -370,7 +374,7 @@ def test_a_line_that_is_too_long_is_left_out(embed):
     stdin = b'"' + b"a" * (21 << 20) + b'"\n"two"\n'
     ended = embed(SMALL)("--input", "-", "--json", stdin=stdin)
     first, second = receipts(ended)
-    assert first["error"]["message"] == "line 1: longer than 20 MiB"
+    assert first["error"]["message"] == "line 1: longer than 20 MiB, which no model takes"
     assert (second["ref"], second["ok"]) == (2, True)
 
 
@@ -383,10 +387,11 @@ def test_without_json_a_line_without_a_vector_is_null_and_told(embed, simulator)
     ended = embed(SMALL)("--input", "-", stdin=b'"one"\n"rude"\nthree\n')
     assert ended.code == 3
     assert receipts(ended) == [build_vector("one", None), None, None]
-    refused, malformed, summary = ended.lines
-    assert refused.startswith(f"llmfail: line 2: {SMALL} refused the request (bad_request): too rude")
+    refused, malformed, summary, first = ended.lines
+    assert refused.startswith(f"llmfail: 2: {SMALL} refused the request (bad_request): too rude")
     assert malformed.startswith("llmfail: line 3: not JSON")
-    assert summary.startswith("llmfail: 1 embedded, 2 failed, $")
+    assert summary.startswith("llmfail: 1 embedded, 2 failed, ")
+    assert first.startswith("llmfail: the first failure is 2: ")
 
 
 def test_a_text_of_a_byte_order_mark_is_read_without_it(embed):
@@ -502,7 +507,7 @@ def test_a_signal_ends_it_with_what_is_printed_so_far(embed, simulator, number, 
     assert (ended.code, ended.out) == (code, b"")
 
 
-def test_a_signal_does_not_wait_for_a_provider_that_hangs(embed, simulator):
+def test_a_second_signal_does_not_wait_for_a_provider_that_hangs(embed, simulator):
     simulator.set_faults(parse_faults("openai=hang"))
     llmfail = embed(SMALL, timeout="10m", deadline="10m").llmfail
     with llmfail.start("embed", "-f", "search", "--input", "-", stdin=subprocess.PIPE) as process:
@@ -510,6 +515,8 @@ def test_a_signal_does_not_wait_for_a_provider_that_hangs(embed, simulator):
         process.stdin.close()
         process.stdin = None
         wait_until(lambda: simulator.count() == 1)
+        process.send_signal(signal.SIGINT)
+        assert b"once more stops at once" in process.stderr.readline()
         process.send_signal(signal.SIGINT)
         assert finish(process).code == 130
 
@@ -524,7 +531,74 @@ def test_after_a_signal_no_vector_stands_in_the_place_of_another(embed, simulato
         process.stdin = None
         wait_until(lambda: simulator.count() == 4)
         process.send_signal(signal.SIGINT)
+        assert b"once more stops at once" in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
         ended = finish(process)
         over.set()
     assert ended.code == 130
     assert receipts(ended) == [build_vector("one", None)]
+
+
+class TestResume:
+    """Lines of texts are a batch: FILE is never overwritten, and a run goes on."""
+
+    def test_g1_a_file_of_receipts_is_never_overwritten(self, embed, simulator, here):
+        run = embed(SMALL)
+        assert run("--input", "-", "--json", "-o", "v.jsonl", stdin=LINES).code == 0
+        before, calls = (here / "v.jsonl").read_bytes(), simulator.count()
+        ended = run("--input", "-", "--json", "-o", "v.jsonl", stdin=LINES)
+        assert ended.code == 2
+        assert "v.jsonl has receipts already; --resume goes on with it" in ended.err
+        assert ((here / "v.jsonl").read_bytes(), simulator.count()) == (before, calls)
+
+    def test_g1_no_text_that_has_a_receipt_is_embedded_again(self, embed, simulator, here):
+        run = embed(SMALL)
+        assert run("--input", "-", "--json", "-o", "v.jsonl", stdin=b'"one"\n"two"\n').code == 0
+        simulator.set_answer(lambda seen: "" if "three" in str(seen.document) else Reply(500, {}, b""))
+        ended = run("--input", "-", "--json", "-o", "v.jsonl", "--resume", stdin=b'"one"\n"two"\n"three"\n')
+        assert ended.code == 0, ended
+        assert "2 had a receipt already" in ended.err
+        refs = [json.loads(line)["ref"] for line in (here / "v.jsonl").read_bytes().splitlines()]
+        assert refs == [1, 2, 3]
+
+    def test_g2_a_text_that_has_changed_is_embedded_again(self, embed, here):
+        run = embed(SMALL)
+        assert run("--input", "-", "--json", "-o", "v.jsonl", stdin=b'"one"\n').code == 0
+        ended = run("--input", "-", "--json", "-o", "v.jsonl", "--resume", stdin=b'"uno"\n')
+        assert "1 had changed since their receipts were written" in ended.err
+        last = json.loads((here / "v.jsonl").read_bytes().splitlines()[-1])
+        assert (last["ref"], last["embedding"]) == (1, build_vector("uno", None))
+
+    def test_g1_an_array_does_not_say_of_which_text_it_is(self, embed, simulator):
+        ended = embed(SMALL)("--input", "-", "-o", "v.jsonl", "--resume", stdin=LINES)
+        assert (ended.code, simulator.count()) == (2, 0)
+        assert "need --json" in ended.err
+
+    def test_g3_a_stopped_run_says_how_to_go_on(self, embed, simulator, here):
+        (here / "in.jsonl").write_bytes(LINES)
+        over = threading.Event()
+        simulator.set_answer(lambda seen: str(over.wait(60)) and "")
+        command = ("embed", "-f", "search", "--input", "in.jsonl", "--json", "-o", "v.jsonl")
+        with embed(SMALL).llmfail.start(*command) as process:
+            wait_until(lambda: simulator.count() == 1)
+            process.send_signal(signal.SIGINT)
+            first = process.stderr.readline().decode()
+            over.set()
+            ended = finish(process)
+        assert "once more stops at once" in first
+        assert ended.code == 130
+        assert ended.lines[-1].partition("this goes on: ")[2].endswith("-o v.jsonl --resume")
+        assert len((here / "v.jsonl").read_bytes().splitlines()) < 4
+
+    def test_g3_a_bar_tells_how_it_comes_along(self, embed, simulator):
+        simulator.set_faults(parse_faults("openai=slow:300"))
+        with Terminal() as screen:
+            process = embed(SMALL).llmfail.start(
+                "embed", "-f", "search", "--input", "-", stdin=subprocess.PIPE, stderr=screen.fd
+            )
+            with process:
+                process.stdin.write(LINES)
+                process.stdin.close()
+                screen.wait_for(" done")
+                assert process.wait(60) == 0
+            screen.wait_for("llmfail: 4 embedded")

@@ -10,7 +10,7 @@ from typing import Any, Literal, cast
 from llmfail.cli.arguments.global_options import parse_seconds
 from llmfail.cli.arguments.prompt import require_utf8
 from llmfail.client.attachment_files import read_bytes
-from llmfail.client.options import MAX_COST_USD
+from llmfail.client.options import MAX_COST_USD, MAX_TEMPERATURE
 from llmfail.core.errors import UsageError
 from llmfail.core.request.ask_options import (
     AskOption,
@@ -18,9 +18,6 @@ from llmfail.core.request.ask_options import (
     Options,
     collect_options,
 )
-
-MAX_TEMPERATURE = 2.0
-"""As in the configuration."""
 
 
 def read_options(typed: Mapping[str, Any]) -> Options:

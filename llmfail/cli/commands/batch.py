@@ -9,7 +9,8 @@ import typer
 
 from llmfail.cli.arguments.ask_values import parse_dollars, read_options
 from llmfail.cli.arguments.typer_options import with_ask_options
-from llmfail.cli.run.run_batch import BatchArgs, run_batch
+from llmfail.cli.run.batch_lines import BatchArgs
+from llmfail.cli.run.run_batch import run_batch
 from llmfail.core.request.ask_options import LINE_OPTIONS
 from llmfail.engine.bulk.batch import BatchLimits
 
@@ -34,7 +35,10 @@ def command(
         bool, typer.Option("--unordered", help="Receipts as they come, not in the order of the input.")
     ] = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with FILE: no line that has a receipt is asked again.")
+        bool,
+        typer.Option(
+            "--resume", help="Go on with FILE: no line that its last receipt is about is asked again."
+        ),
     ] = False,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="The same, and lines that only failed are asked again.")
@@ -45,7 +49,7 @@ def command(
             "--max-cost", metavar="USD", help="Refuse lines beyond it; counts what FILE says was spent."
         ),
     ] = None,
-    **typed: Any,  # noqa: ANN401 - of any kind
+    **_typed: Any,  # noqa: ANN401 - of any kind
 ) -> None:
     """Answer every line of a JSONL file, many at once.
 
@@ -56,7 +60,8 @@ def command(
     the line's id or its number. A line that is none has one too (error.kind "malformed_line").
 
     Ctrl-C finishes what is under way; once more stops at once. Either way, and after a kill, --resume goes
-    on. FILE is never overwritten.
+    on: a line that is not what its receipt was about is asked again. FILE is never overwritten, receipts are
+    added to it, and the last one of a ref counts.
 
     Exits 0 when every line is answered, 3 when some are not, 130 after Ctrl-C.
 
@@ -69,6 +74,8 @@ def command(
       llmfail batch letters.jsonl -f pii_detection --concurrency 32 --rate 600 -o found.jsonl
 
       jq -c '{id, prompt: .text}' notes.jsonl | llmfail batch - -s "Summarise." | jq -r .answer
+
+      jq -s 'INDEX(.ref)[]' answers.jsonl     # the last receipt of each ref
     """
     # The limit here is that of the whole batch, and no option of each ask.
     each = {name: value for name, value in ctx.params.items() if name != "max_cost"}
@@ -79,7 +86,6 @@ def command(
         resume=resume or retry_failed,
         retry_failed=retry_failed,
         max_cost=None if max_cost is None else parse_dollars("--max-cost", max_cost),
-        feature=typed["feature"],
         ask_options=read_options(each),
     )
     code = run_batch(ctx.obj, args)

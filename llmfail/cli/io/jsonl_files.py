@@ -20,7 +20,7 @@ from pathlib import Path
 from llmfail.cli.io.files import CHUNK_BYTES, STANDARD_INPUT, STANDARD_OUTPUT
 from llmfail.cli.io.output import make_printable, require_output, write_all
 from llmfail.core.errors import UsageError
-from llmfail.core.request.batch_line import LineSplitter, RawLine
+from llmfail.core.request.line_splitter import LineSplitter, RawLine
 
 
 class BatchInput:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from msgspec import Struct
 
 from llmfail.cli.render.tables import duration, rough_usd
 from llmfail.core.receipt import Receipt
+from llmfail.core.request.batch_line import MALFORMED_LINE_KIND
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -23,15 +25,18 @@ TIME_LEFT_DELAY = 2.0
 
 
 class BatchTally(Struct):
-    """What became of the lines. ``spent`` in pico-dollars, ``unpriced`` receipts that do not say all of it;
-    ``skipped`` lines have a receipt of an earlier run, ``given_up`` of them no answer and ``still_malformed``
-    no question.
+    """What became of the lines. ``verb``: what an answered one is said to be. ``spent`` in pico-dollars,
+    ``unpriced`` receipts that do not say all of it; ``skipped`` lines have a receipt of an earlier run,
+    ``given_up`` of them no answer and ``still_malformed`` no question; ``changed`` are not what their
+    receipts answer.
     """
 
+    verb: str = "answered"
     answered: int = 0
     fallbacks: int = 0
     failed: int = 0
     skipped: int = 0
+    changed: int = 0
     given_up: int = 0
     still_malformed: int = 0
     spent: int = 0
@@ -44,7 +49,7 @@ class BatchTally(Struct):
             self.fallbacks += receipt.tier > 0
         else:
             self.failed += 1
-            self.first_failure = self.first_failure or f"{receipt.ref}: {receipt.error.message}"
+            self.first_failure = self.first_failure or describe_failure(receipt)
         self.spent += sum(entry.cost_pico_usd or 0 for entry in receipt.trail)
         self.unpriced += receipt.cost_pico_usd is None
 
@@ -61,9 +66,11 @@ class BatchTally(Struct):
     def summary_lines(self) -> list[str]:
         """The sum, and what to know of it."""
         fallbacks = _describe_fallbacks(self.fallbacks)
-        told = [f"{self.answered} answered{fallbacks}, {self.failed} failed, {self.cost_text}"]
+        told = [f"{self.answered} {self.verb}{fallbacks}, {self.failed} failed, {self.cost_text}"]
         if self.skipped:
             told[0] += f"; {self.skipped} had a receipt already"
+        if self.changed:
+            told.append(f"{self.changed} had changed since their receipts were written, and were asked again")
         if self.first_failure:
             told.append(f"the first failure is {self.first_failure}")
         if self.given_up:
@@ -76,6 +83,13 @@ class BatchTally(Struct):
     def cost_text(self) -> str:
         unknown = f" and {self.unpriced} of unknown cost" if self.unpriced else ""
         return f"{rough_usd(self.spent)}{unknown}"
+
+
+def describe_failure(receipt: Receipt) -> str:
+    """Which line failed, and why. The message of a malformed line begins with its number."""
+    assert receipt.error is not None, "only of failures"
+    message = receipt.error.message
+    return message if receipt.error.kind == MALFORMED_LINE_KIND else f"{json.dumps(receipt.ref)}: {message}"
 
 
 def _describe_fallbacks(fallbacks: int) -> str:

@@ -11,7 +11,7 @@ from llmfail.cli.arguments.global_options import GlobalOptions
 from llmfail.cli.io.jsonl_files import OutputStream, ReceiptFile
 from llmfail.cli.io.output import say
 from llmfail.cli.run.open_client import open_async_client
-from llmfail.cli.signals import stop_signals
+from llmfail.cli.signals import SETTLE_TIMEOUT, stop_signals
 from llmfail.client.aio_receipts import AsyncReceiptClient
 from llmfail.core.errors import ExitCode
 from llmfail.core.receipt import Receipt
@@ -21,30 +21,26 @@ from llmfail.engine.ports.stop_signals import STOP_SIGNALS
 
 
 class BulkRun:
-    """One run. The first signal finishes what is under way, the second does not, and neither does the end of
-    ``settle_timeout`` seconds after the first (None: it may take as long as it takes).
+    """One run. The first signal finishes what is under way, the second does not. When nobody takes receipts
+    any more, what is under way has a short time to end.
     """
 
-    def __init__(
-        self,
-        options: GlobalOptions,
-        output: OutputStream | ReceiptFile,
-        settle_timeout: float | None = None,
-    ) -> None:
+    def __init__(self, options: GlobalOptions, output: OutputStream | ReceiptFile) -> None:
         self._options = options
         self._output = output
-        self._settle_timeout = settle_timeout
         self._broken_pipe: BrokenPipeError | None = None
         self.stopped_by: int | None = None
         self.is_whole = False
 
     def run(self, begin: Callable[[AsyncReceiptClient], Batch], asks: AsyncIterator[Ask | Receipt]) -> None:
-        """Ask everything, of a client that is open as long as that takes."""
+        """Ask everything, of a client that is open as long as that takes. Raises BrokenPipeError."""
         with _restore_signal_handlers():
             try:
                 self.is_whole = asyncio.run(self._ask_all(begin, asks))
             except asyncio.CancelledError:
                 self.is_whole = False
+        if self._broken_pipe is not None:
+            raise self._broken_pipe
 
     async def write(self, lines: Iterable[str]) -> None:
         """Write lines, each with its end. A file that takes no more of them ends the run."""
@@ -52,17 +48,15 @@ class BulkRun:
         try:
             await self._output.write(text.encode("utf-8", "replace"))
         except BrokenPipeError as error:
-            if self._settle_timeout is None:
-                raise
-            self._broken_pipe = error
-            self._settle()
+            if self._broken_pipe is None:
+                self._broken_pipe = error
+                self._batch.stop()
+                self._task.get_loop().call_later(SETTLE_TIMEOUT, self._task.cancel)
         if self._output.write_error is not None:
             self._batch.stop()
 
     def end(self, *, has_failures: bool) -> int:
-        """The exit code. Raises UsageError or BrokenPipeError where the output took not everything."""
-        if self._broken_pipe is not None:
-            raise self._broken_pipe
+        """The exit code. Raises UsageError where the output took not everything."""
         if self._output.write_error is not None:
             raise self._output.write_error
         if not self.is_whole:
@@ -89,15 +83,9 @@ class BulkRun:
             self._task.cancel()
             return
         self.stopped_by = number
-        self._settle()
+        self._batch.stop()
         if self._batch.under_way:
             say(f"finishing {self._batch.under_way} under way; once more stops at once")
-
-    def _settle(self) -> None:
-        """Begin nothing more, and finish what is under way, within the time that there is for it."""
-        self._batch.stop()
-        if self._settle_timeout is not None:
-            self._task.get_loop().call_later(self._settle_timeout, self._task.cancel)
 
 
 @contextmanager

@@ -324,7 +324,7 @@ def _refuse_over_budget(
         return Refusal(SkipReason.UNKNOWN_PRICE, None, note) if refused else None
     if request.max_cost is not None and amount > request.max_cost:
         left = format_usd(max(request.max_cost, 0))
-        note = f"it may cost ${format_usd(amount)}, and --max-cost leaves ${left}"
+        note = f"it may cost ${format_usd(amount)}, and the maximum cost leaves ${left}"
         return Refusal(SkipReason.TOO_EXPENSIVE, None, note)
     for scope, spending in spent.items():
         if is_newer(values[scope.key]):

@@ -17,10 +17,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from llmfail.core.conversation import Attachment, Message, ToolResult
-from llmfail.core.model import Endpoint, Request
+from llmfail.core.model import Endpoint, Request, Target
 
 FINGERPRINT_VERSION = 1
 """Fingerprints of different versions never match."""
+ASKED_DIGITS = 32
 _MORE_OF_REQUESTS = (
     "schema_name",
     "schema_strict",
@@ -55,6 +56,19 @@ def fingerprint(request_digest: str, endpoint: Endpoint) -> str:
     headers = [(name, value.reveal()) for name, value in (endpoint.headers or {}).items()]
     shaping = sorted(one for one in headers if not _CREDENTIAL_NAME.search(one[0]))
     return _hash((*whole, more, shaping) if more or shaping else whole)
+
+
+def describe_asked(request: Request, feature: str, targets: Sequence[Target], expected: object) -> str:
+    """What a receipt says was asked: the request, of which feature or named targets, and what its answer was
+    expected to be. Two that differ in their version, the part before the hyphen, cannot be compared.
+    """
+    whole = (digest_of(request), feature, [str(target) for target in targets], expected)
+    return f"{FINGERPRINT_VERSION}-{_hash(whole)[:ASKED_DIGITS]}"
+
+
+def are_comparable(one: str, other: str) -> bool:
+    """Whether two results of ``describe_asked`` tell by their difference that the requests differ."""
+    return one.partition("-")[0] == other.partition("-")[0]
 
 
 def _hash(whole: tuple[Any, ...]) -> str:

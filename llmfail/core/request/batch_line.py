@@ -1,4 +1,4 @@
-"""The lines of a batch: bytes as they come -> numbered lines -> what each asks, or what is wrong with it.
+"""The lines of a batch: numbered lines -> what each asks, or what is wrong with it.
 
 Knows the names and the JSON types of what a line may say. Whether a value will do is left to those who judge
 the options of an ask.
@@ -6,28 +6,20 @@ the options of an ask.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
 
 from llmfail.core.request.ask_options import LINE_OPTIONS, AskOption, OptionKind, collect_options
+from llmfail.core.request.line_splitter import MAX_LINE_BYTES, RawLine
 
-MAX_LINE_BYTES = 20 << 20
-"""Bytes of a line; no provider takes a larger request."""
 MALFORMED_LINE_KIND = "malformed_line"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 Ref = str | int
 """The id that a line gives itself, else its number."""
-
-
-class RawLine(NamedTuple):
-    """A line as it was read, counted from 1; None in the place of one that is too long."""
-
-    number: int
-    text: bytes | None
 
 
 class BatchLine(Struct, frozen=True):
@@ -39,86 +31,69 @@ class BatchLine(Struct, frozen=True):
     ref: Ref
     prompt: str
     options: Mapping[str, Any]
+    has_id: bool = False
 
 
 class MalformedLine(Struct, frozen=True):
-    """A line that cannot be asked, and why, with its number."""
+    """A line that cannot be asked, and why, with its number. ``is_foreign``: it is neither a JSON text nor a
+    JSON object, so that its file is perhaps no JSON Lines at all.
+    """
 
     ref: Ref
     error: str
+    is_foreign: bool = False
 
 
-class LineSplitter:
-    """Cuts a stream of bytes into lines, in no more memory than the longest line may take."""
-
-    def __init__(self, max_bytes: int = MAX_LINE_BYTES) -> None:
-        self._max_bytes = max_bytes
-        self._unfinished = bytearray()
-        self._is_too_long = False
-        self._lines_read = 0
-
-    def feed(self, data: bytes) -> list[RawLine]:
-        """The lines that end in this piece."""
-        *ends, rest = data.split(b"\n")
-        lines = [self._complete_line(end) for end in ends]
-        self._append(rest)
-        return lines
-
-    def finish(self) -> list[RawLine]:
-        """The last line, where nothing ended it."""
-        return [self._complete_line(b"")] if self._unfinished or self._is_too_long else []
-
-    def _append(self, part: bytes) -> None:
-        self._is_too_long = self._is_too_long or len(self._unfinished) + len(part) > self._max_bytes
-        if self._is_too_long:
-            self._unfinished.clear()
-        else:
-            self._unfinished += part
-
-    def _complete_line(self, part: bytes) -> RawLine:
-        self._append(part)
-        self._lines_read += 1
-        line = RawLine(self._lines_read, None if self._is_too_long else bytes(self._unfinished))
-        self._unfinished.clear()
-        self._is_too_long = False
-        return line
-
-
-_FIELD_TYPES: Final[Mapping[OptionKind, Any]] = {
-    "text": str,
-    "texts": str | list[str],
-    "targets": str | list[str],
-    "pairs": dict[str, str | int | float],
-    "schema_file": dict[str, Any],
-    "count": int,
-    "number": float,
-    "duration": float | str,
-    "duration_or_zero": float | str,
-    "hedge_delay": float | str,
-    "dollars": int | float | str,
-    "flag": bool,
+_FIELD_TYPES: Final[Mapping[OptionKind, tuple[Any, str]]] = {
+    "text": (str, "a text"),
+    "texts": (str | list[str], "a text or a list of texts"),
+    "targets": (str | list[str], "a text or a list of texts"),
+    "pairs": (dict[str, str | int | float], "an object of texts and numbers"),
+    "schema_file": (dict[str, Any], "a JSON Schema, which is an object"),
+    "count": (int, "a whole number"),
+    "number": (float, "a number"),
+    "duration": (float | str, "a number of seconds, or a text such as 30s"),
+    "duration_or_zero": (float | str, "a number of seconds, or a text such as 30s"),
+    "hedge_delay": (float | str, "a number of seconds, or a text such as 2s or p95"),
+    "dollars": (int | float | str, "a number of US dollars"),
+    "flag": (bool, "true or false"),
 }
 """The JSON types of an option in a line, where a schema stands itself and a number may be one."""
-_LineFields = msgspec.defstruct(
-    "_LineFields",
-    [("prompt", str, ""), ("id", Ref | None, None)]
-    + [(option.name, _FIELD_TYPES[option.kind] | None, None) for option in LINE_OPTIONS],
-    forbid_unknown_fields=True,
+_ID_FIELD: Final = (Ref, "a text or a whole number")
+
+
+class LineFormat:
+    """What the lines of a command may say: a text under one of the ``text_keys``, an ``id``, and options. A
+    line that is a JSON text says nothing else.
+    """
+
+    def __init__(self, example: str, text_keys: Sequence[str], options: Sequence[AskOption]) -> None:
+        self.example = example
+        self.text_keys = tuple(text_keys)
+        self.fields: Mapping[str, tuple[Any, str]] = {
+            **dict.fromkeys(text_keys, _FIELD_TYPES["text"]),
+            "id": _ID_FIELD,
+            **{option.name: _FIELD_TYPES[option.kind] for option in options},
+        }
+        # Null is not to name a field.
+        struct = msgspec.defstruct(
+            "_LineFields",
+            [(name, kind | None, None) for name, (kind, _) in self.fields.items()],
+            forbid_unknown_fields=True,
+        )
+        self.decoder = msgspec.json.Decoder(str | struct)
+
+
+PROMPT_LINES: Final = LineFormat('{"prompt": "Say hello", "id": 7}', ("prompt",), LINE_OPTIONS)
+TEXT_LINES: Final = LineFormat(
+    '{"text": "…", "id": 7}',
+    ("text", "prompt"),
+    [option for option in LINE_OPTIONS if "embed" in option.commands],
 )
-"""What a line may name; null is not to name it."""
+"""Of texts that are to be embedded."""
 
 
-class _LineId(Struct):
-    """All that matters of a line that says something wrong besides."""
-
-    id: Ref | None = None
-
-
-_LINE_DECODER = msgspec.json.Decoder(str | _LineFields)
-_ID_DECODER = msgspec.json.Decoder(_LineId)
-
-
-def parse_line(raw: RawLine) -> BatchLine | MalformedLine | None:
+def parse_line(raw: RawLine, form: LineFormat) -> BatchLine | MalformedLine | None:
     """None for a blank line."""
     number = raw.number
     if raw.text is None:
@@ -127,44 +102,31 @@ def parse_line(raw: RawLine) -> BatchLine | MalformedLine | None:
     if not text.strip():
         return None
     try:
-        said = _LINE_DECODER.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return reject_line(number, _read_ref(text, number), _explain_error(text, error))
+        said = form.decoder.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        from llmfail.core.request.line_error import explain_error
+
+        return explain_error(number, text, form)
     if isinstance(said, str):
         return BatchLine(number, number, said, {})
-    fields = msgspec.structs.asdict(said)
-    ref = number if fields["id"] is None else fields["id"]
+    return _read_fields(number, msgspec.structs.asdict(said), form)
+
+
+def reject_line(number: int, ref: Ref, error: str, *, is_foreign: bool = False) -> MalformedLine:
+    return MalformedLine(ref, f"line {number}: {error}", is_foreign)
+
+
+def _read_fields(number: int, fields: Mapping[str, Any], form: LineFormat) -> BatchLine | MalformedLine:
+    said_id = fields["id"]
+    ref = number if said_id is None else said_id
+    texts = [fields[key] for key in form.text_keys if fields[key] is not None]
+    if len(texts) > 1:
+        return reject_line(number, ref, f"it has {' and '.join(form.text_keys)}; say one of them")
     try:
         options = collect_options(fields, _convert_field, by_flag=False)
     except ValueError as error:
         return reject_line(number, ref, str(error))
-    return BatchLine(number, ref, fields["prompt"], options)
-
-
-def reject_line(number: int, ref: Ref, error: str) -> MalformedLine:
-    return MalformedLine(ref, f"line {number}: {error}")
-
-
-def _explain_error(text: bytes, error: Exception) -> str:
-    """What is wrong with a line, in words of our own; where the library knows more, its words behind them."""
-    if isinstance(error, RecursionError):
-        return "nested too deep to be read"
-    try:
-        text.decode()
-    except UnicodeDecodeError as undecodable:
-        return f"not UTF-8 text (byte {undecodable.start})"
-    if isinstance(error, msgspec.ValidationError):
-        return f"not what a line may say: {error}"
-    return f"not JSON: {error}"
-
-
-def _read_ref(text: bytes, number: int) -> Ref:
-    """The id, as far as it can be read."""
-    try:
-        named = _ID_DECODER.decode(text).id
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return number
-    return number if named is None else named
+    return BatchLine(number, ref, texts[0] if texts else "", options, has_id=said_id is not None)
 
 
 def _convert_field(option: AskOption, value: Any) -> object:  # noqa: ANN401 - of the field's JSON type

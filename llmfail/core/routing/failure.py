@@ -112,7 +112,9 @@ def _explain_by_reasons(last_entries: Sequence[TrailEntry], tried: str, retry_at
 
 def _explain_over_budget(reasons: AbstractSet[str], tried: str) -> Failure:
     if reasons == {SkipReason.TOO_EXPENSIVE}:
-        return Failure(ExitCode.OVER_BUDGET, "too_expensive", f"--max-cost does not allow this call: {tried}")
+        return Failure(
+            ExitCode.OVER_BUDGET, "too_expensive", f"the maximum cost does not allow this call: {tried}"
+        )
     if reasons == {SkipReason.UNKNOWN_PRICE}:
         return Failure(
             ExitCode.OVER_BUDGET, "unknown_price", f"no cost limit can be kept without a price: {tried}"

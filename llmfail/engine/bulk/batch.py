@@ -30,12 +30,14 @@ FINAL_WRITE_TIMEOUT = 1.0
 class BatchLimits(Struct, frozen=True):
     """``per_minute``: asks that may start in a minute, evenly spaced. Not ``ordered``: receipts as they come.
     ``first_alone``: no other ask starts before the first is answered, so that the others know what it taught.
+    ``gapless``: behind an ask without a receipt none is written, because a receipt is known by its place.
     """
 
     concurrency: int = 16
     per_minute: float | None = None
     ordered: bool = True
     first_alone: bool = False
+    gapless: bool = False
 
     @property
     def window(self) -> int:
@@ -166,7 +168,7 @@ class Batch:
     async def _write_rest(self) -> None:
         """Answers that waited for an earlier one, which will not come."""
         left = [self._ready[place] for place in sorted(self._ready)]
-        if left:
+        if left and not self._limits.gapless:
             with suppress(TimeoutError):
                 async with asyncio.timeout(FINAL_WRITE_TIMEOUT):
                     await self._write(left)

@@ -110,15 +110,13 @@ async def plan_job(
     be sent, so there need be no prompt, and the size of the request counts however small it is. Raises
     UsageError for what is not configured.
     """
-    resolved = resolve_feature(settings, replace(ask, max_tokens=0) if vectors else ask)
+    resolved = _resolve(settings, ask, vectors=vectors)
     feature, numbers = resolved.written, resolved.numbers
     candidates = _require_candidates(routes, resolved, ask, vectors=vectors)
     candidates, others = split_by_model(feature, ask, candidates) if vectors else (candidates, ())
     arranged, ordered, is_near_budget = await _order(routes, feature, ask, candidates, ports)
-    expected = Expectation() if vectors else expectation_of(settings, feature, ask)
+    request, expected = _request_of(settings, resolved, ask, vectors=vectors, blank=is_preview)
     stretches = numbers.first_token_timeout, numbers.stall_timeout
-    bare = Request(ask.messages, max_tokens=0)
-    request = bare if vectors else request_of(settings, resolved, ask, expected, blank=is_preview)
     return Job(
         id=ports.new_id(),
         feature=feature.name,
@@ -147,6 +145,36 @@ async def plan_job(
         hedge_delay=await _hedge_delay(routes, feature, ask, ordered, ports),
         skipped_targets=others,
     )
+
+
+def plan_request(settings: Settings, ask: Ask, *, vectors: bool = False) -> tuple[Request, Expectation]:
+    """The request of this ask, and what its answer must be. Raises UsageError."""
+    return _request_of(settings, _resolve(settings, ask, vectors=vectors), ask, vectors=vectors)
+
+
+def find_targets(
+    settings: Settings, routes: TargetRoutes, ask: Ask, *, vectors: bool = False
+) -> tuple[str, tuple[Target, ...]]:
+    """The feature of this ask, and the targets that may answer it. Raises UsageError."""
+    resolved = _resolve(settings, ask, vectors=vectors)
+    candidates = _require_candidates(routes, resolved, ask, vectors=vectors)
+    if vectors:
+        candidates, _ = split_by_model(resolved.written, ask, candidates)
+    return resolved.name, tuple(one.target for one in candidates)
+
+
+def _resolve(settings: Settings, ask: Ask, *, vectors: bool) -> ResolvedFeature:
+    return resolve_feature(settings, replace(ask, max_tokens=0) if vectors else ask)
+
+
+def _request_of(
+    settings: Settings, feature: ResolvedFeature, ask: Ask, *, vectors: bool, blank: bool = False
+) -> tuple[Request, Expectation]:
+    """What a feature says of prompts does not touch a text of which vectors are wanted."""
+    if vectors:
+        return Request(ask.messages, max_tokens=0), Expectation()
+    expected = expectation_of(settings, feature.written, ask)
+    return request_of(settings, feature, ask, expected, blank=blank), expected
 
 
 async def hedge_delay(settings: Settings, routes: TargetRoutes, ask: Ask, ports: Ports) -> float | None:

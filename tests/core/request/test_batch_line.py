@@ -8,16 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmfail.core.request.batch_line import (
+    PROMPT_LINES,
+    TEXT_LINES,
     BatchLine,
-    LineSplitter,
     MalformedLine,
-    RawLine,
     parse_line,
 )
+from llmfail.core.request.line_splitter import LineSplitter, RawLine
 
 
-def said(text, number=3):
-    return parse_line(RawLine(number, text if isinstance(text, bytes) else text.encode()))
+def said(text, number=3, form=PROMPT_LINES):
+    return parse_line(RawLine(number, text if isinstance(text, bytes) else text.encode()), form)
 
 
 def lines_of(pieces, longest=100):
@@ -73,7 +74,7 @@ class TestWhatItAsks:
         line = said(text)
         if options is None:
             options = {"template": "t", "params": {"n": "5", "x": "y"}}
-        assert line == BatchLine(3, ref, prompt, options)
+        assert line == BatchLine(3, ref, prompt, options, has_id=ref != 3)
 
     def test_every_option_that_has_one_value_is_passed_on_as_it_is(self):
         options = {
@@ -103,15 +104,43 @@ class TestWhatItAsks:
         assert isinstance(said(b'\xef\xbb\xbf"hi"', number=2), MalformedLine)
 
 
+class TestTexts:
+    """Lines of texts that are to be embedded."""
+
+    @pytest.mark.parametrize(
+        ("text", "ref", "prompt"),
+        [
+            ('"one"', 3, "one"),
+            ('{"text": "two", "id": "b"}', "b", "two"),
+            ('{"prompt": "three", "id": 7}', 7, "three"),
+            ('{"text": "four", "id": null, "prompt": null}', 3, "four"),
+        ],
+    )
+    def test_a_text_is_called_text_or_prompt(self, text, ref, prompt):
+        assert said(text, form=TEXT_LINES) == BatchLine(3, ref, prompt, {}, has_id=ref != 3)
+
+    def test_it_names_the_options_of_embed_and_no_others(self):
+        line = said('{"text": "x", "model": "a/x", "deadline": "5s"}', form=TEXT_LINES)
+        assert line.options == {"model": ("a/x",), "deadline": "5s"}
+        assert "unknown key 'system'" in said('{"text": "x", "system": "s"}', form=TEXT_LINES).error
+
+    def test_it_has_one_text(self):
+        line = said('{"text": "x", "prompt": "y"}', form=TEXT_LINES)
+        assert line.error == "line 3: it has text and prompt; say one of them"
+
+
 class TestMalformed:
     @pytest.mark.parametrize(
         ("text", "ref", "why"),
         [
-            ("{", 3, "not JSON: "),
-            ("not json", 3, "not JSON: "),
-            ("5", 3, "not what a line may say: "),
-            ('["hi"]', 3, "not what a line may say: "),
-            ('{"promt": "hi"}', 3, "promt"),
+            ("{", 3, "not JSON (character 2); a line is a JSON text, or an object such as"),
+            ("not json", 3, "not JSON (character 1); a line is"),
+            ("5", 3, "it is neither a text nor an object; a line is"),
+            ('["hi"]', 3, "it is neither a text nor an object; a line is"),
+            ('{"promt": "hi"}', 3, "unknown key 'promt' (did you mean 'prompt'?); a line knows prompt, id, "),
+            ('{"prompt": "hi", "temperature": NaN}', 3, "not JSON: NaN is no number of JSON"),
+            ('{"prompt": "hi", "id": true}', 3, "id is not a text or a whole number"),
+            ('{"prompt": "hi", "max_tokens": "5"}', 3, "max_tokens is not a whole number"),
             ('{"promt": "hi", "id": "a"}', "a", "promt"),
             ('{"prompt": 5, "id": 8}', 8, "prompt"),
             ('{"prompt": "hi", "id": 1.5}', 3, "id"),
@@ -119,7 +148,7 @@ class TestMalformed:
             ('{"prompt": "hi", "schema": "pii.json"}', 3, "schema"),
             ('{"prompt": "hi", "no_cache": true, "refresh": true}', 3, "say one"),
             (b'"\xff"', 3, "not UTF-8 text (byte 1)"),
-            (b'"\\udc00x"', 3, "not JSON: "),
+            (b'"\\udc00x"', 3, "its text has half of a surrogate pair, which is no text"),
             ('{"prompt": "hi", "schema": ' + '{"a":' * 5000 + "1" + "}" * 5001, 3, "nested too deep"),
         ],
     )
@@ -131,9 +160,19 @@ class TestMalformed:
         assert why in line.error
 
     def test_a_line_that_was_too_long_to_keep_is_one(self):
-        assert parse_line(RawLine(3, None)) == MalformedLine(
+        assert parse_line(RawLine(3, None), PROMPT_LINES) == MalformedLine(
             3, "line 3: longer than 20 MiB, which no model takes"
         )
+
+    def test_g6_what_is_no_line_at_all_is_told_from_a_line_that_is_wrong(self):
+        assert [said(text).is_foreign for text in ("prompt,id", "[1]", "5", b"\xff\xfe")] == [True] * 4
+        assert [said(text).is_foreign for text in ('{"promt": "hi"}', '{"id": 1.5}')] == [False] * 2
+
+    @pytest.mark.parametrize("line", ['{"modl": "a/x"}', '{"id": [1]}', "{", b'"\xff"', '"\\udc00"', "7"])
+    def test_g6_texts_and_prompts_are_told_of_in_the_same_words(self, line):
+        prompt, text = said(line), said(line, form=TEXT_LINES)
+        assert prompt.ref == text.ref
+        assert prompt.error.partition(";")[0] == text.error.partition(";")[0]
 
     @given(st.binary(max_size=40) | st.text(max_size=40).map(str.encode))
     def test_no_bytes_are_more_than_malformed(self, text):
