@@ -15,6 +15,7 @@ from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from llmfail.cli.arguments.command_group import CommandGroup, accept_global_options, show_version
 from llmfail.cli.arguments.global_options import parse_global_options
+from llmfail.cli.arguments.shell_completion import find_typed_words
 from llmfail.cli.main import COMPLETION_VARIABLE
 
 COMMANDS = {
@@ -41,7 +42,7 @@ GROUPS = frozenset({"cache", "config", "prices", "queue"})
 
 def build_command_line(arguments: Sequence[str], environ: Mapping[str, str]) -> TyperGroup:
     """The command line for these arguments: whole in its help, loaded where it may be needed. A shell that
-    asks for completions says in the environment what it wants, so that everything may be needed.
+    asks for completions has the line in the environment.
     """
     app = typer.Typer(
         name="llmfail",
@@ -52,8 +53,9 @@ def build_command_line(arguments: Sequence[str], environ: Mapping[str, str]) -> 
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(set_global_options)
+    typed = find_typed_words(environ) if COMPLETION_VARIABLE in environ else arguments
     for name, line in COMMANDS.items():
-        if name in arguments or COMPLETION_VARIABLE in environ:
+        if name in typed:
             _load(app, name, line)
     group = cast("TyperGroup", typer.main.get_command(app))
     loaded = group.commands
@@ -89,7 +91,10 @@ def set_global_options(
         str | None, typer.Option("--state-dir", metavar="DIR", help="Where circuits and counters live.")
     ] = None,
     verbose: Annotated[
-        int, typer.Option("--verbose", "-v", count=True, help="Say more; twice: with tracebacks.")
+        int,
+        typer.Option(
+            "--verbose", "-v", count=True, show_default=False, help="Say more; twice: with tracebacks."
+        ),
     ] = 0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
     _version: Annotated[

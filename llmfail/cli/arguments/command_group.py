@@ -12,6 +12,7 @@ from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from llmfail._version import __version__
 from llmfail.cli.arguments.global_options import GlobalOptions
+from llmfail.cli.arguments.shell_completion import TYPED_OPTIONS_KEY
 from llmfail.cli.io.output import emit
 from llmfail.core.errors import UsageError
 
@@ -78,6 +79,9 @@ def accept_global_options(command: TyperCommand | TyperGroup, options: Sequence[
 
 def _add_global_option(ctx: Context, option: Parameter, value: Any) -> None:  # noqa: ANN401 - as typed
     """What stands behind the command adds to what stands before it, and wins over it."""
-    is_given = value is not None and value is not False and value != 0
-    if is_given and isinstance(ctx.obj, GlobalOptions):
+    if value is None or value is False or value == 0:
+        return
+    if isinstance(ctx.obj, GlobalOptions):
         ctx.obj = ctx.obj.add(str(option.name), value)
+    else:  # a shell asks for completions, and no command runs
+        ctx.meta.setdefault(TYPED_OPTIONS_KEY, {})[option.name] = value

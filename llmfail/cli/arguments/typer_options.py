@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from llmfail.cli.arguments.shell_completion import ASK_OPTION_COMPLETIONS
 from llmfail.core.request.ask_options import ASK_OPTIONS, AskOption, OptionKind
 
 Command = TypeVar("Command", bound=Callable[..., None])
@@ -56,6 +57,7 @@ def _to_parameter(option: AskOption) -> inspect.Parameter:
         help=option.help,
         show_default=not option.negation,
         min=1 if option.kind == "count" else None,
+        autocompletion=ASK_OPTION_COMPLETIONS.get(option.name),
     )
     return inspect.Parameter(
         option.name,

@@ -8,6 +8,7 @@ import typer
 
 from llmfail.cli.arguments.global_options import GlobalOptions
 from llmfail.cli.arguments.prompt import read_prompt
+from llmfail.cli.arguments.shell_completion import complete_estimate_scenarios, complete_features
 from llmfail.cli.io.output import emit_json, say
 from llmfail.cli.run.open_client import open_client
 from llmfail.core.reports.scenario import EstimateRequest
@@ -24,7 +25,13 @@ def command(
     ] = None,
     feature: Annotated[
         list[str] | None,
-        typer.Option("-f", "--feature", metavar="NAME", help="Only this feature; repeatable."),
+        typer.Option(
+            "-f",
+            "--feature",
+            metavar="NAME",
+            help="Only this feature; repeatable.",
+            autocompletion=complete_features,
+        ),
     ] = None,
     input_tokens: Annotated[
         int | None,
@@ -43,6 +50,7 @@ def command(
         typer.Option(
             "--scenario",
             metavar="NAME",
+            autocompletion=complete_estimate_scenarios,
             help="all-primary, fallback:50%, aggressive, budget, outage:PROVIDER, actual; repeatable.",
         ),
     ] = None,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from llmfail.cli.arguments.global_options import GlobalOptions
+from llmfail.cli.arguments.shell_completion import complete_drill_scenarios, complete_features
 from llmfail.cli.io.output import (
     emit,
     emit_json,
@@ -37,11 +38,22 @@ def command(
     ctx: typer.Context,
     feature: Annotated[
         list[str] | None,
-        typer.Option("-f", "--feature", metavar="NAME", help="The feature to drill; repeatable. Else all."),
+        typer.Option(
+            "-f",
+            "--feature",
+            metavar="NAME",
+            help="The feature to drill; repeatable. Else all.",
+            autocompletion=complete_features,
+        ),
     ] = None,
     scenario: Annotated[
         list[str] | None,
-        typer.Option("--scenario", metavar="NAME", help="The scene to play; repeatable. Else all."),
+        typer.Option(
+            "--scenario",
+            metavar="NAME",
+            help="The scene to play; repeatable. Else all.",
+            autocompletion=complete_drill_scenarios,
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what every scene showed as JSON.")] = False,
 ) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llmfail.cli.arguments.global_options import GlobalOptions
+from llmfail.cli.arguments.shell_completion import complete_log_ids
 from llmfail.cli.io.output import emit_json, say
 from llmfail.cli.run.open_client import open_client
 from llmfail.core.errors import UsageError
@@ -25,7 +26,12 @@ def command(
     ctx: typer.Context,
     id_: Annotated[
         str | None,
-        typer.Argument(metavar="[ID]", help="One request; its first characters will do.", show_default=False),
+        typer.Argument(
+            metavar="[ID]",
+            help="One request; its first characters will do.",
+            show_default=False,
+            autocompletion=complete_log_ids,
+        ),
     ] = None,
     most: Annotated[int, typer.Option("-n", "--number", metavar="N", min=1, help="How many at most.")] = 20,
     failed: Annotated[bool, typer.Option("--failed", help="Only those without an answer.")] = False,

@@ -10,6 +10,7 @@ import typer
 
 from llmfail.cli.arguments.command_group import CommandGroup
 from llmfail.cli.arguments.global_options import GlobalOptions
+from llmfail.cli.arguments.shell_completion import complete_targets
 from llmfail.cli.io.output import emit, emit_json
 from llmfail.cli.run.open_client import load_settings, open_catalogue
 from llmfail.core.errors import UsageError
@@ -26,7 +27,10 @@ def show(
     target: Annotated[
         str | None,
         typer.Argument(
-            metavar="[TARGET]", help="Any provider/model, with everything listed for it.", show_default=False
+            metavar="[TARGET]",
+            help="Any provider/model, with everything listed for it.",
+            show_default=False,
+            autocompletion=complete_targets,
         ),
     ] = None,
     as_json: AsJson = False,

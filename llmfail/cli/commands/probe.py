@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from llmfail.cli.arguments.global_options import GlobalOptions
+from llmfail.cli.arguments.shell_completion import complete_providers_and_targets
 from llmfail.cli.io.output import (
     emit,
     emit_json,
@@ -22,7 +23,11 @@ def command(
     ctx: typer.Context,
     name: Annotated[
         str | None,
-        typer.Argument(help="A provider or a target; else one target of each.", show_default=False),
+        typer.Argument(
+            help="A provider or a target; else one target of each.",
+            show_default=False,
+            autocompletion=complete_providers_and_targets,
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:

@@ -11,6 +11,7 @@ import typer
 
 from llmfail.cli.arguments.command_group import CommandGroup
 from llmfail.cli.arguments.global_options import GlobalOptions
+from llmfail.cli.arguments.shell_completion import complete_queue_ids
 from llmfail.cli.io.output import emit_json, require_output, say
 from llmfail.cli.run.open_client import open_client
 from llmfail.core.errors import ExitCode, StoreError, UsageError
@@ -115,7 +116,12 @@ def drop(
     ctx: typer.Context,
     ids: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[ID]...", help="Their first characters will do.", show_default=False),
+        typer.Argument(
+            metavar="[ID]...",
+            help="Their first characters will do.",
+            show_default=False,
+            autocompletion=complete_queue_ids,
+        ),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every request.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print how many as JSON.")] = False,

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from llmfail.cli.arguments.global_options import GlobalOptions
+from llmfail.cli.arguments.shell_completion import complete_providers_and_targets
 from llmfail.cli.io.output import emit_json, say
 from llmfail.cli.run.open_client import open_client
 from llmfail.core.errors import UsageError
@@ -14,7 +15,12 @@ from llmfail.core.errors import UsageError
 
 def command(
     ctx: typer.Context,
-    name: Annotated[str | None, typer.Argument(help="A provider or a target.", show_default=False)] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help="A provider or a target.", show_default=False, autocompletion=complete_providers_and_targets
+        ),
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every provider.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was reset as JSON.")] = False,
 ) -> None:

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from llmfail.cli.arguments.global_options import GlobalOptions, parse_seconds
+from llmfail.cli.arguments.shell_completion import complete_providers_and_targets
 from llmfail.cli.io.output import emit_json, say
 from llmfail.cli.run.open_client import open_client
 from llmfail.core.errors import UsageError
@@ -21,7 +22,9 @@ _CLOCK_PATTERN = re.compile(r"\d{1,2}:\d{2}(:\d{2})?")
 
 def command(
     ctx: typer.Context,
-    name: Annotated[str, typer.Argument(help="A provider or a target.")],
+    name: Annotated[
+        str, typer.Argument(help="A provider or a target.", autocompletion=complete_providers_and_targets)
+    ],
     for_: Annotated[
         str | None, typer.Option("--for", metavar="DURATION", help="How long: 90, 30m, 2h, 1d.")
     ] = None,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from llmfail.cli.arguments.global_options import GlobalOptions
+from llmfail.cli.arguments.shell_completion import complete_groupings
 from llmfail.cli.io.output import emit, emit_json, say
 from llmfail.cli.run.open_client import open_client
 from llmfail.core.errors import UsageError
@@ -25,7 +26,13 @@ FORMULA_STARTS = tuple("=+-@\t\r")
 def command(
     ctx: typer.Context,
     by: Annotated[
-        str, typer.Option("--by", metavar="WHAT", help="feature, target, provider, user or day.")
+        str,
+        typer.Option(
+            "--by",
+            metavar="WHAT",
+            help="feature, target, provider, user or day.",
+            autocompletion=complete_groupings,
+        ),
     ] = "feature",
     since: Annotated[
         str | None,
