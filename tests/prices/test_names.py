@@ -16,6 +16,7 @@ from llmfail.core.pricing.catalogue import (
 from llmfail.core.receipt import format_usd
 from llmfail.core.vendors import PRICE_LISTS, vendor_of
 from llmfail.prices import Catalogue
+from llmfail.prices.catalogue_file import PACKAGED_DIRECTORY, read_price_list
 from llmfail.prices.generate import split_alternatives
 
 CATALOGUE = Catalogue()
@@ -91,11 +92,37 @@ def test_a_model_that_nobody_has_listed_is_unknown_however_much_its_name_is_like
         ("google/gemini-3.8-flash-001", "gemini-3.8-flash"),
         ("google/gemini-2.5-pro-preview-05-06", "gemini-2.5-pro"),
         ("anthropic/claude-3-5-haiku-latest", "claude-3-5-haiku-latest"),
+        ("openai/gpt-5-nano-2025-08-07", "gpt-5-nano"),
+        ("openai/gpt-5-mini-2025-08-07", "gpt-5-mini"),
+        ("google/gemini-2.0-flash-001", "gemini-2.0-flash"),
+        ("mistral/magistral-small-latest", "magistral-small"),
     ],
 )
-def test_a_version_of_a_model_is_that_model(target, listed):
+def test_h2_a_version_of_a_model_is_that_model(target, listed):
     provider, _, name = target.partition("/")
     assert CATALOGUE.find(provider, name).entry.id == listed
+
+
+@pytest.mark.parametrize("model", [one.id for one in LISTED["google"].models if one.id.startswith("claude")])
+def test_h2_claude_on_vertex_is_priced_by_the_name_that_google_gives_it(model):
+    expected = theirs("google", f"{model}@default")
+    assert expected is None or CATALOGUE.find("google", f"{model}@default").entry.id == expected
+
+
+@pytest.mark.parametrize("provider", LISTED)
+def test_h2_a_condition_that_ends_within_a_version_means_all_versions(provider):
+    for model in LISTED[provider].models:
+        for text in texts_of(model.match):
+            names = [f"{text}{rest}" for rest in ("2025-08-07", "latest") if text.endswith(("-", "@"))]
+            for name in names:
+                expected = theirs(provider, name)
+                assert expected is None or CATALOGUE.find(provider, name).entry.id == expected, name
+
+
+@pytest.mark.parametrize("provider", LISTED)
+def test_h2_every_name_of_which_facts_are_known_is_known(provider):
+    for name in read_price_list(PACKAGED_DIRECTORY, provider).facts:
+        assert theirs(provider, name) is None or CATALOGUE.find(provider, name) is not None, name
 
 
 WIRE = {

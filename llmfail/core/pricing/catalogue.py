@@ -21,7 +21,9 @@ _COMPACT_DATE_PATTERN = re.compile(r"-(20\d{2})(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[0
 
 _FINE_TUNED_PREFIX = "ft:"
 """Names that go on with whose they are."""
-_VERSION_SUFFIX = re.compile(r"(?:[-@:._](?:latest|preview|exp|experimental|beta|v?\d{1,8}))*")
+_VERSION_SUFFIX = re.compile(r"(?:[-@:._](?:latest|preview|exp|experimental|beta|default|v?\d{1,8}))*")
+_VERSION_BEGINNING = re.compile(r"[-@:._]0*$")
+"""With which a condition may end in the middle of a version: ``gpt-5-nano-``, ``gemini-2.0-flash-0``."""
 
 
 class CatalogueModel(Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -72,8 +74,14 @@ class NameCondition(Struct, frozen=True, array_like=True):
         return self.kind == "regex" and self.text.startswith("^(?!")
 
     def text_after(self, name: str) -> str:
-        """What a name has behind the part that the clause is about."""
-        return name.partition(self.text)[2] if self.kind in {"starts_with", "contains"} else ""
+        """What a name has behind the part that the clause is about, from the beginning of a version on that
+        the part itself ends with.
+        """
+        if self.kind not in {"starts_with", "contains"}:
+            return ""
+        beginning = _VERSION_BEGINNING.search(self.text)
+        rest = name.partition(self.text)[2]
+        return f"{beginning[0]}{rest}" if beginning and rest else rest
 
 
 class MatchRule(Struct, frozen=True, array_like=True):
