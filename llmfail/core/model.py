@@ -200,7 +200,8 @@ class Usage(Struct, frozen=True):
 class Completion(Struct, frozen=True):
     """A decoded answer. ``detail`` explains a refusal or a block; ``billed`` is False for a refusal
     that the provider does not charge for. ``parts`` are all of it in order, where it is more than ``text``:
-    thoughts, calls of tools. ``thoughts`` are those that stood in the text itself.
+    thoughts, calls of tools. ``thoughts`` are those that stood in the text itself. ``usage_warning`` says why
+    what was reported as used is not believed.
     """
 
     text: str
@@ -213,6 +214,7 @@ class Completion(Struct, frozen=True):
     parts: tuple[Part, ...] = ()
     logprobs: Any = None
     """The probabilities of its tokens, as the provider writes them."""
+    usage_warning: str = ""
 
     @property
     def tool_calls(self) -> tuple[ToolCall, ...]:
@@ -226,11 +228,12 @@ class Completion(Struct, frozen=True):
 
 
 class Embedding(Struct, frozen=True):
-    """One vector per input text, in the order of the inputs."""
+    """One vector per input text, in the order of the inputs. ``usage_warning`` as for a Completion."""
 
     vectors: tuple[tuple[float, ...], ...]
     usage: Usage | None = None
     model: str | None = None
+    usage_warning: str = ""
 
     @property
     def dimensions(self) -> int:

@@ -138,6 +138,7 @@ VENDORS: Final[tuple[Vendor, ...]] = (
         aliases=("x-ai", "grok"),
         key_variables=("XAI_API_KEY",),
         litellm=(("xai", "xai/"),),
+        quirks=frozenset({Quirk.REPORTS_COST}),
     ),
     _build_compatible(
         "ai21",
@@ -148,7 +149,7 @@ VENDORS: Final[tuple[Vendor, ...]] = (
     ),
     _build_compatible("fireworks", "api.fireworks.ai", litellm=(("fireworks_ai", "fireworks_ai/"),)),
     _build_compatible("cerebras", "api.cerebras.ai"),
-    _build_compatible("perplexity", "api.perplexity.ai"),
+    _build_compatible("perplexity", "api.perplexity.ai", quirks=(Quirk.REPORTS_COST,)),
     Vendor(
         name="moonshotai",
         title="Moonshot AI",

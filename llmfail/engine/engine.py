@@ -328,7 +328,7 @@ def _answered_receipt(blank: Receipt, job: Job, found: FoundAnswer) -> Receipt:
         usage=answer.usage,
     )
     if isinstance(answer, Embedding):
-        return replace(receipt, embedding=answer)
+        return replace(receipt, embedding=answer, warnings=_usage_warnings(answer))
     return replace(
         receipt,
         answer=answer.text,
@@ -367,10 +367,14 @@ def _tier(job: Job, candidate: Candidate) -> int:
 
 def _warnings(job: Job, answer: Completion) -> tuple[str, ...]:
     if answer.finish_reason == "length":
-        return (f"the answer was cut at max_tokens ({job.request.max_tokens})",)
+        return (f"the answer was cut at max_tokens ({job.request.max_tokens})", *_usage_warnings(answer))
     if answer.finish_reason == "other":
-        return ("the provider did not say that the answer is whole",)
-    return ()
+        return ("the provider did not say that the answer is whole", *_usage_warnings(answer))
+    return _usage_warnings(answer)
+
+
+def _usage_warnings(answer: Completion | Embedding) -> tuple[str, ...]:
+    return (answer.usage_warning,) if answer.usage_warning else ()
 
 
 def _describe_notice(notice: BudgetNotice) -> str:

@@ -1,7 +1,8 @@
 """What a reply in OpenAI's format says was used, by the habits of each vendor.
 
 Input includes what was cached and written; output includes reasoning, but for xAI. A cost is told by
-OpenRouter.
+OpenRouter (``cost``), Perplexity (``cost.total_cost``, with the fee for its searches) and xAI
+(``cost_in_usd_ticks``, with its discounts and tools).
 """
 
 from __future__ import annotations
@@ -28,21 +29,28 @@ PRICE_VARIANTS = {"flex": "flex", "priority": "priority", "fast": "priority", "b
 """By ``service_tier``; every other is the usual price."""
 _CACHED_KEYS = ("prompt_cache_hit_tokens", "cached_tokens")
 """Where DeepSeek and Together tell what was cached."""
+_PICO_DOLLARS_PER_TICK = 100
+"""xAI's ticks: ten thousand million to the dollar."""
 _MAX_COST_DOLLARS = 1000
 """In dollars. Below it a double holds every pico-dollar of the JSON text."""
+_MAX_TICKS = _MAX_COST_DOLLARS * PICO_PER_DOLLAR // _PICO_DOLLARS_PER_TICK
 
 
 def decode_chat_usage(reply: Mapping[str, Any]) -> Usage | None:
-    """An embedding has no completion; half the usage of an answer is none."""
+    """An embedding has no completion; half the usage of an answer is none, but for the cost that it tells."""
     needed = _COUNT_KEYS if "choices" in reply else _COUNT_KEYS[:1]
-    return read_usage(
-        reply.get("usage"), partial(_decode_usage, as_clean_text(reply.get("service_tier")), needed)
-    )
+    said, tier = reply.get("usage"), as_clean_text(reply.get("service_tier"))
+    usage = read_usage(said, partial(_decode_usage, tier, needed))
+    cost = _decode_reported_cost(as_mapping(said)) if usage is None else None
+    return usage if cost is None else Usage(estimated=True, reported_cost=cost)
 
 
 def is_free_when_empty(reply: Mapping[str, Any], usage: Usage | None) -> bool:
-    """OpenRouter, which alone tells a cost, charges nothing for an answer without output and end."""
-    return usage is not None and usage.output_tokens == 0 and "cost" in as_mapping(reply.get("usage"))
+    """OpenRouter, which alone tells a cost as a number, charges nothing for an answer without output and
+    end.
+    """
+    cost = as_mapping(reply.get("usage")).get("cost")
+    return usage is not None and usage.output_tokens == 0 and isinstance(cost, int | float)
 
 
 def _decode_usage(tier: str, needed: Sequence[str], usage: Mapping[str, Any]) -> Usage:
@@ -70,7 +78,14 @@ def _decode_usage(tier: str, needed: Sequence[str], usage: Mapping[str, Any]) ->
 
 def _decode_reported_cost(usage: Mapping[str, Any]) -> int | None:
     """OpenRouter's own bill; behind a key of the user's own, the vendor's comes on top of it."""
-    cost = _to_pico_dollars(usage.get("cost"))
+    ticks = usage.get("cost_in_usd_ticks")
+    if isinstance(ticks, int) and not isinstance(ticks, bool) and 0 <= ticks <= _MAX_TICKS:
+        return ticks * _PICO_DOLLARS_PER_TICK
+    said = usage.get("cost")
+    if isinstance(said, dict):
+        is_usd = said.get("currency", "USD") == "USD"
+        said = said.get("total_cost") if is_usd else None
+    cost = _to_pico_dollars(said)
     if cost is None or usage.get("is_byok") is not True:
         return cost
     vendors = _to_pico_dollars(as_mapping(usage.get("cost_details")).get("upstream_inference_cost"))

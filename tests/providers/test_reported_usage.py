@@ -194,8 +194,36 @@ def test_groq_may_send_the_usage_of_a_stream_apart():
     ],
     ids=["its own", "told twice", "a key of one's own", "a key of one's own, half told"],
 )
-def test_openrouter_tells_its_cost(said, cost):
+def test_h3_openrouter_tells_its_cost(said, cost):
     assert of_chat(said).reported_cost == cost
+
+
+@pytest.mark.parametrize(
+    ("said", "cost"),
+    [
+        (
+            {"search_context_size": "low", "cost": {"request_cost": 0.005, "total_cost": 0.00515}},
+            5_150_000_000,
+        ),
+        ({"cost": {"currency": "USD", "total_cost": 2.8e-8}}, 28_000),
+        ({"cost": {"currency": "EUR", "total_cost": 0.5}}, None),
+        ({"cost": {"request_cost": 0.005}}, None),
+        ({"cost": {"total_cost": "much"}}, None),
+        ({"cost": {"total_cost": -1}}, None),
+        ({"cost_in_usd_ticks": 37_756_000}, 3_775_600_000),
+        ({"cost_in_usd_ticks": 0}, 0),
+        ({"cost_in_usd_ticks": -5}, None),
+        ({"cost_in_usd_ticks": True}, None),
+        ({"cost_in_usd_ticks": 10**20}, None),
+    ],
+)
+def test_h3_perplexity_and_xai_tell_their_cost(said, cost):
+    assert of_chat(said).reported_cost == cost
+
+
+def test_h3_a_cost_without_counts_is_a_cost_all_the_same():
+    usage = of_chat({"prompt_tokens": None, "completion_tokens": "many", "cost": {"total_cost": 0.5}})
+    assert usage == Usage(estimated=True, reported_cost=500_000_000_000)
 
 
 @pytest.mark.parametrize(

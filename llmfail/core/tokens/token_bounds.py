@@ -15,7 +15,7 @@ Not covered: images are bounded by what today's vendors document, except for gpt
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from math import ceil
 from string import ascii_letters, ascii_uppercase, digits, punctuation
@@ -71,6 +71,11 @@ LOWEST_RATIO, HIGHEST_RATIO = 0.3, 4.0
 MAX_BYTES_PER_TOKEN = 8
 """No tokenizer that was measured packs ordinary text tighter than this."""
 
+IMPOSSIBLE_TIMES = 20
+"""How many times its upper bound a reported count must be before it is not believed: a server may add to a
+request what it searched for, and think beyond the limit that it was given.
+"""
+MIN_IMPOSSIBLE_TOKENS = 200_000
 MAX_WEIGHED_CHARS = 200_000
 """Characters of the longest text that is weighed whole: two to four milliseconds."""
 SAMPLES, SAMPLE_CHARS = 64, 1_500
@@ -174,6 +179,23 @@ def estimate_usage(request: Request, model: str, text: str, reported: Usage | No
     output = max(found.output_tokens, ceil(estimate(text) * start))
     known = found.input_tokens or estimate_input(size_of(request), Calibration(start))
     return replace(found, input_tokens=known, output_tokens=output, estimated=True)
+
+
+def estimate_embedded_usage(texts: Sequence[str], model: str, reported: Usage | None) -> Usage:
+    """What vectors of these texts have used when no count came."""
+    tokens = ceil(estimate("\n".join(texts)) * _default_ratio_of(model.lower()))
+    return replace(reported or Usage(), input_tokens=tokens, estimated=True)
+
+
+def find_impossible_count(usage: Usage, input_bound: int, output_bound: int) -> str | None:
+    """A reported count that is many times what was possible, such as ``1,000,000,000 input tokens where at
+    most 212 are possible``.
+    """
+    counts = {"input": (usage.input_tokens, input_bound), "output": (usage.output_tokens, output_bound)}
+    for name, (count, bound) in counts.items():
+        if count > max(MIN_IMPOSSIBLE_TOKENS, IMPOSSIBLE_TIMES * bound):
+            return f"{count:,} {name} tokens where at most {bound:,} are possible"
+    return None
 
 
 def learn(calibration: Calibration, size: PromptSize, input_tokens: int) -> Calibration:

@@ -43,7 +43,8 @@ class Codec(Struct, frozen=True):
     """How a question is put and its answer decoded, in any wire format. ``expected`` is what an answer must
     be to be one, unless it calls one of the ``tools`` that were offered; ``violation`` says what is wrong
     with vectors of that endpoint; ``estimate_usage`` is what an answer of some model has probably used where
-    no whole count came. ``is_large``: to write the question may take milliseconds.
+    no whole count came, and ``find_impossible_count`` says which count cannot be believed. ``is_large``: to
+    write the question may take milliseconds.
     """
 
     encode: Callable[[WireFormat, Endpoint], Call]
@@ -51,7 +52,8 @@ class Codec(Struct, frozen=True):
     expected: Expectation = Expectation()
     tools: bool = False
     violation: Callable[[Embedding, Endpoint], str | None] = lambda _answer, _endpoint: None
-    estimate_usage: Callable[[Completion, str], Usage | None] = lambda answer, _model: answer.usage
+    estimate_usage: Callable[[Answer, str], Usage | None] = lambda answer, _model: answer.usage
+    find_impossible_count: Callable[[Usage], str | None] = lambda _usage: None
     max_values: int = MAX_VALUES
     is_large: bool = False
 
@@ -68,16 +70,28 @@ def completion_codec(request: Request, expected: Expectation, *, stream: bool = 
         expected,
         tools=bool(request.tools),
         estimate_usage=lambda answer, model: token_bounds.estimate_usage(
-            request, model, answer.text + calls_text(answer.parts), answer.usage
+            request, model, _text_of(answer), answer.usage
+        ),
+        find_impossible_count=lambda usage: token_bounds.find_impossible_count(
+            usage, token_bounds.upper_bound(token_bounds.size_of(request)), request.max_tokens
         ),
         is_large=is_large(request),
     )
+
+
+def _text_of(answer: Answer) -> str:
+    """All that a model wrote, its calls of tools too."""
+    return answer.text + calls_text(answer.parts) if isinstance(answer, Completion) else ""
 
 
 def embedding_codec(texts: tuple[str, ...]) -> Codec:
     return Codec(
         lambda fmt, endpoint: fmt.encode_embedding(texts, endpoint),
         lambda fmt, payload: _require_vector_each(texts, fmt.decode_embedding(payload)),
+        estimate_usage=lambda answer, model: token_bounds.estimate_embedded_usage(texts, model, answer.usage),
+        find_impossible_count=lambda usage: token_bounds.find_impossible_count(
+            usage, sum(len(text.encode("utf-8", "replace")) for text in texts), 0
+        ),
         max_values=MAX_EMBEDDED_VALUES,
         is_large=sum(map(len, texts)) > LARGE_BYTES,
     )
@@ -111,7 +125,7 @@ def result_from_reply(codec: Codec, endpoint: Endpoint, reply: Reply, now: float
         except MalformedReply as error:
             outcome = classify.classify_error(error, endpoint.key)
         else:
-            answer = _drop_zero_count(answer)
+            answer = _complete_usage(answer, codec, endpoint)
             outcome = _judge(answer, codec, endpoint)
     free = answer is None and outcome.kind not in MAYBE_CHARGED_KINDS
     return AttemptResult(outcome, answer, reply.status, free)
@@ -152,10 +166,8 @@ async def read_completion(
 def result_from_stream(
     codec: Codec, endpoint: Endpoint, completion: Completion, status: int
 ) -> AttemptResult:
-    """What a stream has said that came to its end. Streams without a count are common."""
-    answer = _drop_zero_count(_own(completion, endpoint))
-    if answer.usage is None:
-        answer = replace(answer, usage=codec.estimate_usage(answer, endpoint.model))
+    """What a stream has said that came to its end."""
+    answer = _complete_usage(_own(completion, endpoint), codec, endpoint)
     return AttemptResult(_judge(answer, codec, endpoint), answer, status)
 
 
@@ -169,6 +181,7 @@ def result_from_broken_stream(
         free = is_reported and outcome.kind not in MAYBE_CHARGED_KINDS
         return AttemptResult(outcome, status=outcome.status, is_free=free)
     said = replace(partial, usage=codec.estimate_usage(partial, endpoint.model))
+    said = _doubt_impossible_count(said, codec)
     return AttemptResult(outcome, _own(said, endpoint), outcome.status)
 
 
@@ -181,6 +194,28 @@ def _judge(answer: Answer, codec: Codec, endpoint: Endpoint) -> Outcome:
             return outcome
         unfit = find_violation(codec.expected, answer.text, answer.finish_reason)
     return outcome if unfit is None else Outcome(Kind.REJECTED_ANSWER, unfit, status=200)
+
+
+def _complete_usage(answer: A, codec: Codec, endpoint: Endpoint) -> A:
+    """What counts as used, whatever the shape of the reply: what it reports, as far as that is possible, and
+    an estimate where it reports nothing.
+    """
+    answer = _drop_zero_count(answer)
+    if answer.usage is None or answer.usage.estimated:
+        return replace(answer, usage=codec.estimate_usage(answer, endpoint.model))
+    return _doubt_impossible_count(answer, codec)
+
+
+def _doubt_impossible_count(answer: A, codec: Codec) -> A:
+    """The usage of an answer that reports what cannot be is unknown, so that budgets count its worst case."""
+    usage = answer.usage
+    if usage is None or max(usage.input_tokens, usage.output_tokens) <= token_bounds.MIN_IMPOSSIBLE_TOKENS:
+        return answer
+    found = codec.find_impossible_count(usage)
+    if found is None:
+        return answer
+    warning = f"the provider reports {found}: not believed, so its cost is unknown"
+    return replace(answer, usage=None, usage_warning=warning)
 
 
 def _drop_zero_count(answer: A) -> A:
