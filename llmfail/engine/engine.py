@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -295,6 +295,9 @@ class Engine:
         if steps:
             await write(self.ports.store, combine(steps))
 
+    def _name_keys(self, job: Job) -> Mapping[Target, str]:
+        return {one.target: self._routes[one.target].key_name for one in job.candidates}
+
     def _build_receipt(self, job: Job, ask: Ask, state: AskState, latency_ms: int) -> Receipt:
         blank = Receipt(
             id=job.id,
@@ -307,7 +310,7 @@ class Engine:
             looked=job.cache_policy is not None and job.cache_policy.can_read,
         )
         return (
-            add_skipped(_failed_receipt(blank, state), job.skipped_targets)
+            add_skipped(_failed_receipt(blank, state, self._name_keys(job)), job.skipped_targets)
             if state.found is None
             else _answered_receipt(blank, job, state.found)
         )
@@ -340,7 +343,7 @@ def _answered_receipt(blank: Receipt, job: Job, found: FoundAnswer) -> Receipt:
     )
 
 
-def _failed_receipt(blank: Receipt, state: AskState) -> Receipt:
+def _failed_receipt(blank: Receipt, state: AskState, key_names: Mapping[Target, str]) -> Receipt:
     partial = state.partial
     if partial is not None:
         error = explain_broken_answer(partial.target, partial.outcome)
@@ -351,6 +354,7 @@ def _failed_receipt(blank: Receipt, state: AskState) -> Receipt:
         own_network=state.is_own_network_down,
         retry_at=state.retry_at,
         stopped=state.stopped,
+        key_names=key_names,
     )
     return replace(
         blank, error=error, retry_at=state.retry_at if error.code in RETRYABLE_EXIT_CODES else None

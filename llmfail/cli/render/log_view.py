@@ -59,7 +59,8 @@ def render_entry(screen: Console, entry: Mapping[str, Any]) -> RenderableType:
         result.append(Text(f"worth another try from {_format_time(entry['retry_at'], with_date=True)}"))
     kept = [name for name in ("prompt", "answer") if entry.get(name)]
     texts = [Text.assemble((f"{name}: ", "bold"), cell(entry[name])) for name in kept]
-    return stack_sections(screen, [head, *result], [_render_trail(screen, entry["trail"])], texts)
+    trail = [_render_trail(screen, entry["trail"])] if entry["trail"] else []
+    return stack_sections(screen, [head, *result], trail, texts)
 
 
 def _describe_result(entry: Mapping[str, Any]) -> str:
@@ -69,8 +70,20 @@ def _describe_result(entry: Mapping[str, Any]) -> str:
         return f"no answer (exit {entry['error']['code']}): {message}"
     usage = entry["usage"]
     tokens = f", {usage['input_tokens']:,} + {usage['output_tokens']:,} tokens" if usage else ""
-    who = entry["target"] or entry["source"]
-    return f"{who} answered, tier {entry['tier']}, {took}{tokens}, {cost}, ended by {entry['finish_reason']}"
+    ending = f", ended by {entry['finish_reason']}" if entry["finish_reason"] else ""
+    return f"{_describe_source(entry)}, tier {entry['tier']}, {took}{tokens}, {cost}{ending}"
+
+
+def _describe_source(entry: Mapping[str, Any]) -> str:
+    """Who answered, or what did in place of a model."""
+    match entry["source"]:
+        case "cache" | "stale_cache" as source:
+            age = "an older answer " if source == "stale_cache" else ""
+            return f"{age}served from the cache (stored by {entry['target']})"
+        case "model":
+            return f"{entry['target']} answered"
+        case source:
+            return f"no model answered; the feature's {source} did"
 
 
 def _render_trail(screen: Console, trail: Sequence[Mapping[str, Any]]) -> RenderableType:
@@ -103,7 +116,9 @@ def _describe_step(step: Mapping[str, Any]) -> str:
 def _render_answerer(entry: Mapping[str, Any], *, with_reason: bool) -> Text:
     """The target, else the source of the answer, else (``with_reason``) why there is none."""
     if entry["ok"]:
-        return cell(entry["target"] or entry["source"], "green" if entry["tier"] == 0 else "yellow")
+        stored = " (cache)" if entry["source"] in {"cache", "stale_cache"} else ""
+        who = f"{entry['target'] or entry['source']}{stored}"
+        return cell(who, "green" if entry["tier"] == 0 else "yellow")
     return cell(f"no answer: {entry['error']['kind']}" if with_reason else "-", "red")
 
 

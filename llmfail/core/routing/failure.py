@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from types import MappingProxyType
 
 from llmfail.core.classification.outcome import Kind, Outcome
 from llmfail.core.errors import ExitCode
@@ -32,6 +33,15 @@ _OWN_CAUSES: Mapping[int, MissingAnswer] = {
 }
 
 
+_KEY_VERDICTS: Mapping[str, str] = {
+    Kind.AUTH: "was refused",
+    Kind.BILLING: "belongs to an account without credit",
+    Kind.PERMISSION: "has no permission",
+}
+MAX_SHOWN_KEYS = 3
+"""Missing keys that a message names before it only counts."""
+
+
 def explain_failure(
     trail: Sequence[TrailEntry],
     *,
@@ -39,8 +49,10 @@ def explain_failure(
     own_network: bool,
     retry_at: float | None,
     stopped: bool = False,
+    key_names: Mapping[Target, str] = MappingProxyType({}),
 ) -> Failure:
-    """``stopped``: no other target could have helped. The first that applies: the request was refused (by
+    """``stopped``: no other target could have helped. ``key_names``: what people call the key of each target,
+    such as the name of its variable. The first that applies: the request was refused (by
     the content policy of one target, by two endpoints, or by every target that was called), the deadline
     passed, our network is down, only credentials are missing, a budget refused a target, the request is too
     large, any other reason.
@@ -60,7 +72,7 @@ def explain_failure(
             "network",
             f"no provider can be reached from here, check the network: {tried}",
         )
-    return _explain_by_reasons(last_entries, tried, retry_at)
+    return _explain_by_reasons(last_entries, tried, retry_at, key_names)
 
 
 def find_missing_cause(failure: Failure | None) -> MissingAnswer | None:
@@ -90,7 +102,12 @@ def explain_broken_answer(target: Target, outcome: Outcome) -> Failure:
     )
 
 
-def _explain_by_reasons(last_entries: Sequence[TrailEntry], tried: str, retry_at: float | None) -> Failure:
+def _explain_by_reasons(
+    last_entries: Sequence[TrailEntry],
+    tried: str,
+    retry_at: float | None,
+    key_names: Mapping[Target, str],
+) -> Failure:
     reasons = {entry.cause or entry.outcome for entry in last_entries}
     if reasons == {SkipReason.NO_KEY}:
         return Failure(
@@ -99,7 +116,8 @@ def _explain_by_reasons(last_entries: Sequence[TrailEntry], tried: str, retry_at
             f"no target of this chain has a key: {_list_missing_keys(last_entries)}",
         )
     if reasons <= CREDENTIAL_REASONS:
-        return Failure(ExitCode.CREDENTIALS_MISSING, "credentials", f"no usable credential: {tried}")
+        found = _describe_credentials(last_entries, key_names)
+        return Failure(ExitCode.CREDENTIALS_MISSING, "credentials", f"no usable credential: {found}")
     if reasons & BUDGET_REASONS:
         return _explain_over_budget(reasons & BUDGET_REASONS, tried)
     if reasons <= CREDENTIAL_REASONS | REQUEST_REASONS:
@@ -122,8 +140,27 @@ def _explain_over_budget(reasons: AbstractSet[str], tried: str) -> Failure:
     return Failure(ExitCode.OVER_BUDGET, "over_budget", f"the budget does not allow this call: {tried}")
 
 
-def _list_missing_keys(last_entries: Sequence[TrailEntry]) -> str:
-    return ", or ".join(dict.fromkeys(entry.note for entry in last_entries))
+def _describe_credentials(entries: Sequence[TrailEntry], key_names: Mapping[Target, str]) -> str:
+    """Each key that was refused, and what it would take besides."""
+    missing = [entry for entry in entries if entry.outcome == SkipReason.NO_KEY]
+    refused = [_describe_refused_key(entry, key_names) for entry in entries if entry not in missing]
+    return "; ".join([*refused, _list_missing_keys(missing)] if missing else refused)
+
+
+def _describe_refused_key(entry: TrailEntry, key_names: Mapping[Target, str]) -> str:
+    if entry.target not in key_names:
+        return _describe_entry(entry)
+    verdict = _KEY_VERDICTS.get(entry.cause or entry.outcome, "cannot be used")
+    note = f": {entry.note}" if entry.note else ""
+    return f"{key_names[entry.target]} {verdict} ({entry.target}{note})"
+
+
+def _list_missing_keys(entries: Sequence[TrailEntry]) -> str:
+    """The first few ways to set one, and how many more there are."""
+    hints = list(dict.fromkeys(entry.note for entry in entries))
+    shown = hints[:MAX_SHOWN_KEYS] if len(hints) > MAX_SHOWN_KEYS + 1 else hints
+    more = len(hints) - len(shown)
+    return ", or ".join(shown) + (f", or one of {more} more (`llmfail plan` lists them)" if more else "")
 
 
 def _same_as_last(entries: Sequence[TrailEntry]) -> list[TrailEntry]:

@@ -32,8 +32,8 @@ from llmfail.settings.schema.types import (
 
 
 class TargetRoute(Struct, frozen=True):
-    """``google``: the key is a token that has to be fetched first. ``reports_cost``: its answers say what
-    they cost.
+    """``needs_google_token``: the key is a token that has to be fetched first. ``reports_cost``: its answers
+    say what they cost. ``key_name``: what people call its key.
     """
 
     gate: Gate
@@ -42,6 +42,7 @@ class TargetRoute(Struct, frozen=True):
     needs_google_token: bool
     reports_cost: bool
     missing_key: str | None
+    key_name: str
 
 
 class TargetRoutes:
@@ -127,6 +128,7 @@ def _build_route(settings: Settings, target: Target, price: Price | None) -> Tar
         needs_google_token=google,
         reports_cost=vendor is not None and Quirk.REPORTS_COST in vendor.quirks,
         missing_key=provider.missing_credential_hint,
+        key_name=provider.key_variable or f"the {'Google token' if google else 'key'} of {provider.name}",
     )
 
 

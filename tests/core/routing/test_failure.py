@@ -90,3 +90,37 @@ def test_the_message_names_every_target_and_when_to_try_again():
     assert "a/x rate_limited (slow down)" in message
     assert "b/y circuit_open" in message
     assert "1970-01-01T00:00:00Z" in message
+
+
+def explain(*entries, **known):
+    return explain_failure(
+        entries, deadline_passed=False, own_network=False, retry_at=None, key_names=KEY_NAMES, **known
+    ).message
+
+
+A, B = Target("anthropic", "m"), Target("openai", "m")
+KEY_NAMES = {A: "ANTHROPIC_API_KEY", B: "the key of openai"}
+
+
+def test_i8_a_refused_key_is_named():
+    refused = TrailEntry(A, "called", "auth", 401, note="401 invalid x-api-key")
+    assert explain(refused) == (
+        "no usable credential: ANTHROPIC_API_KEY was refused (anthropic/m: 401 invalid x-api-key)"
+    )
+    disabled = TrailEntry(B, "skipped", "disabled", note="no credit", cause="billing")
+    assert "the key of openai belongs to an account without credit (openai/m: no credit)" in explain(disabled)
+    assert "cannot be used" in explain(TrailEntry(B, "skipped", "disabled"))
+
+
+def test_i8_of_many_missing_keys_three_are_named_and_the_others_counted():
+    missing = [
+        TrailEntry(Target(f"p{place}", "m"), "skipped", "no_key", note=f"set K{place}") for place in range(11)
+    ]
+    assert explain(*missing) == (
+        "no target of this chain has a key: set K0, or set K1, or set K2, or one of 8 more "
+        "(`llmfail plan` lists them)"
+    )
+    assert explain(*missing[:4]).endswith("set K2, or set K3")
+    refused = TrailEntry(A, "called", "auth", note="401")
+    assert explain(refused, *missing).startswith("no usable credential: ANTHROPIC_API_KEY was refused (")
+    assert "one of 8 more" in explain(refused, *missing)
