@@ -49,9 +49,10 @@ def run(arguments: list[str]) -> int:
         if _is_traceback_wanted(arguments):
             raise
         # A shell that completes has no place for words, and asks in ways that Typer does not expect.
+        code, text = _explain_unexpected(error)
         if COMPLETION_VARIABLE not in os.environ:
-            say(f"a bug in llmfail, please report it: {type(error).__name__}: {error} (-vv shows more)")
-        return ExitCode.BUG
+            say(text)
+        return code
 
 
 def _run_command(arguments: list[str]) -> int:
@@ -94,6 +95,17 @@ def _run_fast_ask(parsed: fast_ask_parser.ParsedAsk) -> int:
 
     options = parse_global_options(parsed.config, parsed.state_dir, parsed.verbose, parsed.quiet)
     return run_ask(options, parsed.ask_options)
+
+
+def _explain_unexpected(error: Exception) -> tuple[ExitCode, str]:
+    """The trouble of a process that has nothing left of something is no bug."""
+    from llmfail.wire.own_limits import explain_exhaustion
+
+    exhaustion = explain_exhaustion(error)
+    if exhaustion is None:
+        text = f"a bug in llmfail, please report it: {type(error).__name__}: {error} (-vv shows more)"
+        return ExitCode.BUG, text
+    return ExitCode.USAGE, f"{exhaustion}; raise that limit, and try again"
 
 
 def _is_traceback_wanted(arguments: list[str]) -> bool:

@@ -90,15 +90,27 @@ class StoreError(LlmfailError):
 
 
 WireCause = Literal[
-    "resolve", "route", "refused", "reset", "tls", "timeout", "cut", "turn", "standstill", "closed", "other"
+    "resolve",
+    "route",
+    "refused",
+    "reset",
+    "tls",
+    "timeout",
+    "cut",
+    "exhaustion",
+    "turn",
+    "standstill",
+    "closed",
+    "other",
 ]
 
 
 class WireError(LlmfailError):
     """No whole reply arrived. ``cause``: the name was not resolved, there was no route, the connection was
-    refused or reset, TLS failed, time ran out, the body was cut, the call never got a slot among this
-    process's own (``turn``), this process was suspended or held the call up until time ran out
-    (``standstill``), its client was ``closed`` meanwhile, any other.
+    refused or reset, TLS failed, time ran out, the body was cut, this process has no descriptor, memory or
+    thread left to connect with (``exhaustion``), the call never got a slot among its own (``turn``), this
+    process was suspended or held the call up until time ran out (``standstill``), its client was ``closed``
+    meanwhile, any other.
     """
 
     def __init__(self, cause: WireCause, text: str) -> None:

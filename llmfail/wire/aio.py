@@ -51,6 +51,9 @@ from llmfail.wire.request_url import parse_url
 MAX_HEAD_LINE_BYTES = 64 * 1024
 """Bytes in a line of a reply's head; aiohttp's own 8 KiB are fewer than some gateways send."""
 
+RETIREMENT_SECONDS = 5.0
+"""For so long there is one place less for calls, once there was no descriptor for one."""
+
 
 class _SessionRoute(NamedTuple):
     """The way to one URL, found once."""
@@ -61,6 +64,35 @@ class _SessionRoute(NamedTuple):
     proxy_url: URL | None
 
 
+class CallSlots:
+    """The places of calls that are under way at the same time."""
+
+    def __init__(self, count: int) -> None:
+        self._semaphore = asyncio.Semaphore(count)
+        self._taken = 0
+
+    def are_all_taken(self) -> bool:
+        return self._semaphore.locked()
+
+    async def acquire(self) -> None:
+        await self._semaphore.acquire()
+        self._taken += 1
+
+    def release(self) -> None:
+        self._taken -= 1
+        self._semaphore.release()
+
+    def retire(self) -> bool:
+        """Give up a place that can be none now, and for a while nobody gets it. False, and it is kept, where
+        it is the only one taken: no end of another call will help.
+        """
+        if self._taken == 1:
+            return False
+        self._taken -= 1
+        asyncio.get_running_loop().call_later(RETIREMENT_SECONDS, self._semaphore.release)
+        return True
+
+
 class AiohttpWire:
     """Connections of one event loop. A call beyond ``max_calls``, which file descriptors limit, waits for its
     turn; when it runs out of time after that, it says nothing about the provider.
@@ -68,19 +100,19 @@ class AiohttpWire:
 
     def __init__(self, max_calls: int | None = None) -> None:
         self._max_calls = max_calls or compute_max_calls()
-        self._slots = asyncio.Semaphore(self._max_calls)
+        self._slots = CallSlots(self._max_calls)
         self._sessions: dict[NetworkRoute, aiohttp.ClientSession] = {}
         self._routes: dict[str, _SessionRoute] = {}
 
     async def send(self, call: Call, timeout: float) -> Reply:  # noqa: ASYNC109 - it covers the whole call
         """The whole reply. Raises WireError; ``timeout`` in seconds covers everything."""
-        waited = await self._acquire_slot(call, timeout)
+        ends_at = time.monotonic() + timeout
+        reply, waited = await self._open_in_turn(call, ends_at)
         try:
-            with _attribute_timeout(call, waited), map_wire_errors(call):
-                async with asyncio.timeout(timeout - waited):
-                    with closing(await self._receive_head(call)) as reply:
-                        body = await _BodyReader(call, reply.content).read_rest()
-                        return Reply(reply.status, decode_headers(reply.raw_headers), body)
+            with _attribute_timeout(call, waited), map_wire_errors(call), closing(reply):
+                async with asyncio.timeout(ends_at - time.monotonic()):
+                    body = await _BodyReader(call, reply.content).read_rest()
+                    return Reply(reply.status, decode_headers(reply.raw_headers), body)
         finally:
             self._slots.release()
 
@@ -88,14 +120,7 @@ class AiohttpWire:
         """A reply whose head is here. Raises WireError; ``timeout`` in seconds covers everything up to there.
         The reply holds its turn until whoever opened it closes it.
         """
-        waited = await self._acquire_slot(call, timeout)
-        try:
-            with _attribute_timeout(call, waited), map_wire_errors(call):
-                async with asyncio.timeout(timeout - waited):
-                    reply = await self._receive_head(call)
-        except BaseException:
-            self._slots.release()
-            raise
+        reply, waited = await self._open_in_turn(call, time.monotonic() + timeout)
         return AiohttpReply(call, reply, self._slots, waited)
 
     async def close(self) -> None:
@@ -106,9 +131,26 @@ class AiohttpWire:
         # asyncio closes the transports of calls that were stopped one turn of the loop later.
         await asyncio.sleep(0)
 
+    async def _open_in_turn(self, call: Call, ends_at: float) -> tuple[aiohttp.ClientResponse, float]:
+        """A reply whose head is here, and the seconds that were waited for its turn, which is to be released.
+        Where nothing is left to connect with, a call of ours that is under way has to end first.
+        """
+        waited = 0.0
+        while True:
+            waited += await self._acquire_slot(call, ends_at - time.monotonic())
+            try:
+                with _attribute_timeout(call, waited), map_wire_errors(call):
+                    async with asyncio.timeout(ends_at - time.monotonic()):
+                        return await self._receive_head(call), waited
+            except BaseException as error:
+                if _is_exhaustion(error) and self._slots.retire():
+                    continue
+                self._slots.release()
+                raise
+
     async def _acquire_slot(self, call: Call, timeout: float) -> float:  # noqa: ASYNC109 - as above
         """The seconds that were waited for it."""
-        if not self._slots.locked():
+        if not self._slots.are_all_taken():
             await self._slots.acquire()
             return 0.0
         started = time.monotonic()
@@ -186,9 +228,7 @@ class AiohttpReply:
     ``waited`` so many seconds.
     """
 
-    def __init__(
-        self, call: Call, reply: aiohttp.ClientResponse, slots: asyncio.Semaphore, waited: float
-    ) -> None:
+    def __init__(self, call: Call, reply: aiohttp.ClientResponse, slots: CallSlots, waited: float) -> None:
         self.waited = waited
         self.status = reply.status
         self.headers = decode_headers(reply.raw_headers)
@@ -228,6 +268,10 @@ def compute_max_calls() -> int:
     """
     soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     return max(1, soft // 4) if soft != resource.RLIM_INFINITY else sys.maxsize
+
+
+def _is_exhaustion(error: BaseException) -> bool:
+    return isinstance(error, WireError) and error.cause == "exhaustion"
 
 
 async def _send_request(call: Call, route: _SessionRoute) -> aiohttp.ClientResponse:

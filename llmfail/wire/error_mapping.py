@@ -16,7 +16,9 @@ from urllib.parse import urlsplit
 
 from llmfail._version import __version__
 from llmfail.core.errors import WireCause, WireError
+from llmfail.core.exhaustion import find_exhaustion, is_before_sending, iter_causes
 from llmfail.core.model import Call
+from llmfail.wire.own_limits import explain_exhaustion
 
 MAX_REPLY_BYTES = 64 * 1024 * 1024
 """A longer reply is not an answer."""
@@ -31,6 +33,7 @@ _CAUSES: dict[type[BaseException], WireCause] = {
     BrokenPipeError: "reset",
 }
 _NO_ROUTE_ERRNOS = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL})
+MAYBE_OUT_OF_FILES_CAUSES = frozenset({"resolve", "tls", "other"})
 NO_REPLY = "it closed the connection, or its reply is not HTTP"
 """Instead of the libraries' errors of the protocol, which quote what was sent or received, keys and all."""
 
@@ -63,7 +66,33 @@ def map_wire_errors(call: Call) -> Iterator[None]:
     except (OutOfTimeError, TimeoutError) as error:
         raise WireError("timeout", f"no answer from {host_of(call)} in time") from error
     except (BrokenConnectionError, OSError, ValueError) as error:
-        raise WireError(cause_of(error), f"{host_of(call)}: {describe_error(error)}") from error
+        raise _to_wire_error(call, error) from error
+    except (MemoryError, RuntimeError) as error:
+        if find_exhaustion(error) is None:
+            raise
+        raise _to_wire_error(call, error) from error
+
+
+def _to_wire_error(call: Call, error: Exception) -> WireError:
+    cause = cause_of(error)
+    exhaustion = find_exhaustion(error)
+    if exhaustion is None and cause in MAYBE_OUT_OF_FILES_CAUSES:
+        exhaustion = _find_file_shortage()
+    if exhaustion is None:
+        return WireError(cause, f"{host_of(call)}: {describe_error(error)}")
+    is_unsent = is_before_sending(exhaustion) or isinstance(error, ConnectError)
+    return WireError(
+        "exhaustion" if is_unsent else "standstill", f"{host_of(call)}: {explain_exhaustion(exhaustion)}"
+    )
+
+
+def _find_file_shortage() -> OSError | None:
+    """Libraries that cannot open a file of theirs, such as the list of name servers, do not say so."""
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+    except OSError as error:
+        return error
+    return None
 
 
 @contextmanager
@@ -72,12 +101,14 @@ def map_body_errors(call: Call) -> Iterator[None]:
     try:
         yield
     except (BrokenConnectionError, zlib.error) as error:
+        if find_exhaustion(error) is not None:
+            raise
         raise WireError("cut", f"{host_of(call)}: the reply broke off in the middle") from error
 
 
 def cause_of(error: BaseException) -> WireCause:
     """The cause behind an exception, from the operating system's own error where there is one."""
-    for found in _iter_causes(error):
+    for found in iter_causes(error):
         for kind, cause in _CAUSES.items():
             if isinstance(found, kind):
                 return cause
@@ -122,7 +153,7 @@ def describe_error(error: BaseException) -> str:
     if isinstance(error, ValueError) and not isinstance(error, ssl.SSLError):
         return f"the request could not be sent ({type(error).__name__})"
     system = next(
-        (found for found in _iter_causes(error) if isinstance(found, OSError) and found.strerror), None
+        (found for found in iter_causes(error) if isinstance(found, OSError) and found.strerror), None
     )
     return (
         " ".join((_describe_system_error(system) if system else str(error)).split()) or type(error).__name__
@@ -134,10 +165,3 @@ def _describe_system_error(error: OSError) -> str:
     if isinstance(error, ssl.SSLError) or error.errno not in errno.errorcode:
         return error.strerror or ""
     return os.strerror(error.errno or 0)
-
-
-def _iter_causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        first = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else None
-        error = first or error.__cause__ or error.__context__

@@ -36,7 +36,9 @@ class BulkRun:
         """Ask everything, of a client that is open as long as that takes. Raises BrokenPipeError."""
         with _restore_signal_handlers():
             try:
-                self.is_whole = asyncio.run(self._ask_all(begin, asks))
+                with asyncio.Runner() as runner:
+                    runner.get_loop()  # which is made before there is anything to run in it
+                    self.is_whole = runner.run(self._ask_all(begin, asks))
             except asyncio.CancelledError:
                 self.is_whole = False
         if self._broken_pipe is not None:

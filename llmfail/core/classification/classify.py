@@ -40,7 +40,7 @@ def classify_error(error: WireError | MalformedReply, hide: Secret | None = None
             return Outcome(Kind.TIMEOUT, note)
         case "cut":
             return Outcome(Kind.MALFORMED, note)
-        case "turn" | "standstill" | "closed":
+        case "turn" | "standstill" | "closed" | "exhaustion":
             return Outcome(Kind.CANCELLED, note)
         case "resolve" | "route":
             return Outcome(Kind.NETWORK, note, is_unreachable=True)

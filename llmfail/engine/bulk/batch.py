@@ -20,6 +20,7 @@ from llmfail.core.receipt import Failure, Receipt, sum_worst_case_cost
 from llmfail.core.request.ask import Ask
 from llmfail.engine.bulk.batch_budget import BatchBudget
 from llmfail.engine.ports.protocols import Ports
+from llmfail.wire.own_limits import explain_exhaustion
 
 WINDOW_FACTOR = 4
 """Asks begun whose receipts have not been written, for each that may be under way."""
@@ -141,8 +142,7 @@ class Batch:
         except UsageError as error:
             failure = Failure(error.exit_code, "usage", str(error))
         except Exception as error:  # noqa: BLE001 - the others have been paid for
-            what = f"{type(error).__name__}: {error}"
-            failure = Failure(ExitCode.BUG, "bug", f"a bug in llmfail, please report it: {what}")
+            failure = _explain_unexpected(error)
         return Receipt(self._ports.new_id(), ask.feature, ref=ask.ref, error=failure)
 
     async def _hand_in(self, place: int, receipt: Receipt) -> None:
@@ -172,3 +172,11 @@ class Batch:
             with suppress(TimeoutError):
                 async with asyncio.timeout(FINAL_WRITE_TIMEOUT):
                     await self._write(left)
+
+
+def _explain_unexpected(error: Exception) -> Failure:
+    exhaustion = explain_exhaustion(error)
+    if exhaustion is not None:
+        return Failure(ExitCode.UNAVAILABLE, "exhaustion", exhaustion)
+    what = f"{type(error).__name__}: {error}"
+    return Failure(ExitCode.BUG, "bug", f"a bug in llmfail, please report it: {what}")

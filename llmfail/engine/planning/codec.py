@@ -28,7 +28,7 @@ from llmfail.engine.ports.protocols import Ports
 from llmfail.providers import WireFormat, load_wire_format
 from llmfail.providers.decoding import require_possible_length
 
-UNSENT_CAUSES = frozenset({"resolve", "route", "refused", "tls", "turn"})
+UNSENT_CAUSES = frozenset({"resolve", "route", "refused", "tls", "turn", "exhaustion"})
 """Causes after which the question cannot have arrived."""
 
 MAYBE_CHARGED_KINDS = frozenset({Kind.MALFORMED, Kind.TIMEOUT})
