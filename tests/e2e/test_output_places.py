@@ -1,10 +1,13 @@
 """Where an answer goes when that place is odd: closed, full, a link to itself, a file with its own mode."""
 
+import fcntl
 import os
 import stat
+import struct
+import termios
 
 import pytest
-from program import OPENAI
+from program import OPENAI, finish, wait_until
 
 REPORTS = [
     ("status",),
@@ -115,3 +118,48 @@ def test_a_place_that_may_not_be_looked_at_is_told_before_anybody_is_asked(llmfa
     assert ended.code == 2
     assert ended.err.startswith("llmfail: cannot write closed/answer.txt: ")
     assert simulator.count_connections() == 0
+
+
+def read_late(reading):
+    """All that is written to a pipe, from which nothing is read before something of it is there."""
+
+    def size():
+        return struct.unpack("i", fcntl.ioctl(reading, termios.FIONREAD, b"\0" * 4))[0]
+
+    wait_until(size)
+    os.set_blocking(reading, True)
+    with os.fdopen(reading, "rb") as file:
+        return file.read()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "answers"),
+    [(("ask", "Say hello"), 1), (("ask", "Say hello", "--json"), 1), (("batch", "in.jsonl"), 3)],
+)
+def test_e3_an_answer_waits_for_the_reader_of_an_output_that_does_not_block(
+    llmfail, simulator, here, arguments, answers
+):
+    """Whoever shares a pipe or a terminal can make it so."""
+    (here / "in.jsonl").write_text('"one"\n' * answers)
+    simulator.set_answer(lambda _seen: "word " * 50_000)
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with llmfail.start(*arguments, "--max-tokens", "100000", stdout=writing) as process:
+        os.close(writing)
+        received = read_late(reading)
+        ended = finish(process)
+    assert ended.code == 0, ended.err
+    assert received.count(b"word ") == 50_000 * answers
+    assert received.count(b"\n") == answers
+    assert received.endswith(b"\n")
+
+
+def test_e8_an_answer_that_its_file_does_not_take_goes_to_standard_output(llmfail, here):
+    program = llmfail.under("sh", "-c", 'ulimit -f 0; exec "$@"', "sh")
+    ended = program("ask", "Say hello", "-q", "-o", "answer.txt")
+    assert ended.code == 2
+    assert ended.out == f"{OPENAI} heard: Say hello\n".encode()
+    assert "cannot write" in ended.lines[-1]
+    assert ended.lines[-1].endswith("; it went to standard output")
+    assert "bug" not in ended.err
+    assert list(here.iterdir()) == []

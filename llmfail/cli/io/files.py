@@ -16,6 +16,7 @@ from llmfail.cli.io.output import (
     emit,
     encode_line,
     require_output,
+    write_all,
 )
 from llmfail.core.errors import UsageError
 
@@ -40,9 +41,10 @@ def open_text_writer(path: Path | None) -> Iterator[Callable[[str], None]]:
         raise UsageError(f"cannot write {path}: {error.strerror}") from error
     draft = Path(file.name)
     try:
-        with file:
-            yield lambda text: _write_text(text, file, place)
+        yield lambda text: _write_text(text, file, place)
     finally:
+        with suppress(OSError):  # an error of the file has been told where it was written to
+            file.close()
         if plain:
             draft.unlink(missing_ok=True)
 
@@ -58,14 +60,15 @@ def _is_regular(path: Path) -> bool:
 def _create_draft(final_path: Path) -> IO[bytes]:
     from tempfile import NamedTemporaryFile
 
-    return NamedTemporaryFile("wb", dir=final_path.parent, prefix=f".{final_path.name}.", delete=False)
+    return NamedTemporaryFile(
+        "wb", buffering=0, dir=final_path.parent, prefix=f".{final_path.name}.", delete=False
+    )
 
 
 def _write_text(text: str, file: IO[bytes], final_path: Path) -> None:
     """Write the text and, where it is a draft, give it its name. A text that cannot be placed is not lost."""
     try:
-        file.write(encode_line(text))
-        file.flush()
+        write_all(file.fileno(), encode_line(text))
         if Path(file.name) != final_path:
             _copy_mode_and_owner(file.fileno(), final_path)
             Path(file.name).replace(final_path)

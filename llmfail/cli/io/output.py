@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import select
 import signal
 import sys
 import time
@@ -35,9 +36,14 @@ def say(text: str, *, quiet: bool = False) -> None:
 
 def emit(text: str) -> None:
     """Text and one newline on standard output."""
-    shown = make_printable(text) if sys.stdout.isatty() else text
+    write_stdout(encode_line(make_printable(text) if sys.stdout.isatty() else text))
+
+
+def write_stdout(data: bytes) -> None:
+    """All of it, behind what is in the buffer. Raises UsageError for what is in the way."""
     with guard_stdout():
-        sys.stdout.buffer.write(encode_line(shown))
+        sys.stdout.flush()
+        write_all(sys.stdout.fileno(), data)
 
 
 @contextmanager
@@ -56,10 +62,22 @@ def guard_stdout() -> Iterator[None]:
 
 
 def write_all(file: int, data: bytes) -> None:
-    """Past any buffer, to the last byte. Raises OSError."""
+    """Past any buffer, to the last byte. Raises OSError. Whoever shares a pipe or a terminal may have made it
+    one that does not block: it is waited for all the same.
+    """
     rest = memoryview(data)
     while rest:
-        rest = rest[os.write(file, rest) :]
+        try:
+            rest = rest[os.write(file, rest) :]
+        except BlockingIOError:
+            wait_until_writable(file)
+
+
+def wait_until_writable(file: int) -> None:
+    """Until it takes something, or nobody reads it any more."""
+    poller = select.poll()
+    poller.register(file, select.POLLOUT)
+    poller.poll()
 
 
 def require_output() -> None:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from llmfail.cli.io.output import encode_line, guard_stdout, make_printable
+from llmfail.cli.io.output import encode_line, make_printable, write_stdout
 
 RECHECK_INTERVAL = 5.0
 """Seconds between two looks whether somebody reads."""
@@ -39,8 +39,7 @@ class StdoutLines:
         for start in range(0, len(data), select.PIPE_BUF):
             while not self.ready(RECHECK_INTERVAL):
                 meanwhile()
-            with guard_stdout():
-                sys.stdout.buffer.write(data[start : start + select.PIPE_BUF])
+            write_stdout(data[start : start + select.PIPE_BUF])
 
 
 @contextmanager

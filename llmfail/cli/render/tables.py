@@ -15,7 +15,7 @@ from itertools import zip_longest
 from math import ceil
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from llmfail.cli.io.output import emit, guard_stdout, make_printable
+from llmfail.cli.io.output import emit, make_printable, write_stdout
 from llmfail.core.receipt import PICO_PER_DOLLAR
 
 if TYPE_CHECKING:
@@ -68,12 +68,11 @@ def is_screen(screen: Console) -> bool:
 
 def print_drawing(screen: Console, drawing: RenderableType) -> None:
     """Draw on the screen, or write what was drawn."""
-    if is_screen(screen):
-        with guard_stdout():
-            screen.print(drawing)
-        return
     with screen.capture() as captured:
         screen.print(drawing)
+    if is_screen(screen):
+        write_stdout(captured.get().encode("utf-8", "replace"))
+        return
     emit("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
