@@ -6,7 +6,13 @@ import pytest
 
 from llmfail.core.errors import SettingsError, UsageError
 from llmfail.settings import Origin, load
-from llmfail.settings.reading.find import ConfigSource, find, packaged_config_path, user_config_directory
+from llmfail.settings.reading.find import (
+    ConfigSource,
+    find,
+    find_home_directory,
+    packaged_config_path,
+    user_config_directory,
+)
 from llmfail.settings.state_path import find_state_directory
 
 
@@ -77,3 +83,17 @@ def test_a_broken_link_in_the_current_directory_is_an_error(home, state):
 
 def test_settings_remember_their_source(home, state):
     assert load(None, {}, home, state).source.origin is Origin.PACKAGE
+
+
+@pytest.mark.parametrize("found", ["~/.local/state/llmfail", "", RuntimeError, KeyError])
+def test_e4_a_user_without_a_home_has_a_directory_in_which_no_file_can_be(found):
+    """Never one in the current directory, where anybody may have put it."""
+
+    def find_path():
+        if isinstance(found, str):
+            return found
+        raise found
+
+    directory = find_home_directory(find_path)
+    with pytest.raises(NotADirectoryError):
+        directory.mkdir(parents=True)

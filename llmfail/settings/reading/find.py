@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -16,6 +16,7 @@ FILE_NAME: Final = "llmfail.yaml"
 OTHER_FILE_NAME: Final = "llmfail.yml"
 """Found where there is no file of the first name."""
 CONFIG_VARIABLE: Final = "LLMFAIL_CONFIG"
+NO_DIRECTORY: Final = Path(os.devnull, "llmfail")
 MAX_CONFIG_BYTES: Final = 1_000_000
 """A larger file is no configuration."""
 
@@ -78,7 +79,18 @@ def expand_home(path: Path) -> Path:
 def user_config_directory() -> Path:
     import platformdirs
 
-    return Path(platformdirs.user_config_dir("llmfail", appauthor=False))
+    return find_home_directory(lambda: platformdirs.user_config_dir("llmfail", appauthor=False))
+
+
+def find_home_directory(find_path: Callable[[], str]) -> Path:
+    """A directory in the user's home; for a user without one (no HOME, no entry in passwd) a path where no
+    file can ever be. A relative path would be one in the current directory, where anybody may have put it.
+    """
+    try:
+        path = Path(find_path())
+    except (RuntimeError, KeyError):
+        return NO_DIRECTORY
+    return path if path.is_absolute() else NO_DIRECTORY
 
 
 def packaged_config_path() -> Path:

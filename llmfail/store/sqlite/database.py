@@ -152,4 +152,10 @@ def _locked_error(path: Path) -> FileLocked:
 
 
 def _unusable_error(path: Path, reason: str) -> StoreError:
+    """Below the null device is the place of a user without a home."""
+    if Path(os.devnull) in path.parents:
+        return StoreError(
+            "this user has no home directory to keep state in; name a directory with --state-dir or "
+            "LLMFAIL_STATE_DIR"
+        )
     return StoreError(f"cannot use {path}: {reason}; fix that, or name another directory with --state-dir")
