@@ -142,21 +142,21 @@ class AsyncClient:
 
     async def log(self, most: int = 20) -> list[dict[str, Any]]:
         """As ``Client.log``."""
-        return await request_log.load_recent(self._ports, most)
+        return shared.require_readable(await request_log.load_recent(self._ports, most), self._store)
 
     async def usage(self, by: GroupBy = "feature", days: DayRange | None = None) -> UsageReport:
         """As ``Client.usage``."""
-        return await shared.load_usage_report(self.settings, self._ports, by, days)
+        report = await shared.load_usage_report(self.settings, self._ports, by, days)
+        return shared.require_readable(report, self._store)
 
     async def usage_records(self, days: DayRange | None = None) -> list[UsageEntry]:
         """As ``Client.usage_records``."""
-        return await shared.load_usage_records(self.settings, self._ports, days)
+        records = await shared.load_usage_records(self.settings, self._ports, days)
+        return shared.require_readable(records, self._store)
 
     async def estimate(self, wanted: EstimateRequest) -> Estimate:
         """As ``Client.estimate``."""
-        from llmfail.engine.reports.estimator import Estimator
-
-        return await Estimator(self.settings, self._ports).estimate(wanted)
+        return await shared.estimate(self.settings, self._ports, self._store, wanted)
 
     @cached_property
     def queue(self) -> RequestQueue:

@@ -190,21 +190,23 @@ class Client:
 
     def log(self, most: int = 20) -> list[dict[str, Any]]:
         """The last receipts as their JSON has them, the newest first, each with its moment ``at``."""
-        return run_sync(request_log.load_recent(self._ports, most))
+        return shared.require_readable(run_sync(request_log.load_recent(self._ports, most)), self._store)
 
     def usage(self, by: GroupBy = "feature", days: DayRange | None = None) -> UsageReport:
         """What was used and paid for, by feature, target, provider, user or day; else of the last 30 days."""
-        return run_sync(shared.load_usage_report(self.settings, self._ports, by, days))
+        return shared.require_readable(
+            run_sync(shared.load_usage_report(self.settings, self._ports, by, days)), self._store
+        )
 
     def usage_records(self, days: DayRange | None = None) -> list[UsageEntry]:
         """The records that ``usage`` sums up: one for each day, feature, target and user."""
-        return run_sync(shared.load_usage_records(self.settings, self._ports, days))
+        return shared.require_readable(
+            run_sync(shared.load_usage_records(self.settings, self._ports, days)), self._store
+        )
 
     def estimate(self, wanted: EstimateRequest) -> Estimate:
         """What features cost per request and per month, on every target and in every scenario."""
-        from llmfail.engine.reports.estimator import Estimator
-
-        return run_sync(Estimator(self.settings, self._ports).estimate(wanted))
+        return run_sync(shared.estimate(self.settings, self._ports, self._store, wanted))
 
     def clear_cache(self) -> int:
         """Forget every stored answer; how many there were. UsageError when that cannot be done."""

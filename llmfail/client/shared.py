@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from llmfail.core.errors import (
     AskError,
@@ -21,7 +21,11 @@ from llmfail.settings.schema.settings import Settings
 if TYPE_CHECKING:
     from llmfail.core.pricing.usage_record import UsageEntry
     from llmfail.core.pricing.usage_report import DayRange, GroupBy, UsageReport
+    from llmfail.core.reports.cost_estimate import Estimate
+    from llmfail.core.reports.scenario import EstimateRequest
     from llmfail.engine.operator import Operator
+
+T = TypeVar("T")
 
 _ERROR_CLASSES: dict[int, type[AskError]] = {
     error.exit_code: error
@@ -63,6 +67,23 @@ async def load_usage_records(
     from llmfail.engine.reports import usage_query
 
     return await usage_query.load_usage_records(settings, client_ports, days or usage_query.DEFAULT_DAYS)
+
+
+async def estimate(
+    settings: Settings, client_ports: Ports, store: StoreInfo, wanted: EstimateRequest
+) -> Estimate:
+    from llmfail.engine.reports.estimator import Estimator
+
+    if "actual" in wanted.scenarios:
+        require_readable(await client_ports.store.read(()), store)
+    return await Estimator(settings, client_ports).estimate(wanted)
+
+
+def require_readable(found: T, store: StoreInfo) -> T:
+    """What was read, unless it was read of nothing: what nobody knows is not zero."""
+    if store.is_down:
+        raise UsageError("what was recorded cannot be read; see the warning, or --state-dir")
+    return found
 
 
 def require_recorded(names: tuple[str, ...], store: StoreInfo) -> tuple[str, ...]:

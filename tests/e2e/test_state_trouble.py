@@ -177,3 +177,60 @@ def test_a_standard_output_that_is_full_is_an_error_and_no_bug(llmfail):
     assert len(ended.lines) == 1
     assert "bug" not in ended.err
     assert "space" in ended.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("ask", "Say hello"),
+        ("status",),
+        ("config", "path"),
+        ("config", "check"),
+        ("ask", "hi", "--drill", "none"),
+    ],
+    ids=" ".join,
+)
+def test_e4_a_user_without_a_home_directory_gets_an_answer(llmfail, here, arguments):
+    """The place of such a user's state is one where nothing can be."""
+    ended = llmfail.with_environ(LLMFAIL_STATE_DIR="/dev/null/llmfail")(*arguments)
+    assert ended.code == 0, ended.err
+    assert list(here.iterdir()) == []
+    if arguments == ("ask", "Say hello"):
+        assert is_answered_with_one_warning(ended)
+        assert "this user has no home directory to keep state in; name a directory with" in ended.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("usage",),
+        ("usage", "--json"),
+        ("log",),
+        ("log", "--json"),
+        ("cache", "stats"),
+        ("cost-estimate", "--scenario", "actual"),
+    ],
+    ids=" ".join,
+)
+def test_e7_what_cannot_be_read_is_not_told_as_nothing(llmfail, state, arguments):
+    database_is_a_directory(state)
+    ended = llmfail(*arguments)
+    assert (ended.code, ended.out) == (2, b"")
+    assert "cannot be read; see the warning, or --state-dir" in ended.lines[-1]
+
+
+def test_e7_a_queue_that_cannot_be_read_is_not_told_as_empty(llmfail, state):
+    (state / "queue.sqlite3").mkdir(parents=True)
+    ended = llmfail("queue", "list")
+    assert (ended.code, ended.out, len(ended.lines)) == (2, b"", 1)
+    assert "queue.sqlite3" in ended.err
+
+
+@needs_mounts
+def test_e7_of_a_directory_that_is_read_only_nothing_is_made_up(llmfail, simulator, state):
+    simulator.set_faults(parse_faults("all=503"))
+    assert llmfail("ask", "Say hello", "--queue").code == 3
+    read_only = llmfail.under(*mounts.mount_read_only(state))
+    for arguments in (("usage", "--json"), ("log",), ("queue", "list")):
+        ended = read_only(*arguments)
+        assert (ended.code, ended.out) == (2, b""), ended

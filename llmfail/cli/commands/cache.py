@@ -10,6 +10,7 @@ from llmfail.cli.arguments.command_group import CommandGroup
 from llmfail.cli.arguments.global_options import GlobalOptions
 from llmfail.cli.io.output import emit, emit_json, say
 from llmfail.cli.run.open_client import open_client
+from llmfail.core.errors import UsageError
 
 app = typer.Typer(cls=CommandGroup, no_args_is_help=True, rich_markup_mode=None)
 
@@ -29,7 +30,10 @@ def stats(
     """
     options: GlobalOptions = ctx.obj
     with open_client(options) as client:
-        cache = client.status().cache
+        status = client.status()
+        if not status.readable:
+            raise UsageError("what is stored cannot be read; see the warning, or --state-dir")
+        cache = status.cache
         most = client.settings.cache.max_size
     if as_json:
         emit_json({**cache, "max_bytes": most})
