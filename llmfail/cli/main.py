@@ -99,7 +99,7 @@ def _run_fast_ask(parsed: fast_ask_parser.ParsedAsk) -> int:
 
 def _explain_unexpected(error: Exception) -> tuple[ExitCode, str]:
     """The trouble of a process that has nothing left of something is no bug."""
-    from llmfail.wire.own_limits import explain_exhaustion
+    from llmfail.wire.process_limit import explain_exhaustion
 
     exhaustion = explain_exhaustion(error)
     if exhaustion is None:

@@ -18,7 +18,7 @@ from llmfail._version import __version__
 from llmfail.core.errors import WireCause, WireError
 from llmfail.core.exhaustion import find_exhaustion, is_before_sending, iter_causes
 from llmfail.core.model import Call
-from llmfail.wire.own_limits import explain_exhaustion
+from llmfail.wire.process_limit import explain_exhaustion
 
 MAX_REPLY_BYTES = 64 * 1024 * 1024
 """A longer reply is not an answer."""

@@ -20,7 +20,7 @@ from llmfail.core.receipt import Failure, Receipt, sum_worst_case_cost
 from llmfail.core.request.ask import Ask
 from llmfail.engine.bulk.batch_budget import BatchBudget
 from llmfail.engine.ports.protocols import Ports
-from llmfail.wire.own_limits import explain_exhaustion
+from llmfail.wire.process_limit import explain_exhaustion
 
 WINDOW_FACTOR = 4
 """Asks begun whose receipts have not been written, for each that may be under way."""
