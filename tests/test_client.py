@@ -91,6 +91,23 @@ def test_a_conversation_and_an_attachment_reach_the_provider(client, simulator):
     assert "the notes" in simulator.requests[-1].body.decode()
 
 
+def test_f2_a_file_is_sent_as_what_it_is_whatever_it_is_called(client, simulator, tmp_path):
+    file = tmp_path / "a.jpg"
+    file.write_bytes(b"\x89PNG\r\n\x1a\n" + b"\0" * 20)
+    for attached in (file, Attachment("a.jpg", "image/jpeg", file.read_bytes())):
+        client.ask("look", attachments=[attached])
+        [image, _text] = simulator.requests[-1].document["messages"][0]["content"]
+        assert image["source"]["media_type"] == "image/png"
+
+
+def test_f3_what_no_model_takes_is_refused_before_anybody_is_asked(client, simulator):
+    asked = simulator.count()
+    for said in ("text/plain", "application/octet-stream"):
+        with pytest.raises(UsageError, match="a ZIP archive"):
+            client.ask("read", attachments=[Attachment("a.txt", said, b"PK\x03\x04...")])
+    assert simulator.count() == asked
+
+
 def test_circuits_are_seen_held_and_closed(client, simulator):
     simulator.set_faults(parse_faults("anthropic=503"))
     for _ in range(2):

@@ -3,32 +3,35 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from llmfail.core.conversation import Attachment
 from llmfail.core.errors import UsageError
+from llmfail.core.request.media_type import find_media_type, guess_media_type
 
 MEBIBYTE = 1 << 20
 MAX_ATTACHMENT_BYTES = 20 * MEBIBYTE
 """Bytes; the providers take no larger requests."""
-IMAGE_TYPES = {
-    ".png": "image/png",
-    ".jpg": "image/jpeg",
-    ".jpeg": "image/jpeg",
-    ".gif": "image/gif",
-    ".webp": "image/webp",
-}
+URL_START = re.compile(r"https?://", re.IGNORECASE)
 
 
-def load_attachment(path: Path) -> Attachment:
-    """Raises UsageError for what cannot be read, and for a name that is no text."""
+def load_attachment(place: str | os.PathLike[str]) -> Attachment:
+    """A file, or what a URL names, which goes to the provider as it is. Raises UsageError for what cannot be
+    read, for what no model takes, and for a name that is no text.
+    """
+    if isinstance(place, str) and URL_START.match(place):
+        name = urlsplit(place).path.rpartition("/")[2] or place
+        return Attachment(name, guess_media_type(place), url=place)
+    path = Path(place)
     try:
         path.name.encode()
     except UnicodeEncodeError as error:
         raise UsageError("the name of an attachment is not UTF-8 text") from error
     data = read_bytes(path, MAX_ATTACHMENT_BYTES)
-    return Attachment(path.name, IMAGE_TYPES.get(path.suffix.lower(), "text/plain"), data)
+    return Attachment(path.name, find_media_type(path.name, data), data)
 
 
 def read_bytes(path: Path, max_bytes: int) -> bytes:

@@ -8,7 +8,6 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any, Final, Literal, TypeVar, Unpack
 
 from llmfail.core.conversation import Attachment, Message
@@ -191,7 +190,7 @@ def _attachments(name: str, value: object) -> tuple[Attachment, ...]:
     for one in value:
         if not isinstance(one, Attachment | str | os.PathLike):
             raise UsageError(f"one of {name} is a file or an Attachment, got {one!r}")
-        found.append(one if isinstance(one, Attachment) else load_attachment(Path(one)))
+        found.append(one if isinstance(one, Attachment) else load_attachment(one))
     return tuple(found)
 
 

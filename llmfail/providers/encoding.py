@@ -10,7 +10,8 @@ from typing import Any, Protocol
 import msgspec
 
 from llmfail.core.conversation import Attachment, Dialect, Marks, Text, ToolResult
-from llmfail.core.model import Call
+from llmfail.core.errors import UnsupportedRequest
+from llmfail.core.model import Api, Call
 
 
 class HasMarks(Protocol):
@@ -28,6 +29,22 @@ def build_post(url: str, headers: Mapping[str, str], body: Mapping[str, Any]) ->
         text = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         data = text.encode("utf-8", "replace")
     return Call("POST", url, {**headers, "content-type": "application/json"}, data)
+
+
+MAX_REQUEST_BYTES: Mapping[Api, int] = {
+    "anthropic": 32 << 20,
+    "openai": 50 << 20,
+    "gemini": 100 << 20,
+    "vertex": 100 << 20,
+}
+"""Of a body, as the vendors document it."""
+
+
+def require_size(call: Call, api: Api) -> None:
+    """Raises UnsupportedRequest for what the vendor would refuse after all of it was sent."""
+    if len(call.body) > MAX_REQUEST_BYTES[api]:
+        size, most = len(call.body) >> 20, MAX_REQUEST_BYTES[api] >> 20
+        raise UnsupportedRequest(f"the request has {size} MiB, and {most} MiB are taken there")
 
 
 def encode_base64(attachment: Attachment) -> str:

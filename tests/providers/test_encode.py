@@ -5,9 +5,10 @@ import json
 import pytest
 
 from llmfail.core.conversation import Attachment, Message, message_of
-from llmfail.core.errors import UsageError
-from llmfail.core.model import Endpoint, Request, Secret
+from llmfail.core.errors import UnsupportedRequest, UsageError
+from llmfail.core.model import Call, Endpoint, Request, Secret
 from llmfail.providers import load_wire_format
+from llmfail.providers.encoding import require_size
 
 VERTEX = "https://aiplatform.googleapis.com/v1/projects/p1/locations/global/publishers/google/models"
 EUROPE = "https://europe-west4-aiplatform.googleapis.com/v1/projects/p1/locations/europe-west4/publishers"
@@ -380,3 +381,23 @@ def test_texts_go_out_to_be_embedded(to, end, expected):
 def test_anthropic_has_no_embeddings():
     with pytest.raises(UsageError, match="no embeddings"):
         load_wire_format("anthropic").encode_embedding(["a"], endpoint("anthropic"))
+
+
+@pytest.mark.parametrize("api", ["anthropic", "vertex"])
+def test_f2_an_image_that_anthropic_would_refuse_is_not_sent(api):
+    model = "claude-sonnet-5-5"
+    for size, fits in ((3_900_000, True), (3_950_000, False)):
+        image = Attachment("a.png", "image/png", bytes(size))
+        request = Request((message_of("user", "look", (image,)),))
+        target = endpoint(api, model, project="p", location="global")
+        if fits:
+            load_wire_format(api).encode(request, target)
+        else:
+            with pytest.raises(UnsupportedRequest, match=r"a\.png has 5"):
+                load_wire_format(api).encode(request, target)
+
+
+def test_f2_a_request_that_a_vendor_would_refuse_for_its_size_is_not_sent():
+    with pytest.raises(UnsupportedRequest, match="33 MiB, and 32 MiB are taken"):
+        require_size(Call("POST", "https://x", {}, bytes(33 << 20)), "anthropic")
+    require_size(Call("POST", "https://x", {}, bytes(33 << 20)), "openai")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from llmfail.cli.arguments.global_options import parse_seconds
-from llmfail.cli.arguments.prompt import require_utf8
+from llmfail.cli.arguments.prompt import read_attached_input, require_utf8
 from llmfail.client.attachment_files import read_bytes
 from llmfail.client.options import MAX_COST_USD, MAX_TEMPERATURE
 from llmfail.core.errors import UsageError
@@ -18,6 +18,12 @@ from llmfail.core.request.ask_options import (
     Options,
     collect_options,
 )
+
+if TYPE_CHECKING:
+    from llmfail.core.conversation import Attachment
+
+
+ATTACHED_INPUT = "-"
 
 
 def read_options(typed: Mapping[str, Any]) -> Options:
@@ -66,6 +72,21 @@ def _read_schema(_option: str, name: str) -> dict[str, Any]:
     return load_schema(Path(name), read_bytes)
 
 
+def _read_attached_input(option: str, names: Sequence[str]) -> tuple[str | Attachment, ...]:
+    """Files and URLs by their names; ``-`` is standard input, which is read here."""
+    if names.count(ATTACHED_INPUT) > 1:
+        raise UsageError(f"{option} - is given twice")
+    return tuple(_attach_input() if name == ATTACHED_INPUT else name for name in names)
+
+
+def _attach_input() -> Attachment:
+    from llmfail.core.conversation import Attachment
+    from llmfail.core.request.media_type import find_media_type
+
+    data = read_attached_input()
+    return Attachment("standard input", find_media_type("-", data), data)
+
+
 def _check_temperature(option: str, value: float) -> float:
     if 0 <= value <= MAX_TEMPERATURE:
         return value
@@ -88,6 +109,7 @@ _CONVERTERS: Mapping[OptionKind, Callable[[str, Any], object]] = {
     "texts": _require_texts,
     "pairs": _parse_pairs,
     "schema_file": _read_schema,
+    "attached_files": _read_attached_input,
     "number": _check_temperature,
     "duration": parse_seconds,
     "duration_or_zero": _parse_wait,

@@ -16,11 +16,16 @@ NOTICE_DELAY = 2.0
 WAITING_NOTICE = "waiting for standard input to end; with </dev/null there is nothing to wait for"
 
 
-def read_prompt(argument: str | None, *, quiet: bool) -> str | None:
+def read_prompt(argument: str | None, *, quiet: bool, has_input: bool = True) -> str | None:
     """Standard input first, a blank line, then the argument; ``-`` is standard input. None when there is
-    nothing in either. Raises UsageError for what is no text, and for too much of it.
+    nothing in either. Without ``has_input`` standard input is something else. Raises UsageError for what is
+    no text, and for too much of it.
     """
     typed = require_utf8("the prompt", argument) if argument and argument != "-" else None
+    if not has_input:
+        if argument == "-":
+            raise UsageError("standard input is either the prompt or an attachment, not both")
+        return typed
     piped = _read_standard_input(asked_for=argument == "-", notice=typed is not None and not quiet)
     parts = [piped, typed]
     return "\n\n".join(part for part in parts if part and part.strip()) or None
@@ -33,6 +38,17 @@ def require_utf8(name: str, argument: str) -> str:
     except UnicodeEncodeError as error:
         raise UsageError(f"{name} is not UTF-8 text") from error
     return argument
+
+
+def read_attached_input() -> bytes:
+    """Standard input as a file that goes with the prompt. Raises UsageError for none, and for too much."""
+    if sys.stdin is None or sys.stdin.isatty():
+        raise UsageError("-a - attaches standard input, and nothing is piped to it")
+    data = _read_to_limit(sys.stdin.fileno(), notice=False)
+    if not data or len(data) > MAX_STDIN_BYTES:
+        size = f"larger than {MAX_STDIN_BYTES >> 20} MiB, which no model takes" if data else "empty"
+        raise UsageError(f"standard input is {size}")
+    return data
 
 
 def _read_standard_input(*, asked_for: bool, notice: bool) -> str | None:

@@ -23,7 +23,7 @@ _TYPES: dict[OptionKind, Any] = {
     "pairs": list[str],
     "file": Path,
     "schema_file": Path,
-    "attached_files": list[Path],
+    "attached_files": list[str],
     "count": int,
     "number": float,
     "flag": bool,

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmfail.cli.arguments.ask_values import read_options
+from llmfail.cli.arguments.ask_values import ATTACHED_INPUT, read_options
 from llmfail.cli.arguments.global_options import GlobalOptions, parse_path
 from llmfail.cli.arguments.prompt import read_prompt
 from llmfail.cli.io.files import STANDARD_OUTPUT, open_text_writer
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 def run_ask(options: GlobalOptions, typed: Mapping[str, Any]) -> int:
     """Ask what was typed, tell, and the exit code. Raises UsageError."""
-    prompt = read_prompt(typed.get("prompt"), quiet=options.quiet)
+    has_input = ATTACHED_INPUT not in (typed.get("attach") or ())
+    prompt = read_prompt(typed.get("prompt"), quiet=options.quiet, has_input=has_input)
     ask = ask_of(prompt or "", **read_options(typed))
     output = parse_path("--output", typed.get("output"))
     is_live = _is_shown_live(typed, output)

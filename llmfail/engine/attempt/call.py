@@ -29,6 +29,7 @@ from llmfail.engine.planning.codec import (
 from llmfail.engine.planning.targets import TargetRoute
 from llmfail.engine.ports.protocols import Ports
 from llmfail.providers import load_wire_format
+from llmfail.providers.encoding import require_size
 
 if TYPE_CHECKING:
     from llmfail.engine.attempt.stream_reader import StreamLimits
@@ -76,6 +77,7 @@ async def _call_once(
     try:
         encode = partial(codec.encode, load_wire_format(endpoint.api, endpoint.door), endpoint)
         sent = await ports.run_blocking(encode) if codec.is_large else encode()
+        require_size(sent, endpoint.api)
     except UnsupportedRequest as error:
         return _skip(SkipReason.DISABLED, str(error))
     host = urlsplit(sent.url).hostname or ""

@@ -27,14 +27,23 @@ def request_of(
     unless it may be ``blank``.
     """
     empty = not (ask.parameters or any(not one.is_blank for one in ask.messages))
+    messages = ask.messages if blank and empty else _messages(settings, feature.written, ask)
     return Request(
-        messages=ask.messages if blank and empty else _messages(settings, feature.written, ask),
+        messages=_files_as_they_are(messages),
         system=feature.written.system if ask.system is None else ask.system,
         max_tokens=feature.numbers.max_tokens,
         temperature=feature.numbers.temperature,
         stop=ask.stop,
         schema=expected.schema,
     )
+
+
+def _files_as_they_are(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    if not any(message.attachments for message in messages):
+        return messages
+    from llmfail.core.request.media_type import correct_media_types
+
+    return tuple(map(correct_media_types, messages))
 
 
 def is_large(request: Request) -> bool:

@@ -133,13 +133,23 @@ def _write_block(part: Part) -> dict[str, Any]:
     return {**written, **marks_for("anthropic", part)}
 
 
+_MAX_IMAGE_CHARS = 5 << 20
+"""A larger one is refused with 400, ``image exceeds 5 MB maximum``; the limit is that of its base64."""
+
+
 def _write_file(file: Attachment) -> dict[str, Any]:
     kinds = {"image": "image", "document": "document"}
     if file.kind not in kinds:
         raise UnsupportedRequest(f"Anthropic takes no {file.kind} such as {file.name}")
     if file.url is not None:
         return {"type": kinds[file.kind], "source": {"type": "url", "url": file.url}}
-    source = {"type": "base64", "media_type": file.media_type, "data": encode_base64(file)}
+    data = encode_base64(file)
+    if file.kind == "image" and len(data) > _MAX_IMAGE_CHARS:
+        size, most = len(data) / (1 << 20), _MAX_IMAGE_CHARS >> 20
+        raise UnsupportedRequest(
+            f"Anthropic takes images of up to {most} MiB in base64, and {file.name} has {size:.1f}"
+        )
+    source = {"type": "base64", "media_type": file.media_type, "data": data}
     return {"type": kinds[file.kind], "source": source}
 
 
