@@ -29,19 +29,38 @@ if TYPE_CHECKING:
     from llmfail.core.reports.cost_estimate import Estimate
     from llmfail.core.reports.scenario import EstimateRequest
     from llmfail.core.reports.status import Status
+    from llmfail.core.reports.watch_event import (
+        AlertRaised,
+        AlertResolved,
+        AttemptEnded,
+        BudgetCrossed,
+        CircuitChanged,
+        CredentialDisabled,
+        Degraded,
+        FellBack,
+        TargetSkipped,
+    )
     from llmfail.core.routing.plan import Plan
 
 __all__ = [
+    "AlertRaised",
+    "AlertResolved",
     "AskError",
     "AsyncClient",
     "Attachment",
+    "AttemptEnded",
+    "BudgetCrossed",
+    "CircuitChanged",
     "Client",
+    "CredentialDisabled",
     "CredentialsMissing",
     "DayRange",
     "DeadlinePassed",
+    "Degraded",
     "Embedding",
     "Estimate",
     "EstimateRequest",
+    "FellBack",
     "IncompleteAnswer",
     "LlmfailError",
     "Message",
@@ -52,6 +71,7 @@ __all__ = [
     "SettingsError",
     "Status",
     "Target",
+    "TargetSkipped",
     "TrailEntry",
     "Unavailable",
     "Usage",
@@ -71,6 +91,18 @@ _HOMES = {
     "Status": "llmfail.core.reports.status",
     "TrailEntry": "llmfail.core.receipt",
     "UsageReport": "llmfail.core.pricing.usage_report",
+    **dict.fromkeys(
+        (
+            "AlertRaised",
+            "AlertResolved",
+            "AttemptEnded",
+            "BudgetCrossed",
+            "CircuitChanged",
+            "CredentialDisabled",
+        ),
+        "llmfail.core.reports.watch_event",
+    ),
+    **dict.fromkeys(("Degraded", "FellBack", "TargetSkipped"), "llmfail.core.reports.watch_event"),
     **dict.fromkeys(("Attachment", "Message"), "llmfail.core.conversation"),
     **dict.fromkeys(("Embedding", "Target", "Usage"), "llmfail.core.model"),
 }

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from llmfail.core.reports.cost_estimate import Estimate
     from llmfail.core.reports.scenario import EstimateRequest
     from llmfail.core.reports.status import Status
+    from llmfail.core.reports.watch_event import OnEvent
     from llmfail.core.routing.plan import Plan
     from llmfail.store.queue import RequestQueue
 
@@ -43,8 +44,9 @@ class AsyncClient:
         state_dir: str | os.PathLike[str] | None = None,
         settings: Settings | None = None,
         warn: Callable[[str], None] | None = None,
+        on_event: OnEvent | None = None,
     ) -> None:
-        self._resources = open_resources(config, state_dir, settings, warn)
+        self._resources = open_resources(config, state_dir, settings, warn, on_event)
         self.settings = self._resources.settings
         self._store = self._resources.state
         self._wire = LazyAsyncWire()

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from llmfail.core.reports.cost_estimate import Estimate
     from llmfail.core.reports.scenario import EstimateRequest
     from llmfail.core.reports.status import Status
+    from llmfail.core.reports.watch_event import OnEvent
     from llmfail.core.routing.plan import Plan
     from llmfail.engine.engine import Engine
     from llmfail.engine.ports.protocols import OnText
@@ -43,8 +44,9 @@ class Client:
     """Asks through the fallback chains of a configuration, each call blocking its own thread.
 
     ``config`` and ``state_dir`` default to what the command line uses. ``warn`` gets what a person should
-    know while the work goes on, such as a store that is down; without it, ``warnings.warn``. ``pause`` waits
-    so many seconds, for a rate limit or an open circuit.
+    know while the work goes on, such as a store that is down; without it, ``warnings.warn``. ``on_event`` is
+    told what happens, event by event, such as ``CircuitChanged``; the logger ``llmfail`` says the same.
+    ``pause`` waits so many seconds, for a rate limit or an open circuit.
     """
 
     def __init__(
@@ -54,9 +56,10 @@ class Client:
         state_dir: str | os.PathLike[str] | None = None,
         settings: Settings | None = None,
         warn: Callable[[str], None] | None = None,
+        on_event: OnEvent | None = None,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._resources = open_resources(config, state_dir, settings, warn)
+        self._resources = open_resources(config, state_dir, settings, warn, on_event)
         self.settings = self._resources.settings
         self._store = self._resources.state
         self._wire = LazyWire()

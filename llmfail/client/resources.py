@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from llmfail.client.event_listener import EventListener
 from llmfail.core.errors import LlmfailError, StoreError, UsageError
 from llmfail.core.records.record import Write, Writes
 from llmfail.core.request.ask import Ask
@@ -28,6 +29,7 @@ from llmfail.store.memory import MemoryStore
 
 if TYPE_CHECKING:
     from llmfail.core.reports.status import StorageCounts
+    from llmfail.core.reports.watch_event import OnEvent
     from llmfail.store.answer_store import CacheSize
     from llmfail.store.base import Store
     from llmfail.store.queue import RequestQueue
@@ -45,11 +47,18 @@ class Resources(Struct, frozen=True):
 
     directory: Path
     warn: Callable[[str], None]
+    listener: EventListener
 
     @property
     def stores(self) -> Stores:
         kept = self.settings.store != "memory"
-        return Stores(self.state, self.answers, self.enqueue if kept else None, lambda: self.state.is_down)
+        return Stores(
+            self.state,
+            self.answers,
+            self.enqueue if kept else None,
+            lambda: self.state.is_down,
+            self.listener,
+        )
 
     def open_queue(self) -> RequestQueue:
         """The requests kept for later. Nothing is touched before the first verb."""
@@ -86,6 +95,7 @@ def open_resources(
     state_dir: str | os.PathLike[str] | None,
     settings: Settings | None,
     warn: Callable[[str], None] | None,
+    on_event: OnEvent | None = None,
 ) -> Resources:
     """``config`` and ``state_dir`` default to what the command line uses. Raises UsageError."""
     warn = warn or _warn
@@ -117,6 +127,7 @@ def open_resources(
         FailoverStore(answers, MemoryStore(time.time), warn_once, "stored answers", remembers=False),
         directory,
         warn,
+        EventListener(on_event),
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -23,6 +24,9 @@ from llmfail.settings.schema.types import (
 )
 from llmfail.simulator import Simulator, check_names, parse_faults
 
+if TYPE_CHECKING:
+    from llmfail.core.reports.watch_event import OnEvent
+
 MADE_UP_KEY = Secret("made-up-for-the-drill")
 MADE_UP_PROJECT = "drill"
 
@@ -35,13 +39,15 @@ class SimulatedClient(Struct, frozen=True):
 
 
 @contextmanager
-def open_simulated_client(settings: Settings, faults: str) -> Iterator[SimulatedClient]:
+def open_simulated_client(
+    settings: Settings, faults: str, on_event: OnEvent | None = None
+) -> Iterator[SimulatedClient]:
     """A stage for one ask. Raises UsageError for faults that cannot be read or that name nobody."""
     played = parse_faults(faults)
     check_names(played, [*settings.providers, *map(str, settings.list_targets())])
     with (
         Simulator(played, apis=apis_of(settings)) as simulator,
-        ReceiptClient(settings=point_to_simulator(settings, simulator)) as client,
+        ReceiptClient(settings=point_to_simulator(settings, simulator), on_event=on_event) as client,
     ):
         yield SimulatedClient(client, simulator)
 

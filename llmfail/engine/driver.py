@@ -29,6 +29,8 @@ from llmfail.engine.ports.protocols import OnText, Ports
 if TYPE_CHECKING:
     import asyncio
 
+    from llmfail.engine.attempt.event_reports import TrailReporter
+
 Trace = Callable[[Event | Command, Moment], None]
 """Is called with each event just before it is applied, and with each operation just before it begins."""
 
@@ -52,6 +54,7 @@ class Driver:
         self._trace = trace
         self._queue: deque[Operation] = deque()
         self._tasks: dict[asyncio.Task[Event], Operation | ev.ArmTimer] = {}
+        self._reporter = _reporter_of(ports, job)
         plan = _plan_of(routes, ports, job, ends_at, is_shown=show is not None)
         self.state = ask_state.begin(plan)
         self._operations = Operations(routes, ports, job, codec, show, lambda: self.state, self._apply_event)
@@ -92,6 +95,8 @@ class Driver:
         if self._trace is not None:
             self._trace(event, now)
         self.state, commands = ask_machine.step(self.state, event, now)
+        if self._reporter is not None:
+            self._reporter.report_news(self.state)
         for command in commands:
             match command:
                 case ev.Cancel(number):
@@ -176,6 +181,15 @@ class Driver:
             with suppress(asyncio.CancelledError):
                 await asyncio.wait(self._tasks)
         self._tasks.clear()
+
+
+def _reporter_of(ports: Ports, job: Job) -> TrailReporter | None:
+    """None where nobody listens."""
+    if ports.active_listener is None:
+        return None
+    from llmfail.engine.attempt.event_reports import TrailReporter
+
+    return TrailReporter(ports.active_listener, ports, job)
 
 
 def _plan_of(routes: TargetRoutes, ports: Ports, job: Job, ends_at: float, *, is_shown: bool) -> AskPlan:

@@ -98,11 +98,13 @@ class Engine:
         chain_run = ChainRun(started, is_last=not steps_follow, on_text=on_text)
         receipt = await self._run_chain(job, ask, _codec_of(job), chain_run)
         if receipt.error is None or not steps_follow:
+            self._report_answer(receipt, job)
             return receipt
         degraded = await self._run_degrade_steps(receipt, job, ask, started + job.deadline, on_text)
         took = self._milliseconds_since(started)
         degraded = replace(degraded, latency_ms=took, request=receipt.request)
         await self._write_steps([self._log_step(degraded, ask)])
+        self._report_answer(degraded, job)
         return degraded
 
     async def embed(self, ask: Ask) -> Receipt:
@@ -290,6 +292,13 @@ class Engine:
             await self._write_steps(
                 [request_log.log_unsettled_step(one, self.ports.new_id(), wall) for one in lost]
             )
+
+    def _report_answer(self, receipt: Receipt, job: Job) -> None:
+        listener = self.ports.active_listener
+        if listener is not None:
+            from llmfail.engine.attempt.event_reports import report_answer
+
+            report_answer(listener, self.ports.wall(), receipt, job.primary)
 
     async def _write_steps(self, steps: Sequence[StoreChange]) -> None:
         if steps:

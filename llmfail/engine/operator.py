@@ -5,9 +5,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from functools import partial
+from typing import TypeVar
 
 from llmfail.core.admission import gate as gates
 from llmfail.core.admission import operator_override
+from llmfail.core.admission.gate import Gate
 from llmfail.core.errors import UsageError
 from llmfail.core.model import Target
 from llmfail.core.receipt import PICO_PER_DOLLAR
@@ -41,7 +43,9 @@ from llmfail.engine.ports.protocols import Ports, StoreInfo
 from llmfail.engine.reports.budget_status import load_budget_statuses
 from llmfail.settings.schema.scalars import LONGEST_DURATION_SECONDS
 from llmfail.settings.schema.settings import Settings
+from llmfail.store.base import Change
 
+R = TypeVar("R")
 SHOWN_HOURS = 24
 DAY_SECONDS = 86400
 
@@ -100,7 +104,7 @@ class Operator:
         changed = [one for one in providers if await self._release_provider(one)]
         for target in named:
             gate = self._routes[target].gate
-            if await self._ports.store.update(gate.keys, partial(operator_override.reset, gate)):
+            if await self._update(gate, gate.keys, partial(operator_override.reset, gate)):
                 changed.append(str(target))
         troubled = await self._forget_alert_window(name)
         return tuple(dict.fromkeys([*changed, *troubled]))
@@ -133,10 +137,18 @@ class Operator:
             return (name,)
         (target,) = self._match_targets((), name)
         gate = self._routes[target].gate
-        await self._ports.store.update(
-            [*gate.keys, gate.known_targets_key], partial(operator_override.trip, gate, seconds)
+        await self._update(
+            gate, [*gate.keys, gate.known_targets_key], partial(operator_override.trip, gate, seconds)
         )
         return (str(target),)
+
+    async def _update(self, gate: Gate, keys: Sequence[str], change: Change[R]) -> R:
+        """Whoever listens is told what changed."""
+        if self._ports.active_listener is None:
+            return await self._ports.store.update(keys, change)
+        from llmfail.engine.attempt.event_reports import update_watched
+
+        return await update_watched(self._ports, gate, keys, change)
 
     def probe_targets(self, name: str | None) -> tuple[Target, ...]:
         """Whom ``probe`` asks: the target, the provider's targets, or one of each provider with a key."""

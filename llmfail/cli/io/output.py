@@ -27,10 +27,16 @@ _CONTROL_CHARACTERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u206
 
 def say(text: str, *, quiet: bool = False) -> None:
     """One line for people, on standard error. A standard error that is gone is nobody's loss."""
-    if quiet or sys.stderr is None:
+    if not quiet:
+        say_line(f"llmfail: {text}")
+
+
+def say_line(line: str) -> None:
+    """The same for programs, as it is."""
+    if sys.stderr is None:
         return
     with suppress(OSError):
-        sys.stderr.write(f"llmfail: {make_printable(text)}\n")
+        sys.stderr.write(make_printable(line) + "\n")
         sys.stderr.flush()
 
 

@@ -16,18 +16,24 @@ from llmfail.settings.schema.settings import Settings
 
 if TYPE_CHECKING:
     from llmfail.client.aio_receipts import AsyncReceiptClient
+    from llmfail.core.reports.watch_event import OnEvent
 
 
 def load_settings(options: GlobalOptions) -> Settings:
     return load(options.config, os.environ, current_directory(), options.state_dir)
 
 
-def open_client(options: GlobalOptions, pause: Callable[[float], None] = time.sleep) -> ReceiptClient:
+def open_client(
+    options: GlobalOptions,
+    pause: Callable[[float], None] = time.sleep,
+    on_event: OnEvent | None = None,
+) -> ReceiptClient:
     return ReceiptClient(
         settings=load_settings(options),
         state_dir=options.state_dir,
         warn=lambda text: say(f"warning: {text}", quiet=options.quiet),
         pause=pause,
+        on_event=on_event,
     )
 
 

@@ -13,7 +13,7 @@ from llmfail.cli.arguments.global_options import GlobalOptions, parse_path
 from llmfail.cli.arguments.prompt import read_prompt
 from llmfail.cli.io.files import STANDARD_OUTPUT, open_text_writer
 from llmfail.cli.io.live_answer import TerminalAnswer
-from llmfail.cli.io.output import NoSpinner, Spinner, say, show_spinner
+from llmfail.cli.io.output import NoSpinner, Spinner, say, say_line, show_spinner
 from llmfail.cli.run.open_client import load_settings, open_client
 from llmfail.client.options import ask_of
 from llmfail.core.errors import AskError
@@ -22,6 +22,7 @@ from llmfail.core.receipt import DEGRADED_TIER, Receipt, TrailEntry, format_usd,
 if TYPE_CHECKING:
     from llmfail.client.receipts import ReceiptClient
     from llmfail.client.streams import AnswerStream
+    from llmfail.core.reports.watch_event import OnEvent, WatchEvent
 
 
 def run_ask(options: GlobalOptions, typed: Mapping[str, Any]) -> int:
@@ -32,7 +33,8 @@ def run_ask(options: GlobalOptions, typed: Mapping[str, Any]) -> int:
     output = parse_path("--output", typed.get("output"))
     is_live = _is_shown_live(typed, output)
     with open_text_writer(output) as write:
-        with _open_ask_client(options, typed.get("drill")) as (client, spinner):
+        on_event = _tell_event if typed.get("events") else None
+        with _open_ask_client(options, typed.get("drill"), on_event) as (client, spinner):
             receipt = _show_live(client.stream_ask(ask), spinner) if is_live else client.ask_receipt(ask)
         report_receipt(options, receipt)
         if typed.get("as_json"):
@@ -67,22 +69,30 @@ def _show_live(answer: AnswerStream, spinner: Spinner | NoSpinner) -> Receipt:
 
 @contextmanager
 def _open_ask_client(
-    options: GlobalOptions, drill: str | None
+    options: GlobalOptions, drill: str | None, on_event: OnEvent | None
 ) -> Iterator[tuple[ReceiptClient, Spinner | NoSpinner]]:
     if drill is None:
         with (
             show_spinner("asking …", quiet=options.quiet) as spinning,
-            open_client(options, spinning.pause) as client,
+            open_client(options, spinning.pause, on_event) as client,
         ):
             yield client, spinning
         return
     from llmfail.drill import open_simulated_client
 
     with (
-        open_simulated_client(load_settings(options), drill) as stage,
+        open_simulated_client(load_settings(options), drill, on_event) as stage,
         show_spinner("asking the simulator …", quiet=options.quiet) as spinning,
     ):
         yield stage.client, spinning
+
+
+def _tell_event(event: WatchEvent) -> None:
+    import json
+
+    from llmfail.core.reports.watch_event import event_to_json
+
+    say_line(json.dumps(event_to_json(event), ensure_ascii=False))
 
 
 def report_receipt(options: GlobalOptions, receipt: Receipt) -> None:

@@ -111,6 +111,8 @@ ASK_OPTIONS: Final = (
     AskOption("user", ("--user",), "text", "ID", "Whose budget it goes on.", commands=_CALLING),
     AskOption("as_json", ("--json",), "flag", help="Print the receipt as one line of JSON.",
               commands=_SINGLE, scope="command line"),
+    AskOption("events", ("--events",), "flag", help="Tell what happens as JSON lines on standard error.",
+              scope="command line"),
     AskOption("output", ("-o", "--output"), "file", "FILE", "Write it there; '-': standard output.",
               commands=_SINGLE, scope="command line"),
     AskOption("no_cache", ("--no-cache",), "flag", help="Neither use a stored answer nor store this one.",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -39,6 +40,11 @@ from llmfail.engine.planning.targets import TargetRoutes
 from llmfail.engine.ports.protocols import Ports
 from llmfail.store.base import Change
 
+if TYPE_CHECKING:
+    from llmfail.core.admission.gate_changes import GateChange, WatchedRecords
+
+_Notices = tuple[BudgetNotice, ...]
+_Changes = tuple["GateChange", ...]
 STORE_DOWN_NOTE = "the store is down, and budgets refuse without it (on_store_error: refuse)"
 
 
@@ -87,10 +93,13 @@ class SettlementLog:
             before = self._settle_together(due)
             keys = [*before.keys, *gate.keys_with_budgets(reservation_request)]
             scopes = [*_budget_scopes(due), *reservation_request.scopes]
-            change = _admit_after(before, scopes, partial(self._admit_change, gate, reservation_request))
-            answer, notices = await self._ports.store.update(keys, SettlingChange(change, before))
+            watched = self._watch(due, [gate], scopes)
+            admission = partial(self._admit_change, gate, reservation_request)
+            change = _admit_after(before, scopes, watched, admission)
+            answer, notices, changes = await self._ports.store.update(keys, SettlingChange(change, before))
             self._forget(due)
         self.notices += notices
+        self._report(changes)
         return answer
 
     def _admit_change(
@@ -108,7 +117,7 @@ class SettlementLog:
     async def _settle_due(self) -> None:
         async with self._write_lock:
             due = due_calls(self._read_state())
-            await self._write(self._settle_together(due), _budget_scopes(due))
+            await self._write(self._settle_together(due), due)
             self._forget(due)
 
     async def _settle_all(self) -> None:
@@ -120,7 +129,7 @@ class SettlementLog:
         steps = [*unused, *map(self._settle_call, state.calls), *self._extra_steps]
         if steps:
             # Whoever is stopped after the write settles again: a mark tells that it was made.
-            await self._write(make_idempotent(self._job.id, combine(steps)), _budget_scopes(state.calls))
+            await self._write(make_idempotent(self._job.id, combine(steps)), state.calls)
         self._forget(
             state.calls,
             frozenset(reservation_request.call_id for _, reservation_request in state.unanswered_requests),
@@ -157,9 +166,32 @@ class SettlementLog:
         )
         return usage_record.count_usage(day, use)
 
-    async def _write(self, step: StoreChange, budget_scopes: Sequence[BudgetScope]) -> None:
-        change = partial(_change_with_notices, step, budget_scopes)
-        self.notices += await self._ports.store.update(step.keys, SettlingChange(change, step))
+    async def _write(self, step: StoreChange, calls: Sequence[PendingCall]) -> None:
+        scopes = _budget_scopes(calls)
+        change = partial(_change_with_notices, step, scopes, self._watch(calls, [], scopes))
+        notices, changes = await self._ports.store.update(step.keys, SettlingChange(change, step))
+        self.notices += notices
+        self._report(changes)
+
+    def _report(self, changes: _Changes) -> None:
+        listener = self._ports.active_listener
+        if changes and listener is not None:
+            from llmfail.engine.attempt.event_reports import report_changes
+
+            report_changes(listener, self._ports.wall(), self._job.id, changes)
+
+    def _watch(
+        self, calls: Sequence[PendingCall], gates: Sequence[Gate], scopes: Sequence[BudgetScope]
+    ) -> WatchedRecords | None:
+        """Whose changes listeners are told of; None where nobody listens."""
+        if self._ports.active_listener is None:
+            return None
+        from llmfail.core.admission.gate_changes import WatchedRecords
+
+        state = self._read_state()
+        outcomes = {one.target: settlement_of(state, one).outcome for one in calls}
+        whys = {target: f"{one.kind}: {one.note}".rstrip(": ") for target, one in outcomes.items()}
+        return WatchedRecords([*(self._routes[one.target].gate for one in calls), *gates], scopes, whys)
 
 
 def refuse_when_store_down(ports: Ports, job: Job, reservation_request: ReservationRequest) -> Refusal | None:
@@ -178,24 +210,39 @@ def _write_nothing(_values: Values, _now: float) -> Writes:
 
 
 def _change_with_notices(
-    step: StoreChange, budget_scopes: Sequence[BudgetScope], values: Values, now: float
-) -> tuple[Writes, tuple[BudgetNotice, ...]]:
-    """A change that tells which budgets have to be warned of."""
+    step: StoreChange,
+    budget_scopes: Sequence[BudgetScope],
+    watched: WatchedRecords | None,
+    values: Values,
+    now: float,
+) -> tuple[Writes, tuple[_Notices, _Changes]]:
+    """A change that tells which budgets have to be warned of, and what else it has changed."""
     writes = step.change(values, now)
-    return writes, reservation.collect_notices(budget_scopes, values, writes)
+    changes = _find_changes(watched, values, writes, now)
+    return writes, (reservation.collect_notices(budget_scopes, values, writes), changes)
+
+
+def _find_changes(watched: WatchedRecords | None, values: Values, writes: Writes, now: float) -> _Changes:
+    if watched is None:
+        return ()
+    from llmfail.core.admission.gate_changes import find_changes
+
+    return find_changes(watched, values, writes, now)
 
 
 def _admit_after(
-    before: StoreChange, budget_scopes: Sequence[BudgetScope], admission: Change[Admission | Refusal]
-) -> Change[tuple[Admission | Refusal, tuple[BudgetNotice, ...]]]:
+    before: StoreChange,
+    budget_scopes: Sequence[BudgetScope],
+    watched: WatchedRecords | None,
+    admission: Change[Admission | Refusal],
+) -> Change[tuple[Admission | Refusal, _Notices, _Changes]]:
     """An admission that sees what was settled in the same step."""
 
-    def change(
-        values: Values, now: float
-    ) -> tuple[Writes, tuple[Admission | Refusal, tuple[BudgetNotice, ...]]]:
+    def change(values: Values, now: float) -> tuple[Writes, tuple[Admission | Refusal, _Notices, _Changes]]:
         settled = before.change(values, now)
         admitted, answer = admission({**values, **after_writes(settled)}, now)
         writes = {**settled, **admitted}
-        return writes, (answer, reservation.collect_notices(budget_scopes, values, writes))
+        changes = _find_changes(watched, values, writes, now)
+        return writes, (answer, reservation.collect_notices(budget_scopes, values, writes), changes)
 
     return change

@@ -23,6 +23,7 @@ from llmfail.store.base import Change, Store
 
 if TYPE_CHECKING:
     from llmfail.core.degrade.queue_item import QueueItem
+    from llmfail.core.reports.watch_event import WatchEvent
     from llmfail.prices import Catalogue
 
 T = TypeVar("T")
@@ -81,6 +82,19 @@ class StoreInfo(Protocol):
     @property
     def is_down(self) -> bool:
         """Whether what is kept is not shared with other processes any more."""
+        ...
+
+
+class WatchListener(Protocol):
+    """Whoever is told what happens."""
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether anybody would hear it now."""
+        ...
+
+    def tell(self, event: WatchEvent) -> None:
+        """Raises nothing."""
         ...
 
 
@@ -171,6 +185,7 @@ class Ports(Struct, frozen=True):
     sleep: Callable[[float], Awaitable[None]]
     prepare: Callable[[], object]
     is_down: Callable[[], bool]
+    listener: WatchListener | None = None
     monotonic: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
     random: Callable[[], float] = random_fraction
@@ -183,11 +198,17 @@ class Ports(Struct, frozen=True):
     concurrent: bool = False
     lock: Callable[[], AbstractAsyncContextManager[Any]] = nullcontext
 
+    @property
+    def active_listener(self) -> WatchListener | None:
+        """None where nobody listens now."""
+        return self.listener if self.listener is not None and self.listener.is_listening else None
+
 
 class Stores(Struct, frozen=True):
-    """What outlives the ask: the state, the stored answers, the queue."""
+    """What outlives the ask: the state, the stored answers, the queue; and who is told of it."""
 
     state: Store
     answers: Store | None = None
     enqueue: Enqueue | None = None
     is_down: Callable[[], bool] = lambda: False
+    listener: WatchListener | None = None
