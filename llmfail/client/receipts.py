@@ -31,9 +31,13 @@ class ReceiptClient(Client):
         """With one vector per message."""
         return run_sync(self._engine.embed(ask))
 
-    def queue_runner(self, output: Output, report: Callable[[str], None]) -> Callable[[], PassResult]:
-        """Asks again whatever is due in the queue, each time it is called."""
+    def queue_runner(
+        self, output: Output, report: Callable[[str], None], *, everything: bool = False
+    ) -> Callable[[], PassResult]:
+        """Asks again whatever is due in the queue, each time it is called: what was asked under this
+        configuration, or ``everything``. Raises UsageError for a configuration that nobody has trusted.
+        """
         from llmfail.engine.bulk.queue_runner import QueueRunner
 
-        runner = QueueRunner(self._engine, self.queue, output, report)
+        runner = QueueRunner(self._engine, self.queue, output, report, everything=everything)
         return lambda: run_sync(runner.run_pass())

@@ -79,10 +79,11 @@ class Resources(Struct, frozen=True):
     def enqueue(self, ask: Ask, retry_at: float | None) -> str:
         """The id under which the request is kept. Raises StoreError."""
         from llmfail.core.degrade.queue_item import dump_ask
+        from llmfail.engine.planning.queue_origin import origin_of
 
         number = new_id()
         with closing(self.open_queue()) as queue:
-            queue.put(number, ask.feature, dump_ask(ask), retry_at)
+            queue.put(number, ask.feature, dump_ask(ask), retry_at, origin_of(self.settings, ask))
         return number
 
     def close(self) -> None:

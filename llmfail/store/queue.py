@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from llmfail.core.degrade.queue_item import QueueItem
+from llmfail.core.degrade.queue_item import QueueItem, QueueOrigin
 from llmfail.core.errors import StoreError
 from llmfail.store.sqlite import queue_table
 from llmfail.store.sqlite.shared_file import SharedFile
@@ -48,9 +48,19 @@ class RequestQueue:
         self._clock = clock
         self._warn = warn
 
-    def put(self, item_id: str, feature: str, ask: str, retry_at: float | None) -> None:
+    def put(
+        self, item_id: str, feature: str, ask: str, retry_at: float | None, origin: QueueOrigin | None = None
+    ) -> None:
         """Store a request. One with the same id is already this one."""
-        values = {"id": item_id, "feature": feature, "ask": ask, "retry_at": retry_at, "age": self._max_age}
+        values = {
+            "id": item_id,
+            "feature": feature,
+            "ask": ask,
+            "retry_at": retry_at,
+            "age": self._max_age,
+            "configuration": origin and origin.configuration,
+            "addresses": origin and " ".join(sorted(origin.addresses)),
+        }
 
         def change(connection: sqlite3.Connection, now: float) -> int:
             gone = connection.execute(queue_table.DELETE_EXPIRED, {"now": now}).rowcount

@@ -9,21 +9,24 @@ import signal
 import sqlite3
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import mounts
 import pytest
-from program import OPENAI, build_config, finish, parse_time, wait_until
+from program import KEYS, OPENAI, build_config, finish, parse_time, wait_until
 
 from llmfail.client.blocking import Client
 from llmfail.client.options import ask_of
 from llmfail.core.degrade.queue_item import dump_ask
 from llmfail.core.request.ask import Ask, to_messages
+from llmfail.engine.planning.queue_origin import origin_of
 from llmfail.settings import load
 from llmfail.simulator import parse_faults
 from llmfail.store.queue import RequestQueue
 
 DOWN = "openai=503"
+ASK = Ask(to_messages("Say hello"))
 
 
 @pytest.fixture
@@ -50,9 +53,16 @@ def later(state):
         yield made
 
 
-def put(queue, *names, **options):
+def put(queue, /, *names, **options):
     for name in names:
-        queue.put(name, "default", dump_ask(Ask(to_messages(f"What is {name}?"), **options)), None)
+        ask = Ask(to_messages(f"What is {name}?"), **options)
+        queue.put(name, "default", dump_ask(ask), None, own_origin(queue, ask))
+
+
+def own_origin(queue, ask):
+    """As an ask of the program above has it."""
+    directory = queue._file.path.parent.parent
+    return origin_of(load(directory / "llmfail.yaml", KEYS, directory, directory), ask)
 
 
 def names_of(number):
@@ -113,7 +123,9 @@ class TestAnsweredLater:
         assert asked.code == 3
         (item,) = listed(llmfail)
         assert item["id"] == asked.document["queued"]
-        assert set(item) == {"id", "created_at", "feature", "attempts", "retry_at", "expires_at"}
+        times = {"created_at", "retry_at", "expires_at"}
+        assert set(item) == times | {"id", "feature", "attempts", "configuration", "runs_here"}
+        assert (item["configuration"], item["runs_here"]) == (str(llmfail.before[1]), True)
         assert (item["feature"], item["attempts"], item["retry_at"]) == ("default", 0, None)
         assert before <= parse_time(item["created_at"]) <= time.time() + 1
         assert parse_time(item["expires_at"]) - parse_time(item["created_at"]) == 7 * 86400
@@ -422,7 +434,7 @@ class TestInVain:
         assert llmfail.ask().code == 0
         assert llmfail("trip", "openai").code == 0
         (name,) = names_of(1)
-        queue.put(name, "default", dump_ask(Ask(to_messages("Say hello"))), time.time() + 1000)
+        queue.put(name, "default", dump_ask(ASK), time.time() + 1000, own_origin(queue, ASK))
         (receipt,) = receipts(llmfail("queue", "run").out)
         assert (receipt["ok"], receipt["source"], receipt["queued"]) == (True, "cache", name)
         assert simulator.count() == 1
@@ -436,7 +448,8 @@ class TestInVain:
         self, llmfail, simulator, queue, configure, document
     ):
         (name,) = names_of(1)
-        queue.put(name, "vpr", dump_ask(Ask(to_messages("Hi"), feature="vpr")), None)
+        ask = Ask(to_messages("Hi"), feature="vpr")
+        queue.put(name, "vpr", dump_ask(ask), None, own_origin(queue, ASK))
         ran = llmfail("queue", "run")
         (receipt,) = receipts(ran.out)
         assert (ran.code, receipt["error"]["code"], receipt["queued"]) == (3, 2, name)
@@ -456,7 +469,7 @@ class TestInVain:
     def test_an_item_that_cannot_be_read_is_told_and_in_nobodys_way(self, llmfail, queue, text, code, told):
         one, other, third = names_of(3)
         put(queue, one, third)
-        queue.put(other, "default", text, None)
+        queue.put(other, "default", text, None, own_origin(queue, ASK))
         ran = llmfail("queue", "run")
         assert ran.code == code
         assert [receipt["queued"] for receipt in receipts(ran.out)] == [one, third]
@@ -516,7 +529,7 @@ class TestListAndDrop:
     def test_a_person_sees_a_table_without_prompts(self, llmfail, simulator, queue):
         one, other = names_of(2)
         put(queue, one)
-        queue.put(other, "default", "{", None)
+        queue.put(other, "default", "{", None, own_origin(queue, ASK))
         simulator.set_faults(parse_faults(DOWN))
         llmfail("queue", "run")
         shown = llmfail("queue", "list")
@@ -590,3 +603,26 @@ class TestTrouble:
         for name in ("list", "run", "drop"):
             text = llmfail("queue", name, "--help").out.decode()
             assert f"llmfail queue {name}" in text.partition("Examples:")[2]
+
+
+def test_d1_queue_run_under_somebody_elses_file_sends_nothing(llmfail, simulator, here, document):
+    simulator.set_faults(parse_faults(DOWN))
+    assert llmfail.ask("--queue").code == 3
+    simulator.set_faults(parse_faults("none"))
+    calls = simulator.count()
+    stranger = document | {"providers": {"openai": document["providers"]["openai"] | {"api_key": "none"}}}
+    (here / "llmfail.yaml").write_text(json.dumps(stranger))
+    cloned = replace(llmfail, before=())
+    refused = cloned("queue", "run")
+    assert (refused.code, refused.out) == (2, b"")
+    assert "llmfail config trust" in refused.err
+    assert "another" not in refused.err
+    elsewhere = cloned.before_that("--config", "llmfail.yaml")
+    ran = elsewhere("queue", "run")
+    assert (ran.code, ran.out) == (0, b"")
+    assert "1 wait for another configuration" in ran.err
+    assert simulator.count() == calls
+    shown = elsewhere("queue", "list").out.decode().split()
+    assert str(llmfail.before[1]) in "".join(shown)
+    assert [item["runs_here"] for item in listed(elsewhere)] == [False]
+    assert llmfail("queue", "run").document["ok"]

@@ -5,13 +5,19 @@ import json
 from dataclasses import dataclass, field
 
 import pytest
+from msgspec.structs import replace
 from scripted_engine import ScriptedEngine, answer, error
 
-from llmfail.core.degrade.queue_item import dump_ask
+from llmfail.core.degrade.queue_item import QueueOrigin, dump_ask
+from llmfail.core.errors import UsageError
 from llmfail.core.model import Target
 from llmfail.core.request.ask import Ask, to_messages
 from llmfail.engine.bulk.queue_runner import PRINT_LEASE, PassResult, QueueRunner
+from llmfail.engine.engine import Engine
+from llmfail.engine.planning.queue_origin import origin_of
 from llmfail.engine.ports.execution import run_sync
+from llmfail.settings import load
+from llmfail.settings.reading.find import ConfigSource, Origin
 from llmfail.store.queue import RequestQueue
 
 NEVER = 1e12
@@ -68,9 +74,16 @@ def once(runner):
     return run_sync(runner.run_pass())
 
 
-def put(queue, *names, retry_at=None, **options):
+def put(queue, /, *names, retry_at=None, origin=None, **options):
+    """``origin``: under which configuration; that of this directory by default."""
     for name in names:
-        queue.put(name, "default", dump_ask(Ask(to_messages(name), **options)), retry_at)
+        ask = Ask(to_messages(name), **options)
+        queue.put(name, "default", dump_ask(ask), retry_at, origin or own_origin(queue, ask))
+
+
+def own_origin(queue, ask):
+    directory = queue._file.path.parent
+    return origin_of(load(directory / "llmfail.yaml", {}, directory, directory), ask)
 
 
 def down(play):
@@ -205,14 +218,14 @@ def test_the_degrade_steps_answer_nothing_in_the_queue(tmp_path):
     )
     output = Output()
     with contextlib.closing(RequestQueue(tmp_path, 100, NEVER, 5, lambda: play.now)) as queue:
-        queue.put("A", "default", dump_ask(Ask(to_messages("hi"), queue=True)), None)
+        put(queue, "A", queue=True)
         assert once(QueueRunner(play.engine, queue, output, print)) == PassResult(failed=1)
         assert [item.id for item in queue.items()] == ["A"]
     assert play.ask().answer == "sorry"
 
 
 def test_a_damaged_item_is_told_once_however_many_passes_there_are(queue, runner, said):
-    queue.put("A", "default", "{", None)
+    queue.put("A", "default", "{", None, own_origin(queue, Ask(())))
     assert [once(runner) for _ in range(3)] == [PassResult(failed=1)] * 3
     assert said == ["A cannot be asked: it is damaged; `llmfail queue drop A` removes it"]
 
@@ -222,3 +235,73 @@ def test_warnings_of_an_answer_are_told_with_its_id(play, queue, runner, said):
     put(queue, "A")
     assert once(runner).answered == 1
     assert said == ["warning: A: the answer was cut at max_tokens (2000)"]
+
+
+class TestOrigins:
+    """A request waits for the configuration that it was asked under."""
+
+    OTHER = QueueOrigin("/elsewhere/llmfail.yaml", frozenset({"0" * 16}))
+
+    @pytest.fixture
+    def mine(self, queue):
+        return own_origin(queue, Ask(()))
+
+    def test_d1_what_was_asked_elsewhere_is_not_asked_here(self, runner, queue, play, output):
+        put(queue, "A", origin=self.OTHER)
+        queue.put("B", "default", dump_ask(Ask(to_messages("of version 0.1"))), None)
+        put(queue, "C")
+        assert once(runner) == PassResult(answered=1, others=2)
+        assert output.queued == ["C"]
+        assert [item.id for item in queue.items()] == ["A", "B"]
+        assert len(play.calls) == 1
+
+    def test_d1_an_answer_that_waits_to_be_printed_waits_there_too(self, runner, queue, output):
+        put(queue, "A", origin=self.OTHER)
+        assert queue.take("A", "one", 30) is not None
+        assert queue.store_answer("A", "one", "{}", 0)
+        assert once(runner) == PassResult(others=1)
+        assert output.lines == []
+
+    def test_d1_a_server_that_is_new_in_the_chain_gets_no_older_request(self, runner, queue, mine, play):
+        fewer = frozenset(sorted(mine.addresses)[1:])
+        put(queue, "A", origin=replace(mine, addresses=fewer))
+        assert once(runner) == PassResult(others=1)
+        assert play.calls == []
+
+    def test_d1_a_chain_that_has_lost_a_target_asks_the_rest(self, runner, queue, mine):
+        put(queue, "A", origin=replace(mine, addresses=mine.addresses | {"0" * 16}))
+        assert once(runner) == PassResult(answered=1)
+
+    def test_d1_everything_is_asked_where_that_is_wanted(self, play, queue, output, said):
+        put(queue, "A", origin=self.OTHER)
+        runner = QueueRunner(play.engine, queue, output, said.append, everything=True)
+        assert once(runner) == PassResult(answered=1)
+
+    def test_d1_a_configuration_that_merely_lies_here_gets_no_request(self, play, queue, output):
+        source = ConfigSource(path=play.settings.source.path, origin=Origin.DIRECTORY)
+        engine = Engine(replace(play.settings, source=source), play.ports)
+        with pytest.raises(UsageError, match="llmfail config trust"):
+            QueueRunner(engine, queue, output, print)
+        trusted = Engine(replace(play.settings, source=replace(source, is_trusted=True)), play.ports)
+        assert QueueRunner(trusted, queue, output, print)
+
+
+class TestClosedChains:
+    def test_d9_once_no_target_may_be_called_the_rest_of_the_pass_waits(self, runner, queue, play, said):
+        down(play)
+        put(queue, *(f"{number:03}" for number in range(50)))
+        result = once(runner)
+        assert result.failed < 6, "two failures open a circuit here"
+        assert len(play.calls) <= 8
+        assert len([line for line in said if "no target may be called before 2023-" in line]) == 1
+        play.now += 3700
+        for host in "abc":
+            play.script[host] = [answer()]
+        assert once(runner).answered == 50
+
+    def test_d9_another_chain_is_asked_all_the_same(self, runner, queue, play):
+        play.script["a"] = play.script["b"] = [error(503)]
+        put(queue, "A", "B", "C", "D", targets=(Target("a", "one"),), fallback=False)
+        put(queue, "E", targets=(Target("c", "one"),), fallback=False)
+        result = once(runner)
+        assert (result.answered, result.failed) == (1, 3)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import worker_processes
 
-from llmfail.core.degrade.queue_item import dump_ask
+from llmfail.core.degrade.queue_item import QueueOrigin, dump_ask
 from llmfail.core.errors import StoreError
 from llmfail.core.request.ask import Ask, to_messages
 from llmfail.store.queue import RequestQueue
@@ -333,7 +333,7 @@ class TestFile:
 
     def test_a_file_of_a_newer_schema_is_left_alone(self, full, directory):
         full.close()
-        rows(directory, "PRAGMA user_version = 2")
+        rows(directory, "PRAGMA user_version = 3")
         before = (directory / "queue.sqlite3").read_bytes()
         for verb in (full.count_pending, full.drop_all, lambda: full.put("D", "vpr", ASK, None)):
             with pytest.raises(StoreError, match=r"queue\.sqlite3 was written by a newer llmfail"):
@@ -455,3 +455,13 @@ class TestProcesses:
             thread.join()
         assert sorted(taken) == [f"{n:02}" for n in range(40)]
         queue.close()
+
+
+def test_d1_a_file_of_version_0_1_keeps_its_items_which_are_of_no_configuration(full, directory):
+    full.close()
+    for name in ("configuration", "addresses"):
+        rows(directory, f"ALTER TABLE queue DROP COLUMN {name}")
+    rows(directory, "PRAGMA user_version = 1")
+    assert [(item.id, item.origin) for item in full.items()] == [("A", None), ("B", None), ("C", None)]
+    full.put("D", "vpr", ASK, None, QueueOrigin("/here/llmfail.yaml", frozenset({"1", "2"})))
+    assert [item.origin for item in full.items()][3] == QueueOrigin("/here/llmfail.yaml", {"1", "2"})

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from llmfail.client.receipts import ReceiptClient
     from llmfail.core.degrade.queue_item import QueueItem
     from llmfail.engine.bulk.queue_runner import PassResult
+    from llmfail.settings.schema.settings import Settings
 
 app = typer.Typer(cls=CommandGroup, rich_markup_mode=None, no_args_is_help=True)
 
@@ -34,6 +35,12 @@ class QueueRow(NamedTuple):
 
     item: QueueItem
     note: str
+    configuration: str
+    is_of_this: bool
+    """Whether ``queue run`` would ask it under the configuration in force."""
+
+    def to_json(self) -> dict[str, object]:
+        return {**self.item.to_json(), "runs_here": self.is_of_this}
 
 
 @app.command(name="list")
@@ -52,10 +59,10 @@ def list_(
     options: GlobalOptions = ctx.obj
     with _open_queue_client(options) as client:
         now = time.time()
-        found = list(map(_build_row, client.queue.items()))
+        found = [_build_row(client.settings, item) for item in client.queue.items()]
     waiting = [listed for listed in found if listed.item.expires_at > now]
     if as_json:
-        emit_json([listed.item.to_json() for listed in waiting])
+        emit_json([listed.to_json() for listed in waiting])
     elif waiting:
         _show(waiting, now)
     else:
@@ -71,6 +78,10 @@ def run(
     watch: Annotated[
         bool, typer.Option("--watch", "-w", help="Keep asking whatever becomes due, until Ctrl-C.")
     ] = False,
+    everything: Annotated[
+        bool,
+        typer.Option("--all", help="Ask also those of other configurations, with the targets of this one."),
+    ] = False,
     _as_json: Annotated[
         bool, typer.Option("--json", help="Print receipts, a line of JSON for each; this is what it does.")
     ] = False,
@@ -81,6 +92,9 @@ def run(
     called. It leaves the queue once its answer is printed. One that fails again stays, and rests for 30
     seconds, then twice as long each time, up to an hour. Several may run at once. A receipt that is printed
     a second time, because its first printer was killed at that moment, has the same id.
+
+    A request waits for the configuration that it was asked under, and for a chain without a server that it
+    might not have gone to then. --all asks the others too: their prompts go to the targets of this one.
 
     Exits 0 when everything that was due is answered, else 3.
 
@@ -98,7 +112,7 @@ def run(
     require_output()
     lines = StdoutLines()
     with exit_on_broken_pipe(), _open_queue_client(options) as client:
-        ask_again = client.queue_runner(lines, say)
+        ask_again = client.queue_runner(lines, say, everything=everything)
         done = ask_again()
         _report_pass(client, done, quiet=options.quiet)
         while watch:
@@ -162,9 +176,13 @@ def _open_queue_client(options: GlobalOptions) -> Iterator[ReceiptClient]:
             queue.close()
 
 
-def _build_row(item: QueueItem) -> QueueRow:
+def _build_row(settings: Settings, item: QueueItem) -> QueueRow:
     """Without its texts, which may be large."""
     from msgspec.structs import replace
+
+    from llmfail.engine.planning.queue_origin import is_of_configuration
+
+    is_of_this = is_of_configuration(settings, item)
 
     if item.receipt is not None:
         note = "answered, to be printed"
@@ -172,7 +190,22 @@ def _build_row(item: QueueItem) -> QueueRow:
         note = "of a newer llmfail" if item.is_newer else "damaged"
     else:
         note = item.error
-    return QueueRow(replace(item, ask=None, receipt=None), note)
+    return QueueRow(
+        replace(item, ask=None, receipt=None),
+        note,
+        _name_configuration(settings, item, is_of_this=is_of_this),
+        is_of_this,
+    )
+
+
+def _name_configuration(settings: Settings, item: QueueItem, *, is_of_this: bool) -> str:
+    if item.origin is None:
+        return "unknown: of version 0.1"
+    if is_of_this:
+        return "this one"
+    name = item.origin.configuration or "none: settings of a program"
+    is_changed = item.origin.configuration == settings.configuration_name
+    return f"{name}, whose chain has changed" if is_changed else name
 
 
 def _show(waiting: Sequence[QueueRow], now: float) -> None:
@@ -195,6 +228,7 @@ def _show(waiting: Sequence[QueueRow], now: float) -> None:
         Column("attempts", [str(item.attempts) for item in items], right=True),
         Column("again in", [duration(at - now) if at > now else "now" for at in again], right=True),
         Column("given up in", [duration(item.expires_at - now) for item in items], right=True),
+        Column("configuration", [cell(listed.configuration) for listed in waiting], folds=True),
         Column("why", [cell(listed.note or "-") for listed in waiting], folds=True),
     ]
     print_drawing(screen, draw_rows(screen, columns))
@@ -219,6 +253,8 @@ def _pause(client: ReceiptClient) -> None:
 
 
 def _report_pass(client: ReceiptClient, result: PassResult, *, quiet: bool) -> None:
-    waiting, next_at = client.queue.count_pending(), client.queue.find_next_time()
-    when = "" if next_at is None or not waiting else f" (next at {format_time(next_at)})"
-    say(f"{result.answered} answered, {waiting} still waiting{when}", quiet=quiet)
+    waiting, next_at = client.queue.count_pending() - result.others, client.queue.find_next_time()
+    when = "" if next_at is None or waiting <= 0 else f" (next at {format_time(next_at)})"
+    say(f"{result.answered} answered, {max(waiting, 0)} still waiting{when}", quiet=quiet)
+    if result.others:
+        say(f"{result.others} wait for another configuration; `llmfail queue list` names it", quiet=quiet)

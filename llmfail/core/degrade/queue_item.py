@@ -23,9 +23,25 @@ _MAX_DOUBLINGS = 7
 """So many turn the first backoff into the longest."""
 
 
+class QueueOrigin(Struct, frozen=True):
+    """Where a request was asked: the name of the configuration, and a digest of each address that it might
+    have gone to.
+    """
+
+    configuration: str
+    addresses: frozenset[str] = frozenset()
+
+    def allows(self, current: QueueOrigin) -> bool:
+        """Whether the request may be asked again under ``current``: the same file, and no server that might
+        not have had it before.
+        """
+        return self.configuration == current.configuration and current.addresses <= self.addresses
+
+
 class QueueItem(Struct, frozen=True):
-    """``ask`` is None when its text is damaged or, with ``is_newer``, of a newer version. ``receipt`` is an
-    answer as JSON that was stored but not yet printed. Moments are in epoch seconds.
+    """``ask`` is None when its text is damaged or, with ``is_newer``, of a newer version; ``origin`` for an
+    item of version 0.1. ``receipt`` is an answer as JSON that was stored but not yet printed. Moments are in
+    epoch seconds.
     """
 
     id: str
@@ -39,6 +55,7 @@ class QueueItem(Struct, frozen=True):
     receipt: str | None = None
     ask: Ask | None = None
     is_newer: bool = False
+    origin: QueueOrigin | None = None
 
     @property
     def next_try_at(self) -> float | None:
@@ -61,6 +78,7 @@ class QueueItem(Struct, frozen=True):
             "attempts": self.attempts,
             "retry_at": format_time(self.next_try_at),
             "expires_at": format_time(self.expires_at),
+            "configuration": None if self.origin is None else self.origin.configuration,
         }
 
 

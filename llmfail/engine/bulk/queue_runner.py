@@ -1,5 +1,8 @@
 """Asking the queue again: one pass asks everything that is due, the oldest first, and each once.
 
+A request goes only where it might have gone when it was asked: under the same configuration, to the same
+servers. Once no target of a feature may be called, its other requests of the pass are not asked.
+
 An answer is stored before it is printed, so that one that was paid for is never lost, and its item is removed
 as soon as it is printed. Whoever is killed in the few microseconds between the two leaves an answer that the
 next pass prints a second time: it has the same ``id`` and the same ``queued``, by which a reader can tell.
@@ -19,13 +22,25 @@ from llmfail.core.degrade.queue_item import QueueItem, reschedule
 from llmfail.core.errors import StoreError, UsageError
 from llmfail.core.model import Target
 from llmfail.core.one_line import one_line
-from llmfail.core.receipt import Failure, Receipt, to_json_line
+from llmfail.core.receipt import Failure, Receipt, SkipReason, format_time, to_json_line
 from llmfail.core.request.ask import Ask
 from llmfail.core.routing.attempt_steps import LEASE_MARGIN
 from llmfail.engine.engine import Engine
+from llmfail.engine.planning.queue_origin import is_of_configuration
 from llmfail.engine.ports.protocols import LeasedQueue
 from llmfail.engine.ports.stop_signals import block_signals
+from llmfail.settings.schema.settings import Settings
 
+CLOSED_REASONS = frozenset(
+    {
+        SkipReason.CIRCUIT_OPEN,
+        SkipReason.PROBING,
+        SkipReason.FORCED_OPEN,
+        SkipReason.DISABLED,
+        SkipReason.NO_KEY,
+    }
+)
+"""Why a target is not called whatever the request is."""
 PRINT_LEASE = 30.0
 """Seconds of a lease for the time in which an answer is printed; renewed while nobody takes it."""
 RENEW_INTERVAL = 5.0
@@ -48,18 +63,30 @@ RequestGroup = tuple[str, tuple[Target, ...]]
 
 
 class PassResult(Struct, frozen=True):
-    """What one pass came to. ``failed``: due, and not answered."""
+    """What one pass came to. ``failed``: due, and not answered. ``others`` wait for another configuration."""
 
     answered: int = 0
     failed: int = 0
+    others: int = 0
 
 
 class QueueRunner:
-    """``report`` is called with what people should know of single requests."""
+    """``report`` is called with what people should know of single requests. ``everything``: the requests of
+    other configurations too, with the targets of this one. Raises UsageError where the configuration merely
+    lay in the current directory: it may name any server.
+    """
 
     def __init__(
-        self, engine: Engine, queue: LeasedQueue, output: Output, report: Callable[[str], None]
+        self,
+        engine: Engine,
+        queue: LeasedQueue,
+        output: Output,
+        report: Callable[[str], None],
+        *,
+        everything: bool = False,
     ) -> None:
+        _require_chosen(engine.settings)
+        self._everything = everything
         self._engine = engine
         self._queue = queue
         self._output = output
@@ -74,7 +101,7 @@ class QueueRunner:
         for item_id in self._queue.remove_expired():
             self._report(f"{item_id} was not answered within queue.max_age and is gone")
         try:
-            answers = await self._process_items()
+            result = await self._process_items()
         except BaseException:
             with suppress(StoreError), block_signals():
                 self._queue.release(self._holder)
@@ -82,25 +109,37 @@ class QueueRunner:
         finally:
             # With the last connection the journal goes, and what it remembers of prompts.
             self._queue.close()
-        return PassResult(answers.count(True), answers.count(False))
+        return result
 
-    async def _process_items(self) -> list[bool]:
-        """For each item that was due and is not somebody else's, whether it was answered."""
+    async def _process_items(self) -> PassResult:
         hopeless: set[RequestGroup] = set()
         served: list[bool | None] = []
+        others = 0
         for item in self._queue.items():
-            if item.ask is None and item.receipt is None:
+            if not self._may_run(item):
+                others += 1
+            elif item.ask is None and item.receipt is None:
                 served.append(self._report_unreadable(item))
             elif await self._is_due(item, hopeless):
-                served.append(await self._process_item(item))
-        return [answered for answered in served if answered is not None]
+                served.append(await self._process_item(item, hopeless))
+        return PassResult(served.count(True), served.count(False), others)
+
+    def _may_run(self, item: QueueItem) -> bool:
+        if self._everything:
+            return True
+        if item.ask is None:
+            name = self._engine.settings.configuration_name
+            return item.origin is not None and item.origin.configuration == name
+        return is_of_configuration(self._engine.settings, item)
 
     async def _is_due(self, item: QueueItem, hopeless: set[RequestGroup]) -> bool:
         """``hopeless``: requests for which nobody would be called, to look only once in a pass."""
         now = self._engine.ports.wall()
-        if item.is_backing_off(now) or item.ask is None or item.has_reached_retry_at(now):
+        if item.is_backing_off(now) or item.ask is None:
             return not item.is_backing_off(now)
         kind = (item.ask.feature, item.ask.targets)
+        if item.has_reached_retry_at(now):
+            return kind not in hopeless
         if kind not in hopeless and await self._can_be_answered(item.ask):
             return True
         hopeless.add(kind)
@@ -113,7 +152,7 @@ class QueueRunner:
             return False
         return preview.cache == "hit" or any(step.decision == "call" for step in preview.steps)
 
-    async def _process_item(self, item: QueueItem) -> bool | None:
+    async def _process_item(self, item: QueueItem, hopeless: set[RequestGroup]) -> bool | None:
         """Whether it was answered; None when it is somebody else's. Nothing is asked before the answer can be
         printed.
         """
@@ -126,6 +165,9 @@ class QueueRunner:
             return self._print(taken.id, taken.receipt)
         receipt = await self._ask(taken)
         if receipt.error is not None:
+            if taken.ask is not None and _is_whole_chain_closed(receipt):
+                hopeless.add((taken.ask.feature, taken.ask.targets))
+                self._report_closed(taken.feature, receipt)
             return self._record_failure(taken, receipt, receipt.error)
         for warning in receipt.warnings:
             self._report(f"warning: {taken.id}: {warning}")
@@ -206,6 +248,10 @@ class QueueRunner:
             f"{item_id} was dropped, or taken over by somebody else; its receipt is not printed here"
         )
 
+    def _report_closed(self, feature: str, receipt: Receipt) -> None:
+        when = "" if receipt.retry_at is None else f" before {format_time(receipt.retry_at)}"
+        self._report(f"feature {feature}: no target may be called{when}; its other requests were not asked")
+
     def _report_unreadable(self, item: QueueItem) -> bool | None:
         """Told once."""
         if item.id not in self._reported:
@@ -213,3 +259,15 @@ class QueueRunner:
             why = "was written by a newer llmfail" if item.is_newer else "is damaged"
             self._report(f"{item.id} cannot be asked: it {why}; `llmfail queue drop {item.id}` removes it")
         return None if item.is_newer else False
+
+
+def _require_chosen(settings: Settings) -> None:
+    if settings.namespace:
+        raise UsageError(
+            f"{settings.configuration_name} was found in the current directory and would get queued prompts\n"
+            "If that is what you want, `llmfail config trust` accepts the file as it is now."
+        )
+
+
+def _is_whole_chain_closed(receipt: Receipt) -> bool:
+    return bool(receipt.trail) and all(entry.outcome in CLOSED_REASONS for entry in receipt.trail)

@@ -90,6 +90,13 @@ class Settings(Struct, frozen=True, kw_only=True):
         )
 
     @property
+    def configuration_name(self) -> str:
+        """The path of the file, or a word for the one that ships; empty for settings without a file."""
+        if self.source is None:
+            return ""
+        return PACKAGED_ID if self.source.origin is Origin.PACKAGE else self.source.absolute_path
+
+    @property
     def configuration_id(self) -> str:
         """What tells this configuration from others in the store; empty for settings without a file."""
         if self.source is None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from llmfail.core.degrade.queue_item import QueueItem, load_ask
+from llmfail.core.degrade.queue_item import QueueItem, QueueOrigin, load_ask
 from llmfail.core.records.record import is_newer
 from llmfail.store.sqlite.database import DatabaseSchema, open_with_schema
 
@@ -19,10 +19,20 @@ CREATE_TABLE = (
     "CREATE TABLE IF NOT EXISTS queue (id TEXT PRIMARY KEY NOT NULL, feature TEXT NOT NULL,"
     " created_at REAL NOT NULL, expires_at REAL NOT NULL, attempts INTEGER NOT NULL DEFAULT 0,"
     " retry_at REAL, rests_until REAL, lease_holder TEXT, lease_until REAL,"
-    " error TEXT NOT NULL DEFAULT '', ask TEXT NOT NULL, receipt TEXT)"
+    " error TEXT NOT NULL DEFAULT '', ask TEXT NOT NULL, receipt TEXT, configuration TEXT, addresses TEXT)"
 )
+ADDED_COLUMNS = ("configuration", "addresses")
+"""Those that a file of version 1 lacks."""
+
+
+def _add_columns(connection: sqlite3.Connection) -> None:
+    for name in ADDED_COLUMNS:
+        connection.execute(f"ALTER TABLE queue ADD COLUMN {name} TEXT")
+
+
 QUEUE_SCHEMA = DatabaseSchema(
-    version=1,
+    version=2,
+    upgrade=_add_columns,
     statements=(CREATE_TABLE, "CREATE INDEX IF NOT EXISTS expiry ON queue (expires_at)"),
     pragmas=("synchronous = FULL", "secure_delete = ON"),
     first_statement="PRAGMA auto_vacuum = FULL",
@@ -31,7 +41,8 @@ QUEUE_SCHEMA = DatabaseSchema(
 SELECT = (
     "SELECT CAST(id AS TEXT), CAST(feature AS TEXT), CAST(created_at AS REAL), CAST(expires_at AS REAL),"
     " CAST(attempts AS INTEGER), CAST(retry_at AS REAL), CAST(rests_until AS REAL), CAST(error AS TEXT),"
-    " CAST(receipt AS TEXT), CAST(ask AS TEXT) FROM queue"
+    " CAST(receipt AS TEXT), CAST(ask AS TEXT), CAST(configuration AS TEXT), CAST(addresses AS TEXT)"
+    " FROM queue"
 )
 SELECT_BY_ID = f"{SELECT} WHERE id = :id"
 SELECT_FOLLOWING = f"{SELECT} WHERE id > :id ORDER BY id LIMIT 1"
@@ -40,8 +51,9 @@ COUNT_PENDING = f"{COUNT} WHERE expires_at > :now"
 SELECT_HOLDER = "SELECT lease_holder FROM queue WHERE id = :id AND lease_until > :now"
 
 INSERT = (
-    "INSERT INTO queue (id, feature, created_at, expires_at, retry_at, ask)"
-    " VALUES (:id, :feature, :now, :now + :age, :retry_at, :ask) ON CONFLICT (id) DO NOTHING"
+    "INSERT INTO queue (id, feature, created_at, expires_at, retry_at, ask, configuration, addresses)"
+    " VALUES (:id, :feature, :now, :now + :age, :retry_at, :ask, :configuration, :addresses)"
+    " ON CONFLICT (id) DO NOTHING"
 )
 TAKE_LEASE = (
     "UPDATE queue SET lease_holder = :holder, lease_until = :now + :lease"
@@ -83,5 +95,8 @@ def read_item(connection: sqlite3.Connection, select: str, item_id: str) -> Queu
     found = connection.execute(select, {"id": item_id}).fetchone()
     if found is None:
         return None
-    *known, ask = found
-    return replace(QueueItem(*known), ask=load_ask(ask), is_newer=is_newer(ask))
+    *known, ask, configuration, addresses = found
+    origin = None
+    if configuration is not None:
+        origin = QueueOrigin(configuration, frozenset((addresses or "").split()))
+    return replace(QueueItem(*known), ask=load_ask(ask), is_newer=is_newer(ask), origin=origin)
