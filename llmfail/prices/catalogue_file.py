@@ -23,6 +23,7 @@ from llmfail.core.pricing.catalogue import (
     candidate_names,
 )
 from llmfail.core.vendors import PRICE_LISTS
+from llmfail.file_owner import is_own
 
 T = TypeVar("T")
 
@@ -152,9 +153,11 @@ def read_price_list(directory: Path, provider: str) -> PriceList:
 
 
 def _read_index_file(directory: Path) -> CatalogueIndex | None:
+    """None as well where another user has put it, or lets nobody look."""
+    file = directory / INDEX_FILE
     try:
-        return _INDEX_DECODER.decode((directory / INDEX_FILE).read_bytes())
-    except (FileNotFoundError, NotADirectoryError):
+        return _INDEX_DECODER.decode(file.read_bytes()) if is_own(file.stat().st_uid) else None
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         return None
 
 

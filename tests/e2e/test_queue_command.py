@@ -16,8 +16,8 @@ import mounts
 import pytest
 from program import KEYS, OPENAI, build_config, finish, parse_time, wait_until
 
-from llmfail.client.blocking import Client
 from llmfail.client.options import ask_of
+from llmfail.client.receipts import ReceiptClient
 from llmfail.core.degrade.queue_item import dump_ask
 from llmfail.core.request.ask import Ask, to_messages
 from llmfail.engine.planning.queue_origin import origin_of
@@ -73,7 +73,7 @@ def ask_in_vain(llmfail, simulator, state, number):
     """So many asks that end in the queue: their ids."""
     simulator.set_faults(parse_faults(DOWN))
     settings = load(llmfail.before[1], llmfail.environ, llmfail.directory, state)
-    with Client(settings=settings, state_dir=state) as client:
+    with ReceiptClient(settings=settings, state_dir=state) as client:
         receipts = [client.ask_receipt(ask_of(f"Question {n}", queue=True)) for n in range(number)]
     assert {receipt.error.code for receipt in receipts} == {3}
     return [receipt.queued for receipt in receipts]

@@ -1,7 +1,9 @@
 """Lists are read when they are asked for; refreshed ones count while they are newer and whole."""
 
 import json
+import os
 from datetime import date
+from pathlib import Path
 
 import pytest
 from price_list_samples import FUTURE, PAST, read_json_files, write_refreshed_list
@@ -101,3 +103,22 @@ def test_looking_writes_nothing(tmp_path):
     before = read_json_files(tmp_path)
     price(Catalogue(tmp_path))
     assert read_json_files(tmp_path) == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_d3_prices_that_another_user_has_put_there_do_not_count(tmp_path):
+    write_refreshed_list(tmp_path, FUTURE)
+    os.chown(tmp_path / "index.json", 65533, 65533)
+    warnings = []
+    assert Catalogue(tmp_path, warnings.append).as_of != FUTURE
+    assert warnings == []
+
+
+def test_d8_a_directory_that_nobody_lets_us_search_has_no_prices_and_no_warning(monkeypatch):
+    def refuse(_path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    warnings = []
+    assert Catalogue(Path("/home/other/prices"), warnings.append).as_of
+    assert warnings == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from llmfail.core.errors import SettingsError, UsageError
@@ -85,6 +87,7 @@ def test_settings_remember_their_source(home, state):
     assert load(None, {}, home, state).source.origin is Origin.PACKAGE
 
 
+<<<<<<< HEAD
 @pytest.mark.parametrize("found", ["~/.local/state/llmfail", "", RuntimeError, KeyError])
 def test_e4_a_user_without_a_home_has_a_directory_in_which_no_file_can_be(found):
     """Never one in the current directory, where anybody may have put it."""
@@ -97,3 +100,34 @@ def test_e4_a_user_without_a_home_has_a_directory_in_which_no_file_can_be(found)
     directory = find_home_directory(find_path)
     with pytest.raises(NotADirectoryError):
         directory.mkdir(parents=True)
+=======
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+class TestOwners:
+    """A file that lies in the current directory is used if it is the user's own, or root's."""
+
+    @pytest.fixture
+    def theirs(self, home):
+        file = home / "llmfail.yaml"
+        file.write_text("version: 1")
+        os.chown(file, 65533, 65533)
+        return file
+
+    def test_d6_a_file_of_another_user_is_refused_and_its_owner_named(self, theirs, home, state):
+        with pytest.raises(SettingsError, match=r"belongs to uid 65533.*--config") as refused:
+            load(None, {}, home, state)
+        assert "\n" not in str(refused.value)
+
+    def test_d6_so_is_a_link_of_another_user_to_a_file_of_ones_own(self, home, state):
+        (home / "other.yaml").write_text("version: 1")
+        (home / "llmfail.yaml").symlink_to("other.yaml")
+        os.lchown(home / "llmfail.yaml", 65533, 65533)
+        with pytest.raises(SettingsError, match="belongs to uid 65533"):
+            load(None, {}, home, state)
+
+    def test_d6_a_file_that_somebody_named_may_be_anybodys(self, theirs, home, state):
+        assert load(theirs, {}, home, state).version == 1
+
+    def test_d6_under_sudo_the_files_of_the_caller_are_ones_own(self, theirs, home, state, monkeypatch):
+        monkeypatch.setenv("SUDO_UID", "65533")
+        assert load(None, {}, home, state).version == 1
+>>>>>>> 9a846f4 (owners: directories and files of other users are refused, and their owner is named)

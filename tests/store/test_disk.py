@@ -401,16 +401,54 @@ def test_a_parent_that_cannot_be_made_is_an_error():
     assert "cannot use /proc/none/state/state.sqlite3" in attempt(Path("/proc/none/state"))
 
 
-@pytest.mark.parametrize("mode", [0o777, 0o1777, 0o775])
-def test_a_directory_of_another_user_where_others_may_write_is_refused(public, mode):
-    if os.geteuid():
-        pytest.skip("needs a directory of another user")
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+
+
+@needs_root
+@pytest.mark.parametrize(
+    ("owner", "mode"), [(65533, 0o777), (65533, 0o1777), (65533, 0o775), (65533, 0o755), (0, 0o775)]
+)
+def test_d3_a_directory_of_another_user_is_refused_and_its_owner_named(public, owner, mode):
     (public / "state").mkdir()
-    os.chown(public / "state", 65533, 65533)
+    os.chown(public / "state", owner, owner)
     (public / "state").chmod(mode)
-    text = worker_processes.run_in_child(lambda: attempt(public / "state"))
-    assert "belongs to another user and others may write there" in text
+    text = worker_processes.run_unprivileged(lambda: attempt(public / "state"))
+    assert f"belongs to {'root' if owner == 0 else 'uid 65533'}, and not to" in text
+    assert "name a directory of your own with --state-dir" in text
     assert list((public / "state").iterdir()) == []
+
+
+@needs_root
+def test_d3_a_directory_of_root_where_nobody_else_may_write_is_believed(public):
+    (public / "state").mkdir(mode=0o755)
+    text = worker_processes.run_unprivileged(lambda: attempt(public / "state"))
+    assert "Permission denied" in text
+
+
+@needs_root
+@pytest.mark.parametrize("name", ["state.sqlite3", "state.sqlite3-wal", "state.sqlite3-shm", "state.lock"])
+@pytest.mark.parametrize("owner", [0, 65533])
+def test_d3_d8_a_file_of_another_user_in_ones_own_directory_is_refused_and_its_owner_named(
+    public, name, owner
+):
+    state = public / "state"
+    assert worker_processes.run_unprivileged(lambda: attempt(state)) == "written"
+    (state / name).touch()
+    os.chown(state / name, owner, owner)
+    (state / name).chmod(0o666)
+    text = worker_processes.run_unprivileged(lambda: attempt(state))
+    assert (
+        f"cannot use {state / name}: it belongs to {'root' if owner == 0 else 'uid 65533'}; remove it" in text
+    )
+
+
+@needs_root
+def test_d8_root_makes_no_state_in_the_home_of_somebody_else(public):
+    home = public / "home"
+    home.mkdir()
+    os.chown(home, 65533, 65533)
+    assert f"{home} belongs to uid 65533, and not to root" in attempt(home / "deep" / "state")
+    assert list(home.iterdir()) == []
 
 
 @pytest.mark.parametrize("mode", [0o755, 0o777])

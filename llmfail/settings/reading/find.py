@@ -11,6 +11,7 @@ from typing import Final
 from msgspec import Struct
 
 from llmfail.core.errors import Problem, SettingsError, UsageError
+from llmfail.file_owner import may_be_believed, name_user
 
 FILE_NAME: Final = "llmfail.yaml"
 OTHER_FILE_NAME: Final = "llmfail.yml"
@@ -118,10 +119,22 @@ def _read_bytes(source: ConfigSource) -> bytes:
         if not source.path.is_file():
             raise ValueError("is not a regular file")
     with source.path.open("rb") as file:
+        if source.origin is Origin.DIRECTORY:
+            _require_owner(source.path, file.fileno())
         data = file.read(MAX_CONFIG_BYTES + 1)
     if len(data) > MAX_CONFIG_BYTES:
         raise ValueError(f"is larger than {MAX_CONFIG_BYTES:,} bytes: that is no configuration")
     return data
+
+
+def _require_owner(path: Path, descriptor: int) -> None:
+    """In a directory that users share, anybody could put a file for others to obey."""
+    for uid in (path.lstat().st_uid, os.fstat(descriptor).st_uid):
+        if not may_be_believed(uid, os.environ):
+            raise ValueError(
+                f"belongs to {name_user(uid)}, so it is not used merely because it lies here; "
+                "if you want it, name it with --config"
+            )
 
 
 def _suggest_init(source: ConfigSource) -> str:

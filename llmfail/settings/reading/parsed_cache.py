@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from llmfail._version import __version__
+from llmfail.file_owner import is_own
 
 MAX_PRIVATE_FILE_BYTES: Final = 16_000_000
 """No file that is stored here comes near this size."""
@@ -43,7 +44,7 @@ def save_tree(state_dir: Path, path: Path, text: str, tree: object) -> None:
         return
     entry = {"version": __version__, "path": str(path), "text": _hash_text(text), "tree": tree}
     try:
-        if state_dir.is_dir():
+        if is_own(state_dir.stat().st_uid):
             write_private(_cache_path_of(state_dir, path), json.dumps(entry))
     except (OSError, ValueError):
         return
@@ -56,7 +57,7 @@ def read_private(path: Path) -> bytes:
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         found = os.fstat(descriptor)
-        if found.st_uid != os.geteuid():
+        if not is_own(found.st_uid):
             raise PermissionError(f"{path} belongs to another user")
         if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_PRIVATE_FILE_BYTES:
             raise PermissionError(f"{path} is no file of ours")

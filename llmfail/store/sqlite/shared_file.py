@@ -25,6 +25,7 @@ from llmfail.store.sqlite.lock_retry import (
 )
 from llmfail.store.sqlite.state_directory import (
     FileIdentity,
+    check_side_files,
     create_file,
     identify_file,
     lock_exclusively,
@@ -135,6 +136,7 @@ class SharedFile:
         if self._connection is None or identity is None or identity != self._identity:
             self._disconnect()
             prepare_directory(self.path.parent)
+            check_side_files(self.path)
             self._identity = identity or self._create_file()
             self._connection = self._open()
         return self._connection

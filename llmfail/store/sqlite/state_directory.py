@@ -13,7 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from llmfail.core.errors import StoreError
+from llmfail.file_owner import ROOT_UID, is_own, name_user
 
+LOCK_SUFFIX = ".lock"
 MOUNTS = Path("/proc/self/mounts")
 NETWORK_FILE_SYSTEMS = {
     "afs",
@@ -34,17 +36,24 @@ FileIdentity = tuple[int, int]
 
 
 def prepare_directory(directory: Path) -> None:
-    """Make the directory for this user alone, or check an existing one. In another user's directory where
-    others may write, any user could plant a file for us to read; the user's own directory is not judged.
+    """Make the directory for this user alone, or check an existing one. Whoever owns it could read what is
+    kept there, and put something else in its place; root may be believed where nobody else can write. Root
+    makes none in a directory of somebody else, who could not use it.
     """
+    if os.geteuid() == ROOT_UID:
+        nearest = next(place for place in (directory, *directory.parents) if place.exists())
+        _require_own(nearest, directory)
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = directory.stat()
-    is_foreign = found.st_uid != os.geteuid()
-    group_may_write = found.st_mode & stat.S_IWGRP and found.st_uid != 0
-    if is_foreign and (found.st_mode & stat.S_IWOTH or group_may_write):
+    _require_own(directory, directory)
+
+
+def _require_own(place: Path, directory: Path) -> None:
+    found = place.stat()
+    others_may_write = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    if not is_own(found.st_uid) and (found.st_uid != ROOT_UID or others_may_write):
         raise StoreError(
-            f"{directory} belongs to another user and others may write there; "
-            "name a directory of your own with --state-dir"
+            f"{directory} cannot keep the state: {place} belongs to {name_user(found.st_uid)}, and not to "
+            f"{name_user(os.geteuid())}; name a directory of your own with --state-dir"
         )
 
 
@@ -56,7 +65,18 @@ def identify_file(path: Path) -> FileIdentity | None:
         return None
     if not stat.S_ISREG(found.st_mode):
         raise StoreError(f"{path} is not a regular file; remove it, or name another --state-dir")
+    if not is_own(found.st_uid):
+        raise StoreError(
+            f"cannot use {path}: it belongs to {name_user(found.st_uid)}; "
+            "remove it, or name another directory with --state-dir"
+        )
     return found.st_dev, found.st_ino
+
+
+def check_side_files(path: Path) -> None:
+    """The files that SQLite and we keep beside a database, whoever has put them there."""
+    for name in (f"{path}-wal", f"{path}-shm", path.with_suffix(LOCK_SUFFIX)):
+        identify_file(Path(name))
 
 
 def create_file(path: Path) -> bool:
@@ -76,7 +96,7 @@ def lock_exclusively(path: Path) -> Iterator[None]:
     lock is a file beside it, which stays.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-    lock = os.open(path.with_suffix(".lock"), flags, 0o600)
+    lock = os.open(path.with_suffix(LOCK_SUFFIX), flags, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
