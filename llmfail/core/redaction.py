@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
-from base64 import b64encode, urlsafe_b64encode
-from collections.abc import Iterator, Sequence
-from functools import lru_cache
-from html import escape
-from urllib.parse import quote
+from collections.abc import Sequence
 
 import msgspec
 
 from llmfail.core.conversation import Part
+from llmfail.core.key_search import Span, search_for
 from llmfail.core.model import Secret
 
 MASK = "[key]"
@@ -22,6 +18,8 @@ MIN_MASKED_CHARS = 4
 """A text of fewer characters is not a key."""
 MAX_PLACEHOLDER_CHARS = 24
 """A text of so many characters is a real key, whatever it is made of."""
+CONTEXT_CHARS = 48
+"""So much of what was shown of a stream is remembered: three characters of a key, in whatever way written."""
 _WORD_LIKE = re.compile(r"(?:[A-Z]?[a-z]+|[A-Z]+)(?:[-_.](?:[A-Z]?[a-z]+|[A-Z]+))*")
 
 
@@ -39,12 +37,21 @@ def is_masked_in_answers(key: Secret | None) -> bool:
 
 
 def mask_key(text: str, key: Secret | None) -> str:
-    """The text without the key."""
+    """The text without the key, and without any part of it that is long enough."""
     if key is None or not text:
         return text
-    for form in _list_forms(key):
-        text = text.replace(form, MASK)
-    return text
+    plain = key.reveal()
+    if len(plain) < MIN_KEY_CHARS:
+        return text.replace(plain, MASK) if len(plain) >= MIN_MASKED_CHARS else text
+    return _mask_spans(text, search_for(key).find(text))
+
+
+def _mask_spans(text: str, spans: Sequence[Span]) -> str:
+    if not spans:
+        return text
+    starts = [0, *(span.end for span in spans)]
+    ends = [*(span.start for span in spans), len(text)]
+    return MASK.join(text[start:end] for start, end in zip(starts, ends, strict=True))
 
 
 def mask_part(part: Part, key: Secret | None) -> Part:
@@ -56,21 +63,29 @@ def mask_part(part: Part, key: Secret | None) -> Part:
 
 class StreamRedactor:
     """``mask_key`` for a text that comes in pieces: what may be the beginning of the key is ``withheld``
-    until more of the text is there.
+    until more of the text is there. Of a part from the middle of the key, up to three characters are shown
+    before it is known for one.
     """
 
     def __init__(self, key: Secret | None) -> None:
         self._key = key if is_masked_in_answers(key) else None
+        self._before = ""
         self.withheld = ""
 
     def feed(self, piece: str) -> str:
         """The text that may be shown after this piece."""
         if self._key is None:
             return piece
-        text = mask_key(self.withheld + piece, self._key)
-        start = _find_key_start(text, _list_forms(self._key))
-        self.withheld = text[start:]
-        return text[:start]
+        search = search_for(self._key)
+        text = self._before + self.withheld + piece
+        shown = len(self._before)
+        start, found = search.find_open_end(text), search.find(text)
+        while found and found[-1].end > start:
+            start = min(start, found.pop().start)
+        start = max(start, shown)
+        spans = [Span(max(span.start, shown) - shown, span.end - shown) for span in found if span.end > shown]
+        self._before, self.withheld = text[max(0, start - CONTEXT_CHARS) : start], text[start:]
+        return _mask_spans(text[shown:start], spans)
 
     @property
     def has_key_part(self) -> bool:
@@ -78,44 +93,6 @@ class StreamRedactor:
         return len(self.withheld) >= MIN_KEY_CHARS
 
     def flush(self) -> str:
-        """The withheld text at the end, which is no key."""
+        """The withheld text at the end."""
         rest, self.withheld = self.withheld, ""
-        return rest
-
-
-def _find_key_start(text: str, forms: Sequence[str]) -> int:
-    """Where the end of the text may begin one of these forms; its length when it does not."""
-    firsts = {form[0] for form in forms}
-    for start in range(max(0, len(text) - len(forms[0]) + 1), len(text)):
-        if text[start] in firsts and any(form.startswith(text[start:]) for form in forms):
-            return start
-    return len(text)
-
-
-@lru_cache(maxsize=64)
-def _list_forms(key: Secret) -> tuple[str, ...]:
-    """The key as it is, and as JSON, Python, HTML, a URL, hex or base64 would write it; the longest first."""
-    plain = key.reveal()
-    if len(plain) < MIN_KEY_CHARS:
-        return (plain,) if len(plain) >= MIN_MASKED_CHARS else ()
-    forms = {
-        plain,
-        json.dumps(plain)[1:-1],
-        repr(plain)[1:-1],
-        escape(plain),
-        quote(plain),
-        quote(plain, safe=""),
-    }
-    forms |= {form.replace("/", "\\/") for form in forms}
-    encoded = plain.encode()
-    forms |= {encoded.hex(), encoded.hex().upper(), *_iter_base64_forms(encoded)}
-    return tuple(sorted(forms, key=len, reverse=True))
-
-
-def _iter_base64_forms(key: bytes) -> Iterator[str]:
-    """The characters that hold only bits of the key, wherever it is in a longer text written in base64. A
-    character at either edge that also holds bits beside the key reveals four bits at most.
-    """
-    for encode in (b64encode, urlsafe_b64encode):
-        for before, first in ((0, 0), (1, 2), (2, 3)):
-            yield encode(bytes(before) + key).decode()[first : (before + len(key)) * 8 // 6]
+        return mask_key(rest, self._key)
