@@ -100,7 +100,7 @@ def test_a_damaged_record_counts_as_fresh(llmfail, simulator, state):
         key, text, *_ = (row[1] for row in database.execute(f"pragma table_info({table})"))
         spoil = f"update {table} set {text} = '{{broken' where {key} like 'circuit/%'"
         changed = database.execute(spoil)
-        assert changed.rowcount == 1
+        assert changed.rowcount >= 1
     database.close()
     ended = llmfail("ask", "Say hello")
     assert (ended.code, ended.out, ended.err) == (0, f"{OPENAI} heard: Say hello\n".encode(), "")

@@ -53,12 +53,22 @@ def test_after_trust_it_works(llmfail, simulator, cloned):
     assert (ended.code, ended.out) == (0, f"{ANTHROPIC} heard: Say hello\n".encode())
 
 
-def test_a_change_of_the_file_needs_trust_again(llmfail, simulator, here, cloned):
+def test_i3_only_a_change_of_what_was_accepted_needs_trust_again(llmfail, simulator, here, cloned):
     llmfail("config", "trust")
+    lies_here(here, cloned | {"features": cloned["features"] | {"x": {"degrade": [{"command": ["id"]}]}}})
+    refused = llmfail("ask", "Say hello")
+    assert is_refused(refused, simulator)
+    assert "has changed since it was trusted: it would run a command" in refused.err
     lies_here(here, cloned | {"timezone": "UTC"})
-    assert is_refused(llmfail("ask", "Say hello"), simulator)
-    lies_here(here, cloned)
     assert llmfail("ask", "Say hello").code == 0
+
+
+def test_i3_what_init_wrote_may_be_edited(llmfail, here):
+    assert llmfail("config", "init").code == 0
+    file = here / "llmfail.yaml"
+    file.write_text(file.read_text().replace("retries: 2", "retries: 1") + "\n# mine\n")
+    assert llmfail("status").code == 0
+    assert llmfail("plan", "hello").code in {0, 3, 6}
 
 
 def test_trust_in_one_directory_is_none_in_another(llmfail, simulator, here, cloned):

@@ -134,7 +134,11 @@ def test_trust_accepts_the_file_as_it_is(run, home):
     assert "would run a command" in result.stderr
     assert run("check").exit_code == 0
     (home / "llmfail.yaml").write_text(COMMAND + "# changed\n")
-    assert run("check").exit_code == 2
+    assert run("check").exit_code == 0
+    (home / "llmfail.yaml").write_text(COMMAND.replace("[id]", "[id, -u]"))
+    changed = run("check")
+    assert changed.exit_code == 2
+    assert "has changed since it was trusted: it would run a command" in changed.stderr
 
 
 def test_trust_says_in_json_what_it_accepted(run, home):

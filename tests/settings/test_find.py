@@ -87,7 +87,6 @@ def test_settings_remember_their_source(home, state):
     assert load(None, {}, home, state).source.origin is Origin.PACKAGE
 
 
-<<<<<<< HEAD
 @pytest.mark.parametrize("found", ["~/.local/state/llmfail", "", RuntimeError, KeyError])
 def test_e4_a_user_without_a_home_has_a_directory_in_which_no_file_can_be(found):
     """Never one in the current directory, where anybody may have put it."""
@@ -100,7 +99,8 @@ def test_e4_a_user_without_a_home_has_a_directory_in_which_no_file_can_be(found)
     directory = find_home_directory(find_path)
     with pytest.raises(NotADirectoryError):
         directory.mkdir(parents=True)
-=======
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
 class TestOwners:
     """A file that lies in the current directory is used if it is the user's own, or root's."""
@@ -130,4 +130,3 @@ class TestOwners:
     def test_d6_under_sudo_the_files_of_the_caller_are_ones_own(self, theirs, home, state, monkeypatch):
         monkeypatch.setenv("SUDO_UID", "65533")
         assert load(None, {}, home, state).version == 1
->>>>>>> 9a846f4 (owners: directories and files of other users are refused, and their owner is named)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -195,22 +196,156 @@ WHY = {
 @pytest.mark.parametrize(("text", "said"), WHY.values(), ids=WHY)
 def test_the_refusal_says_which_port_and_what_is_wrong_with_it(home, text, said):
     (home / "llmfail.yaml").write_text(text)
-    found = [message for _, message in examine(None, KEYS, home).trust_findings]
+    found = [finding.message for finding in examine(None, KEYS, home).trust_findings]
     assert any(said in message for message in found), found
 
 
 COMMAND = "features: {x: {degrade: [command: [id]]}}\n"
 
 
-def test_trust_holds_until_the_file_changes(found, home, state):
+def test_i3_trust_is_kept_by_every_edit_of_what_needs_none(found, home, state):
     path = home / "llmfail.yaml"
     path.write_text(COMMAND)
     accept(path, COMMAND, state)
-    assert found(COMMAND).find_feature("x").degrade
-    assert found(COMMAND).find_feature("x").degrade, "on the short way too"
-    with pytest.raises(UsageError, match="config trust"):
-        found(COMMAND + "#")
+    for edit in ("", "# a comment", "timezone: Europe/Berlin", "templates: {t: hi}", "budgets: []"):
+        assert found(COMMAND + edit).find_feature("x").degrade
+        assert found(COMMAND + edit).source.is_trusted, "on the short way too"
+    moved = "features: {y: {degrade: [text: no, command: [id]]}}"
+    assert found(moved.replace("text: no, ", "cached, ")).find_feature("y").degrade
+
+
+CHANGES = {
+    "another command": (COMMAND.replace("[id]", "[rm]"), "would run a command"),
+    "another argument": (COMMAND.replace("[id]", "[id, -u]"), "would run a command"),
+    "one more command": (COMMAND.replace("[command: [id]]", "[command: [id], command: [rm]]"), "degrade[1]"),
+    "a key": (COMMAND + key_at("https://evil.example"), "would send ANTHROPIC_API_KEY to evil.example"),
+}
+
+
+@pytest.mark.parametrize(("text", "named"), CHANGES.values(), ids=CHANGES)
+def test_i3_a_change_of_what_needs_trust_is_named(found, home, state, text, named):
+    accept(home / "llmfail.yaml", COMMAND, state)
+    with pytest.raises(UsageError, match="config trust") as refused:
+        found(text)
+    assert "has changed since it was trusted: it would" in str(refused.value)
+    assert named in str(refused.value)
     assert found(COMMAND).find_feature("x").degrade, "and again, when it is what it was"
+
+
+def test_i3_a_variable_that_was_trusted_goes_to_no_other_host(found, home, state):
+    text = key_at("https://one.example/v1")
+    accept(home / "llmfail.yaml", text, state)
+    assert found(text).source.is_trusted
+    for other in ("https://two.example/v1", "https://one.example/v2", "http://one.example/v1"):
+        with pytest.raises(UsageError, match="changed since it was trusted"):
+            found(key_at(other))
+
+
+def test_i3_a_variable_in_a_prompt_goes_to_no_server_that_came_later(found, home, state):
+    text = "templates: {t: 'a ${SECRET}'}\nproviders: {p: {api: openai, api_key: none, base_url: '%s'}}"
+    accept(home / "llmfail.yaml", text % "http://one.example", state)
+    assert found(text % "http://one.example").source.is_trusted
+    with pytest.raises(UsageError, match="changed since it was trusted"):
+        found(text % "http://two.example")
+
+
+PROGRAMS = {
+    "the program": "[./s.sh]",
+    "an argument": "[sh, s.sh, x]",
+    "the value of an option": "[python, --file=s.sh]",
+    "its whole path": "[HERE/s.sh]",
+    "another way to write it": "[../here/s.sh]",
+}
+
+
+@pytest.mark.parametrize("argv", PROGRAMS.values(), ids=PROGRAMS)
+def test_d7_trust_covers_the_program_that_a_command_names(found, home, state, argv):
+    text = f"features: {{x: {{degrade: [command: {argv.replace('HERE', str(home))}]}}}}\n"
+    program = home / "s.sh"
+    program.write_text("echo one")
+    accept(home / "llmfail.yaml", text, state)
+    assert found(text).source.is_trusted
+    program.write_text("echo two")
+    with pytest.raises(UsageError, match=r"changed since it was trusted: .*s\.sh; it would run"):
+        found(text)
+    program.write_text("echo one")
+    assert found(text).source.is_trusted
+
+
+def test_d7_a_program_that_comes_after_trust_was_given_needs_it_too(found, home, state):
+    text = "features: {x: {degrade: [command: [./s.sh]]}}\n"
+    accept(home / "llmfail.yaml", text, state)
+    assert found(text).source.is_trusted
+    (home / "s.sh").write_text("echo planted")
+    with pytest.raises(UsageError, match=r"changed since it was trusted: \./s\.sh"):
+        found(text)
+
+
+def test_d7_a_large_file_counts_by_its_size_and_its_last_change(found, home, state):
+    text = "features: {x: {degrade: [command: [run, ./model.bin]]}}\n"
+    with (home / "model.bin").open("wb") as file:
+        file.truncate(20_000_000)
+    accept(home / "llmfail.yaml", text, state)
+    assert found(text).source.is_trusted
+    os.utime(home / "model.bin", (1, 1))
+    with pytest.raises(UsageError, match="changed since it was trusted"):
+        found(text)
+
+
+def test_trust_that_version_0_1_has_written_is_read_and_written_anew(found, home, state):
+    record = state / "trusted.json"
+    path = home / "llmfail.yaml"
+    record.write_text(json.dumps({str(path): hashlib.sha256(COMMAND.encode()).hexdigest()}))
+    assert found(COMMAND).source.is_trusted
+    assert isinstance(json.loads(record.read_text())[str(path)], dict)
+    assert found(COMMAND + "# edited").source.is_trusted
+
+
+def test_trust_of_another_text_that_version_0_1_has_written_is_none(found, home, state):
+    record = {str(home / "llmfail.yaml"): hashlib.sha256(b"another text").hexdigest()}
+    (state / "trusted.json").write_text(json.dumps(record))
+    with pytest.raises(UsageError, match="changed since it was trusted"):
+        found(COMMAND)
+
+
+NO_SCHEMAS = {
+    "a secret": {"client_secret": "LOCALSECRET"},
+    "a secret beside keywords": {"type": "object", "client_secret": "LOCALSECRET"},
+    "a secret in a schema": {"type": "object", "properties": {"a": {"token": "LOCALSECRET"}}},
+    "a secret behind a list": {"anyOf": [{"type": "string"}, {"token": "LOCALSECRET"}]},
+    "a package": {"name": "x", "version": "1", "dependencies": {}},
+}
+SCHEMAS = {
+    "nothing": {},
+    "keywords": {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "type": "object",
+        "properties": {"token": {"type": "string"}},
+        "x-y": 1,
+    },
+    "all kinds": {
+        "allOf": [{"not": {"enum": ["a"]}}],
+        "$defs": {"a": True},
+        "prefixItems": [{"const": {"k": 1}}],
+    },
+}
+
+
+@pytest.mark.parametrize("content", NO_SCHEMAS.values(), ids=NO_SCHEMAS)
+def test_d5_a_json_file_that_is_no_schema_is_not_sent_without_trust(found, home, state, content):
+    text = "features: {default: {expect: {schema: secrets.json}}}"
+    (home / "secrets.json").write_text(json.dumps(content))
+    with pytest.raises(UsageError, match=r"would send secrets\.json, which is no JSON Schema") as refused:
+        found(text)
+    assert "LOCALSECRET" not in str(refused.value)
+    accept(home / "llmfail.yaml", text, state)
+    assert found(text).source.is_trusted
+
+
+@pytest.mark.parametrize("content", SCHEMAS.values(), ids=SCHEMAS)
+def test_d5_a_schema_needs_no_trust(found, home, content):
+    (home / "inside.json").write_text(json.dumps(content))
+    assert found("features: {default: {expect: {schema: inside.json}}}")
 
 
 def test_trust_is_for_one_path(found, home, state, tmp_path):

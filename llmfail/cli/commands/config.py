@@ -153,7 +153,9 @@ def accept_trust(ctx: typer.Context, as_json: AsJson = False) -> None:
     """Accept the configuration of the current directory as it is now.
 
     A file that was found there is refused when it would run a command or send a key to a host that is not
-    its owner's. Accepting holds for this file until it changes.
+    its owner's. Accepting covers each command with the files of the directory that it names, and each
+    variable with the host that gets it: when one of these changes, the file is refused again, and the message
+    names it. What these files read or run themselves is not looked at. Any other edit keeps it.
 
     Example:
 
@@ -163,9 +165,11 @@ def accept_trust(ctx: typer.Context, as_json: AsJson = False) -> None:
     examination = _examine(options)
     source = examination.source
     is_needed = source.origin is find.Origin.DIRECTORY
-    accepted = examination.locate(examination.trust_findings) if is_needed else ()
+    found = ((finding.place, finding.message) for finding in examination.trust_findings)
+    accepted = examination.locate(found) if is_needed else ()
     if is_needed:
-        trust.accept(source.path, examination.text, options.state_dir)
+        overridden = examination.result.overriding_variables
+        trust.accept(source.path, examination.text, options.state_dir, overridden)
     if as_json:
         emit_json({"path": str(source.path), "needed": is_needed, "accepted": _problems_to_json(accepted)})
         return
@@ -174,7 +178,8 @@ def accept_trust(ctx: typer.Context, as_json: AsJson = False) -> None:
         return
     for objection in accepted:
         say(f"accepted: {objection}", quiet=options.quiet)
-    say(f"{source.path} is trusted until it changes", quiet=options.quiet)
+    until = "until one of these changes" if accepted else "until it does something that needs trust"
+    say(f"{source.path} is trusted {until}", quiet=options.quiet)
 
 
 def _examine(options: GlobalOptions) -> ExaminedConfig:
@@ -182,12 +187,11 @@ def _examine(options: GlobalOptions) -> ExaminedConfig:
 
 
 def _list_objections(examination: ExaminedConfig, options: GlobalOptions) -> tuple[Problem, ...]:
-    if trust.is_trusted(examination.source.path, examination.text, options.state_dir):
-        return ()
-    found = (
-        (place, f"{what}; `llmfail config trust` accepts it") for place, what in examination.trust_findings
+    path, findings = examination.source.path, examination.trust_findings
+    objections = trust.list_objections(path, examination.text, findings, options.state_dir)
+    return examination.locate(
+        (place, f"{what}; `llmfail config trust` accepts it") for place, what in objections
     )
-    return examination.locate(found)
 
 
 def _list_unsupported(examination: ExaminedConfig) -> tuple[Problem, ...]:

@@ -20,7 +20,7 @@ from llmfail.settings.reading.validate import ValidationNotes, validate
 from llmfail.settings.schema.settings import Settings
 from llmfail.settings.schema.shape import shape_of
 from llmfail.settings.trust import trust
-from llmfail.settings.trust.trust_rules import check_trust_rules
+from llmfail.settings.trust.trust_rules import TrustFinding, check_trust_rules
 
 
 class LoadResult(Struct, frozen=True, kw_only=True):
@@ -43,7 +43,7 @@ class ExaminedConfig(Struct, frozen=True, kw_only=True):
     tree: object
     lines: Mapping[Place, int]
     result: LoadResult
-    trust_findings: tuple[Finding, ...]
+    trust_findings: tuple[TrustFinding, ...]
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -76,22 +76,33 @@ def load(config: Path | None, environ: Mapping[str, str], cwd: Path, state_dir: 
     """
     source = find(config, environ, cwd)
     text = read_text(source)
-    if source.origin is Origin.DIRECTORY:
-        source = replace(source, is_trusted=trust.is_trusted(source.path, text, state_dir))
     tree = parsed_cache.load_tree(state_dir, source.path, text)
     if tree is not None:
         result = validate_tree(tree, environ, source)
         if result.settings is not None and not result.findings:
-            trust.require_trust(
-                source, text, check_trust_rules(source, tree, result.overriding_variables), state_dir
-            )
-            return result.settings
+            findings = check_trust_rules(source, tree, result.overriding_variables)
+            return _mark_trusted(result.settings, source, text, findings, state_dir)
     examined = _examine_source(source, text, environ)
-    trust.require_trust(source, text, examined.trust_findings, state_dir)
+    settings = examined.result.settings or Settings()
+    settings = _mark_trusted(settings, source, text, examined.trust_findings, state_dir)
     if examined.problems or examined.result.settings is None:
         raise SettingsError(examined.problems)
     parsed_cache.save_tree(state_dir, source.path, text, examined.tree)
-    return examined.result.settings
+    return settings
+
+
+def _mark_trusted(
+    settings: Settings,
+    source: ConfigSource,
+    text: str,
+    findings: tuple[TrustFinding, ...],
+    state_dir: Path,
+) -> Settings:
+    """Raises UsageError where the file needs trust that it has not got."""
+    if source.origin is not Origin.DIRECTORY:
+        return settings
+    is_trusted = trust.require_trust(source, text, findings, state_dir)
+    return replace(settings, source=replace(source, is_trusted=is_trusted))
 
 
 def examine(config: Path | None, environ: Mapping[str, str], cwd: Path) -> ExaminedConfig:

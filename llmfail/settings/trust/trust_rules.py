@@ -7,28 +7,45 @@ go to a vendor.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
+from msgspec import Struct
+
+from llmfail.core.records.state_keys import make_digest
 from llmfail.core.vendors import BASE_URLS, OWNER_HOSTS, is_vertex_host, vertex_host
 from llmfail.settings.reading.env_vars import find_variables
 from llmfail.settings.reading.find import ConfigSource, Origin
-from llmfail.settings.reading.plain_values import Finding, Place
+from llmfail.settings.reading.plain_values import Place
+from llmfail.settings.reading.schema_files import InvalidSchemaFile, read_schema
 from llmfail.settings.schema.scalars import split_url
+from llmfail.settings.trust.covered_file import digest_files
+from llmfail.settings.trust.schema_keyword import looks_like_schema
 
 PROJECT_VARIABLE: Final = "GOOGLE_CLOUD_PROJECT"
 
 
+class TrustFinding(Struct, frozen=True):
+    """What needs trust, and where. ``covers`` names all that consent to it is for, each with a digest: when
+    one of them changes, it needs consent again.
+    """
+
+    place: Place
+    message: str
+    covers: Mapping[str, str]
+
+
 def check_trust_rules(
     source: ConfigSource, tree: object, overridden: Collection[Place]
-) -> tuple[Finding, ...]:
+) -> tuple[TrustFinding, ...]:
     """What the file would do that needs trust; nothing for a file that somebody chose."""
     if source.origin is not Origin.DIRECTORY or not isinstance(tree, dict):
         return ()
     return (
         *_check_references(tree),
-        *_check_commands(tree),
+        *_check_commands(tree, source.path.parent),
         *_check_files(tree, source.path.parent),
         *_check_credentials(tree, overridden),
     )
@@ -50,11 +67,27 @@ def _base_url_of(provider: Mapping[str, object]) -> str:
     return str(written)
 
 
-def _check_references(tree: Mapping[str, object]) -> Iterator[Finding]:
+def _check_references(tree: Mapping[str, object]) -> Iterator[TrustFinding]:
     for place, text in _walk_texts(tree, ()):
         for variable in find_variables(text):
             if not _may_read(tree, place, variable):
-                yield place, _describe_use(tree, place, variable)
+                message = _describe_use(tree, place, variable)
+                yield _cover(place, message, variable, text, *_list_destinations(tree, place))
+
+
+def _cover(place: Place, message: str, *details: str) -> TrustFinding:
+    """Consent for what the message says, as long as the details are the same."""
+    return TrustFinding(place, message, {message: make_digest(message, *details)})
+
+
+def _list_destinations(tree: Mapping[str, object], place: Place) -> list[str]:
+    """Where a text at this place may go: to its own provider, or with a prompt to any."""
+    providers = _providers_of(tree)
+    match place:
+        case ("providers", name, *_) if name in providers:
+            return [_base_url_of(providers[name])]
+        case _:
+            return sorted(map(_base_url_of, providers.values()))
 
 
 def _walk_texts(tree: object, at: Place) -> Iterator[tuple[Place, str]]:
@@ -128,19 +161,38 @@ def _features_of(tree: Mapping[str, object]) -> Iterator[tuple[str, Mapping[str,
             yield name, feature
 
 
-def _check_commands(tree: Mapping[str, object]) -> Iterator[Finding]:
+def _check_commands(tree: Mapping[str, object], directory: Path) -> Iterator[TrustFinding]:
     for place, step in _steps_of(tree):
         if "command" in step:
-            yield place, "would run a command"
+            argv = step["command"] if isinstance(step["command"], list) else [step["command"]]
+            command = json.dumps(argv, default=str)
+            covers = {f"command {command}": make_digest(command), **digest_files(argv, directory)}
+            yield TrustFinding(place, "would run a command", covers)
 
 
-def _check_files(tree: Mapping[str, object], directory: Path) -> Iterator[Finding]:
-    """A schema goes to the provider, so a schema elsewhere would be a way to send any JSON file."""
+def _check_files(tree: Mapping[str, object], directory: Path) -> Iterator[TrustFinding]:
+    """A schema goes to the provider, so a schema elsewhere, or a file that is none, would be a way to send
+    any JSON file.
+    """
     for name, feature in _features_of(tree):
         expect = feature.get("expect")
         schema = expect.get("schema") if isinstance(expect, dict) else None
-        if isinstance(schema, str) and not _is_inside(directory / schema, directory):
-            yield ("features", name, "expect", "schema"), "would read a file outside its directory"
+        if not isinstance(schema, str):
+            continue
+        place: Place = ("features", name, "expect", "schema")
+        destinations = _list_destinations(tree, place)
+        if not _is_inside(directory / schema, directory):
+            yield _cover(place, "would read a file outside its directory", schema, *destinations)
+        elif not _may_be_sent(directory / schema):
+            yield _cover(place, f"would send {schema}, which is no JSON Schema", *destinations)
+
+
+def _may_be_sent(path: Path) -> bool:
+    """Whether it is a schema, or will be refused as none."""
+    try:
+        return looks_like_schema(read_schema(path))
+    except InvalidSchemaFile:
+        return True
 
 
 def _is_inside(path: Path, directory: Path) -> bool:
@@ -150,7 +202,7 @@ def _is_inside(path: Path, directory: Path) -> bool:
         return False
 
 
-def _check_credentials(tree: Mapping[str, object], overridden: Collection[Place]) -> Iterator[Finding]:
+def _check_credentials(tree: Mapping[str, object], overridden: Collection[Place]) -> Iterator[TrustFinding]:
     """Credentials that are not in the file, but would go where the file says."""
     vendors = frozenset(OWNER_HOSTS.values())
     for name, provider in _providers_of(tree).items():
@@ -163,9 +215,11 @@ def _check_credentials(tree: Mapping[str, object], overridden: Collection[Place]
             where = _describe_destination(
                 provider, is_vertex_host, "which is none of Google's hosts for Vertex"
             )
-            yield (*here, "base_url"), f"would send a Google token to {where}"
+            yield _cover((*here, "base_url"), f"would send a Google token to {where}", _base_url_of(provider))
         elif not is_vertex_host(host) and host not in vendors and (*here, "base_url") not in overridden:
             where = _describe_destination(provider, vendors.__contains__, "which is no vendor's host")
             for key in ("api_key", "token"):
                 if (*here, key) in overridden:
-                    yield (*here, key), f"would send a key of yours to {where}"
+                    yield _cover(
+                        (*here, key), f"would send a key of yours to {where}", _base_url_of(provider)
+                    )
