@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import UnsupportedOperation
 from math import ceil
 from threading import Lock, Timer
 from typing import TYPE_CHECKING, Any
@@ -49,7 +50,12 @@ def write_stdout(data: bytes) -> None:
     """All of it, behind what is in the buffer. Raises UsageError for what is in the way."""
     with guard_stdout():
         sys.stdout.flush()
-        write_all(sys.stdout.fileno(), data)
+        try:
+            file = sys.stdout.fileno()
+        except UnsupportedOperation:  # a standard output in memory, which somebody has put there
+            sys.stdout.buffer.write(data)
+        else:
+            write_all(file, data)
 
 
 @contextmanager
