@@ -92,7 +92,8 @@ class PendingCall(Struct, frozen=True):
 class AttemptState(Struct, frozen=True):
     """One candidate's turn. ``index`` counts the candidates of the round from 0; ``tries`` counts its calls;
     ``admission_requests`` counts how often the present try has asked its gate; ``is_sent``: the cost of its
-    call is unknown; ``has_lost``: it ends because of another attempt.
+    call is unknown; ``has_lost``: it ends because of another attempt. ``admitted_at`` and ``sent_at`` are on
+    the monotonic clock, ``admitted_wall`` is the same moment in epoch seconds.
     """
 
     number: int
@@ -110,6 +111,8 @@ class AttemptState(Struct, frozen=True):
     call_id: str = ""
     admission: Admission | None = None
     limit: float = 0.0
+    admitted_at: float = 0.0
+    admitted_wall: float = 0.0
     sent_at: float = 0.0
     trail: tuple[TrailEntry, ...] = ()
 

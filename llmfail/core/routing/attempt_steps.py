@@ -155,7 +155,7 @@ def _on_admitted(state: AskState, attempt: AttemptState, admission: Admission, n
     """
     call = PendingCall(attempt.target, admission, _cancelled_settlement(cost=0))
     state = replace(state, calls=(*state.calls, call), unanswered_requests=_other_requests(state, attempt))
-    attempt = replace(attempt, admission=admission)
+    attempt = replace(attempt, admission=admission, admitted_at=now.monotonic, admitted_wall=now.wall)
     if attempt.is_cancelling:
         return end_cancelled(state, attempt, now)
     wait = admission.reservation.wait
@@ -168,12 +168,14 @@ def _on_admitted(state: AskState, attempt: AttemptState, admission: Admission, n
 
 def _send_if_on_time(state: AskState, attempt: AttemptState, now: Moment) -> Step:
     """Call, unless this process was delayed: its place in the rate limit has passed by then, and what budgets
-    hold for it may have ended.
+    hold for it may have ended. What has passed is measured here: the store's clock may be another. The
+    monotonic clock may stand still while a machine sleeps, the other may be set.
     """
     admission = attempt.admission
     assert admission is not None, "a call is sent after an admission"
     lateness = MAX_LATENESS if attempt.target in state.plan.rate_limited else LEASE_MARGIN
-    if now.wall > admission.reservation.starts_at + lateness:
+    passed = max(now.monotonic - attempt.admitted_at, now.wall - attempt.admitted_wall)
+    if passed > admission.reservation.wait + lateness:
         calls = _update_call(state, attempt, settlement=_cancelled_settlement(cost=0), is_over=True)
         state = replace(state, calls=calls)
         return _request_admission(state, attempt, now)

@@ -84,10 +84,8 @@ class SingleFlightCache:
         if not self.reader.policy.can_read:
             return None
         ends_at = self._ports.monotonic() + max_wait
-        mine = FlightLease(
-            self._name, self._ports.process.token, self._ports.wall() + max_wait + FLIGHT_MARGIN
-        )
-        found = await self._acquire(fingerprint, mine, None)
+        lasts = max_wait + FLIGHT_MARGIN
+        found = await self._acquire(fingerprint, lasts, None)
         for tries in count():
             if not isinstance(found, FlightLease):
                 return found
@@ -96,7 +94,7 @@ class SingleFlightCache:
             await pause(min(FIRST_PAUSE * 2 ** min(tries, 10), LONGEST_PAUSE))
             if await self._is_still_led(fingerprint, found):
                 continue
-            found = await self._acquire(fingerprint, mine, found)
+            found = await self._acquire(fingerprint, lasts, found)
         return None
 
     async def store_answer(self, fingerprint: str, target: Target, answer: Completion) -> None:
@@ -143,9 +141,11 @@ class SingleFlightCache:
         return self._ports.process.is_gone(followed.holder)
 
     async def _acquire(
-        self, fingerprint: str, mine: FlightLease, followed: FlightLease | None
+        self, fingerprint: str, lasts: float, followed: FlightLease | None
     ) -> StoredAnswer | FlightLease | None:
-        """Whoever is stopped in the middle of it gives up a flight that may have begun."""
+        """A lead of ours lasts so many seconds, on the store's clock. Whoever is stopped in the middle of it
+        gives up a flight that may have begun.
+        """
         dead = followed is not None and self._is_dead(followed)
 
         def change(
@@ -154,6 +154,7 @@ class SingleFlightCache:
             found = self.reader.load_if_usable(values[answer_key(fingerprint)], self.reader.policy.ttl, now)
             if found is not None:
                 return {}, found
+            mine = FlightLease(self._name, self._ports.process.token, now + lasts)
             return rules.acquire(fingerprint, mine, followed, leader_is_dead=dead, values=values, now=now)
 
         self._led_fingerprint = fingerprint

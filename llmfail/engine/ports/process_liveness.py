@@ -6,25 +6,39 @@ import os
 from functools import cached_property
 from pathlib import Path
 
+BOOT_ID_PATH = Path("/proc/sys/kernel/random/boot_id")
+"""Another text after each start of a machine, and on each machine."""
+
 
 class ProcessIdentity:
     """This process, and a look at others. Of another machine, or of a container with processes of its own,
-    nothing is known.
+    nothing is known. A machine is known by its boot: names of machines are not unique.
     """
 
+    def __init__(self, boot_id_path: Path = BOOT_ID_PATH) -> None:
+        self._boot_id_path = boot_id_path
+
     @cached_property
-    def _host(self) -> str:
-        return f"{os.uname().nodename} {_read_link('/proc/self/ns/pid')}"
+    def _boot_id(self) -> str:
+        """Empty where the system does not tell."""
+        try:
+            return self._boot_id_path.read_text("ascii", "replace").strip()
+        except OSError:
+            return ""
+
+    @cached_property
+    def _place(self) -> str:
+        return f"{self._boot_id or os.uname().nodename} {_read_link('/proc/self/ns/pid')}"
 
     @property
     def token(self) -> str:
         """This process, as others will know it; a later one of the same number is another."""
-        return f"{self._host} {os.getpid()} {_start_time(os.getpid())}"
+        return f"{self._place} {os.getpid()} {_start_time(os.getpid())}"
 
     def is_gone(self, token: str) -> bool:
         """Whether that process has certainly ended."""
         place, _, process = token.rpartition(" ")[0].rpartition(" ")
-        if place != self._host or not process.isdecimal():
+        if not self._boot_id or place != self._place or not process.isdecimal():
             return False
         number = int(process)
         return not _is_running(number) or _start_time(number) not in {"", token.rpartition(" ")[2]}
