@@ -34,6 +34,8 @@ _CAUSES: dict[type[BaseException], WireCause] = {
 }
 _NO_ROUTE_ERRNOS = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL})
 MAYBE_OUT_OF_FILES_CAUSES = frozenset({"resolve", "tls", "other"})
+OTHER_CERTIFICATE_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
+"""Variables by which other programs are told of certificates."""
 NO_REPLY = "it closed the connection, or its reply is not HTTP"
 """Instead of the libraries' errors of the protocol, which quote what was sent or received, keys and all."""
 
@@ -79,11 +81,20 @@ def _to_wire_error(call: Call, error: Exception) -> WireError:
     if exhaustion is None and cause in MAYBE_OUT_OF_FILES_CAUSES:
         exhaustion = _find_file_shortage()
     if exhaustion is None:
-        return WireError(cause, f"{host_of(call)}: {describe_error(error)}")
+        return WireError(cause, f"{host_of(call)}: {describe_error(error)}{_suggest_certificates(error)}")
     is_unsent = is_before_sending(exhaustion) or isinstance(error, ConnectError)
     return WireError(
         "exhaustion" if is_unsent else "standstill", f"{host_of(call)}: {explain_exhaustion(exhaustion)}"
     )
+
+
+def _suggest_certificates(error: BaseException) -> str:
+    """What to do about a certificate that nobody here has signed, such as that of a company's proxy."""
+    if not any(isinstance(found, ssl.SSLCertVerificationError) for found in iter_causes(error)):
+        return ""
+    others = [name for name in OTHER_CERTIFICATE_VARIABLES if os.environ.get(name)]
+    ignored = f" ({', '.join(others)} {'are' if len(others) > 1 else 'is'} not read)" if others else ""
+    return f"; if you trust it, name its certificates in SSL_CERT_FILE{ignored}"
 
 
 def _find_file_shortage() -> OSError | None:

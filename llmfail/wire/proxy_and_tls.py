@@ -11,6 +11,7 @@ import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import NamedTuple
@@ -126,27 +127,29 @@ def _parse_proxy(name: str, address: str) -> Proxy:
 
 
 def _bypasses_proxy(url: RequestUrl, no_proxy: str) -> bool:
-    entries = [entry.strip() for entry in no_proxy.split(",") if entry.strip()]
-    if not all(map(_is_host, entries)):
-        raise UsageError(f"{_find_variable('no_proxy')} is not a list of hosts")
-    return (
-        "*" in entries
-        or f"{url.scheme}://{url.host}" in entries
-        or bool(proxy_bypass(url.host))
-        or bool(proxy_bypass(join_authority(url.host, url.port)))
-    )
+    """Whether an entry of NO_PROXY covers this host. Entries are divided by commas or blanks; one that means
+    nothing covers nothing, as for curl and Go.
+    """
+    if bool(proxy_bypass(url.host)) or bool(proxy_bypass(join_authority(url.host, url.port))):
+        return True
+    return any(_covers(entry, url) for entry in no_proxy.replace(",", " ").split())
 
 
-def _is_host(entry: str) -> bool:
-    """A host, an address or a network, perhaps with a scheme or a port."""
+def _covers(entry: str, url: RequestUrl) -> bool:
+    """``*``, a host and all below it, perhaps with its scheme or port, an address, a network such as
+    10.0.0.0/8, or a pattern such as 192.168.*.
+    """
+    if "://" in entry:
+        return entry == f"{url.scheme}://{url.host}"
     try:
-        return bool(ip_network(entry, strict=False))
+        return ip_address(url.host.strip("[]")) in ip_network(entry.strip("[]"), strict=False)
     except ValueError:
         pass
-    try:
-        return urlsplit(entry if "://" in entry else f"//{entry}").port != 0
-    except ValueError:
-        return False
+    if "*" in entry:
+        return fnmatchcase(url.host.lower(), entry.lower())
+    name = entry.lower().lstrip(".")
+    hosts = (url.host.lower(), join_authority(url.host.lower(), url.port))
+    return bool(name) and any(host == name or host.endswith(f".{name}") for host in hosts)
 
 
 def _find_variable(name: str) -> str:

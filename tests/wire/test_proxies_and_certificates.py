@@ -17,6 +17,7 @@ from llmfail.core.model import Call
 from llmfail.engine.planning.codec import AttemptResult, result_from_wire_error
 from llmfail.wire.aio import AiohttpWire
 from llmfail.wire.blocking import HttpcoreWire
+from llmfail.wire.error_mapping import OTHER_CERTIFICATE_VARIABLES
 from llmfail.wire.proxy_and_tls import find_network_route, is_loopback
 from llmfail.wire.request_url import parse_url
 
@@ -125,7 +126,6 @@ NO_PROXIES = {
     "a password in it": ("HTTPS_PROXY", "http://me:hunter2@host:port", "HTTPS_PROXY is not the address"),
     "a port too high": ("http_proxy", "http://me:hunter2@host:99999", "http_proxy is not the address"),
     "no proxy of ours": ("ALL_PROXY", "ftp://hunter2@host", "ALL_PROXY is not the address of a proxy"),
-    "no list": ("NO_PROXY", "::::", "NO_PROXY is not a list of hosts"),
 }
 
 
@@ -137,6 +137,37 @@ def test_a_proxy_that_is_none_is_a_mistake_of_ours_and_no_password_is_shown(
     with pytest.raises(UsageError, match=said) as raised:
         send("https://far.invalid/v1")
     assert "hunter2" not in str(raised.value)
+
+
+@pytest.mark.parametrize("no_proxy", ["::::", "localhost,127.0.0.0/8,::1/128", "[", "host:port"])
+def test_e5_a_list_without_any_proxy_stands_in_nobody_s_way(send, monkeypatch, no_proxy):
+    monkeypatch.setenv("NO_PROXY", no_proxy)
+    with pytest.raises(WireError) as raised:
+        send("http://far.invalid/v1")
+    assert raised.value.cause == "resolve"
+
+
+@pytest.mark.parametrize("others", [{}, {"REQUESTS_CA_BUNDLE": "/a", "NODE_EXTRA_CA_CERTS": "/b"}])
+def test_e10_a_certificate_that_nobody_knows_is_told_with_what_to_do(send, monkeypatch, identity, others):
+    _, context = identity
+    for name in OTHER_CERTIFICATE_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in others.items():
+        monkeypatch.setenv(name, value)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve():
+            with contextlib.suppress(OSError):
+                connection, _ = listener.accept()
+                with context.wrap_socket(connection, server_side=True):
+                    pass
+
+        threading.Thread(target=serve, daemon=True).start()
+        with pytest.raises(WireError) as raised:
+            send(f"https://localhost:{listener.getsockname()[1]}/v1")
+    assert raised.value.cause == "tls"
+    assert "; if you trust it, name its certificates in SSL_CERT_FILE" in str(raised.value)
+    assert ("REQUESTS_CA_BUNDLE, NODE_EXTRA_CA_CERTS are not read" in str(raised.value)) is bool(others)
 
 
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
@@ -211,12 +242,22 @@ def test_a_host_that_no_proxy_names_is_reached_without_it(send, monkeypatch):
         ("2001:db8::1", "http://[2001:db8::1]/", True),
         ("2001:db8::1", "http://[2001:db8::2]:1/", False),
         ("10.0.0.0/8", "http://far.example/", False),
+        ("192.0.0.0/8", "http://192.0.2.2:9/", True),
+        ("192.0.2.0/24", "http://192.0.3.2/", False),
+        ("2001:db8::/32", "http://[2001:db8::2]:1/", True),
+        ("::1/128", "http://192.0.2.1/", False),
+        ("192.*", "http://192.0.2.2/", True),
+        ("*.example", "https://far.example/", True),
+        ("a.example far.example\tb.example", "https://far.example/", True),
+        ("localhost,127.0.0.0/8,::1/128", "https://far.example/", False),
+        ("::::,far.example", "https://far.example/", True),
+        ("far.example:port, 300.1.2.3/8, [", "https://far.example/", False),
         ("*", "https://far.example/", True),
         ("a.example,*", "https://far.example/", True),
         ("", "https://far.example/", False),
     ],
 )
-def test_no_proxy_lists_the_hosts_that_are_reached_without_one(monkeypatch, no_proxy, url, is_direct):
+def test_e5_no_proxy_lists_the_hosts_that_are_reached_without_one(monkeypatch, no_proxy, url, is_direct):
     monkeypatch.setenv("ALL_PROXY", "http://proxy.example:3128")
     monkeypatch.setenv("NO_PROXY", no_proxy)
     assert (find_network_route(parse_url(url)).proxy is None) is is_direct
