@@ -46,6 +46,7 @@ from llmfail.wire.proxy_and_tls import (
     load_ssl_context,
     map_proxy_errors,
 )
+from llmfail.wire.reply_memory import HeldReply, ReplyMemory
 from llmfail.wire.request_url import parse_url
 
 MAX_HEAD_LINE_BYTES = 64 * 1024
@@ -101,6 +102,7 @@ class AiohttpWire:
     def __init__(self, max_calls: int | None = None) -> None:
         self._max_calls = max_calls or compute_max_calls()
         self._slots = CallSlots(self._max_calls)
+        self._reply_memory = ReplyMemory()
         self._sessions: dict[NetworkRoute, aiohttp.ClientSession] = {}
         self._routes: dict[str, _SessionRoute] = {}
 
@@ -111,8 +113,9 @@ class AiohttpWire:
         try:
             with _attribute_timeout(call, waited), map_wire_errors(call), closing(reply):
                 async with asyncio.timeout(ends_at - time.monotonic()):
-                    body = await _BodyReader(call, reply.content).read_rest()
-                    return Reply(reply.status, decode_headers(reply.raw_headers), body)
+                    with HeldReply(self._reply_memory, call) as held:
+                        await _BodyReader(call, reply.content).read_rest(held)
+                        return Reply(reply.status, decode_headers(reply.raw_headers), held.join())
         finally:
             self._slots.release()
 
@@ -211,11 +214,9 @@ class _BodyReader:
             raise make_too_long_error(self._call)
         return piece
 
-    async def read_rest(self) -> bytes:
-        pieces = []
+    async def read_rest(self, held: HeldReply) -> None:
         while piece := await self.read_piece():
-            pieces.append(piece)
-        return b"".join(pieces)
+            held.add(piece)
 
     def _read_after_break(self) -> bytes:
         """What came before a connection broke off; aiohttp itself would raise its error before that."""

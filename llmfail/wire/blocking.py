@@ -36,6 +36,7 @@ from llmfail.wire.proxy_and_tls import (
     load_ssl_context,
     map_proxy_errors,
 )
+from llmfail.wire.reply_memory import HeldReply, ReplyMemory
 from llmfail.wire.request_url import parse_url
 
 MAX_IDLE_CONNECTIONS = 20
@@ -60,13 +61,17 @@ class HttpcoreWire:
         self._pools: dict[NetworkRoute, httpcore.ConnectionPool] = {}
         self._routes: dict[str, _PoolRoute] = {}
         self._pools_lock = threading.Lock()
+        self._reply_memory = ReplyMemory()
 
     def send(self, call: Call, timeout: float) -> Reply:
         """The whole reply. Raises WireError; ``timeout`` in seconds covers everything."""
         reply = self._receive_head(call, timeout)
         try:
             headers = decode_headers(reply.headers)
-            return Reply(reply.status, headers, b"".join(_iter_pieces(call, reply, headers)))
+            with HeldReply(self._reply_memory, call) as held:
+                for piece in _iter_pieces(call, reply, headers):
+                    held.add(piece)
+                return Reply(reply.status, headers, held.join())
         finally:
             reply.close()
 
