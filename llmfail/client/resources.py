@@ -134,10 +134,12 @@ def open_resources(
 
 def _migrate_records(settings: Settings, rows: Mapping[str, Write]) -> Writes:
     from llmfail.core.records.migration import move_records
+    from llmfail.engine.planning.budget_scope import find_renamed_periods
     from llmfail.engine.planning.request_builder import endpoint_of
 
     addresses = {name: endpoint_of(provider, "").address for name, provider in settings.providers.items()}
-    return move_records(rows, addresses, settings.configuration_id)
+    periods = find_renamed_periods(settings, time.time())
+    return move_records(rows, addresses, settings.configuration_id, periods)
 
 
 def _cache_size(resources: Resources) -> CacheSize:

@@ -2,11 +2,17 @@
 
 import time
 from datetime import UTC, datetime
+from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from llmfail.core.records.migration import move_records
+from llmfail.core.records.record import Write
 from llmfail.engine.planning.budget_period import day_of, period_of, zone_of
+from llmfail.engine.planning.budget_scope import find_renamed_periods
+from llmfail.settings.schema.settings import Settings
+from llmfail.settings.schema.types import Budget
 
 
 def at(text):
@@ -58,18 +64,53 @@ def test_the_end_of_a_period_is_the_beginning_of_the_next(per, zone, moment, nam
 
 
 def test_a_total_never_ends():
-    assert period_of("total", at("2026-11-21T00:00:00Z"), None).ends_at is None
+    assert period_of("total", at("2026-11-21T00:00:00Z"), UTC).ends_at is None
 
 
-def test_without_a_zone_the_machine_s_own_counts(monkeypatch):
-    monkeypatch.setenv("TZ", "Asia/Tokyo")
+@pytest.fixture
+def in_kiritimati(monkeypatch):
+    """A process whose days begin 14 hours before those of UTC."""
+    monkeypatch.setenv("TZ", "Pacific/Kiritimati")
     time.tzset()
-    try:
-        assert day_of(at("2026-11-21T15:00:00Z"), zone_of(None)).isoformat() == "2026-11-22"
-        assert period_of("day", at("2026-11-21T15:00:00Z"), None).ends_at == at("2026-11-22T15:00:00Z")
-    finally:
-        monkeypatch.delenv("TZ")
-        time.tzset()
+    yield
+    monkeypatch.delenv("TZ")
+    time.tzset()
+
+
+@pytest.mark.usefixtures("in_kiritimati")
+def test_e6_without_a_zone_a_day_is_one_of_utc_in_every_process():
+    noon = at("2026-11-21T12:00:00Z")
+    assert day_of(noon, zone_of(None)).isoformat() == "2026-11-21"
+    assert period_of("day", noon, zone_of(None)).ends_at == at("2026-11-22T00:00:00Z")
+
+
+@pytest.mark.usefixtures("in_kiritimati")
+def test_e6_the_running_day_of_a_state_of_version_0_1_is_kept_as_the_day_of_utc():
+    """It was one of the process, and what is spent in it counts on; once."""
+    budgets = tuple(
+        Budget(name=per, limit=Decimal(1), per=per, each="user" if per == "day" else None)
+        for per in ("day", "week", "total")
+    )
+    zoned = Budget(name="zoned", limit=Decimal(1), per="day", timezone=BERLIN)
+    settings = Settings(budgets=(*budgets, zoned))
+    noon = at("2026-11-21T12:00:00Z")
+    periods = find_renamed_periods(settings, noon)
+    assert periods == {"budget/day/2026-11-22": "budget/day/2026-11-21"}
+    rows = {
+        key: Write(key)
+        for key in (
+            *("budget/day/2026-11-22/ann", "budget/day/2026-11-22#", "budget/day/2026-11-22#/0"),
+            *("budget/day/2026-11-21/ann", "budget/zoned/2026-11-22", "budget/day/2026-11-220"),
+        )
+    }
+    assert move_records(rows, {}, "c", periods) == {
+        "budget/day/2026-11-22/ann": None,
+        "budget/day/2026-11-22#": None,
+        "budget/day/2026-11-22#/0": None,
+        "budget/day/2026-11-21/ann": rows["budget/day/2026-11-22/ann"],
+        "budget/day/2026-11-21#": rows["budget/day/2026-11-22#"],
+        "budget/day/2026-11-21#/0": rows["budget/day/2026-11-22#/0"],
+    }
 
 
 def test_a_name_that_is_no_zone_is_refused():

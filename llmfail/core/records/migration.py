@@ -8,6 +8,7 @@ of what was used keep their keys.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 
 from msgspec.structs import replace
 
@@ -24,9 +25,15 @@ KNOWN_TARGETS_KEY = "targets"
 """The record that named every target that was ever called, of all providers."""
 
 
-def move_records(rows: Mapping[str, Write], providers: Mapping[str, Address], configuration: str) -> Writes:
+def move_records(
+    rows: Mapping[str, Write],
+    providers: Mapping[str, Address],
+    configuration: str,
+    periods: Mapping[str, str] = MappingProxyType({}),
+) -> Writes:
     """What to write in place of the rows of version 0.1. ``providers`` are the addresses of the providers of
-    a configuration, which has this identity in the store.
+    a configuration, which has this identity in the store; ``periods`` are the keys of running periods that
+    have another name now, because they were days of the machine.
     """
     writes: dict[str, Write | None] = {}
     for key, row in rows.items():
@@ -36,9 +43,24 @@ def move_records(rows: Mapping[str, Write], providers: Mapping[str, Address], co
         moved = _move_key(key, providers, configuration)
         if moved is not None and moved not in rows:
             writes.setdefault(moved, row)
+    writes.update(_move_periods(rows, periods))
     if KNOWN_TARGETS_KEY in rows:
         writes.update(_divide_targets(rows[KNOWN_TARGETS_KEY], providers))
     return writes
+
+
+def _move_periods(
+    rows: Mapping[str, Write], periods: Mapping[str, str]
+) -> Iterator[tuple[str, Write | None]]:
+    """What is spent in the running period goes on counting, and counts in no other."""
+    moved = {
+        key: new + key[len(old) :]
+        for old, new in periods.items()
+        for key in rows
+        if key == old or key.startswith((f"{old}/", f"{old}#"))
+    }
+    yield from ((key, None) for key in moved)
+    yield from ((new, rows[key]) for key, new in moved.items())
 
 
 def _is_old(key: str, providers: Mapping[str, Address]) -> bool:

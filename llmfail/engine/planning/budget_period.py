@@ -1,11 +1,12 @@
 """Local days, weeks and months as moments: when a budget's period begins and ends.
 
-A day is as long as the calendar says, 23 or 25 hours included. A zone of None is the machine's own.
+A day is as long as the calendar says, 23 or 25 hours included. Without a zone it is a day of UTC, in every
+process and on every host.
 """
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import cache
 from typing import Literal
 
@@ -25,10 +26,10 @@ class Period(Struct, frozen=True):
 
 
 @cache
-def zone_of(name: str | None) -> tzinfo | None:
-    """Raises ValueError for a name that is no time zone."""
+def zone_of(name: str | None) -> tzinfo:
+    """UTC for None. Raises ValueError for a name that is no time zone."""
     if name is None:
-        return None
+        return UTC
     from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
     try:
@@ -37,16 +38,16 @@ def zone_of(name: str | None) -> tzinfo | None:
         raise ValueError(f"there is no time zone {name!r}") from error
 
 
-def day_of(moment: float, zone: tzinfo | None) -> date:
+def day_of(moment: float, zone: tzinfo) -> date:
     return datetime.fromtimestamp(moment, zone).date()
 
 
-def midnight(day: date, zone: tzinfo | None) -> float:
+def midnight(day: date, zone: tzinfo) -> float:
     """The moment at which a day begins. Where clocks skip midnight, the moment at which they do."""
     return datetime(day.year, day.month, day.day, tzinfo=zone).timestamp()
 
 
-def period_of(per: PeriodKind, moment: float, zone: tzinfo | None) -> Period:
+def period_of(per: PeriodKind, moment: float, zone: tzinfo) -> Period:
     """The period that a moment lies in. Weeks begin on Monday."""
     day = day_of(moment, zone)
     match per:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from decimal import Decimal
 
 from llmfail.core.admission.budget import BudgetScope
@@ -54,6 +55,24 @@ def budget_scope_of(settings: Settings, budget: Budget, bucket: str, moment: flo
         if budget.each is None
         else bucket_index_key(budget.name, period.name, settings.namespace),
     )
+
+
+def find_renamed_periods(settings: Settings, moment: float) -> dict[str, str]:
+    """The keys of the running periods of budgets without a time zone as version 0.1 had them, which took that
+    of the process, and as they are now, where the two differ.
+    """
+    local = datetime.fromtimestamp(moment, UTC).astimezone().tzinfo or UTC
+    renamed = {}
+    for budget in settings.budgets:
+        if budget.timezone or settings.timezone:
+            continue
+        old, new = (
+            budget_key(budget.name, period_of(budget.per, moment, zone).name, None, settings.namespace)
+            for zone in (local, UTC)
+        )
+        if old != new:
+            renamed[old] = new
+    return renamed
 
 
 def _record_key(settings: Settings, budget: Budget, period: str, bucket: str) -> str:

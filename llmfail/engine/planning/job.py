@@ -80,7 +80,7 @@ class Job(Struct, frozen=True):
     downgraded: bool
     """A budget is nearly spent, so the cheapest come first."""
     user: str | None
-    zone: tzinfo | None
+    zone: tzinfo
     max_cost: int | None
     allow_unknown: bool
     refuse_when_down: bool

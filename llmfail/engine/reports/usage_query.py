@@ -41,18 +41,22 @@ async def load_usage_report(
     if by not in GROUPINGS:
         raise UsageError(f"usage is told by {', '.join(GROUPINGS)}; not by {by!r}")
     since, until = date_range(settings, ports, days)
-    return build_report(await load_usage_records(settings, ports, days), by, since, until)
+    records = await load_usage_records(settings, ports, days)
+    last = max((date.fromisoformat(one.day) for one in records), default=until)
+    return build_report(records, by, since, max(until, last))
 
 
 async def load_usage_records(
     settings: Settings, ports: Ports, days: DayRange = DEFAULT_DAYS
 ) -> list[UsageEntry]:
-    """Every record of these days that is still kept. Raises UsageError."""
+    """Every record of these days that is still kept: up to the last there can be, where the end is not named,
+    because the time zone may have been another one. Raises UsageError.
+    """
     since, until = date_range(settings, ports, days)
-    last = today(settings, ports) + timedelta(1)  # the time zone may have been another one
+    last = today(settings, ports) + timedelta(1)
     wanted = range(
         max(since, first_day(last, RETENTION_DAYS + 2)).toordinal(),
-        min(until, last).toordinal() + 1,
+        (last if days.until is None else min(until, last)).toordinal() + 1,
     )
     names = [date.fromordinal(day).isoformat() for day in wanted]
     rolls = await _read_in_portions(ports, list(map(index_key, names)))

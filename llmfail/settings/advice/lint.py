@@ -53,6 +53,7 @@ def lint(settings: Settings, today: date, known: KnownTargets) -> tuple[Finding,
         *_check_key_owners(settings),
         *_check_targets(settings, known, today),
         *check_spelling(settings),
+        *_check_time_zones(settings),
     )
 
 
@@ -61,6 +62,15 @@ def find_unsupported(settings: Settings) -> tuple[Finding, ...]:
     if settings.store.startswith("redis"):
         return ((("store",), "redis is not supported yet; use disk (shared on one host) or memory"),)
     return ()
+
+
+def _check_time_zones(settings: Settings) -> Iterator[Finding]:
+    """Whoever sets a limit for a day should know when it ends."""
+    if settings.timezone is None:
+        for index, budget in enumerate(settings.budgets):
+            if budget.per != "total" and budget.timezone is None:
+                text = f"the {budget.per} of budget {budget.name} begins at midnight UTC; say `timezone:`"
+                yield ("budgets", index), text
 
 
 def _check_no_targets(settings: Settings) -> Iterator[Finding]:

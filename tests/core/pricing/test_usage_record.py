@@ -245,10 +245,10 @@ def test_without_any_record_the_sum_is_nothing_and_known(ports):
 @pytest.mark.parametrize(
     ("days", "expected"),
     [
-        ({}, ["2026-10-23", "2026-11-20", "2026-11-21"]),
-        ({"count": 1}, ["2026-11-21"]),
-        ({"count": 2}, ["2026-11-20", "2026-11-21"]),
-        ({"since": date(2026, 11, 20)}, ["2026-11-20", "2026-11-21"]),
+        ({}, ["2026-10-23", "2026-11-20", "2026-11-21", "2026-11-22"]),
+        ({"count": 1}, ["2026-11-21", "2026-11-22"]),
+        ({"count": 2}, ["2026-11-20", "2026-11-21", "2026-11-22"]),
+        ({"since": date(2026, 11, 20)}, ["2026-11-20", "2026-11-21", "2026-11-22"]),
         ({"until": date(2026, 11, 20), "count": 1}, ["2026-11-20"]),
         ({"since": date(2026, 10, 22), "until": date(2026, 10, 23)}, ["2026-10-22", "2026-10-23"]),
         (
@@ -257,7 +257,7 @@ def test_without_any_record_the_sum_is_nothing_and_known(ports):
         ),
     ],
 )
-def test_the_first_and_the_last_day_are_included(ports, days, expected):
+def test_e6_the_first_and_the_last_day_are_included_and_without_an_end_nothing_is_cut(ports, days, expected):
     for day in ("2026-10-22", "2026-10-23", "2026-11-20", "2026-11-21", "2026-11-22"):
         ports.count(day=day, cost=1)
     assert [row["key"] for row in ports.report("day", **days)["rows"]] == expected
