@@ -1,5 +1,5 @@
 """``python -m llmfail``."""
 
-from llmfail.cli.main import main
+from llmfail.cli.startup import main
 
 main()

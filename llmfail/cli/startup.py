@@ -4,10 +4,22 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import NoReturn
+
+
+def main() -> NoReturn:
+    """The entry of the command line. Until a command can stop in order, Ctrl-C ends it at once and without a
+    word, as it ends other programs; Python itself would print a traceback.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from llmfail.cli.main import main as run_and_exit
+
+    run_and_exit()
 
 
 def collect_garbage_rarely() -> None:
