@@ -58,6 +58,7 @@ class Resources(Struct, frozen=True):
             self.enqueue if kept else None,
             lambda: self.state.is_down,
             self.listener,
+            self.state.wall,
         )
 
     def open_queue(self) -> RequestQueue:

@@ -33,6 +33,8 @@ MAX_RECENT_RECORDS = 1000
 """At so many, the recent records become the earlier ones, and the earlier ones are forgotten."""
 FIRST_RETRY_SECONDS = 0.25
 LONGEST_RETRY_SECONDS = 10.0
+SAME_CLOCK_SECONDS = 0.05
+"""Two clocks that differ by less are the same."""
 MAX_KEPT_SETTLEMENTS = 10_000
 """So many are kept for a store that is down; then the oldest are forgotten."""
 SETTLEMENTS_PER_UPDATE = 32
@@ -47,10 +49,10 @@ class FailoverStore:
 
     ``fallback`` starts with what this process last read and wrote (if it ``remembers``), so that a full disk
     does not make a failing provider look healthy. What is settled meanwhile is kept, and written first when
-    the store is back. ``clock`` gives monotonic seconds.
+    the store is back. ``clock`` gives monotonic seconds, ``machine_wall`` this machine's epoch seconds.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - both clocks are for tests
         self,
         store: Store,
         fallback: MemoryStore,
@@ -59,8 +61,11 @@ class FailoverStore:
         *,
         remembers: bool = True,
         clock: Callable[[], float] = time.monotonic,
+        machine_wall: Callable[[], float] = time.time,
     ) -> None:
         self.is_down = False
+        self._machine_wall = machine_wall
+        self._clock_offset = 0.0
         self._description = description
         self._remembers = remembers
         self._store = store
@@ -80,6 +85,12 @@ class FailoverStore:
     def name(self) -> str:
         return self._fallback.name if self.is_down else self._store.name
 
+    def wall(self) -> float:
+        """Epoch seconds by the store's clock, as it was when the store was last used: what is stored, or
+        compared with what is stored, is named by it on every machine.
+        """
+        return self._machine_wall() + self._clock_offset
+
     def read(self, keys: Sequence[str]) -> tuple[Values, float]:
         if self._is_retry_due():
             self._return_to_store()
@@ -90,6 +101,7 @@ class FailoverStore:
                 self._fail_over(error)
             else:
                 self._remember(values)
+                self._learn_clock(now)
                 return values, now
         return self._fallback.read(keys)
 
@@ -124,6 +136,7 @@ class FailoverStore:
 
         def remember_and_change(values: Values, now: float) -> tuple[Writes, R]:
             self._remember(values)
+            self._learn_clock(now)
             writes, result = change(values, now)
             written[:] = [writes]
             return writes, result
@@ -141,6 +154,10 @@ class FailoverStore:
                 self._forgotten += 1
             self._kept.append(make_idempotent(f"late/{os.urandom(8).hex()}", change.settlement))
         return result
+
+    def _learn_clock(self, now: float) -> None:
+        offset = now - self._machine_wall()
+        self._clock_offset = offset if abs(offset) > SAME_CLOCK_SECONDS else 0.0
 
     def _remember(self, values: Values) -> None:
         """Only recent records: a long-lived process must not remember all of them."""

@@ -295,3 +295,25 @@ def test_a_process_that_lives_long_remembers_only_the_records_of_late(guarded, s
     store.broken = True
     values, _ = guarded.read(["0", str(last - MAX_RECENT_RECORDS + 1), str(last)])
     assert list(values.values()) == [None, "x", "x"]
+
+
+def test_x1_what_the_store_calls_now_is_now_everywhere(store, warnings, clock):
+    """The clock of the machine is five seconds ahead of that of the store, and goes on with it."""
+    machine = Clock()
+    machine.now = 1005.0
+    guarded = FailoverStore(store, MemoryStore(machine), warnings.append, clock=clock, machine_wall=machine)
+    assert guarded.wall() == 1005.0
+    guarded.read(["a"])
+    machine.now += 3
+    assert guarded.wall() == 1003.0
+    store.broken = True
+    guarded.read(["a"])
+    assert guarded.wall() == 1003.0
+
+
+def test_x1_clocks_that_hardly_differ_are_one(store, warnings):
+    machine = Clock()
+    machine.now = 1000.01
+    guarded = FailoverStore(store, MemoryStore(machine), warnings.append, machine_wall=machine)
+    put(guarded, a="1")
+    assert guarded.wall() == 1000.01

@@ -33,6 +33,7 @@ def build_asyncio_ports(
         sleep=asyncio.sleep,
         prepare=prepare,
         is_down=stores.is_down,
+        wall=stores.wall,
         listener=stores.listener,
         answers=None if stores.answers is None else _async_store_of(stores, stores.answers),
         enqueue=stores.enqueue,

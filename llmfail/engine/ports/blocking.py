@@ -57,6 +57,7 @@ def build_blocking_ports(
         sleep=sleep,
         prepare=prepare,
         is_down=stores.is_down,
+        wall=stores.wall,
         listener=stores.listener,
         answers=None if stores.answers is None else InlineStore(stores.answers),
         enqueue=stores.enqueue,

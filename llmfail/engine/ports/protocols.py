@@ -174,7 +174,8 @@ class Ports(Struct, frozen=True):
     delay. ``is_down`` says that what is kept is not shared with other processes any more. ``answers`` are the
     stored ones and ``enqueue`` the queue, None where nothing is kept. ``run_blocking`` runs what blocks.
     ``concurrent``: two targets can be asked at once (asyncio); ``lock`` makes what keeps one task out while
-    another is in. ``monotonic`` measures durations, ``wall`` names moments, in seconds.
+    another is in. ``monotonic`` measures durations, ``wall`` names moments by the store's
+    clock, in seconds.
     """
 
     send: Send
@@ -205,10 +206,13 @@ class Ports(Struct, frozen=True):
 
 
 class Stores(Struct, frozen=True):
-    """What outlives the ask: the state, the stored answers, the queue; and who is told of it."""
+    """What outlives the ask: the state, the stored answers, the queue; and who is told of it. ``wall`` is the
+    clock of the state, in epoch seconds.
+    """
 
     state: Store
     answers: Store | None = None
     enqueue: Enqueue | None = None
     is_down: Callable[[], bool] = lambda: False
     listener: WatchListener | None = None
+    wall: Callable[[], float] = time.time
