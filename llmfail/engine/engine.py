@@ -21,7 +21,7 @@ from llmfail.core.cache.cache_key import describe_asked, digest_of, fingerprint
 from llmfail.core.errors import EmptyPrompt, ExitCode
 from llmfail.core.model import Completion, Embedding, Target
 from llmfail.core.receipt import Receipt, format_usd, sum_cost
-from llmfail.core.records.record import StoreChange, combine
+from llmfail.core.records.record import NameSet, StoreChange, combine, load_or_default
 from llmfail.core.request.ask import Ask, to_messages
 from llmfail.core.request.expectation import can_be_shown
 from llmfail.core.routing import candidates as plan
@@ -30,6 +30,12 @@ from llmfail.core.routing.attempt_result import FoundAnswer
 from llmfail.core.routing.attempt_steps import max_rate_limit_wait
 from llmfail.core.routing.candidates import Candidate
 from llmfail.core.routing.failure import explain_broken_answer, explain_failure
+from llmfail.core.routing.rejected_parameters import (
+    FORMAT,
+    SCHEMA,
+    describe_left_out,
+    names_to_leave_out,
+)
 from llmfail.engine.answers.answer_cache import reader_of
 from llmfail.engine.attempt.settlement import refuse_when_store_down
 from llmfail.engine.driver import Driver, Trace
@@ -183,7 +189,9 @@ class Engine:
                 or refuse_when_store_down(self.ports, job, reservation_request)
                 or gates.view(gate, values, now, reservation_request).refusal
             )
-            reason, note = (found.reason, found.note) if found else (None, "")
+            refused = load_or_default(values[gate.dropped_parameters_key], NameSet).names
+            left_out = describe_left_out(names_to_leave_out(refused, job.request), job.request)
+            reason, note = (found.reason, found.note) if found else (None, left_out)
             known = reservation.load_calibration(gate.address, values)
             steps.append(build_step(candidate, reservation_request, known, reason, note))
         degrade = tuple(map(step_name, self.settings.find_feature(ask.feature).degrade))
@@ -348,7 +356,7 @@ def _answered_receipt(blank: Receipt, job: Job, found: FoundAnswer) -> Receipt:
         parts=answer.parts,
         logprobs=answer.logprobs,
         finish_reason=answer.finish_reason,
-        warnings=_warnings(job, answer),
+        warnings=(*_warnings(job, answer), *_schema_warnings(found)),
     )
 
 
@@ -384,6 +392,15 @@ def _warnings(job: Job, answer: Completion) -> tuple[str, ...]:
     if answer.finish_reason == "other":
         return ("the provider did not say that the answer is whole", *_usage_warnings(answer))
     return _usage_warnings(answer)
+
+
+def _schema_warnings(found: FoundAnswer) -> tuple[str, ...]:
+    """Told by the ask that learns of it; later ones have it in their trail."""
+    if found.dropped.isdisjoint({SCHEMA, FORMAT}):
+        return ()
+    what = "any schema" if FORMAT in found.dropped else "this schema"
+    text = f"{found.candidate.target} does not take {what}: it went into the system prompt"
+    return (f"{text}, and the answer was judged by it all the same",)
 
 
 def _usage_warnings(answer: Completion | Embedding) -> tuple[str, ...]:

@@ -33,6 +33,7 @@ from llmfail.providers.decoding import (
     require_object,
 )
 from llmfail.providers.dialects import anthropic_parts
+from llmfail.providers.dialects.anthropic_schema import adapt_schema
 from llmfail.providers.encoding import build_post, marks_for
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def build_body(request: Request, endpoint: Endpoint, *, stream: bool) -> dict[st
         written["stop_sequences"] = list(request.stop)
     written |= _build_options(request, endpoint)
     if request.schema is not None and "schema" not in quirks:
-        format_ = {"type": "json_schema", "schema": request.schema}
+        format_ = {"type": "json_schema", "schema": adapt_schema(request.schema)}
         written["output_config"] = {**written.get("output_config", {}), "format": format_}
     written |= marks_for("anthropic", request)
     if stream:

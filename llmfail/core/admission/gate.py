@@ -49,6 +49,8 @@ from llmfail.core.records.record import (
     without_newer,
 )
 
+MAX_DROPPED_NAMES = 500
+"""A program may make a schema of its own for each request; what is beyond is learnt again."""
 DROPPED_RETENTION_SECONDS = 30 * 24 * 3600.0
 
 
@@ -280,7 +282,8 @@ def _remember_dropped(gate: Gate, dropped: frozenset[str], values: Values, now: 
         return {}
     return {
         gate.dropped_parameters_key: Write(
-            dump(NameSet(known | dropped)), hourly_expiry(now + DROPPED_RETENTION_SECONDS)
+            dump(NameSet(dropped if len(known) >= MAX_DROPPED_NAMES else known | dropped)),
+            hourly_expiry(now + DROPPED_RETENTION_SECONDS),
         )
     }
 

@@ -21,6 +21,7 @@ _OUR_NAMES = {
     "responsemimetype": "schema",
     "response_mime_type": "schema",
     "output_config": "schema",
+    "output_format": "schema",
     "stream_options": "stream_options",
 }
 _NAME_ALTERNATIVES = "|".join(sorted(_OUR_NAMES, key=len, reverse=True))
@@ -35,12 +36,33 @@ _UNKNOWN_PARAMETER_TEXT = re.compile(
 )
 
 
+_SCHEMA_TEXT = re.compile(
+    r"response_format|output_config|output_format|json_?schema|structured[ _-]?outputs?|"
+    r"invalid schema|schema (?:is too|produces|contains|must|has)",
+    re.IGNORECASE,
+)
+_NO_FORMAT_TEXT = re.compile(
+    r"unknown (?:name|parameter|field|argument)|unrecognized|unexpected keyword|extra (?:inputs|fields)|"
+    r"unsupported parameter|"
+    r"(?:response_format|structured[ _-]?outputs?|json[ _]?(?:schema|mode)|output_config)['\"`]?"
+    r"(?: type| of type ['\"`]?json_schema['\"`]?)? (?:is|are) (?:not |un)(?:supported|available|permitted)|"
+    r"does(?: not|n't) support (?:response_format|structured|json|this response)",
+    re.IGNORECASE,
+)
+"""Of a target that takes no schema, whatever is in it."""
+
+
 def find(error_body: ErrorBody) -> str | None:
-    """``temperature``, ``stop``, ``max_tokens``, ``schema``, ``stream_options`` or None. The structured field
-    counts before the text, and the text only where it quotes the name or begins with it. ``max_tokens``
-    counts only when the server does not know that name, not when it refuses the value.
+    """``temperature``, ``stop``, ``max_tokens``, ``schema``, ``response_format``, ``stream_options`` or None.
+    The structured field counts before the text, and the text only where it quotes the name or begins with
+    it, or speaks of schemas. ``max_tokens`` counts only when the server does not know that name, not when it
+    refuses the value; ``response_format`` is the wish for any schema, and ``schema`` this one.
     """
     name = _find_in_path(error_body.parameter) or _find_in_text(error_body.message)
+    if name is None and _SCHEMA_TEXT.search(error_body.message):
+        name = "schema"
+    if name == "schema" and _takes_no_format(error_body):
+        return "response_format"
     if name == "max_tokens" and not _is_unknown_to_server(error_body):
         return None
     return name
@@ -54,6 +76,11 @@ def _find_in_path(path: str) -> str | None:
 def _find_in_text(message: str) -> str | None:
     found = _LEADING_NAME.match(message) or _QUOTED_NAME.search(message)
     return _OUR_NAMES[found[1].lower()] if found else None
+
+
+def _takes_no_format(error_body: ErrorBody) -> bool:
+    is_unknown = not {"unsupported_parameter", "unknown_parameter"}.isdisjoint(error_body.codes)
+    return is_unknown or bool(_NO_FORMAT_TEXT.search(error_body.message))
 
 
 def _is_unknown_to_server(error_body: ErrorBody) -> bool:

@@ -36,6 +36,8 @@ class FoundAnswer(Struct, frozen=True):
     answer: Answer
     stored: bool = False
     """No target was called: the same question has been answered before."""
+    dropped: frozenset[str] = frozenset()
+    """Parameters that the target refused in this ask."""
 
 
 class PartialAnswer(Struct, frozen=True):

@@ -16,7 +16,7 @@ from llmfail.core.classification.outcome import Kind, Outcome, RoutingEffect
 from llmfail.core.model import Completion, Target
 from llmfail.core.receipt import SkipReason, TrailEntry
 from llmfail.core.routing import ask_events as ev
-from llmfail.core.routing import next_step
+from llmfail.core.routing import next_step, rejected_parameters
 from llmfail.core.routing.ask_events import Moment
 from llmfail.core.routing.ask_state import AskState, AttemptState, PendingCall, Phase
 from llmfail.core.routing.attempt_end import (
@@ -181,8 +181,15 @@ def _send_if_on_time(state: AskState, attempt: AttemptState, now: Moment) -> Ste
         return _request_admission(state, attempt, now)
     limit = state.time_limit(attempt, now.monotonic)
     attempt = replace(attempt, phase=Phase.CALLING, limit=limit, sent_at=now.monotonic)
-    dropped = admission.dropped_parameters | attempt.dropped
+    dropped = _left_out(state, attempt)
     return replace_attempt(state, attempt), (ev.Send(attempt.number, attempt.target, limit, dropped),)
+
+
+def _left_out(state: AskState, attempt: AttemptState) -> frozenset[str]:
+    """What a call to this target goes without: what it has refused before, and in this ask."""
+    admission = attempt.admission
+    remembered = frozenset() if admission is None else admission.dropped_parameters
+    return rejected_parameters.names_to_leave_out(remembered | attempt.dropped, state.plan.request)
 
 
 def _mark_sent(state: AskState, attempt: AttemptState, now: Moment) -> AskState:
@@ -214,7 +221,7 @@ def _judge(
         latency_ms=milliseconds_since_sent(attempt, now),
         cost=cost,
         fallback=attempt.target != state.plan.primary,
-        dropped_parameters=attempt.dropped if outcome.kind is Kind.OK else frozenset(),
+        dropped_parameters=_to_remember(state, attempt, outcome),
         usage=result.answer.usage if result.answer else None,
     )
     works = state.network_works or (not outcome.is_unreachable and outcome.kind is not Kind.CANCELLED)
@@ -228,13 +235,23 @@ def _judge(
     if result.skipped is not None:
         entry = TrailEntry(attempt.target, "skipped", result.skipped, note=outcome.note)
         return end(state, attempt, entry)
-    entry = _called_entry(attempt, result, settlement)
+    entry = _called_entry(state, attempt, result, settlement)
     state = _learn(state, attempt, outcome, now)
     return _after_call(state, replace(attempt, trail=(*attempt.trail, entry)), result, now)
 
 
-def _called_entry(attempt: AttemptState, result: AttemptResult, settlement: Settlement) -> TrailEntry:
+def _to_remember(state: AskState, attempt: AttemptState, outcome: Outcome) -> frozenset[str]:
+    """What the target refused, once it took the rest of the request."""
+    if outcome.kind not in {Kind.OK, Kind.REJECTED_ANSWER}:
+        return frozenset()
+    return rejected_parameters.names_to_remember(attempt.dropped, state.plan.request)
+
+
+def _called_entry(
+    state: AskState, attempt: AttemptState, result: AttemptResult, settlement: Settlement
+) -> TrailEntry:
     outcome = settlement.outcome
+    left_out = rejected_parameters.describe_left_out(_left_out(state, attempt), state.plan.request)
     return TrailEntry(
         target=attempt.target,
         action="called",
@@ -243,7 +260,7 @@ def _called_entry(attempt: AttemptState, result: AttemptResult, settlement: Sett
         latency_ms=settlement.latency_ms,
         cost_pico_usd=settlement.cost,
         retry_after=outcome.retry_after,
-        note=outcome.note or attempt.candidate.note,
+        note="; ".join(filter(None, (outcome.note, left_out))) or attempt.candidate.note,
         request_id=result.request_id,
         held=attempt.held,
     )
@@ -269,7 +286,7 @@ def _after_call(state: AskState, attempt: AttemptState, result: AttemptResult, n
     """After a call: the answer, the same target again, the next one, or the end of the chain."""
     plan, outcome, answer = state.plan, result.outcome, result.answer
     if outcome.kind is Kind.OK and answer is not None:
-        return decide(state, attempt, FoundAnswer(attempt.candidate, answer))
+        return decide(state, attempt, FoundAnswer(attempt.candidate, answer, dropped=attempt.dropped))
     if state.committed == attempt.number and isinstance(answer, Completion):
         state = replace(state, partial=PartialAnswer(attempt.target, answer, outcome))
         return stop_chain(state, attempt)

@@ -81,6 +81,7 @@ def find_droppable_parameters(request: Request, *, is_streamed: bool) -> frozens
         "temperature": request.temperature is not None,
         "stop": bool(request.stop),
         "schema": request.schema is not None,
+        "response_format": request.schema is not None or request.json,
         "stream_options": is_streamed,
     }
     return frozenset(name for name, there in present.items() if there)

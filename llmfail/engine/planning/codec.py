@@ -20,8 +20,10 @@ from llmfail.core.errors import MalformedReply, WireError
 from llmfail.core.model import Call, Completion, Embedding, Endpoint, Reply, Request, Secret, Usage
 from llmfail.core.redaction import is_masked_in_answers, mask_key, mask_part
 from llmfail.core.request.expectation import Expectation, find_violation
+from llmfail.core.request.schema_prompt import move_schema_to_system
 from llmfail.core.request.thoughts import separate_thoughts
 from llmfail.core.routing.attempt_result import Answer, AttemptResult
+from llmfail.core.routing.rejected_parameters import FORMAT, SCHEMA
 from llmfail.core.tokens import token_bounds
 from llmfail.engine.planning.request_builder import LARGE_BYTES, is_large
 from llmfail.engine.ports.protocols import Ports
@@ -65,7 +67,7 @@ class Codec(Struct, frozen=True):
 
 def completion_codec(request: Request, expected: Expectation, *, stream: bool = False) -> Codec:
     return Codec(
-        lambda fmt, endpoint: fmt.encode(request, endpoint, stream=stream),
+        lambda fmt, endpoint: fmt.encode(_without_refused_schema(request, endpoint), endpoint, stream=stream),
         lambda fmt, payload: require_possible_length(separate_thoughts(fmt.decode(payload))),
         expected,
         tools=bool(request.tools),
@@ -77,6 +79,14 @@ def completion_codec(request: Request, expected: Expectation, *, stream: bool = 
         ),
         is_large=is_large(request),
     )
+
+
+def _without_refused_schema(request: Request, endpoint: Endpoint) -> Request:
+    """The request as this target takes it: a schema that it refuses goes into the system prompt."""
+    dropped = endpoint.dropped_parameters
+    if SCHEMA not in dropped and FORMAT not in dropped:
+        return request
+    return move_schema_to_system(request, keep_json=FORMAT not in dropped)
 
 
 def _text_of(answer: Answer) -> str:

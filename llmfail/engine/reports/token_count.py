@@ -14,6 +14,7 @@ from llmfail.core.model import Embedding, Request, Target, Usage
 from llmfail.core.records.record import NameSet, load_or_default
 from llmfail.core.records.state_keys import calibration_key
 from llmfail.core.routing.attempt_result import AttemptResult
+from llmfail.core.routing.rejected_parameters import names_to_leave_out
 from llmfail.core.tokens import token_bounds
 from llmfail.engine.attempt.call import CallOptions, call
 from llmfail.engine.planning.codec import Codec
@@ -82,7 +83,8 @@ async def count_by_providers(
 async def _ask_provider(routes: TargetRoutes, ports: Ports, question: CountRequest) -> AttemptResult:
     route = routes[question.target]
     values, _ = await ports.store.read([route.gate.dropped_parameters_key])
-    quirks = load_or_default(values[route.gate.dropped_parameters_key], NameSet).names
+    known = load_or_default(values[route.gate.dropped_parameters_key], NameSet).names
+    quirks = names_to_leave_out(known, question.request)
     return await call(
         ports, _count_codec(question.request), route, quirks, CallOptions(COUNT_TIMEOUT, lambda: None)
     )
