@@ -54,7 +54,7 @@ def ask_of(prompt: Prompt, **options: Unpack[Options]) -> Ask:
             raise UsageError("say the system prompt as an option or as a message, not both")
         values["system"] = conversation.system
     if "user" in values:
-        _check_user(values["user"])
+        values["user"] = _read_user(values["user"])
     if "expect" in values:
         values["expect"] = _read_expectation(values["expect"])
     renamed = {_ASK_FIELDS.get(name, name): value for name, value in values.items()}
@@ -249,10 +249,13 @@ _CHECKS: Final[Mapping[OptionKind, Callable[[str, object], Any]]] = {
 }
 
 
-def _check_user(user: str) -> None:
-    if not 0 < len(user) <= MAX_USER_LENGTH:
-        raise UsageError(f"user is a text of 1 to {MAX_USER_LENGTH} characters, got {len(user)}")
+def _read_user(user: str) -> str:
+    """Without white space around it, with which one user would be two that look alike."""
+    found = user.strip()
+    if not 0 < len(found) <= MAX_USER_LENGTH:
+        raise UsageError(f"user is a text of 1 to {MAX_USER_LENGTH} characters, got {len(found)}")
     try:
-        user.encode()
+        found.encode()
     except UnicodeEncodeError:
         raise UsageError("user is a text that UTF-8 can encode") from None
+    return found

@@ -107,11 +107,10 @@ def test_what_ends_soon_is_told():
 
 
 @pytest.mark.parametrize("target", ["nobody/nothing", "openai/nonesuch", "openrouter/x/y"])
-def test_what_nobody_lists_is_unknown(target):
+def test_i11_what_nobody_lists_is_a_usage_error(target):
     done = run_llmfail("prices", "show", target)
-    assert done.code == 0
-    assert done.out == f"{target}: unknown\n"
-    assert run_llmfail("prices", "show", target, "--json").json["input"] is None
+    assert (done.code, done.out) == (2, "")
+    assert "there is no provider" in done.err or "neither in the configuration nor in the" in done.err
 
 
 def test_what_is_no_target_is_a_usage_error():

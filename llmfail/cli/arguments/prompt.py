@@ -6,6 +6,7 @@ import os
 import sys
 
 from llmfail.cli.io.output import say
+from llmfail.cli.io.text_decoding import decode_text
 from llmfail.core.errors import UsageError
 
 MAX_STDIN_BYTES = 20 << 20
@@ -60,10 +61,7 @@ def _read_standard_input(*, asked_for: bool, notice: bool) -> str | None:
         return None
     if len(data) > MAX_STDIN_BYTES:
         raise UsageError(f"standard input is larger than {MAX_STDIN_BYTES >> 20} MiB, which no model takes")
-    try:
-        return data.decode("utf-8-sig").rstrip("\n")
-    except UnicodeDecodeError as error:
-        raise UsageError(f"standard input is not UTF-8 text (byte {error.start})") from error
+    return decode_text("standard input", data)
 
 
 def _read_to_limit(descriptor: int, *, notice: bool) -> bytes:

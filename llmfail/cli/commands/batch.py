@@ -10,6 +10,7 @@ import typer
 from llmfail.cli.arguments.ask_values import parse_dollars, read_options
 from llmfail.cli.arguments.typer_options import with_ask_options
 from llmfail.cli.run.batch_lines import BatchArgs
+from llmfail.cli.run.open_client import with_whole_targets
 from llmfail.cli.run.run_batch import run_batch
 from llmfail.core.request.ask_options import LINE_OPTIONS
 from llmfail.engine.bulk.batch import BatchLimits
@@ -86,7 +87,7 @@ def command(
         resume=resume or retry_failed,
         retry_failed=retry_failed,
         max_cost=None if max_cost is None else parse_dollars("--max-cost", max_cost),
-        ask_options=read_options(each),
+        ask_options=read_options(with_whole_targets(ctx.obj, each)),
     )
     code = run_batch(ctx.obj, args)
     if code:

@@ -11,6 +11,7 @@ from llmfail.cli.arguments.ask_values import parse_dollars, read_options
 from llmfail.cli.arguments.global_options import parse_path
 from llmfail.cli.arguments.typer_options import with_ask_options
 from llmfail.cli.run.batch_lines import BatchArgs
+from llmfail.cli.run.open_client import with_whole_targets
 from llmfail.cli.run.run_batch import run_batch
 from llmfail.cli.run.run_embed import run_embed
 from llmfail.core.errors import UsageError
@@ -71,7 +72,8 @@ def command(
     if lines is None:
         if resume or retry_failed:
             raise UsageError("--resume and --retry-failed go on with the lines of --input")
-        code = run_embed(ctx.obj, text, read_options(ctx.params), output, as_json=as_json)
+        ask_options = read_options(with_whole_targets(ctx.obj, ctx.params))
+        code = run_embed(ctx.obj, text, ask_options, output, as_json=as_json)
     elif text is not None:
         raise UsageError("say a TEXT or --input, not both")
     else:
@@ -87,7 +89,7 @@ def command(
                 resume=resume or retry_failed,
                 retry_failed=retry_failed,
                 max_cost=None if limit is None else parse_dollars("--max-cost", limit),
-                ask_options=read_options(each),
+                ask_options=read_options(with_whole_targets(ctx.obj, each)),
                 vectors=True,
                 arrays=not as_json,
             ),

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llmfail.cli.arguments.ask_values import read_options
+from llmfail.cli.arguments.ask_values import ATTACHED_INPUT, read_options
 from llmfail.cli.arguments.global_options import GlobalOptions
 from llmfail.cli.arguments.prompt import read_prompt
 from llmfail.cli.arguments.typer_options import Prompt, with_ask_options
 from llmfail.cli.io.output import emit_json
-from llmfail.cli.run.open_client import open_client
+from llmfail.cli.run.open_client import open_client, with_whole_targets
 from llmfail.core.routing.plan import Plan, PlanStep
 
 if TYPE_CHECKING:
@@ -41,9 +41,10 @@ def command(
       git diff | llmfail plan -m openai/gpt-6.1-terra -m anthropic/claude-sonnet-5-5 --json
     """
     options: GlobalOptions = ctx.obj
-    text = read_prompt(prompt, quiet=options.quiet)
+    has_input = ATTACHED_INPUT not in (ctx.params.get("attach") or ())
+    text = read_prompt(prompt, quiet=options.quiet, has_input=has_input)
     with open_client(options) as client:
-        preview = client.plan(text or "", **read_options(ctx.params))
+        preview = client.plan(text or "", **read_options(with_whole_targets(options, ctx.params)))
     if as_json:
         emit_json(preview.to_json())
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,7 +14,10 @@ from llmfail.cli.arguments.shell_completion import complete_targets
 from llmfail.cli.io.output import emit, emit_json
 from llmfail.cli.run.open_client import load_settings, open_catalogue
 from llmfail.core.errors import UsageError
-from llmfail.core.model import Target
+
+if TYPE_CHECKING:
+    from llmfail.cli.render.prices_view import PriceRow
+    from llmfail.settings.schema.settings import Settings
 
 app = typer.Typer(cls=CommandGroup, rich_markup_mode=None, no_args_is_help=True)
 
@@ -50,12 +53,15 @@ def show(
     """
     from llmfail.cli.render.prices_view import PriceRow, row_to_json, rows_to_json
     from llmfail.engine.planning.price_lookup import TargetPrices
+    from llmfail.settings.reading.target_lookup import find_target
 
     options: GlobalOptions = ctx.obj
     settings, catalogue = load_settings(options), open_catalogue(options)
     prices, now = TargetPrices(settings, catalogue), time.time()
-    targets = settings.list_targets() if target is None else (_parse_target(target),)
+    targets = settings.list_targets() if target is None else (find_target(settings, target),)
     rows = [PriceRow(one, prices.find(one), prices.facts(one), now) for one in targets]
+    if target is not None:
+        _require_known(settings, rows[0])
     if as_json:
         emit_json(rows_to_json(rows, catalogue.index) if target is None else row_to_json(rows[0]))
         return
@@ -112,8 +118,11 @@ def refresh(
         emit(f"{done.models:,} models at {len(index.providers)} providers, prices as of {index.as_of}")
 
 
-def _parse_target(text: str) -> Target:
-    try:
-        return Target.parse(text)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
+def _require_known(settings: Settings, row: PriceRow) -> None:
+    """Raises UsageError for a target that neither the configuration nor the catalogue has."""
+    from llmfail.settings.reading.target_lookup import suggest_targets
+
+    if row.price is None and row.target not in settings.list_targets():
+        settings.provider_of(row.target)
+        near = suggest_targets(settings, str(row.target))
+        raise UsageError(f"{row.target} is neither in the configuration nor in the catalogue{near}")

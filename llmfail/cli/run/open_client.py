@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from llmfail.cli.arguments.global_options import GlobalOptions, current_directory
 from llmfail.cli.io.output import say
@@ -21,6 +21,19 @@ if TYPE_CHECKING:
 
 def load_settings(options: GlobalOptions) -> Settings:
     return load(options.config, os.environ, current_directory(), options.state_dir)
+
+
+def with_whole_targets(options: GlobalOptions, typed: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What was typed, with whole names for bare names of models, which the configuration tells. Raises
+    UsageError.
+    """
+    models = typed.get("model") or ()
+    if all("/" in name for name in models):
+        return typed
+    from llmfail.settings.reading.target_lookup import find_target
+
+    settings = load_settings(options)
+    return {**typed, "model": tuple(str(find_target(settings, name)) for name in models)}
 
 
 def open_client(

@@ -14,7 +14,7 @@ from llmfail.cli.arguments.prompt import read_prompt
 from llmfail.cli.io.files import STANDARD_OUTPUT, open_text_writer
 from llmfail.cli.io.live_answer import TerminalAnswer
 from llmfail.cli.io.output import NoSpinner, Spinner, say, say_line, show_spinner
-from llmfail.cli.run.open_client import load_settings, open_client
+from llmfail.cli.run.open_client import load_settings, open_client, with_whole_targets
 from llmfail.client.options import ask_of
 from llmfail.core.errors import AskError
 from llmfail.core.receipt import DEGRADED_TIER, Receipt, TrailEntry, format_usd, to_json_line
@@ -29,7 +29,7 @@ def run_ask(options: GlobalOptions, typed: Mapping[str, Any]) -> int:
     """Ask what was typed, tell, and the exit code. Raises UsageError."""
     has_input = ATTACHED_INPUT not in (typed.get("attach") or ())
     prompt = read_prompt(typed.get("prompt"), quiet=options.quiet, has_input=has_input)
-    ask = ask_of(prompt or "", **read_options(typed))
+    ask = ask_of(prompt or "", **read_options(with_whole_targets(options, typed)))
     output = parse_path("--output", typed.get("output"))
     is_live = _is_shown_live(typed, output)
     with open_text_writer(output) as write:

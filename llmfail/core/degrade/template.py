@@ -53,7 +53,7 @@ def build_prompt(
     """
     wanted, prompt = parameter_names(template), built_in["prompt"]
     for parameter in parameters:
-        _check_parameter(parameter, name, wanted, known)
+        check_parameter(parameter, f"template {name}", wanted, known)
     if "prompt" in wanted and not prompt.strip():
         raise UsageError(f"template {name} needs a prompt: the argument, or standard input")
     try:
@@ -68,8 +68,8 @@ def build_prompt(
     return text
 
 
-def _check_parameter(parameter: str, name: str, wanted: Collection[str], known: Collection[str]) -> None:
-    """Raises UsageError for a parameter that no text uses."""
+def check_parameter(parameter: str, place: str, wanted: Collection[str], known: Collection[str]) -> None:
+    """Raises UsageError for a parameter that no text uses; ``place`` is where it might have been used."""
     if parameter in BUILT_IN_PARAMETERS:
         raise UsageError(f"-p {parameter}=…: ${parameter} is built in and cannot be set")
     if parameter in wanted or parameter in known:
@@ -79,7 +79,8 @@ def _check_parameter(parameter: str, name: str, wanted: Collection[str], known: 
     own = [other for other in (*sorted(wanted), *sorted(known)) if other not in BUILT_IN_PARAMETERS]
     near = get_close_matches(parameter, own, n=1)
     hint = f"did you mean {near[0]}?" if near else f"its parameters: {', '.join(own) or 'none'}"
-    raise UsageError(f"template {name} has no parameter {parameter!r}; {hint}")
+    verb = "has" if place.startswith("template") else "have"
+    raise UsageError(f"{place} {verb} no parameter {parameter!r}; {hint}")
 
 
 def _list_parameters(template: str) -> dict[str, None]:

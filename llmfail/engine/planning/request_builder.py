@@ -4,7 +4,7 @@ Cheap to import, since an answer that is at hand needs no more than this.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from llmfail.core.conversation import Message, count_chars, with_text
@@ -78,14 +78,14 @@ def directory_of(settings: Settings) -> Path:
 
 def _messages(settings: Settings, feature: Feature, ask: Ask) -> tuple[Message, ...]:
     name = feature.template if ask.template is None else ask.template
-    if name is None and not ask.parameters:
+    if name is None:
+        if ask.parameters:
+            _require_used(ask.parameters, settings, feature)
         if all(message.is_blank for message in ask.messages):
             raise EmptyPrompt("the prompt is empty")
         return ask.messages
     from llmfail.core.degrade.template import build_prompt
 
-    if name is None:
-        raise UsageError(f"params need a template: feature {feature.name} has none, and none is named")
     if name not in settings.templates:
         raise UnknownName("template", name, tuple(settings.templates))
     *earlier, last = ask.messages
@@ -93,6 +93,17 @@ def _messages(settings: Settings, feature: Feature, ask: Ask) -> tuple[Message, 
     given = {"prompt": last.text, "feature": feature.name}
     text = build_prompt(name, settings.templates[name], given, ask.parameters, known)
     return (*earlier, with_text(last, text))
+
+
+def _require_used(parameters: Mapping[str, str], settings: Settings, feature: Feature) -> None:
+    """Raises UsageError for parameters that no text of a feature without a prompt template uses."""
+    from llmfail.core.degrade.template import check_parameter
+
+    known = frozenset(_degrade_parameters(settings, feature))
+    if not known:
+        raise UsageError(f"params need a template: feature {feature.name} has none, and none is named")
+    for parameter in parameters:
+        check_parameter(parameter, f"the degrade steps of {feature.name}", known, ())
 
 
 def _degrade_parameters(settings: Settings, feature: Feature) -> Iterator[str]:

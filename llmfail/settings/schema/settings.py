@@ -54,8 +54,9 @@ class UnknownName(UsageError):
 
         self.name = name
         self.known = known
-        near = get_close_matches(name, known, n=1)
-        meant = f"; did you mean {near[0]}?" if near else ""
+        by_lower_case = {one.lower(): one for one in known}
+        near = get_close_matches(name.lower(), by_lower_case, n=1)
+        meant = f"; did you mean {by_lower_case[near[0]]}?" if near else ""
         super().__init__(f"there is no {kind} {name!r}{meant} (configured: {', '.join(known) or 'none'})")
 
 
