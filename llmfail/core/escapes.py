@@ -46,15 +46,17 @@ def build_escape_pattern(key: str) -> re.Pattern[bytes]:
     two = "|".join(f"{octet:02x}" for octet in octets)
     names = "|".join(name for name, letter in _ENTITIES.items() if letter in characters) or "(?!)"
     signs = re.escape("".join(sorted(each for each in set(key) if each.isascii() and not each.isalnum())))
+    # Each alternative begins with one certain character, so that the text between is passed over quickly.
     pattern = (
-        rf"[%=](?:25){{0,3}}(?P<octet>{two})"
+        rf"%(?:25){{0,3}}(?P<percent>{two})"
+        rf"|=(?P<equals>{two})"
         rf"|&#0{{0,6}}(?P<decimal>{decimal})(?![0-9]);?"
         rf"|&#x0{{0,6}}(?P<hexadecimal>{hexadecimal})(?![0-9a-f]);?"
         rf"|&(?P<name>{names});"
-        rf"|\\{{1,8}}u(?:(?P<four>{four})|\{{0{{0,6}}(?P<braced>{hexadecimal})\}})"
-        rf"|\\{{1,8}}x(?P<two>{two})"
-        + (rf"|\\{{1,8}}(?P<sign>[{signs}])" if signs else "")
-        + r"|(?P<line_break>\r?\n|(?:\\{1,8}r)?\\{1,8}n)"
+        rf"|\\\\{{0,7}}u(?:(?P<four>{four})|\{{0{{0,6}}(?P<braced>{hexadecimal})\}})"
+        rf"|\\\\{{0,7}}x(?P<two>{two})"
+        + (rf"|\\\\{{0,7}}(?P<sign>[{signs}])" if signs else "")
+        + r"|\n(?<=\S\n)(?=\S\S)|\r\n(?<=\S\r\n)(?=\S\S)|\\\\{0,7}r\\{1,8}n|\\\\{0,7}n"
     )
     return re.compile(pattern.encode("utf-8", "surrogatepass"))
 
@@ -63,7 +65,7 @@ def undo_escape(found: re.Match[bytes]) -> bytes:
     """The character that an escape stands for, in lower case; nothing for a line break."""
     kind, text = found.lastgroup, found[found.lastgroup or 0]
     match kind:
-        case "octet" | "two":
+        case "percent" | "equals" | "two":
             return bytes((int(text, 16),)).lower()
         case "decimal":
             return _encode(int(text))
