@@ -8,6 +8,8 @@ import pytest
 
 from llmfail import Client, OverBudget, Unavailable
 from llmfail.core.admission.breaker import Circuit, CircuitState
+from llmfail.core.errors import LlmfailError
+from llmfail.core.model import Target
 from llmfail.core.records.record import Write, dump
 from llmfail.settings.trust import trust
 from llmfail.simulator import parse_faults
@@ -192,6 +194,25 @@ def test_d2_a_strangers_rules_hold_for_the_stranger_alone(project, stranger, sim
     simulator.set_faults(parse_faults("none"))
     assert state_of(ours)["state"] == "closed"
     assert ours.ask("hi").answer
+
+
+def test_d2_what_a_stranger_learns_of_a_key_and_of_parameters_is_the_strangers_own(
+    project, stranger, simulator
+):
+    """With headers and a body of its own it could make a good key look bad."""
+    account = {"api": "openai", "base_url": simulator.base_url("x"), "api_key": KEY}
+    evil, ours = stranger("evil", {"evil": account}), project("ours", {"local": account})
+    simulator.set_faults(parse_faults("x=auth"))
+    with pytest.raises(LlmfailError):
+        evil.ask("hi")
+    simulator.set_faults(parse_faults("none"))
+    assert state_of(evil, "evil/m")["state"] == "disabled"
+    assert ours.ask("hi").answer
+    theirs, mine = (
+        one._engine._routes[Target(name, "m")].gate for one, name in ((evil, "evil"), (ours, "local"))
+    )
+    assert theirs.dropped_parameters_key != mine.dropped_parameters_key
+    assert theirs.circuit_key == mine.circuit_key, "an outage is everybody's"
 
 
 def test_d2_a_file_that_was_trusted_is_no_strangers(stranger, project, simulator, tmp_path):

@@ -57,8 +57,8 @@ DROPPED_RETENTION_SECONDS = 30 * 24 * 3600.0
 class Gate(Struct, frozen=True):
     """What admission to one target depends on. ``identity`` names the credential
     (``credential.identity_of``); ``renews_itself``: the key is a token that changes by itself. ``limits`` are
-    those of the target and of its provider. ``namespace`` keeps its circuit apart from that of others with
-    the same address, because its rules are a stranger's.
+    those of the target and of its provider. ``namespace`` keeps what a stranger's configuration learns
+    apart from what others know of the same address, and its circuit too where it ``has_own_rules``.
     """
 
     target: Target
@@ -70,16 +70,20 @@ class Gate(Struct, frozen=True):
     namespace: str = ""
 
     @property
+    def has_own_rules(self) -> bool:
+        return self.rules != BreakerRules()
+
+    @property
     def circuit_key(self) -> str:
-        return state_keys.circuit_key(self.address, self.namespace)
+        return state_keys.circuit_key(self.address, self.namespace if self.has_own_rules else "")
 
     @property
     def credential_key(self) -> str:
-        return state_keys.credential_key(self.address, self.identity)
+        return state_keys.credential_key(self.address, self.identity, self.namespace)
 
     @property
     def dropped_parameters_key(self) -> str:
-        return state_keys.dropped_parameters_key(self.address)
+        return state_keys.dropped_parameters_key(self.address, self.namespace)
 
     @property
     def override_key(self) -> str:

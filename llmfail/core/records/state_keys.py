@@ -37,8 +37,8 @@ def circuit_key(address: Address, namespace: str = "") -> str:
     return f"circuit{_suffix(namespace)}/{digest_of(address)}"
 
 
-def dropped_parameters_key(address: Address) -> str:
-    return f"quirks/{digest_of(address)}"
+def dropped_parameters_key(address: Address, namespace: str = "") -> str:
+    return f"quirks{_suffix(namespace)}/{digest_of(address)}"
 
 
 def calibration_key(address: Address) -> str:
@@ -58,8 +58,8 @@ def provider_override_key(address: Address) -> str:
     return f"hold/{digest_of(address.of_provider)}"
 
 
-def credential_key(address: Address, identity: str) -> str:
-    return f"credential/{digest_of(address.of_provider)}/{identity}"
+def credential_key(address: Address, identity: str, namespace: str = "") -> str:
+    return f"credential{_suffix(namespace)}/{digest_of(address.of_provider)}/{identity}"
 
 
 def rate_limit_key(address: Address, identity: str, unit: str, namespace: str = "") -> str:

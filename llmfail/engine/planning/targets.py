@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from llmfail.core.admission import credential
-from llmfail.core.admission.breaker import BreakerRules
 from llmfail.core.admission.budget import BudgetScope
 from llmfail.core.admission.gate import Gate
 from llmfail.core.admission.rate_limit import RateLimit
@@ -112,16 +111,15 @@ def _build_route(settings: Settings, target: Target, price: Price | None) -> Tar
     )
     vendor = vendor_of(provider.name, provider.address[0])
     google = provider.credential is CredentialSource.GOOGLE
-    rules = settings.breaker_rules_of(target)
     return TargetRoute(
         gate=Gate(
             target,
             endpoint.address,
             identity,
-            rules,
+            settings.breaker_rules_of(target),
             renews_itself=google,
             limits=_limits(settings, target, endpoint.address, identity),
-            namespace=settings.namespace if rules != BreakerRules() else "",
+            namespace=settings.namespace,
         ),
         endpoint=endpoint,
         price=price,
