@@ -92,7 +92,12 @@ class StreamRedactor:
         """Whether the withheld text may be a part of the key."""
         return len(self.withheld) >= MIN_KEY_CHARS
 
+    @property
+    def rest(self) -> str:
+        """The withheld text, masked: how a text ends that ends here."""
+        return mask_key(self.withheld, self._key)
+
     def flush(self) -> str:
-        """The withheld text at the end."""
-        rest, self.withheld = self.withheld, ""
-        return mask_key(rest, self._key)
+        """The same, which is withheld no more."""
+        rest, self.withheld = self.rest, ""
+        return rest

@@ -237,7 +237,7 @@ class _StreamRead:
         )
         if not isinstance(result.answer, Completion):
             return result
-        shown = result.answer.text.removesuffix(self._redactor.withheld)
+        shown = result.answer.text.removesuffix(self._redactor.rest)
         return replace(result, answer=replace(result.answer, text=shown))
 
     def _partial_completion(self) -> Completion | None:
