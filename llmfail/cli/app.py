@@ -34,6 +34,7 @@ COMMANDS = {
     "queue": "Show, ask again and drop what waits for an answer.",
     "log": "Show the last requests and what happened to them.",
     "drill": "Play outages on your own configuration.",
+    "metrics": "Print the metrics of this configuration for Prometheus.",
     "config": "Write, check and show the configuration.",
 }
 GROUPS = frozenset({"cache", "config", "prices", "queue"})

@@ -146,6 +146,10 @@ class AsyncClient:
         """As ``Client.log``."""
         return shared.require_readable(await request_log.load_recent(self._ports, most), self._store)
 
+    async def metrics(self) -> str:
+        """As ``Client.metrics``."""
+        return await shared.load_metrics_text(self.settings, self._ports, await self.status())
+
     async def usage(self, by: GroupBy = "feature", days: DayRange | None = None) -> UsageReport:
         """As ``Client.usage``."""
         report = await shared.load_usage_report(self.settings, self._ports, by, days)

@@ -195,6 +195,10 @@ class Client:
         """The last receipts as their JSON has them, the newest first, each with its moment ``at``."""
         return shared.require_readable(run_sync(request_log.load_recent(self._ports, most)), self._store)
 
+    def metrics(self) -> str:
+        """What a monitor reads: the metrics of this configuration in the text format of Prometheus."""
+        return run_sync(shared.load_metrics_text(self.settings, self._ports, self.status()))
+
     def usage(self, by: GroupBy = "feature", days: DayRange | None = None) -> UsageReport:
         """What was used and paid for, by feature, target, provider, user or day; else of the last 30 days."""
         return shared.require_readable(

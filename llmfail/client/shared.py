@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from llmfail.core.pricing.usage_report import DayRange, GroupBy, UsageReport
     from llmfail.core.reports.cost_estimate import Estimate
     from llmfail.core.reports.scenario import EstimateRequest
+    from llmfail.core.reports.status import Status
     from llmfail.engine.operator import Operator
 
 T = TypeVar("T")
@@ -51,6 +52,13 @@ def operator_of(settings: Settings, client_ports: Ports) -> Operator:
     from llmfail.engine.operator import Operator
 
     return Operator(settings, client_ports)
+
+
+async def load_metrics_text(settings: Settings, client_ports: Ports, status: Status) -> str:
+    from llmfail.engine.reports.metrics_query import load_metrics
+    from llmfail.metrics_text import format_metrics
+
+    return format_metrics(await load_metrics(settings, client_ports, status))
 
 
 async def load_usage_report(

@@ -281,7 +281,7 @@ class Engine:
 
     def _log_step(self, receipt: Receipt, ask: Ask) -> StoreChange:
         prompt = ask.prompt if self.settings.privacy.log_prompts else None
-        return request_log.log_step(receipt, prompt, self.settings.configuration_id, self.ports.wall())
+        return request_log.log_step(receipt, prompt, self.settings, self.ports.wall())
 
     def _milliseconds_since(self, started_at: float) -> int:
         """Milliseconds."""

@@ -57,7 +57,7 @@ async def find_cached_receipt(settings: Settings, ports: Ports, ask: Ask) -> Rec
         looked=True,
     )
     prompt = ask.prompt if settings.privacy.log_prompts else None
-    await write(ports.store, request_log.log_step(receipt, prompt, settings.configuration_id, ports.wall()))
+    await write(ports.store, request_log.log_step(receipt, prompt, settings, ports.wall()))
     return receipt
 
 

@@ -98,6 +98,14 @@ def alert_key(configuration: str, minute: int) -> str:
     return f"alerts/{configuration}/{minute}"
 
 
+def ask_metrics_key(configuration: str) -> str:
+    return f"metrics/{configuration}/asks"
+
+
+def use_metrics_key(configuration: str) -> str:
+    return f"metrics/{configuration}/use"
+
+
 def _suffix(namespace: str) -> str:
     """No name contains this sign, so that no key of one namespace is a key of another."""
     return f"@{namespace}" if namespace else ""

@@ -36,6 +36,7 @@ from llmfail.core.routing.ask_events import Settled
 from llmfail.core.routing.ask_state import AskState, PendingCall, due_calls, settlement_of
 from llmfail.engine.planning.budget_period import day_of
 from llmfail.engine.planning.job import Job
+from llmfail.engine.planning.metric_steps import use_metrics_step
 from llmfail.engine.planning.targets import TargetRoutes
 from llmfail.engine.ports.protocols import Ports
 from llmfail.store.base import Change
@@ -164,7 +165,9 @@ class SettlementLog:
             cost=settlement.cost,
             answered=settlement.outcome.kind is Kind.OK,
         )
-        return usage_record.count_usage(day, use)
+        settings = self._routes.settings
+        counted = use_metrics_step(settings, self._job.feature, call.target, use.usage, use.cost)
+        return combine([usage_record.count_usage(day, use), counted])
 
     async def _write(self, step: StoreChange, calls: Sequence[PendingCall]) -> None:
         scopes = _budget_scopes(calls)

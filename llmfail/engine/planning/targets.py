@@ -49,19 +49,19 @@ class TargetRoutes:
 
     def __init__(self, settings: Settings, catalogue: Catalogue) -> None:
         self.prices = TargetPrices(settings, catalogue)
-        self._settings = settings
+        self.settings = settings
         self._known: dict[Target, TargetRoute] = {}
         self._chains: dict[tuple[str, tuple[Fallback, ...]], tuple[Candidate, ...]] = {}
 
     def __getitem__(self, target: Target) -> TargetRoute:
         """Raises UsageError for a provider that is not configured."""
         if target not in self._known:
-            self._known[target] = _build_route(self._settings, target, self.prices.find(target))
+            self._known[target] = _build_route(self.settings, target, self.prices.find(target))
         return self._known[target]
 
     def chain(self, feature: Feature) -> tuple[Candidate, ...]:
         """The candidates of a feature as it is written."""
-        return self.candidates_of(feature, self._settings.chain_of(feature))
+        return self.candidates_of(feature, self.settings.chain_of(feature))
 
     def candidates_of(self, feature: Feature, chain: tuple[Fallback, ...]) -> tuple[Candidate, ...]:
         """Those of a chain, for a feature. Raises UsageError for a provider that is not configured."""
@@ -73,25 +73,25 @@ class TargetRoutes:
 
     def hedge_key(self, feature: str) -> str:
         """The key of the token bucket that pays for the hedges of a feature."""
-        return state_keys.hedge_key(self._settings.configuration_id, feature)
+        return state_keys.hedge_key(self.settings.configuration_id, feature)
 
     def turn_key(self, feature: str) -> str:
         """The key of the turns of a feature whose targets take turns."""
-        return state_keys.turn_key(self._settings.configuration_id, feature)
+        return state_keys.turn_key(self.settings.configuration_id, feature)
 
     def budget_scopes(
         self, feature: str, user: str | None, target: Target, moment: float
     ) -> tuple[BudgetScope, ...]:
         """The budgets of a call at that moment."""
-        return budget_scopes_of(self._settings, feature, user, target, moment)
+        return budget_scopes_of(self.settings, feature, user, target, moment)
 
     def _build_candidate(self, feature: Feature, entry: Fallback) -> Candidate:
-        model = self._settings.model_of(entry.target)
+        model = self.settings.model_of(entry.target)
         facts = self.prices.facts(entry.target)
         route = self[entry.target]
         return Candidate(
             target=entry.target,
-            timeout=self._settings.attempt_timeout(feature, entry.target),
+            timeout=self.settings.attempt_timeout(feature, entry.target),
             note=entry.note,
             weight=entry.weight,
             quality=model.quality,

@@ -29,6 +29,7 @@ from llmfail.core.records.record import (
     Values,
     Write,
     Writes,
+    combine,
     dump,
     hourly_expiry,
     load_fields,
@@ -37,7 +38,9 @@ from llmfail.core.records.record import (
 )
 from llmfail.core.records.state_keys import alert_key, ask_counters_key
 from llmfail.core.routing.failure import find_missing_cause, has_service_failed
+from llmfail.engine.planning.metric_steps import ask_metrics_step
 from llmfail.engine.ports.protocols import Ports
+from llmfail.settings.schema.settings import Settings
 
 if TYPE_CHECKING:
     from llmfail.core.admission.reservation import UnsettledCalls
@@ -69,16 +72,17 @@ class AskKeys(Struct, frozen=True):
         return alert_key(self.configuration, self.minute)
 
 
-def log_step(receipt: Receipt, prompt: str | None, configuration: str, wall: float) -> StoreChange:
+def log_step(receipt: Receipt, prompt: str | None, settings: Settings, wall: float) -> StoreChange:
     """Count an ask of a configuration, and keep its receipt. The answer is not kept, the prompt only when it
     is given.
     """
-    keys = AskKeys(configuration, hour_of(wall), minute_of(wall))
+    keys = AskKeys(settings.configuration_id, hour_of(wall), minute_of(wall))
     shown = None if prompt is None else prompt.encode("utf-8", "replace").decode()
     kept = {"at": format_time(wall), **receipt.to_json(), "prompt": shown}
     if prompt is None:
         del kept["answer"], kept["prompt"]
-    return StoreChange([keys.counters, keys.alerts, LOG_KEY], partial(_log_ask, receipt, kept, keys))
+    logged = StoreChange([keys.counters, keys.alerts, LOG_KEY], partial(_log_ask, receipt, kept, keys))
+    return combine([logged, ask_metrics_step(receipt, settings)])
 
 
 def log_unsettled_step(lost: UnsettledCalls, entry_id: str, wall: float) -> StoreChange:

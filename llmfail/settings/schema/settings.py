@@ -175,6 +175,12 @@ class Settings(Struct, frozen=True, kw_only=True):
         chained = (link.target for feature in self.features.values() for link in feature.chain)
         return tuple(dict.fromkeys((*self.models, *chained)))
 
+    def names_target(self, target: Target) -> bool:
+        """Whether the file knows it; a caller may name any other."""
+        return target in self.models or any(
+            target == link.target for feature in self.features.values() for link in feature.chain
+        )
+
 
 @lru_cache(maxsize=64)
 def _identify(source: ConfigSource) -> str:
