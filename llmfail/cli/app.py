@@ -28,6 +28,7 @@ COMMANDS = {
     "trip": "Force a provider or target open.",
     "probe": "Ask providers or targets something tiny now.",
     "cost-estimate": "Show what a feature costs per request and per month.",
+    "forecast": "Simulate how available the chains are, and what outages cost.",
     "usage": "Show what was used and paid for.",
     "prices": "Show what targets cost, and get a newer price list.",
     "cache": "Show and forget stored answers.",

@@ -1,0 +1,1 @@
+"""What a chain's availability will be: the real engine on a simulated clock, through given outages."""
