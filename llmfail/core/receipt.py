@@ -61,6 +61,13 @@ class TrailEntry(Struct, frozen=True):
     """The outcome that disabled a skipped target; in the note, not in the JSON."""
     held: int = 0
     """The worst case that was held for a call; not in the JSON."""
+    open_reason: str | None = None
+    """Whether failures or a pause held a target back that was skipped as ``circuit_open``."""
+
+    @property
+    def shown_outcome(self) -> str:
+        """The outcome as people read it."""
+        return "paused" if self.open_reason == "pause" else self.outcome
 
     @property
     def cost_usd(self) -> Decimal | None:
@@ -77,7 +84,7 @@ class TrailEntry(Struct, frozen=True):
             "cost_usd": format_usd(self.cost_pico_usd),
             "retry_after": self.retry_after,
         }
-        known = {"request_id": self.request_id, "note": self.note}
+        known = {"request_id": self.request_id, "open_reason": self.open_reason, "note": self.note}
         return {**shown, **{name: text for name, text in known.items() if text}}
 
 

@@ -133,10 +133,12 @@ def check_rate_limit(run: ScenarioRun) -> ScenarioResult:
     first, wait = run.requests[primary], run.seconds_until_retry(primary)
     receipt = run.ask()
     more = run.requests[primary] - first
-    kept = (more == 0 and abs(wait - RETRY_AFTER_SECONDS) < 1e-3) or not run.subject.breaker_rules.enabled
+    rules = run.subject.breaker_rules
+    pause = min(RETRY_AFTER_SECONDS, rules.max_pause)
+    kept = (more == 0 and abs(wait - pause) < 1e-3) or pause == 0 or not rules.enabled
     counts = f"{_format_count(first, 'request')}, then {more} more"
     saw = f"{_describe_answer(receipt)}; {counts}; left alone for {_format_seconds(wait)}"
-    scene = ScenarioResult(kept, f"{primary} is left alone for {_format_seconds(RETRY_AFTER_SECONDS)}", saw)
+    scene = ScenarioResult(kept, f"{primary} is left alone for {_format_seconds(pause)}", saw)
     return _judge_fallback(run, receipt, "a rate limit at", scene)
 
 

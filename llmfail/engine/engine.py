@@ -183,17 +183,15 @@ class Engine:
         for candidate, gate, reservation_request in zip(
             job.candidates, gates_of, reservation_requests, strict=True
         ):
-            obstacle = plan.find_skip(candidate, plan.requirements_of(job.request))
-            found = (
-                obstacle
+            obstacle = (
+                plan.find_skip(candidate, plan.requirements_of(job.request))
                 or refuse_when_store_down(self.ports, job, reservation_request)
                 or gates.view(gate, values, now, reservation_request).refusal
             )
             refused = load_or_default(values[gate.dropped_parameters_key], NameSet).names
             left_out = describe_left_out(names_to_leave_out(refused, job.request), job.request)
-            reason, note = (found.reason, found.note) if found else (None, left_out)
             known = reservation.load_calibration(gate.address, values)
-            steps.append(build_step(candidate, reservation_request, known, reason, note))
+            steps.append(build_step(candidate, reservation_request, known, obstacle, left_out))
         degrade = tuple(map(step_name, self.settings.find_feature(ask.feature).degrade))
         return Plan(job.feature, tuple(steps), degrade, await self._preview_cache(job, steps))
 

@@ -97,4 +97,5 @@ def _render_steps(screen: Console, steps: tuple[PlanStep, ...]) -> RenderableTyp
 
 
 def _describe_reason(step: PlanStep) -> str:
-    return ": ".join(part for part in (step.reason, step.note) if part)
+    reason = "paused" if step.open_reason == "pause" else step.reason
+    return ": ".join(part for part in (reason, step.note) if part)

@@ -34,6 +34,7 @@ class _LogStep(Struct):
     cost_usd: UsdText | None
     retry_after: float | None
     note: str = ""
+    open_reason: str | None = None
 
 
 class _LogEntry(Struct):

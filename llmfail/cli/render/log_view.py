@@ -103,7 +103,8 @@ def _render_trail(screen: Console, trail: Sequence[Mapping[str, Any]]) -> Render
 
 def _render_step_outcome(step: Mapping[str, Any]) -> Text:
     failure = "red" if step["action"] == "called" else "yellow"
-    return cell(step["outcome"], "green" if step["outcome"] == "ok" else failure)
+    shown = "paused" if step.get("open_reason") == "pause" else step["outcome"]
+    return cell(shown, "green" if step["outcome"] == "ok" else failure)
 
 
 def _describe_step(step: Mapping[str, Any]) -> str:

@@ -36,6 +36,7 @@ MIN_FOLDED_WIDTH = 12
 STATE_STYLES = {
     "closed": "green",
     "open": "red",
+    "paused": "yellow",
     "half open": "yellow",
     "forced open": "magenta",
     "disabled": "red",

@@ -118,7 +118,7 @@ def _describe_entry(entry: TrailEntry) -> str:
     verb = "failed" if entry.action == "called" else "skipped"
     status = f" {entry.status}" if entry.status else ""
     note = f": {entry.note}" if entry.note else ""
-    return f"{entry.target} {verb} ({entry.outcome}{status}){note}"
+    return f"{entry.target} {verb} ({entry.shown_outcome}{status}){note}"
 
 
 def _describe_answer(receipt: Receipt) -> str:

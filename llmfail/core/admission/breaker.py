@@ -4,13 +4,14 @@ Every decision is ``(record, event, now, rules) -> record'``: the caller makes i
 one store update. A transition happens at the next admission, so nothing needs a timer. Time is the store's
 clock, in epoch seconds.
 
-    closed ──(streak | rate | Retry-After)──> open ──(wait over, on admission)──> half_open
-      ^                                        ^                                     │  │
-      └──────(success_threshold trials)────────┼─────────────────────────────────────┘  │
-                                               └──────────(any failed trial)────────────┘
+    closed ──(streak | rate)──> open ──(wait over, on admission)──> half_open
+      ^                          ^                                     │  │
+      └──────(success_threshold trials)────────────────────────────────┘  │
+                                 └──────────(any failed trial)────────────┘
 
-A trial is a lease, so a killed process cannot block recovery. Every transition and override begins a new
-generation, and results of an earlier generation do not count.
+A Retry-After opens nothing: that is a pause (``core.admission.pause``). A trial is a lease, so a killed
+process cannot block recovery. Every transition and override begins a new generation, and results of an
+earlier one do not count.
 """
 
 from __future__ import annotations
@@ -27,12 +28,10 @@ from llmfail.core.records.record import Record
 
 STREAK_MEMORY_SECONDS = 3600.0
 """Seconds without a result after which a streak of failures is forgotten."""
-RETRY_AFTER_RANGE_SECONDS = (1.0, 3600.0)
-"""The least and the greatest Retry-After that is accepted, in seconds."""
 SLOTS_PER_WINDOW = 10
 """The rate window is counted in so many slots."""
 MAX_JITTER_SHARE = 0.1
-"""A circuit that opens again waits up to this share longer."""
+"""A wait that has grown is up to this share longer."""
 
 
 class CircuitState(StrEnum):
@@ -43,7 +42,9 @@ class CircuitState(StrEnum):
 
 
 class BreakerRules(Struct, frozen=True):
-    """Durations in seconds. The names are those of the ``breaker`` section of the configuration."""
+    """Durations in seconds. The names are those of the ``breaker`` section of the configuration.
+    ``max_pause`` is how long a Retry-After is obeyed.
+    """
 
     failure_threshold: int = 5
     failure_rate: float = 0.5
@@ -55,6 +56,7 @@ class BreakerRules(Struct, frozen=True):
     max_recovery_timeout: float = 600.0
     half_open_limit: int = 3
     success_threshold: int = 3
+    max_pause: float = 3600.0
     enabled: bool = True
 
 
@@ -104,11 +106,10 @@ class CircuitRefusal(Struct, frozen=True):
 
 
 class CallResult(Struct, frozen=True):
-    """The result of a call for the breaker. ``retry_after`` is the provider's own wait, in seconds."""
+    """The result of a call for the breaker."""
 
     effect: CircuitEffect
     rate_limited: bool = False
-    retry_after: float | None = None
 
 
 class CircuitView(Struct, frozen=True):
@@ -138,19 +139,13 @@ def settle(circuit: Circuit, ticket: Ticket, result: CallResult, now: float, rul
         return circuit
     circuit = normalize(circuit, now)
     if ticket.generation != circuit.generation:
-        return _extend_wait(circuit, result, now)
+        return circuit
     if circuit.state is CircuitState.CLOSED:
         return _settle_closed(circuit, result, now, rules)
     if circuit.state is CircuitState.HALF_OPEN and any(lease.id == ticket.lease for lease in circuit.leases):
         others = tuple(lease for lease in circuit.leases if lease.id != ticket.lease)
         return _settle_trial(replace(circuit, leases=others, at=now), result, now, rules)
     return circuit
-
-
-def clamp_retry_after(hint: float) -> float:
-    """A provider's Retry-After, brought into the accepted range, in seconds."""
-    lowest, highest = RETRY_AFTER_RANGE_SECONDS
-    return min(max(hint, lowest), highest)
 
 
 def reset(circuit: Circuit, now: float) -> Circuit:
@@ -254,7 +249,7 @@ def _settle_closed(circuit: Circuit, result: CallResult, now: float, rules: Brea
                 slots=_count_in_window(circuit.slots, now, rules, failed=1),
                 at=now,
             )
-            return _open_circuit(failed, result, now, rules) if _must_open(failed, result, rules) else failed
+            return _open_circuit(failed, result, now, rules) if _must_open(failed, rules) else failed
 
 
 def _settle_trial(circuit: Circuit, result: CallResult, now: float, rules: BreakerRules) -> Circuit:
@@ -270,8 +265,8 @@ def _settle_trial(circuit: Circuit, result: CallResult, now: float, rules: Break
             return replace(circuit, successes=circuit.successes + 1)
 
 
-def _must_open(circuit: Circuit, result: CallResult, rules: BreakerRules) -> bool:
-    if result.retry_after is not None or circuit.failures >= rules.failure_threshold:
+def _must_open(circuit: Circuit, rules: BreakerRules) -> bool:
+    if circuit.failures >= rules.failure_threshold:
         return True
     calls = sum(slot.calls for slot in circuit.slots)
     failures = sum(slot.failures for slot in circuit.slots)
@@ -279,37 +274,26 @@ def _must_open(circuit: Circuit, result: CallResult, rules: BreakerRules) -> boo
 
 
 def _open_circuit(circuit: Circuit, result: CallResult, now: float, rules: BreakerRules) -> Circuit:
-    wait = clamp_retry_after(result.retry_after) if result.retry_after is not None else None
-    if wait is None:
-        base = rules.rate_limit_timeout if result.rate_limited else rules.recovery_timeout
-        wait = _compute_backoff(base, circuit, now, rules)
+    base = rules.rate_limit_timeout if result.rate_limited else rules.recovery_timeout
+    wait = _compute_backoff(base, circuit, now, rules)
     opened = _enter_state(circuit, CircuitState.OPEN, now, reopenings=circuit.reopenings)
     return replace(opened, failures=circuit.failures, until=now + wait)
 
 
 def _compute_backoff(base: float, circuit: Circuit, now: float, rules: BreakerRules) -> float:
-    """The jitter is computed from the record, so that every process gets the same."""
-    if not circuit.reopenings:
+    """The wait grows from the second re-opening in a row on. The jitter is computed from the record, so that
+    every process gets the same.
+    """
+    growths = circuit.reopenings - 1
+    if growths < 1:
         return base
     fraction = zlib.crc32(f"{circuit.generation}:{now!r}".encode()) / 2**32
     ceiling = max(base, rules.max_recovery_timeout)
     try:
-        grown = base * rules.backoff**circuit.reopenings
+        grown = base * rules.backoff**growths
     except OverflowError:
         return ceiling
     return min(grown * (1 + MAX_JITTER_SHARE * fraction), ceiling)
-
-
-def _extend_wait(circuit: Circuit, result: CallResult, now: float) -> Circuit:
-    """A late result does not count, except that its Retry-After may lengthen a wait; never shorten it."""
-    if (
-        circuit.state is not CircuitState.OPEN
-        or result.retry_after is None
-        or result.effect is not CircuitEffect.FAILURE
-    ):
-        return circuit
-    until = now + clamp_retry_after(result.retry_after)
-    return replace(circuit, until=until, at=now) if until > circuit.until else circuit
 
 
 def _enter_state(circuit: Circuit, state: CircuitState, now: float, reopenings: int) -> Circuit:

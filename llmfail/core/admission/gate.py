@@ -1,4 +1,4 @@
-"""The gate of one target: credential, circuit, rate limits and budgets; one admission, one settlement.
+"""The gate of one target: credential, pause, circuit, rate limits and budgets; one admission, one settlement.
 
 Both are pure changes for a store's ``update``, so each is one atomic step over all that it decides on.
 """
@@ -11,19 +11,22 @@ from msgspec import Struct
 
 from llmfail.core.admission import breaker, reservation
 from llmfail.core.admission import credential as credentials
+from llmfail.core.admission import pause as pauses
 from llmfail.core.admission.breaker import (
     BreakerRules,
     CallResult,
     Circuit,
     CircuitState,
+    CircuitView,
     Ticket,
     TrialLease,
 )
 from llmfail.core.admission.credential import Block, CredentialState
+from llmfail.core.admission.pause import Pause
 from llmfail.core.admission.rate_limit import RateLimit
-from llmfail.core.admission.refusal import Refusal
+from llmfail.core.admission.refusal import OpenReason, Refusal
 from llmfail.core.admission.reservation import ActualUse, Reservation, ReservationRequest
-from llmfail.core.classification.outcome import Kind, Outcome
+from llmfail.core.classification.outcome import CircuitEffect, Kind, Outcome
 from llmfail.core.model import Address, Target, Usage
 from llmfail.core.receipt import SkipReason, format_time
 from llmfail.core.records import state_keys
@@ -82,6 +85,10 @@ class Gate(Struct, frozen=True):
         return state_keys.credential_key(self.address, self.identity, self.namespace)
 
     @property
+    def pause_key(self) -> str:
+        return state_keys.pause_key(self.address, self.identity, self.namespace)
+
+    @property
     def dropped_parameters_key(self) -> str:
         return state_keys.dropped_parameters_key(self.address, self.namespace)
 
@@ -99,7 +106,13 @@ class Gate(Struct, frozen=True):
     @property
     def keys(self) -> tuple[str, ...]:
         """The keys that ``view`` needs without a request."""
-        return (self.circuit_key, self.credential_key, self.dropped_parameters_key, self.override_key)
+        return (
+            self.circuit_key,
+            self.pause_key,
+            self.credential_key,
+            self.dropped_parameters_key,
+            self.override_key,
+        )
 
     def keys_with_budgets(self, request: ReservationRequest) -> tuple[str, ...]:
         """The keys that the admission and the settlement of this request need."""
@@ -142,6 +155,10 @@ class GateView(Struct, frozen=True):
     retry_at: float | None
     refusal: Refusal | None
 
+    @property
+    def open_reason(self) -> OpenReason | None:
+        return self.refusal.open_reason if self.refusal is not None else None
+
 
 def admit(
     gate: Gate, request: ReservationRequest, values: Values, now: float
@@ -155,11 +172,14 @@ def admit(
         return {}, override
     if block is not None:
         return {}, _refuse_blocked(block)
+    writes = _normalize_pause(gate, values, now)
+    paused = _refuse_while_paused(gate, breaker.view(circuit, now), values, now)
+    if paused is not None:
+        return without_newer({**writes, **_normalize_circuit(gate, circuit, now)}, values), paused
     reserved = reservation.admit(gate.address, gate.limits, request, values, now)
     wait = 0.0 if isinstance(reserved, Refusal) else reserved[1].wait
     lease = TrialLease(request.call_id, now + wait + request.lease_seconds)
     circuit_after, ticket = breaker.admit(circuit, now, gate.rules, lease)
-    writes: dict[str, Write | None] = {}
     if circuit_after != circuit:
         writes[gate.circuit_key] = circuit_write(circuit_after, gate.rules)
     if isinstance(ticket, breaker.CircuitRefusal):
@@ -204,6 +224,9 @@ def view(gate: Gate, values: Values, now: float, request: ReservationRequest | N
         return GateView(CircuitState.FORCED_OPEN, view.failures, override.retry_at, override)
     if block is not None:
         return GateView("disabled", view.failures, block.until, _refuse_blocked(block))
+    paused = _refuse_while_paused(gate, view, values, now)
+    if paused is not None:
+        return GateView(CircuitState.OPEN, view.failures, paused.retry_at, paused)
     _, answer = breaker.admit(circuit, now, gate.rules, TrialLease("", now))
     if isinstance(answer, breaker.CircuitRefusal):
         return GateView(view.state, view.failures, answer.retry_at, _explain_refusal(answer))
@@ -215,6 +238,7 @@ def _settle(gate: Gate, admission: Admission, settlement: Settlement, values: Va
     actual = ActualUse(settlement.usage, settlement.cost)
     writes = {
         **_settle_circuit(gate, admission.ticket, settlement.outcome, values, now),
+        **_settle_pause(gate, settlement.outcome, values, now),
         **_settle_credential(gate, admission, settlement.outcome, values, now),
         **reservation.settle(gate.address, gate.limits, admission.reservation, actual, values, now),
         **_remember_dropped(gate, settlement.dropped_parameters, values, now),
@@ -237,7 +261,23 @@ _REFUSAL_NOTES = {
 
 def _explain_refusal(refusal: breaker.CircuitRefusal) -> Refusal:
     until = f" until {format_time(refusal.retry_at)}" if refusal.retry_at is not None else ""
-    return Refusal(SkipReason(refusal.reason), refusal.retry_at, _REFUSAL_NOTES[refusal.reason] + until)
+    return Refusal(
+        SkipReason(refusal.reason),
+        refusal.retry_at,
+        _REFUSAL_NOTES[refusal.reason] + until,
+        open_reason=OpenReason.FAILURES if refusal.reason == "circuit_open" else None,
+    )
+
+
+def _refuse_while_paused(gate: Gate, circuit: CircuitView, values: Values, now: float) -> Refusal | None:
+    """The refusal of a pause, unless the circuit refuses for longer, or because an operator says so."""
+    ends_at = pauses.find_end(load_or_default(values[gate.pause_key], Pause), now)
+    if ends_at is None or not gate.rules.enabled or circuit.state is CircuitState.FORCED_OPEN:
+        return None
+    if circuit.state is CircuitState.OPEN and circuit.retry_at is not None and circuit.retry_at >= ends_at:
+        return None
+    note = f"its Retry-After holds until {format_time(ends_at)}"
+    return Refusal(SkipReason.CIRCUIT_OPEN, ends_at, note, open_reason=OpenReason.PAUSE)
 
 
 def _refuse_when_forced_open(gate: Gate, values: Values, now: float) -> Refusal | None:
@@ -255,14 +295,41 @@ def _refuse_blocked(block: Block) -> Refusal:
 def _settle_circuit(
     gate: Gate, ticket: Ticket, outcome: Outcome, values: Values, now: float
 ) -> dict[str, Write]:
+    """A rate limit that says when it ends is no failure: the pause is all that follows from it."""
     circuit = load_or_default(values[gate.circuit_key], Circuit)
-    result = CallResult(
-        effect=outcome.consequence.circuit_effect,
-        rate_limited=outcome.kind is Kind.RATE_LIMITED,
-        retry_after=outcome.retry_after,
-    )
-    after = breaker.settle(circuit, ticket, result, now, gate.rules)
+    is_rate_limited = outcome.kind is Kind.RATE_LIMITED
+    is_pause_alone = is_rate_limited and pauses.find_pause(outcome, gate.rules.max_pause) is not None
+    effect = CircuitEffect.NEUTRAL if is_pause_alone else outcome.consequence.circuit_effect
+    after = breaker.settle(circuit, ticket, CallResult(effect, is_rate_limited), now, gate.rules)
     return {} if after == circuit else {gate.circuit_key: circuit_write(after, gate.rules)}
+
+
+def _normalize_pause(gate: Gate, values: Values, now: float) -> dict[str, Write | None]:
+    """Write down a clock that was set back, so that the pause does not grow while the clock catches up."""
+    before = load_or_default(values[gate.pause_key], Pause)
+    after = pauses.normalize(before, now)
+    return {} if after == before or not gate.rules.enabled else {gate.pause_key: _pause_write(after)}
+
+
+def _normalize_circuit(gate: Gate, circuit: Circuit, now: float) -> dict[str, Write]:
+    """The same for the wait of a circuit that is not closed, beneath a pause."""
+    if circuit.state is CircuitState.CLOSED:
+        return {}
+    after = breaker.normalize(circuit, now)
+    return {} if after == circuit else {gate.circuit_key: circuit_write(after, gate.rules)}
+
+
+def _pause_write(pause: Pause) -> Write:
+    return Write(dump(pause), hourly_expiry(max(pause.at, pause.until)))
+
+
+def _settle_pause(gate: Gate, outcome: Outcome, values: Values, now: float) -> dict[str, Write]:
+    seconds = pauses.find_pause(outcome, gate.rules.max_pause)
+    if seconds is None or not gate.rules.enabled:
+        return {}
+    before = load_or_default(values[gate.pause_key], Pause)
+    after = pauses.lengthen(before, seconds, now)
+    return {} if after == before else {gate.pause_key: _pause_write(after)}
 
 
 def _settle_credential(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from llmfail.core.admission import breaker
+from llmfail.core.admission import pause as pauses
 from llmfail.core.admission.breaker import Circuit, CircuitState
 from llmfail.core.admission.gate import (
     Gate,
@@ -10,6 +11,7 @@ from llmfail.core.admission.gate import (
     circuit_write,
     register_target,
 )
+from llmfail.core.admission.pause import Pause
 from llmfail.core.records.record import (
     Values,
     Write,
@@ -21,7 +23,9 @@ from llmfail.core.records.record import (
 
 
 def reset(gate: Gate, values: Values, now: float) -> tuple[Writes, bool]:
-    """Close the circuit, forget blocks and dropped parameters of this target. Whether anything changed."""
+    """Close the circuit, forget the pause, blocks and dropped parameters of this target. Whether anything
+    changed.
+    """
     circuit = load_or_default(values[gate.circuit_key], Circuit)
     writes: dict[str, Write | None] = {
         gate.circuit_key: circuit_write(breaker.reset(circuit, now), gate.rules)
@@ -29,10 +33,10 @@ def reset(gate: Gate, values: Values, now: float) -> tuple[Writes, bool]:
     writes |= {
         key: None for key in (gate.credential_key, gate.dropped_parameters_key) if values[key] is not None
     }
-    changed = (
-        breaker.view(circuit, now).state is not CircuitState.CLOSED or circuit.failures > 0 or len(writes) > 1
-    )
-    return without_newer(writes, values), changed
+    is_paused = pauses.find_end(load_or_default(values[gate.pause_key], Pause), now) is not None
+    is_closed = breaker.view(circuit, now).state is CircuitState.CLOSED and not circuit.failures
+    changed = is_paused or not is_closed or len(writes) > 1
+    return without_newer({**writes, gate.pause_key: None}, values), changed
 
 
 def trip(gate: Gate, seconds: float | None, values: Values, now: float) -> tuple[Writes, None]:

@@ -37,6 +37,11 @@ def circuit_key(address: Address, namespace: str = "") -> str:
     return f"circuit{_suffix(namespace)}/{digest_of(address)}"
 
 
+def pause_key(address: Address, identity: str, namespace: str = "") -> str:
+    """Of one target with one credential: two accounts at a host do not share a rate limit."""
+    return f"pause{_suffix(namespace)}/{digest_of(address)}/{identity}"
+
+
 def dropped_parameters_key(address: Address, namespace: str = "") -> str:
     return f"quirks{_suffix(namespace)}/{digest_of(address)}"
 

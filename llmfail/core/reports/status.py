@@ -10,6 +10,7 @@ from msgspec import Struct
 from llmfail.core.admission.breaker import CircuitState
 from llmfail.core.admission.budget import BudgetScope, Spending, share_of_limit
 from llmfail.core.admission.gate import GateView
+from llmfail.core.admission.refusal import OpenReason
 from llmfail.core.model import Target
 from llmfail.core.receipt import format_time, format_usd
 from llmfail.core.records.counters import (
@@ -38,6 +39,11 @@ class TargetStatus(Struct, frozen=True):
         return "disabled" if self.missing_key else self.gate_view.state
 
     @property
+    def open_reason(self) -> OpenReason | None:
+        """Why it is open: because of failures, or of a pause."""
+        return self.gate_view.open_reason if self.state == CircuitState.OPEN else None
+
+    @property
     def last_error(self) -> str | None:
         if self.missing_key:
             return f"no key: {self.missing_key}"
@@ -52,6 +58,7 @@ class TargetStatus(Struct, frozen=True):
     def to_json(self) -> dict[str, Any]:
         return {
             "state": self.state,
+            "reason": self.open_reason,
             "failures": self.gate_view.failures,
             "failure_threshold": self.failure_threshold,
             "fallback_count": self.counters.fallbacks,

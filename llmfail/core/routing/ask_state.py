@@ -4,10 +4,10 @@ them. ``ask_machine.step`` makes the next value.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from llmfail.core.admission.gate import Admission, Settlement
@@ -153,8 +153,8 @@ class AskState(Struct, frozen=True):
     """The failures of the calls of this round."""
     spent: int = 0
     """Pico-dollars, at worst where the cost of a call is unknown."""
-    retry_at: float | None = None
-    """The earliest time at which a target may answer again, in epoch seconds."""
+    retry_times: Mapping[Target, float] = field(default_factory=dict)
+    """When each target may answer again, as far as it is known, in epoch seconds."""
     committed: int | None = None
     """The attempt whose text is shown."""
     winner: int | None = None
@@ -184,6 +184,11 @@ class AskState(Struct, frozen=True):
     """A host was reached in this ask."""
     is_own_network_down: bool = False
     """No host of several could be found."""
+
+    @property
+    def retry_at(self) -> float | None:
+        """The earliest time at which a target may answer again."""
+        return min(self.retry_times.values(), default=None)
 
     @property
     def stopped(self) -> bool:

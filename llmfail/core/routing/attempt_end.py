@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from llmfail.core.admission.refusal import Refusal
 from llmfail.core.classification.outcome import Kind
-from llmfail.core.model import Completion
+from llmfail.core.model import Completion, Target
 from llmfail.core.receipt import TrailEntry
 from llmfail.core.routing import ask_events as ev
 from llmfail.core.routing.ask_events import Command, Moment
@@ -51,8 +51,15 @@ def stop_chain(state: AskState, attempt: AttemptState) -> Step:
 
 
 def refuse(state: AskState, attempt: AttemptState, refusal: Refusal) -> Step:
-    state = replace(state, retry_at=sooner(state.retry_at, refusal.retry_at))
-    entry = TrailEntry(attempt.target, "skipped", refusal.reason, note=refusal.note, cause=refusal.cause)
+    state = note_retry_time(state, attempt.target, refusal.retry_at)
+    entry = TrailEntry(
+        attempt.target,
+        "skipped",
+        refusal.reason,
+        note=refusal.note,
+        cause=refusal.cause,
+        open_reason=refusal.open_reason,
+    )
     return end(state, attempt, entry)
 
 
@@ -84,8 +91,10 @@ def end(
     return state, (ev.EndLease(attempt.number, hand_over),) if attempt.has_lease else ()
 
 
-def sooner(one: float | None, other: float | None) -> float | None:
-    return other if one is None else one if other is None else min(one, other)
+def note_retry_time(state: AskState, target: Target, retry_at: float | None) -> AskState:
+    """What was last said of when a target may answer again; None: nothing was."""
+    others = {one: moment for one, moment in state.retry_times.items() if one != target}
+    return replace(state, retry_times=others if retry_at is None else {**others, target: retry_at})
 
 
 def milliseconds_since_sent(attempt: AttemptState, now: Moment) -> int:

@@ -8,8 +8,8 @@ from typing import assert_never
 
 from msgspec.structs import replace
 
-from llmfail.core.admission.breaker import clamp_retry_after
 from llmfail.core.admission.gate import Admission, Settlement
+from llmfail.core.admission.pause import find_pause
 from llmfail.core.admission.refusal import Refusal
 from llmfail.core.admission.reservation import ReservationRequest
 from llmfail.core.classification.outcome import Kind, Outcome, RoutingEffect
@@ -25,9 +25,9 @@ from llmfail.core.routing.attempt_end import (
     end,
     end_cancelled,
     milliseconds_since_sent,
+    note_retry_time,
     refuse,
     replace_attempt,
-    sooner,
     stop_chain,
 )
 from llmfail.core.routing.attempt_result import AttemptResult, FoundAnswer, PartialAnswer
@@ -260,10 +260,19 @@ def _called_entry(
         latency_ms=settlement.latency_ms,
         cost_pico_usd=settlement.cost,
         retry_after=outcome.retry_after,
-        note="; ".join(filter(None, (outcome.note, left_out))) or attempt.candidate.note,
+        note="; ".join(filter(None, (outcome.note, left_out, _describe_cut(attempt, outcome))))
+        or attempt.candidate.note,
         request_id=result.request_id,
         held=attempt.held,
     )
+
+
+def _describe_cut(attempt: AttemptState, outcome: Outcome) -> str:
+    """Of a Retry-After that is obeyed in part, that it is."""
+    pause = find_pause(outcome, attempt.candidate.max_pause)
+    if pause is None or outcome.retry_after is None or pause >= outcome.retry_after:
+        return ""
+    return f"the Retry-After of {outcome.retry_after:.0f} s is cut to {pause:g} s (max_pause)"
 
 
 def _learn(state: AskState, attempt: AttemptState, outcome: Outcome, now: Moment) -> AskState:
@@ -275,11 +284,10 @@ def _learn(state: AskState, attempt: AttemptState, outcome: Outcome, now: Moment
     is_overflow = needs_larger and outcome.parameter is None
     if is_overflow and context is not None:
         needs = replace(needs, context=max(needs.context, context + 1))
-    wait = outcome.retry_after
-    retry_at = outcome.quota_resets_at if wait is None else now.wall + clamp_retry_after(wait)
-    return replace(
-        state, outcomes=(*state.outcomes, outcome), needs=needs, retry_at=sooner(state.retry_at, retry_at)
-    )
+    pause = find_pause(outcome, attempt.candidate.max_pause)
+    retry_at = outcome.quota_resets_at if pause is None else now.wall + pause
+    outcomes = (*state.outcomes, replace(outcome, retry_after=pause))
+    return replace(note_retry_time(state, attempt.target, retry_at), outcomes=outcomes, needs=needs)
 
 
 def _after_call(state: AskState, attempt: AttemptState, result: AttemptResult, now: Moment) -> Step:

@@ -23,7 +23,8 @@ REFERENCE_USAGE = Usage(2000, output_tokens=1000)
 class Candidate(Struct, frozen=True):
     """A target that could answer, with what is known about it. ``timeout`` is in seconds; ``latency_ms`` is
     its recent median; ``missing_key`` tells how to set a missing key; ``budget_scopes`` are the budgets in
-    which a call to it counts; ``endpoint`` names the server, which several targets may share.
+    which a call to it counts; ``endpoint`` names the server, which several targets may share; ``max_pause``
+    is how many seconds of a Retry-After are obeyed.
     """
 
     target: Target
@@ -38,6 +39,7 @@ class Candidate(Struct, frozen=True):
     missing_key: str | None = None
     budget_scopes: tuple[BudgetScope, ...] = ()
     endpoint: str = ""
+    max_pause: float = 3600.0
 
 
 class OrderInputs(Struct, frozen=True):

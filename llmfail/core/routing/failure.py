@@ -179,4 +179,4 @@ def _explain_refusal(refusals: Sequence[TrailEntry]) -> Failure:
 
 def _describe_entry(entry: TrailEntry) -> str:
     note = f" ({entry.note})" if entry.note else ""
-    return f"{entry.target} {entry.outcome}{note}"
+    return f"{entry.target} {entry.shown_outcome}{note}"

@@ -9,7 +9,6 @@ from typing import assert_never
 
 from msgspec import Struct
 
-from llmfail.core.admission.breaker import clamp_retry_after
 from llmfail.core.classification.outcome import Outcome, RoutingEffect
 from llmfail.core.model import Request
 
@@ -96,13 +95,13 @@ def decide_round_wait(
     outcomes: Sequence[Outcome], made: int, allowed: int, random_number: float
 ) -> float | None:
     """Seconds until the next round over the chain, or None. ``outcomes`` are those of the calls of this
-    round, ``made`` is the number of rounds so far. The soonest target decides.
+    round, each with the pause that follows from it as ``retry_after``; ``made`` is the number of rounds so
+    far in which a target was called. The soonest target decides.
     """
     passing = [outcome for outcome in outcomes if outcome.consequence.is_transient]
     if made > allowed or not passing:
         return None
     backoff = compute_backoff(made - 1, random_number)
     return min(
-        backoff if outcome.retry_after is None else max(clamp_retry_after(outcome.retry_after), backoff)
-        for outcome in passing
+        backoff if outcome.retry_after is None else max(outcome.retry_after, backoff) for outcome in passing
     )

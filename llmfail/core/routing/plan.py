@@ -6,11 +6,12 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from llmfail.core.admission.refusal import Refusal
 from llmfail.core.admission.reservation import ReservationRequest
 from llmfail.core.model import Target, Usage
 from llmfail.core.pricing.price import compute_cost, worst_case
 from llmfail.core.receipt import format_usd
-from llmfail.core.routing.candidates import Candidate
+from llmfail.core.routing.candidates import Candidate, CandidateSkip
 from llmfail.core.tokens import token_bounds
 from llmfail.core.tokens.token_bounds import Calibration
 
@@ -29,9 +30,11 @@ class PlanStep(Struct, frozen=True):
     estimated_cost: int | None
     max_cost: int | None
     note: str
+    open_reason: str | None = None
+    """Whether failures or a pause hold back a target that is skipped as ``circuit_open``."""
 
     def to_json(self) -> dict[str, Any]:
-        return {
+        shown = {
             "target": str(self.target),
             "decision": self.decision,
             "reason": self.reason,
@@ -39,6 +42,7 @@ class PlanStep(Struct, frozen=True):
             "max_cost_usd": format_usd(self.max_cost),
             "note": self.note,
         }
+        return shown if self.open_reason is None else {**shown, "open_reason": self.open_reason}
 
 
 class Plan(Struct, frozen=True):
@@ -57,16 +61,23 @@ class Plan(Struct, frozen=True):
 
 
 def build_step(
-    candidate: Candidate, request: ReservationRequest, calibration: Calibration, reason: str | None, note: str
+    candidate: Candidate,
+    request: ReservationRequest,
+    calibration: Calibration,
+    obstacle: CandidateSkip | Refusal | None,
+    left_out: str = "",
 ) -> PlanStep:
-    """``request`` is what the call would reserve, ``calibration`` how the target counts tokens."""
+    """``request`` is what the call would reserve, ``calibration`` how the target counts tokens, ``obstacle``
+    why there would be no call, ``left_out`` what a call would leave out of the request.
+    """
     return PlanStep(
         target=candidate.target,
-        decision="call" if reason is None else "skip",
-        reason=reason,
+        decision="call" if obstacle is None else "skip",
+        reason=None if obstacle is None else obstacle.reason,
         estimated_cost=_estimate_cost(request, calibration),
         max_cost=_compute_max_cost(request),
-        note=note or candidate.note,
+        note=(left_out if obstacle is None else obstacle.note) or candidate.note,
+        open_reason=obstacle.open_reason if isinstance(obstacle, Refusal) else None,
     )
 
 

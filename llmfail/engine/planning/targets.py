@@ -100,6 +100,7 @@ class TargetRoutes:
             max_output=model.max_output or facts.max_output,
             missing_key=route.missing_key,
             endpoint=f"{route.endpoint.api} {route.endpoint.base_url}",
+            max_pause=route.gate.rules.max_pause,
         )
 
 

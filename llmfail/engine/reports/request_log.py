@@ -7,8 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from llmfail.core.admission.refusal import OpenReason
 from llmfail.core.errors import ExitCode
-from llmfail.core.receipt import DEGRADED_TIER, Failure, Receipt, SkipReason, format_time, format_usd
+from llmfail.core.receipt import (
+    DEGRADED_TIER,
+    Failure,
+    Receipt,
+    SkipReason,
+    TrailEntry,
+    format_time,
+    format_usd,
+)
 from llmfail.core.records.alert_window import (
     NO_TARGET,
     AlertMinute,
@@ -149,7 +158,12 @@ def _count_for_alerts(receipt: Receipt, keys: AskKeys, values: Values) -> Writes
 
 
 def _has_met_open_circuit(receipt: Receipt) -> bool:
-    return any(entry.outcome == SkipReason.CIRCUIT_OPEN for entry in receipt.trail)
+    return any(map(_is_circuit_open, receipt.trail))
+
+
+def _is_circuit_open(entry: TrailEntry) -> bool:
+    """Whether its circuit is open because of failures: a pause is no illness."""
+    return entry.outcome == SkipReason.CIRCUIT_OPEN and entry.open_reason != OpenReason.PAUSE
 
 
 def _append(kept: dict[str, Any], values: Values, now: float) -> Writes:

@@ -93,6 +93,7 @@ class BreakerPatch(Struct, frozen=True, kw_only=True):
     max_recovery_timeout: SecondsOrZero | None = None
     half_open_limit: Count | None = None
     success_threshold: Count | None = None
+    max_pause: SecondsOrZero | None = None
     enabled: Flag | None = None
 
 

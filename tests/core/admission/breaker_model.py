@@ -1,13 +1,14 @@
-"""The rules of the circuit breaker, told a second time and in other words.
+"""The rules of the circuit breaker and of pauses, told a second time and in other words.
 
-It is written from the documents, not from ``core.admission.breaker``: where that keeps counters, slots and a
-frozen record, this keeps the history of what was said and reads everything off it. It is slow and mutable,
+It is written from the documents, not from ``core.admission``: where that keeps counters, slots and frozen
+records, this keeps the history of what was said and reads everything off it. It is slow and mutable,
 and it knows less: the wait after a re-opening is a span (``Wait``), and a call at the edge of the rate window
 may count or not, so ``settle`` is told what the circuit did and objects only where the rules leave no choice.
 """
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Literal, NamedTuple
@@ -20,7 +21,7 @@ FOREVER = float("inf")
 ROUNDING = 1e-6
 
 CircuitState = Literal["closed", "open", "half_open"]
-RefusalReason = Literal["circuit_open", "probing", "held"]
+RefusalReason = Literal["circuit_open", "paused", "probing", "held"]
 
 
 class ModelTicket(NamedTuple):
@@ -58,6 +59,8 @@ class BreakerModel:
     trials: dict[str, float] = field(default_factory=dict)
     held_until: float | None = None
     ambiguous_failures: int = 0
+    paused_until: float = 0.0
+    pause_changed_at: float = 0.0
 
     # -- questions
 
@@ -71,19 +74,29 @@ class BreakerModel:
         """Failures in a row; an hour without an answer or an operator forgets them."""
         return self.failures_in_a_row if now - self.answered_at < HOUR else 0
 
-    def wait(self, *, rate_limited: bool, hint: float | None) -> WaitRange:
-        """How long the circuit stays open if it opens now. ``reopenings`` counts this one already."""
-        if hint is not None:
-            exact = clamp(hint)
-            return WaitRange(exact, exact)
+    def wait(self, *, rate_limited: bool) -> WaitRange:
+        """How long the circuit stays open if it opens now. ``reopenings`` counts this one already: the first
+        of them waits as long as the opening did.
+        """
         base = self.rules.rate_limit_timeout if rate_limited else self.rules.recovery_timeout
-        if self.reopenings == 0:
+        if self.reopenings < 2:
             return WaitRange(base, base)
         cap = max(base, self.rules.max_recovery_timeout)
         plain = base
-        for _ in range(self.reopenings):
+        for _ in range(self.reopenings - 1):
             plain = min(cap, plain * self.rules.backoff)
         return WaitRange(plain, min(cap, plain * 1.1))
+
+    def pause_ends_at(self, now: float) -> float | None:
+        """When the pause ends; what was left of it stays when the clock was set back."""
+        end = self.paused_until - max(self.pause_changed_at - now, 0.0)
+        return end if now < end and self.rules.enabled else None
+
+    def is_paused(self, now: float) -> bool:
+        """Whether it is the pause that refuses, and not an operator or an opening that lasts longer."""
+        told, end = copy(self), self.pause_ends_at(now)
+        told.set_clock(now)
+        return end is not None and not told.held(now) and (told.mood != "open" or told.opens_again_at < end)
 
     def list_possible_openings(self, now: float) -> set[bool]:
         """Whether a failure that is the last of the news opens: one answer, or both at the window's edge."""
@@ -126,6 +139,12 @@ class BreakerModel:
         self.held_until = self.held_until if self.held(now) else None
         self.trials = {name: end for name, end in self.trials.items() if now < end}
 
+    def set_pause_clock(self, now: float) -> None:
+        """A pause has a record of its own, and so a last change of its own."""
+        back = max(self.pause_changed_at - now, 0.0)
+        self.pause_changed_at -= back
+        self.paused_until -= back
+
     def force_open_ends_at(self) -> float | None:
         """When a held circuit may admit again: a wait beneath that is longer counts as well."""
         if self.held_until is None or self.held_until == float("inf"):
@@ -133,6 +152,12 @@ class BreakerModel:
         return max(self.held_until, self.opens_again_at) if self.mood == "open" else self.held_until
 
     def admit(self, now: float, trial: str, ends_at: float) -> ModelTicket | RefusalReason:
+        if self.rules.enabled:
+            self.set_pause_clock(now)
+        if self.is_paused(now):
+            if self.mood != "closed":
+                self.set_clock(now)
+            return "paused"
         free = not self.rules.enabled or self.mood == "closed"
         if not free or self.held_until is not None:
             self.set_clock(now)  # asking a circuit that admits anyway writes nothing, whatever the clock says
@@ -166,26 +191,29 @@ class BreakerModel:
         """``opened``: what the circuit under test did. Gives the wait it must have chosen then."""
         if not self.rules.enabled:
             return None
+        if effect is CircuitEffect.FAILURE and self._pause(now, hint) and rate_limited:
+            effect = CircuitEffect.NEUTRAL  # the pause is all that follows
         self.set_clock(now)
-        failed = effect is CircuitEffect.FAILURE
-        if given.era != self.era:
-            self._apply_late_hint(now, hint if failed else None)
-            opens = {False}
-        elif self.mood == "open":  # admitted by somebody who had it disabled
+        if given.era != self.era or self.mood == "open":  # late, or admitted by somebody who had it disabled
             opens = {False}
         elif self.mood == "half_open":
             opens = {self._settle_trial(given.trial, now, effect)}
         else:
-            opens = self._count_answer(now, effect, hint)
+            opens = self._count_answer(now, effect)
         assert opened in opens, f"opened: {opened}, but the rules say {opens}"
-        return self._open(now, rate_limited=rate_limited, hint=hint) if opened else None
+        return self._open(now, rate_limited=rate_limited) if opened else None
 
-    def _apply_late_hint(self, now: float, hint: float | None) -> None:
-        if self.mood == "open" and hint is not None and now + clamp(hint) > self.opens_again_at:
-            self.opens_again_at = now + clamp(hint)
-            self.changed_at = now
+    def _pause(self, now: float, hint: float | None) -> bool:
+        """Whether the hint is a pause. It never shortens one."""
+        wait = 0.0 if hint is None else clamp(hint, self.rules.max_pause)
+        if not wait:
+            return False
+        self.set_pause_clock(now)
+        if now + wait > self.paused_until:
+            self.paused_until, self.pause_changed_at = now + wait, now
+        return True
 
-    def _count_answer(self, now: float, effect: CircuitEffect, hint: float | None) -> set[bool]:
+    def _count_answer(self, now: float, effect: CircuitEffect) -> set[bool]:
         if effect is CircuitEffect.NEUTRAL:
             return {False}
         failed = effect is CircuitEffect.FAILURE
@@ -194,7 +222,7 @@ class BreakerModel:
         self.changed_at = self.answered_at = now
         if effect is CircuitEffect.SUCCESS:
             return {False}
-        opens = {True} if hint is not None else self.list_possible_openings(now)
+        opens = self.list_possible_openings(now)
         self.ambiguous_failures += len(opens) > 1
         return opens
 
@@ -211,10 +239,10 @@ class BreakerModel:
             self.reopenings = 0
         return effect is CircuitEffect.FAILURE
 
-    def _open(self, now: float, *, rate_limited: bool, hint: float | None) -> WaitRange:
+    def _open(self, now: float, *, rate_limited: bool) -> WaitRange:
         if self.mood == "half_open":
             self.reopenings += 1
-        wait = self.wait(rate_limited=rate_limited, hint=hint)
+        wait = self.wait(rate_limited=rate_limited)
         self._change_state("open", now)
         self.opens_again_at = now + wait.shortest
         return wait
@@ -229,6 +257,7 @@ class BreakerModel:
         self._change_state("closed", now)
         self.reopenings = 0
         self.held_until = None
+        self.paused_until = self.pause_changed_at = 0.0
 
     def _change_state(self, mood: CircuitState, now: float) -> None:
         self.mood = mood
@@ -237,6 +266,6 @@ class BreakerModel:
         self.counted_answers, self.failures_in_a_row, self.trials, self.trial_successes = [], 0, {}, 0
 
 
-def clamp(hint: float) -> float:
-    """A provider's own wait: at least a second, at most an hour."""
-    return min(max(hint, 1.0), HOUR)
+def clamp(hint: float, max_pause: float = HOUR) -> float:
+    """A provider's own wait: at least a second, at most ``max_pause``, which is an hour by default."""
+    return min(max(hint, 1.0), max_pause)

@@ -1,4 +1,5 @@
-"""The circuit breaker in lockstep with an independent description of its rules (``breaker_model``).
+"""The circuit breaker and pauses, as the gate of a target has them, in lockstep with an independent
+description of their rules (``breaker_model``).
 
 Hypothesis writes the stories. Left alone it would seldom leave the closed state, so there are rules that open
 a circuit in one go, wait exactly until it admits again, take several trials and let leases run out; at the
@@ -14,6 +15,7 @@ from typing import Any
 
 import hypothesis.strategies as st
 from breaker_model import BreakerModel, ModelTicket, clamp
+from gate_states import build_reservation_request
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import (
     Bundle,
@@ -27,17 +29,14 @@ from hypothesis.stateful import (
 )
 from msgspec.structs import astuple
 
-from llmfail.core.admission import breaker
-from llmfail.core.admission.breaker import (
-    BreakerRules,
-    CallResult,
-    Circuit,
-    CircuitRefusal,
-    CircuitState,
-    Ticket,
-    TrialLease,
-)
-from llmfail.core.classification.outcome import CircuitEffect
+from llmfail.core.admission import breaker, operator_override
+from llmfail.core.admission import gate as gates
+from llmfail.core.admission.breaker import BreakerRules, Circuit, CircuitState, Ticket
+from llmfail.core.admission.gate import Admission, Gate, Settlement
+from llmfail.core.admission.refusal import OpenReason, Refusal
+from llmfail.core.classification.outcome import CircuitEffect, Kind, Outcome
+from llmfail.core.model import Target
+from llmfail.core.records.record import Writes, load_or_default
 
 START = 1_000_000.0
 TINY = 1e-6
@@ -54,7 +53,31 @@ SOME_RULES = st.builds(
     max_recovery_timeout=st.sampled_from([6.0, 25.0, 600.0]),
     half_open_limit=st.integers(1, 4),
     success_threshold=st.integers(1, 4),
+    max_pause=st.sampled_from([3600.0, 3600.0, 30.0, 0.0]),
 )
+KINDS = {
+    (CircuitEffect.FAILURE, True): Kind.RATE_LIMITED,
+    (CircuitEffect.FAILURE, False): Kind.OVERLOADED,
+    (CircuitEffect.SUCCESS, True): Kind.OK,
+    (CircuitEffect.SUCCESS, False): Kind.OK,
+    (CircuitEffect.NEUTRAL, True): Kind.CONTENT_BLOCKED,
+    (CircuitEffect.NEUTRAL, False): Kind.BAD_REQUEST,
+}
+
+
+@dataclass(frozen=True)
+class CallResult:
+    """What became of a call; ``retry_after`` is the provider's own wait, in seconds."""
+
+    effect: CircuitEffect
+    rate_limited: bool = False
+    retry_after: float | None = None
+
+    @property
+    def outcome(self) -> Outcome:
+        return Outcome(KINDS[self.effect, self.rate_limited], retry_after=self.retry_after)
+
+
 EFFECTS = st.sampled_from(
     [
         CircuitEffect.FAILURE,
@@ -65,13 +88,13 @@ EFFECTS = st.sampled_from(
     ]
 )
 HINTS = st.sampled_from([None, None, None, None, 0.0, 0.5, 3.0, 45.0, 7200.0])
+FAILURES = st.builds(CallResult, st.just(CircuitEffect.FAILURE), rate_limited=st.booleans())
 VERDICTS = st.builds(CallResult, EFFECTS, rate_limited=st.booleans(), retry_after=HINTS)
 LEASE_TIMES = st.sampled_from([2.0, 8.0, 30.0, 200.0])
 
 CORNERS = {
     "opened by failures",
     "opened by a rate limit",
-    "opened by a hint",
     "opened by the rate alone",
     "window's edge",
     "refused one moment before the wait was over",
@@ -88,8 +111,24 @@ CORNERS = {
     "lease ran out",
     "answer after its lease",
     "answer of an earlier generation",
-    "late hint lengthened a wait",
-    "late hint did not shorten a wait",
+    "paused while closed",
+    "paused while open",
+    "paused while half_open",
+    "paused by a late answer",
+    "paused longer than open",
+    "open longer than paused",
+    "pause cut",
+    "hint obeyed by nobody",
+    "hint lengthened a pause",
+    "hint did not shorten a pause",
+    "rate limit with a hint left the streak alone",
+    "failure with a hint opened and paused",
+    "trial paused and gave its place back",
+    "refused one moment before the pause was over",
+    "as before after the pause",
+    "clock back while paused",
+    "held over paused",
+    "reset while paused",
     "trial settled twice",
     "ticket without a lease at a half-open circuit",
     "hour-old streak forgotten",
@@ -112,9 +151,13 @@ seen: Counter[str] = Counter()
 class Issued:
     """A ticket of the circuit and the pass of the description that belongs to it."""
 
-    ticket: Ticket
+    admission: Admission
     given: ModelTicket
     settled: bool = field(default=False)
+
+    @property
+    def ticket(self) -> Ticket:
+        return self.admission.ticket
 
 
 class Lockstep(RuleBasedStateMachine):
@@ -123,49 +166,76 @@ class Lockstep(RuleBasedStateMachine):
     @initialize(rules=SOME_RULES)
     def start(self, rules: BreakerRules) -> None:
         self.rules = rules
+        self.gate = Gate(Target("p", "m"), "key", rules)
         self.now = START
-        self.circuit = Circuit()
+        self.values: dict[str, str | None] = {}
         self.told = BreakerModel(rules)
         self.trials: list[Issued] = []
         self.names = 0
 
     # -- what both are asked and told
 
-    def keep(self, after: Circuit) -> None:
-        """The record as the store would keep it: a transition is a new generation, and none goes back."""
-        before, self.circuit = self.circuit, after
+    @property
+    def circuit(self) -> Circuit:
+        return load_or_default(self.values.get(self.gate.circuit_key), Circuit)
+
+    @property
+    def free(self) -> bool:
+        """Whether calls are admitted, and count as those of a closed circuit."""
+        return (
+            self.told.mood == "closed" and not self.told.held(self.now) and not self.told.is_paused(self.now)
+        )
+
+    def read(self, keys: Any) -> dict[str, str | None]:
+        return {key: self.values.get(key) for key in keys}
+
+    def keep(self, writes: Writes) -> None:
+        """The records as the store would keep them: a transition is a new generation, and none goes back."""
+        before = self.circuit
+        self.values.update({key: write.text if write else None for key, write in writes.items()})
+        after = self.circuit
         assert after.generation >= before.generation
         assert after.generation > before.generation or after.state is before.state
 
-    def ask(self, lease_time: float = 30.0) -> Issued | CircuitRefusal:
+    def admit(self, gate: Gate, lease_time: float) -> tuple[Writes, Admission | Refusal]:
         self.names += 1
-        lease = TrialLease(f"trial-{self.names}", self.now + lease_time)
+        request = build_reservation_request(f"trial-{self.names}", lease_seconds=lease_time)
+        return gates.admit(gate, request, self.read(gate.keys_with_budgets(request)), self.now)
+
+    def ask(self, lease_time: float = 30.0) -> Issued | Refusal:
         before = self.circuit
-        after, answer = breaker.admit(before, self.now, self.rules, lease)
+        writes, answer = self.admit(self.gate, lease_time)
         if before.state is CircuitState.CLOSED and not before.held:
-            assert after is before, "asking a closed circuit writes nothing"
-        self.keep(after)
-        given = self.told.admit(self.now, lease.id, lease.until)
-        if isinstance(answer, CircuitRefusal):
-            assert answer.reason == given
+            assert self.gate.circuit_key not in writes, "asking a closed circuit writes nothing"
+        self.keep(writes)
+        given = self.told.admit(self.now, f"trial-{self.names}", self.now + lease_time)
+        if isinstance(answer, Refusal):
+            assert reason_of(answer) == given
             self.check_refusal(answer)
             return answer
         return self.admitted(before, answer, given)
 
-    def check_refusal(self, refusal: CircuitRefusal) -> None:
-        if refusal.reason == "circuit_open":
+    def check_refusal(self, refusal: Refusal) -> None:
+        if reason_of(refusal) == "circuit_open":
             assert refusal.retry_at == self.told.opens_again_at
+            seen["open longer than paused"] += self.told.pause_ends_at(self.now) is not None
+        elif reason_of(refusal) == "paused":
+            seen[f"paused while {self.told.mood}"] += 1
+            seen["paused longer than open"] += (
+                self.told.mood == "open" and self.now < self.told.opens_again_at
+            )
+            assert refusal.retry_at == self.told.pause_ends_at(self.now)
         elif refusal.reason == "probing":
             seen["all places taken"] += 1
             assert refusal.retry_at == min(self.told.trials.values())
 
-    def admitted(self, before: Circuit, ticket: Ticket, given: Any) -> Issued:
+    def admitted(self, before: Circuit, admission: Admission, given: Any) -> Issued:
         assert isinstance(given, ModelTicket), f"admitted, but the rules say {given}"
-        assert ticket.lease == given.trial
+        assert admission.ticket.lease == given.trial
         if before.state is CircuitState.OPEN and self.now >= before.at:
             assert self.now >= before.until, "an open circuit admits nobody before its time"
-        issued = Issued(ticket, given)
-        if ticket.lease:
+        issued = Issued(admission, given)
+        if admission.ticket.lease:
             seen["half-open"] += 1
             self.trials.append(issued)
         return issued
@@ -175,10 +245,12 @@ class Lockstep(RuleBasedStateMachine):
             return
         before = self.circuit
         self.note_settling(issued)
-        after = breaker.settle(before, issued.ticket, verdict, self.now, self.rules)
-        again = breaker.settle(before, issued.ticket, verdict, self.now, self.rules)
-        assert after == again, "a rule has no dice"
-        self.keep(after)
+        settlement = Settlement(verdict.outcome, 100, 0, fallback=False)
+        step = gates.settle(self.gate, issued.admission, settlement)
+        writes = step.change(self.read(step.keys), self.now)
+        assert writes == step.change(self.read(step.keys), self.now), "a rule has no dice"
+        self.keep(writes)
+        after = self.circuit
         opened = after.state is CircuitState.OPEN and before.state is not CircuitState.OPEN
         self.follow(issued, verdict, opened=opened)
         issued.settled = True
@@ -188,8 +260,9 @@ class Lockstep(RuleBasedStateMachine):
         return issued.settled and issued.ticket.lease is None and issued.given.era == self.told.era
 
     def follow(self, issued: Issued, verdict: CallResult, *, opened: bool) -> None:
-        told, mood, end = self.told, self.told.mood, self.told.opens_again_at
-        proofs, count = told.trial_successes, len(told.trials)
+        told, mood = self.told, self.told.mood
+        proofs, count, pause = told.trial_successes, len(told.trials), told.pause_ends_at(self.now)
+        streak = told.failures_in_a_row
         wait = told.settle(
             issued.given,
             self.now,
@@ -207,9 +280,15 @@ class Lockstep(RuleBasedStateMachine):
             seen["trial succeeded" if told.trial_successes > proofs else "trial neutral"] += 1
         elif mood == "half_open" and told.mood == "closed":
             seen["closed by trials"] += 1
-        elif mood == "open" and verdict.effect is CircuitEffect.FAILURE and verdict.retry_after is not None:
-            longer = told.opens_again_at > end
-            seen["late hint lengthened a wait" if longer else "late hint did not shorten a wait"] += 1
+        if verdict.effect is CircuitEffect.FAILURE and verdict.retry_after is not None:
+            self.note_hint(issued, verdict, pause, opened=opened)
+            is_alone = verdict.rate_limited and told.pause_ends_at(self.now) is not None
+            seen["rate limit with a hint left the streak alone"] += (
+                is_alone and told.mood == "closed" and told.failures_in_a_row == streak > 0
+            )
+            seen["trial paused and gave its place back"] += (
+                is_alone and told.mood == "half_open" and len(told.trials) < count
+            )
 
     # -- what was visited
 
@@ -224,16 +303,24 @@ class Lockstep(RuleBasedStateMachine):
         elif told.mood == "half_open" and told.trials.get(issued.ticket.lease or "", 0.0) <= self.now:
             seen["answer after its lease"] += 1
 
+    def note_hint(self, issued: Issued, verdict: CallResult, before: float | None, *, opened: bool) -> None:
+        after = self.told.pause_ends_at(self.now)
+        if after is None:
+            seen["hint obeyed by nobody"] += 1
+            return
+        seen["pause cut"] += verdict.retry_after > self.rules.max_pause
+        seen["paused by a late answer"] += issued.given.era != self.told.era and not opened
+        seen["failure with a hint opened and paused"] += opened and not verdict.rate_limited
+        if before is not None:
+            seen[f"hint {'lengthened' if after > before else 'did not shorten'} a pause"] += 1
+
     def note_opening(self, verdict: CallResult, wait: float, *, again: bool) -> None:
         rules = self.rules
         if again:
             seen["re-opened"] += 1
-            if verdict.retry_after is None:
-                base = rules.rate_limit_timeout if verdict.rate_limited else rules.recovery_timeout
-                seen["re-opened with back-off"] += wait > base
-                seen["wait capped"] += wait == max(base, rules.max_recovery_timeout) and rules.backoff > 1
-        elif verdict.retry_after is not None:
-            seen["opened by a hint"] += 1
+            base = rules.rate_limit_timeout if verdict.rate_limited else rules.recovery_timeout
+            seen["re-opened with back-off"] += wait > base
+            seen["wait capped"] += wait == max(base, rules.max_recovery_timeout) and rules.backoff > 1
         else:
             seen["opened by a rate limit" if verdict.rate_limited else "opened by failures"] += 1
 
@@ -244,8 +331,8 @@ class Lockstep(RuleBasedStateMachine):
         answer = self.ask(lease_time)
         return answer if isinstance(answer, Issued) else multiple()
 
-    @precondition(lambda self: self.told.mood == "closed" and not self.told.held(self.now))
-    @rule(target=tickets, verdict=VERDICTS.filter(lambda verdict: verdict.effect is CircuitEffect.FAILURE))
+    @precondition(lambda self: self.free)
+    @rule(target=tickets, verdict=FAILURES)
     def the_provider_fails(self, verdict: CallResult) -> Any:
         """Somebody has a call under way while others see it fail often enough."""
         under_way, self_made = self.ask(), self.told.era
@@ -257,7 +344,7 @@ class Lockstep(RuleBasedStateMachine):
         assert self.circuit.state is CircuitState.OPEN
         return under_way
 
-    @precondition(lambda self: self.told.mood == "closed" and not self.told.held(self.now))
+    @precondition(lambda self: self.free)
     @rule(
         pattern=st.lists(st.booleans(), min_size=3, max_size=8),
         part=st.sampled_from([0.0, 0.02, 0.19, 0.475]),
@@ -267,7 +354,8 @@ class Lockstep(RuleBasedStateMachine):
         for failed in pattern:
             self.now += part * self.rules.window
             issued = self.ask()
-            if isinstance(issued, CircuitRefusal):
+            assert not isinstance(issued, Refusal) or self.circuit.state is CircuitState.OPEN
+            if isinstance(issued, Refusal):
                 return
             streak, doubts = self.told.count_failures_in_a_row(self.now), self.told.ambiguous_failures
             self.settle(issued, CallResult(CircuitEffect.FAILURE if failed else CircuitEffect.SUCCESS))
@@ -281,24 +369,18 @@ class Lockstep(RuleBasedStateMachine):
         self.ask()  # writes down a clock that was set back
         if self.told.mood == "open":
             self.now = self.told.opens_again_at - 0.001
-            assert isinstance(self.ask(), CircuitRefusal)
+            assert isinstance(self.ask(), Refusal)
             seen["refused one moment before the wait was over"] += 1
             self.now = self.told.opens_again_at
         issued = self.ask(lease_time)
         return issued if isinstance(issued, Issued) else multiple()
 
     @precondition(lambda self: self.told.mood == "open" and not self.told.held(self.now))
-    @rule(
-        verdicts=st.lists(
-            st.builds(CallResult, st.just(CircuitEffect.FAILURE), st.booleans(), HINTS),
-            min_size=2,
-            max_size=4,
-        )
-    )
+    @rule(verdicts=st.lists(FAILURES, min_size=2, max_size=4))
     def trial_after_trial_fails(self, verdicts: list[CallResult]) -> None:
         for verdict in verdicts:
             self.ask()
-            self.now = max(self.now, self.told.opens_again_at)
+            self.now = max(self.now, self.told.opens_again_at, self.told.pause_ends_at(self.now) or 0.0)
             issued = self.ask()
             if isinstance(issued, Issued):
                 self.settle(issued, verdict)
@@ -310,6 +392,32 @@ class Lockstep(RuleBasedStateMachine):
         answers = [self.ask(lease_time) for lease_time in lease_times]
         seen["several trials at once"] += len(self.told.trials) > 1
         return multiple(*(answer for answer in answers if isinstance(answer, Issued)))
+
+    @rule(target=tickets, hint=st.sampled_from([0.5, 3.0, 45.0, 7200.0]), limited=st.booleans())
+    def the_provider_wants_a_pause(self, hint: float, *, limited: bool) -> Any:
+        """It says so to one of two calls, whatever the circuit is; the other is still under way."""
+        first, second = self.ask(), self.ask()
+        if isinstance(first, Refusal):
+            return multiple()
+        self.settle(first, CallResult(CircuitEffect.FAILURE, limited, hint))
+        return second if isinstance(second, Issued) else multiple()
+
+    @precondition(lambda self: self.told.is_paused(self.now))
+    @rule()
+    def the_pause_is_over(self) -> None:
+        """The circuit is then what it was before."""
+        self.ask()  # writes down a clock that was set back
+        before, end = self.circuit, self.told.pause_ends_at(self.now)
+        if end is None or not self.told.is_paused(self.now):
+            return
+        self.now = max(self.now, end - 0.001)
+        assert isinstance(self.ask(), Refusal)
+        seen["refused one moment before the pause was over"] += 1
+        self.now = end
+        view = gates.view(self.gate, self.read(self.gate.keys), self.now)
+        assert breaker.normalize(self.circuit, end) == breaker.normalize(before, end)
+        assert view.state == breaker.view(before, self.now).state
+        seen["as before after the pause"] += 1
 
     @precondition(lambda self: self.told.trials)
     @rule(data=st.data(), effect=EFFECTS, hint=HINTS, limited=st.booleans())
@@ -343,7 +451,7 @@ class Lockstep(RuleBasedStateMachine):
     def time_passes(self, seconds: float) -> None:
         self.now += seconds
 
-    @precondition(lambda self: self.told.mood == "closed" and not self.told.held(self.now))
+    @precondition(lambda self: self.free)
     @rule(seconds=st.sampled_from([3599.0, 3600.0, 10_000_000.0]))
     def a_failure_and_a_quiet_hour(self, seconds: float) -> None:
         failing = self.ask()
@@ -361,16 +469,20 @@ class Lockstep(RuleBasedStateMachine):
             seen[f"clock back while {self.told.mood}"] += 1
             seen["clock back while held"] += self.told.held_until is not None
             seen["clock back with leases"] += bool(self.told.trials)
+        if self.now < self.told.pause_changed_at:
+            seen["clock back while paused"] += self.told.pause_ends_at(self.now) is not None
         self.ask()
 
     @precondition(lambda self: self.told.held_until is None)
     @rule(seconds=st.sampled_from([1.0, 6.0, 50.0, float("inf")]))
     def the_operator_holds(self, seconds: float) -> None:
-        until = None if seconds == float("inf") else self.now + seconds
-        self.keep(breaker.force_open(self.circuit, self.now, until))
+        values = self.read((*self.gate.keys, gates.KNOWN_TARGETS_KEY))
+        wanted = None if seconds == float("inf") else seconds
+        self.keep(operator_override.trip(self.gate, wanted, values, self.now)[0])
         self.told.force_open(self.now, self.now + seconds)
         seen[f"held over {self.told.mood}"] += 1
-        assert isinstance(self.ask(), CircuitRefusal)
+        seen["held over paused"] += self.told.pause_ends_at(self.now) is not None
+        assert isinstance(self.ask(), Refusal)
 
     @precondition(lambda self: self.told.held_until not in {None, float("inf")})
     @rule()
@@ -381,25 +493,34 @@ class Lockstep(RuleBasedStateMachine):
             seen["hold ran out"] += 1
             self.ask()
 
-    @precondition(lambda self: self.told.held_until is not None or self.told.mood == "half_open")
+    @precondition(
+        lambda self: (
+            self.told.held_until is not None
+            or self.told.mood == "half_open"
+            or self.told.pause_ends_at(self.now) is not None
+        )
+    )
     @rule()
     def the_operator_resets(self) -> None:
         seen["reset with trials under way"] += bool(self.told.trials)
+        seen["reset while paused"] += self.told.pause_ends_at(self.now) is not None
         before = self.circuit.generation
-        self.keep(breaker.reset(self.circuit, self.now))
+        self.keep(operator_override.reset(self.gate, self.read(self.gate.keys), self.now)[0])
         assert self.circuit.generation > before
         self.told.reset(self.now)
 
     @precondition(lambda self: self.told.held_until is None)
     @rule(target=tickets, verdict=VERDICTS)
     def somebody_has_it_disabled(self, verdict: CallResult) -> Issued:
-        off = BreakerRules(enabled=False)
-        after, ticket = breaker.admit(self.circuit, self.now, off, TrialLease("unused", self.now + 9))
-        assert after is self.circuit
-        assert isinstance(ticket, Ticket)
-        assert breaker.settle(self.circuit, ticket, verdict, self.now, off) is self.circuit
+        off = Gate(self.gate.target, self.gate.identity, BreakerRules(enabled=False))
+        writes, admission = self.admit(off, 9.0)
+        assert writes == {}
+        assert isinstance(admission, Admission)
+        step = gates.settle(off, admission, Settlement(verdict.outcome, 100, 0, fallback=False))
+        written = step.change(self.read(step.keys), self.now)
+        assert not written.keys() & {self.gate.circuit_key, self.gate.pause_key}
         seen["disabled while open"] += self.told.mood == "open"
-        return Issued(ticket, ModelTicket(self.told.era))
+        return Issued(admission, ModelTicket(self.told.era))
 
     # -- what always holds
 
@@ -431,10 +552,24 @@ class Lockstep(RuleBasedStateMachine):
             assert looks.failures == told.count_failures_in_a_row(self.now)
 
     @invariant()
+    def a_pause_looks_like_one(self) -> None:
+        shown = gates.view(self.gate, self.read(self.gate.keys), self.now)
+        if self.told.is_paused(self.now):
+            end = self.told.pause_ends_at(self.now)
+            assert (shown.state, shown.retry_at, shown.open_reason) == ("open", end, OpenReason.PAUSE)
+        else:
+            expected = OpenReason.FAILURES if shown.state == "open" else None
+            assert shown.open_reason is expected
+
+    @invariant()
     def a_record_is_kept_while_it_means_something(self) -> None:
         expires = breaker.expires_at(self.circuit, self.rules)
         ends = [end for _, end in self.circuit.leases]
         assert expires is None or expires > max(self.circuit.at, self.circuit.until, *ends)
+
+
+def reason_of(refusal: Refusal) -> str:
+    return "paused" if refusal.open_reason is OpenReason.PAUSE else refusal.reason
 
 
 def plain(value: object) -> bool:
@@ -463,3 +598,4 @@ def test_the_breaker_keeps_to_the_description_whatever_happens() -> None:
 
 def test_the_description_itself_clamps_hints_to_an_hour() -> None:
     assert [clamp(hint) for hint in (-5, 0, 1, 30, 3600, 9999)] == [1, 1, 1, 30, 3600, 3600]
+    assert [clamp(hint, 10.0) for hint in (-5, 9, 10, 11)] == [1, 9, 10, 10]
