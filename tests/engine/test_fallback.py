@@ -75,10 +75,13 @@ def test_after_the_wait_one_trial_closes_the_circuit(stage):
     assert circuit(play, "a/one").state == "closed"
 
 
-def test_a_rate_limit_with_a_hint_opens_at_once_for_that_long(stage):
-    play = stage({"a": [error(429, "rate_limit_exceeded", retry_after="30")], "b": [answer()]})
-    assert play.ask().trail[0].retry_after == 30
-    assert circuit(play, "a/one").until == play.now + 30
+def test_a_rate_limit_with_a_hint_pauses_its_target_for_that_long(stage):
+    play = stage({"a": [error(429, "rate_limit_exceeded", retry_after="30"), answer()], "b": [answer()]})
+    assert play.ask(targets=["a/one", "b/one"]).trail[0].retry_after == 30
+    play.now += 29.9
+    assert outcomes(play.ask(targets=["a/one", "b/one"])) == ["a/one circuit_open", "b/one ok"]
+    play.now += 0.1
+    assert outcomes(play.ask(targets=["a/one", "b/one"])) == ["a/one ok"]
 
 
 def test_when_all_have_failed_the_chain_is_walked_again_after_the_soonest_wait(stage):

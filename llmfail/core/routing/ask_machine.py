@@ -35,11 +35,10 @@ from llmfail.core.routing.attempt_end import Step, replace_attempt
 from llmfail.core.routing.attempt_result import FoundAnswer
 from llmfail.core.routing.attempt_steps import AttemptEvent
 from llmfail.core.routing.candidates import Candidate
+from llmfail.core.routing.next_opening import find_next_opening
 
 PASSING_SKIPS = frozenset({SkipReason.CIRCUIT_OPEN, SkipReason.PROBING, SkipReason.RATE_LIMITED_HERE})
 """Skips that may have passed by the next round."""
-TRIAL_SECONDS = 1.0
-"""Seconds after which to look again whether the trial of another process is over."""
 MIN_LOOK_INTERVAL_SECONDS = 0.02
 """Seconds between two looks at the gates, at the least."""
 
@@ -77,7 +76,7 @@ def _react(state: AskState, event: Event, now: Moment) -> Step:  # noqa: C901, P
         case ev.HedgeDecided(is_allowed):
             return _decide_hedge(state, now, is_allowed=is_allowed)
         case ev.GatesViewed(views, at):
-            return _wait_for_trial(state, dict(views), at, now)
+            return _wait_for_opening(state, dict(views), at, now)
         case ev.AskInterrupted():
             return _interrupt(state)
         case ev.Settled(ids):
@@ -193,13 +192,14 @@ def _end_round(state: AskState, now: Moment) -> Step:
     state = replace(
         state,
         trail=(*state.trail, *state.round_trail),
+        walks=state.walks + any(one.has_called for one in state.attempts),
         unused_hedges=state.unused_hedges + unused,
         deadline_passed=state.deadline_passed or (is_open and left <= 0),
     )
     if not is_open or state.deadline_passed:
         return _finish(state), ()
     plan = state.plan
-    wait = next_step.decide_round_wait(state.outcomes, state.round_number, plan.rounds, now.random_number)
+    wait = next_step.decide_round_wait(state.outcomes, state.walks, plan.rounds, now.random_number)
     candidates = tuple(one for one in state.candidates if _may_help(state, one))
     if wait is not None and candidates:
         return _pause(state, wait, candidates, now)
@@ -215,27 +215,18 @@ def _pause(state: AskState, wait: float, candidates: tuple[Candidate, ...], now:
     return replace(state, stage=Stage.PAUSING, candidates=candidates), (ev.Sleep(ASK, wait),)
 
 
-def _wait_for_trial(state: AskState, views: dict[Target, GateView], at: float, now: Moment) -> Step:
-    """Until the first open circuit allows a trial, unless all that could be asked right now have just been
-    asked in vain.
-    """
-    free = [target for target, view in views.items() if view.refusal is None]
-    if free and not any(_may_pass(_last_entry(state, target)) for target in free):
+def _wait_for_opening(state: AskState, views: dict[Target, GateView], at: float, now: Moment) -> Step:
+    """Until the first target may be asked that was not just asked in vain."""
+    worth_a_wait = (
+        view
+        for target, view in views.items()
+        if view.refusal is not None or _may_pass(_last_entry(state, target))
+    )
+    opening = find_next_opening(worth_a_wait, at)
+    wait = inf if opening is None else max(opening - at, MIN_LOOK_INTERVAL_SECONDS)
+    if wait > state.plan.wait_ends_at - now.monotonic:
         return _finish(state), ()
-    soonest = min(_seconds_until_open(view, at, _last_entry(state, one)) for one, view in views.items())
-    if soonest > state.plan.wait_ends_at - now.monotonic:
-        return _finish(state), ()
-    return _pause(state, soonest, state.plan.candidates, now)
-
-
-def _seconds_until_open(view: GateView, at: float, last: TrailEntry) -> float:
-    """A trial of another process may be over any moment. A gate that is open, where our own rate limit stood
-    in the way, is looked at no more often.
-    """
-    if view.refusal is None:
-        return TRIAL_SECONDS if last.outcome is SkipReason.RATE_LIMITED_HERE else MIN_LOOK_INTERVAL_SECONDS
-    wait = inf if view.retry_at is None else max(view.retry_at - at, MIN_LOOK_INTERVAL_SECONDS)
-    return min(wait, TRIAL_SECONDS) if view.refusal.reason is SkipReason.PROBING else wait
+    return _pause(state, wait, state.plan.candidates, now)
 
 
 def _may_help(state: AskState, candidate: Candidate) -> bool:

@@ -139,6 +139,8 @@ class AskState(Struct, frozen=True):
     stage: Stage = Stage.ATTEMPTING
     round_number: int = 0
     """The rounds that have begun."""
+    walks: int = 0
+    """The rounds that have ended and in which a target was called; the others only waited."""
     candidates: tuple[Candidate, ...] = ()
     """The candidates of this round."""
     attempts: tuple[AttemptState, ...] = ()

@@ -119,9 +119,18 @@ class Operations:
 
     async def _view_gates(self, command: ev.ViewGates) -> Event:
         await self.log.settle_before_pause()
-        known = {target: self._routes[target].gate for target in command.targets}
-        values, now = await self._ports.store.read([key for gate in known.values() for key in gate.keys])
-        return ev.GatesViewed([(one, gates.view(gate, values, now)) for one, gate in known.items()], now)
+        plan, wall = self._read_state().plan, self._ports.wall()
+        asked = [
+            (self._routes[one.target].gate, plan.reservation_request_of(one, wall))
+            for one in plan.candidates
+            if one.target in command.targets
+        ]
+        values, now = await self._ports.store.read(
+            list(dict.fromkeys(key for gate, request in asked for key in gate.keys_with_budgets(request)))
+        )
+        return ev.GatesViewed(
+            [(gate.target, gates.view(gate, values, now, request)) for gate, request in asked], now
+        )
 
     async def _use_cache(
         self, command: ev.SeekStoredAnswer | ev.LookUp | ev.StoreAnswer | ev.EndLease

