@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from llmfail.cli.arguments.ask_values import ATTACHED_INPUT, read_options
-from llmfail.cli.arguments.global_options import GlobalOptions, parse_path
+from llmfail.cli.arguments.global_options import GlobalOptions, parse_path, parse_seconds
 from llmfail.cli.arguments.prompt import read_prompt
 from llmfail.cli.io.files import STANDARD_OUTPUT, open_text_writer
 from llmfail.cli.io.live_answer import TerminalAnswer
 from llmfail.cli.io.output import NoSpinner, Spinner, say, say_line, show_spinner
+from llmfail.cli.run.input_deadline import InputTooLate, build_late_receipt, read_in_time
 from llmfail.cli.run.open_client import load_settings, open_client, with_whole_targets
 from llmfail.client.options import ask_of
 from llmfail.core.errors import AskError
 from llmfail.core.receipt import DEGRADED_TIER, Receipt, TrailEntry, format_usd, to_json_line
+from llmfail.core.request.ask import Ask
+from llmfail.core.request.ask_options import DEFAULT_FEATURE
 
 if TYPE_CHECKING:
     from llmfail.client.receipts import ReceiptClient
@@ -27,21 +32,46 @@ if TYPE_CHECKING:
 
 def run_ask(options: GlobalOptions, typed: Mapping[str, Any]) -> int:
     """Ask what was typed, tell, and the exit code. Raises UsageError."""
-    has_input = ATTACHED_INPUT not in (typed.get("attach") or ())
-    prompt = read_prompt(typed.get("prompt"), quiet=options.quiet, has_input=has_input)
-    ask = ask_of(prompt or "", **read_options(with_whole_targets(options, typed)))
     output = parse_path("--output", typed.get("output"))
     is_live = _is_shown_live(typed, output)
+    try:
+        ask = _read_ask(options, typed)
+    except InputTooLate as late:
+        receipt = build_late_receipt(late, typed.get("feature") or DEFAULT_FEATURE)
+        with open_text_writer(output) as write:
+            _tell(options, typed, receipt, write)
+        return receipt.exit_code
     with open_text_writer(output) as write:
         on_event = _tell_event if typed.get("events") else None
         with _open_ask_client(options, typed.get("drill"), on_event) as (client, spinner):
             receipt = _show_live(client.stream_ask(ask), spinner) if is_live else client.ask_receipt(ask)
-        report_receipt(options, receipt)
-        if typed.get("as_json"):
-            write(to_json_line(receipt))
-        elif receipt.answer is not None and not is_live:
-            write(receipt.answer)
+        _tell(options, typed, receipt, None if is_live else write)
     return receipt.exit_code
+
+
+def _read_ask(options: GlobalOptions, typed: Mapping[str, Any]) -> Ask:
+    """Its deadline is what reading has left of it. Raises UsageError, InputTooLate."""
+
+    def read() -> Ask:
+        has_input = ATTACHED_INPUT not in (typed.get("attach") or ())
+        prompt = read_prompt(typed.get("prompt"), quiet=options.quiet, has_input=has_input)
+        return ask_of(prompt or "", **read_options(with_whole_targets(options, typed)))
+
+    ask, left = read_in_time(read, parse_seconds("--deadline", typed.get("deadline")))
+    return ask if left is None else replace(ask, deadline=left)
+
+
+def _tell(
+    options: GlobalOptions, typed: Mapping[str, Any], receipt: Receipt, write: Callable[[str], None] | None
+) -> None:
+    """What became of it; without ``write`` a terminal has shown the answer already."""
+    report_receipt(options, receipt)
+    if write is None:
+        return
+    if typed.get("as_json"):
+        write(to_json_line(receipt))
+    elif receipt.answer is not None:
+        write(receipt.answer)
 
 
 def _is_shown_live(typed: Mapping[str, Any], output: Path | None) -> bool:

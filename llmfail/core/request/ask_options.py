@@ -105,7 +105,7 @@ ASK_OPTIONS: Final = (
     AskOption("timeout", ("--timeout",), "duration", "DURATION",
               "How long one attempt may take: 30, 30s, 2m.", commands=_CALLING),
     AskOption("deadline", ("--deadline",), "duration", "DURATION",
-              "How long all attempts together may take.", commands=_CALLING),
+              "How long all attempts may take together; for ask and embed with the wait for the prompt.", commands=_CALLING),
     AskOption("max_cost", ("--max-cost",), "dollars", "USD",
               "Refuse what may cost more, all attempts together.",
               commands=("ask", "embed", "plan")),
