@@ -141,13 +141,14 @@ class TestBeforeTheFirstToken:
         self, chained, streams, screen, target, trouble
     ):
         streams.plays(provider_of(target), NEVER_A_TOKEN[trouble])
-        llmfail = chained(target, SPARE, limits={"first_token_timeout": SHORT_LIMIT})
+        limits = {"first_token_timeout": SHORT_LIMIT, "timeout": "2s"}  # pings make it wait for the latter
+        llmfail = chained(target, SPARE, limits=limits)
         ended = ask_on_terminal(llmfail, screen)
         assert (ended.code, screen.text) == (0, SPARE_ANSWER)
         assert [one["outcome"] for one in read_last_receipt(llmfail)["trail"]] == ["timeout", "ok"]
 
     def test_a_pipe_that_asks_for_a_stream_has_the_same_limit(self, chained, streams):
-        streams.plays("openai", [PINGING])
+        streams.plays("openai", [HEAD, STALL])
         llmfail = chained(OPENAI, SPARE, limits={"first_token_timeout": SHORT_LIMIT})
         asked = llmfail.ask("--stream")
         assert asked.trail == [(OPENAI, "called", "timeout"), (SPARE, "called", "ok")]

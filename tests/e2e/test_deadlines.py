@@ -94,7 +94,7 @@ class TestLimitsWithin:
     """Each is kept although the deadline is far."""
 
     def test_the_first_token(self, chained, streams):
-        streams.plays("openai", [PINGING])
+        streams.plays("openai", [HEAD, STALL])
         llmfail = chained(OPENAI, SPARE, limits={"first_token_timeout": "0.5s"})
         assert llmfail.ask("--stream").document["target"] == SPARE
 

@@ -183,7 +183,7 @@ def test_a_disabled_credential_is_known_to_the_next_ask(stage):
 def test_a_hanging_target_leaves_the_others_their_share_of_the_deadline(stage):
     play = stage({"a": [answer()], "b": [answer("in time")]}, takes={"a": 999})
     receipt = play.ask(deadline=8.0)
-    assert [timeout for _, timeout, _ in play.calls] == [2.0, 2.0, 2.0]
+    assert [timeout for _, timeout, _ in play.calls] == pytest.approx([8 / 3, 16 / 9, 16 / 9])
     assert (receipt.answer, outcomes(receipt)[0]) == ("in time", "a/one cancelled")
 
 

@@ -219,6 +219,38 @@ def test_a_feature_has_limits_of_its_own(stage, limits, silences):
     assert "timeout" in outcomes(receipt)
 
 
+REASONING = [chunk("done"), chunk(finish="stop"), DONE]
+
+
+@pytest.mark.parametrize(
+    "silence",
+    [[*[1.0, b": OPENROUTER PROCESSING\n\n"] * 35], [35.0], [*[20.0, b"data:\n\n"] * 2]],
+    ids=["keep-alives", "silence", "empty events"],
+)
+def test_c7_a_model_that_reasons_in_silence_is_given_as_long_as_without_a_stream(stage, silence):
+    played = stage({"a": [ScriptedReply(*silence, *REASONING)]}, feature=", timeout: 60s, deadline: 3m")
+    assert played.shown()[1].answer == "done"
+
+
+def test_c7_a_keep_alive_renews_the_wait_for_the_first_token_within_the_time_of_the_attempt(stage):
+    limits = ", first_token_timeout: 3s, timeout: 20s, deadline: 5m"
+    alive = ScriptedReply(*[2.0, PING] * 9, *REASONING)
+    assert stage({"a": [alive]}, feature=limits).shown()[1].answer == "done"
+    for_ever = ScriptedReply(*[2.0, PING] * 100)
+    played = stage({"a": [for_ever], "b": [streamed_answer("b")]}, feature=limits)
+    began = played.now
+    receipt = played.ask(stream=True, targets=("a/one", "b/one"))
+    assert (receipt.answer, outcomes(receipt), played.now - began) == ("b", ["timeout", "ok"], 20.0)
+
+
+def test_c7_after_the_last_keep_alive_silence_is_a_failure(stage):
+    silent = ScriptedReply(2.0, PING, 4.0, *REASONING)
+    played = stage({"a": [silent], "b": [streamed_answer("b")]}, feature=", first_token_timeout: 3s")
+    receipt = played.ask(stream=True, targets=("a/one", "b/one"))
+    assert outcomes(receipt) == ["timeout", "ok"]
+    assert "no token and no keep-alive came for 3 s" in receipt.trail[0].note
+
+
 def test_an_error_that_does_not_come_to_its_end_keeps_nobody_longer_than_a_first_token(stage):
     dripping = ScriptedReply(*[1.0, b" "] * 100, status=503)
     played = stage(
@@ -249,7 +281,8 @@ def test_the_limits_of_a_stream_do_not_hold_for_an_answer_in_one_piece(stage):
 def test_who_gives_no_token_in_time_is_to_blame(stage):
     """Two in a row open its circuit."""
     played = stage(
-        {"a": [ScriptedReply(31.0)], "b": [streamed_answer("b")]}, feature=", timeout: 5m, deadline: 20m"
+        {"a": [ScriptedReply(31.0)], "b": [streamed_answer("b")]},
+        feature=", first_token_timeout: 30s, deadline: 20m",
     )
     for _ in range(2):
         played.ask(stream=True, targets=("a/one", "b/one"))

@@ -16,6 +16,10 @@ from llmfail.core.tokens.token_bounds import lower_bound
 Order = Literal["listed", "cost", "quality", "latency", "round_robin", "weighted"]
 Priority = Literal["strategic", "template", "validation"]
 
+MAX_SHARES = 3
+"""Parts into which the time that is left is divided at most. A chain may be long because many keys are set,
+and a patience that shrinks with every key would give up good answers of its first targets.
+"""
 REFERENCE_USAGE = Usage(2000, output_tokens=1000)
 """The request for which prices are compared."""
 
@@ -110,11 +114,11 @@ def find_skip(candidate: Candidate, requirements: Requirements) -> CandidateSkip
 
 
 def compute_attempt_timeout(left: float, timeouts: Sequence[float]) -> float:
-    """How long the first of these may take: all it wants when enough time is left for the others, else at
-    least an equal share.
+    """How long the first of these may take: all it wants when enough time is left for the others, else an
+    equal share, but at least a third of what is left.
     """
     first, *rest = timeouts
-    return min(first, max(left / len(timeouts), left - sum(rest)))
+    return min(first, max(left / min(len(timeouts), MAX_SHARES), left - sum(rest)))
 
 
 def _estimate_reference_cost(candidate: Candidate, at: float) -> float:

@@ -6,7 +6,9 @@ from msgspec import Struct
 
 
 class StreamTimeouts(Struct, frozen=True):
-    """Seconds from sending to the first token, and between two tokens."""
+    """Seconds from sending, or from the last keep-alive, to the first token, and between two tokens. Without
+    ``first_token`` only the time of the attempt limits the wait for it.
+    """
 
-    first_token: float
+    first_token: float | None
     stall: float

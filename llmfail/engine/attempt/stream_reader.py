@@ -1,12 +1,14 @@
 """One call whose answer is read as it comes, as an AttemptResult like any other.
 
-What counts as a sign of life is a token, of the text or of a thought; comments and pings are none. Once text
-has been shown no other target can take over, so from then on a healthy stream may go on until the deadline.
+Until its first token, of the text or of a thought, any byte is a sign of life, such as a keep-alive: many
+models reason for minutes and say nothing. From then on only tokens are. Once text has been shown no other
+target can take over, so from then on a healthy stream may go on until the deadline.
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
+from math import inf
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -73,7 +75,9 @@ async def read_stream(
     """Send the call and read its whole answer. ``ends_at``: by when, on the monotonic clock, while no text is
     shown.
     """
-    first_by = ports.monotonic() + limits.timeouts.first_token
+    first_by = ports.monotonic() + (
+        inf if limits.timeouts.first_token is None else limits.timeouts.first_token
+    )
     begun_by = min(first_by, ends_at)
     try:
         live = await ports.open(call, begun_by - ports.monotonic())
@@ -112,7 +116,9 @@ class _StreamRead:
         self._next_token_by = first_by
         try:
             while True:
-                result = await self._read_piece(await self._read_more(ends_at), ends_at)
+                data = await self._read_more(ends_at)
+                self._renew_first_wait()
+                result = await self._read_piece(data, ends_at)
                 if result is not None:
                     return result
                 self._shorten_wait_once_complete()
@@ -150,6 +156,12 @@ class _StreamRead:
             await self._accept_token(event)
         assert isinstance(last, Finished), "the stream is complete"
         return await self._finish(last)
+
+    def _renew_first_wait(self) -> None:
+        """Whatever came shows that the answer is still being made."""
+        first_token = self._limits.timeouts.first_token
+        if not self._has_begun and first_token is not None:
+            self._next_token_by = max(self._next_token_by, self._ports.monotonic() + first_token)
 
     def _shorten_wait_once_complete(self) -> None:
         if self._stream.is_complete and not self._was_complete:
@@ -193,7 +205,7 @@ class _StreamRead:
         host = urlsplit(self._endpoint.base_url).netloc
         if self._has_begun:
             return f"{host}: the answer stalled, nothing came for {timeouts.stall:g} s"
-        return f"{host}: no token came in {timeouts.first_token:g} s"
+        return f"{host}: no token and no keep-alive came for {timeouts.first_token:g} s"
 
     async def _accept_token(self, event: Thinking | TextDelta) -> None:
         self._has_begun = True

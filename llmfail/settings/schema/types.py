@@ -64,7 +64,7 @@ class Defaults(Struct, frozen=True, kw_only=True):
 
     max_tokens: Count = 2000
     timeout: Seconds = 60.0
-    first_token_timeout: Seconds = 30.0
+    first_token_timeout: Seconds | None = None
     stall_timeout: Seconds = 30.0
     deadline: Seconds = 120.0
     retries: RetryCount = 1

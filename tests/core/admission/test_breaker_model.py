@@ -35,10 +35,11 @@ from llmfail.core.admission.breaker import BreakerRules, Circuit, CircuitState, 
 from llmfail.core.admission.gate import Admission, Gate, Settlement
 from llmfail.core.admission.refusal import OpenReason, Refusal
 from llmfail.core.classification.outcome import CircuitEffect, Kind, Outcome
-from llmfail.core.model import Target
+from llmfail.core.model import Address, Target
 from llmfail.core.records.record import Writes, load_or_default
 
 START = 1_000_000.0
+ADDRESS = Address("openai", "https://p.test/v1", "m")
 TINY = 1e-6
 
 SOME_RULES = st.builds(
@@ -166,7 +167,7 @@ class Lockstep(RuleBasedStateMachine):
     @initialize(rules=SOME_RULES)
     def start(self, rules: BreakerRules) -> None:
         self.rules = rules
-        self.gate = Gate(Target("p", "m"), "key", rules)
+        self.gate = Gate(Target("p", "m"), ADDRESS, "key", rules)
         self.now = START
         self.values: dict[str, str | None] = {}
         self.told = BreakerModel(rules)
@@ -476,7 +477,7 @@ class Lockstep(RuleBasedStateMachine):
     @precondition(lambda self: self.told.held_until is None)
     @rule(seconds=st.sampled_from([1.0, 6.0, 50.0, float("inf")]))
     def the_operator_holds(self, seconds: float) -> None:
-        values = self.read((*self.gate.keys, gates.KNOWN_TARGETS_KEY))
+        values = self.read((*self.gate.keys, self.gate.known_targets_key))
         wanted = None if seconds == float("inf") else seconds
         self.keep(operator_override.trip(self.gate, wanted, values, self.now)[0])
         self.told.force_open(self.now, self.now + seconds)
@@ -512,7 +513,7 @@ class Lockstep(RuleBasedStateMachine):
     @precondition(lambda self: self.told.held_until is None)
     @rule(target=tickets, verdict=VERDICTS)
     def somebody_has_it_disabled(self, verdict: CallResult) -> Issued:
-        off = Gate(self.gate.target, self.gate.identity, BreakerRules(enabled=False))
+        off = Gate(self.gate.target, ADDRESS, self.gate.identity, BreakerRules(enabled=False))
         writes, admission = self.admit(off, 9.0)
         assert writes == {}
         assert isinstance(admission, Admission)

@@ -10,10 +10,11 @@ from llmfail.core.admission.breaker import BreakerRules
 from llmfail.core.admission.gate import Admission, Gate
 from llmfail.core.admission.pause import Pause, find_pause
 from llmfail.core.classification.outcome import CONSEQUENCES, CircuitEffect, Kind, Outcome
-from llmfail.core.model import Target
+from llmfail.core.model import Address, Target
 
-GATE = Gate(Target("p", "a"), "key", BreakerRules())
-ONE_FAILURE_OPENS = Gate(Target("p", "a"), "key", BreakerRules(failure_threshold=1))
+ADDRESS = Address("openai", "https://p.test/v1", "a")
+GATE = Gate(Target("p", "a"), ADDRESS, "key", BreakerRules())
+ONE_FAILURE_OPENS = Gate(Target("p", "a"), ADDRESS, "key", BreakerRules(failure_threshold=1))
 
 
 @pytest.fixture
@@ -91,7 +92,9 @@ def test_a_trial_that_meets_a_rate_limit_proves_nothing_and_leaves_its_place(sto
 def test_two_accounts_at_one_host_do_not_share_a_pause(store):
     store.call(GATE, Kind.RATE_LIMITED, retry_after=30)
     assert isinstance(store.admit(replace(GATE, identity="another key")), Admission)
-    assert isinstance(store.admit(replace(GATE, target=Target("p", "b"))), Admission)
+    assert isinstance(
+        store.admit(replace(GATE, address=Address("openai", "https://p.test/v1", "b"))), Admission
+    )
 
 
 def test_a_pause_is_lengthened_and_never_shortened(store):
@@ -121,7 +124,7 @@ def test_a_pause_that_is_over_is_nothing_to_reset(store):
 
 def test_a_target_that_is_forced_open_is_shown_as_that(store):
     store.call(GATE, Kind.RATE_LIMITED, retry_after=30)
-    keys = (*GATE.keys, "targets")
+    keys = (*GATE.keys, GATE.known_targets_key)
     store.write(operator_override.trip(GATE, 5.0, store.read(keys), store.now)[0])
     assert look(store) == ("forced_open", 0, None)
     store.now += 5

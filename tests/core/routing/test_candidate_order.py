@@ -115,14 +115,15 @@ def test_a_candidate_is_left_out_only_for_what_is_known(facts, overflowed, reaso
         (120, [60], 60),
         (10, [60], 10),
         (3, [60, 60, 60], 1),
+        (120, [60, 60, 60, 60], 40),
     ],
 )
-def test_the_first_has_all_it_wants_or_an_equal_part_at_least(left, timeouts, expected):
+def test_the_first_has_all_it_wants_or_an_equal_part_or_a_third_at_least(left, timeouts, expected):
     assert compute_attempt_timeout(left, timeouts) == expected
 
 
-@given(st.floats(0.01, 1000), st.lists(st.floats(0.01, 100), min_size=1, max_size=6))
-def test_whoever_hangs_for_its_share_leaves_the_last_an_equal_part(left, timeouts):
+@given(st.floats(0.01, 1000), st.lists(st.floats(0.01, 100), min_size=1, max_size=3))
+def test_whoever_hangs_for_its_share_leaves_the_last_of_three_an_equal_part(left, timeouts):
     fair = left / len(timeouts)
     for place in range(len(timeouts)):
         given_ = compute_attempt_timeout(left, timeouts[place:])
@@ -130,3 +131,16 @@ def test_whoever_hangs_for_its_share_leaves_the_last_an_equal_part(left, timeout
         assert given_ >= min(timeouts[place], fair) * 0.999
         left -= given_
     assert left >= -1e-6
+
+
+@given(st.floats(0.01, 1000), st.lists(st.floats(0.01, 100), min_size=4, max_size=12))
+def test_c7_in_a_long_chain_nobody_has_less_than_a_third_of_what_is_left(left, timeouts):
+    for place in range(len(timeouts)):
+        given_ = compute_attempt_timeout(left, timeouts[place:])
+        assert min(timeouts[place], left / 3) * 0.999 <= given_ <= timeouts[place]
+        left -= given_
+        assert left > -1e-6
+
+
+def test_c7_eleven_keys_leave_the_primary_a_minute_of_three():
+    assert compute_attempt_timeout(180, [60.0] * 11) == 60
