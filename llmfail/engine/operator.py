@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -21,7 +21,7 @@ from llmfail.core.records.counters import (
     sum_ask_counters,
     sum_call_counters,
 )
-from llmfail.core.records.record import NameSet, Values, load_or_default
+from llmfail.core.records.record import NameSet, Values, load, load_or_default
 from llmfail.core.records.state_keys import (
     ask_counters_key,
     known_targets_key,
@@ -66,7 +66,8 @@ class Operator:
         keys = [key for target in targets for key in self._record_keys(target, hours)]
         asks = [ask_counters_key(self._settings.configuration_id, hour) for hour in hours]
         lately = self._list_alert_keys()
-        values, now = await self._ports.store.read([*keys, *asks, *lately])
+        overrides = {name: self._override_key(name) for name in self._settings.providers}
+        values, now = await self._ports.store.read([*keys, *asks, *lately, *overrides.values()])
         routing = sum_ask_counters(load_or_default(values[key], AskCounters) for key in asks)
         shown = [self._target_status(target, hours, wall, values, now) for target in targets]
         features = {
@@ -88,6 +89,7 @@ class Operator:
             unanswerable=without,
             store=store.name,
             readable=not store.is_down,
+            forced_open=_find_unseen_overrides(overrides, shown, values, now),
             budgets=budgets,
             prices_as_of=self._routes.prices.as_of,
             storage=storage,
@@ -241,6 +243,17 @@ class Operator:
             window=limits.window,
             min_requests=limits.min_requests,
         )
+
+
+def _find_unseen_overrides(
+    overrides: Mapping[str, str], shown: Sequence[TargetStatus], values: Values, now: float
+) -> dict[str, float | None]:
+    """Providers that are forced open and have no target in which it could be seen."""
+    seen = {one.target.provider for one in shown}
+    found = {
+        name: load(values[key], gates.ProviderOverride) for name, key in overrides.items() if name not in seen
+    }
+    return {name: one.until for name, one in found.items() if one is not None and one.is_active(now)}
 
 
 def _parse_stored(name: str) -> Target | None:

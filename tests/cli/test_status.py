@@ -14,6 +14,7 @@ CLAUDE, GPT, GROQ = "anthropic/claude-sonnet-5-5", "openai/gpt-6.1-terra", "groq
 KEYS = {"status", "providers", "routing", "budgets", "alerts", "cache", "queue", "prices_as_of", "store"}
 TARGET_KEYS = {
     "state",
+    "reason",
     "failures",
     "failure_threshold",
     "fallback_count",
@@ -104,9 +105,47 @@ def test_json_is_the_contract_s(outage):
     assert status["providers"].keys() == {CLAUDE, GPT, GROQ}
     assert all(one.keys() == TARGET_KEYS for one in status["providers"].values())
     assert status["status"] == "degraded"
-    assert status["providers"][CLAUDE]["state"] == "open"
+    assert (status["providers"][CLAUDE]["state"], status["providers"][CLAUDE]["reason"]) == (
+        "open",
+        "failures",
+    )
+    assert (status["providers"][GPT]["state"], status["providers"][GPT]["reason"]) == ("closed", None)
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", status["providers"][CLAUDE]["retry_at"])
     assert status["routing"]["total_requests"] == 2
+
+
+def test_a_pause_is_told_as_one_to_people_and_as_the_reason_to_programs(simulator):
+    simulator.set_faults(parse_faults("anthropic=429:300"))
+    assert [run_llmfail("ask", "hi").code for _ in range(2)] == [0, 0]
+    shown = run_llmfail("status", "--json").json["providers"][CLAUDE]
+    assert (shown["state"], shown["reason"], shown["failures"]) == ("open", "pause", 0)
+    people = row(run_llmfail("status"), CLAUDE)
+    assert people[1:3] == ["paused", "0/2"]
+    assert re.fullmatch(r"(5m00|4m\d\d)s", people[3])
+    assert "paused" in run_llmfail("plan").out
+    assert "circuit_open" not in run_llmfail("plan").out
+    step = run_llmfail("plan", "--json").json["candidates"][0]
+    assert (step["reason"], step["open_reason"]) == ("circuit_open", "pause")
+    assert f"{CLAUDE} skipped (paused): its Retry-After holds until 20" in run_llmfail("ask", "hi").err
+
+
+def test_a_target_without_a_key_that_is_forced_open_is_shown_as_that():
+    run_llmfail("trip", "groq", "--for", "2h")
+    shown = row(run_llmfail("status"), GROQ)
+    assert shown[1] == "forced open"
+    assert shown[3] in {"2h00m", "1h59m"}
+    assert run_llmfail("status", "--json").json["providers"][GROQ]["state"] == "forced_open"
+    assert run_llmfail("status", "--check").code == 0
+
+
+def test_a_provider_without_targets_that_is_forced_open_has_a_line(config):
+    document = json.loads(config.read_text())
+    document["providers"]["local"] = {"api": "openai", "base_url": "http://127.0.0.1:9/v1", "api_key": "none"}
+    config.write_text(json.dumps(document))
+    run_llmfail("trip", "local")
+    assert "local is forced open until `llmfail reset local`" in run_llmfail("status").lines
+    run_llmfail("reset", "local")
+    assert not any("local" in line for line in run_llmfail("status").lines)
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,12 @@ def render(screen: Console, status: Status, now: float, *, verbose: bool) -> Ren
     about = [
         *(
             Text(line, "dim")
-            for line in (*_describe_hidden(hidden), *_describe_totals(status), *_describe_storage(status))
+            for line in (
+                *_describe_forced_open(status, now),
+                *_describe_hidden(hidden),
+                *_describe_totals(status),
+                *_describe_storage(status),
+            )
         )
     ]
     verdict = describe_health(status, now)
@@ -91,8 +96,14 @@ def _list_reasons(status: Status, now: float) -> Iterator[str]:
 
 
 def _is_idle(one: TargetStatus) -> bool:
-    """It has no key, and has not done anything lately."""
-    return one.missing_key is not None and one.counters.calls == 0
+    """It has no key, and nobody has done anything with it lately."""
+    return one.state == "disabled" and one.missing_key is not None and one.counters.calls == 0
+
+
+def _describe_forced_open(status: Status, now: float) -> Iterator[str]:
+    for provider, until in status.forced_open.items():
+        end = f"for {duration(until - now)}" if until is not None else f"until `llmfail reset {provider}`"
+        yield f"{provider} is forced open {end}"
 
 
 def _describe_hidden(targets: Sequence[TargetStatus]) -> Iterator[str]:
@@ -239,7 +250,8 @@ def _format_failures(one: TargetStatus) -> str:
 
 def _format_wait(one: TargetStatus, now: float) -> str | None:
     at = one.gate_view.retry_at
-    return None if at is None or one.missing_key else duration(at - now)
+    is_without_key = one.missing_key is not None and one.state == "disabled"
+    return None if at is None or is_without_key else duration(at - now)
 
 
 def _name_state(one: TargetStatus) -> str:

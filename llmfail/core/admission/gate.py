@@ -124,6 +124,9 @@ class ProviderOverride(Record, frozen=True):
 
     until: float | None = None
 
+    def is_active(self, now: float) -> bool:
+        return self.until is None or now < self.until
+
 
 class Admission(Struct, frozen=True):
     """One call may be made. ``at`` is the store's clock; ``dropped_parameters`` stay out of the request."""
@@ -282,7 +285,7 @@ def _refuse_while_paused(gate: Gate, circuit: CircuitView, values: Values, now: 
 
 def _refuse_when_forced_open(gate: Gate, values: Values, now: float) -> Refusal | None:
     override = load(values[gate.override_key], ProviderOverride)
-    if override is None or (override.until is not None and override.until <= now):
+    if override is None or not override.is_active(now):
         return None
     return _explain_refusal(breaker.CircuitRefusal("held", override.until))
 

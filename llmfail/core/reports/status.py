@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from llmfail.core.admission.breaker import CircuitState
 from llmfail.core.admission.budget import BudgetScope, Spending, share_of_limit
@@ -36,6 +36,9 @@ class TargetStatus(Struct, frozen=True):
 
     @property
     def state(self) -> str:
+        """What an operator has done is told of targets without a key as well."""
+        if self.gate_view.state == CircuitState.FORCED_OPEN:
+            return CircuitState.FORCED_OPEN
         return "disabled" if self.missing_key else self.gate_view.state
 
     @property
@@ -121,6 +124,8 @@ class Status(Struct, frozen=True):
     """Features that no model can answer now."""
     store: str
     readable: bool = True
+    forced_open: Mapping[str, float | None] = field(default_factory=dict)
+    """Providers without any known target that an operator has forced open: until when, or None."""
     budgets: tuple[BudgetStatus, ...] = ()
     prices_as_of: str | None = None
     storage: StorageCounts = StorageCounts()
