@@ -44,6 +44,10 @@ def command(
     still answer every feature. Unhealthy: some feature has no model left. Targets without a key are counted,
     not listed; `llmfail -v status` lists them.
 
+    Open: calls have failed, and trials follow. Paused: the provider asked for it with a Retry-After, which is
+    obeyed to the second, from 1 s to breaker.max_pause (1 h); what is longer is cut, and beyond 366 days it
+    is none. In the JSON both are "open", with "reason": "failures" or "pause".
+
     Examples:
 
       llmfail status

@@ -12,6 +12,7 @@ from msgspec import Struct
 from llmfail.core.admission import breaker, reservation
 from llmfail.core.admission import credential as credentials
 from llmfail.core.admission import pause as pauses
+from llmfail.core.admission import refusal as refusals
 from llmfail.core.admission.breaker import (
     BreakerRules,
     CallResult,
@@ -21,14 +22,13 @@ from llmfail.core.admission.breaker import (
     Ticket,
     TrialLease,
 )
-from llmfail.core.admission.credential import Block, CredentialState
+from llmfail.core.admission.credential import CredentialState
 from llmfail.core.admission.pause import Pause
 from llmfail.core.admission.rate_limit import RateLimit
 from llmfail.core.admission.refusal import OpenReason, Refusal
 from llmfail.core.admission.reservation import ActualUse, Reservation, ReservationRequest
 from llmfail.core.classification.outcome import CircuitEffect, Kind, Outcome
 from llmfail.core.model import Address, Target, Usage
-from llmfail.core.receipt import SkipReason, format_time
 from llmfail.core.records import state_keys
 from llmfail.core.records.counters import (
     HOUR_SECONDS,
@@ -174,7 +174,7 @@ def admit(
     if override is not None:
         return {}, override
     if block is not None:
-        return {}, _refuse_blocked(block)
+        return {}, refusals.refuse_for_block(block)
     writes = _normalize_pause(gate, values, now)
     paused = _refuse_while_paused(gate, breaker.view(circuit, now), values, now)
     if paused is not None:
@@ -186,7 +186,7 @@ def admit(
     if circuit_after != circuit:
         writes[gate.circuit_key] = circuit_write(circuit_after, gate.rules)
     if isinstance(ticket, breaker.CircuitRefusal):
-        return without_newer(writes, values), _explain_refusal(ticket)
+        return without_newer(writes, values), refusals.refuse_for_circuit(ticket)
     if isinstance(reserved, Refusal):
         return {}, reserved
     limit_writes, held = reserved
@@ -226,13 +226,13 @@ def view(gate: Gate, values: Values, now: float, request: ReservationRequest | N
     if override is not None:
         return GateView(CircuitState.FORCED_OPEN, view.failures, override.retry_at, override)
     if block is not None:
-        return GateView("disabled", view.failures, block.until, _refuse_blocked(block))
+        return GateView("disabled", view.failures, block.until, refusals.refuse_for_block(block))
     paused = _refuse_while_paused(gate, view, values, now)
     if paused is not None:
         return GateView(CircuitState.OPEN, view.failures, paused.retry_at, paused)
     _, answer = breaker.admit(circuit, now, gate.rules, TrialLease("", now))
     if isinstance(answer, breaker.CircuitRefusal):
-        return GateView(view.state, view.failures, answer.retry_at, _explain_refusal(answer))
+        return GateView(view.state, view.failures, answer.retry_at, refusals.refuse_for_circuit(answer))
     reserved = request and reservation.admit(gate.address, gate.limits, request, values, now)
     return GateView(view.state, view.failures, None, reserved if isinstance(reserved, Refusal) else None)
 
@@ -255,23 +255,6 @@ def _cancel_trial(gate: Gate, lease_id: str, values: Values, now: float) -> Writ
     return without_newer(_settle_circuit(gate, ticket, Outcome(Kind.CANCELLED), values, now), values)
 
 
-_REFUSAL_NOTES = {
-    "circuit_open": "its circuit is open",
-    "probing": "its circuit is half open, and other calls are testing the target",
-    "held": "forced open by the operator",
-}
-
-
-def _explain_refusal(refusal: breaker.CircuitRefusal) -> Refusal:
-    until = f" until {format_time(refusal.retry_at)}" if refusal.retry_at is not None else ""
-    return Refusal(
-        SkipReason(refusal.reason),
-        refusal.retry_at,
-        _REFUSAL_NOTES[refusal.reason] + until,
-        open_reason=OpenReason.FAILURES if refusal.reason == "circuit_open" else None,
-    )
-
-
 def _refuse_while_paused(gate: Gate, circuit: CircuitView, values: Values, now: float) -> Refusal | None:
     """The refusal of a pause, unless the circuit refuses for longer, or because an operator says so."""
     ends_at = pauses.find_end(load_or_default(values[gate.pause_key], Pause), now)
@@ -279,20 +262,14 @@ def _refuse_while_paused(gate: Gate, circuit: CircuitView, values: Values, now: 
         return None
     if circuit.state is CircuitState.OPEN and circuit.retry_at is not None and circuit.retry_at >= ends_at:
         return None
-    note = f"its Retry-After holds until {format_time(ends_at)}"
-    return Refusal(SkipReason.CIRCUIT_OPEN, ends_at, note, open_reason=OpenReason.PAUSE)
+    return refusals.refuse_for_pause(ends_at)
 
 
 def _refuse_when_forced_open(gate: Gate, values: Values, now: float) -> Refusal | None:
     override = load(values[gate.override_key], ProviderOverride)
     if override is None or not override.is_active(now):
         return None
-    return _explain_refusal(breaker.CircuitRefusal("held", override.until))
-
-
-def _refuse_blocked(block: Block) -> Refusal:
-    note = f"{block.kind}: {block.note}" if block.note else str(block.kind)
-    return Refusal(SkipReason.DISABLED, block.until, note, block.kind)
+    return refusals.refuse_for_circuit(breaker.CircuitRefusal("held", override.until))
 
 
 def _settle_circuit(
@@ -310,8 +287,11 @@ def _settle_circuit(
 def _normalize_pause(gate: Gate, values: Values, now: float) -> dict[str, Write | None]:
     """Write down a clock that was set back, so that the pause does not grow while the clock catches up."""
     before = load_or_default(values[gate.pause_key], Pause)
-    after = pauses.normalize(before, now)
-    return {} if after == before or not gate.rules.enabled else {gate.pause_key: _pause_write(after)}
+    return (
+        pauses.build_writes(gate.pause_key, before, pauses.normalize(before, now))
+        if gate.rules.enabled
+        else {}
+    )
 
 
 def _normalize_circuit(gate: Gate, circuit: Circuit, now: float) -> dict[str, Write]:
@@ -322,17 +302,12 @@ def _normalize_circuit(gate: Gate, circuit: Circuit, now: float) -> dict[str, Wr
     return {} if after == circuit else {gate.circuit_key: circuit_write(after, gate.rules)}
 
 
-def _pause_write(pause: Pause) -> Write:
-    return Write(dump(pause), hourly_expiry(max(pause.at, pause.until)))
-
-
-def _settle_pause(gate: Gate, outcome: Outcome, values: Values, now: float) -> dict[str, Write]:
+def _settle_pause(gate: Gate, outcome: Outcome, values: Values, now: float) -> dict[str, Write | None]:
     seconds = pauses.find_pause(outcome, gate.rules.max_pause)
     if seconds is None or not gate.rules.enabled:
         return {}
     before = load_or_default(values[gate.pause_key], Pause)
-    after = pauses.lengthen(before, seconds, now)
-    return {} if after == before else {gate.pause_key: _pause_write(after)}
+    return pauses.build_writes(gate.pause_key, before, pauses.lengthen(before, seconds, now))
 
 
 def _settle_credential(

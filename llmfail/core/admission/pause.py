@@ -10,7 +10,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from llmfail.core.classification.outcome import CircuitEffect, Outcome
-from llmfail.core.records.record import Record
+from llmfail.core.records.record import Record, Write, dump, hourly_expiry
 
 MIN_PAUSE_SECONDS = 1.0
 """A shorter Retry-After, and one that has passed, is a pause of so long."""
@@ -49,3 +49,8 @@ def normalize(pause: Pause, now: float) -> Pause:
     """The pause as of ``now``. When the clock was set back, what was left of it stays."""
     back = max(pause.at - now, 0.0)
     return replace(pause, until=pause.until - back, at=pause.at - back) if back else pause
+
+
+def build_writes(key: str, before: Pause, after: Pause) -> dict[str, Write | None]:
+    """The write of a pause that has changed."""
+    return {} if after == before else {key: Write(dump(after), hourly_expiry(max(after.at, after.until)))}

@@ -6,8 +6,16 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from llmfail.core.admission.breaker import CircuitRefusal
+from llmfail.core.admission.credential import Block
 from llmfail.core.classification.outcome import Kind
-from llmfail.core.receipt import SkipReason
+from llmfail.core.receipt import SkipReason, format_time
+
+_CIRCUIT_NOTES = {
+    "circuit_open": "its circuit is open",
+    "probing": "its circuit is half open, and other calls are testing the target",
+    "held": "forced open by the operator",
+}
 
 
 class OpenReason(StrEnum):
@@ -29,3 +37,23 @@ class Refusal(Struct, frozen=True):
     """The outcome that disabled the target."""
     open_reason: OpenReason | None = None
     """With ``CIRCUIT_OPEN`` only."""
+
+
+def refuse_for_circuit(refusal: CircuitRefusal) -> Refusal:
+    until = f" until {format_time(refusal.retry_at)}" if refusal.retry_at is not None else ""
+    return Refusal(
+        SkipReason(refusal.reason),
+        refusal.retry_at,
+        _CIRCUIT_NOTES[refusal.reason] + until,
+        open_reason=OpenReason.FAILURES if refusal.reason == "circuit_open" else None,
+    )
+
+
+def refuse_for_pause(ends_at: float) -> Refusal:
+    note = f"its Retry-After holds until {format_time(ends_at)}"
+    return Refusal(SkipReason.CIRCUIT_OPEN, ends_at, note, open_reason=OpenReason.PAUSE)
+
+
+def refuse_for_block(block: Block) -> Refusal:
+    note = f"{block.kind}: {block.note}" if block.note else str(block.kind)
+    return Refusal(SkipReason.DISABLED, block.until, note, block.kind)
