@@ -103,6 +103,15 @@ def test_a_wait_ends_with_what_was_last_said_of_each_target(stage):
     assert (receipt.retry_at, play.slept) == (play.now + 60, [2.0])
 
 
+def test_nobody_waits_for_a_budget(stage):
+    more = """\
+models: {a/one: {price: {input: 1, output: 1}}}
+budgets: [{name: daily, limit: 0.000001, per: day}]"""
+    play = stage({"a": [answer()]}, more=more)
+    receipt = play.ask(targets=["a/one"], wait=100_000.0)
+    assert (receipt.error.code, play.slept) == (4, [])
+
+
 def test_who_waits_for_a_limit_of_our_own_waits_for_its_moment(stage):
     limited = "models: {a/one: {limits: {requests_per_minute: 1}}}"
     play = stage({"a": [answer()]}, more=limited)
