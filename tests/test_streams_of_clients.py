@@ -387,7 +387,7 @@ def test_h1_a_flood_never_holds_up_the_event_loop_for_long(tmp_path, piece):
         longest = [0.0]
         beating = asyncio.create_task(beat(longest))
         with pytest.raises((DeadlinePassed, Unavailable)):
-            await llm.ask("hi", model="flood/m", stream=True, deadline=1.0, cache="off")
+            await llm.ask("hi", model="flood/m", stream=True, deadline=1.0, no_cache=True)
         await asyncio.sleep(0.01)
         beating.cancel()
         return longest[0]
