@@ -126,6 +126,7 @@ def test_a_pause_is_told_as_one_to_people_and_as_the_reason_to_programs(simulato
     assert "circuit_open" not in run_llmfail("plan").out
     step = run_llmfail("plan", "--json").json["candidates"][0]
     assert (step["reason"], step["open_reason"]) == ("circuit_open", "pause")
+    assert f'llmfail_circuit_state{{target="{CLAUDE}"}} 5.0' in run_llmfail("metrics").lines
     assert f"{CLAUDE} skipped (paused): its Retry-After holds until 20" in run_llmfail("ask", "hi").err
 
 

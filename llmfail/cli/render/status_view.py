@@ -26,7 +26,6 @@ from llmfail.cli.render.tables import (
     stack_sections,
 )
 from llmfail.cli.render.usage_view import render_bar
-from llmfail.core.admission.refusal import OpenReason
 from llmfail.core.one_line import one_line
 from llmfail.core.reports.status import BudgetStatus, Status, TargetStatus
 
@@ -255,6 +254,4 @@ def _format_wait(one: TargetStatus, now: float) -> str | None:
 
 
 def _name_state(one: TargetStatus) -> str:
-    if one.open_reason is OpenReason.PAUSE:
-        return "paused"
-    return {"half_open": "half open", "forced_open": "forced open"}.get(one.state, one.state)
+    return {"half_open": "half open", "forced_open": "forced open"}.get(one.shown_state, one.shown_state)

@@ -76,7 +76,7 @@ def _dollars(entries: Entries) -> Iterator[Sample]:
 
 def _circuit_states(sources: MetricSources) -> Iterator[Sample]:
     for target in sources.status.targets:
-        yield Sample((str(target.target),), CIRCUIT_STATES[target.state])
+        yield Sample((str(target.target),), CIRCUIT_STATES[target.shown_state])
 
 
 def _budgets(sources: MetricSources, amount: Literal["spent", "held", "limit"]) -> Iterator[Sample]:

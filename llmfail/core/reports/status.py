@@ -47,6 +47,11 @@ class TargetStatus(Struct, frozen=True):
         return self.gate_view.open_reason if self.state == CircuitState.OPEN else None
 
     @property
+    def shown_state(self) -> str:
+        """The state as people read it, which tells a pause from an opening by failures."""
+        return "paused" if self.open_reason is OpenReason.PAUSE else self.state
+
+    @property
     def last_error(self) -> str | None:
         if self.missing_key:
             return f"no key: {self.missing_key}"
