@@ -10,7 +10,17 @@ from decimal import Decimal, InvalidOperation
 from difflib import get_close_matches
 from typing import Any, Final, Literal, TypeVar, Unpack
 
-from llmfail.core.conversation import Attachment, Message
+from llmfail.core.conversation import (
+    NO_OPTIONS,
+    OPTION_NAMES,
+    Attachment,
+    GenerationOptions,
+    Message,
+    Opaque,
+    Tool,
+    ToolChoice,
+    merge_options,
+)
 from llmfail.core.errors import UsageError
 from llmfail.core.model import Target
 from llmfail.core.receipt import PICO_PER_DOLLAR
@@ -22,7 +32,6 @@ from llmfail.core.request.ask_options import (
     explain_contradiction,
 )
 from llmfail.core.request.expectation import Expectation
-from llmfail.core.request.message_list import Conversation, read_conversation
 from llmfail.settings.schema.scalars import LONGEST_DURATION_SECONDS, parse_seconds
 
 MAX_USER_LENGTH = 256
@@ -30,8 +39,10 @@ MAX_USER_LENGTH = 256
 MAX_COST_USD = 1_000_000
 MAX_TEMPERATURE = 2.0
 """As in the configuration."""
-Prompt = str | Sequence[Message | Mapping[str, Any]]
-"""A text, or a conversation; ``{"role": "user", "content": "…"}`` is a message too."""
+Prompt = str | Sequence[Message | Mapping[str, Any]] | Mapping[str, Any]
+"""A text, or a conversation, whose messages may be written as the APIs of OpenAI and Anthropic have them, or
+a whole request to one of these.
+"""
 KINDS: Final[Mapping[str, OptionKind]] = {
     option.keyword or option.name: option.kind for option in ASK_OPTIONS if option.scope != "command line"
 }
@@ -48,19 +59,20 @@ def ask_of(prompt: Prompt, **options: Unpack[Options]) -> Ask:
     values = {name: _CHECKS[KINDS[name]](name, value) for name, value in given.items()}
     if contradiction := explain_contradiction(values, str):
         raise UsageError(contradiction)
-    conversation = _read_prompt(prompt, values.pop("attachments", ()))
-    if conversation.system is not None:
-        if "system" in values:
-            raise UsageError("say the system prompt as an option or as a message, not both")
-        values["system"] = conversation.system
+    messages, document = _read_prompt(prompt, values.pop("attachments", ()))
+    if "system" in values and document.get("system"):
+        raise UsageError("say the system prompt as an option or as a message, not both")
     if "user" in values:
         values["user"] = _read_user(values["user"])
     if "expect" in values:
         values["expect"] = _read_expectation(values["expect"])
     renamed = {_ASK_FIELDS.get(name, name): value for name, value in values.items()}
+    renamed = {**document, **renamed}
+    if "options" in renamed:
+        renamed["options"] = merge_options(document.get("options", NO_OPTIONS), renamed["options"])
     no_cache, refresh = renamed.pop("no_cache", False), renamed.pop("refresh", False)
     return Ask(
-        conversation.messages,
+        messages,
         ref=ref,
         cache="off" if no_cache else "refresh" if refresh else "use",
         fallback=not renamed.pop("no_fallback", False),
@@ -118,14 +130,31 @@ def _explain_unknown(name: str) -> str:
     return f"there is no option {name!r}" + (f"; did you mean {near[0]}?" if near else "")
 
 
-def _read_prompt(prompt: Prompt, attachments: tuple[Attachment, ...]) -> Conversation:
+def _read_prompt(
+    prompt: Prompt, attachments: tuple[Attachment, ...]
+) -> tuple[tuple[Message, ...], Mapping[str, Any]]:
+    """The messages, and what a whole request says besides."""
     if isinstance(prompt, str):
-        return Conversation(to_messages(prompt, *attachments))
-    if not isinstance(prompt, Iterable) or isinstance(prompt, bytes | Mapping):
-        raise UsageError(f"a prompt is a text or a list of messages, got {type(prompt).__name__}")
-    if attachments:
-        raise UsageError("attachments go with a prompt; in a conversation each Message has its own")
-    return read_conversation(prompt)
+        return to_messages(prompt, *attachments), {}
+    from llmfail.providers.dialects.request_document import read_request
+
+    read = read_request(prompt)
+    fields = {name: _check_field(name, value) for name, value in read.fields.items() if value is not None}
+    if not attachments:
+        return read.messages, fields
+    if not read.messages or read.messages[-1].role != "user":
+        raise UsageError("attachments go with what the user says last")
+    *earlier, last = read.messages
+    return (*earlier, Message("user", (*attachments, *last.parts))), fields
+
+
+def _check_field(name: str, value: Any) -> object:  # noqa: ANN401 - whatever a request says
+    """A field of a whole request, held against the same rules as an option."""
+    if name == "options":
+        said = {key: one for key in OPTION_NAMES if (one := getattr(value, key)) is not None}
+        return _generation_options(name, said) if said else NO_OPTIONS
+    is_judged = name in KINDS and name != "system"
+    return _CHECKS[KINDS[name]](name, value) if is_judged else value
 
 
 def _text(name: str, value: object) -> str:
@@ -232,6 +261,29 @@ def _flag(name: str, value: object) -> bool:
     raise UsageError(f"{name} is True or False, got {value!r}")
 
 
+def _generation_options(name: str, value: object) -> GenerationOptions:
+    """Each with the limits that the configuration has; texts are read as there."""
+    if isinstance(value, GenerationOptions):
+        return value
+    from llmfail.client.generation_options import read_generation_options
+
+    return read_generation_options(name, value)
+
+
+def _tools(_name: str, value: object) -> tuple[Tool | Opaque, ...]:
+    from llmfail.providers.dialects.request_document import read_tools
+
+    return read_tools(value)
+
+
+def _tool_choice(name: str, value: object) -> ToolChoice:
+    if isinstance(value, ToolChoice):
+        return value
+    if value in {"auto", "none", "required"}:
+        return ToolChoice(value)
+    return ToolChoice("named", _text(name, value))
+
+
 _CHECKS: Final[Mapping[OptionKind, Callable[[str, object], Any]]] = {
     "text": _text,
     "texts": _texts,
@@ -246,6 +298,9 @@ _CHECKS: Final[Mapping[OptionKind, Callable[[str, object], Any]]] = {
     "hedge_delay": _hedge_delay,
     "dollars": to_pico_usd,
     "flag": _flag,
+    "generation_options": _generation_options,
+    "tools_file": _tools,
+    "tool_choice": _tool_choice,
 }
 
 

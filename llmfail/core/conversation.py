@@ -31,13 +31,13 @@ class Signature(Struct, frozen=True):
     text: str
 
 
-class Text(Struct, frozen=True, tag="text"):
+class Text(Struct, frozen=True, tag="text", omit_defaults=True):
     text: str
     marks: Marks | None = None
     signature: Signature | None = None
 
 
-class Attachment(Struct, frozen=True, tag="attachment"):
+class Attachment(Struct, frozen=True, tag="attachment", omit_defaults=True):
     """A file that goes with a message: its bytes, or the URL where the provider finds it."""
 
     name: str
@@ -60,7 +60,7 @@ class Attachment(Struct, frozen=True, tag="attachment"):
         return self.kind == "image"
 
 
-class ToolCall(Struct, frozen=True, tag="tool_call"):
+class ToolCall(Struct, frozen=True, tag="tool_call", omit_defaults=True):
     """The model asks for a tool. ``arguments`` is JSON text, as far as the model has written any."""
 
     id: str
@@ -70,7 +70,7 @@ class ToolCall(Struct, frozen=True, tag="tool_call"):
     marks: Marks | None = None
 
 
-class ToolResult(Struct, frozen=True, tag="tool_result"):
+class ToolResult(Struct, frozen=True, tag="tool_result", omit_defaults=True):
     """What a tool gave. ``name`` is that of the tool; empty where only the id of the call is known."""
 
     call_id: str
@@ -84,7 +84,7 @@ class ToolResult(Struct, frozen=True, tag="tool_result"):
         return (Text(self.content),) if isinstance(self.content, str) else self.content
 
 
-class Thought(Struct, frozen=True, tag="thought"):
+class Thought(Struct, frozen=True, tag="thought", omit_defaults=True):
     """What the model thought. ``text`` is empty where the vendor only shows a signature."""
 
     text: str
@@ -92,7 +92,7 @@ class Thought(Struct, frozen=True, tag="thought"):
     marks: Marks | None = None
 
 
-class Opaque(Struct, frozen=True, tag="opaque"):
+class Opaque(Struct, frozen=True, tag="opaque", omit_defaults=True):
     """A part, or a tool, that only one dialect can say, as its JSON."""
 
     dialect: Dialect
@@ -102,7 +102,7 @@ class Opaque(Struct, frozen=True, tag="opaque"):
 Part = Text | Attachment | ToolCall | ToolResult | Thought | Opaque
 
 
-class Message(Struct, frozen=True):
+class Message(Struct, frozen=True, omit_defaults=True):
     """One turn: a text, or parts in their order."""
 
     role: Role
@@ -119,6 +119,11 @@ class Message(Struct, frozen=True):
         return self.content if isinstance(self.content, str) else join_text(self.content)
 
     @property
+    def is_plain(self) -> bool:
+        """Whether every wire has it: a text of the user or of the assistant."""
+        return isinstance(self.content, str) and self.marks is None and self.role != "system"
+
+    @property
     def is_blank(self) -> bool:
         """Whether there is nothing in it but white space."""
         return all(isinstance(part, Text) and not part.text.strip() for part in self.parts)
@@ -130,7 +135,7 @@ class Message(Struct, frozen=True):
         return tuple(part for part in self.content if isinstance(part, Attachment))
 
 
-class Tool(Struct, frozen=True):
+class Tool(Struct, frozen=True, tag="tool", omit_defaults=True):
     """A function that the model may call. ``parameters`` is the JSON Schema of its arguments."""
 
     name: str
@@ -220,6 +225,18 @@ def sign_part(part: Part, vendor: str) -> Part:
     if isinstance(part, Text | Thought | ToolCall) and part.signature is not None:
         return replace(part, signature=replace(part.signature, vendor=vendor))
     return part
+
+
+def merge_json(farther: Mapping[str, Any], nearer: Mapping[str, Any]) -> dict[str, Any]:
+    """Mappings within mappings are merged as well; of anything else the nearer holds."""
+    merged = dict(farther)
+    for name, value in nearer.items():
+        before = merged.get(name)
+        if isinstance(before, Mapping) and isinstance(value, Mapping):
+            merged[name] = merge_json(before, value)
+        else:
+            merged[name] = value
+    return merged
 
 
 def merge_options(farther: GenerationOptions, nearer: GenerationOptions) -> GenerationOptions:

@@ -35,6 +35,10 @@ FinishReason = Literal["stop", "length", "content_filter", "refusal", "tool_call
 MAX_TARGET_NAME_CHARS = 256
 
 
+CREDENTIAL_NAME = re.compile(r"key|token|secret|authorization|cookie", re.IGNORECASE)
+"""Headers that tell who asks."""
+
+
 class Secret:
     """A key. Only ``reveal`` shows it; never repr, str, formatting or JSON."""
 
@@ -104,6 +108,16 @@ class Request(Struct, frozen=True):
     marks: Marks | None = None
 
     @property
+    def is_plain(self) -> bool:
+        """Whether there is nothing in it but texts, a schema and numbers that every wire has."""
+        return (
+            not (self.tools or self.marks or self.json)
+            and self.options == NO_OPTIONS
+            and not isinstance(self.system, tuple)
+            and all(one.is_plain for one in self.messages)
+        )
+
+    @property
     def system_parts(self) -> tuple[Text, ...]:
         if isinstance(self.system, str):
             return (Text(self.system),) if self.system else ()
@@ -150,6 +164,14 @@ class Endpoint(Struct, frozen=True):
     query: Mapping[str, str] | None = None
     dropped_parameters: frozenset[str] = frozenset()
     """Parameters that this target has refused: left out, or sent under their other name."""
+
+    @property
+    def secret(self) -> Secret | None:
+        """What is never to be seen: the key, or the header that stands for it."""
+        if self.key is not None or not self.headers:
+            return self.key
+        names = (name for name in self.headers if CREDENTIAL_NAME.search(name))
+        return next((self.headers[name] for name in names), None)
 
     @property
     def address(self) -> Address:

@@ -38,6 +38,8 @@ class SkipReason(StrEnum):
     TOO_SMALL = "too_small"
     TOO_EXPENSIVE = "too_expensive"
     DEADLINE = "deadline"
+    UNSUITED = "unsuited"
+    """It cannot be sent what is asked."""
     OTHER_MODEL = "other_model"
     """For embeddings only."""
 
@@ -57,6 +59,8 @@ class TrailEntry(Struct, frozen=True):
     retry_after: float | None = None
     note: str = ""
     request_id: str | None = None
+    dropped: tuple[str, ...] = ()
+    """What of the request its wire cannot carry; in the JSON only where there is any."""
     cause: str | None = None
     """The outcome that disabled a skipped target; in the note, not in the JSON."""
     held: int = 0
@@ -83,6 +87,7 @@ class TrailEntry(Struct, frozen=True):
             "latency_ms": self.latency_ms,
             "cost_usd": format_usd(self.cost_pico_usd),
             "retry_after": self.retry_after,
+            **({"dropped": list(self.dropped)} if self.dropped else {}),
         }
         known = {"request_id": self.request_id, "open_reason": self.open_reason, "note": self.note}
         return {**shown, **{name: text for name, text in known.items() if text}}

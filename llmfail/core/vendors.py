@@ -22,6 +22,10 @@ class Quirk(Enum):
     NEW_LIMIT_KEY = "the longest answer is called max_completion_tokens, not max_tokens"
     NO_STREAM_OPTIONS = "it refuses stream_options, or sends the usage unasked"
     COUNTS_TOKENS = "it counts the tokens of a request when it is asked"
+    TAKES_FILES = "Chat Completions there takes PDF"
+    TAKES_AUDIO = "Chat Completions there takes sound"
+    TAKES_TOP_K = "Chat Completions there takes top_k"
+    TAKES_THOUGHTS = "it wants the thoughts of earlier turns back"
     TAKES_MAX_EFFORT = "it knows an effort above high"
     REPORTS_COST = "its answers say what they cost"
 
@@ -97,7 +101,15 @@ VENDORS: Final[tuple[Vendor, ...]] = (
         base_url="https://api.openai.com/v1",
         key_variables=("OPENAI_API_KEY",),
         litellm=(("openai", ""),),
-        quirks=frozenset({Quirk.NEW_LIMIT_KEY, Quirk.COUNTS_TOKENS, Quirk.TAKES_MAX_EFFORT}),
+        quirks=frozenset(
+            {
+                Quirk.NEW_LIMIT_KEY,
+                Quirk.COUNTS_TOKENS,
+                Quirk.TAKES_MAX_EFFORT,
+                Quirk.TAKES_FILES,
+                Quirk.TAKES_AUDIO,
+            }
+        ),
     ),
     Vendor(
         name="vertex",
@@ -118,9 +130,20 @@ VENDORS: Final[tuple[Vendor, ...]] = (
         key_variables=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
         litellm=(("gemini", "gemini/"),),
     ),
-    _build_compatible("openrouter", "openrouter.ai", key="OPENROUTER_API_KEY", quirks=(Quirk.REPORTS_COST,)),
+    _build_compatible(
+        "openrouter",
+        "openrouter.ai",
+        key="OPENROUTER_API_KEY",
+        quirks=(
+            Quirk.REPORTS_COST,
+            Quirk.TAKES_FILES,
+            Quirk.TAKES_AUDIO,
+            Quirk.TAKES_TOP_K,
+            Quirk.TAKES_THOUGHTS,
+        ),
+    ),
     _build_compatible("groq", "api.groq.com", key="GROQ_API_KEY", quirks=(Quirk.NEW_LIMIT_KEY,)),
-    _build_compatible("deepseek", "api.deepseek.com", key="DEEPSEEK_API_KEY"),
+    _build_compatible("deepseek", "api.deepseek.com", key="DEEPSEEK_API_KEY", quirks=(Quirk.TAKES_THOUGHTS,)),
     _build_compatible("mistral", "api.mistral.ai", key="MISTRAL_API_KEY", quirks=(Quirk.NO_STREAM_OPTIONS,)),
     _build_compatible(
         "together",
@@ -129,7 +152,7 @@ VENDORS: Final[tuple[Vendor, ...]] = (
         title="Together AI",
         key="TOGETHER_API_KEY",
         litellm=(("together_ai", "together_ai/"),),
-        quirks=(Quirk.NO_STREAM_OPTIONS,),
+        quirks=(Quirk.NO_STREAM_OPTIONS, Quirk.TAKES_TOP_K),
     ),
     Vendor(
         name="xai",
@@ -147,7 +170,12 @@ VENDORS: Final[tuple[Vendor, ...]] = (
         litellm=(("ai21", ""),),
         quirks=(Quirk.NO_STREAM_OPTIONS,),
     ),
-    _build_compatible("fireworks", "api.fireworks.ai", litellm=(("fireworks_ai", "fireworks_ai/"),)),
+    _build_compatible(
+        "fireworks",
+        "api.fireworks.ai",
+        litellm=(("fireworks_ai", "fireworks_ai/"),),
+        quirks=(Quirk.TAKES_TOP_K,),
+    ),
     _build_compatible("cerebras", "api.cerebras.ai"),
     _build_compatible("perplexity", "api.perplexity.ai", quirks=(Quirk.REPORTS_COST,)),
     Vendor(
@@ -157,8 +185,9 @@ VENDORS: Final[tuple[Vendor, ...]] = (
         price_list="moonshotai",
         aliases=("moonshot", "kimi"),
         litellm=(("moonshot", "moonshot/"),),
+        quirks=frozenset({Quirk.TAKES_THOUGHTS}),
     ),
-    _build_compatible("zai", "api.z.ai"),
+    _build_compatible("zai", "api.z.ai", quirks=(Quirk.TAKES_THOUGHTS,)),
     _build_compatible("minimax", "api.minimax.io", "api.minimaxi.com", title="MiniMax"),
     _build_compatible(
         "cohere",

@@ -13,7 +13,7 @@ from llmfail.core.receipt import Receipt
 from llmfail.core.request.ask import Ask
 from llmfail.engine.answers.answer_cache import reader_of
 from llmfail.engine.planning.request_builder import (
-    endpoint_of,
+    endpoint_of_target,
     expectation_of,
     request_of,
 )
@@ -37,7 +37,7 @@ async def find_cached_receipt(settings: Settings, ports: Ports, ask: Ask) -> Rec
     if reader is None:
         return None
     request = request_of(settings, feature, ask, expected)
-    endpoint = endpoint_of(settings.provider_of(target), target.model)
+    endpoint = endpoint_of_target(settings, target)
     found = await reader.find_fresh([fingerprint(digest_of(request), endpoint)])
     if found is None:
         return None

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from llmfail.core.classification.body import Payload
 from llmfail.core.classification.finish_reason import read_finish_reason
+from llmfail.core.claude_version import version_of
 from llmfail.core.errors import MalformedReply, UnsupportedRequest
 from llmfail.core.model import Call, Completion, Embedding, Endpoint, FinishReason, Request, Usage
-from llmfail.core.tokens.claude_version import version_of
 from llmfail.providers.decoding import (
     NO_FINISH_REASON,
     SurrogateJoiner,

@@ -6,12 +6,14 @@ import json
 from binascii import b2a_base64
 from collections.abc import Mapping
 from typing import Any, Protocol
+from urllib.parse import urlencode
 
 import msgspec
+from msgspec.structs import replace
 
-from llmfail.core.conversation import Attachment, Dialect, Marks, Text, ToolResult
+from llmfail.core.conversation import Attachment, Dialect, Marks, Text, ToolResult, merge_json
 from llmfail.core.errors import UnsupportedRequest
-from llmfail.core.model import Api, Call
+from llmfail.core.model import Api, Call, Endpoint
 
 
 class HasMarks(Protocol):
@@ -75,3 +77,22 @@ def load_arguments(text: str) -> Mapping[str, Any]:
 
 def join_result_text(result: ToolResult) -> str:
     return "\n".join(part.text for part in result.parts if isinstance(part, Text))
+
+
+def finish_call(call: Call, endpoint: Endpoint) -> Call:
+    """The call of a request, with all that the configuration adds to it."""
+    if endpoint.body:
+        body = merge_json(msgspec.json.decode(call.body), endpoint.body)
+        call = replace(call, body=msgspec.json.encode(body))
+    return add_configured(call, endpoint)
+
+
+def add_configured(call: Call, endpoint: Endpoint) -> Call:
+    """The call with the configured headers, which replace ours, and the configured query."""
+    if endpoint.headers:
+        own = {name.lower(): value.reveal() for name, value in endpoint.headers.items()}
+        call = replace(call, headers={**call.headers, **own})
+    if endpoint.query:
+        joint = "&" if "?" in call.url else "?"
+        call = replace(call, url=f"{call.url}{joint}{urlencode(endpoint.query)}")
+    return call

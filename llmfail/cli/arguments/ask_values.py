@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from llmfail.cli.arguments.global_options import parse_seconds
 from llmfail.cli.arguments.prompt import read_attached_input, require_utf8
+from llmfail.cli.io.json_files import read_json_file
 from llmfail.client.attachment_files import read_bytes
 from llmfail.client.options import MAX_COST_USD, MAX_TEMPERATURE
 from llmfail.core.errors import UsageError
@@ -87,6 +88,10 @@ def _attach_input() -> Attachment:
     return Attachment("standard input", find_media_type("-", data), data)
 
 
+def _read_json(option: str, name: str) -> object:
+    return read_json_file(option, Path(name))
+
+
 def _check_temperature(option: str, value: float) -> float:
     if 0 <= value <= MAX_TEMPERATURE:
         return value
@@ -115,5 +120,7 @@ _CONVERTERS: Mapping[OptionKind, Callable[[str, Any], object]] = {
     "duration_or_zero": _parse_wait,
     "hedge_delay": _parse_hedge_delay,
     "dollars": parse_dollars,
+    "generation_options": _parse_pairs,
+    "tools_file": _read_json,
 }
 """By kind; what is missing is taken as it is."""

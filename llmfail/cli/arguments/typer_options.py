@@ -23,6 +23,8 @@ _TYPES: dict[OptionKind, Any] = {
     "pairs": list[str],
     "file": Path,
     "schema_file": Path,
+    "tools_file": Path,
+    "generation_options": list[str],
     "attached_files": list[str],
     "count": int,
     "number": float,

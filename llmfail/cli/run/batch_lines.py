@@ -100,7 +100,7 @@ class BatchLines:
     def _build_ask(self, line: BatchLine) -> Ask | MalformedLine:
         """A line over the defaults of the command line."""
         defaults = self._args.ask_options
-        if self._args.vectors and not line.prompt.strip():
+        if self._args.vectors and not str(line.prompt).strip():
             return reject_line(line.number, line.ref, "the text is empty")
         params = {**defaults.get("params", {}), **line.options.get("params", {})}
         try:

@@ -7,7 +7,6 @@ keys, time limits and prices are not.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from typing import Any
@@ -17,7 +16,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from llmfail.core.conversation import Attachment, Message, ToolResult
-from llmfail.core.model import Endpoint, Request, Target
+from llmfail.core.model import CREDENTIAL_NAME, Endpoint, Request, Target
 
 FINGERPRINT_VERSION = 1
 """Fingerprints of different versions never match."""
@@ -34,8 +33,6 @@ _MORE_OF_REQUESTS = (
 )
 _MORE_OF_ENDPOINTS = ("door", "options", "body", "query")
 _PLAIN_REQUEST, _PLAIN_ENDPOINT = Request(()), Endpoint("openai", "", "", None)
-_CREDENTIAL_NAME = re.compile(r"key|token|secret|authorization|cookie", re.IGNORECASE)
-"""Headers that tell who asks, which is no part of what is asked."""
 
 
 def digest_of(request: Request) -> str:
@@ -54,7 +51,7 @@ def fingerprint(request_digest: str, endpoint: Endpoint) -> str:
     whole = (request_digest, address, endpoint.project, endpoint.location)
     more = _values_beyond(_PLAIN_ENDPOINT, endpoint, _MORE_OF_ENDPOINTS)
     headers = [(name, value.reveal()) for name, value in (endpoint.headers or {}).items()]
-    shaping = sorted(one for one in headers if not _CREDENTIAL_NAME.search(one[0]))
+    shaping = sorted(one for one in headers if not CREDENTIAL_NAME.search(one[0]))
     return _hash((*whole, more, shaping) if more or shaping else whole)
 
 

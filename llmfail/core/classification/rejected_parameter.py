@@ -23,6 +23,22 @@ _OUR_NAMES = {
     "output_config": "schema",
     "output_format": "schema",
     "stream_options": "stream_options",
+    **{
+        spelling: name
+        for name, spellings in {
+            "effort": "effort reasoning reasoning_effort thinking thinkingconfig thinking_config "
+            "thinkinglevel thinking_level thinkingbudget thinking_budget",
+            "top_p": "top_p topp",
+            "top_k": "top_k topk",
+            "seed": "seed",
+            "presence_penalty": "presence_penalty presencepenalty",
+            "frequency_penalty": "frequency_penalty frequencypenalty",
+            "logprobs": "logprobs top_logprobs responselogprobs",
+            "verbosity": "verbosity",
+            "service_tier": "service_tier servicetier",
+        }.items()
+        for spelling in spellings.split()
+    },
 }
 _NAME_ALTERNATIVES = "|".join(sorted(_OUR_NAMES, key=len, reverse=True))
 _QUOTED_NAME = re.compile(
@@ -53,10 +69,11 @@ _NO_FORMAT_TEXT = re.compile(
 
 
 def find(error_body: ErrorBody) -> str | None:
-    """``temperature``, ``stop``, ``max_tokens``, ``schema``, ``response_format``, ``stream_options`` or None.
-    The structured field counts before the text, and the text only where it quotes the name or begins with
-    it, or speaks of schemas. ``max_tokens`` counts only when the server does not know that name, not when it
-    refuses the value; ``response_format`` is the wish for any schema, and ``schema`` this one.
+    """``temperature``, ``stop``, ``max_tokens``, ``schema``, ``response_format``, ``stream_options``, options
+    such as ``top_p``; or None. The structured field counts before the text, and the text only where it quotes
+    the name or begins with it, or speaks of schemas. ``max_tokens`` counts only when the server does not know
+    that name, not when it refuses the value; ``response_format`` is the wish for any schema, and ``schema``
+    this one.
     """
     name = _find_in_path(error_body.parameter) or _find_in_text(error_body.message)
     if name is None and _SCHEMA_TEXT.search(error_body.message):
@@ -69,8 +86,10 @@ def find(error_body: ErrorBody) -> str | None:
 
 
 def _find_in_path(path: str) -> str | None:
-    """``temperature`` for ``generation_config.temperature``, ``schema`` for ``output_config.format``."""
-    return next((_OUR_NAMES[part] for part in path.lower().split(".") if part in _OUR_NAMES), None)
+    """``temperature`` for ``generation_config.temperature``, ``schema`` for ``output_config.format``: the
+    last step that is known counts, as in ``output_config.effort``.
+    """
+    return next((_OUR_NAMES[part] for part in reversed(path.lower().split(".")) if part in _OUR_NAMES), None)
 
 
 def _find_in_text(message: str) -> str | None:

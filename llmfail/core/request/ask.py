@@ -7,7 +7,18 @@ from typing import Any, Literal
 
 from msgspec import Struct, field
 
-from llmfail.core.conversation import Attachment, Message, message_of
+from llmfail.core.conversation import (
+    NO_OPTIONS,
+    Attachment,
+    GenerationOptions,
+    Marks,
+    Message,
+    Opaque,
+    Text,
+    Tool,
+    ToolChoice,
+    message_of,
+)
 from llmfail.core.model import Target
 from llmfail.core.request.ask_options import DEFAULT_FEATURE
 from llmfail.core.request.expectation import Expectation
@@ -25,7 +36,7 @@ class Ask(Struct, frozen=True):
     messages: tuple[Message, ...]
     feature: str = DEFAULT_FEATURE
     targets: tuple[Target, ...] = ()
-    system: str | None = None
+    system: str | tuple[Text, ...] | None = None
     schema: Mapping[str, Any] | None = None
     max_tokens: int | None = None
     temperature: float | None = None
@@ -45,6 +56,15 @@ class Ask(Struct, frozen=True):
     queue: bool = False
     stream: bool = False
     hedge: float | Literal["p95"] | None = None
+
+    tools: tuple[Tool | Opaque, ...] = ()
+    tool_choice: ToolChoice | None = None
+    parallel_tools: bool | None = None
+    options: GenerationOptions = NO_OPTIONS
+    schema_name: str = "answer"
+    schema_strict: bool | None = None
+    json: bool = False
+    marks: Marks | None = None
 
     @property
     def prompt(self) -> str:

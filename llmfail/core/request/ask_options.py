@@ -36,10 +36,13 @@ OptionKind = Literal[
     "hedge_delay",
     "dollars",
     "flag",
+    "generation_options",
+    "tools_file",
+    "tool_choice",
 ]
 OptionScope = Literal["everywhere", "not in a line", "command line"]
 """Where it may be said: on the command line, as a keyword of Python, in a line of a batch."""
-REPEATABLE_KINDS: Final = frozenset({"texts", "targets", "pairs", "attached_files"})
+REPEATABLE_KINDS: Final = frozenset({"texts", "targets", "pairs", "attached_files", "generation_options"})
 
 
 class AskOption(NamedTuple):
@@ -102,6 +105,14 @@ ASK_OPTIONS: Final = (
     AskOption("temperature", ("--temperature",), "number", "X",
               "How much answers to the same prompt differ: 0 to 2.", commands=_ANSWERING),
     AskOption("stop", ("--stop",), "texts", "S", "End the answer before this text; repeatable."),
+    AskOption("options", ("-O", "--option"), "generation_options", "K=V",
+              "effort, top_p, top_k, seed, verbosity, …, where the model has it; repeatable.",
+              commands=_PLANNED),
+    AskOption("tools", ("--tools",), "tools_file", "FILE",
+              "Tools that the model may call, as JSON; calls are printed as JSON lines.",
+              commands=_PLANNED),
+    AskOption("tool_choice", ("--tool-choice",), "tool_choice", "WHICH",
+              "auto, none, required, or the tool that has to be called.", commands=_PLANNED),
     AskOption("timeout", ("--timeout",), "duration", "DURATION",
               "How long one attempt may take: 30, 30s, 2m.", commands=_CALLING),
     AskOption("deadline", ("--deadline",), "duration", "DURATION",
@@ -154,6 +165,15 @@ class Options(TypedDict, total=False):
     max_tokens: int | None
     temperature: float | None
     stop: str | Sequence[str]
+    options: Mapping[str, Any]
+    """``effort`` (none, low, medium, high, max), ``top_p``, ``top_k``, ``seed``, ``presence_penalty``,
+    ``frequency_penalty``, ``logprobs``, ``verbosity``, ``service_tier``. What a target has no word for is
+    left out, and named in the trail.
+    """
+    tools: Sequence[Any]
+    """Tools that the model may call: Tools, or mappings as Chat Completions or Anthropic have them."""
+    tool_choice: Any
+    """``auto``, ``none``, ``required``, or the name of the tool that has to be called."""
     timeout: float | str | None
     """How long one attempt may take: seconds, or a text such as ``30s``; other durations likewise."""
     deadline: float | str | None

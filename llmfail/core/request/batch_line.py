@@ -23,13 +23,13 @@ Ref = str | int
 
 
 class BatchLine(Struct, frozen=True):
-    """What a line asks. ``options`` are those that it names, by the names of the Python API; durations may
-    still be texts such as ``30s``.
+    """What a line asks: a prompt, a list of messages, or a whole request to OpenAI or Anthropic. ``options``
+    are those that it names, by the names of the Python API; durations may still be texts such as ``30s``.
     """
 
     number: int
     ref: Ref
-    prompt: str
+    prompt: str | list[Any] | dict[str, Any]
     options: Mapping[str, Any]
     has_id: bool = False
 
@@ -57,8 +57,12 @@ _FIELD_TYPES: Final[Mapping[OptionKind, tuple[Any, str]]] = {
     "hedge_delay": (float | str, "a number of seconds, or a text such as 2s or p95"),
     "dollars": (int | float | str, "a number of US dollars"),
     "flag": (bool, "true or false"),
+    "generation_options": (dict[str, Any], "an object of options"),
+    "tools_file": (list[dict[str, Any]], "a list of tools"),
+    "tool_choice": (str, "auto, none, required, or the name of a tool"),
 }
 """The JSON types of an option in a line, where a schema stands itself and a number may be one."""
+_MESSAGES_FIELD: Final = (list[dict[str, Any]], "a list of messages")
 _ID_FIELD: Final = (Ref, "a text or a whole number")
 
 
@@ -71,7 +75,7 @@ class LineFormat:
         self.example = example
         self.text_keys = tuple(text_keys)
         self.fields: Mapping[str, tuple[Any, str]] = {
-            **dict.fromkeys(text_keys, _FIELD_TYPES["text"]),
+            **{key: _MESSAGES_FIELD if key == "messages" else _FIELD_TYPES["text"] for key in text_keys},
             "id": _ID_FIELD,
             **{option.name: _FIELD_TYPES[option.kind] for option in options},
         }
@@ -84,7 +88,7 @@ class LineFormat:
         self.decoder = msgspec.json.Decoder(str | struct)
 
 
-PROMPT_LINES: Final = LineFormat('{"prompt": "Say hello", "id": 7}', ("prompt",), LINE_OPTIONS)
+PROMPT_LINES: Final = LineFormat('{"prompt": "Say hello", "id": 7}', ("prompt", "messages"), LINE_OPTIONS)
 TEXT_LINES: Final = LineFormat(
     '{"text": "…", "id": 7}',
     ("text", "prompt"),
@@ -101,6 +105,12 @@ def parse_line(raw: RawLine, form: LineFormat) -> BatchLine | MalformedLine | No
     text = raw.text.removeprefix(_BYTE_ORDER_MARK) if number == 1 else raw.text
     if not text.strip():
         return None
+    if "messages" in form.text_keys and b'"custom_id"' in text:
+        from llmfail.core.request.vendor_line import read_vendor_line
+
+        vendor_line = read_vendor_line(number, text)
+        if vendor_line is not None:
+            return vendor_line
     try:
         said = form.decoder.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -263,6 +263,7 @@ def _called_entry(
         note="; ".join(filter(None, (outcome.note, left_out, _describe_cut(attempt, outcome))))
         or attempt.candidate.note,
         request_id=result.request_id,
+        dropped=attempt.candidate.dropped,
         held=attempt.held,
     )
 

@@ -28,7 +28,8 @@ class Candidate(Struct, frozen=True):
     """A target that could answer, with what is known about it. ``timeout`` is in seconds; ``latency_ms`` is
     its recent median; ``missing_key`` tells how to set a missing key; ``budget_scopes`` are the budgets in
     which a call to it counts; ``endpoint`` names the server, which several targets may share; ``max_pause``
-    is how many seconds of a Retry-After are obeyed.
+    is how many seconds of a Retry-After are obeyed. ``dropped`` is what its wire cannot carry of the request,
+    ``unsuited`` why it cannot be sent it at all.
     """
 
     target: Target
@@ -44,6 +45,8 @@ class Candidate(Struct, frozen=True):
     budget_scopes: tuple[BudgetScope, ...] = ()
     endpoint: str = ""
     max_pause: float = 3600.0
+    dropped: tuple[str, ...] = ()
+    unsuited: str = ""
 
 
 class OrderInputs(Struct, frozen=True):
@@ -105,6 +108,8 @@ def find_skip(candidate: Candidate, requirements: Requirements) -> CandidateSkip
     """Why this candidate cannot answer, as far as that is known without the store."""
     if candidate.missing_key is not None:
         return CandidateSkip(SkipReason.NO_KEY, candidate.missing_key)
+    if candidate.unsuited:
+        return CandidateSkip(SkipReason.UNSUITED, candidate.unsuited)
     if candidate.max_output is not None and requirements.output > candidate.max_output:
         note = f"max_tokens {requirements.output} is above its max_output {candidate.max_output}"
         return CandidateSkip(SkipReason.TOO_SMALL, note)

@@ -17,6 +17,7 @@ CREDENTIAL_REASONS = frozenset(
 )
 BUDGET_REASONS = frozenset({SkipReason.OVER_BUDGET, SkipReason.UNKNOWN_PRICE, SkipReason.TOO_EXPENSIVE})
 SIZE_REASONS = frozenset({SkipReason.TOO_SMALL, Kind.CONTEXT_OVERFLOW})
+UNSUITED_REASONS = frozenset({SkipReason.UNSUITED})
 REQUEST_REASONS = frozenset({Kind.BAD_REQUEST, Kind.CONTENT_BLOCKED, Kind.REFUSAL})
 SERVICE_REASONS = frozenset(
     {
@@ -120,12 +121,21 @@ def _explain_by_reasons(
         return Failure(ExitCode.CREDENTIALS_MISSING, "credentials", f"no usable credential: {found}")
     if reasons & BUDGET_REASONS:
         return _explain_over_budget(reasons & BUDGET_REASONS, tried)
-    if reasons <= CREDENTIAL_REASONS | REQUEST_REASONS:
-        return _explain_refusal(_same_as_last(last_entries))
-    if reasons <= CREDENTIAL_REASONS | SIZE_REASONS:
-        return Failure(ExitCode.REQUEST_REFUSED, "too_large", f"too large for every target: {tried}")
+    others = reasons - CREDENTIAL_REASONS - UNSUITED_REASONS
+    if others <= REQUEST_REASONS or others <= SIZE_REASONS:
+        return _explain_request(others, last_entries, tried)
     when = f"; try again at {format_time(retry_at)}" if retry_at is not None else ""
     return Failure(ExitCode.UNAVAILABLE, "unavailable", f"no target could answer: {tried}{when}")
+
+
+def _explain_request(reasons: AbstractSet[str], last_entries: Sequence[TrailEntry], tried: str) -> Failure:
+    """Whatever target is asked, the request stands in the way: for ``reasons``, or because it suits none."""
+    if not reasons:
+        message = f"no target can take this request: {tried}"
+        return Failure(ExitCode.REQUEST_REFUSED, "unsuited", message)
+    if reasons & SIZE_REASONS:
+        return Failure(ExitCode.REQUEST_REFUSED, "too_large", f"too large for every target: {tried}")
+    return _explain_refusal(_same_as_last(last_entries))
 
 
 def _explain_over_budget(reasons: AbstractSet[str], tried: str) -> Failure:

@@ -10,8 +10,11 @@ from typing import assert_never
 from msgspec import Struct
 
 from llmfail.core.classification.outcome import Outcome, RoutingEffect
+from llmfail.core.conversation import OPTION_NAMES
 from llmfail.core.model import Request
 
+_OPTIONS = frozenset(OPTION_NAMES)
+"""Who names one of them has been sent it, be it by the configuration."""
 BACKOFF_BASE_SECONDS = 0.5
 BACKOFF_CAP_SECONDS = 8.0
 """A random share of base x 2^n (full jitter), as the providers' own libraries wait."""
@@ -83,7 +86,7 @@ def find_droppable_parameters(request: Request, *, is_streamed: bool) -> frozens
         "response_format": request.schema is not None or request.json,
         "stream_options": is_streamed,
     }
-    return frozenset(name for name, there in present.items() if there)
+    return frozenset(name for name, there in present.items() if there) | _OPTIONS
 
 
 def compute_backoff(attempt: int, random_number: float) -> float:

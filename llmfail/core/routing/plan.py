@@ -32,6 +32,7 @@ class PlanStep(Struct, frozen=True):
     note: str
     open_reason: str | None = None
     """Whether failures or a pause hold back a target that is skipped as ``circuit_open``."""
+    dropped: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         shown = {
@@ -41,6 +42,7 @@ class PlanStep(Struct, frozen=True):
             "estimated_cost_usd": format_usd(self.estimated_cost),
             "max_cost_usd": format_usd(self.max_cost),
             "note": self.note,
+            **({"dropped": list(self.dropped)} if self.dropped else {}),
         }
         return shown if self.open_reason is None else {**shown, "open_reason": self.open_reason}
 
@@ -78,6 +80,7 @@ def build_step(
         max_cost=_compute_max_cost(request),
         note=(left_out if obstacle is None else obstacle.note) or candidate.note,
         open_reason=obstacle.open_reason if isinstance(obstacle, Refusal) else None,
+        dropped=candidate.dropped,
     )
 
 

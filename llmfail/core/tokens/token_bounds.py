@@ -25,6 +25,7 @@ import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
+from llmfail.core.claude_version import version_of
 from llmfail.core.conversation import (
     Attachment,
     Opaque,
@@ -37,7 +38,6 @@ from llmfail.core.conversation import (
 from llmfail.core.model import Request, Usage
 from llmfail.core.records.record import Record
 from llmfail.core.request.message_text import render_file_element
-from llmfail.core.tokens.claude_version import version_of
 
 EXPECTED_PER_MESSAGE = 4
 EXPECTED_PER_REPLY = 3

@@ -93,9 +93,9 @@ async def _call_once(
         reply = await ports.send(sent, ends_at - ports.monotonic())
     except WireError as error:
         why = attribute_timeout(error, ends_at, ports.monotonic())
-        return replace(result_from_wire_error(why, endpoint.key), host=host)
+        return replace(result_from_wire_error(why, endpoint.secret), host=host)
     result = await read_reply(ports, codec, endpoint, reply)
-    return replace(result, host=host, request_id=find_request_id(reply.headers, endpoint.key))
+    return replace(result, host=host, request_id=find_request_id(reply.headers, endpoint.secret))
 
 
 async def _fetch_token(ports: Ports, endpoint: Endpoint, limit: float) -> Endpoint | AttemptResult:

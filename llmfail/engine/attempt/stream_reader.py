@@ -87,13 +87,13 @@ async def read_stream(
                 result = await stream_read.run(first_by + live.waited, ends_at)
             else:
                 result = await read_reply(ports, codec, endpoint, await _read_whole(ports, live, begun_by))
-            return replace(result, request_id=find_request_id(live.headers, endpoint.key))
+            return replace(result, request_id=find_request_id(live.headers, endpoint.secret))
         finally:
             await live.close()
     except WireError as error:
         why = attribute_timeout(error, begun_by, ports.monotonic())
         is_slow = why.cause == "timeout" and first_by < ends_at
-        return replace(result_from_wire_error(why, endpoint.key), is_slow=is_slow)
+        return replace(result_from_wire_error(why, endpoint.secret), is_slow=is_slow)
 
 
 class _StreamRead:
@@ -108,7 +108,7 @@ class _StreamRead:
         self._live = live
         self._limits = limits
         self._stream: StreamDecoder = load_wire_format(endpoint.api, endpoint.door).make_stream_decoder()
-        self._redactor = StreamRedactor(endpoint.key)
+        self._redactor = StreamRedactor(endpoint.secret)
         self._has_begun = self._was_complete = False
         self._next_token_by = 0.0
 
@@ -223,7 +223,7 @@ class _StreamRead:
                 )
             case StreamError(payload):
                 head = Reply(self._live.status, self._live.headers, b"")
-                outcome = classify.classify_reply(head, payload, self._ports.wall(), self._endpoint.key)
+                outcome = classify.classify_reply(head, payload, self._ports.wall(), self._endpoint.secret)
                 assert outcome is not None, "an error event is an error"
                 return await self._break_off(outcome, is_reported=True)
             case BrokenStream(error):
@@ -237,7 +237,7 @@ class _StreamRead:
                 pass
 
     async def _break_off_by_error(self, error: WireError | MalformedReply) -> AttemptResult:
-        outcome = replace(classify.classify_error(error, self._endpoint.key), status=self._live.status)
+        outcome = replace(classify.classify_error(error, self._endpoint.secret), status=self._live.status)
         return await self._break_off(outcome, is_reported=False)
 
     async def _break_off(self, outcome: Outcome, *, is_reported: bool) -> AttemptResult:

@@ -20,6 +20,7 @@ from llmfail.core.errors import MalformedReply, WireError
 from llmfail.core.model import Call, Completion, Embedding, Endpoint, Reply, Request, Secret, Usage
 from llmfail.core.redaction import is_masked_in_answers, mask_key, mask_part
 from llmfail.core.request.expectation import Expectation, find_violation
+from llmfail.core.request.fitted_request import fit_request
 from llmfail.core.request.schema_prompt import move_schema_to_system
 from llmfail.core.request.thoughts import separate_thoughts
 from llmfail.core.routing.attempt_result import Answer, AttemptResult
@@ -29,6 +30,7 @@ from llmfail.engine.planning.request_builder import LARGE_BYTES, is_large
 from llmfail.engine.ports.protocols import Ports
 from llmfail.providers import WireFormat, load_wire_format
 from llmfail.providers.decoding import require_possible_length
+from llmfail.providers.encoding import add_configured, finish_call
 
 UNSENT_CAUSES = frozenset({"resolve", "route", "refused", "tls", "turn", "exhaustion"})
 """Causes after which the question cannot have arrived."""
@@ -67,7 +69,9 @@ class Codec(Struct, frozen=True):
 
 def completion_codec(request: Request, expected: Expectation, *, stream: bool = False) -> Codec:
     return Codec(
-        lambda fmt, endpoint: fmt.encode(_without_refused_schema(request, endpoint), endpoint, stream=stream),
+        lambda fmt, endpoint: finish_call(
+            fmt.encode(_fit(request, endpoint), endpoint, stream=stream), endpoint
+        ),
         lambda fmt, payload: require_possible_length(separate_thoughts(fmt.decode(payload))),
         expected,
         tools=bool(request.tools),
@@ -79,6 +83,10 @@ def completion_codec(request: Request, expected: Expectation, *, stream: bool = 
         ),
         is_large=is_large(request),
     )
+
+
+def _fit(request: Request, endpoint: Endpoint) -> Request:
+    return fit_request(_without_refused_schema(request, endpoint), endpoint).request
 
 
 def _without_refused_schema(request: Request, endpoint: Endpoint) -> Request:
@@ -96,7 +104,7 @@ def _text_of(answer: Answer) -> str:
 
 def embedding_codec(texts: tuple[str, ...]) -> Codec:
     return Codec(
-        lambda fmt, endpoint: fmt.encode_embedding(texts, endpoint),
+        lambda fmt, endpoint: add_configured(fmt.encode_embedding(texts, endpoint), endpoint),
         lambda fmt, payload: _require_vector_each(texts, fmt.decode_embedding(payload)),
         estimate_usage=lambda answer, model: token_bounds.estimate_embedded_usage(texts, model, answer.usage),
         find_impossible_count=lambda usage: token_bounds.find_impossible_count(
@@ -127,13 +135,13 @@ def result_from_reply(codec: Codec, endpoint: Endpoint, reply: Reply, now: float
     payload = parse(reply.body, max_values=codec.max_values)
     if isinstance(payload, NotJson) and 200 <= reply.status < 300 and _is_event_body(reply.body):
         return _result_from_event_body(codec, endpoint, reply, now)
-    outcome = classify.classify_reply(reply, payload, now, endpoint.key)
+    outcome = classify.classify_reply(reply, payload, now, endpoint.secret)
     answer: Answer | None = None
     if outcome is None:
         try:
             answer = _own(codec.decode(load_wire_format(endpoint.api, endpoint.door), payload), endpoint)
         except MalformedReply as error:
-            outcome = classify.classify_error(error, endpoint.key)
+            outcome = classify.classify_error(error, endpoint.secret)
         else:
             answer = _complete_usage(answer, codec, endpoint)
             outcome = _judge(answer, codec, endpoint)
@@ -154,11 +162,11 @@ def _result_from_event_body(codec: Codec, endpoint: Endpoint, reply: Reply, now:
         case Finished(whole):
             return result_from_stream(codec, endpoint, whole, reply.status)
         case StreamError(payload):
-            outcome = classify.classify_reply(reply, payload, now, endpoint.key)
+            outcome = classify.classify_reply(reply, payload, now, endpoint.secret)
             assert outcome is not None, "an error event is an error"
             return result_from_broken_stream(codec, endpoint, outcome, None, is_reported=True)
         case BrokenStream(error):
-            outcome = replace(classify.classify_error(error, endpoint.key), status=reply.status)
+            outcome = replace(classify.classify_error(error, endpoint.secret), status=reply.status)
             return result_from_broken_stream(codec, endpoint, outcome, None, is_reported=False)
         case event:
             raise AssertionError(event)
@@ -245,7 +253,7 @@ def _own(answer: A, endpoint: Endpoint) -> A:
     """The answer without the key, and with the name of the vendor that alone may see its signatures. An
     answer is somebody's text: a placeholder instead of a key is left in it.
     """
-    key = endpoint.key
+    key = endpoint.secret
     if isinstance(answer, Completion) and answer.parts:
         answer = replace(answer, parts=tuple(sign_part(part, endpoint.vendor) for part in answer.parts))
     if not is_masked_in_answers(key):

@@ -15,6 +15,7 @@ from llmfail.core.admission import hedge_budget as hedges
 from llmfail.core.admission.budget import BudgetScope
 from llmfail.core.admission.reservation import ReservationRequest, load_spending
 from llmfail.core.cache.single_flight import CachePolicy
+from llmfail.core.conversation import NO_OPTIONS
 from llmfail.core.errors import UsageError
 from llmfail.core.model import Request, Target
 from llmfail.core.records.counters import (
@@ -117,6 +118,7 @@ async def plan_job(
     arranged, ordered, is_near_budget = await _order(routes, feature, ask, candidates, ports)
     request, expected = _request_of(settings, resolved, ask, vectors=vectors, blank=is_preview)
     stretches = numbers.first_token_timeout, numbers.stall_timeout
+    ordered = tuple(_judge_candidate(routes, one, request) for one in ordered)
     return Job(
         id=ports.new_id(),
         feature=feature.name,
@@ -145,6 +147,17 @@ async def plan_job(
         hedge_delay=await _hedge_delay(routes, feature, ask, ordered, ports),
         skipped_targets=others,
     )
+
+
+def _judge_candidate(routes: TargetRoutes, candidate: Candidate, request: Request) -> Candidate:
+    """The candidate with what its wire cannot carry of the request; a plain prompt every wire carries."""
+    endpoint = routes[candidate.target].endpoint
+    if request.is_plain and endpoint.options == NO_OPTIONS and endpoint.door == "chat":
+        return candidate
+    from llmfail.core.request.fitted_request import report_losses
+
+    report = report_losses(request, endpoint)
+    return replace(candidate, dropped=report.dropped, unsuited=report.unsuited)
 
 
 def plan_request(settings: Settings, ask: Ask, *, vectors: bool = False) -> tuple[Request, Expectation]:

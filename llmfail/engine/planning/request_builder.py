@@ -7,17 +7,32 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from llmfail.core.conversation import Message, count_chars, with_text
+from msgspec.structs import replace
+
+from llmfail.core.conversation import (
+    NO_OPTIONS,
+    OPTION_NAMES,
+    GenerationOptions,
+    Message,
+    count_chars,
+    merge_json,
+    merge_options,
+    with_text,
+)
 from llmfail.core.errors import EmptyPrompt, UsageError
-from llmfail.core.model import Endpoint, Request
+from llmfail.core.model import Endpoint, Request, Target
 from llmfail.core.request.ask import Ask
 from llmfail.core.request.expectation import Expectation, merge
+from llmfail.core.vendors import vendor_of
 from llmfail.engine.planning.resolved_feature import ResolvedFeature
 from llmfail.settings.schema.settings import Settings, UnknownName
-from llmfail.settings.schema.types import Feature, Provider, TemplateStep
+from llmfail.settings.schema.types import Feature, OptionsPatch, Provider, TemplateStep
 
 LARGE_BYTES = 256 * 1024
 """From here on a request or a reply may take milliseconds to be written or read."""
+
+
+NO_PATCH = OptionsPatch()
 
 
 def request_of(
@@ -35,6 +50,14 @@ def request_of(
         temperature=feature.numbers.temperature,
         stop=ask.stop,
         schema=expected.schema,
+        tools=ask.tools,
+        tool_choice=ask.tool_choice,
+        parallel_tools=ask.parallel_tools,
+        options=merge_options(options_of(feature.written.options), ask.options),
+        schema_name=ask.schema_name,
+        schema_strict=ask.schema_strict,
+        json=ask.json,
+        marks=ask.marks,
     )
 
 
@@ -69,6 +92,38 @@ def endpoint_of(provider: Provider, model: str) -> Endpoint:
         project=provider.project,
         location=provider.location,
     )
+
+
+def endpoint_of_target(settings: Settings, target: Target) -> Endpoint:
+    """With all that the configuration says of the target and of its provider; the target's own wins."""
+    provider, model = settings.provider_of(target), settings.model_of(target)
+    return replace(
+        endpoint_of(provider, target.model),
+        door=model.endpoint or provider.endpoint or "chat",
+        vendor=signing_vendor(provider, target.model),
+        options=merge_options(
+            merge_options(options_of(settings.defaults.options), options_of(provider.options)),
+            options_of(model.options),
+        ),
+        body=merge_json(provider.body or {}, model.body or {}) or None,
+        headers={**provider.headers, **model.headers} or None,
+        query={**provider.query, **model.query} or None,
+    )
+
+
+def options_of(patch: OptionsPatch) -> GenerationOptions:
+    if patch == NO_PATCH:
+        return NO_OPTIONS
+    return GenerationOptions(**{name: getattr(patch, name) for name in OPTION_NAMES})
+
+
+def signing_vendor(provider: Provider, model: str) -> str:
+    """Whose signatures come from there. Claude signs alike wherever it is served."""
+    if provider.api == "vertex":
+        return "anthropic" if model.startswith("claude") else "vertex"
+    host = provider.address[0]
+    vendor = vendor_of(provider.name, host)
+    return host if vendor is None else vendor.name
 
 
 def directory_of(settings: Settings) -> Path:

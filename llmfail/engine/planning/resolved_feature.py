@@ -8,6 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from llmfail.core.cache.single_flight import CachePolicy
+from llmfail.core.conversation import Thought, ToolCall, ToolResult
 from llmfail.core.request.ask import Ask
 from llmfail.settings.schema.settings import Settings
 from llmfail.settings.schema.types import Defaults, Fallback, Feature
@@ -52,8 +53,22 @@ def _named_chain(settings: Settings, ask: Ask) -> tuple[Fallback, ...]:
     return (*(Fallback(target=target) for target in ask.targets), *fallbacks)
 
 
+def is_agents(ask: Ask) -> bool:
+    """Whether it is a step of an agent: a call that is stored would be made again in another world."""
+    if ask.tools:
+        return True
+    return any(
+        isinstance(part, Thought | ToolCall | ToolResult)
+        for message in ask.messages
+        if not isinstance(message.content, str)
+        for part in message.content
+    )
+
+
 def _cache_policy(settings: Settings, feature: Feature, ask: Ask) -> CachePolicy | None:
     own, common = feature.cache, settings.cache
+    if is_agents(ask) and not (common.agents if own.agents is None else own.agents):
+        return None
     if ask.cache == "off" or not (common.enabled if own.enabled is None else own.enabled):
         return None
     return CachePolicy(

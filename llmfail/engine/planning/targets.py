@@ -19,7 +19,7 @@ from llmfail.core.routing.candidates import Candidate
 from llmfail.core.vendors import Quirk, vendor_of
 from llmfail.engine.planning.budget_scope import budget_scopes_of
 from llmfail.engine.planning.price_lookup import TargetPrices
-from llmfail.engine.planning.request_builder import endpoint_of
+from llmfail.engine.planning.request_builder import endpoint_of_target
 from llmfail.prices import Catalogue
 from llmfail.settings.schema.settings import Settings
 from llmfail.settings.schema.types import (
@@ -106,9 +106,9 @@ class TargetRoutes:
 
 def _build_route(settings: Settings, target: Target, price: Price | None) -> TargetRoute:
     provider = settings.provider_of(target)
-    endpoint = endpoint_of(provider, target.model)
+    endpoint = endpoint_of_target(settings, target)
     identity = credential.identity_of(
-        f"{endpoint.base_url} {endpoint.project} {endpoint.location}", endpoint.key
+        f"{endpoint.base_url} {endpoint.project} {endpoint.location}", endpoint.secret
     )
     vendor = vendor_of(provider.name, provider.address[0])
     google = provider.credential is CredentialSource.GOOGLE

@@ -30,7 +30,7 @@ from llmfail.providers.decoding import as_clean_text, as_mapping, dump_arguments
 from llmfail.providers.encoding import encode_base64, join_result_text, marks_for, to_data_url
 
 _AUDIO_FORMATS = {"audio/wav": "wav", "audio/x-wav": "wav", "audio/mpeg": "mp3", "audio/mp3": "mp3"}
-_THOUGHT_FIELDS = ("reasoning_content", "reasoning", "reasoning_details")
+THOUGHT_FIELDS = ("reasoning_content", "reasoning", "reasoning_details")
 
 
 def write_message(message: Message) -> Iterator[dict[str, Any]]:
@@ -161,9 +161,9 @@ def _read_call(call: Mapping[str, Any]) -> ToolCall:
 
 def _read_thoughts(message: Mapping[str, Any]) -> tuple[Thought, ...]:
     """Under whatever name they are; Mistral has them among the content."""
-    found = {name: message[name] for name in _THOUGHT_FIELDS if message.get(name)}
+    found = {name: message[name] for name in THOUGHT_FIELDS if message.get(name)}
     if found:
-        text = next((as_clean_text(found[name]) for name in _THOUGHT_FIELDS[:2] if name in found), "")
+        text = next((as_clean_text(found[name]) for name in THOUGHT_FIELDS[:2] if name in found), "")
         return (Thought(text, Signature("", json.dumps(found, separators=(",", ":")))),)
     chunks = (part for part in iter_mappings(message.get("content")) if part.get("type") == "thinking")
     texts = [

@@ -91,13 +91,20 @@ def _cache_path_of(state_dir: Path, path: Path) -> Path:
 
 
 def _has_secret(tree: object) -> bool:
-    """Whether any key is written out. A tree of the wrong form counts as secret too."""
+    """Whether any key is written out. Any header may be one, and so may a tree of the wrong form."""
     if not isinstance(tree, dict) or "://" in str(tree.get("store")):
         return True
     providers = tree.get("providers") or {}
     entries = list(providers.values()) if isinstance(providers, dict) else [providers]
+    if any(not isinstance(entry, dict) or entry.get("headers") for entry in (*entries, *_models_of(tree))):
+        return True
     return any(
-        not isinstance(entry, dict) or not _HARMLESS_KEY.fullmatch(str(entry.get(key) or ""))
+        not _HARMLESS_KEY.fullmatch(str(entry.get(key) or ""))
         for entry in entries
         for key in ("api_key", "token")
     )
+
+
+def _models_of(tree: dict[str, object]) -> list[object]:
+    models = tree.get("models") or {}
+    return list(models.values()) if isinstance(models, dict) else [models]

@@ -277,6 +277,20 @@ def _parse_key(value: object) -> Secret | None:
     return Secret(str(text)) if text not in {"", "none"} else None
 
 
+def _parse_header(value: object) -> Secret:
+    """What a header says. It may be a key, so it is never shown."""
+    text = _parse_text(value).strip()
+    if not re.fullmatch(r"[ -~]*", text):
+        raise ValueError("a header is sent as visible ASCII and blanks")
+    return Secret(text)
+
+
+def _parse_json_object(value: object) -> Mapping[str, object]:
+    if not isinstance(value, dict):
+        raise ValueError("expected a mapping, which is sent as JSON")  # noqa: TRY004
+    return value
+
+
 def _parse_hedge_delay(value: object) -> float | str:
     if value == "p95":
         return "p95"
@@ -312,6 +326,18 @@ ApiKey = Annotated[Secret, Scalar(_parse_key, {"type": "string"}, text=True, sec
 TargetName = Annotated[Target, Scalar(_parse_target, {"type": "string", "pattern": "/"}, text=True)]
 TargetOrProvider = Annotated[Target | str, Scalar(_parse_target_or_provider, {"type": "string"}, text=True)]
 HedgeDelay = Annotated[float | str, Scalar(_parse_hedge_delay, {"type": ["number", "string"]})]
+HeaderName = Annotated[
+    str,
+    text_matching(
+        r"(?!(?i:host|content-length|transfer-encoding|connection)$)[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}",
+        "the name of a header",
+    ),
+]
+HeaderText = Annotated[Secret, Scalar(_parse_header, {"type": "string"}, text=True, secret=True)]
+JsonObject = Annotated[Mapping[str, object], Scalar(_parse_json_object, {"type": "object"})]
+Penalty = Annotated[float, real_number(-2, 2)]
+WholeNumber = Annotated[int, whole_number(0, 2**53)]
+Alternatives = Annotated[int, whole_number(0, 20)]
 UrlPart = Annotated[
     str,
     text_matching(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}", "letters, digits, . _ : and -, at most 100 of them"),

@@ -19,15 +19,20 @@ from llmfail.settings.schema.scalars import (
     DERIVED,
     SHORTHAND,
     AlertWindow,
+    Alternatives,
     ApiKey,
     BackoffFactor,
     Bytes,
     Count,
     Flag,
     Fraction,
+    HeaderName,
+    HeaderText,
     HedgeDelay,
+    JsonObject,
     Location,
     Name,
+    Penalty,
     Quality,
     RetryCount,
     Seconds,
@@ -41,6 +46,7 @@ from llmfail.settings.schema.scalars import (
     Usd,
     UsdPerMillion,
     Weight,
+    WholeNumber,
     split_url,
 )
 
@@ -59,6 +65,22 @@ class CredentialSource(StrEnum):
     """Found when it is needed: gcloud, application default credentials, or the metadata server."""
 
 
+class OptionsPatch(Struct, frozen=True, kw_only=True):
+    """How a model is to work, as far as one place says so; ``core.conversation.GenerationOptions`` says what
+    the options mean.
+    """
+
+    effort: Literal["none", "low", "medium", "high", "max"] | None = None
+    top_p: Fraction | None = None
+    top_k: Count | None = None
+    seed: WholeNumber | None = None
+    presence_penalty: Penalty | None = None
+    frequency_penalty: Penalty | None = None
+    logprobs: Alternatives | None = None
+    verbosity: Literal["low", "medium", "high"] | None = None
+    service_tier: Name | None = None
+
+
 class Defaults(Struct, frozen=True, kw_only=True):
     """What holds for a feature that does not say otherwise."""
 
@@ -70,6 +92,7 @@ class Defaults(Struct, frozen=True, kw_only=True):
     retries: RetryCount = 1
     target_retries: RetryCount = 0
     temperature: Temperature | None = None
+    options: OptionsPatch = field(default_factory=OptionsPatch)
 
 
 class RateLimits(Struct, frozen=True, kw_only=True):
@@ -111,6 +134,11 @@ class Provider(Struct, frozen=True, kw_only=True):
     limits: RateLimits = field(default_factory=RateLimits)
     breaker: BreakerPatch = field(default_factory=BreakerPatch)
     fallbacks: tuple[TargetOrProvider, ...] = ()
+    endpoint: Literal["chat", "responses"] | None = None
+    options: OptionsPatch = field(default_factory=OptionsPatch)
+    body: JsonObject | None = None
+    headers: Mapping[HeaderName, HeaderText] = field(default_factory=dict)
+    query: Mapping[Name, Text] = field(default_factory=dict)
     name: Annotated[str, DERIVED] = ""
     key_variable: Annotated[str | None, DERIVED] = None
     credential: Annotated[CredentialSource, DERIVED] = CredentialSource.KEY
@@ -182,6 +210,11 @@ class Model(Struct, frozen=True, kw_only=True):
     timeout: Seconds | None = None
     limits: RateLimits = field(default_factory=RateLimits)
     breaker: BreakerPatch = field(default_factory=BreakerPatch)
+    endpoint: Literal["chat", "responses"] | None = None
+    options: OptionsPatch = field(default_factory=OptionsPatch)
+    body: JsonObject | None = None
+    headers: Mapping[HeaderName, HeaderText] = field(default_factory=dict)
+    query: Mapping[Name, Text] = field(default_factory=dict)
 
 
 class Fallback(Struct, frozen=True, kw_only=True):
@@ -260,6 +293,7 @@ class FeatureCache(Struct, frozen=True, kw_only=True):
     enabled: Flag | None = None
     ttl: SecondsOrZero | None = None
     stale: SecondsOrZero | None = None
+    agents: Flag | None = None
 
 
 class Feature(Struct, frozen=True, kw_only=True):
@@ -277,6 +311,7 @@ class Feature(Struct, frozen=True, kw_only=True):
     target_retries: RetryCount | None = None
     max_tokens: Count | None = None
     temperature: Temperature | None = None
+    options: OptionsPatch = field(default_factory=OptionsPatch)
     first_token_timeout: Seconds | None = None
     stall_timeout: Seconds | None = None
     system: Text | None = None
@@ -311,12 +346,15 @@ class Budget(Struct, frozen=True, kw_only=True):
 
 
 class Cache(Struct, frozen=True, kw_only=True):
-    """Stored answers: fresh for ``ttl``, good for hard times up to ``stale``; ``max_size`` in bytes."""
+    """Stored answers: fresh for ``ttl``, good for hard times up to ``stale``; ``max_size`` in bytes.
+    ``agents``: also those to requests with tools or thoughts.
+    """
 
     enabled: Flag = True
     ttl: SecondsOrZero = 3600.0
     stale: SecondsOrZero = 7 * 86400.0
     max_size: Bytes = 500_000_000
+    agents: Flag = False
 
 
 class QueueLimits(Struct, frozen=True, kw_only=True):

@@ -6,6 +6,8 @@ from llmfail.core.request.ask import Ask
 from llmfail.core.request.ask_options import ASK_OPTIONS, Options, collect_options
 
 PYTHON = [option for option in ASK_OPTIONS if option.scope != "command line"]
+FROM_A_REQUEST = {"parallel_tools", "schema_name", "schema_strict", "json", "marks"}
+"""What only a whole request of OpenAI or Anthropic says."""
 KEYWORDS = {option.keyword or option.name for option in PYTHON}
 
 
@@ -23,7 +25,7 @@ def test_an_ask_has_a_field_for_every_keyword():
         "refresh": "cache",
         "no_fallback": "fallback",
     }
-    fields = {under_another_name.get(keyword, keyword) for keyword in KEYWORDS}
+    fields = {under_another_name.get(keyword, keyword) for keyword in KEYWORDS} | FROM_A_REQUEST
     assert fields | {"ref", "messages"} == set(Ask.__struct_fields__)
 
 

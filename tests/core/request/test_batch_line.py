@@ -137,7 +137,11 @@ class TestMalformed:
             ("not json", 3, "not JSON (character 1); a line is"),
             ("5", 3, "it is neither a text nor an object; a line is"),
             ('["hi"]', 3, "it is neither a text nor an object; a line is"),
-            ('{"promt": "hi"}', 3, "unknown key 'promt' (did you mean 'prompt'?); a line knows prompt, id, "),
+            (
+                '{"promt": "hi"}',
+                3,
+                "unknown key 'promt' (did you mean 'prompt'?); a line knows prompt, messages, ",
+            ),
             ('{"prompt": "hi", "temperature": NaN}', 3, "not JSON: NaN is no number of JSON"),
             ('{"prompt": "hi", "id": true}', 3, "id is not a text or a whole number"),
             ('{"prompt": "hi", "max_tokens": "5"}', 3, "max_tokens is not a whole number"),

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from llmfail.core.claude_version import NEWEST, version_of
 from llmfail.core.conversation import Attachment, Message, message_of
 from llmfail.core.model import Request
 from llmfail.core.records.record import dump, load
 from llmfail.core.tokens import token_bounds
-from llmfail.core.tokens.claude_version import NEWEST, version_of
 from llmfail.core.tokens.token_bounds import (
     EXPECTED_PER_IMAGE,
     MAX_PER_IMAGE,
