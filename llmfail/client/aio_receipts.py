@@ -7,8 +7,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from llmfail.client.aio import AsyncClient
 from llmfail.core.receipt import Receipt
 from llmfail.core.request.ask import Ask
+from llmfail.core.routing.repeat import RepeatRules
 from llmfail.engine.bulk.batch import Batch, BatchLimits
 from llmfail.engine.bulk.batch_budget import BatchBudget
+from llmfail.engine.bulk.run_pauses import RunPause
 
 WriteReceipts = Callable[[Sequence[Receipt]], Awaitable[None]]
 """Takes some receipts at a time, and returns when they are safe."""
@@ -18,18 +20,25 @@ class AsyncReceiptClient(AsyncClient):
     """Runs batches of Asks, whose receipts somebody writes."""
 
     def begin_batch(
-        self, write: WriteReceipts, limits: BatchLimits, *, max_cost: int | None = None, spent: int = 0
+        self,
+        write: WriteReceipts,
+        limits: BatchLimits,
+        *,
+        max_cost: int | None = None,
+        spent: int = 0,
+        on_pause: Callable[[RunPause], None],
+        vectors: bool = False,
     ) -> Batch:
-        """Asks many, within so many pico-dollars altogether, of which some are ``spent``."""
-        budget = None if max_cost is None else BatchBudget(max_cost, spent, self._engine.plan)
-        return Batch(self._engine.ask, write, limits, self._ports, budget)
+        """Asks many, within so many pico-dollars altogether, of which some are ``spent``; ``vectors``: their
+        texts are embedded.
+        """
+        engine = self._engine
+        budget = None if max_cost is None else BatchBudget(max_cost, spent, engine.plan)
 
-    def begin_embed_batch(
-        self, write: WriteReceipts, limits: BatchLimits, *, max_cost: int | None = None, spent: int = 0
-    ) -> Batch:
-        """The same for texts of which vectors are wanted."""
-        budget = None if max_cost is None else BatchBudget(max_cost, spent, self._engine.plan)
-        return Batch(self._engine.embed, write, limits, self._ports, budget)
+        async def ask(one: Ask, repeats: RepeatRules) -> Receipt:
+            return await (engine.embed if vectors else engine.ask)(one, repeats=repeats)
+
+        return Batch(ask, write, limits, self._ports, budget, on_pause)
 
     def check(self, ask: Ask, *, vectors: bool = False) -> None:
         """Raises UsageError for what would be wrong with every ask like this one, whatever its text;

@@ -13,6 +13,7 @@ from llmfail.core.errors import ExitCode, UsageError
 from llmfail.core.receipt import Failure, Receipt
 from llmfail.core.request.ask import Ask
 from llmfail.core.request.ask_options import DEFAULT_FEATURE
+from llmfail.core.routing.repeat import RepeatRules
 from llmfail.engine.bulk.batch import Batch, BatchLimits
 from llmfail.engine.bulk.batch_budget import BatchBudget
 from llmfail.engine.engine import Engine
@@ -60,7 +61,11 @@ async def run_batch(
             await put(receipt)
 
     budget = None if spec.max_cost is None else BatchBudget(spec.max_cost, 0, engine.plan)
-    await Batch(engine.ask, write, spec.limits, engine.ports, budget).run(_read_asks(items, spec.options))
+
+    async def ask(one: Ask, repeats: RepeatRules) -> Receipt:
+        return await engine.ask(one, repeats=repeats)
+
+    await Batch(ask, write, spec.limits, engine.ports, budget).run(_read_asks(items, spec.options))
 
 
 async def _read_asks(

@@ -101,6 +101,15 @@ class Failure(Struct, frozen=True):
     message: str
 
 
+class Repeat(Struct, frozen=True):
+    """An ask without an answer is asked again at a moment, in epoch seconds. ``is_pause``: no target can be
+    asked before; otherwise it is a backoff.
+    """
+
+    at: float
+    is_pause: bool
+
+
 class Receipt(Struct, frozen=True):
     """The result of one ask. ``retry_at`` is in epoch seconds, ``latency_ms`` in milliseconds."""
 
@@ -134,6 +143,8 @@ class Receipt(Struct, frozen=True):
     """For people, on standard error; not in the JSON."""
     partial: str | None = None
     """The shown part of an answer that broke off; not in the JSON, where an answer is whole or absent."""
+    repeat: Repeat | None = None
+    """When a batch asks this again; then it is no receipt yet, and neither logged nor written."""
     looked: bool = False
     """Whether the ask could use a stored answer; not in the JSON."""
 

@@ -20,7 +20,7 @@ from llmfail.core.admission.reservation import (
 from llmfail.core.cache.cache_key import describe_asked, digest_of, fingerprint
 from llmfail.core.errors import EmptyPrompt, ExitCode
 from llmfail.core.model import Completion, Embedding, Target
-from llmfail.core.receipt import Receipt, format_usd, sum_cost
+from llmfail.core.receipt import Receipt, Repeat, format_usd, sum_cost
 from llmfail.core.records.record import NameSet, StoreChange, combine, load_or_default
 from llmfail.core.request.ask import Ask, to_messages
 from llmfail.core.request.expectation import can_be_shown
@@ -36,10 +36,12 @@ from llmfail.core.routing.rejected_parameters import (
     describe_left_out,
     names_to_leave_out,
 )
+from llmfail.core.routing.repeat import RepeatRules, find_hopeful, find_repeat
 from llmfail.engine.answers.answer_cache import reader_of
 from llmfail.engine.attempt.settlement import refuse_when_store_down
 from llmfail.engine.driver import Driver, Trace
 from llmfail.engine.planning import embedding_rules
+from llmfail.engine.planning.chain_opening import find_opening
 from llmfail.engine.planning.codec import Codec, completion_codec, embedding_codec
 from llmfail.engine.planning.embedding_rules import EmbeddingSpace, add_skipped
 from llmfail.engine.planning.job import (
@@ -77,6 +79,8 @@ class ChainRun(Struct, frozen=True):
     is_counted: bool = True
     is_last: bool = True
     on_text: OnText | None = None
+    repeats: RepeatRules | None = None
+    """A failure that is asked again by these rules is no end, and is not logged."""
 
 
 class Engine:
@@ -90,19 +94,28 @@ class Engine:
         self._trace = trace
         self._routes = TargetRoutes(settings, ports.catalogue)
 
-    async def ask(self, ask: Ask, *, degrade: bool = True, on_text: OnText | None = None) -> Receipt:
+    async def ask(
+        self,
+        ask: Ask,
+        *,
+        degrade: bool = True,
+        on_text: OnText | None = None,
+        repeats: RepeatRules | None = None,
+    ) -> Receipt:
         """Raises UsageError for what is not configured; everything else is in the receipt. ``degrade``: the
         feature's ``degrade`` steps may answer when no model does. ``on_text`` gets the pieces of a streamed
         answer as they come, unless only the whole of it can be judged; an answer that is not streamed is in
-        the receipt alone.
+        the receipt alone. ``repeats``: the receipt may say when to ask again.
         """
         started = self.ports.monotonic()
         job = await plan_job(self.settings, self._routes, ask, self.ports)
         steps_follow = degrade and (ask.queue or bool(self.settings.find_feature(ask.feature).degrade))
         if not can_be_shown(job.expected):
             on_text = None
-        chain_run = ChainRun(started, is_last=not steps_follow, on_text=on_text)
+        chain_run = ChainRun(started, is_last=not steps_follow, on_text=on_text, repeats=repeats)
         receipt = await self._run_chain(job, ask, _codec_of(job), chain_run)
+        if receipt.repeat is not None:
+            return receipt
         if receipt.error is None or not steps_follow:
             self._report_answer(receipt, job)
             return receipt
@@ -113,9 +126,9 @@ class Engine:
         self._report_answer(degraded, job)
         return degraded
 
-    async def embed(self, ask: Ask) -> Receipt:
-        """One vector per message of the ask. Raises UsageError as well for a text that is empty, and where no
-        target has embeddings.
+    async def embed(self, ask: Ask, *, repeats: RepeatRules | None = None) -> Receipt:
+        """One vector per message of the ask; ``repeats`` as for ``ask``. Raises UsageError as well for a text
+        that is empty, and where no target has embeddings.
         """
         started = self.ports.monotonic()
         texts = tuple(message.text for message in ask.messages)
@@ -127,12 +140,12 @@ class Engine:
             job.feature, exchange, self._routes, [one.target for one in job.candidates]
         )
         if self.settings.find_feature(ask.feature).allow_other_models:
-            return await self._run_chain(job, ask, exchange, ChainRun(started))
+            return await self._run_chain(job, ask, exchange, ChainRun(started, repeats=repeats))
         key = embedding_rules.space_key(self.settings.configuration_id, job.feature, job.primary)
         values, _ = await self.ports.store.read([key])
         space = embedding_rules.space_of(key, self._routes[job.primary].endpoint, values)
         receipt = await self._run_chain(
-            job, ask, replace(exchange, violation=space.violation), ChainRun(started)
+            job, ask, replace(exchange, violation=space.violation), ChainRun(started, repeats=repeats)
         )
         return await self._record_dimensions(receipt, space)
 
@@ -236,8 +249,11 @@ class Engine:
         entries = []
         try:
             await driver.run()
-            receipt = self._build_receipt(job, ask, driver.state, self._milliseconds_since(run.started_at))
-            if run.is_counted and (run.is_last or receipt.ok):
+            receipt = self._build_receipt(job, ask, driver.state, run)
+            if receipt.error is not None and run.repeats is not None:
+                await driver.settle()
+                receipt = replace(receipt, repeat=await self._find_repeat(job, receipt, run.repeats))
+            if run.is_counted and receipt.repeat is None and (run.is_last or receipt.ok):
                 entries.append(self._log_step(receipt, ask))
             if job.hedge_delay is not None:
                 unused = driver.state.unused_hedges
@@ -247,6 +263,22 @@ class Engine:
         finally:
             await self._settle(driver, *entries)
         return replace(receipt, warnings=(*receipt.warnings, *map(_describe_notice, driver.notices)))
+
+    async def _find_repeat(self, job: Job, receipt: Receipt, rules: RepeatRules) -> Repeat | None:
+        """When a batch asks again what has failed."""
+        hopeful = find_hopeful(receipt.trail)
+        if receipt.error is None or not hopeful:
+            return None
+        opening = await find_opening(self.ports, self._routes, job, hopeful)
+        now, random_number = self.ports.wall(), self.ports.random()
+        return find_repeat(
+            receipt.error,
+            receipt.trail,
+            opening,
+            now,
+            max_pause=rules.max_pause,
+            random_number=random_number,
+        )
 
     async def _run_degrade_steps(
         self, failed: Receipt, job: Job, ask: Ask, ends_at: float, on_text: OnText | None
@@ -313,13 +345,15 @@ class Engine:
     def _name_keys(self, job: Job) -> Mapping[Target, str]:
         return {one.target: self._routes[one.target].key_name for one in job.candidates}
 
-    def _build_receipt(self, job: Job, ask: Ask, state: AskState, latency_ms: int) -> Receipt:
+    def _build_receipt(self, job: Job, ask: Ask, state: AskState, run: ChainRun) -> Receipt:
+        earlier = () if run.repeats is None else run.repeats.earlier
+        trail = (*(entry for entry in earlier if entry.action == "called"), *state.trail)
         blank = Receipt(
             id=job.id,
             feature=job.feature,
-            trail=state.trail,
-            cost_pico_usd=sum_cost(state.trail),
-            latency_ms=latency_ms,
+            trail=trail,
+            cost_pico_usd=sum_cost(trail),
+            latency_ms=self._milliseconds_since(run.started_at),
             ref=ask.ref,
             request=describe_asked(job.request, job.feature, ask.targets, job.expected),
             looked=job.cache_policy is not None and job.cache_policy.can_read,

@@ -515,7 +515,7 @@ class TestStopped:
     def test_a_slow_reader_holds_it_up_and_costs_nothing(self, llmfail, numbered, simulator):
         names = numbered(400)
         with llmfail.start("batch", "in.jsonl", "--concurrency", "4") as process:
-            wait_until(lambda: simulator.count() > 80)
+            wait_until(lambda: simulator.count() > 50)
             ended = finish(process)
         assert (ended.code, refs(ended.out)) == (0, names)
         assert simulator.count() == 400
@@ -530,6 +530,41 @@ class TestStopped:
         both = refs(out) + refs(ran.out)
         assert both == names[: len(both)]
         assert len(both) < 40
+
+
+class TestPauses:
+    def test_g6_while_no_target_can_be_asked_the_run_pauses_and_says_so(self, configure, simulator, lines):
+        simulator.set_faults(parse_faults("openai=429:1x1"))
+        lines("One", "Two", "Three")
+        ran = batch(configure(build_config(simulator, OPENAI)), "--concurrency", "1")
+        assert (ran.code, refs(ran.out)) == (0, [1, 2, 3])
+        assert ran.lines[0].startswith(
+            "llmfail: no target of default can be asked now: the run pauses until 2"
+        )
+        assert "; paused " in ran.lines[-1]
+
+    def test_g6_with_wait_0_lines_fail_at_once(self, configure, simulator, lines):
+        simulator.set_faults(parse_faults("openai=429:60"))
+        lines("One", {"prompt": "Two"}, "Three")
+        ran = batch(configure(build_config(simulator, OPENAI)), "--concurrency", "1", "--wait", "0")
+        assert (ran.code, [one["ok"] for one in receipts(ran.out)]) == (3, [False] * 3)
+        assert all(one["retry_at"] for one in receipts(ran.out))
+        assert "pauses" not in ran.err
+
+    def test_ctrl_c_in_a_pause_ends_the_run_which_can_go_on(self, configure, simulator, lines, out):
+        simulator.set_faults(parse_faults("openai=429:60"))
+        lines("One", "Two")
+        llmfail = configure(build_config(simulator, OPENAI))
+        with llmfail.start("batch", "in.jsonl", "-o", "out.jsonl") as process:
+            assert b"the run pauses until" in process.stderr.readline()
+            process.send_signal(signal.SIGINT)
+            ended = finish(process)
+        assert (ended.code, refs(out)) == (130, [])
+        assert ended.lines[-1].endswith("batch in.jsonl -o out.jsonl --resume")
+        simulator.set_faults(parse_faults("none"))
+        assert llmfail("reset", "--all").code == 0
+        assert llmfail("batch", "in.jsonl", "-o", "out.jsonl", "--resume").code == 0
+        assert refs(out) == [1, 2]
 
 
 class TestMoney:

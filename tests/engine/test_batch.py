@@ -32,7 +32,7 @@ class Desk:
             self.taken += 1
             yield Ask(to_messages("hi"), ref=ref)
 
-    async def _ask(self, ask):
+    async def _ask(self, ask, _repeats):
         self.asked[ask.ref] = asyncio.get_running_loop().create_future()
         self.most = max(self.most, len(self.waiting))
         await self.asked[ask.ref]
@@ -160,7 +160,7 @@ class TestAtOnce:
             yield Receipt("id", "default", ref="b")
             yield Ask(to_messages("hi"), ref="c")
 
-        async def ask(asked):
+        async def ask(asked, _repeats):
             return Receipt("id", "default", ref=asked.ref)
 
         written = []
@@ -201,7 +201,7 @@ class TestRate:
                 stage.now += lost * (ref == 2)
                 yield Ask(to_messages("hi"), ref=ref)
 
-        async def ask(asked):
+        async def ask(asked, _repeats):
             found.append(stage.now - began)
             return Receipt("id", "default", ref=asked.ref)
 
@@ -283,7 +283,7 @@ class TestHowItEnds:
             yield Ask(to_messages("hi"), ref="a")
             raise UsageError("cannot read it")
 
-        async def ask(asked):
+        async def ask(asked, _repeats):
             await asyncio.sleep(0)
             return Receipt("id", "default", ref=asked.ref)
 
@@ -316,7 +316,7 @@ class TestHowItEnds:
             for ref in "abc":
                 yield Ask(to_messages("hi"), ref=ref)
 
-        async def ask(asked):
+        async def ask(asked, _repeats):
             if asked.ref == "b":
                 raise error
             return Receipt("id", "default", ref=asked.ref)

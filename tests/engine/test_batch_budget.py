@@ -36,7 +36,7 @@ def ran(stage, limit, number, *, spent=0, targets=("a/one",), concurrency=4, **o
             chosen = tuple(map(Target.parse, targets))
             yield Ask(to_messages("hi"), ref=ref, targets=chosen, max_tokens=10, **options)
 
-    async def ask(asked):
+    async def ask(asked, _repeats):
         await asyncio.sleep(0)
         receipt = await stage.engine.ask(asked)
         highest.append(purse.spent + purse.reserved)

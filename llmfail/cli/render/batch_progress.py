@@ -28,7 +28,7 @@ class BatchTally(Struct):
     """What became of the lines. ``verb``: what an answered one is said to be. ``spent`` in pico-dollars,
     ``unpriced`` receipts that do not say all of it; ``skipped`` lines have a receipt of an earlier run,
     ``given_up`` of them no answer and ``still_malformed`` no question; ``changed`` are not what their
-    receipts answer.
+    receipts answer. ``pauses`` of the run; the last ends at ``paused_until``, in epoch seconds.
     """
 
     verb: str = "answered"
@@ -42,6 +42,8 @@ class BatchTally(Struct):
     spent: int = 0
     unpriced: int = 0
     first_failure: str = ""
+    pauses: int = 0
+    paused_until: float = 0.0
 
     def count(self, receipt: Receipt) -> None:
         if receipt.error is None:
@@ -69,6 +71,8 @@ class BatchTally(Struct):
         told = [f"{self.answered} {self.verb}{fallbacks}, {self.failed} failed, {self.cost_text}"]
         if self.skipped:
             told[0] += f"; {self.skipped} had a receipt already"
+        if self.pauses:
+            told[0] += f"; paused {'once' if self.pauses == 1 else f'{self.pauses} times'}"
         if self.changed:
             told.append(f"{self.changed} had changed since their receipts were written, and were asked again")
         if self.first_failure:
@@ -141,6 +145,9 @@ def _format_figures(tally: BatchTally, total: int | None, elapsed: float) -> lis
         f"{tally.fallbacks} fallbacks",
         tally.cost_text,
     ]
-    if total is not None and tally.done and elapsed > TIME_LEFT_DELAY:
+    paused = tally.paused_until - time.time()
+    if paused > 0:
+        figures.append(f"paused for {duration(paused)}")
+    elif total is not None and tally.done and elapsed > TIME_LEFT_DELAY:
         figures.append(f"{duration((total - passed) * elapsed / tally.done)} left")
     return figures

@@ -22,16 +22,21 @@ from llmfail.cli.io.output import say
 from llmfail.cli.io.stdout_lines import exit_on_broken_pipe
 from llmfail.cli.render.batch_progress import BatchTally, describe_failure, show_progress_bar
 from llmfail.cli.render.embedding_line import format_array, format_embedding_receipt
+from llmfail.cli.render.tables import duration
 from llmfail.cli.run.batch_lines import BatchArgs, BatchLines
 from llmfail.cli.run.batch_resume import EarlierRun, read_earlier_run
 from llmfail.cli.run.bulk_run import BulkRun
 from llmfail.client.aio_receipts import AsyncReceiptClient
 from llmfail.client.options import ask_of
 from llmfail.core.errors import UsageError
-from llmfail.core.receipt import PICO_PER_DOLLAR, Receipt, format_usd, to_json_line
+from llmfail.core.receipt import PICO_PER_DOLLAR, Receipt, format_time, format_usd, to_json_line
 from llmfail.core.request.ask import Ask
 from llmfail.engine.bulk.batch import Batch
+from llmfail.engine.bulk.run_pauses import RunPause
 from llmfail.store.batch_refs import BatchRefs
+
+TOLD_PAUSE_SECONDS = 5.0
+"""A pause is told that ends so much later than the last one that was told."""
 
 
 def run_batch(options: GlobalOptions, args: BatchArgs) -> int:
@@ -68,6 +73,7 @@ class BatchRun:
             self._format = format_array if args.arrays else format_embedding_receipt
         self._client: AsyncReceiptClient | None = None
         self._shown_warnings: set[str] = set()
+        self._told_until = 0.0
 
     def run(self) -> int:
         past = self._read_earlier_run()
@@ -84,8 +90,25 @@ class BatchRun:
         self._client = client
         client.check(self._blank, vectors=self._args.vectors)
         limit = None if self._args.max_cost is None else int(self._args.max_cost * PICO_PER_DOLLAR)
-        begin = client.begin_embed_batch if self._args.vectors else client.begin_batch
-        return begin(self._write_receipts, self._args.limits, max_cost=limit, spent=spent)
+        return client.begin_batch(
+            self._write_receipts,
+            self._args.limits,
+            max_cost=limit,
+            spent=spent,
+            on_pause=self._report_pause,
+            vectors=self._args.vectors,
+        )
+
+    def _report_pause(self, pause: RunPause) -> None:
+        """Short pauses are told once: a provider that asks for one second may do so hundreds of times."""
+        is_new = pause.until - pause.seconds >= self._tally.paused_until
+        is_first = not self._tally.pauses
+        self._tally.pauses += is_new
+        self._tally.paused_until = max(self._tally.paused_until, pause.until)
+        if is_first or pause.until >= self._told_until + TOLD_PAUSE_SECONDS:
+            self._told_until = pause.until
+            until = f"{format_time(pause.until)} ({duration(pause.seconds)})"
+            self._say(f"no target of {pause.feature} can be asked now: the run pauses until {until}")
 
     @property
     def _can_show_bar(self) -> bool:

@@ -28,9 +28,10 @@ class Ask(Struct, frozen=True):
     """One question. ``targets`` replaces the feature's chain; durations are in seconds. ``max_cost`` is what
     it may cost altogether, in pico-dollars; ``user`` is whose budget it goes on. ``cache``: with ``refresh``
     stored answers are not read, but written. ``strict`` refuses degraded answers; ``wait`` is how long to
-    wait for an open circuit; ``queue`` keeps the request for later when nothing answers. ``stream`` asks for
-    the answer token by token, also where it is shown when it is whole. ``hedge``: seconds after which an
-    answer is late, so that a second target is asked too; ``p95``: by what the first one has shown so far.
+    wait while no target can be asked (None: not at all, or as the batch has it); ``queue`` keeps the request
+    for later when nothing answers. ``stream`` asks for the answer token by token, also where it is shown when
+    it is whole. ``hedge``: seconds after which an answer is late, so that a second target is asked too;
+    ``p95``: by what the first one has shown so far.
     """
 
     messages: tuple[Message, ...]
@@ -52,7 +53,7 @@ class Ask(Struct, frozen=True):
     expect: Expectation = Expectation()
     cache: Literal["use", "refresh", "off"] = "use"
     strict: bool = False
-    wait: float = 0.0
+    wait: float | None = None
     queue: bool = False
     stream: bool = False
     hedge: float | Literal["p95"] | None = None

@@ -127,7 +127,7 @@ async def plan_job(
         rounds=numbers.retries,
         target_retries=numbers.target_retries,
         stop_on_refusal=feature.on_refusal == "stop",
-        deadline=numbers.deadline + ask.wait if ask.deadline is None else ask.deadline,
+        deadline=numbers.deadline + (ask.wait or 0.0) if ask.deadline is None else ask.deadline,
         fair_deadline=numbers.deadline,
         size=await _prompt_size(
             settings, routes, ordered, request, ports, is_needed=is_preview or ask.max_cost is not None
@@ -142,7 +142,7 @@ async def plan_job(
         refuse_when_down=settings.on_store_error == "refuse",
         expected=expected,
         cache_policy=None if vectors else resolved.cache_policy,
-        wait=ask.wait,
+        wait=ask.wait or 0.0,
         stream_timeouts=StreamTimeouts(*stretches) if ask.stream and not vectors else None,
         hedge_delay=await _hedge_delay(routes, feature, ask, ordered, ports),
         skipped_targets=others,
