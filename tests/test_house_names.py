@@ -41,6 +41,7 @@ SAME_NAME_ALLOWED = {
     # A vendor's wire format, spoken and simulated.
     "anthropic": {"providers", "simulator/formats"},
     "openai": {"providers", "simulator/formats"},
+    "responses": {"providers", "simulator/formats"},
 }
 MAX_MODULES_PER_LEVEL = 20
 

@@ -212,8 +212,19 @@ class Receipt(Struct, frozen=True):
         """The calls, and the whole turn, in which the signatures are."""
         if not self.tool_calls:
             return {}
-        calls = [{"id": one.id, "name": one.name, "arguments": one.arguments} for one in self.tool_calls]
-        return {"tool_calls": calls, "message": msgspec.to_builtins(self.message)}
+        return {
+            "tool_calls": [call_to_json(one) for one in self.tool_calls],
+            "message": msgspec.to_builtins(self.message, enc_hook=dict),
+        }
+
+
+def call_to_json(call: ToolCall) -> dict[str, Any]:
+    """A call as receipts and standard output have it. Arguments that are no JSON stay a text."""
+    try:
+        arguments = msgspec.json.decode(call.arguments)
+    except (ValueError, RecursionError):
+        arguments = call.arguments
+    return {"id": call.id, "name": call.name, "arguments": arguments}
 
 
 def to_json_line(receipt: Receipt) -> str:

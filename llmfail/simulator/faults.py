@@ -50,7 +50,7 @@ _FAULT_PATTERN = re.compile(
 @dataclass(frozen=True, slots=True)
 class Fault:
     """One way to break. ``status`` and ``retry_after`` (seconds) belong to STATUS, ``delay`` (seconds) to
-    SLOW; ``times`` is None when it never ends.
+    SLOW; ``times`` is None when it never ends; ``message`` is said instead of the usual words.
     """
 
     kind: FaultKind
@@ -58,6 +58,7 @@ class Fault:
     retry_after: float | None = None
     delay: float = 0.0
     times: int | None = None
+    message: str = ""
 
     def __str__(self) -> str:
         """As it is written: ``429:30x2``."""

@@ -16,7 +16,7 @@ from urllib.parse import unquote
 from llmfail.core.model import Api
 
 Operation = Literal["generate", "embed", "count", "unknown"]
-Format = Literal["anthropic", "openai", "gemini"]
+Format = Literal["anthropic", "openai", "responses", "gemini"]
 
 _GOOGLE_OPERATIONS: Mapping[str, Operation] = {
     "generateContent": "generate",
@@ -28,12 +28,14 @@ _GOOGLE_OPERATIONS: Mapping[str, Operation] = {
     "predict": "embed",
     "countTokens": "count",
 }
+_LIMIT_KEYS = ("max_completion_tokens", "max_output_tokens", "max_tokens")
 _INPUT_KEYS = ("system", "systemInstruction", "instructions", "messages", "contents", "input")
 _ROUTES: tuple[tuple[re.Pattern[str], Api, Format, Operation | None], ...] = (
     (re.compile(r"/v1/messages"), "anthropic", "anthropic", "generate"),
     (re.compile(r"/v1/messages/count_tokens"), "anthropic", "anthropic", "count"),
     (re.compile(r"(?:/v1)?/chat/completions"), "openai", "openai", "generate"),
     (re.compile(r"(?:/v1)?/embeddings"), "openai", "openai", "embed"),
+    (re.compile(r"(?:/v1)?/responses"), "openai", "responses", "generate"),
     (re.compile(r"(?:/v1)?/responses/input_tokens"), "openai", "openai", "count"),
     (re.compile(r"/v1(?:beta)?/models/(?P<model>[^:]+):(?P<verb>\w+)"), "gemini", "gemini", None),
     (
@@ -94,7 +96,7 @@ class RecordedRequest:
     @property
     def prompt(self) -> str:
         """The text of the last message."""
-        turns = self.document.get("messages") or self.document.get("contents")
+        turns = self.document.get("messages") or self.document.get("contents") or self.document.get("input")
         return text_of(turns[-1]) if isinstance(turns, list) else ""
 
     @property
@@ -108,7 +110,7 @@ class RecordedRequest:
     def max_tokens(self) -> int | None:
         config = self.document.get("generationConfig")
         google = config.get("maxOutputTokens") if isinstance(config, Mapping) else None
-        found = self.document.get("max_completion_tokens") or self.document.get("max_tokens") or google
+        found = next((self.document[name] for name in _LIMIT_KEYS if self.document.get(name)), google)
         return found if isinstance(found, int) else None
 
     @property
@@ -159,6 +161,8 @@ def text_of(value: object) -> str:
             return text
         case {"content": inner} | {"parts": inner}:
             return text_of(inner)
+        case {"functionResponse": {"response": {"result": str(text)}}} | {"output": str(text)}:
+            return text
         case _:
             return ""
 

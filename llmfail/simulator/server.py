@@ -23,7 +23,7 @@ from llmfail.core.errors import UsageError
 from llmfail.core.model import Api, Reply
 from llmfail.core.vendors import VENDORS_BY_NAME
 from llmfail.simulator import formats
-from llmfail.simulator.canned_answer import build_canned_answer
+from llmfail.simulator.canned_turn import CannedTurn, answer_as_model
 from llmfail.simulator.connection import JSON_HEADERS, serve_connection
 from llmfail.simulator.faults import HEALTHY, Fault, Faults, parse_faults
 from llmfail.simulator.http1 import EventStreamReply, HttpRequest
@@ -37,7 +37,7 @@ APIS: Mapping[str, Api] = {
 JOIN_TIMEOUT = 1.0
 """Seconds for the threads to end when the simulator closes; they are daemons anyway."""
 
-AnswerFunction = Callable[[RecordedRequest], str | Reply | EventStreamReply]
+AnswerFunction = Callable[[RecordedRequest], str | CannedTurn | Reply | EventStreamReply]
 """What a healthy provider says: the text, or a whole reply of your own."""
 
 
@@ -51,7 +51,7 @@ class Simulator:
         self,
         faults: Faults | None = None,
         *,
-        answer: AnswerFunction = build_canned_answer,
+        answer: AnswerFunction = answer_as_model,
         apis: Mapping[str, Api] = APIS,
         port: int = 0,
     ) -> None:
@@ -154,7 +154,7 @@ class Simulator:
 
     def answer(self, request: RecordedRequest) -> Reply | EventStreamReply:
         said = self._answer(request)
-        return formats.build_answer(request, said) if isinstance(said, str) else said
+        return formats.build_answer(request, said) if isinstance(said, str | CannedTurn) else said
 
     def handle_control(self, incoming: HttpRequest) -> Reply | None:
         match incoming.method, incoming.path:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llmfail.cli.arguments.ask_values import ATTACHED_INPUT, read_options
+from llmfail.cli.arguments.ask_values import read_options
+from llmfail.cli.arguments.conversation_file import read_conversation, with_system_file
 from llmfail.cli.arguments.global_options import GlobalOptions
-from llmfail.cli.arguments.prompt import read_prompt
 from llmfail.cli.arguments.typer_options import Prompt, with_ask_options
 from llmfail.cli.io.output import emit_json
 from llmfail.cli.run.open_client import open_client, with_whole_targets
@@ -41,14 +41,14 @@ def command(
       git diff | llmfail plan -m openai/gpt-6.1-terra -m anthropic/claude-sonnet-5-5 --json
     """
     options: GlobalOptions = ctx.obj
-    has_input = ATTACHED_INPUT not in (ctx.params.get("attach") or ())
-    text = read_prompt(prompt, quiet=options.quiet, has_input=has_input)
+    typed = with_whole_targets(options, with_system_file(ctx.params))
+    asked = read_conversation({**typed, "prompt": prompt}, quiet=options.quiet)
     with open_client(options) as client:
-        preview = client.plan(text or "", **read_options(with_whole_targets(options, ctx.params)))
+        preview = client.plan(asked, **read_options(typed))
     if as_json:
         emit_json(preview.to_json())
     else:
-        _show(preview, prompted=text is not None)
+        _show(preview, prompted=bool(asked))
 
 
 def _show(preview: Plan, *, prompted: bool) -> None:

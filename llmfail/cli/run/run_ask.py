@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -10,19 +11,27 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from llmfail.cli.arguments.ask_values import ATTACHED_INPUT, read_options
+from llmfail.cli.arguments.ask_values import read_options
+from llmfail.cli.arguments.conversation_file import read_conversation, with_system_file
 from llmfail.cli.arguments.global_options import GlobalOptions, parse_path, parse_seconds
-from llmfail.cli.arguments.prompt import read_prompt
 from llmfail.cli.io.files import STANDARD_OUTPUT, open_text_writer
 from llmfail.cli.io.live_answer import TerminalAnswer
-from llmfail.cli.io.output import NoSpinner, Spinner, say, say_line, show_spinner
+from llmfail.cli.io.output import NoSpinner, Spinner, emit_json, say, say_line, show_spinner
 from llmfail.cli.run.input_deadline import InputTooLate, build_late_receipt, read_in_time
 from llmfail.cli.run.open_client import load_settings, open_client, with_whole_targets
 from llmfail.client.options import ask_of
 from llmfail.core.errors import AskError
-from llmfail.core.receipt import DEGRADED_TIER, Receipt, TrailEntry, format_usd, to_json_line
+from llmfail.core.receipt import (
+    DEGRADED_TIER,
+    Receipt,
+    TrailEntry,
+    call_to_json,
+    format_usd,
+    to_json_line,
+)
 from llmfail.core.request.ask import Ask
 from llmfail.core.request.ask_options import DEFAULT_FEATURE
+from llmfail.core.request.expectation import Expectation, extract_block, merge
 
 if TYPE_CHECKING:
     from llmfail.client.receipts import ReceiptClient
@@ -53,9 +62,11 @@ def _read_ask(options: GlobalOptions, typed: Mapping[str, Any]) -> Ask:
     """Its deadline is what reading has left of it. Raises UsageError, InputTooLate."""
 
     def read() -> Ask:
-        has_input = ATTACHED_INPUT not in (typed.get("attach") or ())
-        prompt = read_prompt(typed.get("prompt"), quiet=options.quiet, has_input=has_input)
-        return ask_of(prompt or "", **read_options(with_whole_targets(options, typed)))
+        ask = ask_of(
+            read_conversation(typed, quiet=options.quiet),
+            **read_options(with_whole_targets(options, with_system_file(typed))),
+        )
+        return replace(ask, expect=merge(ask.expect, _expected_block(typed)))
 
     ask, left = read_in_time(read, parse_seconds("--deadline", typed.get("deadline")))
     return ask if left is None else replace(ask, deadline=left)
@@ -67,16 +78,30 @@ def _tell(
     """What became of it; without ``write`` a terminal has shown the answer already."""
     report_receipt(options, receipt)
     if write is None:
-        return
-    if typed.get("as_json"):
+        for call in receipt.tool_calls:
+            emit_json(call_to_json(call))
+    elif typed.get("as_json"):
         write(to_json_line(receipt))
+    elif receipt.tool_calls:
+        say(receipt.answer or "", quiet=options.quiet or not receipt.answer)
+        calls = (json.dumps(call_to_json(call), ensure_ascii=False) for call in receipt.tool_calls)
+        write("\n".join(calls))
     elif receipt.answer is not None:
-        write(receipt.answer)
+        expected = _expected_block(typed)
+        block = None if expected.block is None else extract_block(expected, receipt.answer)
+        write(receipt.answer if block is None else block)
+
+
+def _expected_block(typed: Mapping[str, Any]) -> Expectation:
+    """What --extract expects of an answer."""
+    if not typed.get("extract") and typed.get("extract_lang") is None:
+        return Expectation()
+    return Expectation(block=typed.get("extract_lang") or "")
 
 
 def _is_shown_live(typed: Mapping[str, Any], output: Path | None) -> bool:
     """Whether a terminal shows the answer as it comes."""
-    if typed.get("as_json") or typed.get("stream") is False:
+    if typed.get("as_json") or typed.get("stream") is False or _expected_block(typed).block is not None:
         return False
     return output in {None, STANDARD_OUTPUT} and sys.stdout.isatty()
 

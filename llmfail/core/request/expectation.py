@@ -24,7 +24,8 @@ _INCOMPLETE_REASONS = {
 class Expectation(Struct, frozen=True):
     """``complete``: ended by the model itself, neither cut nor broken off. ``json``: the whole text, white
     space around it apart, is strict JSON. ``patterns`` are regular expressions that the text must match
-    somewhere; ``schema`` is a JSON Schema for what the text says as JSON.
+    somewhere; ``schema`` is a JSON Schema for what the text says as JSON. ``block``: there is a fenced block
+    in it, in this language if it names one.
     """
 
     nonempty: bool = False
@@ -32,6 +33,7 @@ class Expectation(Struct, frozen=True):
     json: bool = False
     patterns: tuple[str, ...] = ()
     schema: Mapping[str, Any] | None = None
+    block: str | None = None
 
 
 def merge(one: Expectation, other: Expectation) -> Expectation:
@@ -42,6 +44,7 @@ def merge(one: Expectation, other: Expectation) -> Expectation:
         json=one.json or other.json,
         patterns=tuple(dict.fromkeys(one.patterns + other.patterns)),
         schema=one.schema if other.schema is None else other.schema,
+        block=one.block if other.block is None else other.block,
     )
 
 
@@ -102,7 +105,25 @@ def find_violation(
         found = _find_json_violation(expected.schema, text)
         if found is not None:
             return found
+    if expected.block is not None and extract_block(expected, text) is None:
+        return f"no fenced block of {expected.block} in it" if expected.block else "no fenced block in it"
     return _find_pattern_violation(expected.patterns, text, limit) if expected.patterns else None
+
+
+def extract_block(expected: Expectation, text: str) -> str | None:
+    """The fenced block that is expected; None when there is none."""
+    from llmfail.core.request.normalization import find_fenced_block
+
+    return find_fenced_block(text, expected.block or "")
+
+
+def unwrap_json(expected: Expectation, text: str) -> str:
+    """The text without the fence around it, where JSON is expected."""
+    if not (expected.json or expected.schema is not None) or not text.lstrip().startswith(("```", "~~~")):
+        return text
+    from llmfail.core.request.normalization import strip_fence
+
+    return strip_fence(text)
 
 
 def _find_json_violation(schema: Mapping[str, Any] | None, text: str) -> str | None:

@@ -19,7 +19,7 @@ from llmfail.core.conversation import calls_text, sign_part
 from llmfail.core.errors import MalformedReply, WireError
 from llmfail.core.model import Call, Completion, Embedding, Endpoint, Reply, Request, Secret, Usage
 from llmfail.core.redaction import is_masked_in_answers, mask_key, mask_part
-from llmfail.core.request.expectation import Expectation, find_violation
+from llmfail.core.request.expectation import Expectation, find_violation, unwrap_json
 from llmfail.core.request.fitted_request import fit_request
 from llmfail.core.request.schema_prompt import move_schema_to_system
 from llmfail.core.request.thoughts import separate_thoughts
@@ -234,6 +234,14 @@ def _doubt_impossible_count(answer: A, codec: Codec) -> A:
         return answer
     warning = f"the provider reports {found}: not believed, so its cost is unknown"
     return replace(answer, usage=None, usage_warning=warning)
+
+
+def _unwrap(answer: A, codec: Codec) -> A:
+    """A fence around JSON is no part of it."""
+    if not isinstance(answer, Completion):
+        return answer
+    text = unwrap_json(codec.expected, answer.text)
+    return answer if text is answer.text else replace(answer, text=text)
 
 
 def _drop_zero_count(answer: A) -> A:

@@ -113,6 +113,7 @@ async def plan_job(
     """
     resolved = _resolve(settings, ask, vectors=vectors)
     feature, numbers = resolved.written, resolved.numbers
+    ask = replace(ask, fallback=ask.fallback and numbers.fallback)
     candidates = _require_candidates(routes, resolved, ask, vectors=vectors)
     candidates, others = split_by_model(feature, ask, candidates) if vectors else (candidates, ())
     arranged, ordered, is_near_budget = await _order(routes, feature, ask, candidates, ports)
@@ -194,6 +195,7 @@ async def hedge_delay(settings: Settings, routes: TargetRoutes, ask: Ask, ports:
     """The ``hedge_delay`` that ``plan_job`` would give the job of this ask. Raises UsageError."""
     resolved = resolve_feature(settings, ask)
     candidates = _require_candidates(routes, resolved, ask, vectors=False)
+    ask = replace(ask, fallback=ask.fallback and resolved.numbers.fallback)
     _, ordered, _ = await _order(routes, resolved.written, ask, candidates, ports)
     return await _hedge_delay(routes, resolved.written, ask, ordered, ports)
 

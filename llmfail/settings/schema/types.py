@@ -92,6 +92,7 @@ class Defaults(Struct, frozen=True, kw_only=True):
     retries: RetryCount = 1
     target_retries: RetryCount = 0
     temperature: Temperature | None = None
+    fallback: Flag = True
     options: OptionsPatch = field(default_factory=OptionsPatch)
 
 
@@ -311,6 +312,7 @@ class Feature(Struct, frozen=True, kw_only=True):
     target_retries: RetryCount | None = None
     max_tokens: Count | None = None
     temperature: Temperature | None = None
+    fallback: Flag | None = None
     options: OptionsPatch = field(default_factory=OptionsPatch)
     first_token_timeout: Seconds | None = None
     stall_timeout: Seconds | None = None

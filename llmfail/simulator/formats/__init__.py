@@ -6,9 +6,12 @@ modules do not know each other; this one chooses.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from llmfail.core.model import Reply
+from llmfail.simulator.canned_turn import CannedTurn, find_bad_signature
 from llmfail.simulator.faults import Fault, FaultKind
-from llmfail.simulator.formats import anthropic, compatible, google, openai
+from llmfail.simulator.formats import anthropic, compatible, google, openai, responses
 from llmfail.simulator.formats.reply_text import build_retry_after_header
 from llmfail.simulator.http1 import EventStreamReply
 from llmfail.simulator.recorded_request import RecordedRequest
@@ -21,19 +24,28 @@ VERTEX_OWN_STATUSES = frozenset({401, 403, 404})
 """What Vertex says itself before Claude is asked."""
 
 
-def build_answer(request: RecordedRequest, text: str) -> Reply | EventStreamReply:
-    """The reply that carries ``text``, cut at the request's own token limit as a model would."""
+def build_answer(request: RecordedRequest, said: str | CannedTurn) -> Reply | EventStreamReply:
+    """The reply that carries a text, cut at the request's own token limit as a model would, or a turn with
+    calls of tools. A request whose signatures are not the vendor's own is refused as the vendor refuses it.
+    """
     if request.route.operation == "unknown":
         return build_error(request, NOT_FOUND)
     if not request.document:
         return build_error(request, BAD_REQUEST)
+    bad = find_bad_signature(request) if request.route.operation == "generate" else None
+    return build_error(request, replace(BAD_REQUEST, message=bad)) if bad else _build_healthy(request, said)
+
+
+def _build_healthy(request: RecordedRequest, said: str | CannedTurn) -> Reply | EventStreamReply:
     match request.route.format:
         case "anthropic":
-            return anthropic.build_answer(request, text)
+            return anthropic.build_answer(request, said)
         case "openai":
-            return openai.build_answer(request, text)
+            return openai.build_answer(request, said)
+        case "responses":
+            return responses.build_answer(request, said)
         case "gemini":
-            return google.build_answer(request, text)
+            return google.build_answer(request, said)
 
 
 def build_error(request: RecordedRequest, fault: Fault) -> Reply:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from llmfail.core.model import Reply
+from llmfail.simulator.canned_turn import CannedTurn
 from llmfail.simulator.faults import Fault, FaultKind
 from llmfail.simulator.formats.reply_text import (
     build_json_reply,
@@ -15,6 +17,7 @@ from llmfail.simulator.formats.reply_text import (
     encode_event,
     split_words,
 )
+from llmfail.simulator.formats.turns import build_anthropic_content, build_anthropic_events
 from llmfail.simulator.http1 import EventStreamReply
 from llmfail.simulator.recorded_request import RecordedRequest
 
@@ -40,13 +43,18 @@ _NO_CREDIT = (
 )
 
 
-def build_answer(request: RecordedRequest, text: str) -> Reply | EventStreamReply:
+def build_answer(request: RecordedRequest, said: str | CannedTurn) -> Reply | EventStreamReply:
     if request.route.operation == "count":
         return build_json_reply(
             200, _build_headers(request), {"input_tokens": count_tokens(request.input_text)}
         )
-    said, is_cut = cut_to_limit(text, request.max_tokens)
-    stop_reason = "max_tokens" if is_cut else "end_turn"
+    if isinstance(said, CannedTurn):
+        text, stop_reason, content = said.text, "tool_use", build_anthropic_content(request, said)
+        blocks = tuple(build_anthropic_events(request, said))
+    else:
+        text, is_cut = cut_to_limit(said, request.max_tokens)
+        stop_reason = "max_tokens" if is_cut else "end_turn"
+        content, blocks = [{"type": "text", "text": text}], tuple(_iter_text_events(text))
     if request.route.stream:
         return EventStreamReply(
             {
@@ -54,18 +62,19 @@ def build_answer(request: RecordedRequest, text: str) -> Reply | EventStreamRepl
                 "cache-control": "no-cache",
                 **_build_headers(request),
             },
-            _build_events(request, said, stop_reason),
+            _build_events(request, text, stop_reason, blocks),
         )
     message = _build_message(request) | {
-        "content": [{"type": "text", "text": said}],
+        "content": content,
         "stop_reason": stop_reason,
-        "usage": _build_usage(request, count_tokens(said)),
+        "usage": _build_usage(request, count_tokens(text)),
     }
     return build_json_reply(200, _build_headers(request), message)
 
 
 def build_error(request: RecordedRequest, fault: Fault) -> Reply:
     status, kind, message, details = _describe_error(request, fault)
+    message = fault.message or message
     body: dict[str, Any] = {"type": kind, "message": message}
     if details:
         body["details"] = details
@@ -96,18 +105,21 @@ def _describe_error(request: RecordedRequest, fault: Fault) -> tuple[int, str, s
             return fault.status, kind, message, {}
 
 
-def _build_events(request: RecordedRequest, text: str, stop_reason: str) -> tuple[bytes, ...]:
+def _iter_text_events(text: str) -> Iterator[dict[str, Any]]:
+    yield {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
+    yield {"type": "ping"}
+    for piece in split_words(text):
+        yield {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": piece}}
+    yield {"type": "content_block_stop", "index": 0}
+
+
+def _build_events(
+    request: RecordedRequest, text: str, stop_reason: str, blocks: tuple[dict[str, Any], ...]
+) -> tuple[bytes, ...]:
     start = _build_message(request) | {"content": [], "stop_reason": None, "usage": _build_usage(request, 1)}
-    deltas = (
-        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": piece}}
-        for piece in split_words(text)
-    )
     told: tuple[dict[str, Any], ...] = (
         {"type": "message_start", "message": start},
-        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
-        {"type": "ping"},
-        *deltas,
-        {"type": "content_block_stop", "index": 0},
+        *blocks,
         {
             "type": "message_delta",
             "delta": {"stop_reason": stop_reason, "stop_sequence": None},

@@ -10,6 +10,7 @@ from typing import Any
 
 from llmfail.core.model import Reply
 from llmfail.core.vendors import GOOGLE_DOMAIN, VENDORS_BY_NAME
+from llmfail.simulator.canned_turn import CannedTurn
 from llmfail.simulator.faults import Fault, FaultKind, format_decimal
 from llmfail.simulator.formats.reply_text import (
     build_json_reply,
@@ -20,6 +21,7 @@ from llmfail.simulator.formats.reply_text import (
     encode_json,
     split_words,
 )
+from llmfail.simulator.formats.turns import build_gemini_parts
 from llmfail.simulator.http1 import EventStreamReply
 from llmfail.simulator.recorded_request import RecordedRequest
 
@@ -64,19 +66,19 @@ _DAILY_RESET_SECONDS = 37_023.5
 """Seconds to the reset that a daily quota names."""
 
 
-def build_answer(request: RecordedRequest, text: str) -> Reply | EventStreamReply:
+def build_answer(request: RecordedRequest, said: str | CannedTurn) -> Reply | EventStreamReply:
     match request.route.operation:
         case "embed":
             return build_json_reply(200, _HEADERS, _build_embeddings(request))
         case "count":
             return build_json_reply(200, _HEADERS, {"totalTokens": count_tokens(request.input_text)})
         case _:
-            return _build_stream(request, text) if request.route.stream else _build_whole_reply(request, text)
+            return _build_stream(request, said) if request.route.stream else _build_whole_reply(request, said)
 
 
 def build_error(request: RecordedRequest, fault: Fault) -> Reply:
     status, name, message, details = _describe_error(request, fault)
-    body: dict[str, Any] = {"code": status, "message": message, "status": name}
+    body: dict[str, Any] = {"code": status, "message": fault.message or message, "status": name}
     if fault.retry_after is not None:
         details = [*details, _build_retry_info(fault.retry_after)]
     if details:
@@ -155,22 +157,27 @@ def _service_name(request: RecordedRequest) -> str:
     return VENDORS_BY_NAME["vertex" if request.route.api == "vertex" else "google"].hosts[0]
 
 
-def _build_whole_reply(request: RecordedRequest, text: str) -> Reply:
-    said, is_cut = cut_to_limit(text, request.max_tokens)
-    return build_json_reply(
-        200, _HEADERS, _build_response(request, said, "MAX_TOKENS" if is_cut else "STOP", count_tokens(said))
-    )
+def _build_whole_reply(request: RecordedRequest, answer: str | CannedTurn) -> Reply:
+    parts, text, finish_reason = _read_answer(request, answer)
+    return build_json_reply(200, _HEADERS, _build_response(request, parts, finish_reason, count_tokens(text)))
 
 
-def _build_stream(request: RecordedRequest, text: str) -> EventStreamReply:
-    said, is_cut = cut_to_limit(text, request.max_tokens)
-    finish_reason = "MAX_TOKENS" if is_cut else "STOP"
-    words = split_words(said) or [""]
+def _read_answer(request: RecordedRequest, answer: str | CannedTurn) -> tuple[list[dict[str, Any]], str, str]:
+    """The parts, their text, and the finish reason, which says nothing of calls there."""
+    if isinstance(answer, CannedTurn):
+        return build_gemini_parts(answer), answer.text, "STOP"
+    said, is_cut = cut_to_limit(answer, request.max_tokens)
+    return [{"text": said}], said, "MAX_TOKENS" if is_cut else "STOP"
+
+
+def _build_stream(request: RecordedRequest, answer: str | CannedTurn) -> EventStreamReply:
+    whole, text, finish_reason = _read_answer(request, answer)
+    pieces = [piece for part in whole for piece in _split_part(part)]
     parts = [
-        _build_response(request, word, None, count_tokens("".join(words[: i + 1])))
-        for i, word in enumerate(words[:-1])
+        _build_response(request, [piece], None, count_tokens(str(pieces[: place + 1])))
+        for place, piece in enumerate(pieces[:-1])
     ]
-    parts.append(_build_response(request, words[-1], finish_reason, count_tokens(said)))
+    parts.append(_build_response(request, pieces[-1:], finish_reason, count_tokens(text)))
     if request.route.sse:
         events = tuple(encode_event(part).replace(b"\n", b"\r\n") for part in parts)
         return EventStreamReply({"content-type": "text/event-stream", "server": _HEADERS["server"]}, events)
@@ -178,10 +185,17 @@ def _build_stream(request: RecordedRequest, text: str) -> EventStreamReply:
     return EventStreamReply(_HEADERS, array)
 
 
+def _split_part(part: dict[str, Any]) -> list[dict[str, Any]]:
+    """A text comes word by word; a call does not."""
+    if "text" not in part:
+        return [part]
+    return [{**part, "text": word} for word in split_words(part["text"]) or [""]]
+
+
 def _build_response(
-    request: RecordedRequest, text: str, finish_reason: str | None, output_tokens: int
+    request: RecordedRequest, parts: list[dict[str, Any]], finish_reason: str | None, output_tokens: int
 ) -> dict[str, Any]:
-    candidate: dict[str, Any] = {"content": {"parts": [{"text": text}], "role": "model"}, "index": 0}
+    candidate: dict[str, Any] = {"content": {"parts": parts, "role": "model"}, "index": 0}
     if finish_reason:
         candidate["finishReason"] = finish_reason
     read = count_tokens(request.input_text)
@@ -193,7 +207,7 @@ def _build_response(
         "candidatesTokensDetails": [{"modality": "TEXT", "tokenCount": output_tokens}],
         "thoughtsTokenCount": 0,
     }
-    part = {
+    response = {
         "candidates": [candidate],
         "usageMetadata": usage,
         "modelVersion": request.model,
@@ -201,8 +215,8 @@ def _build_response(
     }
     if request.route.api == "vertex":
         usage["trafficType"] = "ON_DEMAND"
-        part["createTime"] = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-    return part
+        response["createTime"] = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    return response
 
 
 def _build_embeddings(request: RecordedRequest) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from llmfail.core.model import Reply
+from llmfail.simulator.canned_turn import CannedTurn
 from llmfail.simulator.faults import Fault, FaultKind
 from llmfail.simulator.formats.reply_text import (
     build_json_reply,
@@ -16,6 +17,7 @@ from llmfail.simulator.formats.reply_text import (
     encode_event,
     split_words,
 )
+from llmfail.simulator.formats.turns import build_chat_calls, build_chat_deltas
 from llmfail.simulator.http1 import EventStreamReply
 from llmfail.simulator.recorded_request import RecordedRequest
 
@@ -66,31 +68,42 @@ _LIMIT_HEADERS = {
 _QUOTA_HEADERS = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "2h24m0s"}
 
 
-def build_answer(request: RecordedRequest, text: str) -> Reply | EventStreamReply:
+def build_answer(request: RecordedRequest, said: str | CannedTurn) -> Reply | EventStreamReply:
     match request.route.operation:
         case "embed":
             return _build_embedding_reply(request)
         case "count":
             count = {"object": "response.input_tokens", "input_tokens": count_tokens(request.input_text)}
             return build_json_reply(200, _build_headers(request), count)
-    said, is_cut = cut_to_limit(text, request.max_tokens)
-    finish_reason = "length" if is_cut else "stop"
+    message: dict[str, Any] = {"role": "assistant", "refusal": None, "annotations": []}
+    if isinstance(said, CannedTurn):
+        text, finish_reason, deltas = said.text, "tool_calls", tuple(build_chat_deltas(request, said))
+        message["tool_calls"] = build_chat_calls(request, said)
+    else:
+        text, is_cut = cut_to_limit(said, request.max_tokens)
+        finish_reason = "length" if is_cut else "stop"
+        deltas = tuple({"content": piece} for piece in split_words(text))
     if request.route.stream:
         return EventStreamReply(
             {"content-type": "text/event-stream; charset=utf-8", **_build_headers(request)},
-            _build_chunks(request, said, finish_reason),
+            _build_chunks(request, text, finish_reason, deltas),
         )
-    message: dict[str, Any] = {"role": "assistant", "content": said, "refusal": None, "annotations": []}
-    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish_reason}
+    choice = {
+        "index": 0,
+        "message": {**message, "content": text},
+        "logprobs": None,
+        "finish_reason": finish_reason,
+    }
     document = _build_envelope(request, "chat.completion") | {
         "choices": [choice],
-        "usage": _build_usage(request, said),
+        "usage": _build_usage(request, text),
     }
     return build_json_reply(200, _build_headers(request), document)
 
 
 def build_error(request: RecordedRequest, fault: Fault) -> Reply:
     status, kind, code, message = _describe_error(request, fault)
+    message = fault.message or message
     document = {"error": {"message": message, "type": kind, "param": None, "code": code}}
     headers = _build_identity_headers(request) | (_QUOTA_HEADERS if fault.kind is FaultKind.QUOTA else {})
     return build_json_reply(status, headers | build_retry_after_header(fault), document)
@@ -117,7 +130,9 @@ def _describe_error(request: RecordedRequest, fault: Fault) -> tuple[int, str, s
             return fault.status, kind, code, message
 
 
-def _build_chunks(request: RecordedRequest, text: str, finish_reason: str) -> tuple[bytes, ...]:
+def _build_chunks(
+    request: RecordedRequest, text: str, finish_reason: str, deltas: tuple[dict[str, Any], ...]
+) -> tuple[bytes, ...]:
     options = request.document.get("stream_options")
     with_usage = isinstance(options, dict) and options.get("include_usage") is True
     envelope = _build_envelope(request, "chat.completion.chunk") | ({"usage": None} if with_usage else {})
@@ -127,7 +142,7 @@ def _build_chunks(request: RecordedRequest, text: str, finish_reason: str) -> tu
         return encode_event(envelope | {"choices": [choice]})
 
     said = [chunk({"role": "assistant", "content": "", "refusal": None})]
-    said += [chunk({"content": piece}) for piece in split_words(text)]
+    said += map(chunk, deltas)
     said.append(chunk({}, finish_reason))
     if with_usage:
         said.append(encode_event(envelope | {"choices": [], "usage": _build_usage(request, text)}))
