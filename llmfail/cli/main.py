@@ -42,7 +42,7 @@ def run(arguments: list[str]) -> int:
         return error.exit_code
     except LlmfailError as error:
         for line in str(error).splitlines():
-            say(line)
+            say(line, is_error=True)
         return error.exit_code
     except Exception as error:
         # A bug is told in one line as well; whoever wants to see it asks with -vv.

@@ -339,12 +339,12 @@ def test_the_table_shows_money_to_the_last_digit():
     done = run_llmfail("cost-estimate")
     rows = {line.split()[4]: re.split(r"\s{2,}", line)[3:] for line in done.lines[1:5]}
     assert rows == {
-        CLAUDE: ["$0.021", "$21.00", "primary"],
-        GPT: ["$0.015", "$15.00", "28.6%"],
+        CLAUDE: ["$0.02100", "$21.00", "primary"],
+        GPT: ["$0.01500", "$15.00", "28.6%"],
         "anthropic/fast": ["$0.00175", "$1.75", "primary"],
-        "openai/nano": ["$0.0005", "$0.50", "71.4%"],
+        "openai/nano": ["$0.00050", "$0.50", "71.4%"],
     }
-    assert any(re.match(r"all-primary +10,000 +\$0\.011375 +\$113\.75 ", line) for line in done.lines)
+    assert any(re.match(r"all-primary +10,000 +\$0\.0113750* +\$113\.750* ", line) for line in done.lines)
 
 
 @pytest.mark.parametrize("columns", [80, 120])
@@ -352,7 +352,7 @@ def test_a_terminal_shows_names_and_figures_whole(columns):
     with run_on_terminal(columns, "cost-estimate") as screen:
         assert screen.finish() == 0
     assert max(map(len, screen.text.splitlines())) <= columns
-    assert re.search(rf"{CLAUDE} +\$0\.021 +\$21\.00 +primary", screen.text)
+    assert re.search(rf"{CLAUDE} +\$0\.02100 +\$21\.00 +primary", screen.text)
 
 
 def test_nothing_is_sent_and_nothing_is_recorded(simulator):

@@ -252,7 +252,7 @@ def test_a_terminal_shows_every_name_and_figure_whole(outage, columns):
     lines = screen.text.splitlines()
     assert max(map(len, lines)) <= columns
     [claude] = [line for line in lines if line.startswith(CLAUDE) and "server_error" not in line]
-    assert re.search(r" open .* 0% .* \$0\.00$", claude.rstrip())
+    assert re.search(r" open .* 0% .* \$0\.0000$", claude.rstrip())
     assert "…" not in screen.text
     assert any(line.startswith(f"{CLAUDE}  ") and "server_error: " in line for line in lines)
     assert b"\x1b[31mopen" in screen.raw

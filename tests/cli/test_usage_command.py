@@ -73,7 +73,7 @@ def test_without_anything_used_there_is_nothing_and_it_is_said():
     assert done.out == ""
     assert "nothing was used from 2026-11-01 to 2026-11-30" in done.err
     assert november("--json").json["rows"] == []
-    assert november("--csv").lines == [",".join(HEADER)]
+    assert november("--csv").lines == [",".join(["feature", *HEADER[1:]])]
 
 
 def test_json_is_the_shape_of_the_contract(used):
@@ -113,7 +113,7 @@ def test_days_count_back_from_the_last_one_which_is_included():
 
 def test_csv_is_what_json_says_with_a_header(used):
     header, *rows = csv.reader(io.StringIO(november("--by", "user", "--csv").out))
-    assert header == HEADER
+    assert header == ["user", *HEADER[1:]]
     assert rows == [["", "2", "4000", "2000", "0.021", "1"], ["bob", "1", "2000", "1000", "0.015", "0"]]
 
 

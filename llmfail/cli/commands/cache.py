@@ -9,6 +9,7 @@ import typer
 from llmfail.cli.arguments.command_group import CommandGroup
 from llmfail.cli.arguments.global_options import GlobalOptions
 from llmfail.cli.io.output import emit, emit_json, say
+from llmfail.cli.render.tables import count_of, format_bytes
 from llmfail.cli.run.open_client import open_client
 from llmfail.core.errors import UsageError
 
@@ -38,7 +39,8 @@ def stats(
     if as_json:
         emit_json({**cache, "max_bytes": most})
         return
-    kept = f"{_format_answers(cache['entries'])} in {cache['bytes'] / 1e6:.1f} of {most / 1e6:.0f} MB"
+    size = f"{format_bytes(cache['bytes'])} of {format_bytes(most)}"
+    kept = f"{count_of(cache['entries'], 'answer')} in {size}"
     emit(
         f"{kept}; {cache['hits']} of {cache['hits'] + cache['misses']} asks of the last day were answered so"
     )
@@ -63,8 +65,4 @@ def clear(
     if as_json:
         emit_json({"cleared": forgotten})
     else:
-        say(f"forgot {_format_answers(forgotten)}", quiet=options.quiet)
-
-
-def _format_answers(count: int) -> str:
-    return "1 answer" if count == 1 else f"{count} answers"
+        say(f"forgot {count_of(forgotten, 'answer')}", quiet=options.quiet)

@@ -82,15 +82,15 @@ def _render_steps(screen: Console, steps: tuple[PlanStep, ...]) -> RenderableTyp
         Column,
         cell,
         draw_rows,
-        rough_usd,
+        rough_usd_column,
     )
 
     decisions = [cell(step.decision, "green" if step.decision == "call" else "yellow") for step in steps]
     columns = (
         Column("target", [cell(step.target) for step in steps]),
         Column("decision", decisions),
-        Column("about", [rough_usd(step.estimated_cost) for step in steps], right=True),
-        Column("at most", [rough_usd(step.max_cost) for step in steps], right=True),
+        Column("about", rough_usd_column([step.estimated_cost for step in steps]), right=True),
+        Column("at most", rough_usd_column([step.max_cost for step in steps]), right=True),
         Column("why", [cell(_describe_reason(step)) for step in steps], folds=True),
     )
     return draw_rows(screen, columns, [None if step.decision == "call" else "dim" for step in steps])

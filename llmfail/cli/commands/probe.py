@@ -76,4 +76,5 @@ def _format_line(receipt: Receipt) -> str:
     last = receipt.trail[-1]
     took = f" in {last.latency_ms} ms" if last.latency_ms is not None else ""
     note = f": {last.note}" if last.note else ""
-    return f"{'ok  ' if _has_answered(receipt) else 'FAIL'} {last.target} {last.outcome}{took}{note}"
+    outcome = "" if last.outcome == "ok" else f" {last.outcome}"
+    return f"{'ok  ' if _has_answered(receipt) else 'FAIL'} {last.target}{outcome}{took}{note}"

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from llmfail.cli.arguments.global_options import GlobalOptions
+from llmfail.cli.io.keyboard import read_keys
 from llmfail.cli.io.output import emit, emit_json
 from llmfail.cli.run.open_client import open_client
 from llmfail.client.blocking import Client
@@ -32,7 +33,7 @@ def command(
             metavar="[SECONDS]", help="With --watch: how often; else every 2.", show_default=False
         ),
     ] = None,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Keep looking, until Ctrl-C.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Keep looking, until q or Ctrl-C.")] = False,
     check: Annotated[
         bool, typer.Option("--check", help="One line; exit 0 healthy, 1 degraded, 2 unhealthy.")
     ] = False,
@@ -63,6 +64,7 @@ def command(
     with open_client(options) as client:
         if every is not None:
             _watch(client, every, verbose=options.verbose > 0)
+            return
         status = client.status()
     if as_json:
         emit_json(status.to_json())
@@ -90,17 +92,18 @@ def _choose_interval(seconds: float | None, *, watch: bool, alone: bool) -> floa
 
 
 def _watch(client: Client, every: float, *, verbose: bool) -> None:
-    """Until Ctrl-C, which leaves the last picture on the screen."""
+    """Until q or Ctrl-C, which leaves the last picture on the screen."""
     from rich.live import Live
 
     from llmfail.cli.render.status_view import render
     from llmfail.cli.render.tables import open_console
 
     screen = open_console()
-    with Live(console=screen, auto_refresh=False) as live:
-        while True:
+    with read_keys() as wait_for_key, Live(console=screen, auto_refresh=False) as live:
+        is_over = False
+        while not is_over:
             live.update(render(screen, client.status(), time.time(), verbose=verbose), refresh=True)
-            time.sleep(every)
+            is_over = wait_for_key("q", every)
 
 
 def _print_check(status: Status, *, quiet: bool) -> None:

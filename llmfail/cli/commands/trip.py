@@ -47,11 +47,12 @@ def command(
     wait = _seconds_until(until) if for_ is None else parse_seconds("--for", for_)
     with open_client(options) as client:
         forced_open = client.trip(name, wait)
-    end = format_time(None if wait is None else time.time() + wait)
+    end = None if wait is None else round(time.time() + wait)
     if as_json:
-        emit_json({"tripped": list(forced_open), "until": end})
+        emit_json({"tripped": list(forced_open), "until": format_time(end)})
+    shown = "you reset it" if end is None else f"{datetime.fromtimestamp(end).astimezone():%Y-%m-%d %H:%M:%S}"
     for target in forced_open:
-        say(f"{target} is forced open until {end or 'you reset it'}", quiet=options.quiet)
+        say(f"{target} is forced open until {shown}", quiet=options.quiet)
 
 
 def _seconds_until(text: str | None) -> float | None:

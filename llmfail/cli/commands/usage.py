@@ -105,7 +105,8 @@ def _format_csv(report: UsageReport) -> str:
 
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(UsageRow(None, UsageTotals()).to_json())
+    # What the first column holds is what the rows are by.
+    writer.writerow([report.by, *list(UsageRow(None, UsageTotals()).to_json())[1:]])
     writer.writerows(map(_escape_formula, row.to_json().values()) for row in report.rows)
     return text.getvalue()
 

@@ -21,15 +21,51 @@ from llmfail.core.errors import UsageError
 if TYPE_CHECKING:
     from rich.status import Status
 
+LINE_START = len("llmfail:")
+"""Characters with which each line for people begins."""
+MIN_TERMINAL_WIDTH = 40
+"""Columns below which lines are not folded any further."""
 SPINNER_DELAY = 0.5
 """Seconds before anything moves."""
 _CONTROL_CHARACTERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
-def say(text: str, *, quiet: bool = False) -> None:
-    """One line for people, on standard error. A standard error that is gone is nobody's loss."""
-    if not quiet:
-        say_line(f"llmfail: {text}")
+def say(text: str, *, quiet: bool = False, is_error: bool = False) -> None:
+    """One line for people, on standard error; on a terminal it is folded between words, and what is an error
+    or a warning has a colour. A standard error that is gone is nobody's loss.
+    """
+    if quiet or sys.stderr is None:
+        return
+    line = f"llmfail: {text}"
+    with suppress(OSError, ValueError):
+        if sys.stderr.isatty():
+            line = _format_for_terminal(make_printable(line), is_error=is_error)
+            sys.stderr.write(line + "\n")
+            sys.stderr.flush()
+            return
+    say_line(line)
+
+
+def _format_for_terminal(line: str, *, is_error: bool) -> str:
+    import shutil
+    import textwrap
+
+    width = shutil.get_terminal_size().columns
+    folded = textwrap.fill(
+        line,
+        max(width, MIN_TERMINAL_WIDTH),
+        subsequent_indent="  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return folded
+    name, rest = folded[:LINE_START], folded[LINE_START:]
+    if is_error:
+        return f"\x1b[31m{name}\x1b[0m{rest}"
+    if rest.startswith(" warning:"):
+        return f"\x1b[33m{name} warning:\x1b[0m{rest.removeprefix(' warning:')}"
+    return f"\x1b[2m{name}\x1b[0m{rest}"
 
 
 def say_line(line: str) -> None:
@@ -143,6 +179,7 @@ class Spinner:
 
     def __init__(self, text: str) -> None:
         self._text = text
+        self._started_at = time.monotonic()
         self._status: Status | None = None
         self._is_over = False
         self._draw_lock = Lock()
@@ -159,6 +196,11 @@ class Spinner:
             time.sleep(min(left, 1.0))
         self._update_text(self._text)
 
+    def show(self, text: str) -> None:
+        """Another text, with the seconds that it takes."""
+        self._started_at = time.monotonic()
+        self._update_text(text)
+
     def stop(self) -> None:
         """There is something else to see."""
         self._timer.cancel()
@@ -174,13 +216,15 @@ class Spinner:
 
         with self._draw_lock:
             if not self._is_over:
-                self._status = Console(stderr=True).status(self._text)
+                self._status = Console(stderr=True).status(self)
                 self._status.start()
+
+    def __rich__(self) -> str:
+        """What stands beside the moving sign, drawn anew each time."""
+        return f"{self._text} {time.monotonic() - self._started_at:.0f} s"
 
     def _update_text(self, text: str) -> None:
         self._text = text
-        if self._status is not None:
-            self._status.update(text)
 
 
 class NoSpinner:
@@ -188,6 +232,9 @@ class NoSpinner:
 
     def pause(self, seconds: float) -> None:
         time.sleep(seconds)
+
+    def show(self, text: str) -> None:
+        """Nobody sees it."""
 
     def stop(self) -> None:
         """Nothing moves."""

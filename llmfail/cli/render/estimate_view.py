@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from rich.text import Text
 
 from llmfail.cli.render.tables import (
     Column,
+    count_of,
     draw_rows,
-    exact_usd,
+    exact_usd_column,
     is_screen,
     percent,
-    rough_usd,
+    rough_usd_column,
     stack_sections,
 )
 from llmfail.core.model import Target
@@ -44,6 +45,9 @@ def _render_targets(screen: Console, result: Estimate) -> RenderableType:
     alike = not together or all(map(_has_equal_input_tokens, result.features))
     headings = ("feature and target",) if together else ("feature", "tokens", "target")
     figures = (*(() if alike else ("input",)), "per request", "1,000 requests", "saving")
+    costs = [offer.cost for line in result.features for offer in line.target_costs]
+    thousands = [None if cost is None else cost * 1000 for cost in costs]
+    shown_costs = zip(exact_usd_column(costs), exact_usd_column(thousands), strict=True)
     rows: list[tuple[str | Text, ...]] = []
     for line in result.features:
         if together:
@@ -52,7 +56,7 @@ def _render_targets(screen: Console, result: Estimate) -> RenderableType:
             names = (line.feature, _format_tokens(line, offer), str(offer.target))
             named = (f"  {offer.target}",) if together else names
             counted = () if alike else (f"{offer.input_tokens:,}",)
-            rows.append((*named, *counted, *_format_figures(offer, line, place)))
+            rows.append((*named, *counted, *next(shown_costs), _format_saving(offer, line, place)))
     columns = zip((*headings, *figures), zip(*rows, strict=True), strict=True)
     return draw_rows(
         screen,
@@ -78,16 +82,13 @@ def _format_tokens(line: FeatureEstimate, offer: TargetCost) -> str:
     return f"{offer.input_tokens:,} + {line.output_tokens:,}"
 
 
-def _format_figures(offer: TargetCost, line: FeatureEstimate, place: int) -> Iterator[str | Text]:
-    yield exact_usd(offer.cost)
-    yield exact_usd(None if offer.cost is None else offer.cost * 1000)
+def _format_saving(offer: TargetCost, line: FeatureEstimate, place: int) -> str | Text:
     share = saving(offer, line.primary)
     if place == 0:
-        yield "primary"
-    elif share is None:
-        yield "unknown"
-    else:
-        yield Text(percent(share), "green" if share > 0 else "red" if share < 0 else "")
+        return "primary"
+    if share is None:
+        return "unknown"
+    return Text(percent(share), "green" if share > 0 else "red" if share < 0 else "")
 
 
 def _render_months(screen: Console, result: Estimate) -> RenderableType:
@@ -97,8 +98,8 @@ def _render_months(screen: Console, result: Estimate) -> RenderableType:
     columns = (
         Column("scenario", [Text(month.name, "bold") for month in months]),
         Column("requests", [f"{month.requests:,}" for month in months], right=True),
-        Column("per request", list(map(exact_usd, averages)), right=True),
-        Column("a month", list(map(rough_usd, costs)), right=True),
+        Column("per request", exact_usd_column(averages), right=True),
+        Column("a month", rough_usd_column(costs), right=True),
         Column("served by", list(map(_render_served, months)), folds=True),
     )
     return draw_rows(screen, columns)
@@ -108,10 +109,11 @@ def _render_served(month: MonthlyCost) -> Text:
     """The targets with their features, or how many these are, and what stands in the way."""
     used = _group_by_target(month.served_by)
     alone = len(used) == 1 or len(month.served_by) == 1
+    by_name = month.name.startswith("outage:")
     shown = (
         str(target)
         if alone
-        else f"{target} ({', '.join(names) if month.name.startswith('outage:') else len(names)})"
+        else f"{target} ({', '.join(names) if by_name else count_of(len(names), 'feature')})"
         for target, names in used.items()
     )
     names = ", ".join(shown)

@@ -18,7 +18,7 @@ from llmfail.cli.render.tables import (
     duration,
     exact_usd,
     milliseconds,
-    rough_usd,
+    rough_usd_column,
     stack_sections,
 )
 from llmfail.core.one_line import one_line
@@ -35,7 +35,7 @@ def render_list(screen: Console, found: Sequence[Mapping[str, Any]]) -> Renderab
     """One row each."""
     roomy = screen.width >= ROOMY_WIDTH
     size = _find_id_length([entry["id"] for entry in found])
-    costs = [rough_usd(_parse_pico(entry["cost_usd"])) for entry in found]
+    costs = rough_usd_column([_parse_pico(entry["cost_usd"]) for entry in found])
     answerers = [_render_answerer(entry, with_reason=not roomy) for entry in found]
     columns = (
         Column("id", [make_printable(entry["id"][:size]) for entry in found], style="cyan"),
@@ -89,7 +89,7 @@ def _describe_source(entry: Mapping[str, Any]) -> str:
 def _render_trail(screen: Console, trail: Sequence[Mapping[str, Any]]) -> RenderableType:
     called = [step["action"] == "called" for step in trail]
     costs = [_parse_pico(step["cost_usd"]) for step in trail]
-    spent = [rough_usd(cost) if asked else "-" for cost, asked in zip(costs, called, strict=True)]
+    spent = [cost if asked else "-" for cost, asked in zip(rough_usd_column(costs), called, strict=True)]
     columns = (
         Column("target", [cell(step["target"]) for step in trail]),
         Column("outcome", list(map(_render_step_outcome, trail))),

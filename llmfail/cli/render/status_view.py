@@ -17,12 +17,15 @@ from llmfail.cli.render.tables import (
     WIDE_WIDTH,
     Column,
     cell,
+    count_of,
     draw_rows,
     duration,
-    exact_usd,
+    exact_usd_column,
+    format_bytes,
     milliseconds,
     percent,
     rough_usd,
+    rough_usd_column,
     stack_sections,
 )
 from llmfail.cli.render.usage_view import render_bar
@@ -151,7 +154,8 @@ def _describe_storage(status: Status) -> Iterator[str]:
     cache, pending = status.cache, status.storage.pending
     if cache["entries"] or cache["hits"]:
         served = f"{cache['hits']} of {cache['hits'] + cache['misses']} asks"
-        yield f"cache: {cache['entries']} answers in {cache['bytes'] / 1e6:.1f} MB, which served {served}"
+        stored = f"{count_of(cache['entries'], 'answer')} in {format_bytes(cache['bytes'])}"
+        yield f"cache: {stored}, which served {served}"
     if pending:
         yield f"queue: {pending} waiting for `llmfail queue run`"
 
@@ -161,14 +165,14 @@ def _render_targets(screen: Console, targets: Sequence[TargetStatus], now: float
     latencies = [_format_latencies(one["latency_p50_ms"], one["latency_p95_ms"]) for one in figures]
     columns = (
         Column("target", [cell(one.target) for one in targets]),
-        Column("state", [Text(_name_state(one), STATE_STYLES[_name_state(one)]) for one in targets]),
+        Column("state", [Text(_name_state(one), _choose_style(one)) for one in targets]),
         Column("failures", [_format_failures(one) for one in targets], WIDE_WIDTH, right=True),
         Column("again in", [_format_wait(one, now) or "-" for one in targets], WIDE_WIDTH, right=True),
         Column("calls", [str(one.counters.calls) for one in targets], right=True),
         Column("ok", [percent(one["success_rate"]) for one in figures], right=True),
         Column("fallbacks", [str(one.counters.fallbacks) for one in targets], right=True),
         Column("p50/p95", latencies, right=True),
-        Column("today", [rough_usd(one.spent_today) for one in targets], right=True),
+        Column("today", rough_usd_column([one.spent_today for one in targets]), right=True),
         Column("last error", [cell(one.last_error or "-") for one in targets], WIDE_WIDTH, folds=True),
     )
     return draw_rows(screen, columns, ["dim" if one.missing_key else None for one in targets])
@@ -179,7 +183,7 @@ def _render_troubles(screen: Console, targets: Sequence[TargetStatus], now: floa
     if screen.width >= WIDE_WIDTH:
         return []
     return [
-        Text.assemble(cell(one.target, STATE_STYLES[_name_state(one)]), "  ", cell(text))
+        Text.assemble(cell(one.target, _choose_style(one)), "  ", cell(text))
         for one in targets
         if (text := _describe_trouble(one, now))
     ]
@@ -194,9 +198,9 @@ def _render_budgets(screen: Console, budgets: Sequence[BudgetStatus], now: float
         Column("budget", [cell(one_line(one.scope.label)) for one in shown], folds=True),
         Column("used", [percent(one.fraction) for one in shown], right=True),
         Column("", [_render_budget_bar(one) for one in shown], ROOMY_WIDTH),
-        Column("spent", [rough_usd(one.spending.spent) for one in shown], right=True),
-        Column("held", [rough_usd(one.spending.held) for one in shown], right=True),
-        Column("limit", [exact_usd(one.scope.limit) for one in shown], right=True),
+        Column("spent", rough_usd_column([one.spending.spent for one in shown]), right=True),
+        Column("held", rough_usd_column([one.spending.held for one in shown]), right=True),
+        Column("limit", exact_usd_column([one.scope.limit for one in shown]), right=True),
         Column("resets in", [_format_reset(one, now) for one in shown], right=True),
     )
     more = [f"and {len(budgets) - len(shown)} more"] if len(budgets) > len(shown) else []
@@ -251,6 +255,12 @@ def _format_wait(one: TargetStatus, now: float) -> str | None:
     at = one.gate_view.retry_at
     is_without_key = one.missing_key is not None and one.state == "disabled"
     return None if at is None or is_without_key else duration(at - now)
+
+
+def _choose_style(one: TargetStatus) -> str:
+    """Of a closed circuit too, whose last calls failed."""
+    is_failing = one.state == "closed" and one.gate_view.failures > 0
+    return STATE_STYLES["failing" if is_failing else _name_state(one)]
 
 
 def _name_state(one: TargetStatus) -> str:

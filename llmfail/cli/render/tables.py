@@ -35,6 +35,7 @@ MIN_FOLDED_WIDTH = 12
 """Characters of a column that is folded, at least."""
 STATE_STYLES = {
     "closed": "green",
+    "failing": "yellow",
     "open": "red",
     "paused": "yellow",
     "half open": "yellow",
@@ -197,6 +198,37 @@ def exact_usd(pico: int | None) -> str:
     digits = f"{Decimal(pico) / PICO_PER_DOLLAR:,.9f}"
     cents, rest = digits[:-7], digits[-7:].rstrip("0")
     return f"${cents}{rest}"
+
+
+def exact_usd_column(amounts: Sequence[int | None]) -> list[str]:
+    """As ``exact_usd``, all with as many decimals as the one that needs most."""
+    return _align_decimals([exact_usd(amount) for amount in amounts])
+
+
+def rough_usd_column(amounts: Sequence[int | None]) -> list[str]:
+    """As ``rough_usd``, all with as many decimals as the one that needs most."""
+    return _align_decimals([rough_usd(amount) for amount in amounts])
+
+
+def _align_decimals(shown: Sequence[str]) -> list[str]:
+    """Zeros behind the decimals of amounts, so that their points stand below each other."""
+    decimals = max((len(text.rpartition(".")[2]) for text in shown if text[:1] in "$<"), default=0)
+    return [
+        f"{text}{'0' * (decimals - len(text.rpartition('.')[2]))}" if text.startswith("$") else text
+        for text in shown
+    ]
+
+
+def format_bytes(count: int) -> str:
+    """A size as ``712 B``, ``4.1 KB`` or ``12.0 MB``."""
+    if count < 1000:
+        return f"{count} B"
+    return f"{count / 1000:.1f} KB" if count < 1_000_000 else f"{count / 1_000_000:,.1f} MB"
+
+
+def count_of(number: int, noun: str) -> str:
+    """``1 answer``, ``2 answers``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def rough_usd(pico: int | None) -> str:

@@ -13,7 +13,7 @@ from llmfail.cli.render.tables import (
     cell,
     draw_rows,
     exact_usd,
-    rough_usd,
+    rough_usd_column,
     stack_sections,
 )
 from llmfail.core.one_line import one_line
@@ -47,7 +47,7 @@ def _render_rows(screen: Console, report: UsageReport) -> RenderableType:
     used = [row.totals for row in rows]
     columns = [
         Column(report.by, list(map(_render_key, rows)), folds=True),
-        Column("cost", [rough_usd(one.known_cost) for one in used], right=True),
+        Column("cost", rough_usd_column([one.known_cost for one in used]), right=True),
         Column("requests", [f"{one.requests:,}" for one in used], right=True),
         Column("input", [f"{one.tokens.input:,}" for one in used], right=True),
         Column("output", [f"{one.tokens.output:,}" for one in used], right=True),

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from llmfail.client.receipts import ReceiptClient
     from llmfail.client.streams import AnswerStream
     from llmfail.core.reports.watch_event import OnEvent, WatchEvent
+    from llmfail.core.request.ask import Ask
+    from llmfail.settings.schema.settings import Settings
 
 
 def run_ask(options: GlobalOptions, typed: Mapping[str, Any]) -> int:
@@ -52,7 +54,7 @@ def run_ask(options: GlobalOptions, typed: Mapping[str, Any]) -> int:
         return receipt.exit_code
     with open_text_writer(output) as write:
         on_event = _tell_event if typed.get("events") else None
-        with _open_ask_client(options, typed.get("drill"), on_event) as (client, spinner):
+        with _open_ask_client(options, ask, typed.get("drill"), on_event) as (client, spinner):
             receipt = _show_live(client.stream_ask(ask), spinner) if is_live else client.ask_receipt(ask)
         _tell(options, typed, receipt, None if is_live else write)
     return receipt.exit_code
@@ -124,13 +126,14 @@ def _show_live(answer: AnswerStream, spinner: Spinner | NoSpinner) -> Receipt:
 
 @contextmanager
 def _open_ask_client(
-    options: GlobalOptions, drill: str | None, on_event: OnEvent | None
+    options: GlobalOptions, ask: Ask, drill: str | None, on_event: OnEvent | None
 ) -> Iterator[tuple[ReceiptClient, Spinner | NoSpinner]]:
     if drill is None:
         with (
             show_spinner("asking …", quiet=options.quiet) as spinning,
             open_client(options, spinning.pause, on_event) as client,
         ):
+            spinning.show(f"asking {_name_first_target(client.settings, ask)} …")
             yield client, spinning
         return
     from llmfail.drill import open_simulated_client
@@ -140,6 +143,15 @@ def _open_ask_client(
         show_spinner("asking the simulator …", quiet=options.quiet) as spinning,
     ):
         yield stage.client, spinning
+
+
+def _name_first_target(settings: Settings, ask: Ask) -> str:
+    """The target that is likely to be asked first, as the configuration has it."""
+    if ask.targets:
+        return str(ask.targets[0])
+    chain = [link.target for link in settings.chain_of(settings.find_feature(ask.feature))]
+    usable = (one for one in chain if settings.provider_of(one).missing_credential_hint is None)
+    return str(next(usable, ask.feature))
 
 
 def _tell_event(event: WatchEvent) -> None:
@@ -153,7 +165,7 @@ def _tell_event(event: WatchEvent) -> None:
 def report_receipt(options: GlobalOptions, receipt: Receipt) -> None:
     """Who failed, who answered, what to know. A primary that answers is worth a line only to a person."""
     if receipt.error is not None:
-        say(receipt.error.message)
+        say(receipt.error.message, is_error=True)
     else:
         _report_trail(options, receipt)
     for warning in receipt.warnings:
@@ -167,6 +179,8 @@ def _report_trail(options: GlobalOptions, receipt: Receipt) -> None:
             if entry.outcome != "ok":
                 say(_describe_entry(entry), quiet=options.quiet)
         say(_describe_answer(receipt), quiet=options.quiet)
+    if options.verbose:
+        say(_describe_details(receipt), quiet=options.quiet)
 
 
 def _describe_entry(entry: TrailEntry) -> str:
@@ -180,6 +194,19 @@ def _describe_answer(receipt: Receipt) -> str:
     cost = format_usd(receipt.cost_pico_usd)
     spent = "cost unknown" if cost is None else f"${cost}"
     return f"{_describe_answerer(receipt)} (tier {receipt.tier}, {receipt.latency_ms} ms, {spent})"
+
+
+def _describe_details(receipt: Receipt) -> str:
+    """What only somebody who wants to know more is told."""
+    usage = receipt.usage
+    parts = (
+        f"{usage.input_tokens:,} input and {usage.output_tokens:,} output tokens" if usage else "",
+        f"ended by {receipt.finish_reason}" if receipt.finish_reason else "",
+        f"model {receipt.response_model}" if receipt.response_model else "",
+        f"request {receipt.request_id}" if receipt.request_id else "",
+        f"id {receipt.id}",
+    )
+    return ", ".join(part for part in parts if part)
 
 
 def _describe_answerer(receipt: Receipt) -> str:

@@ -161,7 +161,7 @@ class DegradeSteps:
             raise StepFailed("no answers are stored here")
         found = await self._reader.find_stale(failed_ask.fingerprints)
         if found is None:
-            raise StepFailed("no stored answer to this request is young enough")
+            raise StepFailed("there is no stored answer to this request, or none that is young enough")
         return DegradedAnswer(found.text, "stale_cache", found)
 
     def _fill_template(self, name: str, failed_ask: FailedAsk) -> str:
