@@ -98,7 +98,7 @@ def test_a_damaged_record_counts_as_fresh(llmfail, simulator, state):
     with sqlite3.connect(state / "state.sqlite3") as database:
         (table,) = next(database.execute("select name from sqlite_master where type = 'table'"))
         key, text, *_ = (row[1] for row in database.execute(f"pragma table_info({table})"))
-        spoil = f"update {table} set {text} = '{{broken' where {key} like 'circuit/%'"
+        spoil = f"update {table} set {text} = '{{broken' where {key} like 'pause/%'"
         changed = database.execute(spoil)
         assert changed.rowcount >= 1
     database.close()
