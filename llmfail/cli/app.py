@@ -22,6 +22,7 @@ COMMANDS = {
     "ask": "Answer one prompt through the fallback chain of a feature.",
     "batch": "Answer every line of a JSONL file, many at once.",
     "embed": "Turn texts into vectors, through the chain of a feature.",
+    "eval": "Compare the answers of targets on a golden data set.",
     "plan": "Show what ask would do now, and why.",
     "status": "Show circuits, rates, latencies and alerts.",
     "reset": "Close circuits and re-enable credentials.",

@@ -1,0 +1,253 @@
+"""An evaluation: every line of a data set to every target, as one batch; then the judge, as a second one.
+
+The receipts are those of a batch, so a stopped evaluation goes on with ``--resume``, and nothing is paid
+twice.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from llmfail.cli.arguments.global_options import GlobalOptions
+from llmfail.cli.run.batch_lines import BatchArgs
+from llmfail.cli.run.open_client import load_settings
+from llmfail.cli.run.run_batch import run_batch
+from llmfail.core.errors import ExitCode, UsageError
+from llmfail.core.evaluation.dataset_line import DatasetLine, parse_dataset_line
+from llmfail.core.evaluation.eval_report import EvalAnswer, EvalLine, Ref
+from llmfail.core.evaluation.preference import BothOrders, read_choice, write_question
+from llmfail.core.model import Target
+from llmfail.core.receipt import PICO_PER_DOLLAR
+from llmfail.core.request.ask_options import Options
+from llmfail.core.request.batch_line import MALFORMED_LINE_KIND
+from llmfail.engine.bulk.batch import BatchLimits
+
+JUDGE_TOKENS = 200
+"""Tokens that a judge's reply may have."""
+JUDGE_SUFFIX = ".judge"
+"""What the receipts of the judge have behind the name of those of the targets."""
+
+
+class EvalArgs(Struct, frozen=True, kw_only=True):
+    """``targets`` is empty for those of the feature's chain; the first one is the primary. Without ``output``
+    the receipts are forgotten.
+    """
+
+    source: Path
+    feature: str
+    targets: tuple[Target, ...] = ()
+    judge: Target | None = None
+    rubric: str
+    output: Path | None = None
+    resume: bool = False
+    max_cost: Decimal | None = None
+    concurrency: int
+    ask_options: Options
+
+
+class GoldenLine(Struct, frozen=True):
+    """A line of the data set: its ``fields`` are those of a batch line."""
+
+    ref: Ref
+    fields: Mapping[str, Any]
+    golden: DatasetLine
+
+
+class Evaluation(Struct, frozen=True):
+    """The targets, the primary first, and every line that has a receipt of each. ``code`` is the exit code of
+    the batch.
+    """
+
+    targets: tuple[str, ...]
+    lines: tuple[EvalLine, ...]
+    code: int
+
+
+def run_eval(options: GlobalOptions, args: EvalArgs) -> Evaluation:
+    """Raises UsageError. What is stopped by a signal has the lines that were answered everywhere."""
+    targets = _choose_targets(options, args)
+    golden = read_golden_lines(args.source)
+    with tempfile.TemporaryDirectory() as directory:
+        room = Path(directory)
+        receipts = args.output or room / "receipts.jsonl"
+        asked = room / "lines.jsonl"
+        _write_lines(asked, _expand_lines(golden, targets))
+        code = run_batch(options, _batch_args(args, asked, receipts))
+        lines = list(_collect_lines(golden, targets, _read_receipts(receipts)))
+        if args.judge is not None and code in {ExitCode.ANSWERED, ExitCode.UNAVAILABLE}:
+            lines = _judge_lines(options, args, lines, targets, room, receipts)
+    return Evaluation(targets, tuple(lines), code)
+
+
+def read_golden_lines(source: Path) -> list[GoldenLine]:
+    """All of them, since each is asked several times. Raises UsageError for the first that is none."""
+    try:
+        texts = source.read_bytes().splitlines()
+    except OSError as error:
+        raise UsageError(f"cannot read {source}: {error.strerror}") from None
+    lines = [_parse_golden_line(number, text) for number, text in enumerate(texts, 1) if text.strip()]
+    if not lines:
+        raise UsageError(f"{source} has no lines")
+    refs = [line.ref for line in lines]
+    if len(set(map(str, refs))) < len(refs):
+        twice = next(ref for place, ref in enumerate(refs) if ref in refs[:place])
+        raise UsageError(f"{source}: the id {twice!r} is there twice")
+    return lines
+
+
+def _parse_golden_line(number: int, text: bytes) -> GoldenLine:
+    try:
+        golden = parse_dataset_line(text)
+        fields = msgspec.json.decode(golden.batch_line)
+    except (ValueError, UnicodeDecodeError, RecursionError) as error:
+        raise UsageError(f"line {number}: {error}") from None
+    fields = {"prompt": fields} if isinstance(fields, str) else fields
+    if not isinstance(fields, dict):
+        raise UsageError(f"line {number}: a line is a text or an object with a prompt")
+    for name in ("model", "no_fallback", "feature"):
+        if name in fields:
+            raise UsageError(f"line {number}: {name} is chosen by the evaluation, not by a line")
+    ref = fields.get("id")
+    return GoldenLine(number if ref is None else ref, fields, golden)
+
+
+def _choose_targets(options: GlobalOptions, args: EvalArgs) -> tuple[str, ...]:
+    if args.targets:
+        return tuple(map(str, dict.fromkeys(args.targets)))
+    settings = load_settings(options)
+    chain = settings.chain_of(settings.find_feature(args.feature))
+    return tuple(dict.fromkeys(str(link.target) for link in chain))
+
+
+def _expand_lines(golden: Sequence[GoldenLine], targets: Sequence[str]) -> Iterator[dict[str, Any]]:
+    for line in golden:
+        for target in targets:
+            ref = _receipt_ref(line.ref, target)
+            yield {**line.fields, "id": ref, "model": [target], "no_fallback": True}
+
+
+def _receipt_ref(ref: Ref, target: str) -> str:
+    return f"{ref} {target}"
+
+
+def _write_lines(file: Path, lines: Iterable[Mapping[str, Any]]) -> None:
+    file.write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
+
+
+def _batch_args(args: EvalArgs, asked: Path, receipts: Path) -> BatchArgs:
+    return BatchArgs(
+        source=asked,
+        output=receipts,
+        limits=BatchLimits(args.concurrency),
+        resume=args.resume and receipts.exists(),
+        retry_failed=args.resume,
+        max_cost=args.max_cost,
+        ask_options={**args.ask_options, "feature": args.feature},
+    )
+
+
+def _read_receipts(file: Path) -> dict[str, dict[str, Any]]:
+    """The last receipt of each ref. A line that is none, as one written by halves, is passed over."""
+    found: dict[str, dict[str, Any]] = {}
+    for text in file.read_bytes().splitlines() if file.exists() else ():
+        try:
+            receipt = msgspec.json.decode(text)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(receipt, dict):
+            found[str(receipt.get("ref"))] = receipt
+    return found
+
+
+def _collect_lines(
+    golden: Iterable[GoldenLine], targets: Sequence[str], receipts: Mapping[str, Mapping[str, Any]]
+) -> Iterator[EvalLine]:
+    for line in golden:
+        found = {target: receipts.get(_receipt_ref(line.ref, target)) for target in targets}
+        if None in found.values():
+            continue
+        _require_asked(found.values())
+        answers = {target: _answer_of(receipt) for target, receipt in found.items() if receipt is not None}
+        prompt = str(line.fields.get("prompt", ""))
+        yield EvalLine(line.ref, prompt, line.golden.check, line.golden.reference, answers)
+
+
+def _require_asked(receipts: Iterable[Mapping[str, Any] | None]) -> None:
+    """Raises UsageError for a line that is no batch line."""
+    for receipt in receipts:
+        error = receipt and receipt.get("error")
+        if error and error.get("kind") in {MALFORMED_LINE_KIND, "usage"}:
+            raise UsageError(f"{receipt and receipt.get('ref')}: {error.get('message')}")
+
+
+def _answer_of(receipt: Mapping[str, Any]) -> EvalAnswer:
+    cost, error = receipt.get("cost_usd"), receipt.get("error")
+    return EvalAnswer(
+        text=receipt.get("answer"),
+        problem=None if error is None else str(error.get("kind")),
+        finish_reason=receipt.get("finish_reason"),
+        latency_ms=int(receipt.get("latency_ms") or 0),
+        cost=None if cost is None else int(Decimal(cost) * PICO_PER_DOLLAR),
+    )
+
+
+def _judge_lines(
+    options: GlobalOptions,
+    args: EvalArgs,
+    lines: Sequence[EvalLine],
+    targets: Sequence[str],
+    room: Path,
+    receipts: Path,
+) -> list[EvalLine]:
+    """The lines with what the judge chose, where the primary and another target both have an answer."""
+    asked, replies = room / "judge.jsonl", receipts.with_name(receipts.name + JUDGE_SUFFIX)
+    _write_lines(asked, _write_questions(args, lines, targets))
+    run_batch(options, _batch_args(args, asked, replies))
+    choices = {ref: read_choice(str(one.get("answer") or "")) for ref, one in _read_receipts(replies).items()}
+    return [
+        msgspec.structs.replace(
+            line,
+            judged={
+                target: BothOrders(
+                    choices.get(_judge_ref(line.ref, target, 1)), choices.get(_judge_ref(line.ref, target, 2))
+                )
+                for target in targets[1:]
+                if _are_both_answered(line, targets[0], target)
+            },
+        )
+        for line in lines
+    ]
+
+
+def _write_questions(
+    args: EvalArgs, lines: Iterable[EvalLine], targets: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    """Each pair in both orders."""
+    for line in lines:
+        for target in targets[1:]:
+            if not _are_both_answered(line, targets[0], target):
+                continue
+            primary, other = str(line.answers[targets[0]].text), str(line.answers[target].text)
+            for order, (first, second) in enumerate(((primary, other), (other, primary)), 1):
+                yield {
+                    "id": _judge_ref(line.ref, target, order),
+                    "prompt": write_question(line.prompt, first, second, args.rubric),
+                    "model": [str(args.judge)],
+                    "no_fallback": True,
+                    "max_tokens": JUDGE_TOKENS,
+                }
+
+
+def _are_both_answered(line: EvalLine, primary: str, target: str) -> bool:
+    return line.answers[primary].text is not None and line.answers[target].text is not None
+
+
+def _judge_ref(ref: Ref, target: str, order: int) -> str:
+    return f"{ref} {target} {order}"
