@@ -287,13 +287,21 @@ class TestOrigins:
 
 
 class TestClosedChains:
-    def test_d9_once_no_target_may_be_called_the_rest_of_the_pass_waits(self, runner, queue, play, said):
+    def test_d9_once_no_target_may_be_called_the_rest_of_the_pass_waits(
+        self, runner, queue, play, said, output
+    ):
         down(play)
         put(queue, *(f"{number:03}" for number in range(50)))
         result = once(runner)
         assert result.failed < 6, "two failures open a circuit here"
+        assert result.failed + result.passed_over == 50
         assert len(play.calls) <= 8
-        assert len([line for line in said if "no target may be called before 2023-" in line]) == 1
+        told = "feature default: no target may be called before 2023-"
+        assert [line.startswith(told) for line in said] == [True]
+        calls, lines = len(play.calls), len(output.lines)
+        again = once(runner)
+        assert (again.failed, len(play.calls), len(output.lines), len(said)) == (0, calls, lines, 1)
+        assert again.passed_over == result.passed_over
         play.now += 3700
         for host in "abc":
             play.script[host] = [answer()]
@@ -304,4 +312,4 @@ class TestClosedChains:
         put(queue, "A", "B", "C", "D", targets=(Target("a", "one"),), fallback=False)
         put(queue, "E", targets=(Target("c", "one"),), fallback=False)
         result = once(runner)
-        assert (result.answered, result.failed) == (1, 3)
+        assert (result.answered, result.failed, result.passed_over) == (1, 3, 1)

@@ -121,7 +121,7 @@ def run(
             done = ask_again()
             if done.answered or done.failed:
                 _report_pass(client, done, quiet=options.quiet)
-    if done.failed:
+    if done.failed or done.passed_over:
         raise typer.Exit(ExitCode.UNAVAILABLE)
 
 

@@ -70,6 +70,10 @@ class QueueItem(Struct, frozen=True):
         """Whether ``retry_at`` has passed."""
         return self.retry_at is None or self.retry_at <= now
 
+    def is_due(self, now: float) -> bool:
+        """Whether it may be asked by its own times."""
+        return not self.is_backing_off(now) and self.has_reached_retry_at(now)
+
     def to_json(self) -> dict[str, Any]:
         return {
             "id": self.id,

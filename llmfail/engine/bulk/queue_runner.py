@@ -63,11 +63,14 @@ RequestGroup = tuple[str, tuple[Target, ...]]
 
 
 class PassResult(Struct, frozen=True):
-    """What one pass came to. ``failed``: due, and not answered. ``others`` wait for another configuration."""
+    """What one pass came to. ``failed``: asked, and not answered. ``passed_over``: due, but no target may be
+    called. ``others`` wait for another configuration.
+    """
 
     answered: int = 0
     failed: int = 0
     others: int = 0
+    passed_over: int = 0
 
 
 class QueueRunner:
@@ -95,6 +98,8 @@ class QueueRunner:
         self._process = ports.process
         self._holder = f"{ports.new_id()} {ports.process.token}"
         self._reported: set[str] = set()
+        self._closed: dict[RequestGroup, Receipt] = {}
+        """Requests for which no target might be called when one of them was asked last, with its receipt."""
 
     async def run_pass(self) -> PassResult:
         """Whatever stops a pass, the item that it had taken is given back."""
@@ -114,7 +119,7 @@ class QueueRunner:
     async def _process_items(self) -> PassResult:
         hopeless: set[RequestGroup] = set()
         served: list[bool | None] = []
-        others = 0
+        others = passed_over = 0
         for item in self._queue.items():
             if not self._may_run(item):
                 others += 1
@@ -122,7 +127,10 @@ class QueueRunner:
                 served.append(self._report_unreadable(item))
             elif await self._is_due(item, hopeless):
                 served.append(await self._process_item(item, hopeless))
-        return PassResult(served.count(True), served.count(False), others)
+            elif item.is_due(self._engine.ports.wall()):
+                passed_over += 1
+                self._report_closed(item)
+        return PassResult(served.count(True), served.count(False), others, passed_over)
 
     def _may_run(self, item: QueueItem) -> bool:
         if self._everything:
@@ -138,9 +146,10 @@ class QueueRunner:
         if item.is_backing_off(now) or item.ask is None:
             return not item.is_backing_off(now)
         kind = (item.ask.feature, item.ask.targets)
-        if item.has_reached_retry_at(now):
+        if item.has_reached_retry_at(now) and kind not in self._closed:
             return kind not in hopeless
         if kind not in hopeless and await self._can_be_answered(item.ask):
+            self._closed.pop(kind, None)
             return True
         hopeless.add(kind)
         return False
@@ -167,7 +176,7 @@ class QueueRunner:
         if receipt.error is not None:
             if taken.ask is not None and _is_whole_chain_closed(receipt):
                 hopeless.add((taken.ask.feature, taken.ask.targets))
-                self._report_closed(taken.feature, receipt)
+                self._closed[taken.ask.feature, taken.ask.targets] = receipt
             return self._record_failure(taken, receipt, receipt.error)
         for warning in receipt.warnings:
             self._report(f"warning: {taken.id}: {warning}")
@@ -248,9 +257,14 @@ class QueueRunner:
             f"{item_id} was dropped, or taken over by somebody else; its receipt is not printed here"
         )
 
-    def _report_closed(self, feature: str, receipt: Receipt) -> None:
+    def _report_closed(self, item: QueueItem) -> None:
+        """Told once for each receipt that says so."""
+        receipt = None if item.ask is None else self._closed.get((item.ask.feature, item.ask.targets))
+        if receipt is None or receipt.id in self._reported:
+            return
+        self._reported.add(receipt.id)
         when = "" if receipt.retry_at is None else f" before {format_time(receipt.retry_at)}"
-        self._report(f"feature {feature}: no target may be called{when}; its other requests were not asked")
+        self._report(f"feature {item.feature}: no target may be called{when}; its other requests wait")
 
     def _report_unreadable(self, item: QueueItem) -> bool | None:
         """Told once."""

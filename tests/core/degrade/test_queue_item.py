@@ -191,5 +191,6 @@ def test_the_json_has_the_moments_in_utc_and_nothing_of_the_prompt():
         "attempts": 2,
         "retry_at": "1970-01-01T00:01:00Z",
         "expires_at": "1970-01-02T00:00:00Z",
+        "configuration": None,
     }
     assert "secret" not in msgspec.json.encode(item.to_json()).decode()
