@@ -183,7 +183,7 @@ class FailoverStore:
                 self._retry_delay = FIRST_RETRY_SECONDS
             self._retry_at = now + self._retry_delay
             self.is_down = True
-        self._warn(f"{error}; until then, {self._description} are kept in memory only")
+        self._warn(f"{error}; meanwhile {self._description} are kept in memory only")
 
     def _is_retry_due(self) -> bool:
         return self.is_down and self._clock() >= self._retry_at

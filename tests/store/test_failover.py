@@ -11,7 +11,7 @@ from llmfail.store.disk import DiskStore
 from llmfail.store.failover import MAX_KEPT_SETTLEMENTS, MAX_RECENT_RECORDS, FailoverStore
 from llmfail.store.memory import MemoryStore
 
-WARNING = "out of order; until then, circuits and limits are kept in memory only"
+WARNING = "out of order; meanwhile circuits and limits are kept in memory only"
 BACK = "the disk store can be used again"
 
 
@@ -272,7 +272,7 @@ def test_a_real_state_directory_that_is_a_file(tmp_path, warnings):
     assert guarded.read(["a"])[0] == {"a": "1"}
     (warning,) = warnings
     assert warning.startswith(f"cannot use {tmp_path}/state/state.sqlite3: Not a directory; ")
-    assert warning.endswith("; until then, circuits and limits are kept in memory only")
+    assert warning.endswith("; meanwhile circuits and limits are kept in memory only")
 
 
 def test_what_an_update_has_seen_is_known_when_the_store_fails(guarded, store):
