@@ -6,7 +6,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -154,15 +154,16 @@ def _cache_size(resources: Resources) -> CacheSize:
 
 
 def count_storage(resources: Resources) -> StorageCounts:
-    """What cannot be read is not there."""
+    """What cannot be read is not zero."""
     from llmfail.core.reports.status import StorageCounts
 
-    try:
+    entries = size = pending = None
+    with suppress(LlmfailError):
         stock = _cache_size(resources)
+        entries, size = stock.entries, stock.bytes
+    with suppress(LlmfailError):
         pending = _count_pending(resources)
-    except LlmfailError:
-        return StorageCounts()
-    return StorageCounts(stock.entries, stock.bytes, pending)
+    return StorageCounts(entries, size, pending)
 
 
 def _count_pending(resources: Resources) -> int:

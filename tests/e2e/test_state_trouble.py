@@ -219,6 +219,15 @@ def test_e7_what_cannot_be_read_is_not_told_as_nothing(llmfail, state, arguments
     assert "cannot be read; see the warning, or --state-dir" in ended.lines[-1]
 
 
+def test_e7_status_does_not_count_what_it_cannot_read(llmfail, state):
+    for name in ("state.sqlite3", "answers.sqlite3", "queue.sqlite3"):
+        (state / name).mkdir(parents=True)
+    document = llmfail.status()
+    assert (document["cache"]["entries"], document["cache"]["bytes"]) == (None, None)
+    assert document["queue"]["pending"] is None
+    assert "cannot be read" in llmfail("status").out.decode()
+
+
 def test_e7_a_queue_that_cannot_be_read_is_not_told_as_empty(llmfail, state):
     (state / "queue.sqlite3").mkdir(parents=True)
     ended = llmfail("queue", "list")

@@ -32,17 +32,17 @@ def stats(
     options: GlobalOptions = ctx.obj
     with open_client(options) as client:
         status = client.status()
-        if not status.readable:
-            raise UsageError("what is stored cannot be read; see the warning, or --state-dir")
-        cache = status.cache
         most = client.settings.cache.max_size
+    storage, counters = status.storage, status.counters
+    if not status.readable or storage.entries is None or storage.bytes is None:
+        raise UsageError("what is stored cannot be read; see the warning, or --state-dir")
     if as_json:
-        emit_json({**cache, "max_bytes": most})
+        emit_json({**status.cache, "max_bytes": most})
         return
-    size = f"{format_bytes(cache['bytes'])} of {format_bytes(most)}"
-    kept = f"{count_of(cache['entries'], 'answer')} in {size}"
+    size = f"{format_bytes(storage.bytes)} of {format_bytes(most)}"
+    kept = f"{count_of(storage.entries, 'answer')} in {size}"
     emit(
-        f"{kept}; {cache['hits']} of {cache['hits'] + cache['misses']} asks of the last day were answered so"
+        f"{kept}; {counters.hits} of {counters.hits + counters.misses} asks of the last day were answered so"
     )
 
 

@@ -151,12 +151,17 @@ def _describe_totals(status: Status) -> Iterator[str]:
 
 def _describe_storage(status: Status) -> Iterator[str]:
     """Stored answers and requests for later, where there are any."""
-    cache, pending = status.cache, status.storage.pending
-    if cache["entries"] or cache["hits"]:
-        served = f"{cache['hits']} of {cache['hits'] + cache['misses']} asks"
-        stored = f"{count_of(cache['entries'], 'answer')} in {format_bytes(cache['bytes'])}"
+    storage, counters = status.storage, status.counters
+    if storage.entries is None or storage.bytes is None:
+        yield "cache: it cannot be read"
+    elif storage.entries or counters.hits:
+        served = f"{counters.hits} of {counters.hits + counters.misses} asks"
+        stored = f"{count_of(storage.entries, 'answer')} in {format_bytes(storage.bytes)}"
         yield f"cache: {stored}, which served {served}"
-    if pending:
+    pending = storage.pending
+    if pending is None:
+        yield "queue: it cannot be read"
+    elif pending:
         yield f"queue: {pending} waiting for `llmfail queue run`"
 
 

@@ -95,8 +95,10 @@ def _answerable(sources: MetricSources) -> Iterator[Sample]:
         yield Sample((feature,), float(feature not in sources.status.unanswerable))
 
 
-def _one(value: float) -> Iterator[Sample]:
-    yield Sample((), value)
+def _one(value: float | None) -> Iterator[Sample]:
+    """No sample of what nobody knows."""
+    if value is not None:
+        yield Sample((), value)
 
 
 METRICS: tuple[_Row, ...] = (

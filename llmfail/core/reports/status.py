@@ -113,11 +113,11 @@ class BudgetStatus(Struct, frozen=True):
 
 
 class StorageCounts(Struct, frozen=True):
-    """Stored answers, their bytes, and queued requests."""
+    """Stored answers, their bytes, and queued requests; None for what cannot be read."""
 
-    entries: int = 0
-    bytes: int = 0
-    pending: int = 0
+    entries: int | None = 0
+    bytes: int | None = 0
+    pending: int | None = 0
 
 
 class Status(Struct, frozen=True):
@@ -149,7 +149,7 @@ class Status(Struct, frozen=True):
         }
 
     @property
-    def cache(self) -> dict[str, int]:
+    def cache(self) -> dict[str, int | None]:
         return {
             "entries": self.storage.entries,
             "hits": self.counters.hits,
