@@ -18,7 +18,7 @@ HOUR_SECONDS = 3600
 RETENTION_HOURS = 24 * 8
 BUCKET_GROWTH = 1.1
 
-MissingAnswer = Literal["service", "credential", "budget", "request"]
+MissingAnswer = Literal["service", "credential", "budget", "request", "machine"]
 """What left an ask without an answer: providers that failed, or a cause of the caller's own."""
 Histogram = Mapping[int, int]
 """How many calls, per bucket of latency."""

@@ -32,6 +32,8 @@ _OWN_CAUSES: Mapping[int, MissingAnswer] = {
     ExitCode.OVER_BUDGET: "budget",
     ExitCode.REQUEST_REFUSED: "request",
 }
+_OWN_KINDS = frozenset({"network", "machine"})
+"""Kinds of failures that are trouble of this machine or of its network."""
 
 
 _KEY_VERDICTS: Mapping[str, str] = {
@@ -78,7 +80,9 @@ def explain_failure(
 
 def find_missing_cause(failure: Failure | None) -> MissingAnswer | None:
     """What left an ask without an answer; None where there is one."""
-    return None if failure is None else _OWN_CAUSES.get(failure.code, "service")
+    if failure is None:
+        return None
+    return "machine" if failure.kind in _OWN_KINDS else _OWN_CAUSES.get(failure.code, "service")
 
 
 def has_service_failed(trail: Sequence[TrailEntry]) -> bool:
@@ -125,7 +129,8 @@ def _explain_by_reasons(
     if others <= REQUEST_REASONS or others <= SIZE_REASONS:
         return _explain_request(others, last_entries, tried)
     when = f"; try again at {format_time(retry_at)}" if retry_at is not None else ""
-    return Failure(ExitCode.UNAVAILABLE, "unavailable", f"no target could answer: {tried}{when}")
+    kind = "machine" if reasons == {Kind.CANCELLED} else "unavailable"
+    return Failure(ExitCode.UNAVAILABLE, kind, f"no target could answer: {tried}{when}")
 
 
 def _explain_request(reasons: AbstractSet[str], last_entries: Sequence[TrailEntry], tried: str) -> Failure:

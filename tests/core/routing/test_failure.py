@@ -4,7 +4,7 @@ import pytest
 
 from llmfail.core.model import Target
 from llmfail.core.receipt import TrailEntry
-from llmfail.core.routing.failure import explain_failure
+from llmfail.core.routing.failure import explain_failure, find_missing_cause
 
 CALLED = {"server_error", "timeout", "auth", "billing", "permission", "quota", "rejected_answer"} | {
     "bad_request",
@@ -13,6 +13,7 @@ CALLED = {"server_error", "timeout", "auth", "billing", "permission", "quota", "
     "context_overflow",
     "model_not_found",
     "rate_limited",
+    "cancelled",
 }
 
 
@@ -79,6 +80,22 @@ def test_a_deadline_outweighs_everything_but_a_refused_request():
 def test_our_own_network_is_named_as_what_it_is():
     found = explain_failure(trail("server_error"), deadline_passed=False, own_network=True, retry_at=None)
     assert (found.code, found.kind) == (3, "network")
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "network", "cause"),
+    [
+        (("cancelled",), False, "machine"),
+        (("cancelled", "cancelled"), False, "machine"),
+        (("cancelled", "server_error"), False, "service"),
+        (("server_error",), False, "service"),
+        (("network", "network"), True, "machine"),
+    ],
+)
+def test_e1_trouble_of_our_own_machine_is_no_error_of_the_service(outcomes, network, cause):
+    """Neither a descriptor that is missing nor a network that is down; the exit code stays."""
+    found = explain_failure(trail(*outcomes), deadline_passed=False, own_network=network, retry_at=None)
+    assert (found.code, find_missing_cause(found)) == (3, cause)
 
 
 def test_the_message_names_every_target_and_when_to_try_again():
