@@ -73,7 +73,7 @@ class Resources(Struct, frozen=True):
             max_items=limits.max_items,
             max_age=limits.max_age,
             timeout=self.settings.store_timeout,
-            clock=time.time,
+            clock=self.state.wall,
             warn=self.warn,
         )
 
