@@ -37,6 +37,7 @@ COMMANDS = {
     "log": "Show the last requests and what happened to them.",
     "drill": "Play outages on your own configuration.",
     "metrics": "Print the metrics of this configuration for Prometheus.",
+    "watch": "Judge alerts and tell of them; serve health and metrics.",
     "config": "Write, check and show the configuration.",
 }
 GROUPS = frozenset({"cache", "config", "prices", "queue"})

@@ -103,6 +103,11 @@ def alert_key(configuration: str, minute: int) -> str:
     return f"alerts/{configuration}/{minute}"
 
 
+def alert_book_key(configuration: str) -> str:
+    """The alerts that are raised, and who is telling of them."""
+    return f"raised/{configuration}"
+
+
 def ask_metrics_key(configuration: str) -> str:
     return f"metrics/{configuration}/asks"
 

@@ -291,6 +291,14 @@ def _parse_json_object(value: object) -> Mapping[str, object]:
     return value
 
 
+def _parse_webhook_url(value: object) -> Secret | None:
+    """Its path and query are secrets, so no message shows them."""
+    found = _parse_key(value)
+    if found is not None and split_url(found.reveal().partition("?")[0]) is None:
+        raise ValueError("expected http(s)://host[:port][/path]")
+    return found
+
+
 def _parse_hedge_delay(value: object) -> float | str:
     if value == "p95":
         return "p95"
@@ -323,6 +331,9 @@ Url = Annotated[
 ]
 StoreUrl = Annotated[str, Scalar(_parse_store, {"type": "string"}, text=True, secret=True)]
 ApiKey = Annotated[Secret, Scalar(_parse_key, {"type": "string"}, text=True, secret=True, optional=True)]
+WebhookUrl = Annotated[
+    Secret, Scalar(_parse_webhook_url, {"type": "string"}, text=True, secret=True, optional=True)
+]
 TargetName = Annotated[Target, Scalar(_parse_target, {"type": "string", "pattern": "/"}, text=True)]
 TargetOrProvider = Annotated[Target | str, Scalar(_parse_target_or_provider, {"type": "string"}, text=True)]
 HedgeDelay = Annotated[float | str, Scalar(_parse_hedge_delay, {"type": ["number", "string"]})]

@@ -45,6 +45,7 @@ from llmfail.settings.schema.scalars import (
     UrlPart,
     Usd,
     UsdPerMillion,
+    WebhookUrl,
     Weight,
     WholeNumber,
     split_url,
@@ -366,9 +367,20 @@ class QueueLimits(Struct, frozen=True, kw_only=True):
     max_age: Seconds = 7 * 86400.0
 
 
+class Webhook(Struct, frozen=True, kw_only=True):
+    """Where alerts are posted: as JSON, or as a text for Slack; those of at least this level. Its URL is a
+    secret; one whose variable is not set is left out.
+    """
+
+    url: WebhookUrl | None
+    format: Literal["json", "slack"] = "json"
+    on: Literal["warning", "critical"] = "warning"
+
+
 class Alerts(Struct, frozen=True, kw_only=True):
     """Thresholds of ``status``; ``latency_p95`` in seconds, ``cost_per_day`` in USD. All but the cost are
-    judged over ``window`` seconds, once at least ``min_requests`` asks ended in them.
+    judged over ``window`` seconds, once at least ``min_requests`` asks ended in them. ``webhooks`` and
+    ``command`` (an argv, never a shell) are told by ``watch``; ``webhook_secret`` signs the bodies.
     """
 
     window: AlertWindow = 900.0
@@ -378,6 +390,9 @@ class Alerts(Struct, frozen=True, kw_only=True):
     latency_p95: Seconds = 30.0
     error_rate: Fraction = 0.01
     cost_per_day: Usd = Decimal(2000)
+    webhooks: tuple[Webhook, ...] = ()
+    webhook_secret: ApiKey | None = None
+    command: tuple[Text, ...] = ()
 
 
 class Privacy(Struct, frozen=True, kw_only=True):

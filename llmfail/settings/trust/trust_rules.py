@@ -46,6 +46,7 @@ def check_trust_rules(
     return (
         *_check_references(tree),
         *_check_commands(tree, source.path.parent),
+        *_check_alerts(tree, source.path.parent),
         *_check_files(tree, source.path.parent),
         *_check_credentials(tree, overridden),
     )
@@ -168,6 +169,23 @@ def _check_commands(tree: Mapping[str, object], directory: Path) -> Iterator[Tru
             command = json.dumps(argv, default=str)
             covers = {f"command {command}": make_digest(command), **digest_files(argv, directory)}
             yield TrustFinding(place, "would run a command", covers)
+
+
+def _check_alerts(tree: Mapping[str, object], directory: Path) -> Iterator[TrustFinding]:
+    """Whom ``watch`` would tell of alerts, and with which program."""
+    alerts = tree.get("alerts")
+    if not isinstance(alerts, dict):
+        return
+    if alerts.get("command"):
+        argv = alerts["command"] if isinstance(alerts["command"], list) else [alerts["command"]]
+        command = json.dumps(argv, default=str)
+        covers = {f"command {command}": make_digest(command), **digest_files(argv, directory)}
+        yield TrustFinding(("alerts", "command"), "would run a command", covers)
+    webhooks = alerts.get("webhooks")
+    for index, webhook in enumerate(webhooks if isinstance(webhooks, list) else ()):
+        if isinstance(webhook, dict) and webhook.get("url"):
+            place: Place = ("alerts", "webhooks", index, "url")
+            yield _cover(place, "would send alerts to a host of its choice", str(webhook["url"]))
 
 
 def _check_files(tree: Mapping[str, object], directory: Path) -> Iterator[TrustFinding]:
