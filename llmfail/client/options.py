@@ -279,7 +279,7 @@ def _tools(_name: str, value: object) -> tuple[Tool | Opaque, ...]:
 def _tool_choice(name: str, value: object) -> ToolChoice:
     if isinstance(value, ToolChoice):
         return value
-    if value in {"auto", "none", "required"}:
+    if value in ("auto", "none", "required"):
         return ToolChoice(value)
     return ToolChoice("named", _text(name, value))
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from llmfail.cli.arguments.global_options import parse_seconds
 from llmfail.cli.arguments.prompt import read_attached_input, require_utf8
-from llmfail.cli.io.json_files import read_json_file
 from llmfail.client.attachment_files import read_bytes
 from llmfail.client.options import MAX_COST_USD, MAX_TEMPERATURE
 from llmfail.core.errors import UsageError
@@ -89,6 +88,8 @@ def _attach_input() -> Attachment:
 
 
 def _read_json(option: str, name: str) -> object:
+    from llmfail.cli.io.json_files import read_json_file
+
     return read_json_file(option, Path(name))
 
 

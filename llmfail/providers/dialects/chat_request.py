@@ -220,9 +220,7 @@ def _read_format(format_: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _read_choice(choice: object) -> ToolChoice | None:
-    if choice in {"auto", "none", "required"} and isinstance(choice, str):
-        return ToolChoice(choice)
     if isinstance(choice, Mapping):
         name = as_mapping(choice.get("function")).get("name") or choice.get("name")
         return ToolChoice("named", as_clean_text(name)) if name else None
-    return None
+    return ToolChoice(choice) if choice in ("auto", "none", "required") else None

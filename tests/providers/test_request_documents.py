@@ -1,0 +1,278 @@
+"""A request that a program wrote for OpenAI or Anthropic: read, and written back with nothing lost."""
+
+import json
+
+import pytest
+
+from llmfail.client.options import ask_of
+from llmfail.core.conversation import Attachment, Message, Signature, Text, Thought, Tool, ToolResult
+from llmfail.core.errors import UsageError
+from llmfail.core.model import Endpoint, Request
+from llmfail.core.request.batch_line import PROMPT_LINES, MalformedLine, parse_line
+from llmfail.core.request.fitted_request import fit_request
+from llmfail.core.request.line_splitter import RawLine
+from llmfail.providers import load_wire_format
+from llmfail.providers.dialects.request_document import read_request, read_tools
+
+ANTHROPIC = Endpoint("anthropic", "https://a.example", "m", None, vendor="anthropic")
+CHAT = Endpoint("openai", "https://api.openai.com/v1", "m", None, vendor="openai")
+
+DOCUMENTS = {
+    "anthropic": (
+        ANTHROPIC,
+        {
+            "model": "m",
+            "max_tokens": 1024,
+            "system": [{"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral"}}],
+            "messages": [
+                {
+                    "role": "user",
+                    "content": [
+                        {
+                            "type": "document",
+                            "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBERg=="},
+                            "title": "A paper",
+                            "citations": {"enabled": True},
+                        },
+                        {"type": "image", "source": {"type": "url", "url": "https://a.example/a.png"}},
+                        {"type": "text", "text": "Look."},
+                    ],
+                },
+                {
+                    "role": "assistant",
+                    "content": [
+                        {"type": "thinking", "thinking": "hm", "signature": "sealed"},
+                        {"type": "text", "text": "I look."},
+                        {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {"a": 1}},
+                    ],
+                },
+                {
+                    "role": "user",
+                    "content": [
+                        {
+                            "type": "tool_result",
+                            "tool_use_id": "toolu_1",
+                            "content": "no",
+                            "is_error": True,
+                        }
+                    ],
+                },
+            ],
+            "temperature": 0.5,
+            "stop_sequences": ["END"],
+            "top_k": 5,
+            "tools": [
+                {
+                    "name": "f",
+                    "description": "d",
+                    "input_schema": {"type": "object"},
+                    "cache_control": {"type": "ephemeral"},
+                },
+                {"type": "web_search_20250305", "name": "web_search", "max_uses": 5},
+            ],
+            "tool_choice": {"type": "any", "disable_parallel_tool_use": True},
+            "output_config": {
+                "effort": "low",
+                "format": {"type": "json_schema", "schema": {"type": "object"}},
+            },
+            "metadata": {"user_id": "u"},
+            "thinking": {"type": "adaptive"},
+        },
+    ),
+    "chat": (
+        CHAT,
+        {
+            "model": "m",
+            "messages": [
+                {"role": "developer", "content": "Be brief."},
+                {
+                    "role": "user",
+                    "content": [
+                        {"type": "text", "text": "Look."},
+                        {
+                            "type": "image_url",
+                            "image_url": {"url": "data:image/png;base64,iVBORw==", "detail": "low"},
+                        },
+                        {
+                            "type": "file",
+                            "file": {
+                                "filename": "a.pdf",
+                                "file_data": "data:application/pdf;base64,JVBERg==",
+                            },
+                        },
+                        {"type": "input_audio", "input_audio": {"data": "SUQz", "format": "mp3"}},
+                    ],
+                },
+                {
+                    "role": "assistant",
+                    "content": None,
+                    "tool_calls": [
+                        {
+                            "id": f"call_{number}",
+                            "type": "function",
+                            "function": {"name": "f", "arguments": f'{{"a":{number}}}'},
+                        }
+                        for number in (1, 2)
+                    ],
+                },
+                {"role": "tool", "tool_call_id": "call_1", "content": "one"},
+                {"role": "tool", "tool_call_id": "call_2", "content": "two"},
+                {"role": "user", "content": "And?", "name": "ann"},
+            ],
+            "max_completion_tokens": 9,
+            "tools": [
+                {
+                    "type": "function",
+                    "function": {
+                        "name": "f",
+                        "description": "d",
+                        "parameters": {"type": "object"},
+                        "strict": True,
+                    },
+                }
+            ],
+            "tool_choice": {"type": "function", "function": {"name": "f"}},
+            "parallel_tool_calls": False,
+            "reasoning_effort": "high",
+            "seed": 7,
+            "presence_penalty": 0.5,
+            "logprobs": True,
+            "top_logprobs": 2,
+            "service_tier": "flex",
+            "response_format": {
+                "type": "json_schema",
+                "json_schema": {"name": "out", "schema": {"type": "object"}, "strict": True},
+            },
+            "prompt_cache_key": "k",
+            "store": False,
+            "stream": False,
+        },
+    ),
+}
+
+
+def request_of(document):
+    read = read_request(document)
+    return Request(read.messages, **{name: one for name, one in read.fields.items() if one is not None})
+
+
+@pytest.mark.parametrize("dialect", DOCUMENTS)
+def test_a_whole_request_comes_back_as_it_was(dialect):
+    endpoint, document = DOCUMENTS[dialect]
+    fitted = fit_request(request_of(document), endpoint)
+    assert (fitted.dropped, fitted.unsuited) == ((), "")
+    call = load_wire_format(endpoint.api).encode(fitted.request, endpoint)
+    assert json.loads(call.body) == document
+
+
+def test_a_request_to_one_is_sent_to_the_other_in_its_words():
+    _, document = DOCUMENTS["chat"]
+    document = {**document, "messages": document["messages"][2:]}
+    fitted = fit_request(request_of(document), ANTHROPIC)
+    assert set(fitted.dropped) == {
+        *("seed", "presence_penalty", "logprobs", "service_tier"),
+        *("prompt_cache_key", "store", "name"),
+    }
+    body = json.loads(load_wire_format("anthropic").encode(fitted.request, ANTHROPIC).body)
+    assert [block["type"] for block in body["messages"][1]["content"]] == [
+        "tool_result",
+        "tool_result",
+        "text",
+    ]
+    assert body["tool_choice"] == {"type": "tool", "name": "f", "disable_parallel_tool_use": True}
+
+
+def test_a_bare_list_of_messages_is_read_in_either_form():
+    for messages in (
+        [{"role": "user", "content": "Hi"}, {"role": "tool", "tool_call_id": "a", "content": "x"}],
+        [
+            {"role": "user", "content": "Hi"},
+            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "a", "content": "x"}]},
+        ],
+    ):
+        assert read_request(messages).messages == (
+            Message("user", "Hi"),
+            Message("user", (ToolResult("a", "x"),)),
+        )
+
+
+def test_the_signatures_of_a_request_are_those_of_its_vendor():
+    _, document = DOCUMENTS["anthropic"]
+    thought = read_request(document).messages[1].parts[0]
+    assert thought == Thought("hm", Signature("anthropic", "sealed"))
+
+
+def test_tools_are_read_in_any_form():
+    schema = {"type": "object"}
+    wanted = (Tool("f", "d", schema),)
+    assert read_tools([{"name": "f", "description": "d", "input_schema": schema}]) == wanted
+    function = {"name": "f", "description": "d", "parameters": schema}
+    assert read_tools([{"type": "function", "function": function}]) == wanted
+    assert read_tools([{"type": "function", **function}]) == wanted
+    assert read_tools(wanted) == wanted
+
+
+@pytest.mark.parametrize(
+    ("document", "why"),
+    [
+        ({"input": "x"}, "an object with a list called messages"),
+        ([1], "message 1 is a Message, or a mapping with role and content, got int"),
+        ([{"role": "robot", "content": "x"}], "message 1: its role is one of user, assistant, system"),
+        ([{"role": "user", "content": 1}], "message 1: its content is a text or a list of parts"),
+    ],
+)
+def test_what_is_no_request_is_told_in_one_line(document, why):
+    with pytest.raises(UsageError, match=why):
+        read_request(document)
+
+
+def test_a_field_of_a_request_is_held_against_the_rules_of_an_option():
+    with pytest.raises(UsageError, match="options top_p"):
+        ask_of({"messages": [{"role": "user", "content": "Hi"}], "top_p": 2})
+
+
+def line(document):
+    return parse_line(RawLine(1, json.dumps(document).encode()), PROMPT_LINES)
+
+
+def test_lines_of_the_batch_files_of_openai_and_anthropic_run_as_they_are():
+    """As their documentation has them."""
+    body = {
+        "model": "gpt-4o-mini",
+        "messages": [
+            {"role": "system", "content": "You are a helpful assistant."},
+            {"role": "user", "content": "What is 2+2?"},
+        ],
+        "max_tokens": 1000,
+    }
+    openai = line({"custom_id": "request-1", "method": "POST", "url": "/v1/chat/completions", "body": body})
+    ask = ask_of(openai.prompt, ref=openai.ref)
+    assert (ask.ref, ask.system, ask.max_tokens) == ("request-1", "You are a helpful assistant.", 1000)
+    assert ask.messages == (Message("user", "What is 2+2?"),)
+    params = {
+        "model": "claude-sonnet-5-5",
+        "max_tokens": 1024,
+        "messages": [{"role": "user", "content": "Hello, world"}],
+    }
+    anthropic = line({"custom_id": "my-first-request", "params": params})
+    ask = ask_of(anthropic.prompt, ref=anthropic.ref)
+    assert (ask.ref, ask.prompt, ask.max_tokens) == ("my-first-request", "Hello, world", 1024)
+
+
+def test_a_line_for_another_endpoint_is_told():
+    found = line({"custom_id": "a", "method": "POST", "url": "/v1/embeddings", "body": {"input": "x"}})
+    assert isinstance(found, MalformedLine)
+    assert "/v1/embeddings" in found.error
+
+
+def test_a_line_may_have_messages_and_tools_of_its_own():
+    messages = [{"role": "user", "content": "Hi"}]
+    read = line({"id": 1, "messages": messages, "options": {"effort": "low"}, "tools": [{"name": "f"}]})
+    assert (read.prompt, read.options["options"]) == (messages, {"effort": "low"})
+    assert isinstance(line({"prompt": "a", "messages": messages}), MalformedLine)
+
+
+def test_parts_of_a_message_of_python_are_those_that_are_sent():
+    png = Attachment("a.png", "image/png", b"\x89PNG")
+    ask = ask_of([Message("user", (png, Text("Look.")))])
+    assert ask.messages[0].attachments == (png,)
