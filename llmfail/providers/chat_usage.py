@@ -40,6 +40,8 @@ def decode_chat_usage(reply: Mapping[str, Any]) -> Usage | None:
     """An embedding has no completion; half the usage of an answer is none, but for the cost that it tells."""
     needed = _COUNT_KEYS if "choices" in reply else _COUNT_KEYS[:1]
     said, tier = reply.get("usage"), as_clean_text(reply.get("service_tier"))
+    if "choices" not in reply and isinstance(said, dict) and said.get("prompt_tokens") is None:
+        said = {**said, "prompt_tokens": said.get("total_tokens")}  # Voyage tells the total alone.
     usage = read_usage(said, partial(_decode_usage, tier, needed))
     cost = _decode_reported_cost(as_mapping(said)) if usage is None else None
     return usage if cost is None else Usage(estimated=True, reported_cost=cost)

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import json
 import math
+import struct
+from base64 import b64decode
 from binascii import a2b_base64
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -28,6 +30,8 @@ _MAX_CONTENT_DEPTH = 3
 _TEXT_TYPES = frozenset({None, "text", "output_text", "text_delta"})
 
 
+_MAX_COMPONENT = 1e4
+"""No embedding model gives larger numbers; most give none above 1."""
 MAX_ANSWER_CHARS = 4 << 20
 """No model writes more: 128,000 tokens are a sixth of it."""
 
@@ -170,8 +174,20 @@ def as_token_count(value: object) -> int | None:
     return int(value) if value == int(value) else None
 
 
+def _read_base64_floats(text: str) -> list[float] | None:
+    """None for what is none: other numbers than floats look like floats of any size."""
+    try:
+        data = b64decode(text, validate=True)
+        floats = [number for (number,) in struct.iter_unpack("<f", data)]
+    except (ValueError, struct.error):
+        return None
+    return floats if all(abs(number) <= _MAX_COMPONENT for number in floats) else None
+
+
 def read_vector(value: object) -> tuple[float, ...]:
-    """An embedding."""
+    """An embedding: a list of numbers, or base64 of floats of four bytes, the lowest first."""
+    if isinstance(value, str):
+        value = _read_base64_floats(value)
     if not isinstance(value, list) or not value:
         raise MalformedReply("the answer has no embedding")
     try:

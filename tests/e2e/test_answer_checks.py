@@ -55,7 +55,7 @@ def test_the_schema_of_a_feature_holds_and_goes_out_on_the_wire(simulator, confi
     ("expect", "bad", "good"),
     [
         ("json", "Sure! {}", " [1, 2]\n"),
-        ("json", "```json\n{}\n```", "{}"),
+        ("json", "```json\n{}", "```json\n{}\n```"),
         ("regex:^yes|no$", "maybe", "yes"),
         ("nonempty", " \n", "x"),
     ],

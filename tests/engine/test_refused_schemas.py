@@ -5,6 +5,7 @@ import json
 import pytest
 from scripted_engine import ScriptedEngine, answer, error
 
+from llmfail.core.request.expectation import Expectation
 from llmfail.core.routing.failure import ExitCode
 
 GOOD = {"type": "object", "properties": {"age": {"type": "integer"}}}
@@ -109,3 +110,12 @@ def test_f1_plan_tells_what_would_be_left_out(stage, tmp_path):
     played = stage({"a": [NONE_AT_ALL, AGE]}, feature=", expect: {schema: s.json}")
     played.ask()
     assert played.plan().steps[0].note == "its schema went into the system prompt"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_f4_json_in_a_code_fence_is_the_answer(stage, stream):
+    played = stage({"a": [answer('```json\n{"age": 7}\n```')]})
+    receipt = played.ask(schema=BOUND, stream=stream)
+    assert (receipt.answer, len(receipt.trail)) == ('{"age": 7}', 1)
+    assert played.ask(expect=Expectation(json=True), stream=stream).answer == '{"age": 7}'
+    assert played.ask(stream=stream).answer == '```json\n{"age": 7}\n```'

@@ -6,6 +6,7 @@ The recordings lie beside the checkout, where they are kept; elsewhere there is 
 import base64
 import json
 import random
+import struct
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,12 +19,13 @@ from llmfail.core.model import Endpoint, Reply, Request
 from llmfail.core.request.ask import to_messages
 from llmfail.core.request.expectation import Expectation
 from llmfail.core.request.thoughts import split_thoughts
-from llmfail.engine.planning.codec import completion_codec, result_from_reply
+from llmfail.engine.planning.codec import completion_codec, embedding_codec, result_from_reply
 from llmfail.providers import load_wire_format
 from llmfail.providers.stream import BrokenStream, Finished, StreamError, TextDelta
 
 FILE = Path(__file__).parents[3] / "shared" / "recorded" / "replies.jsonl"
 CHATS = ("openai", "anthropic", "gemini")
+EMBEDDINGS = ("embed-openai", "embed-gemini", "embed-vertex")
 
 
 def load():
@@ -34,14 +36,18 @@ def load():
     return [one | {"bytes": base64.b64decode(one["body"])} for one in found]
 
 
-def select(*, stream, healthy=True):
-    chosen = [
+def choose(*, stream, healthy=True, kinds=CHATS):
+    return [
         one
         for one in load()
-        if one["kind"] in CHATS and one["stream"] is stream and (one["status"] == 200) is healthy
+        if one["kind"] in kinds and one["stream"] is stream and (one["status"] == 200) is healthy
     ]
+
+
+def select(**wanted):
     return [
-        pytest.param(one, id=f"{number}-{one['kind']}-{one['model']}") for number, one in enumerate(chosen)
+        pytest.param(one, id=f"{number}-{one['kind']}-{one['model']}")
+        for number, one in enumerate(choose(**wanted))
     ] or [pytest.param(None, marks=pytest.mark.skip(reason="the recordings are not here"))]
 
 
@@ -68,7 +74,7 @@ def openai_facts(events, key):
             if choice.get("index", 0) == 0:
                 text += flat((choice.get(key) or {}).get("content"))
                 finish = choice.get("finish_reason") or finish
-        usage = event.get("usage") or usage
+        usage = event.get("usage") or (event.get("x_groq") or {}).get("usage") or usage
     return text, finish, usage.get("prompt_tokens"), usage.get("completion_tokens")
 
 
@@ -113,9 +119,12 @@ def facts(kind, events, *, stream):
     return (anthropic_facts if kind == "anthropic" else gemini_facts)(events)
 
 
-def read_whole(recorded):
-    codec = completion_codec(Request(to_messages("hi"), max_tokens=9), Expectation())
-    endpoint = Endpoint(recorded["kind"], "http://127.0.0.1:1", recorded["model"] or "m", None)
+CHAT_CODEC = completion_codec(Request(to_messages("hi"), max_tokens=9), Expectation())
+
+
+def read_whole(recorded, codec=CHAT_CODEC):
+    api = recorded["kind"].removeprefix("embed-")
+    endpoint = Endpoint(api, "http://127.0.0.1:1", recorded["model"] or "m", None)
     headers = {name.lower(): value for name, value in recorded["headers"]}
     reply = Reply(recorded["status"], headers, recorded["bytes"])
     return result_from_reply(codec, endpoint, reply, 1_790_000_000.0)
@@ -135,17 +144,26 @@ def test_a_whole_reply_says_what_was_recorded(recorded):
     assert answer.text == split_thoughts(text)[1].encode("utf-16", "surrogatepass").decode(
         "utf-16", "replace"
     )
-    assert answer.finish_reason in {read_finish_reason(finish), "refusal"}
-    if answer.usage is not None:
-        thoughts = answer.usage.reasoning_tokens
-        assert answer.usage.input_tokens == prompt
-        assert answer.usage.output_tokens in {output, output + thoughts}  # xAI counts them apart
+    assert_end(answer, finish)
+    assert_counts(answer.usage, prompt, output)
+
+
+def assert_end(answer, finish):
+    """Gemini ends with the same word whether or not it calls tools."""
+    called = {"tool_calls"} if answer.tool_calls else set()
+    assert answer.finish_reason in {read_finish_reason(finish), "refusal"} | called
+
+
+def assert_counts(usage, prompt, output):
+    if usage is not None and not usage.estimated:
+        assert usage.input_tokens == prompt
+        assert usage.output_tokens in {output, output + usage.reasoning_tokens}  # xAI counts them apart
 
 
 @pytest.mark.parametrize("recorded", select(stream=True))
 def test_a_stream_says_what_was_recorded_however_it_is_cut(recorded):
     body = recorded["bytes"]
-    text, finish, _, _ = facts(recorded["kind"], list(documents(body)), stream=True)
+    text, finish, prompt, output = facts(recorded["kind"], list(documents(body)), stream=True)
     draw = random.Random(recorded["index"])
     for cuts in ([], sorted(draw.randrange(len(body)) for _ in range(9)), range(1, min(len(body), 3000))):
         decoder = load_wire_format(recorded["kind"]).make_stream_decoder()
@@ -157,13 +175,58 @@ def test_a_stream_says_what_was_recorded_however_it_is_cut(recorded):
         if isinstance(last, Finished):
             assert shown == last.completion.text
             assert shown == split_thoughts(text)[1]
-            assert last.completion.finish_reason in {read_finish_reason(finish), "refusal"}
+            assert_end(last.completion, finish)
+            assert_counts(last.completion.usage, prompt, output)
         else:
             assert isinstance(last, StreamError | BrokenStream)
             assert text.startswith(shown)
 
 
-@pytest.mark.parametrize("recorded", select(stream=False, healthy=False) + select(stream=True, healthy=False))
+def vector_of(row):
+    found = row.get("embedding") or row["values"]
+    if isinstance(found, str):
+        return tuple(number for (number,) in struct.iter_unpack("<f", base64.b64decode(found)))
+    return tuple(found)
+
+
+@pytest.mark.parametrize("recorded", select(stream=False, kinds=EMBEDDINGS))
+def test_vectors_are_those_that_were_recorded(recorded):
+    payload = json.loads(recorded["bytes"])
+    rows = payload.get("data") or payload["embeddings"]
+    result = read_whole(recorded, embedding_codec(("text",) * len(rows)))
+    if "perplexity" in recorded["url"]:  # base64 of single bytes, which a call of ours does not ask for
+        assert result.outcome.kind is Kind.MALFORMED
+        return
+    assert result.outcome.kind is Kind.OK
+    assert result.answer.vectors == tuple(map(vector_of, rows))
+    usage = payload.get("usage") or payload.get("usageMetadata")
+    if usage is None:
+        assert result.answer.usage.estimated
+        return
+    names = ("prompt_tokens", "promptTokenCount", "total_tokens")
+    assert result.answer.usage.input_tokens == next(usage[name] for name in names if name in usage)
+    assert not result.answer.usage.estimated
+
+
+def test_h5_every_recorded_reply_is_read():
+    """Each is in one of the groups below, so that none is forgotten."""
+    recorded = load()
+    groups = [
+        one
+        for kinds in (CHATS, EMBEDDINGS)
+        for stream in (False, True)
+        for healthy in (False, True)
+        for one in choose(stream=stream, healthy=healthy, kinds=kinds)
+    ]
+    assert len(groups) == len(recorded)
+
+
+@pytest.mark.parametrize(
+    "recorded",
+    select(stream=False, healthy=False)
+    + select(stream=True, healthy=False)
+    + select(stream=False, healthy=False, kinds=EMBEDDINGS),
+)
 def test_an_error_reply_is_never_an_answer(recorded):
     result = read_whole(recorded)
     assert result.answer is None
