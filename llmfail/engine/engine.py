@@ -419,6 +419,8 @@ def _tier(job: Job, candidate: Candidate) -> int:
 
 
 def _warnings(job: Job, answer: Completion) -> tuple[str, ...]:
+    if answer.finish_reason == "length" and answer.detail:
+        return ("the answer was cut: the model's context was full", *_usage_warnings(answer))
     if answer.finish_reason == "length":
         return (f"the answer was cut at max_tokens ({job.request.max_tokens})", *_usage_warnings(answer))
     if answer.finish_reason == "other":

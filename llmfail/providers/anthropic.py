@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from llmfail.core.classification.body import Payload
-from llmfail.core.classification.finish_reason import read_finish_reason
+from llmfail.core.classification.finish_reason import explain_end, read_finish_reason
 from llmfail.core.claude_version import version_of
 from llmfail.core.errors import MalformedReply, UnsupportedRequest
 from llmfail.core.model import Call, Completion, Embedding, Endpoint, FinishReason, Request, Usage
@@ -284,4 +284,5 @@ def _explain_finish(message: Mapping[str, Any], finish: FinishReason) -> str:
         return ": ".join(
             filter(None, (as_clean_text(why.get("category")), as_clean_text(why.get("explanation"))))
         )
-    return (read_reason(message.get("stop_reason")) or NO_FINISH_REASON) if finish == "other" else ""
+    word = read_reason(message.get("stop_reason"))
+    return explain_end(word) or (NO_FINISH_REASON if finish == "other" else "")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from llmfail.core.classification.body import Payload
-from llmfail.core.classification.finish_reason import read_finish_reason
+from llmfail.core.classification.finish_reason import explain_end, read_finish_reason
 from llmfail.core.errors import MalformedReply, UnsupportedRequest
 from llmfail.core.model import Call, Completion, Embedding, Endpoint, FinishReason, Request
 from llmfail.core.vendors import Quirk, quirks_at
@@ -90,7 +90,7 @@ def decode(payload: Payload) -> Completion:
         finish_reason=finish,
         usage=usage,
         model=as_clean_text(reply.get("model")) or None,
-        detail=refusal or (said if finish == "other" else ""),
+        detail=refusal or explain_end(said),
         billed=bool(said) or not is_free_when_empty(reply, usage),
         parts=keep_beyond_text(parts),
         logprobs=as_mapping(choice.get("logprobs")).get("content") or None,

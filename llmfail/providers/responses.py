@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llmfail.core.classification.body import Payload
-from llmfail.core.classification.finish_reason import read_finish_reason
+from llmfail.core.classification.finish_reason import explain_end, read_finish_reason
 from llmfail.core.conversation import join_text
 from llmfail.core.errors import MalformedReply
 from llmfail.core.model import Call, Completion, Embedding, Endpoint, FinishReason, Request, Usage
@@ -94,7 +94,7 @@ def decode(payload: Payload) -> Completion:
         finish_reason=finish,
         usage=read_usage(reply.get("usage"), lambda usage: _decode_usage(reply, usage)),
         model=as_clean_text(reply.get("model")) or None,
-        detail=refusal or (said if finish == "other" else ""),
+        detail=refusal or explain_end(said),
         parts=keep_beyond_text(parts),
         logprobs=_read_logprobs(items),
     )

@@ -117,7 +117,7 @@ class StreamDecoder:
         if not self._has_started:
             data = data.removeprefix(_BOM).lstrip()
             self._has_started = bool(data)
-            self._is_plain_json = data[:1] in (b"{", b"[")
+            self._is_plain_json = data[:1] in (b"{", b"[", b"<")
         if self._is_plain_json or not (b"\n" in data or b"\r" in data):
             self._unfinished_line.append(data)
             return []
@@ -203,7 +203,7 @@ class StreamDecoder:
         return [BrokenStream(MalformedReply("the stream ended without its end mark"))]
 
     def _read_plain_json(self, body: bytes) -> list[StreamEvent]:
-        """A plain JSON body."""
+        """A plain body: JSON, or the HTML page of somebody between."""
         payload = parse(body)
         if find_error(payload, failed=False):
             return [StreamError(payload)]

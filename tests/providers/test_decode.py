@@ -46,7 +46,7 @@ def gemini(parts=({"text": "Hello"},), reason="STOP", **more):
         (claude(stop_reason="max_tokens"), Completion("Hello", "length", model="claude-x")),
         (
             claude(stop_reason="model_context_window_exceeded"),
-            Completion("Hello", "length", model="claude-x"),
+            Completion("Hello", "length", model="claude-x", detail="model_context_window_exceeded"),
         ),
         (claude(stop_reason="tool_use"), Completion("Hello", "tool_calls", model="claude-x")),
         (

@@ -215,7 +215,7 @@ def test_a_stream_cut_before_its_end_mark_is_broken_and_keeps_what_it_had(api, r
         (b"", "the stream ended without its end mark"),
         (b"\n\n", "the stream ended without its end mark"),
         (b": keep-alive\n\n", "the stream ended without its end mark"),
-        (b"<html>\n<p>\n", "the stream ended without its end mark"),
+        (b"<html>\n<p>\n", "the answer is an HTML page instead of JSON"),
         (b"data: {\n\n", "an event of the stream is a body that is not JSON"),
         (b"data:\n\n", "the stream ended without its end mark"),
         (b"{}", "the answer has no"),

@@ -39,6 +39,12 @@ _BROKEN_KINDS = {
 """What a broken end says of its target, where it says more than that the server failed."""
 
 
+def explain_end(word: str) -> str:
+    """What people should know of the word for an end: one that no list has, and that of a full context."""
+    reason = read_finish_reason(word)
+    return word if reason == "other" or (reason == "length" and "context" in word.lower()) else ""
+
+
 def read_finish_reason(word: str) -> FinishReason:
     """``other`` for a word that no list has, and for none at all."""
     return _KNOWN.get(word.strip().lower(), "other")

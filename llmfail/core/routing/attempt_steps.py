@@ -54,6 +54,7 @@ MAX_LATENESS = 0.9
 """
 MAX_ADMISSION_REQUESTS = 3
 """How often one try asks its gate, when it is late for each place in a rate limit that it is given."""
+REQUEST_TOO_LARGE = 413
 SHORT_WAIT = 1.0
 """Seconds to wait for a rate limit while other targets could answer."""
 
@@ -277,12 +278,14 @@ def _describe_cut(attempt: AttemptState, outcome: Outcome) -> str:
 
 
 def _learn(state: AskState, attempt: AttemptState, outcome: Outcome, now: Moment) -> AskState:
-    """An overflow says how much context a target must have, a refusal when one may answer again."""
+    """An overflow says how much context a target must have, a refusal when one may answer again. A 413 is
+    about the bytes of a request, or a limit per minute: it says nothing about the context of any model.
+    """
     if outcome.kind is Kind.OK:
         return state
     needs, context = state.needs, attempt.candidate.context
     needs_larger = outcome.consequence.routing_effect is RoutingEffect.LARGER_CONTEXT
-    is_overflow = needs_larger and outcome.parameter is None
+    is_overflow = needs_larger and outcome.parameter is None and outcome.status != REQUEST_TOO_LARGE
     if is_overflow and context is not None:
         needs = replace(needs, context=max(needs.context, context + 1))
     pause = find_pause(outcome, attempt.candidate.max_pause)

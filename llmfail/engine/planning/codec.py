@@ -143,7 +143,7 @@ def result_from_reply(codec: Codec, endpoint: Endpoint, reply: Reply, now: float
         except MalformedReply as error:
             outcome = classify.classify_error(error, endpoint.secret)
         else:
-            answer = _complete_usage(answer, codec, endpoint)
+            answer = _unwrap(_complete_usage(answer, codec, endpoint), codec)
             outcome = _judge(answer, codec, endpoint)
     free = answer is None and outcome.kind not in MAYBE_CHARGED_KINDS
     return AttemptResult(outcome, answer, reply.status, free)
@@ -185,7 +185,7 @@ def result_from_stream(
     codec: Codec, endpoint: Endpoint, completion: Completion, status: int
 ) -> AttemptResult:
     """What a stream has said that came to its end."""
-    answer = _complete_usage(_own(completion, endpoint), codec, endpoint)
+    answer = _unwrap(_complete_usage(_own(completion, endpoint), codec, endpoint), codec)
     return AttemptResult(_judge(answer, codec, endpoint), answer, status)
 
 
