@@ -31,6 +31,7 @@ COMMANDS = {
     "cost-estimate": "Show what a feature costs per request and per month.",
     "forecast": "Simulate how available the chains are, and what outages cost.",
     "usage": "Show what was used and paid for.",
+    "models": "Show the targets of the configuration and whether their keys are there.",
     "prices": "Show what targets cost, and get a newer price list.",
     "cache": "Show and forget stored answers.",
     "queue": "Show, ask again and drop what waits for an answer.",

@@ -85,6 +85,26 @@ def test_a_bare_model_name_stands_for_the_only_target_that_has_it(plan):
     assert [step["target"] for step in plan("-m", "gpt-6-luna", "--no-fallback")] == ["openai/gpt-6-luna"]
 
 
+def test_models_are_the_targets_with_what_is_known_of_them_and_whether_their_key_is_there(capfd):
+    assert run(["models", "--json"]) == 0
+    models = {one["target"]: one for one in json.loads(capfd.readouterr().out)["models"]}
+    assert list(models) == [
+        "anthropic/claude-haiku-5-5",
+        "openai/gpt-6-luna",
+        "router/shared",
+        "openai/shared",
+    ]
+    luna, shared = models["openai/gpt-6-luna"], models["router/shared"]
+    assert (luna["provider"], luna["model"], luna["key"], luna["missing_key"]) == (
+        *("openai", "gpt-6-luna"),
+        *(True, None),
+    )
+    assert luna["context"] > 100_000
+    assert (shared["context"], shared["input"]) == (None, None)
+    assert run(["models"]) == 0
+    assert "openai/gpt-6-luna" in capfd.readouterr().out
+
+
 def test_i12_a_plan_knows_what_an_ask_may_cost_and_whose_budget_it_goes_on(plan):
     assert {step["reason"] for step in plan("-f", "vpr", "--max-cost", "0.000001")[:2]} == {"too_expensive"}
     assert plan("-f", "vpr", "--user", "ann")[0]["reason"] == "over_budget"
