@@ -113,7 +113,7 @@ ASK_OPTIONS: Final = (
               "How much answers to the same prompt differ: 0 to 2.", commands=_ANSWERING),
     AskOption("stop", ("--stop",), "texts", "S", "End the answer before this text; repeatable."),
     AskOption("options", ("-O", "--option"), "generation_options", "K=V",
-              "effort, top_p, top_k, seed, verbosity, …, where the model has it; repeatable.",
+              "effort, top_p, top_k, seed, verbosity and others, where the model has it; repeatable.",
               commands=_PLANNED),
     AskOption("tools", ("--tools",), "tools_file", "FILE",
               "Tools that the model may call, as JSON; calls are printed as JSON lines.",
