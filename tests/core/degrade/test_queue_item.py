@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmfail.core.conversation import Attachment, message_of
+from llmfail.core.conversation import Attachment, GenerationOptions, Tool, ToolChoice, message_of
 from llmfail.core.degrade.queue_item import (
     QueueItem,
     backoff,
@@ -69,6 +69,20 @@ OPTIONS = {
     "queue": st.booleans(),
     "stream": st.booleans(),
     "hedge": st.none() | SECONDS | st.just("p95"),
+    "tools": tuples(st.builds(Tool, NAMES, st.none() | TEXTS, SCHEMAS, st.none() | st.booleans())),
+    "tool_choice": st.none() | st.builds(ToolChoice, st.sampled_from(["auto", "none", "named"]), NAMES),
+    "parallel_tools": st.none() | st.booleans(),
+    "options": st.builds(
+        GenerationOptions,
+        effort=st.sampled_from([None, "low", "max"]),
+        top_p=st.none() | st.floats(0, 1),
+        seed=st.none() | st.integers(0, 10**9),
+        service_tier=st.none() | TEXTS,
+    ),
+    "schema_name": TEXTS,
+    "schema_strict": st.none() | st.booleans(),
+    "json": st.booleans(),
+    "marks": st.none() | st.dictionaries(NAMES, st.dictionaries(NAMES, DOCUMENTS, max_size=2), max_size=2),
 }
 ASKS = st.fixed_dictionaries({"messages": tuples(MESSAGES)}, optional=OPTIONS).map(lambda given: Ask(**given))
 
