@@ -13,6 +13,8 @@ from llmfail.core.errors import UsageError
 
 PARAMETER_PATTERN = re.compile(r"\$(?:(\$)|([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)\})")
 """The escape, a parameter, a parameter in braces."""
+TEMPLATE_FILE_MARK = "@"
+"""What begins the name of a file in the place of a template's."""
 BUILT_IN_PARAMETERS = ("prompt", "feature")
 """Parameters that the caller does not pass, because llmfail knows them."""
 

@@ -95,7 +95,7 @@ ASK_OPTIONS: Final = (
     AskOption("system_file", ("--system-file",), "file", "FILE", "The system prompt.",
               commands=("ask", "plan"), scope="command line"),
     AskOption("system", ("-s", "--system"), "text", "TEXT", "System prompt.", commands=_PLANNED),
-    AskOption("template", ("-t", "--template"), "text", "NAME", "A prompt template of the configuration.",
+    AskOption("template", ("-t", "--template"), "text", "NAME", "A prompt template by its name, or @FILE.",
               commands=_PLANNED),
     AskOption("params", ("-p", "--param"), "pairs", "K=V", "What $K in the template is; repeatable.",
               commands=_PLANNED),

@@ -141,13 +141,30 @@ def _messages(settings: Settings, feature: Feature, ask: Ask) -> tuple[Message, 
         return ask.messages
     from llmfail.core.degrade.template import build_prompt
 
-    if name not in settings.templates:
-        raise UnknownName("template", name, tuple(settings.templates))
+    template = _load_template(settings, name, is_typed=ask.template is not None)
     *earlier, last = ask.messages
     known = frozenset(_degrade_parameters(settings, feature))
     given = {"prompt": last.text, "feature": feature.name}
-    text = build_prompt(name, settings.templates[name], given, ask.parameters, known)
+    text = build_prompt(name, template, given, ask.parameters, known)
     return (*earlier, with_text(last, text))
+
+
+def _load_template(settings: Settings, name: str, *, is_typed: bool) -> str:
+    """By its name in the configuration, or a file: of the configuration's directory, or, where the caller
+    names it, of the current one. Raises UsageError.
+    """
+    from llmfail.core.degrade.template import TEMPLATE_FILE_MARK
+
+    if not name.startswith(TEMPLATE_FILE_MARK):
+        if name not in settings.templates:
+            raise UnknownName("template", name, tuple(settings.templates))
+        return settings.templates[name]
+    path = (Path.cwd() if is_typed else directory_of(settings)) / name.removeprefix(TEMPLATE_FILE_MARK)
+    try:
+        return path.read_text("utf-8-sig")
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise UsageError(f"cannot read the template {path}: {reason}") from None
 
 
 def _require_used(parameters: Mapping[str, str], settings: Settings, feature: Feature) -> None:

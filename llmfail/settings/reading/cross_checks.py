@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from llmfail.core.degrade.template import PARAMETER_PATTERN
+from llmfail.core.degrade.template import PARAMETER_PATTERN, TEMPLATE_FILE_MARK
 from llmfail.core.errors import UsageError
 from llmfail.core.model import Target
 from llmfail.settings.reading.plain_values import Place
@@ -115,7 +115,10 @@ def _check_target(at: Place, target: Target, names: ConfiguredNames) -> Findings
 
 def _check_feature(at: Place, feature: Feature, names: ConfiguredNames, directory: Path) -> Findings:
     yield from _check_chain(at, feature, names)
-    if feature.template is not None and feature.template not in names.templates:
+    is_file = feature.template is not None and feature.template.startswith(TEMPLATE_FILE_MARK)
+    if is_file and not (directory / str(feature.template)[1:]).is_file():
+        yield (*at, "template"), f"{str(feature.template)[1:]} is no file (names are relative to this one)"
+    elif feature.template is not None and not is_file and feature.template not in names.templates:
         yield (
             (*at, "template"),
             f"{feature.template!r}: {describe_unknown('template', feature.template, names.templates)}",

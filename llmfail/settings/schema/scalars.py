@@ -337,6 +337,9 @@ WebhookUrl = Annotated[
 TargetName = Annotated[Target, Scalar(_parse_target, {"type": "string", "pattern": "/"}, text=True)]
 TargetOrProvider = Annotated[Target | str, Scalar(_parse_target_or_provider, {"type": "string"}, text=True)]
 HedgeDelay = Annotated[float | str, Scalar(_parse_hedge_delay, {"type": ["number", "string"]})]
+TemplateName = Annotated[
+    str, text_matching(rf"{_NAME}|@[^\0]+", "the name of a template, or @ and the name of a file")
+]
 HeaderName = Annotated[
     str,
     text_matching(

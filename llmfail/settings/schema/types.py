@@ -40,6 +40,7 @@ from llmfail.settings.schema.scalars import (
     TargetName,
     TargetOrProvider,
     Temperature,
+    TemplateName,
     Text,
     Url,
     UrlPart,
@@ -318,7 +319,7 @@ class Feature(Struct, frozen=True, kw_only=True):
     first_token_timeout: Seconds | None = None
     stall_timeout: Seconds | None = None
     system: Text | None = None
-    template: Name | None = None
+    template: TemplateName | None = None
     expect: Expect | None = None
     cache: FeatureCache = field(default_factory=FeatureCache)
     on_refusal: Literal["next", "stop"] = "stop"

@@ -14,6 +14,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from llmfail.core.degrade.template import TEMPLATE_FILE_MARK
 from llmfail.core.records.state_keys import make_digest
 from llmfail.core.vendors import BASE_URLS, OWNER_HOSTS, is_vertex_host, vertex_host
 from llmfail.settings.reading.env_vars import find_variables
@@ -193,6 +194,10 @@ def _check_files(tree: Mapping[str, object], directory: Path) -> Iterator[TrustF
     any JSON file.
     """
     for name, feature in _features_of(tree):
+        template = feature.get("template")
+        if isinstance(template, str) and template.startswith(TEMPLATE_FILE_MARK):
+            at: Place = ("features", name, "template")
+            yield _cover(at, f"would send the file {template[1:]}", template, *_list_destinations(tree, at))
         expect = feature.get("expect")
         schema = expect.get("schema") if isinstance(expect, dict) else None
         if not isinstance(schema, str):
