@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
+from msgspec.structs import replace
+
 from llmfail.client.aio import AsyncClient
 from llmfail.core.receipt import Receipt
 from llmfail.core.request.ask import Ask
@@ -11,6 +13,7 @@ from llmfail.core.routing.repeat import RepeatRules
 from llmfail.engine.bulk.batch import Batch, BatchLimits
 from llmfail.engine.bulk.batch_budget import BatchBudget
 from llmfail.engine.bulk.run_pauses import RunPause
+from llmfail.engine.bulk.text_arrays import TEXTS_OF_A_CALL, TextArrays
 
 WriteReceipts = Callable[[Sequence[Receipt]], Awaitable[None]]
 """Takes some receipts at a time, and returns when they are safe."""
@@ -30,13 +33,18 @@ class AsyncReceiptClient(AsyncClient):
         vectors: bool = False,
     ) -> Batch:
         """Asks many, within so many pico-dollars altogether, of which some are ``spent``; ``vectors``: their
-        texts are embedded.
+        texts are embedded, several in a call, and ``limits.concurrency`` is of calls.
         """
         engine = self._engine
         budget = None if max_cost is None else BatchBudget(max_cost, spent, engine.plan)
 
+        if vectors:
+            arrays = TextArrays(engine, limits.concurrency)
+            limits = replace(limits, concurrency=limits.concurrency * TEXTS_OF_A_CALL)
+            return Batch(arrays.embed, write, limits, self._ports, budget, on_pause)
+
         async def ask(one: Ask, repeats: RepeatRules) -> Receipt:
-            return await (engine.embed if vectors else engine.ask)(one, repeats=repeats)
+            return await engine.ask(one, repeats=repeats)
 
         return Batch(ask, write, limits, self._ports, budget, on_pause)
 

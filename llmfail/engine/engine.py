@@ -56,6 +56,7 @@ from llmfail.engine.planning.targets import TargetRoutes
 from llmfail.engine.ports.protocols import OnText, Ports
 from llmfail.engine.ports.store_access import ReadOnlyStore, write
 from llmfail.engine.reports import request_log
+from llmfail.providers import load_wire_format
 from llmfail.settings.schema.settings import Settings
 
 if TYPE_CHECKING:
@@ -170,6 +171,12 @@ class Engine:
         feature, targets = find_targets(self.settings, self._routes, ask, vectors=vectors)
         if vectors:
             embedding_rules.require_embeddings(feature, embedding_codec(("",)), self._routes, targets)
+
+    def max_texts(self, ask: Ask) -> int:
+        """How many texts every target of this ask embeds in one call. Raises UsageError."""
+        _, targets = find_targets(self.settings, self._routes, ask, vectors=True)
+        endpoints = [self._routes[target].endpoint for target in targets]
+        return min(load_wire_format(one.api).max_texts(one) for one in endpoints)
 
     async def may_hedge(self, ask: Ask) -> bool:
         """Whether a second target may be asked while the first is late, which takes an event loop."""

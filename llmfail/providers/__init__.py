@@ -32,6 +32,10 @@ class WireFormat(Protocol):
         """Raises UnsupportedRequest where the provider has no embeddings."""
         ...
 
+    def max_texts(self, endpoint: Endpoint) -> int:
+        """How many texts one call for embeddings takes."""
+        ...
+
     def decode_embedding(self, payload: Payload) -> Embedding:
         """Raises MalformedReply."""
         ...

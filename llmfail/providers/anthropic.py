@@ -104,6 +104,10 @@ def encode_embedding(texts: Sequence[str], endpoint: Endpoint) -> Call:  # noqa:
     )
 
 
+def max_texts(endpoint: Endpoint) -> int:  # noqa: ARG001 - the port's signature
+    return 1
+
+
 def decode_embedding(payload: Payload) -> Embedding:  # noqa: ARG001 - the port's signature
     raise MalformedReply("Anthropic has no embeddings")
 

@@ -133,6 +133,10 @@ def encode_embedding(texts: Sequence[str], endpoint: Endpoint) -> Call:
     )
 
 
+def max_texts(endpoint: Endpoint) -> int:  # noqa: ARG001 - the port's signature
+    return 100
+
+
 def decode_embedding(payload: Payload) -> Embedding:
     reply = require_object(payload)
     rows = list(iter_mappings(reply.get("embeddings"))) or [as_mapping(reply.get("embedding"))]

@@ -102,6 +102,11 @@ def encode_embedding(texts: Sequence[str], endpoint: Endpoint) -> Call:
     return build_post(f"{endpoint.base_url.rstrip('/')}/embeddings", build_headers(endpoint), body)
 
 
+def max_texts(endpoint: Endpoint) -> int:  # noqa: ARG001 - the port's signature
+    """OpenAI's limit; the reference of its API has it."""
+    return 2048
+
+
 def decode_embedding(payload: Payload) -> Embedding:
     reply = require_object(payload)
     rows = sorted(iter_mappings(reply.get("data")), key=lambda row: as_token_count(row.get("index")) or 0)

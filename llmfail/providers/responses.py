@@ -104,6 +104,10 @@ def encode_embedding(texts: Sequence[str], endpoint: Endpoint) -> Call:
     return openai.encode_embedding(texts, endpoint)
 
 
+def max_texts(endpoint: Endpoint) -> int:
+    return openai.max_texts(endpoint)
+
+
 def decode_embedding(payload: Payload) -> Embedding:
     return openai.decode_embedding(payload)
 

@@ -54,13 +54,25 @@ def encode_embedding(texts: Sequence[str], endpoint: Endpoint) -> Call:
         raise UnsupportedRequest(
             f"{endpoint.model}: Claude has no embeddings; use another model for this feature"
         )
+    if _embeds_content(endpoint):
+        if len(texts) > 1:
+            raise UnsupportedRequest(f"{endpoint.model}: Vertex embeds one text of this model in a call")
+        body = {"content": {"parts": [{"text": texts[0]}]}}
+        return build_post(_build_url(endpoint, "google", "embedContent"), _build_headers(endpoint), body)
     instances = [{"content": one} for one in texts]
     return build_post(
         _build_url(endpoint, "google", "predict"), _build_headers(endpoint), {"instances": instances}
     )
 
 
+def max_texts(endpoint: Endpoint) -> int:
+    """As Google's page on text embeddings has it: 250, and one for models with gemini in their names."""
+    return 1 if "gemini" in endpoint.model or _embeds_content(endpoint) else 250
+
+
 def decode_embedding(payload: Payload) -> Embedding:
+    if "embedding" in require_object(payload):
+        return gemini.decode_embedding(payload)
     rows = [
         as_mapping(row.get("embeddings")) for row in iter_mappings(require_object(payload).get("predictions"))
     ]
@@ -134,6 +146,12 @@ class VertexAccumulator:
 def _decode_usage(statistics: Mapping[str, Any]) -> Usage | None:
     tokens = sum(read_count(row, "token_count") for row in statistics["rows"])
     return Usage(input_tokens=tokens) if tokens else None
+
+
+def _embeds_content(endpoint: Endpoint) -> bool:
+    """Which models have ``embedContent`` and not ``predict``: as Google's own SDK tells them apart."""
+    model = endpoint.model
+    return ("gemini" in model and model != "gemini-embedding-001") or "maas" in model
 
 
 def _is_claude(endpoint: Endpoint) -> bool:

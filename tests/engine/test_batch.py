@@ -74,29 +74,6 @@ def played(scene):
 
 
 class TestAtOnce:
-    def test_the_first_goes_alone_where_the_others_learn_from_it(self, stage):
-        async def scene():
-            desk = Desk(stage, BatchLimits(concurrency=3, first_alone=True))
-            await desk.settled()
-            assert desk.waiting == [0]
-            await desk.answer(0)
-            assert desk.waiting == [1, 2, 3]
-            await desk.answer_all()
-            assert desk.written == list(range(20))
-
-        played(scene)
-
-    def test_a_stop_while_the_first_is_alone_lets_it_finish(self, stage):
-        async def scene():
-            desk = Desk(stage, BatchLimits(concurrency=3, first_alone=True))
-            await desk.settled()
-            desk.batch.stop()
-            await desk.settled()
-            await desk.answer_all()
-            assert (await desk.run, desk.written) == (False, [0])
-
-        played(scene)
-
     def test_no_more_are_under_way_than_was_said(self, stage):
         async def scene():
             desk = Desk(stage, BatchLimits(concurrency=3))

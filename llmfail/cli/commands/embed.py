@@ -17,7 +17,7 @@ from llmfail.cli.run.run_embed import run_embed
 from llmfail.core.errors import UsageError
 from llmfail.engine.bulk.batch import BatchLimits
 
-DEFAULT_CONCURRENCY = 8
+DEFAULT_CONCURRENCY = 4
 
 
 @with_ask_options("embed")
@@ -53,7 +53,8 @@ def command(
     Many are the lines of --input, each a JSON string or an object with `text` (or `prompt`) and maybe `id`
     and options. They run as a `batch` does: with --json each gives a receipt whose `ref` is its id or number,
     without it an array, or null where there is none, in the order of the lines. Ctrl-C, --resume, FILE,
-    --max-cost and the exit code are those of `batch`. Each text is a call of its own.
+    --max-cost and the exit code are those of `batch`. Several texts
+    go in one call, and what it cost is divided among them by their length.
 
     Vectors of two models do not mix: only the same model elsewhere is asked, and a fallback with other
     dimensions is refused, unless the feature says `allow_other_models: true`.
@@ -85,7 +86,7 @@ def command(
             BatchArgs(
                 source=lines,
                 output=output,
-                limits=BatchLimits(concurrency, first_alone=True, gapless=not as_json),
+                limits=BatchLimits(concurrency, gapless=not as_json),
                 resume=resume or retry_failed,
                 retry_failed=retry_failed,
                 max_cost=None if limit is None else parse_dollars("--max-cost", limit),

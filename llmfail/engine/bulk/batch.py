@@ -34,7 +34,6 @@ FINAL_WRITE_TIMEOUT = 1.0
 
 class BatchLimits(Struct, frozen=True):
     """``per_minute``: asks that may start in a minute, evenly spaced. Not ``ordered``: receipts as they come.
-    ``first_alone``: no other ask starts before the first is answered, so that the others know what it taught.
     ``max_pause``: how many seconds an ask that says nothing of it may wait each time that no target can be
     asked. ``gapless``: behind an ask without a receipt none is written, as a receipt is known by its place.
     """
@@ -42,7 +41,6 @@ class BatchLimits(Struct, frozen=True):
     concurrency: int = 16
     per_minute: float | None = None
     ordered: bool = True
-    first_alone: bool = False
     gapless: bool = False
     max_pause: float = 600.0
 
@@ -107,7 +105,7 @@ class Batch:
             self._feeder.cancel()
 
     async def _feed(self, source: AsyncIterator[Ask | Receipt], group: asyncio.TaskGroup) -> None:
-        places, is_first = count(), True
+        places = count()
         try:
             await self._window_slots.acquire()
             async for one in source:
@@ -117,10 +115,7 @@ class Batch:
                     await self._call_slots.acquire()
                     ask = one if self._budget is None else await self._budget.reserve(one)
                     await self._wait_for_start()
-                    task = group.create_task(self._run_ask(next(places), ask))
-                    if is_first and self._limits.first_alone:
-                        await asyncio.wait([task])
-                    is_first = False
+                    group.create_task(self._run_ask(next(places), ask))
                 await self._window_slots.acquire()
         except LlmfailError as error:
             self._source_error = error

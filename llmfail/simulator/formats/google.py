@@ -221,7 +221,7 @@ def _build_response(
 
 def _build_embeddings(request: RecordedRequest) -> dict[str, Any]:
     vectors = [build_vector(text, _find_dimensions(request)) for text in request.texts_to_embed]
-    if request.route.api == "vertex":
+    if request.route.api == "vertex" and "content" not in request.document:
         counts = [{"truncated": False, "token_count": count_tokens(text)} for text in request.texts_to_embed]
         return {
             "predictions": [
@@ -231,7 +231,11 @@ def _build_embeddings(request: RecordedRequest) -> dict[str, Any]:
         }
     if request.route.batch:
         return {"embeddings": [{"values": values} for values in vectors]}
-    return {"embedding": {"values": vectors[0]}}
+    embedded: dict[str, Any] = {"embedding": {"values": vectors[0]}}
+    if request.route.api == "vertex":
+        tokens = sum(map(count_tokens, request.texts_to_embed))
+        embedded["usageMetadata"] = {"promptTokenCount": tokens}
+    return embedded
 
 
 def _find_dimensions(request: RecordedRequest) -> int | None:
