@@ -18,7 +18,7 @@ from llmfail.core.model import Target
 from llmfail.core.receipt import Failure, Repeat, SkipReason, TrailEntry
 from llmfail.core.routing.next_step import compute_backoff
 
-MAX_FAILED_CALLS = 4
+MAX_FAILED_CALLS = 6
 HELD_BACK = frozenset(
     {SkipReason.CIRCUIT_OPEN, SkipReason.PROBING, SkipReason.FORCED_OPEN, SkipReason.RATE_LIMITED_HERE}
 )
