@@ -50,3 +50,15 @@ def test_a_page_where_an_answer_was_asked_for_is_called_one(stage, stream):
     reply = ScriptedReply(page) if stream else Reply(200, {}, page)
     receipt = stage({"a": [reply], "b": [answer()]}).ask(stream=stream)
     assert "an HTML page instead of JSON" in receipt.trail[0].note
+
+
+def test_h1_a_reply_that_is_longer_than_any_answer_is_none(stage):
+    whole = answer("x" * (17 << 20))
+    receipt = stage({"a": [whole], "b": [answer()]}).ask()
+    assert (receipt.answer, receipt.trail[0].note) == ("hello", "the reply is longer than 16 MiB")
+
+
+def test_h1_of_a_long_error_the_beginning_is_read(stage):
+    page = Reply(503, {}, b"<html>" + b"x" * (17 << 20))
+    receipt = stage({"a": [page], "b": [answer()]}).ask()
+    assert (receipt.answer, receipt.trail[0].outcome) == ("hello", "server_error")

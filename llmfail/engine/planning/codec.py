@@ -38,7 +38,10 @@ UNSENT_CAUSES = frozenset({"resolve", "route", "refused", "tls", "turn", "exhaus
 MAYBE_CHARGED_KINDS = frozenset({Kind.MALFORMED, Kind.TIMEOUT})
 """Outcomes of a reply after which the provider may charge all the same."""
 
+MAX_ANSWER_BYTES = 16 << 20
+"""Bytes of a reply that is no stream: four times the text that any model writes."""
 MAX_EMBEDDED_VALUES = 10_000_000
+MAX_EMBEDDED_BYTES = 64 << 20
 
 A = TypeVar("A", Completion, Embedding, Completion | Embedding)
 
@@ -59,6 +62,7 @@ class Codec(Struct, frozen=True):
     estimate_usage: Callable[[Answer, str], Usage | None] = lambda answer, _model: answer.usage
     find_impossible_count: Callable[[Usage], str | None] = lambda _usage: None
     max_values: int = MAX_VALUES
+    max_bytes: int = MAX_ANSWER_BYTES
     is_large: bool = False
 
     @property
@@ -111,6 +115,7 @@ def embedding_codec(texts: tuple[str, ...]) -> Codec:
             usage, sum(len(text.encode("utf-8", "replace")) for text in texts), 0
         ),
         max_values=MAX_EMBEDDED_VALUES,
+        max_bytes=MAX_EMBEDDED_BYTES,
         is_large=sum(map(len, texts)) > LARGE_BYTES,
     )
 
@@ -132,6 +137,8 @@ async def read_reply(ports: Ports, codec: Codec, endpoint: Endpoint, reply: Repl
 
 def result_from_reply(codec: Codec, endpoint: Endpoint, reply: Reply, now: float) -> AttemptResult:
     """What a reply says. Healthy or not, it is parsed once."""
+    if len(reply.body) > codec.max_bytes:
+        return _result_from_too_long_reply(codec, endpoint, reply, now)
     payload = parse(reply.body, max_values=codec.max_values)
     if isinstance(payload, NotJson) and 200 <= reply.status < 300 and _is_event_body(reply.body):
         return _result_from_event_body(codec, endpoint, reply, now)
@@ -147,6 +154,14 @@ def result_from_reply(codec: Codec, endpoint: Endpoint, reply: Reply, now: float
             outcome = _judge(answer, codec, endpoint)
     free = answer is None and outcome.kind not in MAYBE_CHARGED_KINDS
     return AttemptResult(outcome, answer, reply.status, free)
+
+
+def _result_from_too_long_reply(codec: Codec, endpoint: Endpoint, reply: Reply, now: float) -> AttemptResult:
+    """No answer is so long, and of an error the beginning says enough."""
+    if not 200 <= reply.status < 300:
+        return result_from_reply(codec, endpoint, replace(reply, body=reply.body[:LARGE_BYTES]), now)
+    error = MalformedReply(f"the reply is longer than {codec.max_bytes >> 20} MiB")
+    return AttemptResult(classify.classify_error(error, endpoint.secret), None, reply.status)
 
 
 def _is_event_body(body: bytes) -> bool:
