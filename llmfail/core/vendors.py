@@ -230,6 +230,16 @@ def vendor_of(name: str, host: str) -> Vendor | None:
     return found
 
 
+def find_signing_vendor(api: Api, name: str, host: str, model: str) -> str:
+    """Whose signatures come from a provider: the name of a vendor, else the host. Claude signs alike wherever
+    it is served.
+    """
+    if api == "vertex":
+        return "anthropic" if model.startswith("claude") else "vertex"
+    vendor = vendor_of(name, host)
+    return host if vendor is None else vendor.name
+
+
 def quirks_at(host: str) -> frozenset[Quirk]:
     vendor = vendor_at(host)
     return frozenset() if vendor is None else vendor.quirks

@@ -23,7 +23,7 @@ from llmfail.core.errors import EmptyPrompt, UsageError
 from llmfail.core.model import Endpoint, Request, Target
 from llmfail.core.request.ask import Ask
 from llmfail.core.request.expectation import Expectation, merge
-from llmfail.core.vendors import vendor_of
+from llmfail.core.vendors import find_signing_vendor
 from llmfail.engine.planning.resolved_feature import ResolvedFeature
 from llmfail.settings.schema.settings import Settings, UnknownName
 from llmfail.settings.schema.types import Feature, OptionsPatch, Provider, TemplateStep
@@ -100,7 +100,7 @@ def endpoint_of_target(settings: Settings, target: Target) -> Endpoint:
     return replace(
         endpoint_of(provider, target.model),
         door=model.endpoint or provider.endpoint or "chat",
-        vendor=signing_vendor(provider, target.model),
+        vendor=find_signing_vendor(provider.api, provider.name, provider.address[0], target.model),
         options=merge_options(
             merge_options(options_of(settings.defaults.options), options_of(provider.options)),
             options_of(model.options),
@@ -115,15 +115,6 @@ def options_of(patch: OptionsPatch) -> GenerationOptions:
     if patch == NO_PATCH:
         return NO_OPTIONS
     return GenerationOptions(**{name: getattr(patch, name) for name in OPTION_NAMES})
-
-
-def signing_vendor(provider: Provider, model: str) -> str:
-    """Whose signatures come from there. Claude signs alike wherever it is served."""
-    if provider.api == "vertex":
-        return "anthropic" if model.startswith("claude") else "vertex"
-    host = provider.address[0]
-    vendor = vendor_of(provider.name, host)
-    return host if vendor is None else vendor.name
 
 
 def directory_of(settings: Settings) -> Path:

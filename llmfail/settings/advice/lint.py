@@ -15,6 +15,7 @@ from llmfail.core.model import Target
 from llmfail.core.pricing.catalogue import LONG_AGO, ModelFacts
 from llmfail.core.pricing.price import RATE_NAMES, Price
 from llmfail.core.vendors import OWNER_HOSTS, vendor_at
+from llmfail.settings.advice.lost_options import check_lost_options
 from llmfail.settings.advice.spelling import check_spelling
 from llmfail.settings.reading.find import packaged_config_path
 from llmfail.settings.reading.plain_values import Finding, Place
@@ -54,6 +55,7 @@ def lint(settings: Settings, today: date, known: KnownTargets) -> tuple[Finding,
         *_check_targets(settings, known, today),
         *check_spelling(settings),
         *_check_time_zones(settings),
+        *check_lost_options(settings),
     )
 
 
