@@ -152,6 +152,22 @@ def test_d2_two_accounts_at_one_host_share_the_circuit_and_not_the_quota(project
     assert state_of(ours, "b/m")["state"] == "closed"
 
 
+def test_d2_two_accounts_whose_keys_are_in_headers_are_two_accounts(project, simulator):
+    accounts = {
+        name: {
+            "api": "openai",
+            "base_url": simulator.base_url("x"),
+            "api_key": "none",
+            "headers": {"x-account": f"{KEY}-{name}"},
+        }
+        for name in ("a", "b")
+    }
+    routes = project("ours", accounts)._engine._routes
+    gates = [routes[Target(name, "m")].gate for name in ("a", "b")]
+    assert gates[0].credential_key != gates[1].credential_key
+    assert gates[0].circuit_key == gates[1].circuit_key
+
+
 DAILY = {"name": "daily", "limit": 50, "per": "day"}
 
 
@@ -180,6 +196,7 @@ def test_d2_budgets_of_configurations_that_the_user_chose_are_shared_by_name(pro
     [
         {"breaker": {"failure_threshold": 1, "recovery_timeout": "7d"}},
         {"models": {"evil/m": {"limits": {"requests_per_minute": 1}}}},
+        {"models": {"evil/m": {"headers": {"x-test": "1"}}}},
     ],
 )
 def test_d2_a_strangers_rules_hold_for_the_stranger_alone(project, stranger, simulator, sections):
@@ -190,7 +207,7 @@ def test_d2_a_strangers_rules_hold_for_the_stranger_alone(project, stranger, sim
         models={"local/m": {"limits": {"requests_per_minute": 1000}}},
     )
     simulator.set_faults(parse_faults("x=503"))
-    fail(evil)
+    fail(evil, 5 if "headers" in str(sections) else 1)
     simulator.set_faults(parse_faults("none"))
     assert state_of(ours)["state"] == "closed"
     assert ours.ask("hi").answer

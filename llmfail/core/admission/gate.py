@@ -61,7 +61,7 @@ class Gate(Struct, frozen=True):
     """What admission to one target depends on. ``identity`` names the credential
     (``credential.identity_of``); ``renews_itself``: the key is a token that changes by itself. ``limits`` are
     those of the target and of its provider. ``namespace`` keeps what a stranger's configuration learns
-    apart from what others know of the same address, and its circuit too where it ``has_own_rules``.
+    apart from what others know of the same address; its circuit too where it ``keeps_own_circuit``.
     """
 
     target: Target
@@ -71,14 +71,11 @@ class Gate(Struct, frozen=True):
     renews_itself: bool = False
     limits: tuple[RateLimit, ...] = ()
     namespace: str = ""
-
-    @property
-    def has_own_rules(self) -> bool:
-        return self.rules != BreakerRules()
+    keeps_own_circuit: bool = False
 
     @property
     def circuit_key(self) -> str:
-        return state_keys.circuit_key(self.address, self.namespace if self.has_own_rules else "")
+        return state_keys.circuit_key(self.address, self.namespace if self.keeps_own_circuit else "")
 
     @property
     def credential_key(self) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from llmfail.core.admission import credential
+from llmfail.core.admission.breaker import BreakerRules
 from llmfail.core.admission.budget import BudgetScope
 from llmfail.core.admission.gate import Gate
 from llmfail.core.admission.rate_limit import RateLimit
@@ -107,20 +108,20 @@ class TargetRoutes:
 def _build_route(settings: Settings, target: Target, price: Price | None) -> TargetRoute:
     provider = settings.provider_of(target)
     endpoint = endpoint_of_target(settings, target)
-    identity = credential.identity_of(
-        f"{endpoint.base_url} {endpoint.project} {endpoint.location}", endpoint.secret
-    )
+    identity = _identify_account(endpoint)
     vendor = vendor_of(provider.name, provider.address[0])
     google = provider.credential is CredentialSource.GOOGLE
+    rules = settings.breaker_rules_of(target)
     return TargetRoute(
         gate=Gate(
             target,
             endpoint.address,
             identity,
-            settings.breaker_rules_of(target),
+            rules,
             renews_itself=google,
             limits=_limits(settings, target, endpoint.address, identity),
             namespace=settings.namespace,
+            keeps_own_circuit=_may_harm_circuit(rules, endpoint),
         ),
         endpoint=endpoint,
         price=price,
@@ -129,6 +130,21 @@ def _build_route(settings: Settings, target: Target, price: Price | None) -> Tar
         missing_key=provider.missing_credential_hint,
         key_name=provider.key_variable or f"the {'Google token' if google else 'key'} of {provider.name}",
     )
+
+
+def _may_harm_circuit(rules: BreakerRules, endpoint: Endpoint) -> bool:
+    """Whether a stranger's configuration could open the circuit of a target that is well for others: by rules
+    of its own, or by what it adds to the request.
+    """
+    return rules != BreakerRules() or bool(endpoint.headers or endpoint.body or endpoint.query)
+
+
+def _identify_account(endpoint: Endpoint) -> str:
+    """The key, and what stands for one in further headers, at this address."""
+    place = f"{endpoint.base_url} {endpoint.project} {endpoint.location}"
+    headers = sorted((endpoint.headers or {}).items())
+    added = "".join(f"\0{name.lower()}\0{value.reveal()}" for name, value in headers)
+    return credential.identity_of(place + added, endpoint.key)
 
 
 def _limits(settings: Settings, target: Target, address: Address, identity: str) -> tuple[RateLimit, ...]:
