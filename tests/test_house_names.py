@@ -33,7 +33,7 @@ SAME_NAME_ALLOWED = {
     "batch": {"cli/commands", "engine/bulk"},
     "cost_estimate": {"cli/commands", "core/reports"},
     "plan": {"cli/commands", "core/routing"},
-    "queue": {"cli/commands", "store"},
+    "queue": {"cli/commands/group", "store"},
     "status": {"cli/commands", "core/reports"},
     # The two variants of one thing, in each package that has them.
     "aio": {"client", "engine/ports", "wire"},

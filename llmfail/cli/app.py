@@ -42,7 +42,7 @@ COMMANDS = {
     "config": "Write, check and show the configuration.",
 }
 GROUPS = frozenset({"cache", "config", "prices", "queue"})
-"""Commands with commands of their own."""
+"""Commands with commands of their own, in ``commands.group``."""
 
 
 def build_command_line(arguments: Sequence[str], environ: Mapping[str, str]) -> TyperGroup:
@@ -75,7 +75,8 @@ def build_command_line(arguments: Sequence[str], environ: Mapping[str, str]) -> 
 
 
 def _load(app: typer.Typer, name: str, line: str) -> None:
-    module = import_module(f"llmfail.cli.commands.{name.replace('-', '_')}")
+    folder = "commands.group" if name in GROUPS else "commands"
+    module = import_module(f"llmfail.cli.{folder}.{name.replace('-', '_')}")
     if name in GROUPS:
         app.add_typer(module.app, name=name, help=line)
     else:

@@ -15,7 +15,7 @@ import yaml
 from typer.testing import CliRunner
 
 from llmfail.cli.arguments.global_options import GlobalOptions, resolve_state_dir
-from llmfail.cli.commands.config import app
+from llmfail.cli.commands.group.config import app
 from llmfail.core.errors import UsageError
 from llmfail.settings.advice.init_text import build_init_text
 from llmfail.settings.reading.find import packaged_config_path, user_config_directory

@@ -73,6 +73,8 @@ REFUSED = {
     ),
     "command": "features: {x: {degrade: [command: [id]]}}",
     "command behind an alias": "features: {x: {degrade: &d [{command: [id]}]}, y: {degrade: *d}}",
+    "command for alerts": "alerts: {command: [id]}",
+    "webhook": "alerts: {webhooks: [{url: 'https://evil.example/x'}]}",
     "schema elsewhere": "features: {x: {expect: {schema: ../keys.json}}}",
     "schema by its whole path": "features: {x: {expect: {schema: /etc/hosts.json}}}",
     "schema behind a link": "features: {x: {expect: {schema: link.json}}}",

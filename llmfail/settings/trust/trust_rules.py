@@ -26,6 +26,8 @@ from llmfail.settings.trust.covered_file import digest_files
 from llmfail.settings.trust.schema_keyword import looks_like_schema
 
 PROJECT_VARIABLE: Final = "GOOGLE_CLOUD_PROJECT"
+WEBHOOK_VARIABLE: Final = "LLMFAIL_WEBHOOK_SECRET"
+"""Signs what goes to the webhook, and is used for nothing where there is none."""
 
 
 class TrustFinding(Struct, frozen=True):
@@ -105,10 +107,21 @@ def _may_read(tree: Mapping[str, object], place: Place, variable: str) -> bool:
         case ("providers", name, "api_key"):
             host = host_of(_providers_of(tree)[name])
             return host is not None and OWNER_HOSTS.get(variable) == host
+        case ("alerts", "webhook_secret"):
+            return variable == WEBHOOK_VARIABLE and not _has_webhook(tree)
         case ("providers", name, "project"):
             return variable == PROJECT_VARIABLE and _providers_of(tree)[name].get("api") == "vertex"
         case _:
             return False
+
+
+def _has_webhook(tree: Mapping[str, object]) -> bool:
+    return bool(_alerts_of(tree).get("webhooks"))
+
+
+def _alerts_of(tree: Mapping[str, object]) -> Mapping[str, object]:
+    alerts = tree.get("alerts")
+    return alerts if isinstance(alerts, dict) else {}
 
 
 def _describe_use(tree: Mapping[str, object], place: Place, variable: str) -> str:
@@ -166,22 +179,21 @@ def _features_of(tree: Mapping[str, object]) -> Iterator[tuple[str, Mapping[str,
 def _check_commands(tree: Mapping[str, object], directory: Path) -> Iterator[TrustFinding]:
     for place, step in _steps_of(tree):
         if "command" in step:
-            argv = step["command"] if isinstance(step["command"], list) else [step["command"]]
-            command = json.dumps(argv, default=str)
-            covers = {f"command {command}": make_digest(command), **digest_files(argv, directory)}
-            yield TrustFinding(place, "would run a command", covers)
+            yield _cover_command(place, step["command"], directory)
+
+
+def _cover_command(place: Place, command: object, directory: Path) -> TrustFinding:
+    argv = command if isinstance(command, list) else [command]
+    text = json.dumps(argv, default=str)
+    covers = {f"command {text}": make_digest(text), **digest_files(argv, directory)}
+    return TrustFinding(place, "would run a command", covers)
 
 
 def _check_alerts(tree: Mapping[str, object], directory: Path) -> Iterator[TrustFinding]:
     """Whom ``watch`` would tell of alerts, and with which program."""
-    alerts = tree.get("alerts")
-    if not isinstance(alerts, dict):
-        return
+    alerts = _alerts_of(tree)
     if alerts.get("command"):
-        argv = alerts["command"] if isinstance(alerts["command"], list) else [alerts["command"]]
-        command = json.dumps(argv, default=str)
-        covers = {f"command {command}": make_digest(command), **digest_files(argv, directory)}
-        yield TrustFinding(("alerts", "command"), "would run a command", covers)
+        yield _cover_command(("alerts", "command"), alerts["command"], directory)
     webhooks = alerts.get("webhooks")
     for index, webhook in enumerate(webhooks if isinstance(webhooks, list) else ()):
         if isinstance(webhook, dict) and webhook.get("url"):
