@@ -41,7 +41,7 @@ class ExitCode(IntEnum):
     DEADLINE_PASSED = 7
     INCOMPLETE = 8
 
-    # Of `drill` and `status --check`.
+    # Of reports: `drill`, `eval`, `status --check`.
     NOT_GOOD = 1
     UNHEALTHY = 2
 

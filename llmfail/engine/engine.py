@@ -29,7 +29,7 @@ from llmfail.core.routing.ask_state import AskState
 from llmfail.core.routing.attempt_result import FoundAnswer
 from llmfail.core.routing.attempt_steps import max_rate_limit_wait
 from llmfail.core.routing.candidates import Candidate
-from llmfail.core.routing.failure import explain_broken_answer, explain_failure
+from llmfail.core.routing.failure import decide_failure, explain_broken_answer
 from llmfail.core.routing.rejected_parameters import (
     FORMAT,
     SCHEMA,
@@ -404,7 +404,7 @@ def _failed_receipt(blank: Receipt, state: AskState, key_names: Mapping[Target, 
     if partial is not None:
         error = explain_broken_answer(partial.target, partial.outcome)
         return replace(blank, error=error, partial=partial.answer.text, usage=partial.answer.usage)
-    error = explain_failure(
+    error = decide_failure(
         state.trail,
         deadline_passed=state.deadline_passed,
         own_network=state.is_own_network_down,

@@ -83,7 +83,7 @@ class _Run:
         days = max(1, ceil(simulation.seconds / DAY_SECONDS))
         self._tallies = {one.name: FeatureTally(days) for one in simulation.features}
         self._settled = {one.name for one in simulation.features if one.order not in CHANGING_ORDERS}
-        self._margin = max(settings.attempt_timeout(feature, link.target) for feature, link in links)
+        self._margin = max(settings.configured_timeout(feature, link.target) for feature, link in links)
         self._costs: dict[str, int | None] = {}
         self._primaries: dict[str, Target] = {}
 

@@ -56,7 +56,9 @@ class WireFormat(Protocol):
 
 
 def load_wire_format(api: Api, door: Door = "chat") -> WireFormat:
-    """``door`` is which of its two endpoints an OpenAI is asked at."""
+    """``door`` is which of its two endpoints an OpenAI is asked at. A new format takes a module here, a name
+    in ``core.model.Api``, a row in ``core.request.wire_capabilities``, and a format of the simulator.
+    """
     match api:
         case "anthropic":
             from llmfail.providers import anthropic

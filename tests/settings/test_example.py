@@ -76,7 +76,7 @@ def test_its_features_are_those_of_the_contract(settings, name, row):
 def test_every_target_of_a_feature_has_time_for_its_whole_timeout(settings, name):
     feature = settings.find_feature(name)
     assert settings.resolve_defaults(feature).deadline >= sum(
-        settings.attempt_timeout(feature, link.target) for link in feature.chain
+        settings.configured_timeout(feature, link.target) for link in feature.chain
     )
 
 

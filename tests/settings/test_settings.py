@@ -41,7 +41,7 @@ def settings(settings_of):
 @pytest.mark.parametrize(("asked", "seconds"), TIMEOUTS.items(), ids=str)
 def test_the_nearest_timeout_counts(settings, asked, seconds):
     feature, target = asked
-    assert settings.attempt_timeout(settings.find_feature(feature), target) == seconds
+    assert settings.configured_timeout(settings.find_feature(feature), target) == seconds
 
 
 def test_breaker_rules_are_overridden_key_by_key(settings):

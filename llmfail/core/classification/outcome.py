@@ -1,7 +1,7 @@
 """The kinds of outcome of a call, and what follows from each.
 
-The table of consequences is data that breaker, retry and credentials read. ``classify`` makes an outcome of a
-reply.
+The table of consequences is data: gate and credential settle by it, and next_step decides by it who is asked
+next. ``classify`` makes an outcome of a reply.
 """
 
 from __future__ import annotations
@@ -102,6 +102,7 @@ CONSEQUENCES: dict[Kind, Consequence] = {
     Kind.SERVER_ERROR: _TRANSIENT_FAILURE,
     Kind.OVERLOADED: _TRANSIENT_FAILURE,
     Kind.MALFORMED: _TRANSIENT_FAILURE,
+    # With a Retry-After it is a pause and no failure: ``gate._settle_circuit``.
     Kind.RATE_LIMITED: Consequence(CircuitEffect.FAILURE, RoutingEffect.NEXT, is_transient=True),
     Kind.QUOTA: Consequence(CircuitEffect.NEUTRAL, RoutingEffect.NEXT, disables=DisabledScope.TARGET),
     Kind.BILLING: Consequence(CircuitEffect.NEUTRAL, RoutingEffect.NEXT, disables=DisabledScope.CREDENTIAL),

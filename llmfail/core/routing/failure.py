@@ -45,7 +45,7 @@ MAX_SHOWN_KEYS = 3
 """Missing keys that a message names before it only counts."""
 
 
-def explain_failure(
+def decide_failure(
     trail: Sequence[TrailEntry],
     *,
     deadline_passed: bool,
@@ -75,7 +75,7 @@ def explain_failure(
             "network",
             f"no provider can be reached from here, check the network: {tried}",
         )
-    return _explain_by_reasons(last_entries, tried, retry_at, key_names)
+    return _decide_by_reasons(last_entries, tried, retry_at, key_names)
 
 
 def find_missing_cause(failure: Failure | None) -> MissingAnswer | None:
@@ -107,7 +107,7 @@ def explain_broken_answer(target: Target, outcome: Outcome) -> Failure:
     )
 
 
-def _explain_by_reasons(
+def _decide_by_reasons(
     last_entries: Sequence[TrailEntry],
     tried: str,
     retry_at: float | None,

@@ -92,7 +92,7 @@ class TargetRoutes:
         route = self[entry.target]
         return Candidate(
             target=entry.target,
-            timeout=self.settings.attempt_timeout(feature, entry.target),
+            timeout=self.settings.configured_timeout(feature, entry.target),
             note=entry.note,
             weight=entry.weight,
             quality=model.quality,

@@ -137,8 +137,8 @@ class Settings(Struct, frozen=True, kw_only=True):
         patches = (self.breaker, self.provider_of(target).breaker, self.model_of(target).breaker)
         return BreakerRules(**{name: value for patch in patches for name, value in _select_set_values(patch)})
 
-    def attempt_timeout(self, feature: Feature, target: Target) -> float:
-        """The longest that one attempt may take, in seconds."""
+    def configured_timeout(self, feature: Feature, target: Target) -> float:
+        """What the configuration allows one attempt, in seconds; ``--timeout`` comes before it."""
         model, provider = self.model_of(target), self.provider_of(target)
         wanted = (model.timeout, provider.timeout, feature.timeout, self.defaults.timeout)
         return next(timeout for timeout in wanted if timeout is not None)

@@ -4,7 +4,7 @@ import pytest
 
 from llmfail.core.model import Target
 from llmfail.core.receipt import TrailEntry
-from llmfail.core.routing.failure import explain_failure, find_missing_cause
+from llmfail.core.routing.failure import decide_failure, find_missing_cause
 
 CALLED = {"server_error", "timeout", "auth", "billing", "permission", "quota", "rejected_answer"} | {
     "bad_request",
@@ -26,7 +26,7 @@ def trail(*outcomes, cause=None):
 
 def code(*outcomes, cause=None, **facts):
     known = {"deadline_passed": False, "own_network": False, "retry_at": None} | facts
-    return explain_failure(trail(*outcomes, cause=cause), **known).code
+    return decide_failure(trail(*outcomes, cause=cause), **known).code
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_a_target_that_a_spent_quota_disabled_is_no_matter_of_credentials():
 
 def test_the_last_word_of_a_target_counts():
     first, last = trail("server_error")[0], TrailEntry(Target("p", "m0"), "called", "auth")
-    assert explain_failure([first, last], deadline_passed=False, own_network=False, retry_at=None).code == 6
+    assert decide_failure([first, last], deadline_passed=False, own_network=False, retry_at=None).code == 6
 
 
 def test_a_deadline_outweighs_everything_but_a_refused_request():
@@ -78,7 +78,7 @@ def test_a_deadline_outweighs_everything_but_a_refused_request():
 
 
 def test_our_own_network_is_named_as_what_it_is():
-    found = explain_failure(trail("server_error"), deadline_passed=False, own_network=True, retry_at=None)
+    found = decide_failure(trail("server_error"), deadline_passed=False, own_network=True, retry_at=None)
     assert (found.code, found.kind) == (3, "network")
 
 
@@ -94,7 +94,7 @@ def test_our_own_network_is_named_as_what_it_is():
 )
 def test_e1_trouble_of_our_own_machine_is_no_error_of_the_service(outcomes, network, cause):
     """Neither a descriptor that is missing nor a network that is down; the exit code stays."""
-    found = explain_failure(trail(*outcomes), deadline_passed=False, own_network=network, retry_at=None)
+    found = decide_failure(trail(*outcomes), deadline_passed=False, own_network=network, retry_at=None)
     assert (found.code, find_missing_cause(found)) == (3, cause)
 
 
@@ -103,14 +103,14 @@ def test_the_message_names_every_target_and_when_to_try_again():
         TrailEntry(Target("a", "x"), "called", "rate_limited", note="slow down"),
         TrailEntry(Target("b", "y"), "skipped", "circuit_open"),
     ]
-    message = explain_failure(entries, deadline_passed=False, own_network=False, retry_at=0.0).message
+    message = decide_failure(entries, deadline_passed=False, own_network=False, retry_at=0.0).message
     assert "a/x rate_limited (slow down)" in message
     assert "b/y circuit_open" in message
     assert "1970-01-01T00:00:00Z" in message
 
 
 def explain(*entries, **known):
-    return explain_failure(
+    return decide_failure(
         entries, deadline_passed=False, own_network=False, retry_at=None, key_names=KEY_NAMES, **known
     ).message
 
