@@ -51,7 +51,8 @@ class TestBroken:
         assert screen.text == "one two three four\n"
         assert streams.count("spare") == 0
 
-    def test_the_line_that_says_so_stands_below_the_text(self, chained, streams, screen):
+    def test_the_line_that_says_so_stands_below_the_text(self, chained, streams, screen, monkeypatch):
+        monkeypatch.setenv("NO_COLOR", "1")
         streams.plays("openai", [*FOUR_TOKENS, CUT])
         with start_ask(chained(OPENAI), stdout=screen.fd, stderr=screen.fd) as process:
             assert finish(process).code == 8
