@@ -172,6 +172,21 @@ def test_what_an_operator_does_to_a_circuit_is_told(config):
     assert {event.why for event in told} == {"by the operator"}
 
 
+def test_a_pause_is_told_with_its_end_and_a_reset_of_it_too(config, simulator):
+    told = []
+    with Client(config, on_event=told.append) as llm:
+        simulator.set_faults(parse_faults("openai=429:30"))
+        llm.ask("hi")
+        llm.reset(A)
+    changes = [event for event in told if isinstance(event, CircuitChanged)]
+    assert [short(event) for event in changes] == [
+        ("circuit", A, "closed", "paused"),
+        ("circuit", A, "paused", "closed"),
+    ]
+    assert 20 < changes[0].until - changes[0].at <= 31
+    assert changes[0].why.startswith("rate_limited")
+
+
 def test_each_mark_of_a_budget_is_told_once(config):
     config.write_text(
         config.read_text()

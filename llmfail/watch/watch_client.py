@@ -5,12 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import time
 from collections.abc import Sequence
 
 from llmfail.client.aio import AsyncClient
+from llmfail.core.model import Target
+from llmfail.core.receipt import Receipt
 from llmfail.core.reports.alert_notice import AlertNotice, list_alerts
 from llmfail.core.reports.status import Status
+from llmfail.engine.planning.targets import TargetRoutes
 from llmfail.engine.reports.alert_claims import claim_alert_notices, end_alert_claims
+from llmfail.engine.reports.probe_claims import claim_probes, is_half_open
 from llmfail.watch.alert_delivery import AlertDelivery
 
 
@@ -27,6 +32,26 @@ class WatchClient(AsyncClient):
             await self._deliver(notices)
             await end_alert_claims(self._ports, configuration, notices, holder)
         return status, notices
+
+    async def probe_due(self) -> tuple[Receipt, ...]:
+        """Ask what the configuration wants to be asked now; each as a call like any other."""
+        routes = TargetRoutes(self.settings, self._ports.catalogue)
+        chosen = await claim_probes(self._ports, routes)
+        found = await asyncio.gather(*(self._probe_until_decided(routes, target) for target in chosen))
+        return tuple(receipt for receipts in found for receipt in receipts)
+
+    async def _probe_until_decided(self, routes: TargetRoutes, target: Target) -> list[Receipt]:
+        """As many trials as close its circuit, as long as they succeed."""
+        receipts = [await self.probe(target)]
+        trials = routes[target].gate.rules.success_threshold
+        while receipts[-1].ok and len(receipts) < trials and await is_half_open(self._ports, routes, target):
+            receipts.append(await self.probe(target))
+        return receipts
+
+    def seconds_to_trial(self, status: Status) -> float | None:
+        """Until the first open circuit may be tried, where that is wanted; None: nothing is waited for."""
+        ends = [one.gate_view.retry_at for one in status.targets if one.gate_view.retry_at is not None]
+        return None if self.settings.probe is None or not ends else max(min(ends) - time.time(), 0.0)
 
     async def _deliver(self, notices: Sequence[AlertNotice]) -> None:
         """To all at once, so that one that hangs holds up nobody else; to each in their order."""

@@ -10,8 +10,12 @@ from llmfail.cli.arguments.global_options import GlobalOptions
 from llmfail.cli.io.output import say
 from llmfail.cli.run.open_client import load_settings
 from llmfail.cli.signals import stop_signals
+from llmfail.core.receipt import Receipt
 from llmfail.core.reports.alert_notice import AlertNotice
 from llmfail.watch.watch_client import WatchClient
+
+MIN_WAIT_SECONDS = 0.2
+"""Between two looks, so that a circuit that others hold does not keep the watch busy."""
 
 
 async def run_watch(options: GlobalOptions, interval: float | None, listen: str | None) -> int:
@@ -41,22 +45,36 @@ async def _judge_until_stopped(
     options: GlobalOptions, client: WatchClient, interval: float | None, stopped: asyncio.Future[int]
 ) -> int:
     while True:
-        judging = asyncio.ensure_future(client.judge_alerts())
-        either: set[asyncio.Future[Any]] = {judging, stopped}
+        looking = asyncio.ensure_future(_look(options, client))
+        either: set[asyncio.Future[Any]] = {looking, stopped}
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        if not judging.done():
-            judging.cancel()
+        if not looking.done():
+            looking.cancel()
             with suppress(asyncio.CancelledError):
-                await judging
+                await looking
             return 128 + stopped.result()
-        _, notices = judging.result()
-        for notice in notices:
-            say(_describe(notice), quiet=options.quiet)
+        wait = looking.result()
         if interval is None:
             return 0
-        await asyncio.wait({stopped}, timeout=interval)
+        await asyncio.wait({stopped}, timeout=interval if wait is None else min(wait, interval))
         if stopped.done():
             return 128 + stopped.result()
+
+
+async def _look(options: GlobalOptions, client: WatchClient) -> float | None:
+    """Probe and judge. Seconds until it is worth to look again sooner than usual."""
+    for receipt in await client.probe_due():
+        say(_describe_probe(receipt), quiet=options.quiet or options.verbose == 0)
+    status, notices = await client.judge_alerts()
+    for notice in notices:
+        say(_describe(notice), quiet=options.quiet)
+    wait = client.seconds_to_trial(status)
+    return None if wait is None else max(wait, MIN_WAIT_SECONDS)
+
+
+def _describe_probe(receipt: Receipt) -> str:
+    entry = receipt.trail[0]
+    return f"probe {entry.target}: {entry.outcome}"
 
 
 def _describe(notice: AlertNotice) -> str:

@@ -14,9 +14,12 @@ from llmfail.core.admission.breaker import Circuit, CircuitState
 from llmfail.core.admission.budget import BudgetScope, Spending
 from llmfail.core.admission.credential import ALL_MODELS, CredentialState
 from llmfail.core.admission.gate import Gate
+from llmfail.core.admission.pause import Pause, find_end
 from llmfail.core.model import Target
 from llmfail.core.records.record import Values, Writes, load, load_or_default
 
+PAUSED = "paused"
+"""The state of a closed circuit whose target has named a time before which not to come again."""
 OPERATOR_DID_IT = "by the operator"
 
 
@@ -77,20 +80,28 @@ def find_changes(
 def _find_circuit_change(
     gate: Gate, before: Values, after: Writes, now: float, why: str
 ) -> Iterator[CircuitChange]:
-    if gate.circuit_key not in after:
+    written = {gate.circuit_key, gate.pause_key} & after.keys()
+    if not written:
         return
-    write = after[gate.circuit_key]
-    circuit = load_or_default(write.text if write else None, Circuit)
-    old, new = _name_state(load_or_default(before[gate.circuit_key], Circuit), now), _name_state(circuit, now)
+    values = {**before, **{key: None if (write := after[key]) is None else write.text for key in written}}
+    old, _ = _name_state(gate, before, now)
+    new, until = _name_state(gate, values, now)
     if old != new:
-        until = breaker.view(circuit, now).retry_at
+        circuit = load_or_default(values[gate.circuit_key], Circuit)
         yield CircuitChange(gate.target, old, new, _explain(circuit, new, why), until)
 
 
-def _name_state(circuit: Circuit, now: float) -> str:
-    """As it is stored: one whose wait is over is open until a trial is admitted."""
-    circuit = breaker.normalize(circuit, now)
-    return str(CircuitState.FORCED_OPEN if circuit.held else circuit.state)
+def _name_state(gate: Gate, values: Values, now: float) -> tuple[str, float | None]:
+    """As it is stored: one whose wait is over is open until a trial is admitted. A pause is told where the
+    circuit itself is closed. With it, until when.
+    """
+    circuit = breaker.normalize(load_or_default(values[gate.circuit_key], Circuit), now)
+    if circuit.held:
+        return str(CircuitState.FORCED_OPEN), circuit.held_until
+    pause_ends_at = find_end(load_or_default(values[gate.pause_key], Pause), now)
+    if circuit.state is CircuitState.CLOSED and pause_ends_at is not None:
+        return PAUSED, pause_ends_at
+    return str(circuit.state), circuit.until if circuit.state is CircuitState.OPEN else None
 
 
 def _explain(circuit: Circuit, new: str, why: str) -> str:
@@ -101,6 +112,8 @@ def _explain(circuit: Circuit, new: str, why: str) -> str:
             return f"{why}, failures: {circuit.failures}" if why else f"failures: {circuit.failures}"
         case CircuitState.CLOSED if why != OPERATOR_DID_IT:
             return "its trials have succeeded"
+        case "paused":
+            return why or "it has named a time"
         case _:
             return why or OPERATOR_DID_IT
 

@@ -108,6 +108,11 @@ def alert_book_key(configuration: str) -> str:
     return f"raised/{configuration}"
 
 
+def probes_key(configuration: str) -> str:
+    """When each target was last asked by a watch."""
+    return f"probes/{configuration}"
+
+
 def ask_metrics_key(configuration: str) -> str:
     return f"metrics/{configuration}/asks"
 

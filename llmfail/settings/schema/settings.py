@@ -34,6 +34,7 @@ from llmfail.settings.schema.types import (
     Feature,
     Model,
     Privacy,
+    ProbeRules,
     Provider,
     QueueLimits,
 )
@@ -80,6 +81,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     cache: Cache = field(default_factory=Cache)
     queue: QueueLimits = field(default_factory=QueueLimits)
     alerts: Alerts = field(default_factory=Alerts)
+    probe: ProbeRules | None = None
     privacy: Privacy = field(default_factory=Privacy)
     source: Annotated[ConfigSource | None, DERIVED] = None
 

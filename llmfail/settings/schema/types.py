@@ -396,6 +396,15 @@ class Alerts(Struct, frozen=True, kw_only=True):
     command: tuple[Text, ...] = ()
 
 
+class ProbeRules(Struct, frozen=True, kw_only=True):
+    """What ``watch`` asks by itself: ``open`` targets once their wait is over, ``idle`` ones as well when no
+    call came to them for ``every`` seconds, or ``all`` that often.
+    """
+
+    every: Seconds = 300.0
+    targets: Literal["open", "idle", "all"] = "open"
+
+
 class Privacy(Struct, frozen=True, kw_only=True):
     """What may be kept of what people ask."""
 
