@@ -604,7 +604,7 @@ class TestOnATerminal:
                 screen.wait_for("fallbacks")
                 screen.wait_for("left")
                 assert process.wait(PROCESS_TIMEOUT) == 0
-            screen.wait_for("llmfail: 30 answered")
+            screen.wait_for("30 answered")
 
     def test_receipts_on_the_terminal_have_it_for_themselves(self, llmfail, numbered):
         numbered(2)
@@ -612,7 +612,7 @@ class TestOnATerminal:
             with llmfail.start("batch", "in.jsonl", stdout=screen.fd, stderr=screen.fd) as process:
                 assert process.wait(PROCESS_TIMEOUT) == 0
             screen.wait_for("2 answered")
-            assert "\x1b" not in screen.text
+            assert "\x1b[?25l" not in screen.text
 
     def test_elsewhere_there_is_none(self, llmfail, numbered):
         numbered(2)
