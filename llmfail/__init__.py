@@ -10,7 +10,16 @@ from llmfail._version import __version__
 if TYPE_CHECKING:
     from llmfail.client.aio import AsyncClient
     from llmfail.client.blocking import Client
-    from llmfail.core.conversation import Attachment, Message
+    from llmfail.core.conversation import (
+        Attachment,
+        Message,
+        Text,
+        Thought,
+        Tool,
+        ToolCall,
+        ToolChoice,
+        ToolResult,
+    )
     from llmfail.core.errors import (
         AskError,
         CredentialsMissing,
@@ -72,6 +81,12 @@ __all__ = [
     "Status",
     "Target",
     "TargetSkipped",
+    "Text",
+    "Thought",
+    "Tool",
+    "ToolCall",
+    "ToolChoice",
+    "ToolResult",
     "TrailEntry",
     "Unavailable",
     "Usage",
@@ -103,7 +118,10 @@ _HOMES = {
         "llmfail.core.reports.watch_event",
     ),
     **dict.fromkeys(("Degraded", "FellBack", "TargetSkipped"), "llmfail.core.reports.watch_event"),
-    **dict.fromkeys(("Attachment", "Message"), "llmfail.core.conversation"),
+    **dict.fromkeys(
+        ("Attachment", "Message", "Text", "Thought", "Tool", "ToolCall", "ToolChoice", "ToolResult"),
+        "llmfail.core.conversation",
+    ),
     **dict.fromkeys(("Embedding", "Target", "Usage"), "llmfail.core.model"),
 }
 """Where a public name is defined; the others are errors."""

@@ -4,7 +4,17 @@ import pytest
 from msgspec.structs import replace
 
 from llmfail.core.cache import cache_key as fingerprints
-from llmfail.core.conversation import Attachment, Message, Text
+from llmfail.core.conversation import (
+    Attachment,
+    GenerationOptions,
+    Message,
+    Text,
+    Thought,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    ToolResult,
+)
 from llmfail.core.model import Endpoint, Request, Secret
 
 IMAGE = Attachment("cat.png", "image/png", b"cat")
@@ -44,6 +54,23 @@ def with_image(**changes):
         pytest.param(replace(REQUEST, stop=()), id="stop"),
         pytest.param(replace(REQUEST, schema=None), id="no schema"),
         pytest.param(replace(REQUEST, schema={"type": "object"}), id="schema"),
+        pytest.param(replace(REQUEST, schema_name="other"), id="name of a schema"),
+        pytest.param(replace(REQUEST, schema_strict=True), id="strictness of a schema"),
+        pytest.param(replace(REQUEST, json=True), id="any JSON"),
+        pytest.param(replace(REQUEST, tools=(Tool("f"),)), id="a tool"),
+        pytest.param(replace(REQUEST, tool_choice=ToolChoice("none")), id="choice of tools"),
+        pytest.param(replace(REQUEST, parallel_tools=False), id="one tool at a time"),
+        pytest.param(replace(REQUEST, options=GenerationOptions(effort="low")), id="an option"),
+        pytest.param(replace(REQUEST, marks={"chat": {"n": 1}}), id="a field of one dialect"),
+        pytest.param(
+            replace(REQUEST, system=(Text("be brief", {"anthropic": {"cache_control": {}}}),)),
+            id="marks of the system prompt",
+        ),
+        pytest.param(said(replace(SAID, marks={"chat": {"name": "ann"}})), id="marks of a message"),
+        pytest.param(said(replace(SAID, content=(IMAGE, Thought("hello")))), id="a thought"),
+        pytest.param(said(replace(SAID, content=(IMAGE, ToolCall("a", "f", "{}")))), id="a call"),
+        pytest.param(said(replace(SAID, content=(ToolResult("a", "x"),))), id="a result"),
+        pytest.param(said(replace(SAID, content=(ToolResult("a", (IMAGE,)),))), id="a result with an image"),
         pytest.param(
             replace(REQUEST, schema={"type": "object", "properties": {"b": {}, "a": {}}}),
             id="order of a schema",
@@ -72,6 +99,11 @@ def test_another_question_is_another(other):
         ("api_version", "v2"),
         ("project", "q"),
         ("location", "us"),
+        ("door", "responses"),
+        ("options", GenerationOptions(seed=1)),
+        ("body", {"a": 1}),
+        ("query", {"api-version": "1"}),
+        ("headers", {"X-Feature": Secret("on")}),
     ],
 )
 def test_another_target_is_another(field, value):
@@ -79,7 +111,13 @@ def test_another_target_is_another(field, value):
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("key", None), ("dropped_parameters", frozenset({"temperature"}))]
+    ("field", "value"),
+    [
+        ("key", None),
+        ("dropped_parameters", frozenset({"temperature"})),
+        ("headers", {"api-key": Secret("another-key-0123")}),
+        ("vendor", "openai"),
+    ],
 )
 def test_whose_key_it_is_and_what_is_left_out_for_it_is_no_part(field, value):
     assert fingerprint(REQUEST, replace(ENDPOINT, **{field: value})) == fingerprint(REQUEST, ENDPOINT)

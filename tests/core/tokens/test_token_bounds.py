@@ -15,7 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmfail.core.claude_version import NEWEST, version_of
-from llmfail.core.conversation import Attachment, Message, message_of
+from llmfail.core.conversation import (
+    Attachment,
+    Message,
+    Thought,
+    Tool,
+    ToolCall,
+    ToolResult,
+    message_of,
+)
 from llmfail.core.model import Request
 from llmfail.core.records.record import dump, load
 from llmfail.core.tokens import token_bounds
@@ -24,6 +32,7 @@ from llmfail.core.tokens.token_bounds import (
     MAX_PER_IMAGE,
     Calibration,
     PromptSize,
+    count_pages,
     default_calibration,
     estimate,
     estimate_input,
@@ -333,3 +342,26 @@ def test_twice_a_text_is_about_twice_the_tokens():
     for name, text in WRITTEN.items():
         errors[name] = token_bounds.estimate(text + "\n\n" + text) / (2 * token_bounds.estimate(text))
     assert all(0.98 < ratio < 1.02 for ratio in errors.values()), errors
+
+
+def test_tools_calls_results_and_thoughts_are_weighed():
+    text = WRITTEN["english-letter"]
+    plain = size_of(Request((Message("user", text),)))
+    turns = (
+        Message("user", text),
+        Message("assistant", (Thought(text), ToolCall("a", "f", text))),
+        Message("user", (ToolResult("a", text),)),
+    )
+    more = size_of(Request(turns, tools=(Tool("f", text),)))
+    assert more.expected > 4.9 * plain.expected
+    assert more.bytes > 4.9 * len(text)
+
+
+def test_a_pdf_weighs_by_its_pages_and_by_its_size_where_they_are_not_to_be_seen():
+    """As vendors count: the text of a page, and the page as an image."""
+    page = b"1 0 obj << /Type /Page /Parent 2 0 R >> endobj\n"
+    assert count_pages(b"%PDF-1.4\n" + 3 * page + b"<< /Type /Pages /Count 3 >>") == 3
+    assert count_pages(b"%PDF-1.7\n<< /Type /Pages /Count 120 >>") == 120
+    assert count_pages(b"%PDF-1.7\n" + bytes(100_000)) > 1
+    pdf = Attachment("a.pdf", "application/pdf", b"%PDF-1.4\n" + 3 * page)
+    assert size_of(Request((message_of("user", "Hi", (pdf,)),))).images == 6
