@@ -7,7 +7,7 @@ with up to six decimals are whole numbers of pico-dollars per token.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, Self
 
 from msgspec import Struct
@@ -54,10 +54,30 @@ class Secret:
         return "Secret(…)"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and other._value == self._value
+        return isinstance(other, Secret) and other.reveal() == self._value
 
     def __hash__(self) -> int:
         return hash(self._value)
+
+
+class LazySecret(Secret):
+    """A key that is fetched when it is first needed, and once. ``load`` may raise UsageError."""
+
+    __slots__ = ("_load",)
+
+    def __init__(self, load: Callable[[], str]) -> None:
+        self._load = load
+
+    def reveal(self) -> str:
+        if not hasattr(self, "_value"):
+            self._value = self._load()
+        return self._value
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, Secret) and other.reveal() == self.reveal())
+
+    def __hash__(self) -> int:
+        return hash(self.reveal())
 
 
 class Target(Struct, frozen=True, order=True):

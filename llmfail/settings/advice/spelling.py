@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from llmfail.core.model import LazySecret
 from llmfail.settings.reading.plain_values import Finding
 from llmfail.settings.schema.settings import Settings
 from llmfail.settings.schema.types import Provider
@@ -56,7 +57,7 @@ def check_spelling(settings: Settings) -> Iterator[Finding]:
 
 def _describe_key(provider: Provider, field: str) -> str | None:
     secret = getattr(provider, field)
-    if secret is None:
+    if secret is None or isinstance(secret, LazySecret):
         return None
     text = secret.reveal()
     for pattern in _REFERENCE_PATTERNS:

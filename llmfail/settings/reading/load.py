@@ -14,9 +14,11 @@ from msgspec.structs import replace
 
 from llmfail.core.errors import Problem, SettingsError
 from llmfail.settings.reading import cross_checks, env_override, parsed_cache
+from llmfail.settings.reading.env_vars import OVERRIDE_PREFIX
 from llmfail.settings.reading.find import ConfigSource, Origin, find, read_text
 from llmfail.settings.reading.plain_values import Finding, Place, format_place
 from llmfail.settings.reading.validate import ValidationNotes, validate
+from llmfail.settings.schema.scalars import KeySource
 from llmfail.settings.schema.settings import Settings
 from llmfail.settings.schema.shape import shape_of
 from llmfail.settings.trust import trust
@@ -78,7 +80,7 @@ def load(config: Path | None, environ: Mapping[str, str], cwd: Path, state_dir: 
     text = read_text(source)
     tree = parsed_cache.load_tree(state_dir, source.path, text)
     if tree is not None:
-        result = validate_tree(tree, environ, source)
+        result = validate_tree(tree, _add_env_file(tree, environ, source), source)
         if result.settings is not None and not result.findings:
             findings = check_trust_rules(source, tree, result.overriding_variables)
             return _mark_trusted(result.settings, source, text, findings, state_dir)
@@ -119,11 +121,34 @@ def validate_tree(tree: object, environ: Mapping[str, str], source: ConfigSource
     settings = validate(shape, overridden.tree, (), notes)
     if not isinstance(settings, Settings):
         return _make_result(None, notes, overridden.variables)
-    settings = replace(settings, source=source)
+    settings = _bind_key_sources(replace(settings, source=source), source)
     notes.problems += cross_checks.check(
         settings, cross_checks.collect_names(overridden.tree), source.path.parent
     )
     return _make_result(settings, notes, overridden.variables)
+
+
+def _bind_key_sources(settings: Settings, source: ConfigSource) -> Settings:
+    if not any(
+        isinstance(key, KeySource) for one in settings.providers.values() for key in (one.api_key, one.token)
+    ):
+        return settings
+    from llmfail.settings.reading.key_sources import bind_key_sources
+
+    return bind_key_sources(settings, source.path.parent)
+
+
+def _add_env_file(tree: object, environ: Mapping[str, str], source: ConfigSource) -> Mapping[str, str]:
+    """The environment, with the variables of the file that the configuration names behind its own. Those that
+    would override a configuration are not taken from there. Raises UsageError.
+    """
+    name = tree.get("env_file") if isinstance(tree, dict) else None
+    if not isinstance(name, str) or not name:
+        return environ
+    from llmfail.settings.reading.key_sources import read_env_file
+
+    found = read_env_file(source.path.parent / Path(name).expanduser())
+    return {**{key: one for key, one in found.items() if not key.startswith(OVERRIDE_PREFIX)}, **environ}
 
 
 def _make_result(
@@ -147,7 +172,7 @@ def _examine_source(source: ConfigSource, text: str, environ: Mapping[str, str])
     if document.tree is None:
         hint = "is empty; `llmfail config init` writes an example"
         raise SettingsError((Problem("", hint, str(source.path), 1),))
-    result = validate_tree(document.tree, environ, source)
+    result = validate_tree(document.tree, _add_env_file(document.tree, environ, source), source)
     result = replace(result, findings=(*document.problems, *result.findings))
     if result.settings is not None and not result.findings:
         result = replace(

@@ -99,7 +99,7 @@ def _has_secret(tree: object) -> bool:
     if any(not isinstance(entry, dict) or entry.get("headers") for entry in (*entries, *_models_of(tree))):
         return True
     return any(
-        not _HARMLESS_KEY.fullmatch(str(entry.get(key) or ""))
+        not isinstance(entry.get(key), dict) and not _HARMLESS_KEY.fullmatch(str(entry.get(key) or ""))
         for entry in entries
         for key in ("api_key", "token")
     )

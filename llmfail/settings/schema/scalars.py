@@ -265,10 +265,40 @@ def _parse_target_or_provider(value: object) -> Target | str:
     return _parse_target(value) if isinstance(value, str) and "/" in value else _parse_text(value)
 
 
+class KeySource(Secret):
+    """A key that stands in a file, or that a command prints; ``settings.reading.key_sources`` gets it."""
+
+    __slots__ = ("command", "file")
+
+    def __init__(self, file: str | None, command: tuple[str, ...]) -> None:
+        self.file = file
+        self.command = command
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, KeySource) and (other.file, other.command) == (self.file, self.command)
+
+    def __hash__(self) -> int:
+        return hash((self.file, self.command))
+
+
+def _parse_key_source(value: Mapping[str, object]) -> KeySource:
+    match value:
+        case {"file": str(file), **rest} if file and not rest:
+            return KeySource(file, ())
+        case {"command": [*words], **rest} if (
+            words and not rest and all(isinstance(one, str) for one in words)
+        ):
+            return KeySource(None, tuple(map(str, words)))
+        case _:
+            raise ValueError("a key is a text, {file: PATH} or {command: [PROGRAM, ARGUMENT, …]}")
+
+
 def _parse_key(value: object) -> Secret | None:
     """A key without the white space around it; None for an empty one and for ``none``."""
     if value is None:
         return None
+    if isinstance(value, dict):
+        return _parse_key_source(value)
     if not isinstance(value, str):
         raise ValueError("a key is text: put it in quotes")  # noqa: TRY004 - every bad value is a ValueError
     text = value.strip()
@@ -330,7 +360,9 @@ Url = Annotated[
     str, Scalar(_parse_url, {"type": "string", "pattern": r"^(https?://|\$\{)[^?#]+$"}, text=True)
 ]
 StoreUrl = Annotated[str, Scalar(_parse_store, {"type": "string"}, text=True, secret=True)]
-ApiKey = Annotated[Secret, Scalar(_parse_key, {"type": "string"}, text=True, secret=True, optional=True)]
+ApiKey = Annotated[
+    Secret, Scalar(_parse_key, {"type": ["string", "object"]}, text=True, secret=True, optional=True)
+]
 WebhookUrl = Annotated[
     Secret, Scalar(_parse_webhook_url, {"type": "string"}, text=True, secret=True, optional=True)
 ]

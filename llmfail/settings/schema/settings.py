@@ -69,6 +69,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     store_timeout: Seconds = 2.0
     on_store_error: Literal["refuse", "allow"] = "refuse"
     timezone: Text | None = None
+    env_file: Text | None = None
     defaults: Defaults = field(default_factory=Defaults)
     providers: Mapping[Name, Provider] = field(default_factory=dict)
     models: Mapping[TargetName, Model] = field(default_factory=dict)

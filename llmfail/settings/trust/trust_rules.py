@@ -49,6 +49,7 @@ def check_trust_rules(
     return (
         *_check_references(tree),
         *_check_commands(tree, source.path.parent),
+        *_check_key_sources(tree, source.path.parent),
         *_check_alerts(tree, source.path.parent),
         *_check_files(tree, source.path.parent),
         *_check_credentials(tree, overridden),
@@ -174,6 +175,25 @@ def _features_of(tree: Mapping[str, object]) -> Iterator[tuple[str, Mapping[str,
     for name, feature in found.items() if isinstance(found, dict) else ():
         if isinstance(feature, dict):
             yield name, feature
+
+
+def _check_key_sources(tree: Mapping[str, object], directory: Path) -> Iterator[TrustFinding]:
+    """Where keys come from that are neither in the file nor in the environment."""
+    if isinstance(name := tree.get("env_file"), str):
+        yield _cover(("env_file",), f"would read variables from {name}", name)
+    for provider, entry in _providers_of(tree).items():
+        for field in ("api_key", "token"):
+            source = entry.get(field)
+            if not isinstance(source, dict):
+                continue
+            at: Place = ("providers", provider, field)
+            destinations = _list_destinations(tree, at)
+            yield _cover(at, "would send a key from a file or a command", json.dumps(source), *destinations)
+            argv = source.get("command")
+            if isinstance(argv, list):
+                command = json.dumps(argv, default=str)
+                covers = {f"command {command}": make_digest(command), **digest_files(argv, directory)}
+                yield TrustFinding(at, "would run a command", covers)
 
 
 def _check_commands(tree: Mapping[str, object], directory: Path) -> Iterator[TrustFinding]:
