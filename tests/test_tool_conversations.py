@@ -184,3 +184,21 @@ def test_body_headers_and_query_go_along_as_they_are(tmp_path, simulator):
     assert seen.document["metadata"] == {"team": "a"}
     assert seen.document["reasoning"] == {"a": 1, "b": 2}
     assert receipt.answer == "the key is [key]"
+
+
+def test_a_template_of_the_feature_is_for_what_the_user_says_and_not_for_results(tmp_path, simulator):
+    provider = {"api": "openai", "base_url": simulator.base_url("openai"), "api_key": "made-up-key-4711"}
+    document = {
+        "version": 1,
+        "store": "memory",
+        "providers": {"openai": provider},
+        "templates": {"polite": "Please: $prompt"},
+        "features": {"default": {"primary": "openai/gpt", "template": "polite"}},
+    }
+    file = tmp_path / "polite.yaml"
+    file.write_text(json.dumps(document))
+    with Client(file) as client:
+        called = client.ask("Weather?", tools=TOOLS)
+        assert simulator.requests[0].document["messages"][-1]["content"] == "Please: Weather?"
+        client.ask([Message("user", "Weather?"), called.message, results_of(called)], tools=TOOLS)
+    assert [one["role"] for one in simulator.requests[1].document["messages"]][-1] == "tool"

@@ -172,6 +172,11 @@ NO_OPTIONS = GenerationOptions()
 OPTION_NAMES = GenerationOptions.__struct_fields__
 
 
+def is_blank_of_text(message: Message) -> bool:
+    """Whether it has something, and no text."""
+    return not message.is_blank and not message.text.strip() and not message.attachments
+
+
 def count_chars(message: Message) -> int:
     """About how long it is: the characters of its texts and the bytes of its files."""
     if isinstance(message.content, str):

@@ -15,6 +15,7 @@ from llmfail.core.conversation import (
     GenerationOptions,
     Message,
     count_chars,
+    is_blank_of_text,
     merge_json,
     merge_options,
     with_text,
@@ -132,8 +133,10 @@ def _messages(settings: Settings, feature: Feature, ask: Ask) -> tuple[Message, 
         return ask.messages
     from llmfail.core.degrade.template import build_prompt
 
-    template = _load_template(settings, name, is_typed=ask.template is not None)
     *earlier, last = ask.messages
+    if ask.template is None and (last.role != "user" or is_blank_of_text(last)):
+        return ask.messages  # what tools gave, or a turn of the model, is no prompt
+    template = _load_template(settings, name, is_typed=ask.template is not None)
     known = frozenset(_degrade_parameters(settings, feature))
     given = {"prompt": last.text, "feature": feature.name}
     text = build_prompt(name, template, given, ask.parameters, known)
