@@ -147,3 +147,32 @@ def test_a_terminal_shows_targets_whole(asked, columns):
 
 def test_help_has_examples():
     assert "llmfail log --failed" in run_llmfail("log", "--help").out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "places"),
+    [
+        (["--failed"], [2]),
+        (["--feature", "solo"], [2]),
+        (["--target", "openai"], [1, 2]),
+        (["--target", CLAUDE], [0, 1]),
+        (["--target", "anthropic", "--feature", "default"], [0, 1]),
+        (["--grep", "UNAVAILABLE"], [1, 2]),
+        (["--grep", "no such text"], []),
+        (["--since", "1h"], [0, 1, 2]),
+        (["--since", "1h", "-n", "1"], [2]),
+    ],
+)
+def test_what_is_wanted_is_found(asked, arguments, places):
+    assert [one["id"] for one in reversed(logged(*arguments))] == [asked[place]["id"] for place in places]
+
+
+def test_where_nothing_is_like_that_it_says_so(asked):
+    done = run_llmfail("log", "--grep", "no such text")
+    assert (done.code, done.out, done.err) == (0, "", "llmfail: nothing like that is in the log\n")
+
+
+def test_what_cannot_be_meant_is_a_usage_error(asked):
+    for arguments in (["--since", "soon"], ["--feature", "nowhere"]):
+        done = run_llmfail("log", *arguments)
+        assert (done.code, done.err.count("\n")) == (2, 1)

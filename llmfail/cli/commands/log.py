@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llmfail.cli.arguments.global_options import GlobalOptions
-from llmfail.cli.arguments.shell_completion import complete_log_ids
+from llmfail.cli.arguments.global_options import GlobalOptions, parse_seconds
+from llmfail.cli.arguments.shell_completion import (
+    complete_features,
+    complete_log_ids,
+    complete_providers_and_targets,
+)
 from llmfail.cli.io.output import emit_json, say
 from llmfail.cli.run.open_client import open_client
 from llmfail.core.errors import UsageError
+from llmfail.core.reports.log_filter import LogFilter
 
 if TYPE_CHECKING:
     from llmfail.client.blocking import Client
@@ -35,6 +41,37 @@ def command(
     ] = None,
     most: Annotated[int, typer.Option("-n", "--number", metavar="N", min=1, help="How many at most.")] = 20,
     failed: Annotated[bool, typer.Option("--failed", help="Only those without an answer.")] = False,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            "--since", metavar="DURATION", help="Only those of the last 30m, 2h, 7d.", show_default=False
+        ),
+    ] = None,
+    feature: Annotated[
+        str | None,
+        typer.Option(
+            "--feature",
+            "-f",
+            metavar="NAME",
+            help="Only those for this feature.",
+            show_default=False,
+            autocompletion=complete_features,
+        ),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            "--target",
+            metavar="NAME",
+            help="Only those that met this target or provider.",
+            show_default=False,
+            autocompletion=complete_providers_and_targets,
+        ),
+    ] = None,
+    text: Annotated[
+        str | None,
+        typer.Option("--grep", metavar="TEXT", help="Only those in which this stands.", show_default=False),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print receipts, one line of JSON for each.")
     ] = False,
@@ -47,7 +84,9 @@ def command(
 
       llmfail log -n 5
 
-      llmfail log --failed
+      llmfail log --failed --since 2h
+
+      llmfail log --target openai --grep "rate limit"
 
       llmfail log 01KAB7Z3QX
 
@@ -55,7 +94,8 @@ def command(
     """
     options: GlobalOptions = ctx.obj
     with open_client(options) as client:
-        found = [_find_one(client, id_)] if id_ else _read_last(client, most, failed=failed)
+        wanted = _build_filter(client, since, feature, target, failed=failed, text=text)
+        found = [_find_one(client, id_)] if id_ else _read_last(client, most, wanted)
     if as_json:
         for entry in found:
             emit_json(entry)
@@ -64,7 +104,7 @@ def command(
     elif found:
         _show_all(found)
     else:
-        say("nothing failed" if failed else "nothing was asked yet", quiet=options.quiet)
+        say(_describe_nothing(wanted), quiet=options.quiet)
 
 
 def _read_well_formed(client: Client, limit: int) -> list[ReceiptJson]:
@@ -74,10 +114,36 @@ def _read_well_formed(client: Client, limit: int) -> list[ReceiptJson]:
     return [entry for entry in client.log(limit) if is_well_formed(entry)]
 
 
-def _read_last(client: Client, limit: int, *, failed: bool) -> list[ReceiptJson]:
-    if not failed:
+def _read_last(client: Client, limit: int, wanted: LogFilter) -> list[ReceiptJson]:
+    if wanted.takes_all:
         return _read_well_formed(client, limit)
-    return [entry for entry in _read_well_formed(client, ALL_ENTRIES) if not entry["ok"]][:limit]
+    return list(filter(wanted.matches, _read_well_formed(client, ALL_ENTRIES)))[:limit]
+
+
+def _build_filter(
+    client: Client,
+    since: str | None,
+    feature: str | None,
+    target: str | None,
+    *,
+    failed: bool,
+    text: str | None,
+) -> LogFilter:
+    """Raises UsageError for a feature that the configuration does not have."""
+    seconds = parse_seconds("--since", since)
+    return LogFilter(
+        since=None if seconds is None else time.time() - seconds,
+        feature=None if feature is None else client.settings.find_feature(feature).name,
+        target=target,
+        failed=failed,
+        text=text,
+    )
+
+
+def _describe_nothing(wanted: LogFilter) -> str:
+    if wanted.takes_all:
+        return "nothing was asked yet"
+    return "nothing failed" if wanted == LogFilter(failed=True) else "nothing like that is in the log"
 
 
 def _find_one(client: Client, prefix: str) -> ReceiptJson:
