@@ -1,12 +1,16 @@
 """What a monitor reads: exact totals over processes, names that do not multiply, text that can be parsed."""
 
+import json
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
+import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from llmfail import AsyncClient, Client, OverBudget, Target, Unavailable
@@ -14,8 +18,9 @@ from llmfail.core.admission.breaker import CircuitState
 from llmfail.core.receipt import Receipt, TrailEntry
 from llmfail.core.records.metric_counters import AskMetrics, UseMetrics
 from llmfail.core.records.record import load
-from llmfail.core.reports.metric import CIRCUIT_STATES, METRICS
+from llmfail.core.reports.metric import CIRCUIT_STATES, METRICS, SECONDS_NAME
 from llmfail.engine.planning.metric_steps import ask_metrics_step, use_metrics_step
+from llmfail.settings.reading.load import load as load_settings
 from llmfail.simulator import parse_faults
 
 A, B = "openai/gpt-6.1-terra", "anthropic/claude-sonnet-5-5"
@@ -197,3 +202,29 @@ def test_both_clients_have_the_metrics(config):
             return await llm.metrics()
 
     assert value_of(read_samples(asyncio.run(play())), "llmfail_requests_total") == 1
+
+
+MONITORING = sorted((Path(__file__).parents[1] / "examples" / "monitoring").iterdir())
+
+
+@pytest.mark.parametrize("file", MONITORING, ids=lambda file: file.name)
+def test_the_examples_name_metrics_that_exist(file):
+    kinds = {one.name: one.kind for one in METRICS}
+    known = {f"{name}_total" if kind == "counter" else name for name, kind in kinds.items()}
+    known |= {f"{SECONDS_NAME}_{part}" for part in ("bucket", "count", "sum")}
+    assert set(re.findall(r"llmfail_[a-z_]+", file.read_text())) <= known
+
+
+def test_the_board_and_the_rules_can_be_read():
+    by_name = {file.name: file.read_text() for file in MONITORING}
+    assert len(json.loads(by_name["grafana.json"])["panels"]) == 8
+    rules = yaml.safe_load(by_name["alert-rules.yaml"])["groups"][0]["rules"]
+    assert all(rule["expr"] and rule["annotations"]["summary"] for rule in rules)
+
+
+def test_the_example_of_alerts_is_a_configuration(tmp_path):
+    text = next(file for file in MONITORING if file.name == "slack-alerts.yaml").read_text()
+    (tmp_path / "llmfail.yaml").write_text(f"version: 1\n{text}")
+    environ = {"SLACK_WEBHOOK_URL": "https://hooks.example/x"}
+    settings = load_settings(tmp_path / "llmfail.yaml", environ, tmp_path, tmp_path)
+    assert [webhook.url is not None for webhook in settings.alerts.webhooks] == [True, False]
