@@ -128,3 +128,44 @@ def test_who_is_due(which, is_open, may, idle_for, chosen_ago, due):
     after, chosen = choose_probes(log, [candidate], which, 300.0, now)
     assert chosen == ((T,) if due else ())
     assert after.chosen_at == ({A: now} if due else log.chosen_at)
+
+
+def close_by_force(client, simulator, faults):
+    simulator.set_faults(parse_faults(faults))
+    before = client.status().to_json()["providers"][A]
+    receipt = client.probe(A, force=True)
+    after = client.status().to_json()["providers"][A]
+    kept = ("state", "failures", "retry_at")
+    return receipt, [before[name] for name in kept], [after[name] for name in kept]
+
+
+@pytest.mark.parametrize("faults", ["none", "openai=503"])
+def test_a_forced_probe_asks_an_open_target_and_leaves_its_circuit_as_it_is(config, simulator, faults):
+    config.write_text(config.read_text().replace("recovery_timeout: 0s", "recovery_timeout: 60s"))
+    open_circuit(config, simulator)
+    with Client(config) as llm:
+        assert llm.probe(A).trail[0].outcome == "circuit_open"
+        receipt, before, after = close_by_force(llm, simulator, faults)
+    assert (receipt.trail[0].action, receipt.ok) == ("called", faults == "none")
+    assert before == after
+    assert before[0] == "open"
+
+
+def test_a_forced_probe_asks_what_an_operator_has_forced_open_and_a_disabled_credential(config, simulator):
+    with Client(config) as llm:
+        llm.trip(A, 60)
+        assert llm.probe(A).trail[0].outcome == "held"
+        receipt, before, after = close_by_force(llm, simulator, "none")
+        assert (receipt.ok, before[0], after[0]) == (True, "forced_open", "forced_open")
+        llm.reset(A)
+        simulator.set_faults(parse_faults("openai=401"))
+        llm.ask("hi")
+        assert llm.probe(A).trail[0].outcome == "disabled"
+        assert llm.probe(A, force=True).trail[0].outcome == "auth"
+
+
+def test_a_forced_probe_obeys_budgets_all_the_same(config, simulator):
+    config.write_text(config.read_text() + "budgets: [{name: none, limit: 0, per: day}]\n")
+    with Client(config) as llm:
+        assert llm.probe(A, force=True).trail[0].action == "skipped"
+    assert simulator.count("openai") == 0

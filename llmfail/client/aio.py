@@ -138,9 +138,9 @@ class AsyncClient:
         """As ``Client.probe_targets``."""
         return shared.operator_of(self.settings, self._ports).probe_targets(name)
 
-    async def probe(self, target: Target | str) -> Receipt:
+    async def probe(self, target: Target | str, *, force: bool = False) -> Receipt:
         """As ``Client.probe``."""
-        return await self._engine.probe(target_of(target))
+        return await self._engine.probe(target_of(target), is_forced=force)
 
     async def log(self, most: int = 20) -> list[dict[str, Any]]:
         """As ``Client.log``."""

@@ -187,9 +187,11 @@ class Client:
         """Whom a probe of this name would ask; None: one target of each provider that has a key."""
         return shared.operator_of(self.settings, self._ports).probe_targets(name)
 
-    def probe(self, target: Target | str) -> Receipt:
-        """Ask this target something tiny, and record how it did; with or without an answer."""
-        return run_sync(self._engine.probe(target_of(target)))
+    def probe(self, target: Target | str, *, force: bool = False) -> Receipt:
+        """Ask this target something tiny, and record how it did; with or without an answer. ``force``: also
+        one that is open, whose circuit stays as it is.
+        """
+        return run_sync(self._engine.probe(target_of(target), is_forced=force))
 
     def log(self, most: int = 20) -> list[dict[str, Any]]:
         """The last receipts as their JSON has them, the newest first, each with its moment ``at``."""

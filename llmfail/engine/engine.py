@@ -236,8 +236,10 @@ class Engine:
         reservation_request = reservation_request_of(job, candidate, covers, moment, priced=True)
         return replace(reservation_request, max_wait=max_rate_limit_wait(job.deadline, others=others))
 
-    async def probe(self, target: Target) -> Receipt:
-        """Ask one target something tiny; what it says of the target is recorded, the ask itself is not."""
+    async def probe(self, target: Target, *, is_forced: bool = False) -> Receipt:
+        """Ask one target something tiny; what it says of the target is recorded, the ask itself is not.
+        ``is_forced``: also one that is open, paused, disabled or forced open, whose circuit stays as it is.
+        """
         started = self.ports.monotonic()
         ask = Ask(
             to_messages(PROBE_PROMPT),
@@ -246,7 +248,8 @@ class Engine:
             fallback=False,
             cache="off",
         )
-        job = replace(await plan_job(self.settings, self._routes, ask, self.ports), rounds=0)
+        job = await plan_job(self.settings, self._routes, ask, self.ports)
+        job = replace(job, rounds=0, is_forced=is_forced)
         return await self._run_chain(job, ask, _codec_of(job), ChainRun(started, is_counted=False))
 
     async def _run_chain(self, job: Job, ask: Ask, codec: Codec, run: ChainRun) -> Receipt:

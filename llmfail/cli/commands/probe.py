@@ -29,24 +29,29 @@ def command(
             autocompletion=complete_providers_and_targets,
         ),
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also what is open, paused or disabled; it stays so.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
     """Ask providers or targets something tiny now, and record the result.
 
-    Without a name, one target of each provider that has a key. An open circuit is not asked; `llmfail reset`
-    opens the way. Exits 0 when everybody who was asked answered, 3 when somebody did not, 6 when only
-    credentials stood in the way.
+    Without a name, one target of each provider that has a key. What is open, paused or disabled is asked only
+    with --force, which forgets nothing that is known of it; `llmfail reset` does. Exits 0 when everybody who
+    was asked answered, 3 when somebody did not, 6 when only credentials stood in the way.
 
     Examples:
 
       llmfail probe
 
       llmfail probe openai/gpt-6.1-terra --json
+
+      llmfail probe openai --force
     """
     options: GlobalOptions = ctx.obj
     require_output()
     with open_client(options) as client:
-        receipts = [client.probe(target) for target in client.probe_targets(name)]
+        receipts = [client.probe(target, force=force) for target in client.probe_targets(name)]
     if as_json:
         emit_json({"probes": [_result_to_json(receipt) for receipt in receipts]})
     else:

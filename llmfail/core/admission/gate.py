@@ -54,6 +54,8 @@ from llmfail.core.records.record import (
 
 MAX_DROPPED_NAMES = 500
 """A program may make a schema of its own for each request; what is beyond is learnt again."""
+NO_GENERATION = -1
+"""No circuit is of this generation."""
 DROPPED_RETENTION_SECONDS = 30 * 24 * 3600.0
 
 
@@ -164,14 +166,15 @@ def admit(
     gate: Gate, request: ReservationRequest, values: Values, now: float
 ) -> tuple[Writes, Admission | Refusal]:
     """Admit one call or refuse it. ``values`` must have ``gate.keys_with_budgets(request)``."""
+    if request.is_forced:
+        return _admit_forced(gate, request, values, now)
     circuit = load_or_default(values[gate.circuit_key], Circuit)
     credential = load_or_default(values[gate.credential_key], CredentialState)
     credential_after, block = credentials.admit(credential, gate.target.model, now)
     override = _refuse_when_forced_open(gate, values, now)
-    if override is not None:
-        return {}, override
-    if block is not None:
-        return {}, refusals.refuse_for_block(block)
+    blocked = override or (None if block is None else refusals.refuse_for_block(block))
+    if blocked is not None:
+        return {}, blocked
     writes = _normalize_pause(gate, values, now)
     paused = _refuse_while_paused(gate, breaker.view(circuit, now), values, now)
     if paused is not None:
@@ -192,6 +195,20 @@ def admit(
         writes[gate.credential_key] = Write(dump(credential_after))
     dropped = load_or_default(values[gate.dropped_parameters_key], NameSet).names
     return without_newer(writes, values), Admission(ticket, now, dropped, held)
+
+
+def _admit_forced(
+    gate: Gate, request: ReservationRequest, values: Values, now: float
+) -> tuple[Writes, Admission | Refusal]:
+    """Past circuit, pause, credential and operator. Its ticket is of no generation, so that its result leaves
+    the circuit as it is.
+    """
+    reserved = reservation.admit(gate.address, gate.limits, request, values, now)
+    if isinstance(reserved, Refusal):
+        return {}, reserved
+    writes, held = reserved
+    dropped = load_or_default(values[gate.dropped_parameters_key], NameSet).names
+    return without_newer(writes, values), Admission(Ticket(NO_GENERATION), now, dropped, held)
 
 
 def settle(gate: Gate, admission: Admission, settlement: Settlement) -> StoreChange:

@@ -57,6 +57,8 @@ class ReservationRequest(Struct, frozen=True):
     max_cost: int | None = None
     allow_unknown: bool = False
     max_wait: float = 0.0
+    is_forced: bool = False
+    """Somebody wants to know, whatever is known of the target; limits and budgets hold all the same."""
 
     @property
     def is_limited(self) -> bool:

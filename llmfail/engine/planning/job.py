@@ -94,6 +94,8 @@ class Job(Struct, frozen=True):
     """For a streamed answer; None: it is asked for in one piece."""
     hedge_delay: float | None
     """Seconds after which an answer is late, so that a second target is asked too."""
+    is_forced: bool = False
+    """Its calls go whatever is known of their targets."""
     skipped_targets: tuple[Target, ...] = ()
     """Those of the chain that may not give vectors, because their model is another."""
 
@@ -238,6 +240,7 @@ def reservation_request_of(
         scopes=budget_scopes,
         max_cost=job.max_cost,
         allow_unknown=job.allow_unknown,
+        is_forced=job.is_forced,
     )
 
 
