@@ -195,7 +195,7 @@ def test_a_system_prompt_and_options_reach_the_provider(llmfail, simulator):
     [
         pytest.param(["-f", "defualt"], "default", id="feature"),
         pytest.param(["-m", "opnai/gpt-6.1-terra"], "openai", id="provider of a model"),
-        pytest.param(["-m", "gpt-6.1-terra"], "provider/model", id="a model without its provider"),
+        pytest.param(["-m", "gpt-6.1-tera"], "gpt-6.1-terra", id="a model that nobody has"),
         pytest.param(["--jsn"], "--json", id="option"),
         pytest.param(["--timeout", "0"], "--timeout", id="no time at all"),
         pytest.param(["--deadline", "nan"], "--deadline", id="not a number"),

@@ -74,6 +74,7 @@ async def _call_once(
         if isinstance(found, AttemptResult):
             return found
         endpoint = found
+    started_at = ports.monotonic()
     try:
         encode = partial(codec.encode, load_wire_format(endpoint.api, endpoint.door), endpoint)
         sent = await ports.run_blocking(encode) if codec.is_large else encode()
@@ -82,6 +83,8 @@ async def _call_once(
         return _skip(SkipReason.DISABLED, str(error))
     host = urlsplit(sent.url).hostname or ""
     ports.prepare()
+    # What it took to write the call and to make the wire ready is our own time, and not the target's.
+    ends_at += ports.monotonic() - started_at
     options.on_sent()
     if options.stream_limits is not None:
         from llmfail.engine.attempt.stream_reader import read_stream
