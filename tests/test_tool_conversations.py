@@ -202,3 +202,18 @@ def test_a_template_of_the_feature_is_for_what_the_user_says_and_not_for_results
         assert simulator.requests[0].document["messages"][-1]["content"] == "Please: Weather?"
         client.ask([Message("user", "Weather?"), called.message, results_of(called)], tools=TOOLS)
     assert [one["role"] for one in simulator.requests[1].document["messages"]][-1] == "tool"
+
+
+def test_options_are_no_matter_of_vectors(tmp_path, simulator):
+    provider = {"api": "openai", "base_url": simulator.base_url("openai"), "api_key": "made-up-key-4711"}
+    document = {
+        "version": 1,
+        "store": "memory",
+        "providers": {"openai": {**provider, "options": {"top_k": 5}}},
+        "features": {"default": {"primary": "openai/text-embedding-3-small"}},
+    }
+    file = tmp_path / "vectors.yaml"
+    file.write_text(json.dumps(document))
+    with Client(file) as client:
+        assert "dropped" not in client.embed("Hi").trail[0].to_json()
+        assert client.ask("Hi").trail[0].to_json()["dropped"] == ["top_k"]

@@ -121,7 +121,8 @@ async def plan_job(
     arranged, ordered, is_near_budget = await _order(routes, feature, ask, candidates, ports)
     request, expected = _request_of(settings, resolved, ask, vectors=vectors, blank=is_preview)
     stretches = numbers.first_token_timeout, numbers.stall_timeout
-    ordered = tuple(_judge_candidate(routes, one, request) for one in ordered)
+    if not vectors:
+        ordered = tuple(_judge_candidate(routes, one, request) for one in ordered)
     return Job(
         id=ports.new_id(),
         feature=feature.name,
