@@ -15,29 +15,19 @@ Not covered: images are bounded by what today's vendors document, except for gpt
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
 from math import ceil
 from string import ascii_letters, ascii_uppercase, digits, punctuation
 from typing import Annotated, NamedTuple
 
-import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from llmfail.core.claude_version import version_of
-from llmfail.core.conversation import (
-    Attachment,
-    Opaque,
-    Part,
-    Text,
-    Thought,
-    ToolCall,
-    ToolResult,
-)
 from llmfail.core.model import Request, Usage
 from llmfail.core.records.record import Record
-from llmfail.core.request.message_text import render_file_element
+from llmfail.core.tokens.request_texts import count_images, iter_texts
 
 EXPECTED_PER_MESSAGE = 4
 EXPECTED_PER_REPLY = 3
@@ -51,19 +41,6 @@ MAX_PER_IMAGE = 5000
 """Anthropic at most 1,600, since Claude 4.7 4,784; OpenAI tiles up to 1,445, patches up to 3,779; Gemini 258
 a tile, from Gemini 3 on 1,120 and at the highest resolution 2,240.
 """
-IMAGES_PER_PAGE = 2
-"""Anthropic counts 1,500 to 3,000 tokens of text for a page of a PDF, and the page as an image besides;
-OpenAI does alike, Gemini counts 258 to 1,120 for the image alone.
-"""
-PAGES_OF_UNKNOWN_FILE = 20
-"""For a PDF of which only the URL is known."""
-MAX_PAGES = 3000
-"""No vendor takes more."""
-BYTES_OF_A_PAGE = 20_000
-AUDIO_BYTES_PER_IMAGE = 100_000
-"""Gemini counts 32 tokens for a second of sound, and an MP3 of 32 kbit/s has 4 kB in it."""
-_PDF_PAGE = re.compile(rb"/Type\s*/Page(?![a-zA-Z])")
-_PDF_PAGE_COUNT = re.compile(rb"/Count\s+(\d{1,6})")
 MIN_SAMPLE_TOKENS = 200
 """Expected tokens below which a template outweighs the text, so that nothing can be learnt."""
 LOWEST_RATIO, HIGHEST_RATIO = 0.3, 4.0
@@ -150,7 +127,7 @@ def estimate(text: str) -> int:
 
 def size_of(request: Request) -> PromptSize:
     """System, messages, tools, text files and schema; images are counted, not measured."""
-    weights = [_weigh(text) for text in _texts(request)]
+    weights = [_weigh(text) for text in iter_texts(request)]
     messages = len(request.messages) + bool(request.system)
     around = MAX_PER_REQUEST + MAX_PER_MESSAGE * messages + MAX_PER_SCHEMA * (request.schema is not None)
     return PromptSize(
@@ -158,7 +135,7 @@ def size_of(request: Request) -> PromptSize:
         + EXPECTED_PER_MESSAGE * messages
         + EXPECTED_PER_REPLY,
         bytes=sum(one.bytes for one in weights) + around,
-        images=_count_images(request),
+        images=count_images(request),
     )
 
 
@@ -217,14 +194,14 @@ def default_calibration(model: str) -> Calibration:
 
 def is_tiny(request: Request) -> bool:
     """Whether it is surely below what ``learn`` learns from."""
-    return sum(map(len, _texts(request))) < MIN_SAMPLE_TOKENS // 2
+    return sum(map(len, iter_texts(request))) < MIN_SAMPLE_TOKENS // 2
 
 
 def lower_bound(request: Request) -> int:
     """A number of tokens that the text of this request hardly stays under. Of a long text the characters
     count, which are fewer than its bytes.
     """
-    return sum(map(_count_least_bytes, _texts(request))) // MAX_BYTES_PER_TOKEN
+    return sum(map(_count_least_bytes, iter_texts(request))) // MAX_BYTES_PER_TOKEN
 
 
 def _weigh(text: str) -> TextWeight:
@@ -291,79 +268,6 @@ def _count_least_bytes(text: str) -> int:
     if text.isascii() or len(text) > MAX_WEIGHED_CHARS:
         return len(text)
     return len(text.encode("utf-8", "replace"))
-
-
-def _texts(request: Request) -> Iterator[str]:
-    """All text that is sent, with what stands around a call or a tool as JSON."""
-    if request.system:
-        yield request.system_text
-    if request.schema is not None:
-        import json
-
-        yield json.dumps(request.schema, ensure_ascii=False)
-    for tool in request.tools:
-        yield msgspec.json.encode(tool, enc_hook=dict).decode()
-    for message in request.messages:
-        if isinstance(message.content, str):
-            yield message.content
-        else:
-            yield from filter(None, map(_text_of, _iter_parts(message.content)))
-
-
-def _iter_parts(parts: Iterable[Part]) -> Iterator[Part]:
-    """Those within the results of tools as well."""
-    for part in parts:
-        yield part
-        if isinstance(part, ToolResult):
-            yield from part.parts
-
-
-def _text_of(part: Part) -> str:
-    match part:
-        case Text() | Thought():
-            return part.text
-        case ToolCall():
-            return f"{part.id} {part.name} {part.arguments}"
-        case ToolResult():
-            return f"{part.call_id} {part.name}"
-        case Opaque():
-            return msgspec.json.encode(part.json, enc_hook=dict).decode()
-        case Attachment():
-            if part.kind != "text":
-                return ""
-            return render_file_element(part.name, part.data.decode("utf-8", "replace")) + "\n\n"
-
-
-def _count_images(request: Request) -> int:
-    """Images, and what counts as so many: a page of a PDF is read as text and looked at."""
-    return sum(map(_weigh_file, _files(request)))
-
-
-def _weigh_file(file: Attachment) -> int:
-    match file.kind:
-        case "image":
-            return 1
-        case "document":
-            return IMAGES_PER_PAGE * (count_pages(file.data) if file.url is None else PAGES_OF_UNKNOWN_FILE)
-        case "audio":
-            return 1 + len(file.data) // AUDIO_BYTES_PER_IMAGE
-        case "text":
-            return 0
-
-
-def count_pages(pdf: bytes) -> int:
-    """The pages of a PDF, as its page objects and its page tree have them; by its size where both are
-    compressed.
-    """
-    objects = len(_PDF_PAGE.findall(pdf))
-    told = max((int(number) for number in _PDF_PAGE_COUNT.findall(pdf)), default=0)
-    return max(objects, min(told, MAX_PAGES)) or 1 + len(pdf) // BYTES_OF_A_PAGE
-
-
-def _files(request: Request) -> Iterator[Attachment]:
-    for message in request.messages:
-        if not isinstance(message.content, str):
-            yield from (part for part in _iter_parts(message.content) if isinstance(part, Attachment))
 
 
 def _default_ratio_of(model: str) -> float:

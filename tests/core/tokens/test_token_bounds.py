@@ -27,12 +27,12 @@ from llmfail.core.conversation import (
 from llmfail.core.model import Request
 from llmfail.core.records.record import dump, load
 from llmfail.core.tokens import token_bounds
+from llmfail.core.tokens.request_texts import count_pages
 from llmfail.core.tokens.token_bounds import (
     EXPECTED_PER_IMAGE,
     MAX_PER_IMAGE,
     Calibration,
     PromptSize,
-    count_pages,
     default_calibration,
     estimate,
     estimate_input,
