@@ -110,12 +110,14 @@ def show_options(command: str) -> Callable[[_F], _F]:
 
     def show(method: _F) -> _F:
         rows = [
-            f"    {option.keyword or option.name}: {option.help}"
+            f"{' ' * 12}{option.keyword or option.name}: {option.help}"
             for option in ASK_OPTIONS
             if command in option.commands and option.scope != "command line"
         ]
         if method.__doc__:
-            method.__doc__ += "\n\nOptions, as the command line has them:\n" + "\n".join(rows) + "\n"
+            # Indented as a docstring within a class is, so that its indentation can be taken away.
+            head = f"\n\n{' ' * 8}Options, as the command line has them:\n"
+            method.__doc__ = method.__doc__.rstrip() + head + "\n".join(rows)
         return method
 
     return show
