@@ -9,6 +9,9 @@ from scripted_engine import ScriptedEngine, answer, error
 
 from llmfail.core.model import Target
 from llmfail.core.receipt import Failure, TrailEntry
+from llmfail.core.records.counters import AskCounters, hour_of
+from llmfail.core.records.record import load_or_default
+from llmfail.core.records.state_keys import ask_counters_key
 from llmfail.core.request.ask import Ask, to_messages
 from llmfail.core.routing.repeat import MAX_FAILED_CALLS, find_hopeful, find_repeat
 from llmfail.engine.bulk.batch import Batch, BatchLimits
@@ -142,6 +145,15 @@ class TestRuns:
         assert outcomes == ["server_error", "server_error", "ok"]
         values, _ = stage.store.read(["log"])
         assert json.loads(values["log"])["next"] == 1
+
+    @pytest.mark.parametrize("reply", [error(400), error(401), answer("")])
+    def test_a_line_without_an_answer_stands_in_the_log_once_and_is_counted_once(self, tmp_path, reply):
+        stage = ScriptedEngine(tmp_path, {"a": [reply]})
+        Run(stage, number=2, limits=BatchLimits(concurrency=1)).to_end()
+        hour = ask_counters_key(stage.settings.configuration_id, hour_of(stage.ports.wall()))
+        values, _ = stage.store.read(["log", hour])
+        assert json.loads(values["log"])["next"] == 2
+        assert load_or_default(values[hour], AskCounters).asks == 2
 
     def test_a_degrade_step_does_not_take_the_place_of_a_pause(self, tmp_path):
         script = {"a": [error(500), error(500), answer("from the model")]}

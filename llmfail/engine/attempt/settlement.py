@@ -71,6 +71,7 @@ class SettlementLog:
         self._apply_event = apply_event
         self._write_lock = ports.lock()
         self._extra_steps: list[StoreChange] = []
+        self._settlements_made = 0
         self.notices: list[BudgetNotice] = []
 
     async def admit(self, gate: Gate, reservation_request: ReservationRequest) -> Admission | Refusal:
@@ -130,12 +131,14 @@ class SettlementLog:
         steps = [*unused, *map(self._settle_call, state.calls), *self._extra_steps]
         if steps:
             # Whoever is stopped after the write settles again: a mark tells that it was made.
-            await self._write(make_idempotent(self._job.id, combine(steps)), state.calls)
+            mark = f"{self._job.id}.{self._settlements_made}"
+            await self._write(make_idempotent(mark, combine(steps)), state.calls)
         self._forget(
             state.calls,
             frozenset(reservation_request.call_id for _, reservation_request in state.unanswered_requests),
         )
         self._extra_steps = []
+        self._settlements_made += 1
 
     def _forget(self, settled: Sequence[PendingCall], requests: frozenset[str] = frozenset()) -> None:
         if settled or requests:
