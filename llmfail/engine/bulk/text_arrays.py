@@ -30,6 +30,7 @@ BYTES_OF_A_CALL = 32 * 1024
 class _WaitingText(NamedTuple):
     ask: Ask
     rules: RepeatRules
+    max_texts: int
     receipt: asyncio.Future[Receipt]
 
     @property
@@ -56,7 +57,8 @@ class TextArrays:
 
     async def embed(self, ask: Ask, rules: RepeatRules) -> Receipt:
         """The receipt of one text. Raises UsageError."""
-        waiting = _WaitingText(ask, rules, asyncio.get_running_loop().create_future())
+        max_texts = self._engine.max_texts(ask)
+        waiting = _WaitingText(ask, rules, max_texts, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         if self._sender is None or self._sender.done():
             self._sender = asyncio.create_task(self._send_waiting())
@@ -84,7 +86,7 @@ class TextArrays:
         if not self._waiting:
             return []
         first = self._waiting[0]
-        most = 1 if first.is_alone else min(TEXTS_OF_A_CALL, self._engine.max_texts(first.ask))
+        most = 1 if first.is_alone else min(TEXTS_OF_A_CALL, first.max_texts)
         kind, size = _kind_of(first), 0
         group: list[_WaitingText] = []
         rest: list[_WaitingText] = []
