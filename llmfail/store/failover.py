@@ -231,7 +231,7 @@ class FailoverStore:
         """All of them at once; if one of them cannot be made on these values, all others."""
         step = combine(steps)
         try:
-            self._store.update(step.keys, settle_in_any_case(step), waits=False)
+            self._update_store(step.keys, settle_in_any_case(step), waits=False)
         except StoreError:
             raise
         except Exception:  # noqa: BLE001 - one change is the cause, such as by a text that cannot be encoded

@@ -288,6 +288,17 @@ def test_what_was_written_before_is_there_when_memory_takes_over(guarded, store)
     assert guarded.read(["a"])[0] == {"a": "mine"}
 
 
+def test_e2_what_was_settled_in_one_outage_is_known_in_the_next(guarded, store, clock):
+    guarded.update(["a"], adding("a", 50))
+    store.broken = True
+    guarded.update(["a"], adding("a", 7))
+    store.broken = False
+    clock.now += 1
+    guarded.read([])
+    store.broken = True
+    assert guarded.read(["a"])[0] == {"a": "57"}
+
+
 def test_a_process_that_lives_long_remembers_only_the_records_of_late(guarded, store):
     last = 3 * MAX_RECENT_RECORDS
     for number in range(last + 1):
