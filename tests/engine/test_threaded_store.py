@@ -13,6 +13,7 @@ from llmfail.engine.ports.protocols import Stores
 from llmfail.engine.ports.store_access import InlineStore
 from llmfail.engine.ports.threaded_store import MAX_GROUP, GroupCommitStore
 from llmfail.store.disk import DiskStore
+from llmfail.store.failover import FailoverStore
 from llmfail.store.memory import MemoryStore
 from llmfail.wire.aio import AiohttpWire
 
@@ -267,3 +268,12 @@ def test_what_is_in_memory_needs_no_thread():
         AiohttpWire(), Stores(MemoryStore(lambda: 0.0), MemoryStore(lambda: 0.0)), None
     )
     assert [type(ports.store), type(ports.answers)] == [InlineStore, InlineStore]
+
+
+def test_what_is_in_memory_only_while_its_store_is_down_may_block(disk):
+    (disk.file.path.parent).write_text("no directory")
+    answers = FailoverStore(disk, MemoryStore(lambda: 0.0), lambda _text: None)
+    answers.read([])
+    assert answers.name == "memory"
+    ports = build_asyncio_ports(AiohttpWire(), Stores(MemoryStore(lambda: 0.0), answers), None)
+    assert [type(ports.store), type(ports.answers)] == [InlineStore, GroupCommitStore]

@@ -28,14 +28,14 @@ def build_asyncio_ports(
         send=wire.send,
         open=wire.open,
         google_tokens=GoogleTokens(wire.send, run_in_a_thread, asyncio.Lock()),
-        store=_async_store_of(stores, stores.state),
+        store=_async_store_of(stores.state),
         catalogue=catalogue,
         sleep=asyncio.sleep,
         prepare=prepare,
         is_down=stores.is_down,
         wall=stores.wall,
         listener=stores.listener,
-        answers=None if stores.answers is None else _async_store_of(stores, stores.answers),
+        answers=None if stores.answers is None else _async_store_of(stores.answers),
         enqueue=stores.enqueue,
         run_blocking=run_in_a_thread,
         concurrent=True,
@@ -43,7 +43,7 @@ def build_asyncio_ports(
     )
 
 
-def _async_store_of(stores: Stores, store: Store) -> AsyncStore:
+def _async_store_of(store: Store) -> AsyncStore:
     """For asyncio: what is in memory is at hand, unless it only stands in for a store that will be back."""
-    is_at_hand = store.name == "memory" and not stores.is_down()
+    is_at_hand = store.name == "memory" and not getattr(store, "is_down", False)
     return InlineStore(store) if is_at_hand else GroupCommitStore(store)
