@@ -36,6 +36,7 @@ def find_schema(document: Mapping[str, Any]) -> SchemaMapping | None:
         case (
             {"output_config": {"format": {"schema": Mapping() as schema}}}
             | {"response_format": {"json_schema": {"schema": Mapping() as schema}}}
+            | {"text": {"format": {"schema": Mapping() as schema}}}
             | {"generationConfig": {"responseJsonSchema": Mapping() as schema}}
             | {"generationConfig": {"responseSchema": Mapping() as schema}}
         ):

@@ -7,6 +7,7 @@ bring the vendor's own: ``find_bad_signature`` is what Anthropic, OpenAI and Gem
 from __future__ import annotations
 
 import json
+from binascii import b2a_base64
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -48,7 +49,9 @@ def answer_as_model(request: RecordedRequest) -> str | CannedTurn:
 
 
 def sign(vendor: str, text: str) -> str:
-    return f"{vendor}.{sha256(f'{vendor}/{text}'.encode()).hexdigest()[:40]}"
+    """In base64, as every vendor writes signatures; Google's SDK refuses any other."""
+    digest = sha256(f"{vendor}/{text}".encode()).hexdigest()[:40]
+    return b2a_base64(f"{vendor}.{digest}".encode(), newline=False).decode("ascii")
 
 
 def find_bad_signature(request: RecordedRequest) -> str | None:

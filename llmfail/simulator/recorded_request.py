@@ -97,7 +97,7 @@ class RecordedRequest:
     def prompt(self) -> str:
         """The text of the last message."""
         turns = self.document.get("messages") or self.document.get("contents") or self.document.get("input")
-        return text_of(turns[-1]) if isinstance(turns, list) else ""
+        return text_of(turns[-1]) if isinstance(turns, list) and turns else text_of(turns)
 
     @property
     def input_text(self) -> str:

@@ -156,3 +156,25 @@ def test_openais_batch_file_runs_as_it_is(llmfail, simulator, write):
     receipts = [json.loads(line) for line in done.out.splitlines()]
     assert [(one["ref"], one["ok"]) for one in receipts] == [("request-1", True), ("request-2", True)]
     assert simulator.requests[0].document["messages"] == TALK[:2]
+
+
+def test_anthropics_batch_file_runs_as_it_is(llmfail, simulator, write):
+    """As the documentation of its Message Batches has it; each with a system prompt and limit of its own."""
+    lines = [
+        {
+            "custom_id": f"request-{number}",
+            "params": {
+                "model": "claude-sonnet-5-5",
+                "max_tokens": 1000 + number,
+                "system": f"Be {word}.",
+                "messages": [{"role": "user", "content": "Weather in Rome?"}],
+            },
+        }
+        for number, word in enumerate(("brief", "exact"), 1)
+    ]
+    file = write("batch.jsonl", "\n".join(map(json.dumps, lines)))
+    done = llmfail("batch", file, "-m", "anthropic/claude-sonnet-5-5")
+    receipts = [json.loads(line) for line in done.out.splitlines()]
+    assert [(one["ref"], one["ok"]) for one in receipts] == [("request-1", True), ("request-2", True)]
+    sent = sorted((seen.document for seen in simulator.requests), key=lambda one: one["max_tokens"])
+    assert sent == [line["params"] for line in lines]

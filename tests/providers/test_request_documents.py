@@ -3,11 +3,12 @@
 import json
 
 import pytest
+from request_round_trips import request_of, write_again
 
 from llmfail.client.options import ask_of
 from llmfail.core.conversation import Attachment, Message, Signature, Text, Thought, Tool, ToolResult
 from llmfail.core.errors import UsageError
-from llmfail.core.model import Endpoint, Request
+from llmfail.core.model import Endpoint
 from llmfail.core.request.batch_line import PROMPT_LINES, MalformedLine, parse_line
 from llmfail.core.request.fitted_request import fit_request
 from llmfail.core.request.line_splitter import RawLine
@@ -151,18 +152,10 @@ DOCUMENTS = {
 }
 
 
-def request_of(document):
-    read = read_request(document)
-    return Request(read.messages, **{name: one for name, one in read.fields.items() if one is not None})
-
-
 @pytest.mark.parametrize("dialect", DOCUMENTS)
 def test_a_whole_request_comes_back_as_it_was(dialect):
     endpoint, document = DOCUMENTS[dialect]
-    fitted = fit_request(request_of(document), endpoint)
-    assert (fitted.dropped, fitted.unsuited) == ((), "")
-    call = load_wire_format(endpoint.api).encode(fitted.request, endpoint)
-    assert json.loads(call.body) == document
+    assert write_again(document, endpoint) == document
 
 
 def test_a_request_to_one_is_sent_to_the_other_in_its_words():

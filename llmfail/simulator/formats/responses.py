@@ -29,7 +29,10 @@ def build_answer(request: RecordedRequest, said: str | CannedTurn) -> Reply | Ev
     whole = _build_response(request, items, text, is_cut=is_cut)
     if not request.route.stream:
         return build_json_reply(200, {"x-request-id": f"req_{request.number:032x}"}, whole)
-    events = tuple(encode_event(event, event["type"]) for event in _iter_events(whole))
+    events = tuple(
+        encode_event({**event, "sequence_number": number}, event["type"])
+        for number, event in enumerate(_iter_events(whole))
+    )
     return EventStreamReply({"content-type": "text/event-stream; charset=utf-8"}, events)
 
 
@@ -60,10 +63,12 @@ def _build_response(
 
 
 def _iter_events(whole: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield {"type": "response.created", "response": {**whole, "status": "in_progress", "output": []}}
+    begun = {**whole, "status": "in_progress", "output": []}
+    yield {"type": "response.created", "response": begun}
+    yield {"type": "response.in_progress", "response": begun}
     for index, item in enumerate(whole["output"]):
         yield {"type": "response.output_item.added", "output_index": index, "item": _begin(item)}
-        yield from _iter_deltas(index, item)
+        yield from _iter_item_events(index, item)
         yield {"type": "response.output_item.done", "output_index": index, "item": item}
     last = "incomplete" if whole["status"] == "incomplete" else "completed"
     yield {"type": f"response.{last}", "response": whole}
@@ -74,10 +79,25 @@ def _begin(item: dict[str, Any]) -> dict[str, Any]:
     return {name: empty.get(name, value) for name, value in item.items()}
 
 
-def _iter_deltas(index: int, item: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _iter_item_events(index: int, item: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """What is between the beginning and the end of an item."""
     place = {"item_id": item["id"], "output_index": index}
     if item["type"] == "message":
-        for piece in split_words(item["content"][0]["text"]):
-            yield {"type": "response.output_text.delta", **place, "content_index": 0, "delta": piece}
+        yield from _iter_text_events({**place, "content_index": 0}, item["content"][0])
     elif item["type"] == "function_call":
-        yield {"type": "response.function_call_arguments.delta", **place, "delta": item["arguments"]}
+        said = item["arguments"]
+        yield {"type": "response.function_call_arguments.delta", **place, "delta": said}
+        yield {
+            "type": "response.function_call_arguments.done",
+            **place,
+            "name": item["name"],
+            "arguments": said,
+        }
+
+
+def _iter_text_events(place: dict[str, Any], part: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield {"type": "response.content_part.added", **place, "part": {**part, "text": ""}}
+    for piece in split_words(part["text"]):
+        yield {"type": "response.output_text.delta", **place, "delta": piece, "logprobs": []}
+    yield {"type": "response.output_text.done", **place, "text": part["text"], "logprobs": []}
+    yield {"type": "response.content_part.done", **place, "part": part}
