@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -166,6 +167,37 @@ def test_two_loops_may_ask_at_once(disk):
         for asked in [threads.submit(asyncio.run, ask(letter)) for letter in "12"]:
             asked.result()
     assert sorted(text(disk)) == ["1"] * 100 + ["2"] * 100
+
+
+def test_a_loop_that_ends_leaves_nobody_of_another_loop_waiting(disk):
+    first, found = threading.get_ident(), []
+    other = asyncio.new_event_loop()
+
+    class AskedMeanwhile:
+        """Each time that the first loop writes, the other one asks for something more."""
+
+        name = "disk"
+
+        def update(self, keys, change, *, waits=True):
+            if threading.get_ident() == first:
+                asked = len(keeper._pending)
+                found.append(asyncio.run_coroutine_threadsafe(keeper.update(*append("2")), other))
+                while len(keeper._pending) == asked:
+                    time.sleep(0.001)
+            return disk.update(keys, change, waits=waits)
+
+    keeper = GroupCommitStore(AskedMeanwhile())
+    disk.update([], lambda _values, _now: ({}, None))
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(other.run_forever)
+        try:
+            asyncio.run(keeper.update(*append("1")))
+            for one in found:
+                one.result(10)
+        finally:
+            other.call_soon_threadsafe(other.stop)
+    other.close()
+    assert text(disk).count("2") == len(found)
 
 
 def test_where_no_thread_can_be_had_the_loop_waits_itself(disk):

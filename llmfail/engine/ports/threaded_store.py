@@ -124,8 +124,7 @@ class GroupCommitStore:
             _deliver(group, [failed] * len(group), here=loop)
             raise
         finally:
-            if self._may_continue_in_loop():
-                loop.call_soon(self._commit_in_loop, loop)
+            self._continue_in_loop(loop)
 
     def _move_to_thread(self, group: list[PendingUpdate]) -> None:
         with self._lock:
@@ -148,13 +147,19 @@ class GroupCommitStore:
             self._is_in_thread = self._is_in_thread and bool(group)
         return group
 
-    def _may_continue_in_loop(self) -> bool:
-        """Whether there is more to be made in the loop."""
+    def _continue_in_loop(self, loop: asyncio.AbstractEventLoop) -> None:
+        """What is left is made in a loop that waits for it: this one may be about to end."""
         with self._lock:
-            goes_on = bool(self._pending) and not self._is_in_thread
-            if not goes_on:
-                self._committing_loop = None
-        return goes_on
+            left = [] if self._is_in_thread else [one.loop for one in self._pending]
+            following = loop if loop in left else next(iter(left), None)
+            self._committing_loop = following
+        if following is loop:
+            loop.call_soon(self._commit_in_loop, loop)
+        elif following is not None:
+            try:
+                following.call_soon_threadsafe(self._commit_in_loop, following)
+            except RuntimeError:  # it has ended, and its updates are made all the same
+                self._commit_in_loop(loop)
 
 
 def _deliver(
