@@ -63,7 +63,7 @@ class Gate(Struct, frozen=True):
     """What admission to one target depends on. ``identity`` names the credential
     (``credential.identity_of``); ``renews_itself``: the key is a token that changes by itself. ``limits`` are
     those of the target and of its provider. ``namespace`` keeps what a stranger's configuration learns
-    apart from what others know of the same address; its circuit too where it ``keeps_own_circuit``.
+    apart from what others know of the same address.
     """
 
     target: Target
@@ -73,11 +73,10 @@ class Gate(Struct, frozen=True):
     renews_itself: bool = False
     limits: tuple[RateLimit, ...] = ()
     namespace: str = ""
-    keeps_own_circuit: bool = False
 
     @property
     def circuit_key(self) -> str:
-        return state_keys.circuit_key(self.address, self.namespace if self.keeps_own_circuit else "")
+        return state_keys.circuit_key(self.address, self.namespace)
 
     @property
     def credential_key(self) -> str:

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from llmfail.core.admission import credential
-from llmfail.core.admission.breaker import BreakerRules
 from llmfail.core.admission.budget import BudgetScope
 from llmfail.core.admission.gate import Gate
 from llmfail.core.admission.rate_limit import RateLimit
@@ -111,17 +110,15 @@ def _build_route(settings: Settings, target: Target, price: Price | None) -> Tar
     identity = _identify_account(endpoint)
     vendor = vendor_of(provider.name, provider.address[0])
     google = provider.credential is CredentialSource.GOOGLE
-    rules = settings.breaker_rules_of(target)
     return TargetRoute(
         gate=Gate(
             target,
             endpoint.address,
             identity,
-            rules,
+            settings.breaker_rules_of(target),
             renews_itself=google,
             limits=_limits(settings, target, endpoint.address, identity),
             namespace=settings.namespace,
-            keeps_own_circuit=_may_harm_circuit(rules, endpoint),
         ),
         endpoint=endpoint,
         price=price,
@@ -130,13 +127,6 @@ def _build_route(settings: Settings, target: Target, price: Price | None) -> Tar
         missing_key=provider.missing_credential_hint,
         key_name=provider.key_variable or f"the {'Google token' if google else 'key'} of {provider.name}",
     )
-
-
-def _may_harm_circuit(rules: BreakerRules, endpoint: Endpoint) -> bool:
-    """Whether a stranger's configuration could open the circuit of a target that is well for others: by rules
-    of its own, or by what it adds to the request.
-    """
-    return rules != BreakerRules() or bool(endpoint.headers or endpoint.body or endpoint.query)
 
 
 def _identify_account(endpoint: Endpoint) -> str:
