@@ -114,3 +114,23 @@ def test_a_data_set_that_is_none_is_refused_before_anybody_is_asked(llmfail, tmp
     assert ran.code == 2
     assert said in ran.err
     assert simulator.count() == 0
+
+
+@pytest.mark.parametrize("option", ["-m", "--judge"])
+@pytest.mark.parametrize("name", ["nope/model", "nope", OPENAI.partition("/")[0]])
+def test_a_name_of_no_target_is_refused_before_anybody_is_asked(llmfail, data, simulator, option, name):
+    ran = llmfail("eval", data(2), option, name)
+    assert ran.code == 2
+    assert f"'{name.removesuffix('/model')}'" in ran.err
+    assert simulator.count() == 0
+
+
+def test_a_bare_name_of_a_model_is_a_target(llmfail, data):
+    ran = llmfail("eval", data(2), "--json", "-m", OPENAI.partition("/")[2])
+    assert ran.code == 0, ran.err
+    assert list(ran.document["targets"]) == [OPENAI]
+
+
+def test_an_evaluation_that_nobody_answered_is_no_success(llmfail, data):
+    ran = llmfail("eval", data(2), "--max-cost", "0")
+    assert ran.code == 3, ran.err

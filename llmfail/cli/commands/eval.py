@@ -15,7 +15,6 @@ from llmfail.cli.run.run_eval import EvalArgs, Evaluation, run_eval
 from llmfail.core.errors import ExitCode, UsageError
 from llmfail.core.evaluation.eval_report import TargetReport, find_regressions, report_target
 from llmfail.core.evaluation.preference import DEFAULT_RUBRIC
-from llmfail.core.model import Target
 
 if TYPE_CHECKING:
     from llmfail.cli.arguments.global_options import GlobalOptions
@@ -78,7 +77,8 @@ def command(
     A fallback is as good as the primary when the interval of the difference (95 %) excludes that it is worse
     by the margin, and worse when it excludes that it is equal.
 
-    Exits 0; 1 below --min-pass or worse than --baseline; 130 after Ctrl-C, when --resume goes on.
+    Exits 0; 1 below --min-pass or worse than --baseline; 3 when no target answered a line; 130 after Ctrl-C,
+    when --resume goes on.
 
     Examples:
 
@@ -95,8 +95,8 @@ def command(
     args = EvalArgs(
         source=source,
         feature=feature,
-        targets=tuple(map(Target.parse, model or ())),
-        judge=None if judge is None else Target.parse(judge),
+        targets=tuple(model or ()),
+        judge=judge,
         rubric=rubric,
         output=output,
         resume=resume,
@@ -108,7 +108,7 @@ def command(
     reports = [report_target(target, found.targets[0], found.lines, margin) for target in found.targets]
     _show(found, reports, as_json=as_json)
     _write_files(found, reports, junit, html)
-    if found.code > ExitCode.INCOMPLETE:
+    if found.code > ExitCode.INCOMPLETE or not any(report.answered for report in reports):
         raise typer.Exit(found.code)
     problems = [*_find_low(reports, min_pass), *_find_worse(reports, earlier, margin)]
     for problem in problems:

@@ -23,11 +23,12 @@ from llmfail.core.errors import ExitCode, UsageError
 from llmfail.core.evaluation.dataset_line import DatasetLine, parse_dataset_line
 from llmfail.core.evaluation.eval_report import EvalAnswer, EvalLine, Ref
 from llmfail.core.evaluation.preference import BothOrders, read_choice, write_question
-from llmfail.core.model import Target
 from llmfail.core.receipt import PICO_PER_DOLLAR
 from llmfail.core.request.ask_options import Options
 from llmfail.core.request.batch_line import MALFORMED_LINE_KIND
 from llmfail.engine.bulk.batch import BatchLimits
+from llmfail.settings.reading.target_lookup import find_target
+from llmfail.settings.schema.settings import Settings
 
 JUDGE_TOKENS = 200
 """Tokens that a judge's reply may have."""
@@ -36,14 +37,14 @@ JUDGE_SUFFIX = ".judge"
 
 
 class EvalArgs(Struct, frozen=True, kw_only=True):
-    """``targets`` is empty for those of the feature's chain; the first one is the primary. Without ``output``
-    the receipts are forgotten.
+    """``targets`` and ``judge`` are names as they are typed. ``targets`` is empty for those of the feature's
+    chain; the first one is the primary. Without ``output`` the receipts are forgotten.
     """
 
     source: Path
     feature: str
-    targets: tuple[Target, ...] = ()
-    judge: Target | None = None
+    targets: tuple[str, ...] = ()
+    judge: str | None = None
     rubric: str
     output: Path | None = None
     resume: bool = False
@@ -72,7 +73,10 @@ class Evaluation(Struct, frozen=True):
 
 def run_eval(options: GlobalOptions, args: EvalArgs) -> Evaluation:
     """Raises UsageError. What is stopped by a signal has the lines that were answered everywhere."""
-    targets = _choose_targets(options, args)
+    settings = load_settings(options)
+    targets = _choose_targets(settings, args)
+    if args.judge is not None:
+        args = msgspec.structs.replace(args, judge=_find_name(settings, args.judge))
     golden = read_golden_lines(args.source)
     with tempfile.TemporaryDirectory() as directory:
         room = Path(directory)
@@ -118,12 +122,18 @@ def _parse_golden_line(number: int, text: bytes) -> GoldenLine:
     return GoldenLine(number if ref is None else ref, fields, golden)
 
 
-def _choose_targets(options: GlobalOptions, args: EvalArgs) -> tuple[str, ...]:
+def _choose_targets(settings: Settings, args: EvalArgs) -> tuple[str, ...]:
     if args.targets:
-        return tuple(map(str, dict.fromkeys(args.targets)))
-    settings = load_settings(options)
+        return tuple(dict.fromkeys(_find_name(settings, name) for name in args.targets))
     chain = settings.chain_of(settings.find_feature(args.feature))
     return tuple(dict.fromkeys(str(link.target) for link in chain))
+
+
+def _find_name(settings: Settings, typed: str) -> str:
+    """The whole name of a target. Raises UsageError, before anything is paid, for what nobody can ask."""
+    target = find_target(settings, typed)
+    settings.provider_of(target)
+    return str(target)
 
 
 def _expand_lines(golden: Sequence[GoldenLine], targets: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -239,7 +249,7 @@ def _write_questions(
                 yield {
                     "id": _judge_ref(line.ref, target, order),
                     "prompt": write_question(line.prompt, first, second, args.rubric),
-                    "model": [str(args.judge)],
+                    "model": [args.judge],
                     "no_fallback": True,
                     "max_tokens": JUDGE_TOKENS,
                 }
