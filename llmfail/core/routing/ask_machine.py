@@ -24,7 +24,6 @@ from typing import assert_never
 from msgspec.structs import replace
 
 from llmfail.core.admission.gate import GateView
-from llmfail.core.admission.refusal import Refusal
 from llmfail.core.classification.outcome import CONSEQUENCES, Kind
 from llmfail.core.model import Target
 from llmfail.core.receipt import SkipReason, TrailEntry
@@ -217,21 +216,17 @@ def _pause(state: AskState, wait: float, candidates: tuple[Candidate, ...], now:
 
 
 def _wait_for_opening(state: AskState, views: dict[Target, GateView], at: float, now: Moment) -> Step:
-    """Until the first target may be asked that was not just asked in vain. Nobody waits for a budget."""
+    """Until the first target may be asked that was not just asked in vain."""
     worth_a_wait = (
         view
         for target, view in views.items()
-        if (_may_pass(_last_entry(state, target)) if view.refusal is None else _is_waited_for(view.refusal))
+        if view.refusal is not None or _may_pass(_last_entry(state, target))
     )
     opening = find_next_opening(worth_a_wait, at)
     wait = inf if opening is None else max(opening - at, MIN_LOOK_INTERVAL_SECONDS)
     if wait > state.plan.wait_ends_at - now.monotonic:
         return _finish(state), ()
     return _pause(state, wait, state.plan.candidates, now)
-
-
-def _is_waited_for(refusal: Refusal) -> bool:
-    return refusal.reason is not SkipReason.OVER_BUDGET
 
 
 def _may_help(state: AskState, candidate: Candidate) -> bool:
