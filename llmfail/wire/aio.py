@@ -8,9 +8,7 @@ what an error means are one matter for both wires.
 from __future__ import annotations
 
 import asyncio
-import resource
 import ssl
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -22,6 +20,7 @@ from yarl import URL
 
 from llmfail.core.errors import UsageError, WireError
 from llmfail.core.model import Call, Reply
+from llmfail.wire.call_slots import CallSlots, compute_max_calls
 from llmfail.wire.connector import Connector
 from llmfail.wire.error_mapping import (
     CONNECT_TIMEOUT_SECONDS,
@@ -52,9 +51,6 @@ from llmfail.wire.request_url import parse_url
 MAX_HEAD_LINE_BYTES = 64 * 1024
 """Bytes in a line of a reply's head; aiohttp's own 8 KiB are fewer than some gateways send."""
 
-RETIREMENT_SECONDS = 5.0
-"""For so long there is one place less for calls, once there was no descriptor for one."""
-
 
 class _SessionRoute(NamedTuple):
     """The way to one URL, found once."""
@@ -63,35 +59,6 @@ class _SessionRoute(NamedTuple):
     url: URL
     proxy: Proxy | None
     proxy_url: URL | None
-
-
-class CallSlots:
-    """The places of calls that are under way at the same time."""
-
-    def __init__(self, count: int) -> None:
-        self._semaphore = asyncio.Semaphore(count)
-        self._taken = 0
-
-    def are_all_taken(self) -> bool:
-        return self._semaphore.locked()
-
-    async def acquire(self) -> None:
-        await self._semaphore.acquire()
-        self._taken += 1
-
-    def release(self) -> None:
-        self._taken -= 1
-        self._semaphore.release()
-
-    def retire(self) -> bool:
-        """Give up a place that can be none now, and for a while nobody gets it. False, and it is kept, where
-        it is the only one taken: no end of another call will help.
-        """
-        if self._taken == 1:
-            return False
-        self._taken -= 1
-        asyncio.get_running_loop().call_later(RETIREMENT_SECONDS, self._semaphore.release)
-        return True
 
 
 class AiohttpWire:
@@ -261,14 +228,6 @@ class AiohttpReply:
             self._is_closed = True
             self._reply.close()
             self._slots.release()
-
-
-def compute_max_calls() -> int:
-    """At once: a quarter of the file descriptors. The rest is for idle connections to the targets that failed
-    before, for the store and for whatever else this process does.
-    """
-    soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(1, soft // 4) if soft != resource.RLIM_INFINITY else sys.maxsize
 
 
 def _is_exhaustion(error: BaseException) -> bool:

@@ -14,6 +14,7 @@ import pytest
 from llmfail.core.errors import UsageError, WireError
 from llmfail.core.model import Call
 from llmfail.wire.aio import AiohttpWire
+from llmfail.wire.call_slots import CallSlots
 
 REPLY = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
@@ -103,7 +104,7 @@ def test_no_more_calls_at_once_than_there_are_turns():
 def test_file_descriptors_decide_how_many_calls_there_are_at_once():
     code = """import resource
 resource.setrlimit(resource.RLIMIT_NOFILE, (256, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
-from llmfail.wire.aio import compute_max_calls
+from llmfail.wire.call_slots import compute_max_calls
 print(compute_max_calls())"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "64\n"
@@ -263,3 +264,17 @@ def test_credentials_in_a_url_are_neither_sent_nor_in_the_way_of_the_key():
             assert b"authorization: bearer key" in server.requests[0].lower()
 
     play(scene)
+
+
+def test_a_slot_that_can_be_none_is_given_up_unless_it_is_the_only_one_taken():
+    async def take():
+        slots = CallSlots(2)
+        await slots.acquire()
+        alone = slots.retire()
+        await slots.acquire()
+        beside_another = slots.retire()
+        slots.release()
+        await slots.acquire()
+        return alone, beside_another, slots.are_all_taken()
+
+    assert asyncio.run(take()) == (False, True, True)
