@@ -111,6 +111,6 @@ def test_i5_help_is_a_word_too(path, capfd):
 
 @pytest.mark.parametrize(("path", "command"), TREE)
 def test_i15_every_command_that_reports_takes_json(path, command):
-    is_for_programs_anyway = path in {("batch",), ("metrics",)}
+    is_for_programs_anyway = path in {("batch",), ("metrics",), ("watch",)}
     is_group = isinstance(command, TyperGroup)
     assert is_group or is_for_programs_anyway or any("--json" in option.opts for option in command.params)

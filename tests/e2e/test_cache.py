@@ -160,7 +160,7 @@ def test_status_and_stats_count_hits_and_misses(llmfail):
     assert (cache["entries"], cache["hits"], cache["misses"]) == (1, 2, 1)
     stats = llmfail("cache", "stats", "--json").document
     assert stats == {**cache, "max_bytes": 500_000_000}
-    assert b"1 answer in 0.0 of 500 MB; 2 of 3 asks" in llmfail("cache", "stats").out
+    assert b" KB of 500.0 MB; 2 of 3 asks" in llmfail("cache", "stats").out
 
 
 def test_cleared_answers_are_gone_from_the_disk(llmfail, simulator, state):
