@@ -16,6 +16,7 @@ from llmfail.core.request.ask import Ask, to_messages
 from llmfail.core.routing.repeat import MAX_FAILED_CALLS, find_hopeful, find_repeat
 from llmfail.engine.bulk.batch import Batch, BatchLimits
 from llmfail.engine.bulk.batch_budget import BatchBudget
+from llmfail.engine.bulk.run_pauses import RunPauses
 
 A, B = Target("a", "one"), Target("b", "one")
 UNAVAILABLE = Failure(3, "unavailable", "no")
@@ -169,6 +170,23 @@ class TestRuns:
         run = Run(stage, budget=budget, max_tokens=10)
         run.to_end()
         assert (budget.reserved, all(one.ok for one in run.written)) == (0, True)
+
+    @pytest.mark.parametrize(("wall", "monotonic"), [(-3600.0, 60.0), (60.0, 0.0)])
+    def test_a_pause_is_over_by_the_clock_that_says_so_first(self, stage, wall, monotonic):
+        """A clock that is set back makes no pause longer, and neither does a machine that sleeps."""
+        now = {"wall": stage.now, "monotonic": 0.0}
+
+        async def sleep(_seconds):
+            now["wall"] += wall
+            now["monotonic"] += monotonic
+
+        clocks = {"wall": lambda: now["wall"], "monotonic": lambda: now["monotonic"]}
+        pauses = RunPauses(replace(stage.ports, sleep=sleep, **clocks), lambda _pause: None)
+        ask = Ask(to_messages("hi"))
+        pauses.begin(ask, stage.now + 60)
+        assert pauses.is_paused(ask)
+        assert asyncio.run(asyncio.wait_for(pauses.wait(ask), 10)) is True
+        assert not pauses.is_paused(ask)
 
     def test_a_stop_in_a_pause_gives_up_what_waits_and_writes_the_rest(self, stage):
         run = Run(stage)

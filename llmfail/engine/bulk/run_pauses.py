@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -23,29 +24,38 @@ class RunPause(Struct, frozen=True):
     seconds: float
 
 
+class _PauseEnd(NamedTuple):
+    """Epoch seconds, and the same moment on the monotonic clock."""
+
+    wall: float = 0.0
+    monotonic: float = 0.0
+
+
 class RunPauses:
-    """``report`` is called with each pause as it begins, and again when it becomes longer."""
+    """``report`` is called with each pause as it begins, and again when it becomes longer. A pause is over by
+    the clock that says so first: one may be set back, the other stands still while a machine sleeps.
+    """
 
     def __init__(self, ports: Ports, report: Callable[[RunPause], None]) -> None:
         self._ports = ports
         self._report = report
-        self._ends: dict[Chain, float] = {}
+        self._ends: dict[Chain, _PauseEnd] = {}
         self._sleepers: set[asyncio.Future[None]] = set()
         self._is_stopped = False
 
     def begin(self, ask: Ask, until: float) -> None:
         chain, now = _chain_of(ask), self._ports.wall()
-        if until > max(self._ends.get(chain, 0.0), now):
-            self._ends[chain] = until
+        if until > now and (until > self._end_of(ask).wall or not self.is_paused(ask)):
+            self._ends[chain] = _PauseEnd(until, self._ports.monotonic() + until - now)
             self._report(RunPause(ask.feature, until, until - now))
 
     def is_paused(self, ask: Ask) -> bool:
-        return self._ports.wall() < self._ends.get(_chain_of(ask), 0.0)
+        return self._seconds_left(ask) > 0
 
     async def wait(self, ask: Ask) -> bool:
         """Whether its chain may be asked now: False once the run was stopped."""
         while self.is_paused(ask) and not self._is_stopped:
-            await self.sleep(self._ends[_chain_of(ask)] - self._ports.wall())
+            await self.sleep(self._seconds_left(ask))
         return not self._is_stopped
 
     async def sleep(self, seconds: float) -> bool:
@@ -60,6 +70,13 @@ class RunPauses:
             self._sleepers.discard(sleeper)
             sleeper.cancel()
         return not self._is_stopped
+
+    def _end_of(self, ask: Ask) -> _PauseEnd:
+        return self._ends.get(_chain_of(ask), _PauseEnd())
+
+    def _seconds_left(self, ask: Ask) -> float:
+        end = self._end_of(ask)
+        return min(end.wall - self._ports.wall(), end.monotonic - self._ports.monotonic())
 
     def stop(self) -> None:
         """End all pauses: who waits gives up."""
