@@ -125,6 +125,22 @@ def test_a_provider_without_its_key_is_skipped(llmfail, simulator):
     assert simulator.count_connections("openai") == 0
 
 
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [({"command": ["false"]}, "false ended with 1"), ({"file": "gone"}, "gone: No such file")],
+)
+def test_a_provider_whose_key_cannot_be_got_is_skipped(configure, simulator, source, why):
+    document = build_config(simulator, OPENAI, ANTHROPIC)
+    document["providers"]["openai"]["api_key"] = source
+    llmfail = configure(document)
+    ended = llmfail.ask()
+    assert ended.trail == [(OPENAI, "skipped", "no_key"), (ANTHROPIC, "called", "ok")]
+    assert why in ended.err
+    alone = llmfail.ask("-m", OPENAI)
+    assert alone.code == 6
+    assert why in alone.err
+
+
 def test_an_empty_key_is_no_key(llmfail):
     assert llmfail.with_environ(OPENAI_API_KEY="").ask().trail[0] == (OPENAI, "skipped", "no_key")
 

@@ -1,6 +1,7 @@
 """Keys from files, commands and a file of variables."""
 
 import json
+import os
 import sys
 
 import pytest
@@ -40,6 +41,14 @@ def test_a_file_of_a_key_that_others_may_read_is_refused(read, tmp_path, mode):
     key = read({"file": private(tmp_path / "key", "made-up-key-4711", mode)})
     with pytest.raises(UsageError, match="chmod 600"):
         key.reveal()
+
+
+def test_a_pipe_is_refused_as_a_file_of_keys_or_variables(read, tmp_path):
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    with pytest.raises(UsageError, match="is not a regular file"):
+        read({"file": "pipe"}).reveal()
+    with pytest.raises(UsageError, match="is not a regular file"):
+        read_env_file(tmp_path / "pipe")
 
 
 def test_a_command_runs_when_its_key_is_needed_and_once(read, tmp_path):

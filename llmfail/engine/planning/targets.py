@@ -7,11 +7,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from llmfail.core.admission import credential
 from llmfail.core.admission.budget import BudgetScope
 from llmfail.core.admission.gate import Gate
 from llmfail.core.admission.rate_limit import RateLimit
+from llmfail.core.errors import UsageError
 from llmfail.core.model import Address, Endpoint, Target
 from llmfail.core.pricing.price import Price
 from llmfail.core.records import state_keys
@@ -106,7 +108,7 @@ class TargetRoutes:
 
 def _build_route(settings: Settings, target: Target, price: Price | None) -> TargetRoute:
     provider = settings.provider_of(target)
-    endpoint = endpoint_of_target(settings, target)
+    endpoint, lost_key = _fetch_key(endpoint_of_target(settings, target))
     identity = _identify_account(endpoint)
     vendor = vendor_of(provider.name, provider.address[0])
     google = provider.credential is CredentialSource.GOOGLE
@@ -124,9 +126,21 @@ def _build_route(settings: Settings, target: Target, price: Price | None) -> Tar
         price=price,
         needs_google_token=google,
         reports_cost=vendor is not None and Quirk.REPORTS_COST in vendor.quirks,
-        missing_key=provider.missing_credential_hint,
+        missing_key=provider.missing_credential_hint or lost_key,
         key_name=provider.key_variable or f"the {'Google token' if google else 'key'} of {provider.name}",
     )
+
+
+def _fetch_key(endpoint: Endpoint) -> tuple[Endpoint, str | None]:
+    """The endpoint, without a key whose file or command does not give it, and why: only its targets are
+    skipped.
+    """
+    try:
+        if endpoint.key is not None:
+            endpoint.key.reveal()
+    except UsageError as error:
+        return replace(endpoint, key=None), str(error)
+    return endpoint, None
 
 
 def _identify_account(endpoint: Endpoint) -> str:

@@ -6,6 +6,7 @@ in a process, without a shell.
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -74,16 +75,25 @@ def _require_key(where: str, text: str) -> str:
 
 
 def _read_private(path: Path) -> str:
-    """Raises UsageError, also for a file that others may read."""
+    """Raises UsageError, also for a file that others may read. A pipe is refused: it could be waited for
+    without an end.
+    """
     try:
-        with path.open("rb") as file:
-            if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        with open(path, "rb", opener=_open_without_waiting) as file:
+            mode = os.fstat(file.fileno()).st_mode
+            if not stat.S_ISREG(mode):
+                raise UsageError(f"{path} is not a regular file")
+            if mode & (stat.S_IRWXG | stat.S_IRWXO):
                 raise UsageError(f"{path} can be read by others; chmod 600 {path}")
             return file.read(_MAX_FILE_BYTES).decode("utf-8-sig")
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise UsageError(f"{path} is not UTF-8 text") from None
+
+
+def _open_without_waiting(name: str, flags: int) -> int:
+    return os.open(name, flags | os.O_NONBLOCK)
 
 
 def _run(provider: str, command: tuple[str, ...]) -> str:
