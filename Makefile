@@ -14,7 +14,7 @@ help:
 	@echo "make test     the whole suite"
 	@echo "make slow     the tests that check leaves out: real processes, and what is marked slow"
 	@echo "make coverage lines and branches that the quick tests take, with a floor for core"
-	@echo "make bench    the programs of benchmarks/, one after the other, each a ratio against its baseline"
+	@echo "make bench    the programs of benchmarks/ in a clean environment, each a ratio against its baseline"
 	@echo "make format   put the source into its format, and mend what ruff can mend"
 	@echo "make oldest   the suite with the oldest versions that pyproject.toml allows"
 	@echo "make build    wheel and sdist in dist/, checked"
@@ -49,8 +49,7 @@ coverage:
 	$(BIN)coverage report --include='llmfail/core/*' --fail-under=$(CORE_COVERAGE)
 
 bench:
-	@failed=0; for program in $$(grep -l 'def main' benchmarks/*.py); do \
-	    $(BIN)python $$program || failed=1; done; exit $$failed
+	$(PYTHON) scripts/clean_bench.py
 
 oldest:
 	$(PYTHON) scripts/oldest.py

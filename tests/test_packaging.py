@@ -81,3 +81,14 @@ def test_the_image_and_the_units_run_commands_that_exist(line):
 def test_the_image_runs_as_nobody_and_says_how_it_is():
     assert re.findall("^USER (.*)$", DOCKERFILE, re.MULTILINE) == ["nobody"]
     assert len(COMMAND_LINES) == 2
+
+
+def test_k2_the_benchmarks_run_where_nothing_is_that_a_user_has_not():
+    """A baseline whose imports are shared with test tools would flatter llmfail."""
+    assert "scripts/clean_bench.py" in (ROOT / "Makefile").read_text()
+    script = (ROOT / "scripts" / "clean_bench.py").read_text()
+    [install] = re.findall(r'"install", .*\]', script)
+    assert "[test]" not in install
+    programs = [file for file in (ROOT / "benchmarks").glob("*.py") if file.name != "pairs.py"]
+    for file in programs:
+        assert not re.search(r"^(import|from) (pytest|hypothesis|rich|typer)", file.read_text(), re.MULTILINE)

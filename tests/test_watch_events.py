@@ -109,7 +109,7 @@ FACES = {"blocking": ask_blocking, "asyncio": ask_in_asyncio}
 
 
 @pytest.mark.parametrize("face", FACES)
-def test_an_outage_is_told_event_by_event_in_its_order(config, simulator, face):
+def test_j2_an_outage_is_told_event_by_event_in_its_order(config, simulator, face):
     told = []
     FACES[face](config, simulator, told.append)
     assert [short(event) for event in told] == OUTAGE
