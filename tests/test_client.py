@@ -151,8 +151,9 @@ def test_embeddings_stay_with_one_model(client, simulator):
     receipt = client.embed("one", "two", feature="vectors")
     assert len(receipt.embedding.vectors) == 2
     simulator.set_faults(parse_faults("openai=503"))
+    assert client.embed("two", "one", feature="vectors").source == "cache"
     with pytest.raises(Unavailable) as raised:
-        client.embed("one", feature="vectors")
+        client.embed("three", feature="vectors")
     trail = raised.value.receipt.trail
     assert [entry.outcome for entry in trail] == ["overloaded", "other_model"]
 

@@ -17,6 +17,7 @@ from llmfail.client.resources import count_storage, open_resources
 from llmfail.core.model import Target
 from llmfail.core.receipt import Receipt
 from llmfail.core.request.ask_options import Options
+from llmfail.engine.bulk.text_list import embed_texts
 from llmfail.engine.engine import Engine
 from llmfail.engine.ports.aio import build_asyncio_ports
 from llmfail.engine.reports import request_log
@@ -104,7 +105,7 @@ class AsyncClient:
     @show_options("embed")
     async def embed(self, *texts: str, **options: Unpack[Options]) -> Receipt:
         """As ``Client.embed``."""
-        return shared.raise_for_error(await self._engine.embed(embed_ask_of(texts, options)))
+        return shared.raise_for_error(await embed_texts(self._engine, embed_ask_of(texts, options)))
 
     @show_options("plan")
     async def plan(self, prompt: Prompt, **options: Unpack[Options]) -> Plan:

@@ -148,8 +148,13 @@ class Client:
 
     @show_options("embed")
     def embed(self, *texts: str, **options: Unpack[Options]) -> Receipt:
-        """One vector per text, in ``receipt.embedding.vectors``."""
-        return shared.raise_for_error(run_sync(self._engine.embed(embed_ask_of(texts, options))))
+        """One vector per text, in ``receipt.embedding.vectors``. Only texts whose vectors are not stored are
+        sent, each once, in as many calls as that takes.
+        """
+        from llmfail.engine.bulk.text_list import embed_texts
+
+        ask = embed_ask_of(texts, options)
+        return shared.raise_for_error(run_sync(embed_texts(self._engine, ask)))
 
     @show_options("plan")
     def plan(self, prompt: Prompt, **options: Unpack[Options]) -> Plan:

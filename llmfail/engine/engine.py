@@ -38,6 +38,7 @@ from llmfail.core.routing.rejected_parameters import (
 )
 from llmfail.core.routing.repeat import RepeatRules, find_hopeful, find_repeat
 from llmfail.engine.answers.answer_cache import reader_of
+from llmfail.engine.answers.vector_cache import vector_cache_of
 from llmfail.engine.attempt.settlement import refuse_when_store_down
 from llmfail.engine.driver import Driver, Trace
 from llmfail.engine.planning import embedding_rules
@@ -52,6 +53,7 @@ from llmfail.engine.planning.job import (
     plan_request,
     reservation_request_of,
 )
+from llmfail.engine.planning.resolved_feature import resolve_feature
 from llmfail.engine.planning.targets import TargetRoutes
 from llmfail.engine.ports.protocols import OnText, Ports
 from llmfail.engine.ports.store_access import ReadOnlyStore, write
@@ -128,27 +130,71 @@ class Engine:
         return degraded
 
     async def embed(self, ask: Ask, *, repeats: RepeatRules | None = None) -> Receipt:
-        """One vector per message of the ask; ``repeats`` as for ``ask``. Raises UsageError as well for a text
-        that is empty, and where no target has embeddings.
+        """One vector per message of the ask, all from one target in one call, or all stored; ``repeats`` as
+        for ``ask``. Raises UsageError as well for a text that is empty, and where no target has embeddings.
         """
         started = self.ports.monotonic()
+        job, codec, space = await self._plan_embedding(ask, self.ports)
+        receipt = await self._run_chain(job, ask, codec, ChainRun(started, repeats=repeats))
+        return receipt if space is None else await self._record_dimensions(receipt, space)
+
+    async def find_vectors(self, ask: Ask) -> Sequence[Receipt | None]:
+        """For each message a receipt with its stored vector, where a target that ``embed`` would come to
+        before its first call has one. They are logged as one. Raises UsageError as ``embed`` does.
+        """
+        started = self.ports.monotonic()
+        receipts: list[Receipt | None] = [None] * len(ask.messages)
+        if ask.cache != "use" or not self.is_cached(ask):
+            return receipts
+        job, codec, _ = await self._plan_embedding(ask, self._read_only_ports)
+        cache = vector_cache_of(self.ports, job.cache_policy, job.request, codec.dimensions)
+        if cache is None:
+            return receipts
+        for candidate in _until_callable(job):
+            found = await cache.find_each(self._routes[candidate.target].endpoint)
+            for place, stored in enumerate(found):
+                if stored is not None and receipts[place] is None:
+                    answer = FoundAnswer(candidate, stored.embedding, stored=True)
+                    receipts[place] = self._build_stored_receipt(job, ask, place, answer, started)
+        first = next((one for one in receipts if one is not None), None)
+        if first is not None:
+            await self._write_steps([self._log_step(first, ask)])
+        return receipts
+
+    def _build_stored_receipt(
+        self, job: Job, ask: Ask, place: int, found: FoundAnswer, started: float
+    ) -> Receipt:
+        request = replace(job.request, messages=(job.request.messages[place],))
+        blank = Receipt(
+            id=self.ports.new_id(),
+            feature=job.feature,
+            latency_ms=self._milliseconds_since(started),
+            ref=ask.ref,
+            request=describe_asked(request, job.feature, ask.targets, job.expected),
+            looked=True,
+        )
+        return _answered_receipt(blank, job, found)
+
+    def is_cached(self, ask: Ask) -> bool:
+        """Whether what this ask gets is stored for others. Raises UsageError."""
+        return self.ports.answers is not None and resolve_feature(self.settings, ask).cache_policy is not None
+
+    async def _plan_embedding(self, ask: Ask, ports: Ports) -> tuple[Job, Codec, EmbeddingSpace | None]:
+        """The space is None where vectors of several models may come."""
         texts = tuple(message.text for message in ask.messages)
         if not texts or not all(text.strip() for text in texts):
             raise EmptyPrompt("there is no text")
-        job = await plan_job(self.settings, self._routes, ask, self.ports, vectors=True)
+        job = await plan_job(self.settings, self._routes, ask, ports, vectors=True)
         exchange = embedding_codec(texts)
         embedding_rules.require_embeddings(
             job.feature, exchange, self._routes, [one.target for one in job.candidates]
         )
         if self.settings.find_feature(ask.feature).allow_other_models:
-            return await self._run_chain(job, ask, exchange, ChainRun(started, repeats=repeats))
+            return job, exchange, None
         key = embedding_rules.space_key(self.settings.configuration_id, job.feature, job.primary)
-        values, _ = await self.ports.store.read([key])
+        values, _ = await ports.store.read([key])
         space = embedding_rules.space_of(key, self._routes[job.primary].endpoint, values)
-        receipt = await self._run_chain(
-            job, ask, replace(exchange, violation=space.violation), ChainRun(started, repeats=repeats)
-        )
-        return await self._record_dimensions(receipt, space)
+        return job, replace(exchange, violation=space.violation, dimensions=space.dimensions), space
 
     async def _record_dimensions(self, receipt: Receipt, space: EmbeddingSpace) -> Receipt:
         """What its vectors are like is known from now on."""
@@ -373,6 +419,15 @@ class Engine:
             if state.found is None
             else _answered_receipt(blank, job, state.found)
         )
+
+
+def _until_callable(job: Job) -> Sequence[Candidate]:
+    """The candidates up to the first that can be called."""
+    needs = plan.requirements_of(job.request)
+    for place, candidate in enumerate(job.candidates):
+        if plan.find_skip(candidate, needs) is None:
+            return job.candidates[: place + 1]
+    return job.candidates
 
 
 def _codec_of(job: Job) -> Codec:

@@ -638,3 +638,39 @@ class TestArrays:
         assert [seen.path.rpartition(":")[2] for seen in simulator.requests] == ["embedContent"] * 2
         assert simulator.requests[0].document == {"content": {"parts": [{"text": "one"}]}}
         assert all(one["usage"]["input_tokens"] > 0 for one in receipts(ended))
+
+
+class TestCache:
+    """What a target has embedded before costs nothing."""
+
+    @pytest.fixture
+    def run(self, simulator, configure):
+        document = vectors_of(simulator, SMALL) | {"cache": {"enabled": True}}
+        llmfail = configure(document)
+        return lambda *arguments, stdin=b"": llmfail("embed", "-f", "search", *arguments, stdin=stdin)
+
+    def test_g3_the_same_text_again_makes_no_call(self, run, simulator):
+        first, again = run("hello", "--json").document, run("hello", "--json").document
+        assert (again["source"], again["tier"], again["cost_usd"], again["trail"]) == ("cache", 0, "0", [])
+        assert again["embedding"] == first["embedding"]
+        assert simulator.count() == 1
+        assert run("hello").document == first["embedding"]
+        for flag in ("--no-cache", "--refresh"):
+            assert run("hello", "--json", flag).document["source"] == "model"
+        assert simulator.count() == 3
+
+    def test_g3_the_same_lines_again_make_no_call(self, run, simulator):
+        texts = [f"text {number % 25}" for number in range(100)]
+        stdin = "".join(json.dumps(text) + "\n" for text in texts).encode()
+        first, again = (run("--input", "-", "--json", stdin=stdin) for _ in range(2))
+        assert [one["embedding"] for one in receipts(again)] == [build_vector(text, None) for text in texts]
+        assert [one["ref"] for one in receipts(again)] == list(range(1, 101))
+        assert {(one["source"], one["cost_usd"]) for one in receipts(again)} == {("cache", "0")}
+        assert sum(len(seen.document["input"]) for seen in simulator.requests) == 25
+        assert sum(Decimal(one["cost_usd"]) > 0 for one in receipts(first)) == 25
+
+    def test_g3_a_line_may_say_that_it_wants_no_stored_vector(self, run, simulator):
+        run("one")
+        stdin = b'"one"\n{"text": "one", "no_cache": true}\n{"text": "one", "refresh": true}\n'
+        ended = run("--input", "-", "--json", stdin=stdin)
+        assert [one["source"] for one in receipts(ended)] == ["cache", "model", "model"]

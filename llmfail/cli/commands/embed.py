@@ -53,8 +53,11 @@ def command(
     Many are the lines of --input, each a JSON string or an object with `text` (or `prompt`) and maybe `id`
     and options. They run as a `batch` does: with --json each gives a receipt whose `ref` is its id or number,
     without it an array, or null where there is none, in the order of the lines. Ctrl-C, --resume, FILE,
-    --max-cost and the exit code are those of `batch`. Several texts
-    go in one call, and what it cost is divided among them by their length.
+    --max-cost and the exit code are those of `batch`. Several texts go in one call, and what it cost is
+    divided among them by their length.
+
+    A text that the same target has embedded lately is not sent again and costs nothing (`source: cache`), and
+    equal lines are sent once, unless --no-cache, --refresh or `cache: {enabled: false}` says otherwise.
 
     Vectors of two models do not mix: only the same model elsewhere is asked, and a fallback with other
     dimensions is refused, unless the feature says `allow_other_models: true`.

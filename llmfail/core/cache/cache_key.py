@@ -45,8 +45,15 @@ def digest_of(request: Request) -> str:
     return _hash((*whole, more) if more else whole)
 
 
+def digest_of_text(text: str) -> str:
+    """The same of a text of which a vector is wanted: never that of a request for an answer."""
+    return _hash((FINGERPRINT_VERSION, "vector", text))
+
+
 def fingerprint(request_digest: str, endpoint: Endpoint) -> str:
-    """64 hexadecimal digits for the request with this ``digest_of``, on one target."""
+    """64 hexadecimal digits for the request with this ``digest_of``, or this ``digest_of_text``, on one
+    target.
+    """
     address = (endpoint.api, endpoint.base_url, endpoint.model, endpoint.api_version)
     whole = (request_digest, address, endpoint.project, endpoint.location)
     more = _values_beyond(_PLAIN_ENDPOINT, endpoint, _MORE_OF_ENDPOINTS)

@@ -11,8 +11,8 @@ from msgspec import Struct
 from llmfail.core.admission.gate import Admission, GateView
 from llmfail.core.admission.refusal import Refusal
 from llmfail.core.admission.reservation import ReservationRequest
-from llmfail.core.model import Completion, Target
-from llmfail.core.routing.attempt_result import AttemptResult
+from llmfail.core.model import Target
+from llmfail.core.routing.attempt_result import Answer, AttemptResult
 from llmfail.core.routing.candidates import Candidate
 
 ASK = 0
@@ -40,12 +40,12 @@ class StoredAnswerSought(Struct, frozen=True):
     """The first of several candidates that has a stored answer, if one has."""
 
     candidate: Candidate | None = None
-    answer: Completion | None = None
+    answer: Answer | None = None
 
 
 class CacheHit(Struct, frozen=True):
     attempt: int
-    answer: Completion
+    answer: Answer
 
 
 class CacheMiss(Struct, frozen=True):
@@ -195,7 +195,7 @@ class StoreAnswer(Struct, frozen=True):
 
     attempt: int
     target: Target
-    answer: Completion
+    answer: Answer
 
 
 class EndLease(Struct, frozen=True):

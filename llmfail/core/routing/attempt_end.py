@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from llmfail.core.admission.refusal import Refusal
 from llmfail.core.classification.outcome import Kind
-from llmfail.core.model import Completion, Target
+from llmfail.core.model import Target
 from llmfail.core.receipt import TrailEntry
 from llmfail.core.routing import ask_events as ev
 from llmfail.core.routing.ask_events import Command, Moment
@@ -34,7 +34,7 @@ def decide(state: AskState, attempt: AttemptState, found: FoundAnswer) -> Step:
     """
     answer = found.answer
     commands: tuple[Command, ...] = ()
-    if state.plan.is_cached and not found.stored and isinstance(answer, Completion):
+    if state.plan.is_cached and not found.stored:
         commands = (ev.StoreAnswer(attempt.number, attempt.target, answer),)
     phase = Phase.STORING if commands else Phase.ENDED
     if state.committed in {None, attempt.number} and state.found is None:

@@ -1,1 +1,1 @@
-"""Answers that no call is made for: the cache of earlier answers, and the degrade steps."""
+"""Answers that no call is made for: the caches of earlier answers and vectors, and the degrade steps."""

@@ -10,13 +10,14 @@ from llmfail.core.admission import gate as gates
 from llmfail.core.admission import hedge_budget
 from llmfail.core.admission.gate import Admission
 from llmfail.core.cache.cache_key import digest_of, fingerprint
-from llmfail.core.model import Target
+from llmfail.core.model import Completion, Embedding, Target
 from llmfail.core.pricing.price import charge
 from llmfail.core.routing import ask_events as ev
 from llmfail.core.routing.ask_events import Event, Operation
 from llmfail.core.routing.ask_state import AskState
 from llmfail.core.routing.attempt_result import AttemptResult
 from llmfail.engine.answers.answer_cache import CacheReader, SingleFlightCache, reader_of
+from llmfail.engine.answers.vector_cache import VectorCache, vector_cache_of
 from llmfail.engine.attempt.call import CallOptions, call
 from llmfail.engine.attempt.settlement import SettlementLog
 from llmfail.engine.attempt.target_output import TargetOutput
@@ -49,6 +50,7 @@ class Operations:
         self._read_state = read_state
         self._apply_event = apply_event
         self._reader = reader_of(ports, job.cache_policy, job.expected)
+        self._vectors = _vector_cache_of(ports, job, codec)
         self._caches: dict[int, SingleFlightCache] = {}
         self._digest = ""
         self.log = SettlementLog(ports, job, routes, read_state, apply_event)
@@ -135,6 +137,8 @@ class Operations:
     async def _use_cache(
         self, command: ev.SeekStoredAnswer | ev.LookUp | ev.StoreAnswer | ev.EndLease
     ) -> Event:
+        if self._vectors is not None:
+            return await self._use_vectors(command, self._vectors)
         reader = self._reader
         assert reader is not None, "answers are stored here"
         await self._hash_request()
@@ -156,11 +160,33 @@ class Operations:
                     return ev.CacheHit(attempt, stored.completion)
                 return ev.CacheMiss(attempt, cache.is_leader)
             case ev.StoreAnswer(attempt, target, answer):
+                assert isinstance(answer, Completion), "vectors are stored elsewhere"
                 cache = self._cache_of(attempt, reader)
                 await cache.store_answer(self._fingerprint(target), target, answer)
             case ev.EndLease(attempt, hand_over):
                 cache = self._cache_of(attempt, reader)
                 await (cache.hand_over() if hand_over else cache.give_up())
+        return ev.LeaseEnded(command.attempt)
+
+    async def _use_vectors(
+        self, command: ev.SeekStoredAnswer | ev.LookUp | ev.StoreAnswer | ev.EndLease, vectors: VectorCache
+    ) -> Event:
+        """The same for vectors, of which nobody has a lease."""
+        match command:
+            case ev.SeekStoredAnswer(candidates):
+                for one in candidates:
+                    found = await vectors.find_all(self._routes[one.target].endpoint)
+                    if found is not None:
+                        return ev.StoredAnswerSought(one, found)
+                return ev.StoredAnswerSought()
+            case ev.LookUp(attempt, target):
+                found = await vectors.find_all(self._routes[target].endpoint)
+                return (
+                    ev.CacheMiss(attempt, is_leader=False) if found is None else ev.CacheHit(attempt, found)
+                )
+            case ev.StoreAnswer(attempt, target, answer):
+                assert isinstance(answer, Embedding), "answers are stored elsewhere"
+                await vectors.store_all(self._routes[target].endpoint, target, answer)
         return ev.LeaseEnded(command.attempt)
 
     def _cache_of(self, attempt: int, reader: CacheReader) -> SingleFlightCache:
@@ -178,3 +204,10 @@ class Operations:
         if not self._digest:
             hash_ = partial(digest_of, self._job.request)
             self._digest = await self._ports.run_blocking(hash_) if self._codec.is_large else hash_()
+
+
+def _vector_cache_of(ports: Ports, job: Job, codec: Codec) -> VectorCache | None:
+    """None where no vectors are wanted, or none are stored."""
+    if not job.wants_vectors:
+        return None
+    return vector_cache_of(ports, job.cache_policy, job.request, codec.dimensions)

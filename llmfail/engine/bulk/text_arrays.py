@@ -4,6 +4,9 @@ Providers take arrays of texts, of different sizes, and tell tokens only for all
 is divided among its texts by their length, and says that it is an estimate. A call that is refused is made
 again in two halves, so that one text that is too long fails alone; a text whose call has failed goes alone
 from then on.
+
+A text whose vector is stored goes into no call. Of equal texts at the same time one is sent, and the others
+get what comes of it, unless they are not to be stored.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from msgspec.structs import replace
 
 from llmfail.core.errors import ExitCode
 from llmfail.core.model import Embedding, Usage
-from llmfail.core.receipt import Receipt, TrailEntry
+from llmfail.core.receipt import AnswerSource, Receipt, TrailEntry, sum_cost
 from llmfail.core.request.apportion import apportion
 from llmfail.core.request.ask import Ask
 from llmfail.core.routing.repeat import RepeatRules
@@ -54,11 +57,39 @@ class TextArrays:
         self._waiting: list[_WaitingText] = []
         self._sender: asyncio.Task[None] | None = None
         self._calls: set[asyncio.Task[None]] = set()
+        self._shared: dict[str, _WaitingText] = {}
 
     async def embed(self, ask: Ask, rules: RepeatRules) -> Receipt:
         """The receipt of one text. Raises UsageError."""
         max_texts = self._engine.max_texts(ask)
         waiting = _WaitingText(ask, rules, max_texts, asyncio.get_running_loop().create_future())
+        if self._engine.is_cached(ask):
+            first = self._shared.setdefault(ask.prompt, waiting)
+            if first is not waiting and _kind_of(first) == _kind_of(waiting):
+                receipt = await asyncio.shield(first.receipt)
+                if receipt.ok or first.ask.max_cost == ask.max_cost:
+                    return self._share_receipt(receipt, ask, rules)
+                return await self.embed(ask, rules)
+            if first is waiting:
+                waiting.receipt.add_done_callback(lambda _receipt: self._shared.pop(ask.prompt))
+        return await self._await_receipt(waiting)
+
+    def _share_receipt(self, receipt: Receipt, ask: Ask, rules: RepeatRules) -> Receipt:
+        """What came of an equal text, which has paid for it."""
+        trail = tuple(rules.earlier)
+        source: AnswerSource = "cache" if receipt.ok else "none"
+        return replace(
+            receipt,
+            id=self._engine.ports.new_id(),
+            ref=ask.ref,
+            source=source,
+            usage=None,
+            trail=trail,
+            cost_pico_usd=sum_cost(trail),
+            warnings=(),
+        )
+
+    async def _await_receipt(self, waiting: _WaitingText) -> Receipt:
         self._waiting.append(waiting)
         if self._sender is None or self._sender.done():
             self._sender = asyncio.create_task(self._send_waiting())
@@ -99,7 +130,9 @@ class TextArrays:
 
     async def _send(self, group: Sequence[_WaitingText]) -> None:
         try:
-            await self._embed_group(group)
+            group = await self._take_stored(group)
+            if group:
+                await self._embed_group(group)
         except BaseException as error:
             for one in group:
                 _fail(one.receipt, error)
@@ -111,6 +144,19 @@ class TextArrays:
                 self._slots.release()
             self._more_slots = 0
 
+    async def _take_stored(self, group: Sequence[_WaitingText]) -> Sequence[_WaitingText]:
+        """Give the receipts of those whose vectors are stored; the others."""
+        stored = await self._engine.find_vectors(_join_asks(group))
+        for one, receipt in zip(group, stored, strict=True):
+            if receipt is not None:
+                self._hand_in(one, replace(receipt, trail=tuple(one.rules.earlier)))
+        return [one for one, receipt in zip(group, stored, strict=True) if receipt is None]
+
+    def _hand_in(self, waiting: _WaitingText, receipt: Receipt) -> None:
+        if not waiting.receipt.done():
+            request = self._engine.describe_asked(waiting.ask, vectors=True)
+            waiting.receipt.set_result(replace(receipt, ref=waiting.ask.ref, request=request))
+
     async def _embed_group(self, group: Sequence[_WaitingText]) -> None:
         receipt = await self._engine.embed(_join_asks(group), repeats=group[0].rules)
         is_refused = receipt.error is not None and receipt.error.code == ExitCode.REQUEST_REFUSED
@@ -120,9 +166,7 @@ class TextArrays:
             await self._embed_group(group[half:])
             return
         for one, part in zip(group, divide_receipt(receipt, [one.size for one in group]), strict=True):
-            if not one.receipt.done():
-                request = self._engine.describe_asked(one.ask, vectors=True)
-                one.receipt.set_result(replace(part, ref=one.ask.ref, request=request))
+            self._hand_in(one, part)
 
 
 def _fail(receipt: asyncio.Future[Receipt], error: BaseException) -> None:

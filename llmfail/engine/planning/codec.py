@@ -49,9 +49,10 @@ A = TypeVar("A", Completion, Embedding, Completion | Embedding)
 class Codec(Struct, frozen=True):
     """How a question is put and its answer decoded, in any wire format. ``expected`` is what an answer must
     be to be one, unless it calls one of the ``tools`` that were offered; ``violation`` says what is wrong
-    with vectors of that endpoint; ``estimate_usage`` is what an answer of some model has probably used where
-    no whole count came, and ``find_impossible_count`` says which count cannot be believed. ``is_large``: to
-    write the question may take milliseconds.
+    with vectors of that endpoint, and a stored vector must have ``dimensions``, where they are known;
+    ``estimate_usage`` is what an answer of some model has probably used where no whole count came, and
+    ``find_impossible_count`` says which count cannot be believed. ``is_large``: to write the question may
+    take milliseconds.
     """
 
     encode: Callable[[WireFormat, Endpoint], Call]
@@ -61,6 +62,7 @@ class Codec(Struct, frozen=True):
     violation: Callable[[Embedding, Endpoint], str | None] = lambda _answer, _endpoint: None
     estimate_usage: Callable[[Answer, str], Usage | None] = lambda answer, _model: answer.usage
     find_impossible_count: Callable[[Usage], str | None] = lambda _usage: None
+    dimensions: int | None = None
     max_values: int = MAX_VALUES
     max_bytes: int = MAX_ANSWER_BYTES
     is_large: bool = False

@@ -94,6 +94,8 @@ class Job(Struct, frozen=True):
     """For a streamed answer; None: it is asked for in one piece."""
     hedge_delay: float | None
     """Seconds after which an answer is late, so that a second target is asked too."""
+    wants_vectors: bool = False
+    """Of the text of each message of the request."""
     is_forced: bool = False
     """Its calls go whatever is known of their targets."""
     skipped_targets: tuple[Target, ...] = ()
@@ -145,10 +147,11 @@ async def plan_job(
         allow_unknown=settings.on_unknown_price == "allow",
         refuse_when_down=settings.on_store_error == "refuse",
         expected=expected,
-        cache_policy=None if vectors else resolved.cache_policy,
+        cache_policy=resolved.cache_policy,
         wait=ask.wait or 0.0,
         stream_timeouts=StreamTimeouts(*stretches) if ask.stream and not vectors else None,
         hedge_delay=await _hedge_delay(routes, feature, ask, ordered, ports),
+        wants_vectors=vectors,
         skipped_targets=others,
     )
 
