@@ -58,6 +58,23 @@ def test_calls_of_tools_are_an_answer(llmfail, simulator, write, where):
     ]
 
 
+@pytest.mark.parametrize(
+    ("tools", "choice", "says"),
+    [
+        (TOOLS, "wether", "offered are weather, time"),
+        (None, "required", "--tools"),
+        (None, "weather", "--tools"),
+    ],
+)
+def test_a_tool_that_is_not_offered_cannot_be_required(llmfail, simulator, write, tools, choice, says):
+    offered = () if tools is None else ("--tools", write("tools.json", tools))
+    done = llmfail("ask", "Weather?", *offered, "--tool-choice", choice)
+    assert done.code == 2
+    assert says in done.err
+    assert len(done.lines) == 1
+    assert simulator.count() == 0
+
+
 def test_calls_without_tools_are_no_answer(llmfail, simulator):
     """Nobody has asked for them, and there is no text."""
 

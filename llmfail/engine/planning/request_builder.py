@@ -14,6 +14,8 @@ from llmfail.core.conversation import (
     OPTION_NAMES,
     GenerationOptions,
     Message,
+    Tool,
+    ToolChoice,
     count_chars,
     is_blank_of_text,
     merge_json,
@@ -52,7 +54,7 @@ def request_of(
         stop=ask.stop,
         schema=expected.schema,
         tools=ask.tools,
-        tool_choice=ask.tool_choice,
+        tool_choice=_require_offered(ask),
         parallel_tools=ask.parallel_tools,
         options=merge_options(options_of(feature.written.options), ask.options),
         schema_name=ask.schema_name,
@@ -60,6 +62,19 @@ def request_of(
         json=ask.json,
         marks=ask.marks,
     )
+
+
+def _require_offered(ask: Ask) -> ToolChoice | None:
+    """The choice of tools, if it can be met. What a vendor's own tool is called is not known here."""
+    choice = ask.tool_choice
+    if choice is None or choice.mode not in {"named", "required"}:
+        return choice
+    if not ask.tools:
+        raise UsageError("a tool has to be called, but no tools are offered; --tools FILE has them")
+    names = [tool.name if isinstance(tool, Tool) else None for tool in ask.tools]
+    if choice.mode == "named" and None not in names and choice.name not in names:
+        raise UsageError(f"no tool is called {choice.name!r}; offered are {', '.join(map(str, names))}")
+    return choice
 
 
 def _files_as_they_are(messages: tuple[Message, ...]) -> tuple[Message, ...]:
