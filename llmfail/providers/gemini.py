@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from llmfail.core.classification.body import Payload
 from llmfail.core.classification.finish_reason import read_finish_reason
-from llmfail.core.conversation import Part, join_text
+from llmfail.core.conversation import Part, join_text, merge_json
 from llmfail.core.errors import MalformedReply
 from llmfail.core.model import Call, Completion, Embedding, Endpoint, Request, Usage
 from llmfail.providers.decoding import (
@@ -84,7 +84,7 @@ def build_body(request: Request, endpoint: Endpoint) -> dict[str, Any]:
     config = _build_config(request, endpoint.dropped_parameters)
     config |= _build_options(request, endpoint.model)
     marks = dict(marks_for("gemini", request))
-    config |= marks.pop("generationConfig", {})
+    config = _add_own_config(config, marks.pop("generationConfig", {}))
     return {**written, **({"generationConfig": config} if config else {}), **marks}
 
 
@@ -227,6 +227,15 @@ def _build_config(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
     elif request.json:
         config["responseMimeType"] = "application/json"
     return config
+
+
+def _add_own_config(config: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """A schema in Google's own words stands in the place of the same as JSON Schema."""
+    merged = merge_json(config, own)
+    if "responseSchema" in own:
+        left_out = "responseJsonSchema" if "responseJsonSchema" in config else "responseSchema"
+        merged.pop(left_out)
+    return merged
 
 
 def _build_options(request: Request, model: str) -> dict[str, Any]:

@@ -19,6 +19,8 @@ from llmfail.simulator.recorded_request import RecordedRequest
 MAX_CALLS = 2
 SKIP_SIGNATURE = "skip_thought_signature_validator"
 """What Gemini takes in the place of the signature of a call that it did not make."""
+_SCHEMA_KEYS = ("input_schema", "parameters", "parametersJsonSchema", "parameters_json_schema")
+"""Where the formats have the arguments of a function; Google takes names with underscores too."""
 THOUGHT = "The tools will tell."
 
 
@@ -97,12 +99,7 @@ def _iter_functions(document: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[
     for tool in _objects(document.get("tools")):
         declared = _objects(tool.get("functionDeclarations")) or [tool.get("function", tool)]
         for function in declared:
-            schema = (
-                function.get("input_schema")
-                or function.get("parameters")
-                or function.get("parametersJsonSchema")
-                or {}
-            )
+            schema: Mapping[str, Any] = next((function[key] for key in _SCHEMA_KEYS if function.get(key)), {})
             if function.get("name"):
                 yield str(function["name"]), schema
 

@@ -41,6 +41,24 @@ def test_a_whole_request_comes_from_standard_input(llmfail, simulator):
     assert sent["max_tokens"] == 9
 
 
+def test_a_request_to_gemini_is_one_as_well(llmfail, simulator, write):
+    request = {
+        "system_instruction": {"parts": [{"text": "Be brief."}]},
+        "contents": [
+            {"role": "user", "parts": [{"text": "Rome?"}]},
+            {"role": "model", "parts": [{"text": "!"}]},
+        ],
+    }
+    done = llmfail("ask", "--messages", write("gemini.json", request), "And Oslo?")
+    assert done.code == 0, done
+    assert simulator.requests[0].document["messages"] == [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Rome?"},
+        {"role": "assistant", "content": "!"},
+        {"role": "user", "content": "And Oslo?"},
+    ]
+
+
 @pytest.mark.parametrize("where", [(), ("--json",)], ids=["lines", "receipt"])
 def test_calls_of_tools_are_an_answer(llmfail, simulator, write, where):
     simulator.set_answer(answer_as_model)

@@ -16,6 +16,7 @@ from llmfail.providers import load_wire_format
 from llmfail.providers.dialects.request_document import read_request, read_tools
 
 ANTHROPIC = Endpoint("anthropic", "https://a.example", "m", None, vendor="anthropic")
+GEMINI = Endpoint("gemini", "https://g.example", "gemini-3.8-flash", None, vendor="google")
 CHAT = Endpoint("openai", "https://api.openai.com/v1", "m", None, vendor="openai")
 
 DOCUMENTS = {
@@ -78,6 +79,67 @@ DOCUMENTS = {
             },
             "metadata": {"user_id": "u"},
             "thinking": {"type": "adaptive"},
+        },
+    ),
+    "gemini": (
+        GEMINI,
+        {
+            "systemInstruction": {"parts": [{"text": "Be brief."}]},
+            "contents": [
+                {
+                    "role": "user",
+                    "parts": [
+                        {"inlineData": {"mimeType": "image/png", "data": "iVBORw=="}},
+                        {"text": "Look."},
+                        {"fileData": {"fileUri": "gs://a/b.pdf"}},
+                    ],
+                },
+                {
+                    "role": "model",
+                    "parts": [
+                        {"text": "hm", "thought": True},
+                        {"functionCall": {"name": "f", "args": {"a_b": 1}}, "thoughtSignature": "sealed"},
+                        {"functionCall": {"name": "f", "args": {}, "id": "own"}},
+                    ],
+                },
+                {
+                    "role": "user",
+                    "parts": [
+                        {"functionResponse": {"name": "f", "response": {"error": "no"}}},
+                        {
+                            "functionResponse": {
+                                "name": "f",
+                                "response": {"a": [1]},
+                                "id": "own",
+                                "scheduling": "SILENT",
+                            }
+                        },
+                    ],
+                },
+            ],
+            "tools": [
+                {
+                    "functionDeclarations": [
+                        {"name": "f", "parametersJsonSchema": {"type": "object"}, "behavior": "BLOCKING"},
+                        {"name": "g", "parameters": {"type": "OBJECT"}},
+                    ]
+                },
+                {"googleSearch": {}},
+            ],
+            "toolConfig": {
+                "functionCallingConfig": {"mode": "ANY", "allowedFunctionNames": ["f", "g"]},
+                "retrievalConfig": {"languageCode": "en"},
+            },
+            "generationConfig": {
+                "maxOutputTokens": 9,
+                "topK": 5,
+                "candidateCount": 1,
+                "responseMimeType": "application/json",
+                "responseSchema": {"type": "OBJECT"},
+                "thinkingConfig": {"thinkingLevel": "LOW", "includeThoughts": True},
+            },
+            "safetySettings": [{"category": "HARM_CATEGORY_HATE_SPEECH", "threshold": "BLOCK_NONE"}],
+            "cachedContent": "cachedContents/a",
         },
     ),
     "chat": (
@@ -189,6 +251,32 @@ def test_a_bare_list_of_messages_is_read_in_either_form():
         )
 
 
+def test_results_that_gemini_tells_by_name_answer_the_calls_in_their_order():
+    calls = [{"functionCall": {"name": name, "args": {}}} for name in "fgf"]
+    results = [{"functionResponse": {"name": name, "response": {"result": name}}} for name in "gff"]
+    document = {"contents": [{"role": "model", "parts": calls}, {"role": "user", "parts": results}]}
+    called, answered = read_request(document).messages
+    first, other, second = (part.id for part in called.parts)
+    assert len({first, other, second}) == 3
+    assert [part.call_id for part in answered.parts] == [other, first, second]
+
+
+def test_schemas_of_google_are_json_schemas_to_others():
+    own = {
+        "type": "OBJECT",
+        "properties": {"min_items": {"type": "ARRAY", "items": {"type": "STRING"}, "min_items": "2"}},
+        "property_ordering": ["min_items"],
+        "nullable": True,
+    }
+    config = {"response_mime_type": "application/json", "response_schema": own, "candidate_count": 2}
+    request = request_of({"contents": "Hi", "generation_config": config})
+    assert request.schema == {
+        "type": ["object", "null"],
+        "properties": {"min_items": {"type": "array", "items": {"type": "string"}, "minItems": 2}},
+    }
+    assert fit_request(request, CHAT).unsuited == "it cannot take: candidateCount"
+
+
 def test_the_signatures_of_a_request_are_those_of_its_vendor():
     _, document = DOCUMENTS["anthropic"]
     thought = read_request(document).messages[1].parts[0]
@@ -208,6 +296,8 @@ def test_tools_are_read_in_any_form():
 @pytest.mark.parametrize(
     ("document", "why"),
     [
+        ({"contents": {}}, "contents of a request to Gemini are a list"),
+        ({"contents": [{"role": "user"}]}, "content 1 is an object with a list called parts"),
         ({"input": "x"}, "an object with a list called messages"),
         ([1], "message 1 is a Message, or a mapping with role and content, got int"),
         ([{"role": "robot", "content": "x"}], "message 1: its role is one of user, assistant, system"),

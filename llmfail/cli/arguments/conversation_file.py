@@ -45,13 +45,22 @@ def _read_document(path: Path, prompt: str | None) -> Prompt:
         document = parse_json("standard input", sys.stdin.buffer.read(MAX_STDIN_BYTES))
     else:
         document = read_json_file("--messages", path)
-    messages = document.get("messages") if isinstance(document, dict) else document
-    if not isinstance(messages, list):
+    if isinstance(document, dict):
+        turns = "contents" if "contents" in document else "messages"
+        return {**document, turns: _add_prompt(path, document.get(turns), prompt, key=turns)}
+    return _add_prompt(path, document, prompt)
+
+
+def _add_prompt(path: Path, turns: object, prompt: str | None, *, key: str = "messages") -> list[Any]:
+    """The turns with the prompt as what the user says last; ``contents`` are those of a request to Gemini."""
+    if not isinstance(turns, list):
         raise UsageError(
             f"--messages {path}: it is a list of messages, or an object with a list called messages"
         )
-    whole = [*messages, {"role": "user", "content": prompt}] if prompt else messages
-    return {**document, "messages": whole} if isinstance(document, dict) else whole
+    if not prompt:
+        return turns
+    said = {"parts": [{"text": prompt}]} if key == "contents" else {"content": prompt}
+    return [*turns, {"role": "user", **said}]
 
 
 def _read_text(option: str, name: str | Path) -> str:

@@ -88,7 +88,7 @@ ASK_OPTIONS: Final = (
     AskOption("model", ("-m", "--model"), "targets", "TARGET", "Instead of the chain; repeatable.",
               commands=_ALL),
     AskOption("messages", ("--messages",), "file", "FILE",
-              "A conversation as JSON, or a whole request, of OpenAI or Anthropic; '-': standard input.",
+              "JSON: a conversation, or a whole request of OpenAI, Anthropic or Gemini; '-': standard input.",
               commands=("ask", "plan"), scope="command line"),
     AskOption("prompt_file", ("--prompt-file",), "file", "FILE", "The prompt, before the argument.",
               commands=("ask", "plan"), scope="command line"),

@@ -58,6 +58,7 @@ MEANINGFUL_FIELDS: Final = frozenset({
 """Fields of one dialect's requests without which something else would be asked."""
 FORM_FIELDS: Final = frozenset({
     *("id", "type", "role", "status", "response", "namespace", "detail", "annotations", "displayName"),
+    *("parameters", "responseSchema"),
 })  # fmt: skip
 """Fields that say how one dialect writes a thing, and nothing of the thing: no loss."""
 _ANTHROPIC_TIERS = frozenset({"auto", "standard_only"})
@@ -169,7 +170,9 @@ def _foreign_marks(request: Request, dialect: Dialect) -> Iterator[tuple[str, An
             continue
         for owner, fields in value.marks.items():
             if owner != dialect:
-                yield from ((name, mark) for name, mark in fields.items() if name not in FORM_FIELDS)
+                named = {**fields, **fields.get("generationConfig", {})}
+                named.pop("generationConfig", None)
+                yield from ((name, mark) for name, mark in named.items() if name not in FORM_FIELDS)
 
 
 def _iter_parts(messages: tuple[Message, ...]) -> Iterator[Part]:

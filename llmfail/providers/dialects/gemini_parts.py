@@ -70,8 +70,13 @@ def write_tool_choice(choice: ToolChoice) -> dict[str, Any]:
 
 
 def read_parts(parts: Iterable[Mapping[str, Any]], seed: str) -> tuple[Part, ...]:
-    """The parts of a turn. ``seed`` tells the turn from others: calls without an id get one made of it."""
-    read = (_read_part(part, f"{seed}/{index}") for index, part in enumerate(join_texts(parts)))
+    """The parts of an answer. ``seed`` tells the turn from others: calls without an id get one made of it."""
+    return read_separate_parts(join_texts(parts), seed)
+
+
+def read_separate_parts(parts: Iterable[Mapping[str, Any]], seed: str) -> tuple[Part, ...]:
+    """The same with as many texts as there are."""
+    read = (_read_part(part, f"{seed}/{index}") for index, part in enumerate(parts))
     return tuple(part for part in read if part is not None)
 
 
@@ -114,7 +119,7 @@ def _write_part(part: Part, known: Collection[str]) -> dict[str, Any]:
         case Opaque():
             return dict(part.json)
     signature = part.signature
-    return {**written, "thoughtSignature": signature.text} if signature is not None else written
+    return {**written, "thoughtSignature": signature.text} if signature and signature.text else written
 
 
 def _write_file(file: Attachment) -> dict[str, Any]:
@@ -126,8 +131,8 @@ def _write_file(file: Attachment) -> dict[str, Any]:
 
 def _write_result(result: ToolResult, known: Collection[str]) -> dict[str, Any]:
     marks = marks_for("gemini", result)
-    said = marks.get("response") or {"error" if result.is_error else "result": join_result_text(result)}
-    written: dict[str, Any] = {"name": result.name, "response": said}
+    said = {"error" if result.is_error else "result": join_result_text(result)}
+    written: dict[str, Any] = {"name": result.name, "response": said, **marks}
     if result.call_id in known:
         written["id"] = result.call_id
     files = [_write_file(part) for part in result.parts if isinstance(part, Attachment)]
@@ -138,9 +143,10 @@ def _write_tool(tool: Tool) -> dict[str, Any]:
     written: dict[str, Any] = {"name": tool.name}
     if tool.description is not None:
         written["description"] = tool.description
-    if tool.parameters is not None:
+    own = marks_for("gemini", tool)
+    if tool.parameters is not None and "parameters" not in own:
         written["parametersJsonSchema"] = tool.parameters
-    return {**written, **marks_for("gemini", tool)}
+    return {**written, **own}
 
 
 def _read_part(part: Mapping[str, Any], seed: str) -> Part | None:
@@ -170,6 +176,7 @@ def _read_call(call: Mapping[str, Any], signature: Signature | None, seed: str) 
 
 def _read_result(result: Mapping[str, Any]) -> ToolResult:
     response = as_mapping(result.get("response"))
+    rest = dict(rest_of(result, "id", "name", "response", "parts"))
     files = tuple(filter(None, map(_read_file, iter_mappings(result.get("parts")))))
     key = next(iter(response), "") if len(response) == 1 else ""
     plain = key in {"result", "error"} and isinstance(response[key], str)
@@ -179,7 +186,7 @@ def _read_result(result: Mapping[str, Any]) -> ToolResult:
         content=(Text(text), *files) if files else text,
         name=as_clean_text(result.get("name")),
         is_error="error" in response,
-        marks=None if plain else {"gemini": {"response": response}},
+        marks=mark_with("gemini", ({} if plain else {"response": response}) | rest),
     )
 
 

@@ -1,6 +1,7 @@
 """A request as a program wrote it for one vendor's API, read into the form that all wires share.
 
-Anthropic Messages and Chat Completions are told apart by what stands in them; bare lists of messages too.
+Anthropic Messages and Chat Completions are told apart by what stands in them; bare lists of messages too. A
+request to Gemini has ``contents``.
 Nothing is lost on the way back to the same API: what has no name here goes along as marks.
 """
 
@@ -13,7 +14,7 @@ import msgspec
 
 from llmfail.core.conversation import Message, Opaque, Tool
 from llmfail.core.errors import UsageError
-from llmfail.providers.dialects import anthropic_request, chat_request
+from llmfail.providers.dialects import anthropic_request, chat_request, gemini_request
 
 _OWN_TYPES: Final = frozenset({"attachment", "tool_call", "thought", "opaque"})
 _ANTHROPIC_TYPES: Final = frozenset(
@@ -35,6 +36,10 @@ def read_request(document: object) -> RequestDocument:
     place, counted from 1.
     """
     if isinstance(document, Mapping):
+        if gemini_request.is_gemini(document):
+            return RequestDocument(
+                gemini_request.read_messages(document), gemini_request.read_fields(document)
+            )
         messages = document.get("messages")
         if not isinstance(messages, Sequence) or isinstance(messages, str):
             raise UsageError("a request is a list of messages, or an object with a list called messages")
