@@ -1,5 +1,6 @@
 """What an ask does with input that is odd: files without end, pipes that stay open, values out of range."""
 
+import json
 import os
 import signal
 import subprocess
@@ -7,7 +8,7 @@ import sys
 from dataclasses import replace
 
 import pytest
-from program import OPENAI, PROCESS_TIMEOUT, finish
+from program import OPENAI, PROCESS_TIMEOUT, build_config, finish
 
 from llmfail.simulator import parse_faults
 
@@ -142,6 +143,13 @@ def in_a_deleted_directory(llmfail):
 def test_a_current_directory_that_was_deleted_does_not_matter(llmfail, state, arguments):
     program = in_a_deleted_directory(llmfail.before_that("--state-dir", state))
     assert program(*arguments).code == 0
+
+
+def test_a_configuration_beside_a_deleted_directory_is_used(llmfail, simulator, here, state):
+    (here / "own.yaml").write_text(json.dumps(build_config(simulator)))
+    program = llmfail.before_that("--state-dir", state, "--config", "../own.yaml")
+    ended = in_a_deleted_directory(program)("ask", "hi")
+    assert (ended.code, ended.out) == (0, f"{OPENAI} heard: hi\n".encode()), ended
 
 
 @pytest.mark.parametrize("option", ["--config", "--state-dir"])

@@ -47,8 +47,13 @@ class ConfigSource(Struct, frozen=True, kw_only=True):
 
     @property
     def absolute_path(self) -> str:
-        """The path without following a last link: names in the file are relative to its directory."""
-        return str(self.path.parent.resolve() / self.path.name)
+        """The path without following a last link: names in the file are relative to its directory. As it is
+        written, where the current directory was deleted.
+        """
+        try:
+            return str(self.path.parent.resolve() / self.path.name)
+        except OSError:
+            return str(self.path)
 
 
 def find(config: Path | None, environ: Mapping[str, str], cwd: Path) -> ConfigSource:
