@@ -7,7 +7,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
-from difflib import get_close_matches
 from typing import Any, Final, Literal, TypeVar, Unpack
 
 from llmfail.core.conversation import (
@@ -128,6 +127,8 @@ _ASK_FIELDS: Final = {"model": "targets", "params": "parameters"}
 
 
 def _explain_unknown(name: str) -> str:
+    from difflib import get_close_matches
+
     near = get_close_matches(name, KINDS, 1)
     return f"there is no option {name!r}" + (f"; did you mean {near[0]}?" if near else "")
 

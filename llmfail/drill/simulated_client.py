@@ -17,7 +17,6 @@ from llmfail.client.receipts import ReceiptClient
 from llmfail.core.model import Api, Secret
 from llmfail.settings.schema.settings import Settings
 from llmfail.settings.schema.types import (
-    Cache,
     CredentialSource,
     Provider,
     RateLimits,
@@ -58,16 +57,11 @@ def apis_of(settings: Settings) -> Mapping[str, Api]:
 
 
 def point_to_simulator(settings: Settings, simulator: Simulator) -> Settings:
-    return replace(
-        settings,
-        store="memory",
-        providers={
+    return settings.with_providers_alone(
+        {
             name: _point_provider_to(provider, simulator.base_url(name))
             for name, provider in settings.providers.items()
-        },
-        models={target: replace(model, limits=RateLimits()) for target, model in settings.models.items()},
-        budgets=(),
-        cache=Cache(enabled=False),
+        }
     )
 
 

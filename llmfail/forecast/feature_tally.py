@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Sequence
 from math import sqrt
 from statistics import mean, stdev
 
@@ -81,11 +80,3 @@ class FeatureTally:
 
     def _day_of(self, moment: float) -> int:
         return min(int(moment // DAY_SECONDS), len(self.asks) - 1)
-
-
-def percentile(values: Sequence[float], fraction: float) -> float | None:
-    """The nearest rank; None of nothing."""
-    if not values:
-        return None
-    ordered = sorted(values)
-    return ordered[min(int(fraction * len(ordered)), len(ordered) - 1)]

@@ -11,9 +11,9 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from llmfail.core.evaluation.interval import Interval
+from llmfail.core.evaluation.interval import Interval, nearest_rank
 from llmfail.core.receipt import format_usd
-from llmfail.forecast.feature_tally import DAY_SECONDS, FeatureTally, percentile
+from llmfail.forecast.feature_tally import DAY_SECONDS, FeatureTally
 from llmfail.forecast.outages import OutagePlan, RecordedOutage
 from llmfail.forecast.simulation import Simulation, play
 from llmfail.prices import Catalogue
@@ -130,7 +130,7 @@ def make_forecast(
 
 
 def summarize(tally: FeatureTally) -> FeatureForecast:
-    total = tally.total
+    total, latencies = tally.total, sorted(tally.latencies)
     return FeatureForecast(
         asks=total,
         answered=sum(tally.answered),
@@ -138,9 +138,9 @@ def summarize(tally: FeatureTally) -> FeatureForecast:
         interval=tally.availability_interval(),
         served={str(target): count / total for target, count in tally.served.most_common()},
         degraded=tally.degraded,
-        latency_p50=percentile(tally.latencies, 0.5),
-        latency_p95=percentile(tally.latencies, 0.95),
-        failover_p95=percentile(tally.failovers, 0.95),
+        latency_p50=nearest_rank(latencies, 0.5),
+        latency_p95=nearest_rank(latencies, 0.95),
+        failover_p95=nearest_rank(sorted(tally.failovers), 0.95),
         cost=tally.cost,
         wasted_calls=tally.wasted_calls,
     )

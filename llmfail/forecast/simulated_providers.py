@@ -17,7 +17,7 @@ from llmfail.core.model import Call, Reply, Secret, Target
 from llmfail.forecast.outages import OutageHistory, OutageKind
 from llmfail.forecast.simulated_clock import SimulatedClock
 from llmfail.settings.schema.settings import Settings
-from llmfail.settings.schema.types import Cache, CredentialSource, Provider, RateLimits
+from llmfail.settings.schema.types import CredentialSource, Provider, RateLimits
 
 MADE_UP_KEY = Secret("made-up-for-the-forecast")
 ERROR_SECONDS = 0.3
@@ -100,15 +100,8 @@ def simulate_settings(settings: Settings) -> Settings:
     """The configuration as it is, with providers of one wire format, made-up keys, and without what would
     decide by itself: budgets, rate limits of our own and the cache.
     """
-    providers = {name: _simulate_provider(provider) for name, provider in settings.providers.items()}
-    models = {target: replace(model, limits=RateLimits()) for target, model in settings.models.items()}
-    return replace(
-        settings,
-        store="memory",
-        providers=providers,
-        models=models,
-        budgets=(),
-        cache=Cache(enabled=False),
+    return settings.with_providers_alone(
+        {name: _simulate_provider(provider) for name, provider in settings.providers.items()}
     )
 
 

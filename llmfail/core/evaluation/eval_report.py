@@ -11,7 +11,7 @@ from msgspec import Struct
 from llmfail.core.evaluation.answer_check import check_answer
 from llmfail.core.evaluation.comparison import Comparison, Quality, compare_pairs, count_pairs
 from llmfail.core.evaluation.dataset_line import AnswerCheck
-from llmfail.core.evaluation.interval import Interval, wilson_interval
+from llmfail.core.evaluation.interval import Interval, nearest_rank, wilson_interval
 from llmfail.core.evaluation.preference import BothOrders, PlaceBias, is_as_good, measure_place_bias
 from llmfail.core.receipt import format_usd
 from llmfail.core.request.normalization import normalize_text
@@ -133,14 +133,14 @@ def report_target(target: str, primary: str, lines: Sequence[EvalLine], margin: 
         results=results,
         passed=sum(one.passed is True for one in checked),
         checked=len(checked),
-        comparison=None if target == primary else _compare(target, primary, lines, margin),
+        comparison=None if target == primary else _compare(target, results, primary, lines, margin),
         agreement=None if target == primary else _measure_agreement(target, primary, lines),
         as_good=sum(verdicts),
         judged=len(verdicts),
         place_bias=measure_place_bias(orders) if orders else None,
         cost=None if None in costs else sum(cost for cost in costs if cost is not None),
-        latency_p50_ms=_rank(latencies, 0.5),
-        latency_p95_ms=_rank(latencies, 0.95),
+        latency_p50_ms=nearest_rank(latencies, 0.5),
+        latency_p95_ms=nearest_rank(latencies, 0.95),
         refusals=sum(one.problem in {"refusal", "content_blocked"} for one in answers),
         cut=sum(one.finish_reason == "length" for one in answers),
         rules=Counter(rule for one in results for rule in one.rules),
@@ -178,11 +178,13 @@ def find_regressions(
     return found
 
 
-def _compare(target: str, primary: str, lines: Sequence[EvalLine], margin: float) -> Comparison:
+def _compare(
+    target: str, results: Sequence[LineResult], primary: str, lines: Sequence[EvalLine], margin: float
+) -> Comparison:
     """On the lines that expect something; else on those that were judged, where the primary always passes."""
     pairs = [
-        (judge_line(line, primary).passed is True, judge_line(line, target).passed is True)
-        for line in lines
+        (judge_line(line, primary).passed is True, result.passed is True)
+        for line, result in zip(lines, results, strict=True)
         if line.is_checked
     ]
     if not pairs:
@@ -207,10 +209,6 @@ def _find_reference_difference(reference: str | None, text: str) -> str | None:
 
 def _is_same(first: str, second: str) -> bool:
     return normalize_text(first).text.casefold() == normalize_text(second).text.casefold()
-
-
-def _rank(ordered: Sequence[int], share: float) -> int | None:
-    return ordered[min(int(share * len(ordered)), len(ordered) - 1)] if ordered else None
 
 
 def _judge_to_json(report: TargetReport) -> dict[str, Any] | None:

@@ -9,8 +9,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import log, sqrt
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
+
+Number = TypeVar("Number", int, float)
 
 Z_95 = 1.959963984540054
 """The 97.5th percentile of the normal distribution: two sides of a confidence of 95 %."""
@@ -29,6 +32,11 @@ class PairCounts(NamedTuple):
     pairs: int
     only_first: int
     only_second: int
+
+
+def nearest_rank(ordered: Sequence[Number], share: float) -> Number | None:
+    """The value that this share of them does not exceed; None of nothing."""
+    return ordered[min(int(share * len(ordered)), len(ordered) - 1)] if ordered else None
 
 
 def wilson_interval(passed: int, total: int) -> Interval:

@@ -6,9 +6,10 @@ key by key; for the timeout of one attempt, model over provider over feature ove
 
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from llmfail.core.admission.breaker import BreakerRules
 from llmfail.core.errors import UsageError
@@ -37,6 +38,7 @@ from llmfail.settings.schema.types import (
     ProbeRules,
     Provider,
     QueueLimits,
+    RateLimits,
 )
 
 UNKNOWN_MODEL = Model()
@@ -177,6 +179,19 @@ class Settings(Struct, frozen=True, kw_only=True):
         """Every target that the file knows: those of ``models`` first, then those of the features."""
         chained = (link.target for feature in self.features.values() for link in feature.chain)
         return tuple(dict.fromkeys((*self.models, *chained)))
+
+    def with_providers_alone(self, providers: Mapping[str, Provider]) -> Self:
+        """The same with other providers, and without what would decide besides them: budgets, rate limits of
+        the models, the cache, and a store that outlives the process.
+        """
+        return replace(
+            self,
+            store="memory",
+            providers=providers,
+            models={target: replace(model, limits=RateLimits()) for target, model in self.models.items()},
+            budgets=(),
+            cache=Cache(enabled=False),
+        )
 
     def names_target(self, target: Target) -> bool:
         """Whether the file knows it; a caller may name any other."""
