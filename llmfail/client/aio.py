@@ -25,13 +25,16 @@ from llmfail.settings.schema.settings import Settings
 
 if TYPE_CHECKING:
     from llmfail.client.batch_items import BatchItem
+    from llmfail.core.answer_piece import OriginalRequest, ServedAnswer
     from llmfail.core.pricing.usage_record import UsageEntry
     from llmfail.core.pricing.usage_report import DayRange, GroupBy, UsageReport
     from llmfail.core.reports.cost_estimate import Estimate
     from llmfail.core.reports.scenario import EstimateRequest
     from llmfail.core.reports.status import Status
     from llmfail.core.reports.watch_event import OnEvent
+    from llmfail.core.request.ask import Ask
     from llmfail.core.routing.plan import Plan
+    from llmfail.engine.ports.protocols import OnPiece
     from llmfail.store.queue import RequestQueue
 
 
@@ -81,6 +84,14 @@ class AsyncClient:
         """As ``Client.stream``."""
         ask = replace(ask_of(prompt, **options), stream=True)
         return AsyncAnswerStream(lambda show: self._engine.ask(ask, on_text=show), self._running)
+
+    async def serve(
+        self, ask: Ask, *, original: OriginalRequest | None = None, on_piece: OnPiece | None = None
+    ) -> ServedAnswer:
+        """Answer a program that asked over HTTP; ``on_piece`` gets a streamed answer in pieces. A failure
+        is in the receipt; raises UsageError for what is not configured. Cancelling it ends the call.
+        """
+        return await self._engine.serve(ask, original, on_piece)
 
     @show_options("batch")
     def batch(

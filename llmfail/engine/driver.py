@@ -24,7 +24,7 @@ from llmfail.engine.attempt.operations import Operations
 from llmfail.engine.planning.codec import Codec
 from llmfail.engine.planning.job import Job, reservation_request_of
 from llmfail.engine.planning.targets import TargetRoutes
-from llmfail.engine.ports.protocols import OnText, Ports
+from llmfail.engine.ports.protocols import OnPiece, Ports
 
 if TYPE_CHECKING:
     import asyncio
@@ -47,7 +47,7 @@ class Driver:
         job: Job,
         codec: Codec,
         ends_at: float,
-        show: OnText | None,
+        show: OnPiece | None,
         trace: Trace | None = None,
     ) -> None:
         self._ports = ports

@@ -20,11 +20,10 @@ from llmfail.engine.answers.answer_cache import CacheReader, SingleFlightCache, 
 from llmfail.engine.answers.vector_cache import VectorCache, vector_cache_of
 from llmfail.engine.attempt.call import CallOptions, call
 from llmfail.engine.attempt.settlement import SettlementLog
-from llmfail.engine.attempt.target_output import TargetOutput
 from llmfail.engine.planning.codec import Codec
 from llmfail.engine.planning.job import Job
 from llmfail.engine.planning.targets import TargetRoutes
-from llmfail.engine.ports.protocols import OnText, Ports
+from llmfail.engine.ports.protocols import OnPiece, Ports
 
 
 class Operations:
@@ -38,7 +37,7 @@ class Operations:
         ports: Ports,
         job: Job,
         codec: Codec,
-        show: OnText | None,
+        show: OnPiece | None,
         read_state: Callable[[], AskState],
         apply_event: Callable[[Event], None],
     ) -> None:
@@ -88,8 +87,10 @@ class Operations:
         limits = None
         if self._job.stream_timeouts is not None:
             from llmfail.engine.attempt.stream_reader import StreamLimits
+            from llmfail.engine.attempt.target_output import TargetOutput
 
-            output = TargetOutput(self._show, partial(self._commit, attempt), self._ports.monotonic)
+            commit = partial(self._commit, attempt)
+            output = TargetOutput(command.target, self._show, commit, self._ports.monotonic)
             limits = StreamLimits(self._job.stream_timeouts, output, self._read_state().plan.ends_at)
         options = CallOptions(command.limit, lambda: self._apply_event(ev.Sent(attempt)), limits)
         result = await call(self._ports, self._codec, route, command.dropped_parameters, options)

@@ -1,10 +1,12 @@
-"""The text of one attempt on its way to the caller: held back until it is committed."""
+"""The answer of one attempt on its way to the caller: held back until it is committed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from llmfail.engine.ports.protocols import OnText
+from llmfail.core.answer_piece import AnswerBegun, TextPiece
+from llmfail.core.model import Target
+from llmfail.engine.ports.protocols import OnPiece
 
 
 class TargetOutput:
@@ -13,7 +15,10 @@ class TargetOutput:
     ``consumer_time`` are the seconds that showing took, which are not the target's. ``clock`` in seconds.
     """
 
-    def __init__(self, show: OnText | None, commit: Callable[[], bool], clock: Callable[[], float]) -> None:
+    def __init__(
+        self, target: Target, show: OnPiece | None, commit: Callable[[], bool], clock: Callable[[], float]
+    ) -> None:
+        self._target = target
         self._show = show
         self._commit = commit
         self._clock = clock
@@ -23,13 +28,15 @@ class TargetOutput:
 
     async def emit(self, text: str) -> None:
         """Show the text, unless the answer is shown as a whole or another attempt is committed."""
-        if self._show is None or not text:
+        show = self._show
+        if show is None or not text:
             return
+        started_at = self._clock()
         if not self.is_committed:
             self._unsent += text
             if not self._unsent.strip() or not self._commit():
                 return
             text, self._unsent, self.is_committed = self._unsent, "", True
-        started_at = self._clock()
-        await self._show(text)
+            await show(AnswerBegun(self._target, model=None, is_relayed=False))
+        await show(TextPiece(text))
         self.consumer_time += self._clock() - started_at

@@ -22,6 +22,7 @@ from llmfail.engine.ports.process_liveness import ProcessIdentity
 from llmfail.store.base import Change, Store
 
 if TYPE_CHECKING:
+    from llmfail.core.answer_piece import AnswerPiece
     from llmfail.core.degrade.queue_item import QueueItem
     from llmfail.core.reports.watch_event import WatchEvent
     from llmfail.prices import Catalogue
@@ -162,7 +163,9 @@ class AsyncTransport(Protocol):
 OpenStream = Callable[[Call, float], Awaitable[AsyncReply]]
 """Sends a call and gives its reply once the head is here, within so many seconds. Raises WireError."""
 OnText = Callable[[str], Awaitable[None]]
-"""Gets an answer piece by piece, as it comes."""
+"""Gets the text of an answer piece by piece, as it comes."""
+OnPiece = Callable[["AnswerPiece"], Awaitable[None]]
+"""Gets all of an answer piece by piece, as it comes."""
 Enqueue = Callable[[Ask, "float | None"], str]
 """Keeps a request for later, until that moment at least, and gives its id. Raises StoreError."""
 RunCommand = Callable[[Sequence[str], str, float, Path], str]
