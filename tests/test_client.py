@@ -197,10 +197,11 @@ def test_a_max_cost_that_is_no_amount_is_a_usage_error(most):
         ask_of("hi", max_cost=most)
 
 
-@pytest.mark.parametrize("user", ["", "x" * 257])
-def test_a_user_is_a_short_text(user):
-    with pytest.raises(UsageError, match="user"):
-        ask_of("hi", user=user)
+@pytest.mark.parametrize("name", ["user", "session"])
+@pytest.mark.parametrize("written", ["", "x" * 257, "\udc80"])
+def test_the_id_of_a_user_or_a_session_is_a_short_text(name, written):
+    with pytest.raises(UsageError, match=f"{name} is a text"):
+        ask_of("hi", **{name: written})
 
 
 def test_after_a_fork_each_process_has_connections_of_its_own(config, simulator):

@@ -12,7 +12,8 @@ from msgspec.structs import replace
 from llmfail.client import shared
 from llmfail.client.aio_streams import AsyncAnswerStream, Put, RunningTasks, TaskOutput, cancel_tasks
 from llmfail.client.connections import LazyAsyncWire
-from llmfail.client.options import Prompt, ask_of, embed_ask_of, show_options, target_of
+from llmfail.client.option_checks import target_of
+from llmfail.client.options import Prompt, ask_of, embed_ask_of, show_options
 from llmfail.client.resources import count_storage, open_resources
 from llmfail.core.model import Target
 from llmfail.core.receipt import Receipt

@@ -8,7 +8,8 @@ from typing import Any
 from msgspec import Struct
 
 from llmfail.client.aio_streams import Put
-from llmfail.client.options import Prompt, ask_of, to_pico_usd
+from llmfail.client.option_checks import to_pico_usd
+from llmfail.client.options import Prompt, ask_of
 from llmfail.core.errors import ExitCode, UsageError
 from llmfail.core.receipt import Failure, Receipt
 from llmfail.core.request.ask import Ask

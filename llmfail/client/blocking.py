@@ -12,7 +12,8 @@ from msgspec.structs import replace
 
 from llmfail.client import shared
 from llmfail.client.connections import LazyWire
-from llmfail.client.options import Prompt, ask_of, embed_ask_of, show_options, target_of
+from llmfail.client.option_checks import target_of
+from llmfail.client.options import Prompt, ask_of, embed_ask_of, show_options
 from llmfail.client.resources import clear_cache, count_storage, open_resources
 from llmfail.client.streams import AnswerStream, Pieces, iterate_pieces
 from llmfail.core.model import Target

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from llmfail.cli.arguments.global_options import parse_seconds
 from llmfail.cli.arguments.prompt import read_attached_input, require_utf8
 from llmfail.client.attachment_files import read_bytes
-from llmfail.client.options import MAX_COST_USD, MAX_TEMPERATURE
+from llmfail.client.option_checks import MAX_COST_USD, MAX_TEMPERATURE
 from llmfail.core.errors import UsageError
 from llmfail.core.request.ask_options import (
     AskOption,

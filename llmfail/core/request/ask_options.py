@@ -129,6 +129,9 @@ ASK_OPTIONS: Final = (
               "Refuse what may cost more, all attempts together.",
               commands=("ask", "embed", "plan")),
     AskOption("user", ("--user",), "text", "ID", "Whose budget it goes on.", commands=_ALL),
+    AskOption("session", ("--session",), "text", "ID",
+              "Which conversation it belongs to: one target and one experiment for all of it.",
+              commands=("ask", "plan")),
     AskOption("as_json", ("--json",), "flag", help="Print the receipt as one line of JSON.",
               commands=_SINGLE, scope="command line"),
     AskOption("events", ("--events",), "flag", help="Tell what happens as JSON lines on standard error.",
@@ -194,6 +197,8 @@ class Options(TypedDict, total=False):
     """What it may cost altogether, in US dollars; what may cost more is refused."""
     user: str | None
     """Whose budget it goes on: any text of at most 256 characters."""
+    session: str | None
+    """Which conversation it belongs to, likewise: targets and experiments are chosen once for all of it."""
     template: str | None
     """The name of a prompt template of the configuration, instead of the feature's own."""
     params: Mapping[str, str]

@@ -60,6 +60,7 @@ OPTIONS = {
     "ref": st.none() | TEXTS | st.integers(0, 10**9),
     "max_cost": st.none() | st.integers(0, 10**18),
     "user": st.none() | TEXTS,
+    "session": st.none() | TEXTS,
     "template": st.none() | TEXTS,
     "parameters": st.dictionaries(TEXTS, TEXTS, max_size=3),
     "expect": EXPECTATIONS,

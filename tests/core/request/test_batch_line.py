@@ -91,6 +91,7 @@ class TestWhatItAsks:
             "wait": 3.5,
             "max_cost": "0.05",
             "user": "ann",
+            "session": "s1",
         }
         texts = {"model": ("a/x",), "expect": ("json",)}
         assert said(json.dumps({"prompt": "hi", **options})).options == options | texts
