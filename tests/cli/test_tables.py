@@ -2,13 +2,7 @@
 
 import pytest
 
-from llmfail.cli.render.tables import (
-    duration,
-    exact_usd,
-    milliseconds,
-    percent,
-    rough_usd,
-)
+from llmfail.core.reports.figures import duration, exact_usd, milliseconds, percent, rough_usd
 
 DOLLAR = 10**12
 

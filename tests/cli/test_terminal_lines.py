@@ -9,7 +9,7 @@ import pytest
 
 from llmfail.cli.io.keyboard import read_keys
 from llmfail.cli.io.output import say
-from llmfail.cli.render.tables import count_of, exact_usd_column, format_bytes, rough_usd_column
+from llmfail.core.reports.figures import count_of, exact_usd_column, format_bytes, rough_usd_column
 
 
 class Terminal(io.StringIO):

@@ -78,12 +78,8 @@ def _list_footnotes(preview: Plan, *, prompted: bool) -> list[str]:
 
 
 def _render_steps(screen: Console, steps: tuple[PlanStep, ...]) -> RenderableType:
-    from llmfail.cli.render.tables import (
-        Column,
-        cell,
-        draw_rows,
-        rough_usd_column,
-    )
+    from llmfail.cli.render.tables import Column, cell, draw_rows
+    from llmfail.core.reports.figures import rough_usd_column
 
     decisions = [cell(step.decision, "green" if step.decision == "call" else "yellow") for step in steps]
     columns = (

@@ -15,6 +15,7 @@ from llmfail.cli.run.open_client import open_client
 from llmfail.client.blocking import Client
 from llmfail.core.errors import ExitCode, UsageError
 from llmfail.core.reports.status import Health, Status
+from llmfail.core.reports.status_text import describe_health
 
 EXIT_CODES: dict[Health, ExitCode] = {
     "healthy": ExitCode.ANSWERED,
@@ -107,8 +108,6 @@ def _watch(client: Client, every: float, *, verbose: bool) -> None:
 
 
 def _print_check(status: Status, *, quiet: bool) -> None:
-    from llmfail.cli.render.status_view import describe_health
-
     if status.health != "healthy" or not quiet:
         emit(describe_health(status, time.time()))
 

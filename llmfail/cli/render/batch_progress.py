@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from llmfail.cli.render.tables import duration, rough_usd
 from llmfail.core.receipt import Receipt
+from llmfail.core.reports.figures import duration, rough_usd
 from llmfail.core.request.batch_line import MALFORMED_LINE_KIND
 
 if TYPE_CHECKING:

@@ -7,16 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from llmfail.cli.render.tables import (
-    Column,
-    count_of,
-    draw_rows,
-    exact_usd_column,
-    is_screen,
-    percent,
-    rough_usd_column,
-    stack_sections,
-)
+from llmfail.cli.render.tables import Column, draw_rows, is_screen, stack_sections
 from llmfail.core.model import Target
 from llmfail.core.reports.cost_estimate import (
     Estimate,
@@ -25,6 +16,7 @@ from llmfail.core.reports.cost_estimate import (
     TargetCost,
     saving,
 )
+from llmfail.core.reports.figures import count_of, exact_usd_column, percent, rough_usd_column
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

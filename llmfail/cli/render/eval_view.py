@@ -7,17 +7,10 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from llmfail.cli.render.tables import (
-    Column,
-    cell,
-    draw_rows,
-    milliseconds,
-    percent,
-    rough_usd,
-    stack_sections,
-)
+from llmfail.cli.render.tables import Column, cell, draw_rows, stack_sections
 from llmfail.core.evaluation.comparison import Quality
 from llmfail.core.evaluation.eval_report import TargetReport
+from llmfail.core.reports.figures import milliseconds, percent, rough_usd
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

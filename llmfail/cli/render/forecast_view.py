@@ -7,14 +7,8 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from llmfail.cli.render.tables import (
-    Column,
-    cell,
-    draw_rows,
-    milliseconds,
-    rough_usd,
-    stack_sections,
-)
+from llmfail.cli.render.tables import Column, cell, draw_rows, stack_sections
+from llmfail.core.reports.figures import milliseconds, rough_usd
 from llmfail.forecast.report import (
     WANTED_AVAILABILITY,
     WANTED_FAILOVER_SECONDS,

@@ -4,25 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
 from llmfail.cli.io.output import make_printable
-from llmfail.cli.render.tables import (
-    ROOMY_WIDTH,
-    Column,
-    cell,
-    draw_rows,
-    duration,
-    exact_usd,
-    milliseconds,
-    rough_usd_column,
-    stack_sections,
-)
-from llmfail.core.one_line import one_line
-from llmfail.core.receipt import PICO_PER_DOLLAR
+from llmfail.cli.render.tables import ROOMY_WIDTH, Column, cell, draw_rows, stack_sections
+from llmfail.core.reports.figures import milliseconds, rough_usd_column
+from llmfail.core.reports.log_text import describe_result, describe_step, name_outcome, parse_pico
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -35,7 +24,7 @@ def render_list(screen: Console, found: Sequence[Mapping[str, Any]]) -> Renderab
     """One row each."""
     roomy = screen.width >= ROOMY_WIDTH
     size = _find_id_length([entry["id"] for entry in found])
-    costs = rough_usd_column([_parse_pico(entry["cost_usd"]) for entry in found])
+    costs = rough_usd_column([parse_pico(entry["cost_usd"]) for entry in found])
     answerers = [_render_answerer(entry, with_reason=not roomy) for entry in found]
     columns = (
         Column("id", [make_printable(entry["id"][:size]) for entry in found], style="cyan"),
@@ -54,7 +43,7 @@ def render_entry(screen: Console, entry: Mapping[str, Any]) -> RenderableType:
     """What came of one request, its trail, and its texts where they were kept."""
     moment = f"  {_format_time(entry['at'], with_date=True)}  "
     head = Text.assemble(cell(entry["id"], "bold cyan"), moment, cell(entry["feature"]))
-    result = [cell(_describe_result(entry), "green" if entry["ok"] else "red")]
+    result = [cell(describe_result(entry), "green" if entry["ok"] else "red")]
     if entry["retry_at"]:
         result.append(Text(f"worth another try from {_format_time(entry['retry_at'], with_date=True)}"))
     kept = [name for name in ("prompt", "answer") if entry.get(name)]
@@ -63,32 +52,9 @@ def render_entry(screen: Console, entry: Mapping[str, Any]) -> RenderableType:
     return stack_sections(screen, [head, *result], trail, texts)
 
 
-def _describe_result(entry: Mapping[str, Any]) -> str:
-    took, cost = milliseconds(entry["latency_ms"]), exact_usd(_parse_pico(entry["cost_usd"]))
-    if entry["error"]:
-        message = one_line(entry["error"]["message"], max_chars=2000)
-        return f"no answer (exit {entry['error']['code']}): {message}"
-    usage = entry["usage"]
-    tokens = f", {usage['input_tokens']:,} + {usage['output_tokens']:,} tokens" if usage else ""
-    ending = f", ended by {entry['finish_reason']}" if entry["finish_reason"] else ""
-    return f"{_describe_source(entry)}, tier {entry['tier']}, {took}{tokens}, {cost}{ending}"
-
-
-def _describe_source(entry: Mapping[str, Any]) -> str:
-    """Who answered, or what did in place of a model."""
-    match entry["source"]:
-        case "cache" | "stale_cache" as source:
-            age = "an older answer " if source == "stale_cache" else ""
-            return f"{age}served from the cache (stored by {entry['target']})"
-        case "model":
-            return f"{entry['target']} answered"
-        case source:
-            return f"no model answered; the feature's {source} did"
-
-
 def _render_trail(screen: Console, trail: Sequence[Mapping[str, Any]]) -> RenderableType:
     called = [step["action"] == "called" for step in trail]
-    costs = [_parse_pico(step["cost_usd"]) for step in trail]
+    costs = [parse_pico(step["cost_usd"]) for step in trail]
     spent = [cost if asked else "-" for cost, asked in zip(rough_usd_column(costs), called, strict=True)]
     columns = (
         Column("target", [cell(step["target"]) for step in trail]),
@@ -96,22 +62,14 @@ def _render_trail(screen: Console, trail: Sequence[Mapping[str, Any]]) -> Render
         Column("status", [str(step["status"] or "-") for step in trail], right=True),
         Column("took", [milliseconds(step["latency_ms"]) for step in trail], right=True),
         Column("cost", spent, right=True),
-        Column("note", [cell(_describe_step(step)) for step in trail], folds=True),
+        Column("note", [cell(describe_step(step)) for step in trail], folds=True),
     )
     return draw_rows(screen, columns)
 
 
 def _render_step_outcome(step: Mapping[str, Any]) -> Text:
     failure = "red" if step["action"] == "called" else "yellow"
-    shown = "paused" if step.get("open_reason") == "pause" else step["outcome"]
-    return cell(shown, "green" if step["outcome"] == "ok" else failure)
-
-
-def _describe_step(step: Mapping[str, Any]) -> str:
-    wait = step["retry_after"]
-    hint = f"retry after {duration(wait)}" if wait else ""
-    skipped = "not called" if step["action"] == "skipped" else ""
-    return "; ".join(part for part in (skipped, hint, step.get("note", "")) if part)
+    return cell(name_outcome(step), "green" if step["outcome"] == "ok" else failure)
 
 
 def _render_answerer(entry: Mapping[str, Any], *, with_reason: bool) -> Text:
@@ -142,7 +100,3 @@ def _format_time(text: str, *, with_date: bool) -> str:
         return f"{moment:%Y-%m-%d %H:%M:%S}"
     today = moment.date() == datetime.now().astimezone().date()
     return f"{moment:%H:%M:%S}" if today else f"{moment:%b %d}"
-
-
-def _parse_pico(text: str | None) -> int | None:
-    return None if text is None else int(Decimal(text) * PICO_PER_DOLLAR)

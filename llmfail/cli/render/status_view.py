@@ -17,8 +17,13 @@ from llmfail.cli.render.tables import (
     WIDE_WIDTH,
     Column,
     cell,
-    count_of,
     draw_rows,
+    stack_sections,
+)
+from llmfail.cli.render.usage_view import render_bar
+from llmfail.core.one_line import one_line
+from llmfail.core.reports.figures import (
+    count_of,
     duration,
     exact_usd_column,
     format_bytes,
@@ -26,30 +31,17 @@ from llmfail.cli.render.tables import (
     percent,
     rough_usd,
     rough_usd_column,
-    stack_sections,
 )
-from llmfail.cli.render.usage_view import render_bar
-from llmfail.core.one_line import one_line
 from llmfail.core.reports.status import BudgetStatus, Status, TargetStatus
+from llmfail.core.reports.status_text import describe_health, format_wait, join_some, name_state
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-MAX_NAMED = 3
-"""Reasons that a verdict names before it only counts."""
 MAX_SHOWN_BUDGETS = 12
 """Budgets that people are shown; the JSON has them all."""
 BAR_WIDTH = 20
 """Characters of a full bar."""
-
-
-def describe_health(status: Status, now: float) -> str:
-    """The health, and why it is not better."""
-    if status.health == "healthy":
-        return status.health
-    reasons = list(_list_reasons(status, now))
-    more = [f"{len(reasons) - MAX_NAMED} more"] if len(reasons) > MAX_NAMED else []
-    return f"{status.health}: {'; '.join(reasons[:MAX_NAMED] + more)}"
 
 
 def render(screen: Console, status: Status, now: float, *, verbose: bool) -> RenderableType:
@@ -83,20 +75,6 @@ def render(screen: Console, status: Status, now: float, *, verbose: bool) -> Ren
     )
 
 
-def _list_reasons(status: Status, now: float) -> Iterator[str]:
-    if not status.readable:
-        yield "the state cannot be read"
-    if status.unanswerable:
-        yield f"no usable target for {_join_some(status.unanswerable)}"
-    for one in status.targets:
-        if one.state != "closed" and not one.missing_key:
-            wait = _format_wait(one, now)
-            yield f"{one.target} is {_name_state(one)}" + (f" for {wait}" if wait else "")
-    for alert in status.alerts:
-        if alert.level == "critical":
-            yield alert.message
-
-
 def _is_idle(one: TargetStatus) -> bool:
     """It has no key, and nobody has done anything with it lately."""
     return one.state == "disabled" and one.missing_key is not None and one.counters.calls == 0
@@ -112,12 +90,7 @@ def _describe_hidden(targets: Sequence[TargetStatus]) -> Iterator[str]:
     if targets:
         providers = tuple(dict.fromkeys(one.target.provider for one in targets))
         noun = "target" if len(targets) == 1 else "targets"
-        yield f"{len(targets)} {noun} without a key ({_join_some(providers)}): llmfail -v status lists them"
-
-
-def _join_some(names: Sequence[str]) -> str:
-    more = len(names) - MAX_NAMED
-    return ", ".join(names[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
+        yield f"{len(targets)} {noun} without a key ({join_some(providers)}): llmfail -v status lists them"
 
 
 def _describe_totals(status: Status) -> Iterator[str]:
@@ -170,9 +143,9 @@ def _render_targets(screen: Console, targets: Sequence[TargetStatus], now: float
     latencies = [_format_latencies(one["latency_p50_ms"], one["latency_p95_ms"]) for one in figures]
     columns = (
         Column("target", [cell(one.target) for one in targets]),
-        Column("state", [Text(_name_state(one), _choose_style(one)) for one in targets]),
+        Column("state", [Text(name_state(one), _choose_style(one)) for one in targets]),
         Column("failures", [_format_failures(one) for one in targets], WIDE_WIDTH, right=True),
-        Column("again in", [_format_wait(one, now) or "-" for one in targets], WIDE_WIDTH, right=True),
+        Column("again in", [format_wait(one, now) or "-" for one in targets], WIDE_WIDTH, right=True),
         Column("calls", [str(one.counters.calls) for one in targets], right=True),
         Column("ok", [percent(one["success_rate"]) for one in figures], right=True),
         Column("fallbacks", [str(one.counters.fallbacks) for one in targets], right=True),
@@ -243,7 +216,7 @@ def _format_latencies(p50: int | None, p95: int | None) -> str:
 
 def _describe_trouble(one: TargetStatus, now: float) -> str:
     """What is or was wrong with it."""
-    wait = _format_wait(one, now)
+    wait = format_wait(one, now)
     parts = (
         f"failures {_format_failures(one)}" if one.gate_view.failures and not one.missing_key else "",
         f"again in {wait}" if wait else "",
@@ -256,17 +229,7 @@ def _format_failures(one: TargetStatus) -> str:
     return f"{one.gate_view.failures}/{one.failure_threshold}"
 
 
-def _format_wait(one: TargetStatus, now: float) -> str | None:
-    at = one.gate_view.retry_at
-    is_without_key = one.missing_key is not None and one.state == "disabled"
-    return None if at is None or is_without_key else duration(at - now)
-
-
 def _choose_style(one: TargetStatus) -> str:
     """Of a closed circuit too, whose last calls failed."""
     is_failing = one.state == "closed" and one.gate_view.failures > 0
-    return STATE_STYLES["failing" if is_failing else _name_state(one)]
-
-
-def _name_state(one: TargetStatus) -> str:
-    return {"half_open": "half open", "forced_open": "forced open"}.get(one.shown_state, one.shown_state)
+    return STATE_STYLES["failing" if is_failing else name_state(one)]

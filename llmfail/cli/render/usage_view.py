@@ -7,16 +7,9 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from llmfail.cli.render.tables import (
-    ROOMY_WIDTH,
-    Column,
-    cell,
-    draw_rows,
-    exact_usd,
-    rough_usd_column,
-    stack_sections,
-)
+from llmfail.cli.render.tables import ROOMY_WIDTH, Column, cell, draw_rows, stack_sections
 from llmfail.core.one_line import one_line
+from llmfail.core.reports.figures import exact_usd, rough_usd_column
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

@@ -22,7 +22,6 @@ from llmfail.cli.io.output import say
 from llmfail.cli.io.stdout_lines import exit_on_broken_pipe
 from llmfail.cli.render.batch_progress import BatchTally, describe_failure, show_progress_bar
 from llmfail.cli.render.embedding_line import format_array, format_embedding_receipt
-from llmfail.cli.render.tables import duration
 from llmfail.cli.run.batch_lines import BatchArgs, BatchLines
 from llmfail.cli.run.batch_resume import EarlierRun, read_earlier_run
 from llmfail.cli.run.bulk_run import BulkRun
@@ -30,6 +29,7 @@ from llmfail.client.aio_receipts import AsyncReceiptClient
 from llmfail.client.options import ask_of
 from llmfail.core.errors import UsageError
 from llmfail.core.receipt import PICO_PER_DOLLAR, Receipt, format_time, format_usd, to_json_line
+from llmfail.core.reports.figures import duration
 from llmfail.core.request.ask import Ask
 from llmfail.engine.bulk.batch import Batch
 from llmfail.engine.bulk.run_pauses import RunPause

@@ -9,9 +9,9 @@ import typer
 from llmfail.cli.arguments.command_group import CommandGroup
 from llmfail.cli.arguments.global_options import GlobalOptions
 from llmfail.cli.io.output import emit, emit_json, say
-from llmfail.cli.render.tables import count_of, format_bytes
 from llmfail.cli.run.open_client import open_client
 from llmfail.core.errors import UsageError
+from llmfail.core.reports.figures import count_of, format_bytes
 
 app = typer.Typer(cls=CommandGroup, no_args_is_help=True, rich_markup_mode=None)
 

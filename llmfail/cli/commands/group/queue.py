@@ -209,14 +209,8 @@ def _name_configuration(settings: Settings, item: QueueItem, *, is_of_this: bool
 
 
 def _show(waiting: Sequence[QueueRow], now: float) -> None:
-    from llmfail.cli.render.tables import (
-        Column,
-        cell,
-        draw_rows,
-        duration,
-        open_console,
-        print_drawing,
-    )
+    from llmfail.cli.render.tables import Column, cell, draw_rows, open_console, print_drawing
+    from llmfail.core.reports.figures import duration
 
     items = [listed.item for listed in waiting]
     again = [item.next_try_at or now for item in items]

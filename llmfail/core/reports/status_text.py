@@ -1,0 +1,49 @@
+"""How things are, in the words that terminal and dashboard use: verdict, reasons, states, waits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from llmfail.core.reports.figures import duration
+from llmfail.core.reports.status import Status, TargetStatus
+
+MAX_NAMED = 3
+"""Reasons that a verdict names before it only counts."""
+
+
+def describe_health(status: Status, now: float) -> str:
+    """The health, and why it is not better."""
+    if status.health == "healthy":
+        return status.health
+    reasons = list(_list_reasons(status, now))
+    more = [f"{len(reasons) - MAX_NAMED} more"] if len(reasons) > MAX_NAMED else []
+    return f"{status.health}: {'; '.join(reasons[:MAX_NAMED] + more)}"
+
+
+def _list_reasons(status: Status, now: float) -> Iterator[str]:
+    if not status.readable:
+        yield "the state cannot be read"
+    if status.unanswerable:
+        yield f"no usable target for {join_some(status.unanswerable)}"
+    for one in status.targets:
+        if one.state != "closed" and not one.missing_key:
+            wait = format_wait(one, now)
+            yield f"{one.target} is {name_state(one)}" + (f" for {wait}" if wait else "")
+    for alert in status.alerts:
+        if alert.level == "critical":
+            yield alert.message
+
+
+def join_some(names: Sequence[str]) -> str:
+    more = len(names) - MAX_NAMED
+    return ", ".join(names[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def name_state(one: TargetStatus) -> str:
+    return {"half_open": "half open", "forced_open": "forced open"}.get(one.shown_state, one.shown_state)
+
+
+def format_wait(one: TargetStatus, now: float) -> str | None:
+    at = one.gate_view.retry_at
+    is_without_key = one.missing_key is not None and one.state == "disabled"
+    return None if at is None or is_without_key else duration(at - now)
