@@ -8,8 +8,8 @@ from llmfail.core.conversation import OPTION_NAMES, GenerationOptions
 from llmfail.core.errors import UsageError
 from llmfail.settings.reading.plain_values import FromEnvironment
 from llmfail.settings.reading.validate import ValidationNotes, validate
+from llmfail.settings.schema.provider_types import OptionsPatch
 from llmfail.settings.schema.shape import shape_of
-from llmfail.settings.schema.types import OptionsPatch
 
 
 def read_generation_options(name: str, written: object) -> GenerationOptions:

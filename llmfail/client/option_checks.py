@@ -15,7 +15,7 @@ from llmfail.core.model import Target
 from llmfail.core.receipt import PICO_PER_DOLLAR
 from llmfail.core.request.ask_options import OptionKind
 from llmfail.core.request.expectation import Expectation
-from llmfail.settings.schema.scalars import LONGEST_DURATION_SECONDS, parse_seconds
+from llmfail.settings.schema.quantity import LONGEST_DURATION_SECONDS, parse_seconds
 
 MAX_ID_LENGTH = 256
 """Characters of the id of a user or a session."""

@@ -23,8 +23,9 @@ from llmfail.engine.engine import Engine
 from llmfail.engine.ports.blocking import build_blocking_ports
 from llmfail.engine.ports.execution import run_sync
 from llmfail.engine.ports.protocols import Stores
+from llmfail.settings.schema.provider_types import Provider
 from llmfail.settings.schema.settings import Settings
-from llmfail.settings.schema.types import Feature, Provider
+from llmfail.settings.schema.types import Feature
 from llmfail.store.memory import MemoryStore
 
 HEALTHY_SCENARIO = "healthy"

@@ -16,7 +16,7 @@ from llmfail.core.errors import ExitCode
 from llmfail.core.model import Target
 from llmfail.core.receipt import Receipt
 from llmfail.drill.scenario_run import ScenarioRun, ScenarioSubject
-from llmfail.settings.schema.types import (
+from llmfail.settings.schema.degrade_steps import (
     Cached,
     CommandStep,
     DegradeStep,

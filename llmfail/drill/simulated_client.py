@@ -15,12 +15,8 @@ from msgspec.structs import replace
 
 from llmfail.client.receipts import ReceiptClient
 from llmfail.core.model import Api, Secret
+from llmfail.settings.schema.provider_types import CredentialSource, Provider, RateLimits
 from llmfail.settings.schema.settings import Settings
-from llmfail.settings.schema.types import (
-    CredentialSource,
-    Provider,
-    RateLimits,
-)
 from llmfail.simulator import Simulator, check_names, parse_faults
 
 if TYPE_CHECKING:

@@ -41,7 +41,7 @@ from llmfail.engine.planning.request_builder import endpoint_of
 from llmfail.engine.planning.targets import TargetRoutes
 from llmfail.engine.ports.protocols import Ports, StoreInfo
 from llmfail.engine.reports.budget_status import load_budget_statuses
-from llmfail.settings.schema.scalars import LONGEST_DURATION_SECONDS
+from llmfail.settings.schema.quantity import LONGEST_DURATION_SECONDS
 from llmfail.settings.schema.settings import Settings
 from llmfail.store.base import Change
 

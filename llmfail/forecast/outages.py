@@ -20,7 +20,7 @@ from msgspec import Meta, Struct, field
 
 from llmfail.core.errors import UsageError
 from llmfail.core.model import Target
-from llmfail.settings.schema.scalars import parse_seconds
+from llmfail.settings.schema.quantity import parse_seconds
 
 DEFAULT_MTTR_SECONDS = 1200.0
 MIN_AVAILABILITY = 0.01

@@ -17,8 +17,8 @@ from llmfail.forecast.feature_tally import DAY_SECONDS, FeatureTally
 from llmfail.forecast.outages import OutagePlan, RecordedOutage
 from llmfail.forecast.simulation import Simulation, play
 from llmfail.prices import Catalogue
+from llmfail.settings.schema.provider_types import BreakerPatch
 from llmfail.settings.schema.settings import Settings
-from llmfail.settings.schema.types import BreakerPatch
 
 WANTED_AVAILABILITY = 0.995
 WANTED_FAILOVER_SECONDS = 5.0

@@ -16,8 +16,8 @@ from llmfail.core.errors import WireError
 from llmfail.core.model import Call, Reply, Secret, Target
 from llmfail.forecast.outages import OutageHistory, OutageKind
 from llmfail.forecast.simulated_clock import SimulatedClock
+from llmfail.settings.schema.provider_types import CredentialSource, Provider, RateLimits
 from llmfail.settings.schema.settings import Settings
-from llmfail.settings.schema.types import CredentialSource, Provider, RateLimits
 
 MADE_UP_KEY = Secret("made-up-for-the-forecast")
 ERROR_SECONDS = 0.3

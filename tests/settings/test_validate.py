@@ -7,16 +7,11 @@ from decimal import Decimal
 import pytest
 
 from llmfail.core.model import Secret, Target
-from llmfail.settings.schema.scalars import parse_seconds, split_url
-from llmfail.settings.schema.types import (
-    Cached,
-    CommandStep,
-    CredentialSource,
-    Fallback,
-    Queue,
-    RulesStep,
-    ShortenStep,
-)
+from llmfail.settings.schema.degrade_steps import Cached, CommandStep, Queue, RulesStep, ShortenStep
+from llmfail.settings.schema.provider_types import CredentialSource
+from llmfail.settings.schema.quantity import parse_seconds
+from llmfail.settings.schema.scalars import split_url
+from llmfail.settings.schema.types import Fallback
 
 DURATIONS = {"30": 30, "1.5": 1.5, "30s": 30, "10m": 600, "2h": 7200, "7d": 604800, "0.5h": 1800, "1e2": 100}
 PARTS = {"1m30s": 90, "2h05m": 7500, "1d12h": 129_600, "1h1s": 3601}

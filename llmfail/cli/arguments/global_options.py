@@ -67,7 +67,7 @@ def parse_path(option: str, text: str | None) -> Path | None:
 
 def parse_seconds(option: str, text: str | None, *, allow_zero: bool = False) -> float | None:
     """A duration as the configuration writes it: ``30``, ``30s``, ``10m``. Raises UsageError."""
-    from llmfail.settings.schema.scalars import parse_seconds
+    from llmfail.settings.schema.quantity import parse_seconds
 
     if text is None:
         return None

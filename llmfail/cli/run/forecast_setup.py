@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from llmfail.core.errors import UsageError
 from llmfail.core.records.counters import percentile
-from llmfail.settings.schema.scalars import parse_seconds
+from llmfail.settings.schema.quantity import parse_seconds
 
 if TYPE_CHECKING:
     from llmfail.client.blocking import Client

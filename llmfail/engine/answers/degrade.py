@@ -28,8 +28,7 @@ from llmfail.engine.answers.answer_cache import CacheReader
 from llmfail.engine.planning.job import Job
 from llmfail.engine.planning.request_builder import directory_of
 from llmfail.engine.ports.protocols import Ports
-from llmfail.settings.schema.settings import Settings
-from llmfail.settings.schema.types import (
+from llmfail.settings.schema.degrade_steps import (
     Cached,
     CommandStep,
     DegradeStep,
@@ -40,6 +39,7 @@ from llmfail.settings.schema.types import (
     TemplateStep,
     TextStep,
 )
+from llmfail.settings.schema.settings import Settings
 
 RULES_TIMEOUT = 1.0
 """Seconds that all the expressions of one set may take together."""

@@ -2,63 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import tzinfo
 from functools import partial
-from math import inf
+from typing import NamedTuple
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from llmfail.core.admission import budget as budgets
-from llmfail.core.admission import hedge_budget as hedges
 from llmfail.core.admission.budget import BudgetScope
-from llmfail.core.admission.reservation import ReservationRequest, load_spending
+from llmfail.core.admission.reservation import ReservationRequest
 from llmfail.core.cache.single_flight import CachePolicy
 from llmfail.core.conversation import NO_OPTIONS
 from llmfail.core.errors import UsageError
 from llmfail.core.model import Request, Target
-from llmfail.core.records.counters import (
-    CallCounters,
-    hour_of,
-    percentile,
-    sum_call_counters,
-)
-from llmfail.core.records.record import (
-    Record,
-    Write,
-    Writes,
-    dump,
-    load_or_default,
-)
 from llmfail.core.request.ask import Ask
 from llmfail.core.request.expectation import Expectation
 from llmfail.core.routing.candidates import (
     Candidate,
-    OrderInputs,
-    order_candidates,
-    order_of,
 )
 from llmfail.core.routing.stream_timeouts import StreamTimeouts
 from llmfail.core.tokens import token_bounds
 from llmfail.core.tokens.token_bounds import PromptSize
 from llmfail.engine.planning.budget_period import zone_of
+from llmfail.engine.planning.candidate_order import CandidateOrder, choose_hedge_delay, choose_order
 from llmfail.engine.planning.embedding_rules import split_by_model
 from llmfail.engine.planning.request_builder import expectation_of, is_large, request_of
 from llmfail.engine.planning.resolved_feature import ResolvedFeature, resolve_feature
 from llmfail.engine.planning.targets import TargetRoutes
 from llmfail.engine.ports.protocols import Ports
 from llmfail.settings.schema.settings import Settings
-from llmfail.settings.schema.types import Feature
-
-LATENCY_HOURS = 24
-TURN_LIFETIME = 30 * 24 * 3600.0
-
-
-class RoundRobinTurn(Record, frozen=True):
-    """How many turns a rotation has taken."""
-
-    taken: int = 0
 
 
 class Job(Struct, frozen=True):
@@ -120,27 +93,57 @@ async def plan_job(
     ask = replace(ask, fallback=ask.fallback and numbers.fallback)
     candidates = _require_candidates(routes, resolved, ask, vectors=vectors)
     candidates, others = split_by_model(feature, ask, candidates) if vectors else (candidates, ())
-    arranged, ordered, is_near_budget = await _order(routes, feature, ask, candidates, ports)
+    order = await choose_order(routes, feature, ask, candidates, ports)
     request, expected = _request_of(settings, resolved, ask, vectors=vectors, blank=is_preview)
-    stretches = numbers.first_token_timeout, numbers.stall_timeout
     if not vectors:
-        ordered = tuple(_judge_candidate(routes, one, request) for one in ordered)
+        order = order._replace(tried=tuple(_judge_candidate(routes, one, request) for one in order.tried))
+    needs_size = is_preview or ask.max_cost is not None or bool(settings.budgets)
+    found = _Found(
+        ports.new_id(),
+        order,
+        size=await _prompt_size(routes, order.tried, request, ports, is_needed=needs_size),
+        hedge_delay=await choose_hedge_delay(routes, feature, ask, order.tried, ports),
+        stream_timeouts=StreamTimeouts(numbers.first_token_timeout, numbers.stall_timeout)
+        if ask.stream and not vectors
+        else None,
+        wants_vectors=vectors,
+        skipped_targets=others,
+    )
+    return _build_job(settings, resolved, ask, (request, expected), found)
+
+
+class _Found(NamedTuple):
+    """What a job is made of besides what was said."""
+
+    id: str
+    order: CandidateOrder
+    size: PromptSize
+    hedge_delay: float | None
+    stream_timeouts: StreamTimeouts | None
+    wants_vectors: bool
+    skipped_targets: tuple[Target, ...]
+
+
+def _build_job(
+    settings: Settings, resolved: ResolvedFeature, ask: Ask, asked: tuple[Request, Expectation], found: _Found
+) -> Job:
+    feature, numbers = resolved.written, resolved.numbers
+    request, expected = asked
+    tried = found.order.tried
     return Job(
-        id=ports.new_id(),
+        id=found.id,
         feature=feature.name,
         request=request,
-        candidates=ordered if ask.fallback else ordered[:1],
+        candidates=tried if ask.fallback else tried[:1],
         rounds=numbers.retries,
         target_retries=numbers.target_retries,
         stop_on_refusal=feature.on_refusal == "stop",
         deadline=numbers.deadline + (ask.wait or 0.0) if ask.deadline is None else ask.deadline,
         fair_deadline=numbers.deadline,
-        size=await _prompt_size(
-            settings, routes, ordered, request, ports, is_needed=is_preview or ask.max_cost is not None
-        ),
+        size=found.size,
         output=request.max_tokens,
-        primary=arranged[0].target,
-        downgraded=is_near_budget,
+        primary=found.order.listed[0].target,
+        downgraded=found.order.is_near_budget,
         user=ask.user,
         zone=zone_of(settings.timezone),
         max_cost=ask.max_cost,
@@ -149,10 +152,10 @@ async def plan_job(
         expected=expected,
         cache_policy=resolved.cache_policy,
         wait=ask.wait or 0.0,
-        stream_timeouts=StreamTimeouts(*stretches) if ask.stream and not vectors else None,
-        hedge_delay=await _hedge_delay(routes, feature, ask, ordered, ports),
-        wants_vectors=vectors,
-        skipped_targets=others,
+        stream_timeouts=found.stream_timeouts,
+        hedge_delay=found.hedge_delay,
+        wants_vectors=found.wants_vectors,
+        skipped_targets=found.skipped_targets,
     )
 
 
@@ -202,12 +205,11 @@ async def hedge_delay(settings: Settings, routes: TargetRoutes, ask: Ask, ports:
     resolved = resolve_feature(settings, ask)
     candidates = _require_candidates(routes, resolved, ask, vectors=False)
     ask = replace(ask, fallback=ask.fallback and resolved.numbers.fallback)
-    _, ordered, _ = await _order(routes, resolved.written, ask, candidates, ports)
-    return await _hedge_delay(routes, resolved.written, ask, ordered, ports)
+    order = await choose_order(routes, resolved.written, ask, candidates, ports)
+    return await choose_hedge_delay(routes, resolved.written, ask, order.tried, ports)
 
 
 async def _prompt_size(
-    settings: Settings,
     routes: TargetRoutes,
     candidates: Sequence[Candidate],
     request: Request,
@@ -218,9 +220,7 @@ async def _prompt_size(
     """A tiny request is measured only where a budget, a rate limit or the caller needs its size; it is too
     small to calibrate the estimates.
     """
-    is_size_needed = (
-        is_needed or settings.budgets or any(routes[one.target].gate.limits for one in candidates)
-    )
+    is_size_needed = is_needed or any(routes[one.target].gate.limits for one in candidates)
     if not is_size_needed and token_bounds.is_tiny(request):
         return token_bounds.EMPTY_PROMPT
     measure = partial(token_bounds.size_of, request)
@@ -271,110 +271,3 @@ def _candidates(routes: TargetRoutes, feature: ResolvedFeature, ask: Ask) -> tup
         found = tuple(one for one in found if one.max_output is None or one.max_output >= room)
         found = tuple(one for one in found if one.missing_key is None) or found
     return found if ask.timeout is None else tuple(replace(one, timeout=ask.timeout) for one in found)
-
-
-async def _order(
-    routes: TargetRoutes, feature: Feature, ask: Ask, candidates: tuple[Candidate, ...], ports: Ports
-) -> tuple[tuple[Candidate, ...], tuple[Candidate, ...], bool]:
-    """The candidates as the feature has them, as they are tried, and whether a budget near its limit
-    has put the cheapest first.
-    """
-    arranged = await _arrange(routes, feature, ask, candidates, ports)
-    is_near_budget = not ask.targets and await _is_near_limit(routes, feature, ask, arranged, ports)
-    return (
-        arranged,
-        order_candidates(arranged, "cost", OrderInputs(at=ports.wall())) if is_near_budget else arranged,
-        is_near_budget,
-    )
-
-
-async def _arrange(
-    routes: TargetRoutes, feature: Feature, ask: Ask, candidates: tuple[Candidate, ...], ports: Ports
-) -> tuple[Candidate, ...]:
-    order = feature.order or ("listed" if feature.primary is not None else order_of(feature.priority))
-    if ask.targets or len(candidates) < 2:
-        return candidates
-    match order:
-        case "latency":
-            candidates = await _add_latency(routes, candidates, ports)
-            return order_candidates(candidates, order, OrderInputs(ports.wall()))
-        case "round_robin":
-            turn = await ports.store.update(*_turn_update(routes.turn_key(feature.name)))
-            return order_candidates(candidates, order, OrderInputs(ports.wall(), turn=turn))
-        case "weighted":
-            return order_candidates(
-                candidates, order, OrderInputs(ports.wall(), [ports.random() for _ in candidates])
-            )
-        case _:
-            return order_candidates(candidates, order, OrderInputs(ports.wall()))
-
-
-async def _is_near_limit(
-    routes: TargetRoutes, feature: Feature, ask: Ask, candidates: Sequence[Candidate], ports: Ports
-) -> bool:
-    """Whether any budget of theirs is so far spent that cheaper targets should come first."""
-    moment = ports.wall()
-    covers = [
-        cover
-        for one in candidates
-        for cover in routes.budget_scopes(feature.name, ask.user, one.target, moment)
-        if cover.downgrade_at is not None
-    ]
-    if not covers:
-        return False
-    values, now = await ports.store.read(list({key for cover in covers for key in cover.keys}))
-    return any(budgets.is_near_limit(load_spending(cover, values, now), cover) for cover in covers)
-
-
-async def _add_latency(
-    routes: TargetRoutes, candidates: tuple[Candidate, ...], ports: Ports
-) -> tuple[Candidate, ...]:
-    """The median latency of the last day; a target without one is tried first, so that it gets one."""
-    tallies = await _load_last_day(routes, candidates, ports)
-    return tuple(replace(one, latency_ms=_median(tallies[one.target])) for one in candidates)
-
-
-async def _load_last_day(
-    routes: TargetRoutes, candidates: Sequence[Candidate], ports: Ports
-) -> dict[Target, CallCounters]:
-    hour = hour_of(ports.wall())
-    hours = range(hour - LATENCY_HOURS, hour + 1)
-    gates = {one.target: routes[one.target].gate for one in candidates}
-    keys = {target: [gate.call_counters_key(at) for at in hours] for target, gate in gates.items()}
-    values, _ = await ports.store.read([key for found in keys.values() for key in found])
-    return {
-        target: sum_call_counters(
-            load_or_default(values[key], CallCounters) for key in found if values[key] is not None
-        )
-        for target, found in keys.items()
-    }
-
-
-def _median(tally: CallCounters) -> float | None:
-    """None without any call; a target that was called and never answered is the slowest of all."""
-    if not tally.calls:
-        return None
-    return percentile(tally.latencies, 0.5) or inf
-
-
-async def _hedge_delay(
-    routes: TargetRoutes, feature: Feature, ask: Ask, candidates: Sequence[Candidate], ports: Ports
-) -> float | None:
-    """Seconds; None where nobody is to be asked besides the first."""
-    wanted = feature.hedge if ask.hedge is None else ask.hedge
-    if wanted is None or not ask.fallback or len(candidates) < 2:
-        return None
-    if not isinstance(wanted, str):
-        return wanted
-    first = next((one for one in candidates if one.missing_key is None), candidates[0])
-    tallies = await _load_last_day(routes, [first], ports)
-    return hedges.hedge_delay(tallies[first.target])
-
-
-def _turn_update(key: str) -> tuple[list[str], partial[tuple[Writes, int]]]:
-    return [key], partial(_take_turn, key)
-
-
-def _take_turn(key: str, values: Mapping[str, str | None], now: float) -> tuple[Writes, int]:
-    taken = load_or_default(values[key], RoundRobinTurn).taken
-    return {key: Write(dump(RoundRobinTurn(taken + 1)), now + TURN_LIFETIME)}, taken

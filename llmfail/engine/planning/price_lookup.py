@@ -17,9 +17,9 @@ from llmfail.core.pricing.price import (
 )
 from llmfail.core.vendors import vendor_of
 from llmfail.prices import Catalogue, CatalogueMatch
+from llmfail.settings.schema.provider_types import ConfiguredPrice as Configured
+from llmfail.settings.schema.provider_types import CredentialSource, Provider
 from llmfail.settings.schema.settings import Settings
-from llmfail.settings.schema.types import ConfiguredPrice as Configured
-from llmfail.settings.schema.types import CredentialSource, Provider
 
 INPUT_KEYS: tuple[RateName, ...] = ("cached_input", "cache_write", "cache_write_1h")
 """Whose price is that of input when nothing else is said."""

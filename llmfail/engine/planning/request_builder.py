@@ -28,8 +28,10 @@ from llmfail.core.request.ask import Ask
 from llmfail.core.request.expectation import Expectation, merge
 from llmfail.core.vendors import find_signing_vendor
 from llmfail.engine.planning.resolved_feature import ResolvedFeature
+from llmfail.settings.schema.degrade_steps import TemplateStep
+from llmfail.settings.schema.provider_types import OptionsPatch, Provider
 from llmfail.settings.schema.settings import Settings, UnknownName
-from llmfail.settings.schema.types import Feature, OptionsPatch, Provider, TemplateStep
+from llmfail.settings.schema.types import Feature
 
 LARGE_BYTES = 256 * 1024
 """From here on a request or a reply may take milliseconds to be written or read."""

@@ -23,13 +23,9 @@ from llmfail.engine.planning.budget_scope import budget_scopes_of
 from llmfail.engine.planning.price_lookup import TargetPrices
 from llmfail.engine.planning.request_builder import endpoint_of_target
 from llmfail.prices import Catalogue
+from llmfail.settings.schema.provider_types import CredentialSource, RateLimits
 from llmfail.settings.schema.settings import Settings
-from llmfail.settings.schema.types import (
-    CredentialSource,
-    Fallback,
-    Feature,
-    RateLimits,
-)
+from llmfail.settings.schema.types import Fallback, Feature
 
 
 class TargetRoute(Struct, frozen=True):

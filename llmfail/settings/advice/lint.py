@@ -19,18 +19,11 @@ from llmfail.settings.advice.lost_options import check_lost_options
 from llmfail.settings.advice.spelling import check_spelling
 from llmfail.settings.reading.find import packaged_config_path
 from llmfail.settings.reading.plain_values import Finding, Place
+from llmfail.settings.schema.degrade_steps import Cached, CommandStep, DegradeStep, Queue, TextStep
+from llmfail.settings.schema.provider_types import CredentialSource, Provider
 from llmfail.settings.schema.scalars import split_url
 from llmfail.settings.schema.settings import Settings
-from llmfail.settings.schema.types import (
-    Cached,
-    CommandStep,
-    CredentialSource,
-    DegradeStep,
-    Feature,
-    Provider,
-    Queue,
-    TextStep,
-)
+from llmfail.settings.schema.types import Feature
 
 RETIREMENT_NOTICE: Final = timedelta(days=90)
 SIMILAR_CONTEXT_RATIO: Final = 0.9

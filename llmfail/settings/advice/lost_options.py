@@ -9,8 +9,8 @@ from llmfail.core.model import Endpoint, Request, Target
 from llmfail.core.request.wire_capabilities import judge_request
 from llmfail.core.vendors import find_signing_vendor
 from llmfail.settings.reading.plain_values import Finding
+from llmfail.settings.schema.provider_types import OptionsPatch
 from llmfail.settings.schema.settings import Settings
-from llmfail.settings.schema.types import OptionsPatch
 
 
 def check_lost_options(settings: Settings) -> Iterator[Finding]:

@@ -18,6 +18,7 @@ from llmfail.core.model import Secret, Target
 from llmfail.settings.reading.env_vars import find_variables
 from llmfail.settings.reading.load import ExaminedConfig
 from llmfail.settings.reading.plain_values import Place, parse_scalar
+from llmfail.settings.schema.provider_types import BreakerPatch
 from llmfail.settings.schema.scalars import FALSE_WORDS, TRUE_WORDS, Scalar
 from llmfail.settings.schema.settings import Settings
 from llmfail.settings.schema.shape import (
@@ -29,7 +30,7 @@ from llmfail.settings.schema.shape import (
     VariantShape,
     shape_of,
 )
-from llmfail.settings.schema.types import BreakerPatch, Defaults
+from llmfail.settings.schema.types import Defaults
 
 MASK = "****"
 _PASSWORD = re.compile(r"(?<=://).*(?=@)|(?<=\?).*")

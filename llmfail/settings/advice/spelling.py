@@ -11,8 +11,8 @@ from typing import Final
 
 from llmfail.core.model import LazySecret
 from llmfail.settings.reading.plain_values import Finding
+from llmfail.settings.schema.provider_types import Provider
 from llmfail.settings.schema.settings import Settings
-from llmfail.settings.schema.types import Provider
 
 _NAME: Final = r"([A-Za-z_][A-Za-z0-9_]*)"
 _REFERENCE_PATTERNS: Final = tuple(

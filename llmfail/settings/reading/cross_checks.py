@@ -19,15 +19,10 @@ from llmfail.core.errors import UsageError
 from llmfail.core.model import Target
 from llmfail.settings.reading.plain_values import Place
 from llmfail.settings.reading.validate import describe_unknown
+from llmfail.settings.schema.degrade_steps import CommandStep, RulesStep, TemplateStep
+from llmfail.settings.schema.provider_types import Provider
 from llmfail.settings.schema.settings import Settings
-from llmfail.settings.schema.types import (
-    CommandStep,
-    Expect,
-    Feature,
-    Provider,
-    RulesStep,
-    TemplateStep,
-)
+from llmfail.settings.schema.types import Expect, Feature
 
 Findings = Iterator[tuple[Place, str]]
 

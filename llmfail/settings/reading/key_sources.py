@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from llmfail.core.errors import UsageError
 from llmfail.core.model import LazySecret, Secret
-from llmfail.settings.schema.scalars import KeySource
+from llmfail.settings.schema.secret_values import KeySource
 from llmfail.settings.schema.settings import Settings
 
 COMMAND_TIMEOUT: Final = 30.0

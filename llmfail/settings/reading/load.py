@@ -18,7 +18,7 @@ from llmfail.settings.reading.env_vars import OVERRIDE_PREFIX
 from llmfail.settings.reading.find import ConfigSource, Origin, find, read_text
 from llmfail.settings.reading.plain_values import Finding, Place, format_place
 from llmfail.settings.reading.validate import ValidationNotes, validate
-from llmfail.settings.schema.scalars import KeySource
+from llmfail.settings.schema.secret_values import KeySource
 from llmfail.settings.schema.settings import Settings
 from llmfail.settings.schema.shape import shape_of
 from llmfail.settings.trust import trust

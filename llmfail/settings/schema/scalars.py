@@ -12,20 +12,16 @@ from decimal import Decimal
 from functools import partial
 from typing import Annotated, Final
 
-from llmfail.core.model import Secret, Target
-from llmfail.core.records.alert_window import LONGEST_WINDOW_SECONDS, MINUTE_SECONDS
-
-LONGEST_DURATION_SECONDS: Final = 10 * 365 * 86400.0
-"""No duration is longer, in seconds."""
-SECONDS_PER_UNIT: Final = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-BYTES_PER_UNIT: Final = {"": 1, "B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "TB": 1000**4}
-BYTES_PER_BINARY_UNIT: Final = {"KIB": 1024, "MIB": 1024**2, "GIB": 1024**3, "TIB": 1024**4}
-
-_DURATION_PARTS: Final = re.compile(
-    r"(?=(?:[0-9]+[a-z]){2})(?:(?P<d>[0-9]{1,5})d)?(?:(?P<h>[0-9]{1,5})h)?(?:(?P<m>[0-9]{1,5})m)?(?:(?P<s>[0-9]{1,5})s)?"
+from llmfail.core.model import Target
+from llmfail.settings.schema.quantity import (
+    DOLLARS,
+    LONGEST_DURATION_SECONDS,
+    parse_alert_window,
+    parse_dollars,
+    parse_seconds,
+    parse_size,
+    require_number,
 )
-
-_DOLLARS: Final = re.compile(r"^\$([0-9]{1,12}(?:\.[0-9]{1,12})?)$")
 
 TRUE_WORDS: Final = frozenset({"true", "yes", "on"})
 FALSE_WORDS: Final = frozenset({"false", "no", "off"})
@@ -72,18 +68,12 @@ DERIVED: Final = Derived()
 SHORTHAND: Final = Shorthand()
 
 
-def _require_number(value: object, expected: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"expected {expected}")  # noqa: TRY004 - whatever is wrong is a ValueError
-    return value
-
-
 def real_number(low: float, high: float, *, expected: str | None = None) -> Scalar:
     """A number from ``low`` to ``high``."""
     says = expected or f"a number from {low:g} to {high:g}"
 
     def parse(value: object) -> float:
-        number = _require_number(value, says)
+        number = require_number(value, says)
         if not low <= number <= high:
             raise ValueError(f"expected {says}")
         return float(number)
@@ -96,33 +86,12 @@ def whole_number(low: int, high: int = 1_000_000_000) -> Scalar:
     says = f"a whole number from {low} to {high}"
 
     def parse(value: object) -> int:
-        number = _require_number(value, says)
+        number = require_number(value, says)
         if not low <= number <= high or number != int(number):
             raise ValueError(f"expected {says}")
         return int(number)
 
     return Scalar(parse, {"type": "integer", "minimum": low, "maximum": high})
-
-
-def parse_seconds(value: object, *, zero: bool = False) -> float:
-    """A duration, as a number of seconds or a text with its unit. Raises ValueError."""
-    lowest = "at least 0" if zero else "above 0"
-    says = (
-        f"a duration such as 30, 30s, 10m, 2h or 7d, {lowest}, at most {LONGEST_DURATION_SECONDS / 86400:g}d"
-    )
-    parts = _parse_parts(value)
-    seconds = _parse_with_unit(value, SECONDS_PER_UNIT, says) if parts is None else parts
-    if not (0 <= seconds <= LONGEST_DURATION_SECONDS if zero else 0 < seconds <= LONGEST_DURATION_SECONDS):
-        raise ValueError(f"expected {says}")
-    return float(seconds)
-
-
-def _parse_parts(value: object) -> float | None:
-    """A duration of several parts, the larger first: ``1m30s``. None for any other."""
-    found = _DURATION_PARTS.fullmatch(value.strip()) if isinstance(value, str) else None
-    if found is None:
-        return None
-    return sum(float(number) * SECONDS_PER_UNIT[unit] for unit, number in found.groupdict().items() if number)
 
 
 def duration(*, zero: bool = False) -> Scalar:
@@ -136,43 +105,13 @@ def duration(*, zero: bool = False) -> Scalar:
     return Scalar(parse, {"anyOf": [number, text]})
 
 
-def _parse_alert_window(value: object) -> float:
-    says = "a duration from 1m to 24h"
-    try:
-        seconds = parse_seconds(value)
-    except ValueError:
-        seconds = 0.0
-    if not MINUTE_SECONDS <= seconds <= LONGEST_WINDOW_SECONDS:
-        raise ValueError(f"expected {says}")
-    return seconds
-
-
-def _parse_with_unit(value: object, units: Mapping[str, float], expected: str) -> float:
-    if not isinstance(value, str):
-        return _require_number(value, expected)
-    found = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,15})?|\.[0-9]{1,15}) *([A-Za-z]*)", value.strip())
-    if not found or found[2] not in units:
-        raise ValueError(f"expected {expected}")
-    return float(found[1]) * units[found[2]]
-
-
-def _parse_size(value: object) -> int:
-    says = "a size such as 500MB or 2GiB, from 1B to 1000TB"
-    size = _parse_with_unit(
-        value.upper() if isinstance(value, str) else value, BYTES_PER_UNIT | BYTES_PER_BINARY_UNIT, says
-    )
-    if not 1 <= size <= 10**15:
-        raise ValueError(f"expected {says}")
-    return int(size)
-
-
 def money(places: int, high: int) -> Scalar:
     """US dollars, exactly as written, with at most so many decimals."""
     says = f"an amount in USD from 0 to {high}, with at most {places} decimals"
 
     def parse(value: object) -> Decimal:
-        dollars = _parse_dollars(value)
-        amount = Decimal(repr(_require_number(value, says))) if dollars is None else dollars
+        dollars = parse_dollars(value)
+        amount = Decimal(repr(require_number(value, says))) if dollars is None else dollars
         if not 0 <= amount <= high:
             raise ValueError(f"expected {says}")
         if amount != round(amount, places):
@@ -180,13 +119,7 @@ def money(places: int, high: int) -> Scalar:
         return amount
 
     number = {"type": "number", "minimum": 0, "maximum": high}
-    return Scalar(parse, {"anyOf": [number, {"type": "string", "pattern": _DOLLARS.pattern}]})
-
-
-def _parse_dollars(value: object) -> Decimal | None:
-    """An amount that is written with its sign: ``$5``. None for any other value."""
-    found = _DOLLARS.fullmatch(value.strip()) if isinstance(value, str) else None
-    return None if found is None else Decimal(found[1])
+    return Scalar(parse, {"anyOf": [number, {"type": "string", "pattern": DOLLARS.pattern}]})
 
 
 def _parse_boolean(value: object) -> bool:
@@ -197,7 +130,7 @@ def _parse_boolean(value: object) -> bool:
     raise ValueError("expected true or false")
 
 
-def _parse_text(value: object) -> str:
+def parse_text(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError("expected text (a number in quotes)")  # noqa: TRY004
     return str(value)
@@ -208,7 +141,7 @@ def text_matching(pattern: str, expected: str) -> Scalar:
     compiled = re.compile(pattern)
 
     def parse(value: object) -> str:
-        text = _parse_text(value)
+        text = parse_text(value)
         if not compiled.fullmatch(text):
             raise ValueError(f"expected {expected}")
         return text
@@ -236,7 +169,7 @@ def split_url(text: str) -> tuple[str, str, str | None, str] | None:
 
 
 def _parse_url(value: object) -> str:
-    text = _parse_text(value).strip()
+    text = parse_text(value).strip()
     if "@" in text.partition("://")[2].partition("/")[0]:
         raise ValueError("a URL without credentials is expected here; api_key is the place for a key")
     if "?" in text or "#" in text:
@@ -247,14 +180,14 @@ def _parse_url(value: object) -> str:
 
 
 def _parse_store(value: object) -> str:
-    text = _parse_text(value)
+    text = parse_text(value)
     if text in {"disk", "memory"} or re.fullmatch(r"rediss?://\S+", text):
         return text
     raise ValueError("expected disk, memory or redis://host:port/db")
 
 
 def _parse_target(value: object) -> Target:
-    text = _parse_text(value)
+    text = parse_text(value)
     try:
         return Target.parse(text)
     except ValueError:
@@ -262,71 +195,13 @@ def _parse_target(value: object) -> Target:
 
 
 def _parse_target_or_provider(value: object) -> Target | str:
-    return _parse_target(value) if isinstance(value, str) and "/" in value else _parse_text(value)
-
-
-class KeySource(Secret):
-    """A key that stands in a file, or that a command prints; ``settings.reading.key_sources`` gets it."""
-
-    __slots__ = ("command", "file")
-
-    def __init__(self, file: str | None, command: tuple[str, ...]) -> None:
-        self.file = file
-        self.command = command
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, KeySource) and (other.file, other.command) == (self.file, self.command)
-
-    def __hash__(self) -> int:
-        return hash((self.file, self.command))
-
-
-def _parse_key_source(value: Mapping[str, object]) -> KeySource:
-    match value:
-        case {"file": str(file), **rest} if file and not rest:
-            return KeySource(file, ())
-        case {"command": [*words], **rest} if (
-            words and not rest and all(isinstance(one, str) for one in words)
-        ):
-            return KeySource(None, tuple(map(str, words)))
-        case _:
-            raise ValueError("a key is a text, {file: PATH} or {command: [PROGRAM, ARGUMENT, …]}")
-
-
-def _parse_key(value: object) -> Secret | None:
-    """A key without the white space around it; None for an empty one and for ``none``."""
-    if value is None:
-        return None
-    if isinstance(value, dict):
-        return _parse_key_source(value)
-    if not isinstance(value, str):
-        raise ValueError("a key is text: put it in quotes")  # noqa: TRY004 - every bad value is a ValueError
-    text = value.strip()
-    if not re.fullmatch(r"[!-~]*", text):
-        raise ValueError("the key has characters that no key has (only visible ASCII can be sent)")
-    return Secret(str(text)) if text not in {"", "none"} else None
-
-
-def _parse_header(value: object) -> Secret:
-    """What a header says. It may be a key, so it is never shown."""
-    text = _parse_text(value).strip()
-    if not re.fullmatch(r"[ -~]*", text):
-        raise ValueError("a header is sent as visible ASCII and blanks")
-    return Secret(text)
+    return _parse_target(value) if isinstance(value, str) and "/" in value else parse_text(value)
 
 
 def _parse_json_object(value: object) -> Mapping[str, object]:
     if not isinstance(value, dict):
         raise ValueError("expected a mapping, which is sent as JSON")  # noqa: TRY004
     return value
-
-
-def _parse_webhook_url(value: object) -> Secret | None:
-    """Its path and query are secrets, so no message shows them."""
-    found = _parse_key(value)
-    if found is not None and split_url(found.reveal().partition("?")[0]) is None:
-        raise ValueError("expected http(s)://host[:port][/path]")
-    return found
 
 
 def _parse_hedge_delay(value: object) -> float | str:
@@ -341,11 +216,11 @@ def _parse_hedge_delay(value: object) -> float | str:
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
 
 Flag = Annotated[bool, Scalar(_parse_boolean, {"type": "boolean"})]
-Text = Annotated[str, Scalar(_parse_text, {"type": "string"}, text=True, free=True)]
+Text = Annotated[str, Scalar(parse_text, {"type": "string"}, text=True, free=True)]
 Name = Annotated[str, text_matching(_NAME, "a name of letters, digits, _ . and -")]
 Seconds = Annotated[float, duration()]
 SecondsOrZero = Annotated[float, duration(zero=True)]
-AlertWindow = Annotated[float, Scalar(_parse_alert_window, duration().schema)]
+AlertWindow = Annotated[float, Scalar(parse_alert_window, duration().schema)]
 Fraction = Annotated[float, real_number(0, 1)]
 Quality = Annotated[float, real_number(0, 100)]
 Weight = Annotated[float, real_number(0, 1_000_000)]
@@ -355,17 +230,11 @@ Count = Annotated[int, whole_number(1)]
 RetryCount = Annotated[int, whole_number(0, 100)]
 Usd = Annotated[Decimal, money(9, 1_000_000_000)]
 UsdPerMillion = Annotated[Decimal, money(6, 1_000_000)]
-Bytes = Annotated[int, Scalar(_parse_size, {"type": ["integer", "string"]})]
+Bytes = Annotated[int, Scalar(parse_size, {"type": ["integer", "string"]})]
 Url = Annotated[
     str, Scalar(_parse_url, {"type": "string", "pattern": r"^(https?://|\$\{)[^?#]+$"}, text=True)
 ]
 StoreUrl = Annotated[str, Scalar(_parse_store, {"type": "string"}, text=True, secret=True)]
-ApiKey = Annotated[
-    Secret, Scalar(_parse_key, {"type": ["string", "object"]}, text=True, secret=True, optional=True)
-]
-WebhookUrl = Annotated[
-    Secret, Scalar(_parse_webhook_url, {"type": "string"}, text=True, secret=True, optional=True)
-]
 TargetName = Annotated[Target, Scalar(_parse_target, {"type": "string", "pattern": "/"}, text=True)]
 TargetOrProvider = Annotated[Target | str, Scalar(_parse_target_or_provider, {"type": "string"}, text=True)]
 HedgeDelay = Annotated[float | str, Scalar(_parse_hedge_delay, {"type": ["number", "string"]})]
@@ -379,7 +248,6 @@ HeaderName = Annotated[
         "the name of a header",
     ),
 ]
-HeaderText = Annotated[Secret, Scalar(_parse_header, {"type": "string"}, text=True, secret=True)]
 JsonObject = Annotated[Mapping[str, object], Scalar(_parse_json_object, {"type": "object"})]
 Penalty = Annotated[float, real_number(-2, 2)]
 WholeNumber = Annotated[int, whole_number(0, 2**53)]

@@ -16,29 +16,18 @@ from llmfail.core.errors import UsageError
 from llmfail.core.model import Target
 from llmfail.core.records.state_keys import make_digest
 from llmfail.settings.reading.find import ConfigSource, Origin
-from llmfail.settings.schema.scalars import (
-    DERIVED,
-    Name,
-    Seconds,
-    StoreUrl,
-    TargetName,
-    Text,
-)
+from llmfail.settings.schema.provider_types import BreakerPatch, ConfiguredPrice, Model, Provider, RateLimits
+from llmfail.settings.schema.scalars import DERIVED, Name, Seconds, StoreUrl, TargetName, Text
 from llmfail.settings.schema.types import (
     Alerts,
-    BreakerPatch,
     Budget,
     Cache,
-    ConfiguredPrice,
     Defaults,
     Fallback,
     Feature,
-    Model,
     Privacy,
     ProbeRules,
-    Provider,
     QueueLimits,
-    RateLimits,
 )
 
 UNKNOWN_MODEL = Model()

@@ -8,7 +8,7 @@ import pytest
 
 from llmfail.core.degrade.regex_rules import Match, apply_rules, render_answer
 from llmfail.core.request.regex_limit import PatternTimeout
-from llmfail.settings.schema.types import RulesStep
+from llmfail.settings.schema.degrade_steps import RulesStep
 
 LIMIT = 5.0
 PII = {"email": r"[\w.+-]+@[\w-]+\.[\w.]+", "phone": r"\+?\d[\d ]{5,}\d", "word": r"d@e"}
