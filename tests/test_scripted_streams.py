@@ -23,7 +23,7 @@ from simulator_calls import PROVIDERS, build_request, post
 from stream_events import INPUT, OUTPUT
 
 from llmfail.providers import load_wire_format
-from llmfail.providers.stream import BrokenStream, Finished, StreamError, TextDelta
+from llmfail.providers.stream import BrokenStream, Finished, StreamError, TextPiece
 
 
 def heard(streams, provider, *, stream=True):
@@ -47,7 +47,7 @@ def heard(streams, provider, *, stream=True):
 
 
 def text_of(found):
-    return [one.text for one in found if isinstance(one, TextDelta)]
+    return [one.text for one in found if isinstance(one, TextPiece)]
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)

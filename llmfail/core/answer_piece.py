@@ -58,6 +58,7 @@ class CallBegun(Struct, frozen=True):
     index: int
     id: str
     name: str
+    signature: Signature | None = None
 
 
 class CallArguments(Struct, frozen=True):

@@ -24,7 +24,7 @@ from llmfail.engine.attempt.operations import Operations
 from llmfail.engine.planning.codec import Codec
 from llmfail.engine.planning.job import Job, reservation_request_of
 from llmfail.engine.planning.targets import TargetRoutes
-from llmfail.engine.ports.protocols import OnPiece, Ports
+from llmfail.engine.ports.protocols import AnswerReader, Ports
 
 if TYPE_CHECKING:
     import asyncio
@@ -47,7 +47,7 @@ class Driver:
         job: Job,
         codec: Codec,
         ends_at: float,
-        show: OnPiece | None,
+        reader: AnswerReader | None,
         trace: Trace | None = None,
     ) -> None:
         self._ports = ports
@@ -55,9 +55,11 @@ class Driver:
         self._queue: deque[Operation] = deque()
         self._tasks: dict[asyncio.Task[Event], Operation | ev.ArmTimer] = {}
         self._reporter = _reporter_of(ports, job)
-        plan = _plan_of(routes, ports, job, ends_at, is_shown=show is not None)
+        plan = _plan_of(routes, ports, job, ends_at, reader)
         self.state = ask_state.begin(plan)
-        self._operations = Operations(routes, ports, job, codec, show, lambda: self.state, self._apply_event)
+        self._operations = Operations(
+            routes, ports, job, codec, reader, lambda: self.state, self._apply_event
+        )
 
     async def run(self) -> FoundAnswer | None:
         try:
@@ -192,7 +194,9 @@ def _reporter_of(ports: Ports, job: Job) -> TrailReporter | None:
     return TrailReporter(ports.active_listener, ports, job)
 
 
-def _plan_of(routes: TargetRoutes, ports: Ports, job: Job, ends_at: float, *, is_shown: bool) -> AskPlan:
+def _plan_of(
+    routes: TargetRoutes, ports: Ports, job: Job, ends_at: float, reader: AnswerReader | None
+) -> AskPlan:
     def build_reservation_request(candidate: Candidate, moment: float) -> ReservationRequest:
         scopes = routes.budget_scopes(job.feature, job.user, candidate.target, moment)
         return reservation_request_of(job, candidate, scopes, moment, priced=False)
@@ -212,7 +216,8 @@ def _plan_of(routes: TargetRoutes, ports: Ports, job: Job, ends_at: float, *, is
         stop_on_refusal=job.stop_on_refusal,
         hedge_delay=job.hedge_delay if ports.concurrent else None,
         is_streamed=job.stream_timeouts is not None,
-        is_shown=is_shown,
+        is_shown=reader is not None,
+        is_for_program=reader is not None and reader.on_piece is not None,
         is_cached=ports.answers is not None and job.cache_policy is not None,
         rate_limited=frozenset(one for one in targets if routes[one].gate.limits),
     )

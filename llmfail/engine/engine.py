@@ -55,14 +55,14 @@ from llmfail.engine.planning.job import (
 )
 from llmfail.engine.planning.resolved_feature import resolve_feature
 from llmfail.engine.planning.targets import TargetRoutes
-from llmfail.engine.ports.protocols import OnPiece, OnText, Ports
+from llmfail.engine.ports.protocols import AnswerReader, OnPiece, OnText, Ports
 from llmfail.engine.ports.store_access import ReadOnlyStore, write
 from llmfail.engine.reports import request_log
 from llmfail.providers import load_wire_format
 from llmfail.settings.schema.settings import Settings
 
 if TYPE_CHECKING:
-    from llmfail.core.answer_piece import AnswerPiece, OriginalRequest, ServedAnswer
+    from llmfail.core.answer_piece import OriginalRequest, ServedAnswer
     from llmfail.core.routing.plan import CacheState, Plan, PlanStep
 
 RETRYABLE_EXIT_CODES = frozenset(
@@ -82,7 +82,7 @@ class ChainRun(Struct, frozen=True):
     started_at: float
     is_counted: bool = True
     is_last: bool = True
-    on_piece: OnPiece | None = None
+    reader: AnswerReader | None = None
     repeats: RepeatRules | None = None
     """A failure that is asked again by these rules is no end, and is not logged."""
 
@@ -111,8 +111,8 @@ class Engine:
         answer as they come, unless only the whole of it can be judged; an answer that is not streamed is in
         the receipt alone. ``repeats``: the receipt may say when to ask again.
         """
-        on_piece = None if on_text is None else _show_text(on_text)
-        return await self._answer(ask, on_piece, degrade=degrade, repeats=repeats)
+        reader = None if on_text is None else AnswerReader(on_text=on_text)
+        return await self._answer(ask, reader, degrade=degrade, repeats=repeats)
 
     async def serve(
         self,
@@ -125,25 +125,31 @@ class Engine:
         """
         from llmfail.core.answer_piece import ServedAnswer
 
-        ask = replace(ask, stream=on_piece is not None)
-        return ServedAnswer(await self._answer(ask, on_piece), None)
+        reader = None if on_piece is None else AnswerReader(on_piece=on_piece)
+        ask = replace(ask, stream=reader is not None)
+        return ServedAnswer(await self._answer(ask, reader), None)
 
     async def _answer(
-        self, ask: Ask, on_piece: OnPiece | None, *, degrade: bool = True, repeats: RepeatRules | None = None
+        self,
+        ask: Ask,
+        reader: AnswerReader | None,
+        *,
+        degrade: bool = True,
+        repeats: RepeatRules | None = None,
     ) -> Receipt:
         started = self.ports.monotonic()
         job = await plan_job(self.settings, self._routes, ask, self.ports)
         steps_follow = degrade and (ask.queue or bool(self.settings.find_feature(ask.feature).degrade))
         if not can_be_shown(job.expected):
-            on_piece = None
-        chain_run = ChainRun(started, is_last=not steps_follow, on_piece=on_piece, repeats=repeats)
+            reader = None
+        chain_run = ChainRun(started, is_last=not steps_follow, reader=reader, repeats=repeats)
         receipt = await self._run_chain(job, ask, _codec_of(job), chain_run)
         if receipt.repeat is not None:
             return receipt
         if receipt.error is None or not steps_follow:
             self._report_answer(receipt, job)
             return receipt
-        degraded = await self._run_degrade_steps(receipt, job, ask, started + job.deadline, on_piece)
+        degraded = await self._run_degrade_steps(receipt, job, ask, started + job.deadline, reader)
         took = self._milliseconds_since(started)
         degraded = replace(degraded, latency_ms=took, request=receipt.request)
         await self._write_steps([self._log_step(degraded, ask)])
@@ -322,7 +328,7 @@ class Engine:
     async def _run_chain(self, job: Job, ask: Ask, codec: Codec, run: ChainRun) -> Receipt:
         """What was learnt of the targets is recorded in any case."""
         ends_at = run.started_at + job.deadline
-        driver = Driver(self._routes, self.ports, job, codec, ends_at, run.on_piece, self._trace)
+        driver = Driver(self._routes, self.ports, job, codec, ends_at, run.reader, self._trace)
         entries = []
         try:
             await driver.run()
@@ -358,7 +364,7 @@ class Engine:
         )
 
     async def _run_degrade_steps(
-        self, failed: Receipt, job: Job, ask: Ask, ends_at: float, on_piece: OnPiece | None
+        self, failed: Receipt, job: Job, ask: Ask, ends_at: float, reader: AnswerReader | None
     ) -> Receipt:
         from llmfail.engine.answers import degrade
 
@@ -366,7 +372,7 @@ class Engine:
             return failed
 
         async def run_job(job: Job) -> Receipt:
-            chain_run = ChainRun(self.ports.monotonic(), is_counted=False, on_piece=on_piece)
+            chain_run = ChainRun(self.ports.monotonic(), is_counted=False, reader=reader)
             return await self._run_chain(job, ask, _codec_of(job), chain_run)
 
         steps = degrade.steps_of(self.settings, ask)
@@ -440,17 +446,6 @@ class Engine:
             if state.found is None
             else _answered_receipt(blank, job, state.found)
         )
-
-
-def _show_text(on_text: OnText) -> OnPiece:
-    """Of all pieces of an answer, those that people read."""
-    from llmfail.core.answer_piece import TextPiece
-
-    async def show(piece: AnswerPiece) -> None:
-        if isinstance(piece, TextPiece):
-            await on_text(piece.text)
-
-    return show
 
 
 def _until_callable(job: Job) -> Sequence[Candidate]:

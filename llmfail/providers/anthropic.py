@@ -18,10 +18,8 @@ from llmfail.core.errors import MalformedReply, UnsupportedRequest
 from llmfail.core.model import Call, Completion, Embedding, Endpoint, FinishReason, Request, Usage
 from llmfail.providers.decoding import (
     NO_FINISH_REASON,
-    SurrogateJoiner,
     as_clean_text,
     as_mapping,
-    as_string,
     finish_with,
     keep_beyond_text,
     read_content,
@@ -42,7 +40,6 @@ if TYPE_CHECKING:
 DEFAULT_API_VERSION = "2023-06-01"
 _COUNT_KEYS = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "output_tokens")
 _NOT_SENT_TO_COUNT = ("max_tokens", "temperature", "stop_sequences", "top_p", "top_k", "service_tier")
-_JOINED_FIELDS = ("text", "thinking", "signature", "partial_json")
 _FIRST_WITH_EFFORT = (4, 6)
 """The version of Claude from which on it is told an effort; before, it was given a number of tokens."""
 _THINKING_BUDGETS = {"low": 2048, "medium": 8192, "high": 16384, "max": 32000}
@@ -130,92 +127,10 @@ def decode_count(payload: Payload) -> int:
 
 
 def make_stream_decoder() -> StreamDecoder:
+    from llmfail.providers.accumulators.message_accumulator import MessageAccumulator
     from llmfail.providers.stream import StreamDecoder
 
     return StreamDecoder(MessageAccumulator(), decode)
-
-
-class MessageAccumulator:
-    """The named events of one message; in its usage the last number that is not null wins."""
-
-    def __init__(self) -> None:
-        self.is_complete = self.has_end_mark = False
-        self.may_end_unnamed = False
-        self._blocks: dict[int, _BlockAccumulator] = {}
-        self._text = SurrogateJoiner()
-        self._head: dict[str, Any] = {}
-        self._usage: dict[str, Any] = {}
-
-    def add(self, event: dict[str, Any]) -> str | None:
-        match event.get("type"):
-            case "message_start":
-                start = as_mapping(event.get("message"))
-                self._head |= {"model": start.get("model")}
-                self._update_usage(start)
-            case "content_block_start":
-                block = as_mapping(event.get("content_block"))
-                self._blocks[_index_of(event)] = _BlockAccumulator(block)
-                return self._say(block) or None
-            case "content_block_delta":
-                delta = as_mapping(event.get("delta"))
-                self._blocks.setdefault(_index_of(event), _BlockAccumulator({"type": "text"})).add(delta)
-                return self._say(delta) if _has_content(delta) else None
-            case "message_delta":
-                self._head |= {k: v for k, v in as_mapping(event.get("delta")).items() if v is not None}
-                self._update_usage(event)
-                self.is_complete = bool(read_reason(self._head.get("stop_reason")))
-            case "message_stop":
-                self.has_end_mark = self.is_complete
-        return None
-
-    def is_foreign(self, event: dict[str, Any]) -> bool:
-        """Every event of this wire is named; new names may come at any time, and mean nothing."""
-        return not as_string(event.get("type"))
-
-    def build_reply(self) -> dict[str, Any]:
-        blocks = [self._blocks[index].build_block() for index in sorted(self._blocks)]
-        return {"type": "message", **self._head, "content": blocks, "usage": self._usage}
-
-    def _say(self, block: Mapping[str, Any]) -> str:
-        is_text = block.get("type") in {"text", "text_delta"}
-        return self._text.add(as_string(block.get("text"))) if is_text else ""
-
-    def _update_usage(self, event: Mapping[str, Any]) -> None:
-        self._usage |= {k: v for k, v in as_mapping(event.get("usage")).items() if v is not None}
-
-
-class _BlockAccumulator:
-    """One block: how it began, and the texts that its deltas add to."""
-
-    def __init__(self, start: Mapping[str, Any]) -> None:
-        self._start = start
-        self._joined: dict[str, SurrogateJoiner] = {}
-        self._citations: list[Any] = []
-
-    def add(self, delta: Mapping[str, Any]) -> None:
-        if "citation" in delta:
-            self._citations.append(delta["citation"])
-        for field in _JOINED_FIELDS:
-            if isinstance(delta.get(field), str):
-                self._joined.setdefault(field, SurrogateJoiner()).add(delta[field])
-
-    def build_block(self) -> dict[str, Any]:
-        block = dict(self._start)
-        for field, joined in self._joined.items():
-            name = "input" if field == "partial_json" else field
-            before = block.get(name)
-            block[name] = f"{before if isinstance(before, str) else ''}{joined}"
-        return {**block, "citations": self._citations} if self._citations else block
-
-
-def _index_of(event: Mapping[str, Any]) -> int:
-    index = event.get("index")
-    return index if isinstance(index, int) else 0
-
-
-def _has_content(delta: Mapping[str, Any]) -> bool:
-    """Whether there is anything in it: text, a thought, a part of a tool's call."""
-    return any(value for name, value in delta.items() if name != "type")
 
 
 def _build_url(endpoint: Endpoint) -> str:

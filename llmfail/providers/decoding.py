@@ -96,6 +96,10 @@ class SurrogateJoiner:
 
     def add(self, piece: str) -> str:
         """What can be said now that this piece is there too."""
+        if not self._pending_half and piece.isascii():
+            if piece:
+                self._pieces.append(piece)
+            return piece
         whole = self._pending_half + piece
         self._pending_half = whole[-1:] if "\ud800" <= whole[-1:] <= "\udbff" else ""
         said = as_clean_text(whole[: len(whole) - len(self._pending_half)])

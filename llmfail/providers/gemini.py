@@ -18,10 +18,8 @@ from llmfail.core.errors import MalformedReply
 from llmfail.core.model import Call, Completion, Embedding, Endpoint, Request, Usage
 from llmfail.providers.decoding import (
     NO_FINISH_REASON,
-    SurrogateJoiner,
     as_clean_text,
     as_mapping,
-    as_string,
     dump_arguments,
     finish_with,
     iter_mappings,
@@ -51,8 +49,6 @@ _PRICE_VARIANTS = {
 """By ``serviceTier`` of the Gemini API and ``trafficType`` of Vertex."""
 _NUMBERED_REASONS = {1: "STOP", 2: "MAX_TOKENS", 3: "SAFETY", 4: "RECITATION", 5: "OTHER"}
 """Some gateways write the numbers of Google's enumeration; beyond these its two APIs number differently."""
-_CHUNK_KEYS = ("candidates", "usageMetadata", "promptFeedback", "modelVersion", "responseId")
-_KEPT_KEYS = ("usageMetadata", "modelVersion", "promptFeedback", "responseId")
 _FIRST_WITH_LEVEL = 3
 """The generation of Gemini from which on it is told a level; before, it was given a number of tokens."""
 _THINKING_LEVELS = {"none": "MINIMAL", "low": "LOW", "medium": "MEDIUM", "high": "HIGH", "max": "HIGH"}
@@ -91,7 +87,7 @@ def build_body(request: Request, endpoint: Endpoint) -> dict[str, Any]:
 def decode(payload: Payload) -> Completion:
     reply = require_object(_join_chunks(payload))
     candidate = next(iter_mappings(reply.get("candidates")), None)
-    blocked = _read_block_reason(reply)
+    blocked = read_block_reason(reply)
     if candidate is None and not blocked:
         raise MalformedReply("the answer has no candidates")
     usage, model = (
@@ -100,7 +96,7 @@ def decode(payload: Payload) -> Completion:
     )
     if candidate is None:
         return Completion("", "content_filter", usage, model, detail=f"the prompt was blocked: {blocked}")
-    reason = _read_reason(candidate)
+    reason = read_finish(candidate)
     parts = _read_answer_parts(reply, candidate)
     finish = finish_with(read_finish_reason(reason), parts)
     detail = "" if finish in {"stop", "length", "tool_calls"} else reason or NO_FINISH_REASON
@@ -119,6 +115,8 @@ def _join_chunks(payload: Payload) -> Payload:
     """Google streams a JSON array where ``alt=sse`` was lost on the way: its elements are the chunks."""
     if not isinstance(payload, list) or not payload:
         return payload
+    from llmfail.providers.accumulators.candidate_accumulator import CandidateAccumulator
+
     chunks = CandidateAccumulator()
     for chunk in iter_mappings(payload):
         chunks.add(dict(chunk))
@@ -157,47 +155,10 @@ def decode_count(payload: Payload) -> int:
 
 
 def make_stream_decoder() -> StreamDecoder:
+    from llmfail.providers.accumulators.candidate_accumulator import CandidateAccumulator
     from llmfail.providers.stream import StreamDecoder
 
     return StreamDecoder(CandidateAccumulator(), decode)
-
-
-class CandidateAccumulator:
-    """The chunks of one answer. Each may carry the usage, the last one wins; the one with a finish reason, or
-    the news that the prompt is blocked, is the end mark.
-    """
-
-    def __init__(self) -> None:
-        self.is_complete = self.has_end_mark = False
-        self.may_end_unnamed = False
-        self._text = SurrogateJoiner()
-        self._finish = ""
-        self._parts: list[Mapping[str, Any]] = []
-        self._kept: dict[str, Any] = {}
-        self._is_blocked = False
-
-    def add(self, event: dict[str, Any]) -> str | None:
-        self._kept |= {name: event[name] for name in _KEPT_KEYS if event.get(name)}
-        candidate = next(iter_mappings(event.get("candidates")), None)
-        if candidate is None:
-            is_blocked = not str(self._text) and bool(_read_block_reason(event))
-            self._is_blocked = self._is_blocked or is_blocked
-            self.is_complete = self.is_complete or self._is_blocked
-            return None
-        self._finish = _read_reason(candidate) or self._finish
-        self.is_complete = bool(self._finish)
-        self._parts = gemini_parts.join_texts([*self._parts, *_iter_parts(candidate)])
-        said = self._text.add(_read_text(candidate))
-        return said if said or _has_hidden_output(candidate) else None
-
-    def is_foreign(self, event: dict[str, Any]) -> bool:
-        return not any(name in event for name in _CHUNK_KEYS)
-
-    def build_reply(self) -> dict[str, Any]:
-        if self._is_blocked:
-            return self._kept
-        parts = self._parts or [{"text": ""}]
-        return {"candidates": [{"content": {"parts": parts}, "finishReason": self._finish}], **self._kept}
 
 
 def _build_url(endpoint: Endpoint, verb: str) -> str:
@@ -261,32 +222,22 @@ def _build_options(request: Request, model: str) -> dict[str, Any]:
 def _read_answer_parts(reply: Mapping[str, Any], candidate: Mapping[str, Any]) -> tuple[Part, ...]:
     """Their ids are made of the reply, where it gives none."""
     seed = as_clean_text(reply.get("responseId")) or dump_arguments(candidate.get("content"))
-    return gemini_parts.read_parts(_iter_parts(candidate), seed)
+    return gemini_parts.read_parts(iter_parts(candidate), seed)
 
 
-def _read_block_reason(reply: Mapping[str, Any]) -> str:
+def read_block_reason(reply: Mapping[str, Any]) -> str:
     """Why the prompt was blocked, empty when it was not."""
     return as_clean_text(as_mapping(reply.get("promptFeedback")).get("blockReason"))
 
 
-def _read_reason(candidate: Mapping[str, Any]) -> str:
+def read_finish(candidate: Mapping[str, Any]) -> str:
     said = candidate.get("finishReason")
     if isinstance(said, int) and said:
         return _NUMBERED_REASONS.get(said, f"reason {said}")
     return read_reason(said)
 
 
-def _read_text(candidate: Mapping[str, Any]) -> str:
-    return "".join(
-        as_string(part.get("text")) for part in _iter_parts(candidate) if part.get("thought") is not True
-    )
-
-
-def _has_hidden_output(candidate: Mapping[str, Any]) -> bool:
-    return any(part.get("text") or "functionCall" in part for part in _iter_parts(candidate))
-
-
-def _iter_parts(candidate: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def iter_parts(candidate: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     return iter_mappings(as_mapping(candidate.get("content")).get("parts"))
 
 

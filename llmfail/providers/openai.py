@@ -6,7 +6,7 @@ without ``strict``: strict mode takes only some schemas.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -15,13 +15,10 @@ from llmfail.core.classification.finish_reason import explain_end, read_finish_r
 from llmfail.core.errors import MalformedReply, UnsupportedRequest
 from llmfail.core.model import Call, Completion, Embedding, Endpoint, FinishReason, Request
 from llmfail.core.vendors import Quirk, quirks_at
-from llmfail.providers.call_accumulator import CallAccumulator, merge_details
 from llmfail.providers.chat_usage import decode_chat_usage, is_free_when_empty
 from llmfail.providers.decoding import (
-    SurrogateJoiner,
     as_clean_text,
     as_mapping,
-    as_string,
     as_token_count,
     finish_with,
     iter_mappings,
@@ -136,84 +133,10 @@ def decode_count(payload: Payload) -> int:
 
 
 def make_stream_decoder() -> StreamDecoder:
+    from llmfail.providers.accumulators.chunk_accumulator import ChunkAccumulator
     from llmfail.providers.stream import StreamDecoder
 
     return StreamDecoder(ChunkAccumulator(), decode)
-
-
-_THOUGHT_KEYS = ("reasoning_content", "reasoning")
-_OUTPUT_KEYS = ("content", *_THOUGHT_KEYS, "reasoning_details", "tool_calls", "refusal")
-"""Where a model says something; all but the text of the first is not for the reader."""
-
-
-class ChunkAccumulator:
-    """The chunks of one answer. The usage may come with the last text, after it, or never; the last wins."""
-
-    def __init__(self) -> None:
-        self.is_complete = self.has_end_mark = False
-        self.may_end_unnamed = True
-        self._text = SurrogateJoiner()
-        self._refusal: list[str] = []
-        self._thoughts: dict[str, SurrogateJoiner] = {}
-        self._details: list[Any] = []
-        self._calls = CallAccumulator()
-        self._finish = ""
-        self._model = self._tier = ""
-        self._index: int | None = None
-        self._usage: Mapping[str, Any] = {}
-        self._logprobs: list[Any] = []
-
-    def add(self, event: dict[str, Any]) -> str | None:
-        self._model = as_clean_text(event.get("model")) or self._model
-        self._tier = as_clean_text(event.get("service_tier")) or self._tier
-        self._usage = (
-            as_mapping(event.get("usage"))
-            or as_mapping(as_mapping(event.get("x_groq")).get("usage"))
-            or self._usage
-        )
-        choice: Mapping[str, Any] = next(filter(self._is_our_choice, iter_mappings(event.get("choices"))), {})
-        delta = as_mapping(choice.get("delta")) or as_mapping(choice.get("message"))
-        self._finish = read_reason(choice.get("finish_reason")) or self._finish
-        self.is_complete = bool(self._finish)
-        if refusal := as_clean_text(delta.get("refusal")):
-            self._refusal.append(refusal)
-        self._add_hidden(choice, delta)
-        said = self._text.add(read_content(delta.get("content")))
-        return said if said or any(delta.get(name) for name in _OUTPUT_KEYS) else None
-
-    def is_foreign(self, event: dict[str, Any]) -> bool:
-        """Chunks have choices or a usage; the first may have neither, but it is named a chunk."""
-        is_chunk = "choices" in event or "usage" in event or "x_groq" in event
-        return not is_chunk and not as_string(event.get("object")).startswith("chat.completion")
-
-    def _add_hidden(self, choice: Mapping[str, Any], delta: Mapping[str, Any]) -> None:
-        """What is not text."""
-        for name in _THOUGHT_KEYS:
-            if isinstance(delta.get(name), str):
-                self._thoughts.setdefault(name, SurrogateJoiner()).add(delta[name])
-        self._details += iter_mappings(delta.get("reasoning_details"))
-        self._logprobs += iter_mappings(as_mapping(choice.get("logprobs")).get("content"))
-        for call in iter_mappings(delta.get("tool_calls")):
-            self._calls.add(call)
-
-    def _is_our_choice(self, choice: Mapping[str, Any]) -> bool:
-        """One answer is asked for; of several, which a server numbers, the one that began first is read."""
-        index = number if isinstance(number := choice.get("index"), int) else None
-        self._index = index if self._index is None else self._index
-        return index in {None, self._index}
-
-    def build_reply(self) -> dict[str, Any]:
-        message: dict[str, Any] = {"content": str(self._text), "refusal": "".join(self._refusal)}
-        message |= {name: str(joined) for name, joined in self._thoughts.items()}
-        message |= {"reasoning_details": merge_details(self._details)} if self._details else {}
-        message |= {"tool_calls": self._calls.build_calls()}
-        choice = {"message": message, "finish_reason": self._finish, "logprobs": {"content": self._logprobs}}
-        return {
-            "choices": [choice],
-            "model": self._model,
-            "service_tier": self._tier,
-            "usage": self._usage,
-        }
 
 
 def _host_of(endpoint: Endpoint) -> str:

@@ -18,10 +18,8 @@ from llmfail.providers import openai
 from llmfail.providers.chat_usage import PRICE_VARIANTS
 from llmfail.providers.decoding import (
     NO_FINISH_REASON,
-    SurrogateJoiner,
     as_clean_text,
     as_mapping,
-    as_string,
     finish_with,
     iter_mappings,
     keep_beyond_text,
@@ -37,13 +35,6 @@ if TYPE_CHECKING:
     from llmfail.providers.stream import StreamDecoder
 
 _COUNT_KEYS = ("input_tokens", "output_tokens")
-_HIDDEN_DELTAS = (
-    "response.reasoning",
-    "response.function_call_arguments",
-    "response.output_item.added",
-    "response.custom_tool_call_input",
-)
-_LAST_EVENTS = frozenset({"response.completed", "response.incomplete"})
 
 
 def encode(request: Request, endpoint: Endpoint, *, stream: bool = False) -> Call:
@@ -121,68 +112,10 @@ def decode_count(payload: Payload) -> int:
 
 
 def make_stream_decoder() -> StreamDecoder:
+    from llmfail.providers.accumulators.item_accumulator import ItemAccumulator
     from llmfail.providers.stream import StreamDecoder
 
     return StreamDecoder(ItemAccumulator(), decode)
-
-
-class ItemAccumulator:
-    """The events of one answer. The last one has all of it; until it comes, the items that were added are
-    known, and what their deltas added up to.
-    """
-
-    def __init__(self) -> None:
-        self.is_complete = self.has_end_mark = False
-        self.may_end_unnamed = False
-        self._text = SurrogateJoiner()
-        self._refusal = SurrogateJoiner()
-        self._items: dict[int, dict[str, Any]] = {}
-        self._arguments: dict[int, SurrogateJoiner] = {}
-        self._last: Mapping[str, Any] = {}
-        self._model = ""
-
-    def add(self, event: dict[str, Any]) -> str | None:
-        kind = as_string(event.get("type"))
-        response = as_mapping(event.get("response"))
-        self._model = as_clean_text(response.get("model")) or self._model
-        if kind in _LAST_EVENTS:
-            self._last = response
-            self.is_complete = self.has_end_mark = True
-            return None
-        index = event.get("output_index")
-        index = index if isinstance(index, int) else 0
-        if kind in {"response.output_item.added", "response.output_item.done"}:
-            self._items[index] = dict(as_mapping(event.get("item")))
-        elif kind == "response.function_call_arguments.delta":
-            self._arguments.setdefault(index, SurrogateJoiner()).add(as_string(event.get("delta")))
-        elif kind == "response.output_text.delta":
-            return self._text.add(as_string(event.get("delta")))
-        elif kind == "response.refusal.delta":
-            self._refusal.add(as_string(event.get("delta")))
-        return "" if kind.startswith(_HIDDEN_DELTAS) else None
-
-    def is_foreign(self, event: dict[str, Any]) -> bool:
-        """Every event of this wire is named; new names may come at any time, and mean nothing."""
-        return not as_string(event.get("type"))
-
-    def build_reply(self) -> dict[str, Any]:
-        """An answer whose last event has no items, as some gateways send it, has those that were added."""
-        if self._last.get("output"):
-            return dict(self._last)
-        items = [self._build_item(index) for index in sorted(self._items)]
-        if not any(item.get("type") == "message" for item in items) and str(self._text):
-            items.append({"type": "message"})
-        said: dict[str, Any] = {"type": "output_text", "text": str(self._text)}
-        if str(self._refusal):
-            said = {"type": "refusal", "refusal": str(self._refusal)}
-        whole = [{**one, "content": [said]} if one.get("type") == "message" else one for one in items]
-        return {"model": self._model, **self._last, "output": whole}
-
-    def _build_item(self, index: int) -> dict[str, Any]:
-        item = self._items[index]
-        if item.get("type") == "function_call" and not item.get("arguments") and index in self._arguments:
-            return {**item, "arguments": str(self._arguments[index])}
-        return item
 
 
 def _build_options(request: Request) -> dict[str, Any]:

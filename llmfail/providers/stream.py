@@ -1,4 +1,4 @@
-"""A streamed answer as events: bytes go in, in pieces of any size, text and the end come out.
+"""A streamed answer as events: bytes go in, in pieces of any size, what is said and the end come out.
 
 Server-sent events are read as they are found in the wild: comments, CRLF and CR, no blank after ``data:``,
 events without a blank line between them, keep-alives in the place of data, unknown fields and event names
@@ -16,10 +16,11 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
+from llmfail.core.answer_piece import CallArguments, CallBegun, TextPiece, ThoughtPiece
 from llmfail.core.classification.body import NotJson, Payload, parse
 from llmfail.core.classification.error_body import find_error
 from llmfail.core.errors import MalformedReply
-from llmfail.core.model import Completion
+from llmfail.core.model import Completion, Usage
 from llmfail.core.request.thoughts import ThoughtFilter, separate_thoughts
 from llmfail.providers.decoding import MAX_ANSWER_CHARS, TOO_LONG, require_possible_length
 
@@ -28,12 +29,15 @@ _MAX_TURN_BYTES = 2048
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 
 
-class TextDelta(Struct, frozen=True):
-    text: str
-
-
 class Thinking(Struct, frozen=True):
-    """The model is at work on what nobody reads: thoughts, or the call of a tool."""
+    """The model is at work on what has no piece of its own, such as a thought that nobody may read."""
+
+
+StreamPiece = TextPiece | ThoughtPiece | CallBegun | CallArguments | Thinking
+"""What the model says, or a sign that it is at work. Its signatures are nobody's yet."""
+AT_WORK = (Thinking(),)
+_NOT_BEGUN = ("ping", "keepalive", "response.created", "response.in_progress", "response.queued")
+"""Events that come before, or between, what a model says."""
 
 
 class StreamError(Struct, frozen=True):
@@ -56,7 +60,7 @@ class Finished(Struct, frozen=True):
     completion: Completion
 
 
-StreamEvent = TextDelta | Thinking | StreamError | BrokenStream | Finished
+StreamEvent = StreamPiece | StreamError | BrokenStream | Finished
 
 
 class Accumulator(Protocol):
@@ -74,8 +78,8 @@ class Accumulator(Protocol):
     @property
     def has_end_mark(self) -> bool: ...
 
-    def add(self, event: dict[str, Any]) -> str | None:
-        """Take one event; its text, empty where the model says something else, None where it says nothing."""
+    def add(self, event: dict[str, Any]) -> Sequence[StreamPiece]:
+        """Take one event; what the model says in it. Calls are numbered from 0."""
         ...
 
     def is_foreign(self, event: dict[str, Any]) -> bool:
@@ -88,8 +92,8 @@ class Accumulator(Protocol):
 
 
 class StreamDecoder:
-    """One streamed reply. ``feed`` it until an event other than TextDelta and Thinking comes: that is the
-    last one, stop reading. When the body ends before it, ``finish`` gives it.
+    """One streamed reply. ``feed`` it until an event that is no StreamPiece comes: that is the last one, stop
+    reading. When the body ends before it, ``finish`` gives it. ``has_begun``: the answer has an event.
     """
 
     def __init__(self, accumulator: Accumulator, decode: Callable[[Payload], Completion]) -> None:
@@ -98,7 +102,8 @@ class StreamDecoder:
         self._unfinished_line: list[bytes] = []
         self._data_lines: list[bytes] = []
         self._thoughts = ThoughtFilter()
-        self._is_plain_json = False
+        self._calls: dict[int, bool] = {}
+        self.is_plain_json = self.has_begun = False
         self._has_started = False
         self._answer_chars = 0
         self._is_over = False
@@ -107,6 +112,14 @@ class StreamDecoder:
     def completion(self) -> Completion:
         """What there is so far, whether or not the end mark came: for a stream that broke."""
         return separate_thoughts(self._decode(self._accumulator.build_reply()))
+
+    def read_head(self) -> tuple[str | None, Usage | None]:
+        """The model that answers and what it has read, as far as its first events tell."""
+        try:
+            begun = self._decode(self._accumulator.build_reply())
+        except MalformedReply:
+            return None, None
+        return begun.model, begun.usage
 
     @property
     def is_complete(self) -> bool:
@@ -117,8 +130,8 @@ class StreamDecoder:
         if not self._has_started:
             data = data.removeprefix(_BOM).lstrip()
             self._has_started = bool(data)
-            self._is_plain_json = data[:1] in (b"{", b"[", b"<")
-        if self._is_plain_json or not (b"\n" in data or b"\r" in data):
+            self.is_plain_json = data[:1] in (b"{", b"[", b"<")
+        if self.is_plain_json or not (b"\n" in data or b"\r" in data):
             self._unfinished_line.append(data)
             return []
         *lines, rest = _split_lines(b"".join((*self._unfinished_line, data)))
@@ -129,7 +142,7 @@ class StreamDecoder:
         """The body is over. Empty when the last event has been given already."""
         rest = b"".join(self._unfinished_line)
         self._unfinished_line = []
-        if self._is_plain_json:
+        if self.is_plain_json:
             return list(self._emit_last(self._read_plain_json(rest)))
         events = list(self._read_lines((rest, b"")))
         return [*events, *self._emit_last(self._close_events())]
@@ -179,23 +192,45 @@ class StreamDecoder:
         if event and not accumulator.is_complete and accumulator.is_foreign(event):
             yield from self._emit_last([_error_event(event)])
             return
-        said = accumulator.add(event)
-        if said is not None:
+        self.has_begun = self.has_begun or event.get("type") not in _NOT_BEGUN
+        for piece in accumulator.add(event):
+            if type(piece) is not TextPiece:
+                self._count_call(piece)
+                yield piece
+                continue
+            said = piece.text
             self._answer_chars += len(said)
             if self._answer_chars > MAX_ANSWER_CHARS:
                 yield from self._emit_last([BrokenStream(MalformedReply(TOO_LONG))])
                 return
             shown = self._thoughts.feed(said)
-            yield TextDelta(shown) if shown else Thinking()
+            yield piece if shown is said else TextPiece(shown) if shown else Thinking()
         yield from self._emit_last([Finished(self.completion)]) if accumulator.has_end_mark else []
 
     def _emit_last(self, events: list[StreamEvent]) -> Iterator[StreamEvent]:
         if self._is_over:
             return
         self._is_over = True
-        if isinstance(events[0], Finished) and (rest := self._thoughts.flush()):
-            yield TextDelta(rest)
+        if isinstance(events[0], Finished):
+            if rest := self._thoughts.flush():
+                yield TextPiece(rest)
+            yield from self._tell_rest_of_calls(events[0].completion)
         yield from events
+
+    def _count_call(self, piece: StreamPiece) -> None:
+        """Which calls were told, and whether with arguments."""
+        if type(piece) is CallBegun:
+            self._calls[piece.index] = False
+        elif type(piece) is CallArguments:
+            self._calls[piece.index] = True
+
+    def _tell_rest_of_calls(self, completion: Completion) -> Iterator[StreamEvent]:
+        """Calls, or their arguments, that came in no delta, but in one piece."""
+        for index, call in enumerate(completion.tool_calls):
+            if index not in self._calls:
+                yield CallBegun(index, call.id, call.name, call.signature)
+            if not self._calls.get(index):
+                yield CallArguments(index, call.arguments)
 
     def _close_events(self) -> list[StreamEvent]:
         if self._accumulator.is_complete:
@@ -211,7 +246,7 @@ class StreamDecoder:
             completion = require_possible_length(separate_thoughts(self._decode(payload)))
         except MalformedReply as error:
             return [BrokenStream(error)]
-        return [*([TextDelta(completion.text)] if completion.text else []), Finished(completion)]
+        return [*([TextPiece(completion.text)] if completion.text else []), Finished(completion)]
 
 
 def cut_into_turns(data: bytes) -> Iterator[bytes]:

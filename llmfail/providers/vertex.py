@@ -29,7 +29,7 @@ from llmfail.providers.decoding import (
 from llmfail.providers.encoding import build_post
 
 if TYPE_CHECKING:
-    from llmfail.providers.stream import Accumulator, StreamDecoder
+    from llmfail.providers.stream import StreamDecoder
 
 DEFAULT_API_VERSION = "v1"
 CLAUDE_VERSION = "vertex-2023-10-16"
@@ -45,7 +45,7 @@ def encode(request: Request, endpoint: Endpoint, *, stream: bool = False) -> Cal
 
 
 def decode(payload: Payload) -> Completion:
-    is_claude = isinstance(payload, dict) and _is_claude_document(payload)
+    is_claude = isinstance(payload, dict) and is_claude_document(payload)
     return anthropic.decode(payload) if is_claude else gemini.decode(payload)
 
 
@@ -104,43 +104,10 @@ def decode_count(payload: Payload) -> int:
 
 
 def make_stream_decoder() -> StreamDecoder:
+    from llmfail.providers.accumulators.vertex_accumulator import VertexAccumulator
     from llmfail.providers.stream import StreamDecoder
 
     return StreamDecoder(VertexAccumulator(), decode)
-
-
-class VertexAccumulator:
-    """Folds as the first event says."""
-
-    def __init__(self) -> None:
-        self._accumulator: Accumulator | None = None
-
-    @property
-    def is_complete(self) -> bool:
-        return self._accumulator is not None and self._accumulator.is_complete
-
-    @property
-    def has_end_mark(self) -> bool:
-        return self._accumulator is not None and self._accumulator.has_end_mark
-
-    def add(self, event: dict[str, Any]) -> str | None:
-        if self._accumulator is None:
-            self._accumulator = (
-                anthropic.MessageAccumulator()
-                if _is_claude_document(event)
-                else gemini.CandidateAccumulator()
-            )
-        return self._accumulator.add(event)
-
-    @property
-    def may_end_unnamed(self) -> bool:
-        return False
-
-    def is_foreign(self, event: dict[str, Any]) -> bool:
-        return self._accumulator is not None and self._accumulator.is_foreign(event)
-
-    def build_reply(self) -> dict[str, Any]:
-        return (self._accumulator or gemini.CandidateAccumulator()).build_reply()
 
 
 def _decode_usage(statistics: Mapping[str, Any]) -> Usage | None:
@@ -158,7 +125,7 @@ def _is_claude(endpoint: Endpoint) -> bool:
     return endpoint.model.startswith("claude")
 
 
-def _is_claude_document(document: dict[str, Any]) -> bool:
+def is_claude_document(document: dict[str, Any]) -> bool:
     return "type" in document
 
 

@@ -14,7 +14,7 @@ from llmfail.core.request.expectation import Expectation
 from llmfail.core.request.thoughts import ThoughtFilter, split_thoughts
 from llmfail.engine.planning.codec import completion_codec, result_from_reply
 from llmfail.providers import load_wire_format
-from llmfail.providers.stream import BrokenStream, Finished, StreamError, TextDelta
+from llmfail.providers.stream import BrokenStream, Finished, StreamError, TextPiece
 
 APIS = ["openai", "anthropic", "gemini", "vertex"]
 
@@ -72,7 +72,7 @@ def read(api, document, status=200):
 def stream(api, body):
     decoder = load_wire_format(api).make_stream_decoder()
     events = [*decoder.feed(body), *decoder.finish()]
-    return "".join(one.text for one in events if isinstance(one, TextDelta)), events[-1]
+    return "".join(one.text for one in events if isinstance(one, TextPiece)), events[-1]
 
 
 class TestA2GeminiArrays:
@@ -254,7 +254,7 @@ def test_A9_events_may_be_divided_by_less_than_a_blank_line(api, end):
         decoder = load_wire_format(api).make_stream_decoder()
         pieces = [body[start : start + size] for start in range(0, len(body), size)]
         events = [event for piece in pieces for event in decoder.feed(piece)] + decoder.finish()
-        assert "".join(one.text for one in events if isinstance(one, TextDelta)) == "hello"
+        assert "".join(one.text for one in events if isinstance(one, TextPiece)) == "hello"
         assert isinstance(events[-1], Finished)
 
 

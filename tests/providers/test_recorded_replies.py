@@ -21,7 +21,7 @@ from llmfail.core.request.expectation import Expectation
 from llmfail.core.request.thoughts import split_thoughts
 from llmfail.engine.planning.codec import completion_codec, embedding_codec, result_from_reply
 from llmfail.providers import load_wire_format
-from llmfail.providers.stream import BrokenStream, Finished, StreamError, TextDelta
+from llmfail.providers.stream import BrokenStream, Finished, StreamError, TextPiece
 
 FILE = Path(__file__).parents[3] / "shared" / "recorded" / "replies.jsonl"
 CHATS = ("openai", "anthropic", "gemini")
@@ -171,7 +171,7 @@ def test_a_stream_says_what_was_recorded_however_it_is_cut(recorded):
         events = [event for a, b in pairwise(places) for event in decoder.feed(body[a:b])]
         events += decoder.finish()
         last = events[-1]
-        shown = "".join(one.text for one in events if isinstance(one, TextDelta))
+        shown = "".join(one.text for one in events if isinstance(one, TextPiece))
         if isinstance(last, Finished):
             assert shown == last.completion.text
             assert shown == split_thoughts(text)[1]

@@ -12,7 +12,15 @@ from llmfail.core.conversation import Text, Thought
 from llmfail.core.errors import MalformedReply
 from llmfail.core.model import Completion, Usage
 from llmfail.providers import load_wire_format
-from llmfail.providers.stream import BrokenStream, Finished, StreamError, TextDelta, Thinking
+from llmfail.providers.stream import (
+    BrokenStream,
+    Finished,
+    StreamError,
+    StreamPiece,
+    TextPiece,
+    Thinking,
+    ThoughtPiece,
+)
 
 APIS = ["anthropic", "openai", "gemini", "vertex"]
 
@@ -30,8 +38,8 @@ def play(api, *pieces):
     stream = load_wire_format(api).make_stream_decoder()
     events = [event for piece in pieces for event in stream.feed(piece)] + stream.finish()
     assert stream.finish() == []
-    texts = "".join(event.text for event in events if isinstance(event, TextDelta))
-    rest = [event for event in events if not isinstance(event, TextDelta | Thinking)]
+    texts = "".join(event.text for event in events if isinstance(event, TextPiece))
+    rest = [event for event in events if not isinstance(event, StreamPiece)]
     assert len(rest) == 1
     assert events[-1] == rest[0]
     last = str(rest[0].error) if isinstance(rest[0], BrokenStream) else rest[0]
@@ -59,7 +67,7 @@ STOP = {"type": "message_stop"}
 def test_h1_a_stream_of_more_text_than_any_model_writes_is_broken():
     stream = load_wire_format("openai").make_stream_decoder()
     piece = sse(chunk("x" * 60_000))
-    last = next(one for one in iter(lambda: stream.feed(piece)[-1], None) if not isinstance(one, TextDelta))
+    last = next(one for one in iter(lambda: stream.feed(piece)[-1], None) if not isinstance(one, TextPiece))
     assert str(last.error) == "the answer is longer than 4,194,304 characters"
 
 
@@ -130,21 +138,22 @@ def part(**said):
 
 
 SIGNS = [
-    ("anthropic", delta("x"), [TextDelta("x")]),
+    ("anthropic", delta("x"), [TextPiece("x")]),
     ("anthropic", delta(""), []),
-    ("anthropic", thinking("hm"), [Thinking()]),
+    ("anthropic", thinking("hm"), [ThoughtPiece("hm")]),
     ("anthropic", thinking(""), []),
     ("anthropic", {"type": "ping"}, []),
     ("anthropic", BLOCK, []),
-    ("openai", chunk("x"), [TextDelta("x")]),
+    ("openai", chunk("x"), [TextPiece("x")]),
     ("openai", chunk(""), []),
-    ("openai", {"choices": [{"delta": {"reasoning_content": "hm"}}]}, [Thinking()]),
+    ("openai", {"choices": [{"delta": {"reasoning_content": "hm"}}]}, [ThoughtPiece("hm")]),
     ("openai", {"choices": [{"delta": {"reasoning_content": ""}}]}, []),
-    ("gemini", part(text="x"), [TextDelta("x")]),
+    ("gemini", part(text="x"), [TextPiece("x")]),
     ("gemini", part(text=""), []),
-    ("gemini", part(text="hm", thought=True), [Thinking()]),
+    ("gemini", part(text="hm", thought=True), [ThoughtPiece("hm")]),
     ("gemini", part(text="", thought=True), []),
-    ("gemini", part(functionCall={}), [Thinking()]),
+    ("gemini", part(inlineData={}), []),
+    ("openai", {"choices": [{"delta": {"refusal": "no"}}]}, [Thinking()]),
 ]
 
 
@@ -199,7 +208,7 @@ def test_after_its_mark_a_stream_is_over_although_the_body_goes_on(api, raw):
 def test_a_stream_cut_before_its_end_mark_is_broken_and_keeps_what_it_had(api, raw, completion):
     half = raw[: raw.index(b"dich")]
     stream = load_wire_format(api).make_stream_decoder()
-    texts = "".join(event.text for event in stream.feed(half) if isinstance(event, TextDelta))
+    texts = "".join(event.text for event in stream.feed(half) if isinstance(event, TextPiece))
     assert texts == "Grüß "
     (last,) = stream.finish()
     assert isinstance(last, BrokenStream)

@@ -13,7 +13,7 @@ from llmfail.core.conversation import Message
 from llmfail.core.errors import MalformedReply
 from llmfail.core.model import Endpoint, Reply, Request, Secret
 from llmfail.providers import load_wire_format
-from llmfail.providers.stream import Finished, TextDelta
+from llmfail.providers.stream import Finished, TextPiece
 from llmfail.simulator import parse_faults
 
 TARGETS = [
@@ -80,7 +80,7 @@ def test_a_streamed_answer_is_read_to_its_end(simulator, provider, api, model):
     reply = reply_to(wire.encode(REQUEST, endpoint(simulator, provider, api, model), stream=True))
     stream = wire.make_stream_decoder()
     events = [*stream.feed(reply.body), *stream.finish()]
-    said = "".join(event.text for event in events if isinstance(event, TextDelta))
+    said = "".join(event.text for event in events if isinstance(event, TextPiece))
     assert said == f"Hello from {provider}/{model} (simulated). You said: Say hello"
     assert isinstance(events[-1], Finished)
     assert events[-1].completion.usage.output_tokens == -(-len(said) // 4)

@@ -71,8 +71,10 @@ class Sent(Struct, frozen=True):
     attempt: int
 
 
-class FirstText(Struct, frozen=True):
-    """The first text of its stream that is not blank wants to be shown."""
+class FirstOutput(Struct, frozen=True):
+    """Its stream wants to be shown: to people its first text that is not blank, to a program its first sign
+    of life.
+    """
 
     attempt: int
 
@@ -136,7 +138,7 @@ Event = (
     | Admitted
     | Refused
     | Sent
-    | FirstText
+    | FirstOutput
     | CallFinished
     | Woke
     | LeaseEnded

@@ -5,8 +5,9 @@
   runs at a time, and a second one (the hedge) besides while the first is late.
 * An attempt looks its answer up, asks the gate, waits for its place in a rate limit, calls, and backs off
   before it calls the same target again. Each of these is one operation of the driver, ended by one event.
-* The commit point of a stream is its first text that is not blank: from then on the other attempt is
-  cancelled, and no other target can answer. A whole answer decides the ask in the same way.
+* The commit point of a stream is its first text that is not blank, and for a program that takes it in pieces
+  its first sign of life: from then on the other attempt is cancelled, and no other target can answer. A whole
+  answer decides the ask in the same way.
 * A round without an answer is followed by another one where a failure may pass, or by a look at the gates
   where the caller waits for an open circuit.
 * An attempt that ends gives up its single-flight lease; one that is cancelled hands it over.
@@ -67,7 +68,7 @@ def _react(state: AskState, event: Event, now: Moment) -> Step:  # noqa: C901, P
             if candidate is None or answer is None:
                 return state, ()
             return replace(state, found=FoundAnswer(candidate, answer, stored=True)), ()
-        case ev.FirstText(attempt):
+        case ev.FirstOutput(attempt):
             is_free = state.committed is None and state.found is None
             may_commit = is_free and not state.attempt(attempt).is_cancelling
             return replace(state, committed=attempt) if may_commit else state, ()

@@ -45,7 +45,9 @@ class AskPlan(Struct, frozen=True):
     hedge_delay: float | None = None
     is_streamed: bool = False
     is_shown: bool = False
-    """Its text is shown as it comes."""
+    """It is shown as it comes."""
+    is_for_program: bool = False
+    """All of it is shown, to a program."""
     is_cached: bool = False
     """Answers are stored and looked up."""
     rate_limited: frozenset[Target] = frozenset()
@@ -158,7 +160,7 @@ class AskState(Struct, frozen=True):
     retry_times: Mapping[Target, float] = field(default_factory=dict)
     """When each target may answer again, as far as it is known, in epoch seconds."""
     committed: int | None = None
-    """The attempt whose text is shown."""
+    """The attempt whose answer is shown."""
     winner: int | None = None
     """The attempt whose answer decided the ask."""
     found: FoundAnswer | None = None

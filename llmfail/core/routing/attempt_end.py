@@ -28,15 +28,19 @@ def replace_attempt(state: AskState, attempt: AttemptState, **changes: object) -
     return replace(state, attempts=(*before, attempt, *after), attempts_begun=begun, **changes)
 
 
-def decide(state: AskState, attempt: AttemptState, found: FoundAnswer) -> Step:
-    """A whole answer decides the ask, unless the text of another attempt is being shown. It is stored in any
-    case.
+def decide(state: AskState, attempt: AttemptState, found: FoundAnswer, *, is_good: bool = True) -> Step:
+    """A whole answer decides the ask, unless another attempt is being shown. It is stored in any case, if it
+    ``is_good``.
     """
     answer = found.answer
+    phase = Phase.ENDED
     commands: tuple[Command, ...] = ()
-    if state.plan.is_cached and not found.stored:
+    if state.plan.is_cached and is_good and not found.stored:
+        phase = Phase.STORING
         commands = (ev.StoreAnswer(attempt.number, attempt.target, answer),)
-    phase = Phase.STORING if commands else Phase.ENDED
+    elif attempt.has_lease:
+        phase = Phase.ENDING_LEASE
+        commands = (ev.EndLease(attempt.number),)
     if state.committed in {None, attempt.number} and state.found is None:
         return replace_attempt(
             state, replace(attempt, phase=phase), winner=attempt.number, found=found

@@ -25,6 +25,8 @@ class AttemptResult(Struct, frozen=True):
     host: str = ""
     request_id: str | None = None
     """What the provider calls the request."""
+    is_whole: bool = False
+    """The answer came to its end, as the provider has it."""
     is_slow: bool = False
     """It ran out of the time that any stream has, for its first token or between two."""
 

@@ -297,8 +297,12 @@ def _learn(state: AskState, attempt: AttemptState, outcome: Outcome, now: Moment
 def _after_call(state: AskState, attempt: AttemptState, result: AttemptResult, now: Moment) -> Step:
     """After a call: the answer, the same target again, the next one, or the end of the chain."""
     plan, outcome, answer = state.plan, result.outcome, result.answer
-    if outcome.kind is Kind.OK and answer is not None:
-        return decide(state, attempt, FoundAnswer(attempt.candidate, answer, dropped=attempt.dropped))
+    is_good = outcome.kind is Kind.OK
+    # A program has been shown all of it already, and is told by its finish reason what it is.
+    is_shown = result.is_whole and plan.is_for_program and state.committed == attempt.number
+    if answer is not None and (is_good or is_shown):
+        found = FoundAnswer(attempt.candidate, answer, dropped=attempt.dropped)
+        return decide(state, attempt, found, is_good=is_good)
     if state.committed == attempt.number and isinstance(answer, Completion):
         state = replace(state, partial=PartialAnswer(attempt.target, answer, outcome))
         return stop_chain(state, attempt)

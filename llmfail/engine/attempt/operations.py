@@ -23,7 +23,7 @@ from llmfail.engine.attempt.settlement import SettlementLog
 from llmfail.engine.planning.codec import Codec
 from llmfail.engine.planning.job import Job
 from llmfail.engine.planning.targets import TargetRoutes
-from llmfail.engine.ports.protocols import OnPiece, Ports
+from llmfail.engine.ports.protocols import AnswerReader, Ports
 
 
 class Operations:
@@ -37,7 +37,7 @@ class Operations:
         ports: Ports,
         job: Job,
         codec: Codec,
-        show: OnPiece | None,
+        reader: AnswerReader | None,
         read_state: Callable[[], AskState],
         apply_event: Callable[[Event], None],
     ) -> None:
@@ -45,7 +45,7 @@ class Operations:
         self._ports = ports
         self._job = job
         self._codec = codec
-        self._show = show
+        self._answer_reader = reader
         self._read_state = read_state
         self._apply_event = apply_event
         self._reader = reader_of(ports, job.cache_policy, job.expected)
@@ -90,14 +90,14 @@ class Operations:
             from llmfail.engine.attempt.target_output import TargetOutput
 
             commit = partial(self._commit, attempt)
-            output = TargetOutput(command.target, self._show, commit, self._ports.monotonic)
+            output = TargetOutput(command.target, self._answer_reader, commit, self._ports.monotonic)
             limits = StreamLimits(self._job.stream_timeouts, output, self._read_state().plan.ends_at)
         options = CallOptions(command.limit, lambda: self._apply_event(ev.Sent(attempt)), limits)
         result = await call(self._ports, self._codec, route, command.dropped_parameters, options)
         return ev.CallFinished(attempt, result, self._cost_of(attempt, command.target, result))
 
     def _commit(self, attempt: int) -> bool:
-        self._apply_event(ev.FirstText(attempt))
+        self._apply_event(ev.FirstOutput(attempt))
         return self._read_state().committed == attempt
 
     def _cost_of(self, attempt: int, target: Target, result: AttemptResult) -> int | None:

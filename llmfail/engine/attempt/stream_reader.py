@@ -15,15 +15,16 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 from msgspec.structs import replace
 
+from llmfail.core.answer_piece import TextPiece
 from llmfail.core.classification import classify
 from llmfail.core.classification.outcome import Outcome
 from llmfail.core.classification.request_id import find_request_id
 from llmfail.core.errors import MalformedReply, WireError
 from llmfail.core.model import Call, Completion, Endpoint, Reply
-from llmfail.core.redaction import StreamRedactor
 from llmfail.core.routing.attempt_result import AttemptResult
 from llmfail.core.routing.attribution import attribute_timeout
 from llmfail.core.routing.stream_timeouts import StreamTimeouts
+from llmfail.engine.attempt.piece_redactor import PieceRedactor
 from llmfail.engine.attempt.target_output import TargetOutput
 from llmfail.engine.planning.codec import (
     Codec,
@@ -38,8 +39,7 @@ from llmfail.providers.stream import (
     BrokenStream,
     Finished,
     StreamError,
-    TextDelta,
-    Thinking,
+    StreamPiece,
     cut_into_turns,
 )
 
@@ -108,7 +108,7 @@ class _StreamRead:
         self._live = live
         self._limits = limits
         self._stream: StreamDecoder = load_wire_format(endpoint.api, endpoint.door).make_stream_decoder()
-        self._redactor = StreamRedactor(endpoint.secret)
+        self._redactor = PieceRedactor(endpoint)
         self._has_begun = self._was_complete = False
         self._next_token_by = 0.0
 
@@ -138,7 +138,7 @@ class _StreamRead:
         turn_began_at = self._ports.monotonic()
         for part in cut_into_turns(data):
             for event in self._stream.feed(part) if part else self._stream.finish():
-                if not isinstance(event, Thinking | TextDelta):
+                if isinstance(event, Finished | StreamError | BrokenStream):
                     return await self._finish(event)
                 await self._accept_token(event)
                 if not self._stream.is_complete:
@@ -150,12 +150,12 @@ class _StreamRead:
 
     async def _finish_early(self) -> AttemptResult:
         """Take the answer of a stream that is complete, although its end mark has not come."""
-        *texts, last = self._stream.finish_early()
-        for event in texts:
-            assert isinstance(event, TextDelta), "only held back text comes before the end"
+        for event in self._stream.finish_early():
+            if isinstance(event, Finished):
+                return await self._finish(event)
+            assert isinstance(event, StreamPiece), "the stream is complete"
             await self._accept_token(event)
-        assert isinstance(last, Finished), "the stream is complete"
-        return await self._finish(last)
+        raise AssertionError("an answer has an end")
 
     def _renew_first_wait(self) -> None:
         """Whatever came shows that the answer is still being made."""
@@ -207,16 +207,20 @@ class _StreamRead:
             return f"{host}: the answer stalled, nothing came for {timeouts.stall:g} s"
         return f"{host}: no token and no keep-alive came for {timeouts.first_token:g} s"
 
-    async def _accept_token(self, event: Thinking | TextDelta) -> None:
+    async def _accept_token(self, event: StreamPiece) -> None:
         self._has_begun = True
-        if isinstance(event, TextDelta):
-            await self._limits.output.emit(self._redactor.feed(event.text))
+        output = self._limits.output
+        if output.is_for_program:
+            await output.begin(self._stream.read_head)
+            await output.emit(self._redactor.feed(event))
+        elif type(event) is TextPiece:
+            await output.emit_text(self._redactor.text.feed(event.text))
         self._next_token_by = self._ports.monotonic() + self._limits.timeouts.stall
 
     async def _finish(self, event: Finished | StreamError | BrokenStream) -> AttemptResult:
         match event:
             case Finished(whole):
-                await self._limits.output.emit(self._redactor.flush())
+                await self._flush()
                 await self._drain()
                 return await read_completion(
                     self._ports, self._codec, self._endpoint, whole, self._live.status
@@ -228,6 +232,14 @@ class _StreamRead:
                 return await self._break_off(outcome, is_reported=True)
             case BrokenStream(error):
                 return await self._break_off_by_error(error)
+
+    async def _flush(self) -> None:
+        """What was withheld for its likeness to the key."""
+        output = self._limits.output
+        if output.is_for_program:
+            await output.emit(self._redactor.flush())
+        else:
+            await output.emit_text(self._redactor.text.flush())
 
     async def _drain(self) -> None:
         """A connection whose reply was read to its end can be used again."""
@@ -242,14 +254,14 @@ class _StreamRead:
 
     async def _break_off(self, outcome: Outcome, *, is_reported: bool) -> AttemptResult:
         """What was said of an answer, as far as it can be shown: the beginning of a key stays hidden."""
-        if self._limits.output.is_committed and not self._redactor.has_key_part:
-            await self._limits.output.emit(self._redactor.flush())
+        if self._limits.output.is_committed and not self._redactor.text.has_key_part:
+            await self._flush()
         result = result_from_broken_stream(
             self._codec, self._endpoint, outcome, self._partial_completion(), is_reported=is_reported
         )
         if not isinstance(result.answer, Completion):
             return result
-        shown = result.answer.text.removesuffix(self._redactor.rest)
+        shown = result.answer.text.removesuffix(self._redactor.text.rest)
         return replace(result, answer=replace(result.answer, text=shown))
 
     def _partial_completion(self) -> Completion | None:

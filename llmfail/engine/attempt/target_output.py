@@ -2,41 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from llmfail.core.answer_piece import AnswerBegun, TextPiece
-from llmfail.core.model import Target
-from llmfail.engine.ports.protocols import OnPiece
+from llmfail.core.answer_piece import AnswerBegun, AnswerPiece, RelayedBytes
+from llmfail.core.model import Target, Usage
+from llmfail.engine.ports.protocols import AnswerReader
+
+ReadHead = Callable[[], tuple[str | None, Usage | None]]
 
 
 class TargetOutput:
-    """``show`` is None where answers are shown only when they are whole. ``commit`` says whether this attempt
-    may be shown; it is asked with the first text that is not blank, because an answer may be empty.
-    ``consumer_time`` are the seconds that showing took, which are not the target's. ``clock`` in seconds.
+    """``reader`` is None where answers are shown only when they are whole. ``commit`` says whether this
+    attempt may be shown. For people it is asked with the first text that is not blank, because an answer may
+    be empty; for a program with the first sign of life. ``consumer_time`` are the seconds that showing took,
+    which are not the target's. ``clock`` in seconds.
     """
 
     def __init__(
-        self, target: Target, show: OnPiece | None, commit: Callable[[], bool], clock: Callable[[], float]
+        self,
+        target: Target,
+        reader: AnswerReader | None,
+        commit: Callable[[], bool],
+        clock: Callable[[], float],
     ) -> None:
         self._target = target
-        self._show = show
+        self._show_text = None if reader is None else reader.on_text
+        self._show = None if reader is None else reader.on_piece
         self._commit = commit
         self._clock = clock
         self._unsent = ""
         self.is_committed = False
         self.consumer_time = 0.0
 
-    async def emit(self, text: str) -> None:
-        """Show the text, unless the answer is shown as a whole or another attempt is committed."""
-        show = self._show
-        if show is None or not text:
+    @property
+    def is_for_program(self) -> bool:
+        """Whether all of an answer is shown, from its first sign of life."""
+        return self._show is not None
+
+    async def emit_text(self, text: str) -> None:
+        """Show people the text, unless the answer is shown as a whole or another attempt is committed."""
+        if self._show_text is None or not text:
             return
-        started_at = self._clock()
         if not self.is_committed:
             self._unsent += text
             if not self._unsent.strip() or not self._commit():
                 return
             text, self._unsent, self.is_committed = self._unsent, "", True
-            await show(AnswerBegun(self._target, model=None, is_relayed=False))
-        await show(TextPiece(text))
+        started_at = self._clock()
+        await self._show_text(text)
+        self.consumer_time += self._clock() - started_at
+
+    async def begin(self, read_head: ReadHead, *, is_relayed: bool = False) -> None:
+        """The first sign of life: from here on this attempt answers, unless another one does."""
+        if not self.is_committed and self._commit():
+            self.is_committed = True
+            model, usage = read_head()
+            await self._tell((AnswerBegun(self._target, model, is_relayed, usage),))
+
+    async def emit(self, pieces: Sequence[AnswerPiece]) -> None:
+        if self.is_committed and pieces:
+            await self._tell(pieces)
+
+    async def emit_bytes(self, data: bytes) -> None:
+        if self.is_committed and data:
+            await self._tell((RelayedBytes(data),))
+
+    async def _tell(self, pieces: Sequence[AnswerPiece]) -> None:
+        assert self._show is not None, "nothing is shown to nobody"
+        started_at = self._clock()
+        for piece in pieces:
+            await self._show(piece)
         self.consumer_time += self._clock() - started_at

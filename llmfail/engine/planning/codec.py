@@ -203,7 +203,7 @@ def result_from_stream(
 ) -> AttemptResult:
     """What a stream has said that came to its end."""
     answer = _unwrap(_complete_usage(_own(completion, endpoint), codec, endpoint), codec)
-    return AttemptResult(_judge(answer, codec, endpoint), answer, status)
+    return AttemptResult(_judge(answer, codec, endpoint), answer, status, is_whole=True)
 
 
 def result_from_broken_stream(

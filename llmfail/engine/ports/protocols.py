@@ -166,6 +166,17 @@ OnText = Callable[[str], Awaitable[None]]
 """Gets the text of an answer piece by piece, as it comes."""
 OnPiece = Callable[["AnswerPiece"], Awaitable[None]]
 """Gets all of an answer piece by piece, as it comes."""
+
+
+class AnswerReader(Struct, frozen=True):
+    """Who gets an answer as it comes: people its text, from the first that is not blank; a program all of it,
+    from the first sign of life.
+    """
+
+    on_text: OnText | None = None
+    on_piece: OnPiece | None = None
+
+
 Enqueue = Callable[[Ask, "float | None"], str]
 """Keeps a request for later, until that moment at least, and gives its id. Raises StoreError."""
 RunCommand = Callable[[Sequence[str], str, float, Path], str]

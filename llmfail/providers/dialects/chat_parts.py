@@ -145,16 +145,26 @@ def _write_file(file: Attachment) -> dict[str, Any]:
             raise UnsupportedRequest(f"Chat Completions takes no {file.kind} such as {file.name}")
 
 
-def _read_call(call: Mapping[str, Any]) -> ToolCall:
-    function = as_mapping(call.get("function"))
+def read_call_signature(call: Mapping[str, Any]) -> Signature | None:
+    """Google's, where its models speak this dialect."""
     google = as_mapping(as_mapping(call.get("extra_content")).get("google"))
     signature = as_clean_text(google.get("thought_signature"))
+    return Signature("", signature) if signature else None
+
+
+def sign_thoughts(fields: Mapping[str, Any]) -> Signature:
+    """Thoughts go back under the names under which they came, so those are their signature."""
+    return Signature("", json.dumps(fields, separators=(",", ":")))
+
+
+def _read_call(call: Mapping[str, Any]) -> ToolCall:
+    function = as_mapping(call.get("function"))
     rest = rest_of(call, "id", "type", "function", "index")
     return ToolCall(
         id=as_clean_text(call.get("id")),
         name=as_clean_text(function.get("name")),
         arguments=dump_arguments(function.get("arguments")),
-        signature=Signature("", signature) if signature else None,
+        signature=read_call_signature(call),
         marks={"chat": rest} if rest else None,
     )
 
@@ -164,7 +174,7 @@ def _read_thoughts(message: Mapping[str, Any]) -> tuple[Thought, ...]:
     found = {name: message[name] for name in THOUGHT_FIELDS if message.get(name)}
     if found:
         text = next((as_clean_text(found[name]) for name in THOUGHT_FIELDS[:2] if name in found), "")
-        return (Thought(text, Signature("", json.dumps(found, separators=(",", ":")))),)
+        return (Thought(text, sign_thoughts(found)),)
     chunks = (part for part in iter_mappings(message.get("content")) if part.get("type") == "thinking")
     texts = [
         as_clean_text(piece.get("text")) for chunk in chunks for piece in iter_mappings(chunk.get("thinking"))

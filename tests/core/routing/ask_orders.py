@@ -199,7 +199,7 @@ class World:
                 return True
             return False
         if self.plan.is_shown and attempt not in self.shown and self.choose([True, False]):
-            self.tell(ev.FirstText(attempt))
+            self.tell(ev.FirstOutput(attempt))
             if self.state.committed == attempt:
                 self.shown.append(attempt)
             return True

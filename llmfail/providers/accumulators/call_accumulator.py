@@ -4,10 +4,13 @@ details of thoughts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from llmfail.providers.decoding import SurrogateJoiner, as_mapping, as_string
+from llmfail.core.answer_piece import CallArguments, CallBegun
+from llmfail.providers.decoding import SurrogateJoiner, as_clean_text, as_mapping, as_string
+from llmfail.providers.dialects.chat_parts import read_call_signature
+from llmfail.providers.stream import StreamPiece
 
 _DETAIL_TEXTS = ("text", "summary", "data")
 
@@ -21,19 +24,28 @@ class CallAccumulator:
         self._calls: list[dict[str, Any]] = []
         self._arguments: list[SurrogateJoiner] = []
         self._places: dict[int, int] = {}
+        self._told: set[int] = set()
 
-    def add(self, delta: Mapping[str, Any]) -> None:
+    def add(self, delta: Mapping[str, Any]) -> Iterator[StreamPiece]:
+        """What the delta says; of a call nothing is said before its name is known."""
         place = self._find_place(delta)
         call, function = self._calls[place], as_mapping(delta.get("function"))
         call["id"] = call.get("id") or as_string(delta.get("id"))
         call["name"] = call.get("name") or as_string(function.get("name"))
         if delta.get("extra_content"):
             call["extra_content"] = delta["extra_content"]
-        arguments = function.get("arguments")
+        said, arguments = "", function.get("arguments")
         if isinstance(arguments, str):
-            self._arguments[place].add(arguments)
+            said = self._arguments[place].add(arguments)
         elif isinstance(arguments, dict):
             call["arguments"] = arguments
+        if place not in self._told and call["name"]:
+            self._told.add(place)
+            own, name = as_clean_text(call["id"]), as_clean_text(call["name"])
+            yield CallBegun(place, own, name, read_call_signature(call))
+            said = str(self._arguments[place])
+        if said and place in self._told:
+            yield CallArguments(place, said)
 
     def build_calls(self) -> list[dict[str, Any]]:
         """As they stand in an answer that is not streamed."""
