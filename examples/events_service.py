@@ -9,8 +9,8 @@ def on_event(event: object) -> None:
     match event:
         case llmfail.CircuitChanged(target=target, new="open", why=why):
             page(f"{target} is open: {why}")
-        case llmfail.BudgetCrossed(budget=budget, mark="limit"):
-            page(f"budget {budget} is spent")
+        case llmfail.BudgetCrossed(budget=budget, mark="limit" | "refused"):
+            page(f"budget {budget} is spent, or has too little left")
 
 
 def page(text: str) -> None:

@@ -1,6 +1,7 @@
 """What listeners are told, over real HTTP and over processes: each thing once, in its order."""
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -21,6 +22,7 @@ from llmfail import (
     CredentialDisabled,
     Degraded,
     FellBack,
+    OverBudget,
     TargetSkipped,
     Unavailable,
 )
@@ -199,8 +201,29 @@ def test_each_mark_of_a_budget_is_told_once(config):
             spent += llm.ask("tell me more " * 20, no_fallback=True).cost_usd
     marks = [event for event in told if isinstance(event, BudgetCrossed)]
     assert [event.mark for event in marks] == ["alert", "downgrade"]
-    assert all(event.budget == "daily" and event.limit_usd == Decimal("0.03") for event in marks)
-    assert marks[0].spent_usd < marks[1].spent_usd <= spent
+    assert all((event.budget, event.unit) == ("daily", "usd") for event in marks)
+    assert {event.limit for event in marks} == {Decimal("0.03")}
+    assert marks[0].spent < marks[1].spent <= spent
+
+
+@pytest.mark.parametrize("unit", ["usd", "requests"])
+def test_that_a_budget_begins_to_refuse_is_told_once_and_is_an_alert(config, unit):
+    """In dollars it refuses while something is left, so that its limit is never crossed."""
+    limit = 0.011 if unit == "usd" else 2
+    config.write_text(
+        config.read_text() + f"budgets: [{{name: daily, limit: {limit}, unit: {unit}, per: day}}]\n"
+    )
+    told = []
+    with Client(config, on_event=told.append) as llm:
+        codes = []
+        for _ in range(4):
+            with contextlib.suppress(OverBudget):
+                codes.append(llm.ask("hi", no_fallback=True).tier)
+        alerts = {one.name: one for one in llm.status().alerts}
+    marks = [event.mark for event in told if isinstance(event, BudgetCrossed)]
+    assert codes
+    assert marks == ([] if unit == "usd" else ["limit"]) + ["refused"]
+    assert "calls are refused" in alerts["budget daily"].message
 
 
 def test_over_20_processes_each_change_of_a_circuit_is_told_once(config, simulator):
@@ -261,7 +284,7 @@ def test_an_ask_without_an_answer_is_told_by_its_attempts(config, simulator):
 def test_every_event_has_a_line_a_severity_and_a_json_form():
     for kind in WatchEvent.__args__:
         fields = dict.fromkeys(kind.__struct_fields__, "x") | {"at": 0.0}
-        for name in ("until", "spent_usd", "limit_usd", "cost_usd", "status", "latency_ms"):
+        for name in ("until", "spent", "limit", "cost_usd", "status", "latency_ms"):
             if name in fields:
                 fields[name] = Decimal(1) if "usd" in name else 1
         event = kind(**fields)

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from llmfail.core.admission import gate as gates
 from llmfail.core.admission import hedge_budget, reservation
 from llmfail.core.admission.budget import share_of_limit
+from llmfail.core.admission.budget_unit import format_amount
 from llmfail.core.admission.reservation import (
     BudgetNotice,
     BudgetWarning,
@@ -20,7 +21,7 @@ from llmfail.core.admission.reservation import (
 from llmfail.core.cache.cache_key import describe_asked, digest_of, fingerprint
 from llmfail.core.errors import EmptyPrompt, ExitCode
 from llmfail.core.model import Completion, Embedding, Target
-from llmfail.core.receipt import Receipt, Repeat, format_usd, sum_cost
+from llmfail.core.receipt import Receipt, Repeat, sum_cost
 from llmfail.core.records.record import NameSet, StoreChange, combine, load_or_default
 from llmfail.core.request.ask import Ask, to_messages
 from llmfail.core.request.expectation import can_be_shown
@@ -537,6 +538,6 @@ def _describe_notice(notice: BudgetNotice) -> str:
     cover = notice.scope
     if isinstance(notice, BudgetWarning):
         share = share_of_limit(notice.spent, cover.limit)
-        spent, limit = format_usd(notice.spent), format_usd(cover.limit)
-        return f"budget {cover.label}: ${spent} of ${limit} are spent ({share:.0%})"
+        spent, limit = (format_amount(cover.unit, amount) for amount in (notice.spent, cover.limit))
+        return f"budget {cover.label}: {spent} of {limit} are spent ({share:.0%})"
     return f"budget {cover.label}: {request_log.describe_unsettled(notice)}"

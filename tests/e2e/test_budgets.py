@@ -21,6 +21,7 @@ from program import (
     wait_until,
 )
 
+from llmfail import Client, OverBudget
 from llmfail.simulator import parse_faults
 
 DIME = {"price": {"input": 0, "output": 100}}
@@ -82,6 +83,40 @@ def test_of_100_processes_at_once_exactly_as_many_call_as_the_budget_has_room_fo
     assert Decimal(after["spent_usd"]) == total > 0
 
 
+def test_of_100_processes_exactly_as_many_call_as_a_budget_in_requests_allows(simulator, configure):
+    """Forked, so that they cost little; all ask at once."""
+    calls = daily(50, unit="requests")
+    llmfail = configure(budgeted(simulator, budgets=[calls], store_timeout="60s"))
+    go, gate = os.pipe()
+    children = [fork_ask(llmfail, go, gate) for _ in range(100)]
+    os.close(gate)
+    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    os.close(go)
+    assert sorted(codes) == [0] * 50 + [4] * 50
+    assert simulator.count("openai") == 50
+    after = budget(llmfail)
+    assert (after["spent"], after["held"], after["refusing"]) == (50, 0, True)
+
+
+def fork_ask(llmfail, go, gate):
+    """A process that asks as soon as the other end of the pipe is closed; its exit code."""
+    child = os.fork()
+    if child == 0:
+        os.close(gate)
+        os.read(go, 1)
+        code = 0
+        try:
+            os.environ.update(llmfail.environ)
+            with Client(llmfail.before[-1]) as llm:
+                llm.ask("Say hello")
+        except OverBudget:
+            code = 4
+        except BaseException:  # noqa: BLE001 - a child of a test
+            code = 99
+        os._exit(code)
+    return child
+
+
 def test_a_killed_process_leaves_a_hold_that_ends_by_itself_and_a_line_that_says_unsettled(
     simulator, configure, state
 ):
@@ -139,6 +174,44 @@ def test_each_user_has_a_budget_of_their_own_and_the_nameless_share_one(simulato
     keys = {one["key"] for one in llmfail.status()["budgets"]}
     assert keys == {"ann", "bob/1 #é", ""}
     assert {one["each"] for one in llmfail.status()["budgets"]} == {"user"}
+
+
+def test_a_user_has_so_many_calls_and_tokens_a_day_and_everybody_says_so(simulator, configure):
+    calls = daily(2, name="calls", unit="requests", each="user", alert_at=0.5)
+    tokens = daily(5_000, name="tokens", unit="tokens")
+    document = budgeted(simulator, OPENAI, ANTHROPIC, budgets=[calls, tokens], models={OPENAI: DIME})
+    llmfail = configure(document)
+    simulator.set_faults(parse_faults("openai=503"))
+    used = [llmfail.ask("--user", "ann").document["usage"] for _ in range(2)]
+    ended = llmfail.ask("--user", "ann")
+    assert (ended.code, simulator.count("anthropic")) == (4, 2)
+    assert (
+        "budget calls of ann 2 requests are spent out of 2 requests"
+        in llmfail("ask", "x", "--user", "ann").err
+    )
+    assert llmfail.ask("--user", "bob").code == 0
+    ann, bob, all_tokens = llmfail.status()["budgets"]
+    assert [(one["key"], one["unit"], one["limit"], one["spent"]) for one in (ann, bob)] == [
+        ("ann", "requests", 2, 2),
+        ("bob", "requests", 2, 1),
+    ]
+    assert all_tokens["spent"] >= sum(one["input_tokens"] + one["output_tokens"] for one in used)
+    assert all_tokens["held"] == 0
+    shown = llmfail("status").out.decode()
+    assert "2 requests" in shown
+    assert "5,000 tokens" in shown
+    metrics = llmfail("metrics").out.decode()
+    assert 'llmfail_budget_spent{budget="calls",unit="requests"} 3.0' in metrics
+    assert 'llmfail_budget_limit{budget="tokens",unit="tokens"} 5000.0' in metrics
+    assert "llmfail_budget_limit_usd{" not in metrics
+
+
+def test_a_limit_of_half_a_request_is_refused_by_config_check(simulator, configure):
+    llmfail = configure(budgeted(simulator, budgets=[daily(0.5, unit="requests")]))
+    checked = llmfail("config", "check")
+    assert checked.code == 2
+    assert "budgets[0].limit" in checked.err
+    assert "a number of requests is whole" in checked.err
 
 
 def test_a_price_that_nobody_knows_is_refused_under_a_budget_unless_allowed(simulator, configure):

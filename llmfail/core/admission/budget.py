@@ -1,10 +1,11 @@
-"""One budget in one period, as a value: what is spent, and what calls under way may still cost.
+"""One budget in one period, as a value: what is spent, and what calls under way may still cost. It counts
+dollars, requests or tokens (``budget_unit``).
 
 A call holds its worst case before it is sent and is settled, once, at what it cost. A hold ends by itself
 when its process has died or is very late. The cost is not known then: the call counts as unsettled, its
 amount is free again, and it is still settled, once, if its answer arrives after all. Holds that end together
 are stored as one sum, so a record stays small however many calls are under way; a single call is a
-``ReservationRecord``. Money is integers of pico-dollars.
+``ReservationRecord``.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from math import ceil
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from llmfail.core.admission.budget_unit import BudgetUnit
 from llmfail.core.records.record import Record
 
 HOLD_GRAIN_SECONDS = 5
@@ -43,15 +45,29 @@ NO_HOLDS = HoldSum()
 
 
 class ReservationRecord(Record, frozen=True):
-    """An unsettled call: its worst case, and the end of its hold. A settled call has no record."""
+    """An unsettled call: its worst case, and the end of its hold. A settled call has no record. ``amount`` is
+    in pico-dollars.
+    """
 
     amount: int = 0
     ends_at: int = 0
+    tokens: int = 0
+
+    def in_unit(self, unit: BudgetUnit) -> ReservationRecord:
+        """The same with the amount that a budget of this unit counts."""
+        match unit:
+            case "usd":
+                return self
+            case "requests":
+                return replace(self, amount=1)
+            case "tokens":
+                return replace(self, amount=self.tokens)
 
 
 class Spending(Record, frozen=True):
     """``since`` tells this record from one that was lost; ``holds`` are by the second in which they end;
-    ``warned``: the one warning of the period was given.
+    ``warned``: the one warning of the period was given; ``refused`` is the smallest amount that was
+    refused in this period, 0 before the first.
     """
 
     since: float = 0.0
@@ -59,6 +75,7 @@ class Spending(Record, frozen=True):
     holds: Mapping[int, HoldSum] = field(default_factory=dict)
     unsettled: HoldSum = NO_HOLDS
     warned: bool = False
+    refused: int = 0
 
     @property
     def held(self) -> int:
@@ -68,13 +85,17 @@ class Spending(Record, frozen=True):
     def spent_and_held(self) -> int:
         return self.spent + self.held
 
+    def refuses(self, limit: int) -> bool:
+        """Whether it would refuse again what it has refused."""
+        return bool(self.refused) and self.spent_and_held + self.refused > limit
+
 
 class BudgetScope(Struct, frozen=True):
-    """A budget in which a call counts: the key of its record, and its limit. ``previous_key`` is the record
-    of the period before. The warning comes once ``alert_at`` is spent; above ``downgrade_at`` the cheapest
-    targets come first. A budget that is divided by ``each`` has a record for each ``bucket`` (a user,
-    feature, provider or target), and ``bucket_index_key`` lists them. ``ends_at`` is the end of the period,
-    None for a budget without one.
+    """A budget in which a call counts: the key of its record, and its limit in its ``unit``. ``previous_key``
+    is the record of the period before. The warning comes once ``alert_at`` is spent; above ``downgrade_at``
+    the cheapest targets come first. A budget that is divided by ``each`` has a record for each ``bucket`` (a
+    user, feature, provider or target), and ``bucket_index_key`` lists them. ``ends_at`` is the end of the
+    period, None for a budget without one.
     """
 
     name: str
@@ -87,6 +108,7 @@ class BudgetScope(Struct, frozen=True):
     each: str | None = None
     bucket: str = ""
     bucket_index_key: str = ""
+    unit: BudgetUnit = "usd"
 
     @property
     def label(self) -> str:
@@ -155,6 +177,12 @@ def mark_warned(spending: Spending, scope: BudgetScope) -> Spending:
     """The record, with the warning marked as given once the spent amount calls for it."""
     due = scope.alert_at is not None and spending.spent >= scope.alert_at
     return replace(spending, warned=True) if due and not spending.warned else spending
+
+
+def mark_refused(spending: Spending, amount: int) -> Spending:
+    """The record with a call of this amount among those that were refused."""
+    is_smallest = not spending.refused or amount < spending.refused
+    return replace(spending, refused=amount) if is_smallest else spending
 
 
 def share_of_limit(amount: int, limit: int) -> float:

@@ -22,13 +22,15 @@ from llmfail.core.admission.breaker import (
     Ticket,
     TrialLease,
 )
+from llmfail.core.admission.budget_unit import ActualUse
 from llmfail.core.admission.credential import CredentialState
 from llmfail.core.admission.pause import Pause
 from llmfail.core.admission.rate_limit import RateLimit
 from llmfail.core.admission.refusal import OpenReason, Refusal
-from llmfail.core.admission.reservation import ActualUse, Reservation, ReservationRequest
+from llmfail.core.admission.reservation import Reservation, ReservationRequest
 from llmfail.core.classification.outcome import CircuitEffect, Kind, Outcome
 from llmfail.core.model import Address, Target, Usage
+from llmfail.core.receipt import SkipReason
 from llmfail.core.records import state_keys
 from llmfail.core.records.counters import (
     HOUR_SECONDS,
@@ -187,7 +189,7 @@ def admit(
     if isinstance(ticket, breaker.CircuitRefusal):
         return without_newer(writes, values), refusals.refuse_for_circuit(ticket)
     if isinstance(reserved, Refusal):
-        return {}, reserved
+        return _note_refusal(reserved, request, values, now), reserved
     limit_writes, held = reserved
     writes |= limit_writes
     if credential_after != credential:
@@ -204,10 +206,16 @@ def _admit_forced(
     """
     reserved = reservation.admit(gate.address, gate.limits, request, values, now)
     if isinstance(reserved, Refusal):
-        return {}, reserved
+        return _note_refusal(reserved, request, values, now), reserved
     writes, held = reserved
     dropped = load_or_default(values[gate.dropped_parameters_key], NameSet).names
     return without_newer(writes, values), Admission(Ticket(NO_GENERATION), now, dropped, held)
+
+
+def _note_refusal(refusal: Refusal, request: ReservationRequest, values: Values, now: float) -> Writes:
+    """A budget remembers that it refuses; nothing else that stands in the way of a call is written down."""
+    is_over_budget = refusal.reason is SkipReason.OVER_BUDGET
+    return reservation.mark_refused(request, values, now) if is_over_budget else {}
 
 
 def settle(gate: Gate, admission: Admission, settlement: Settlement) -> StoreChange:
@@ -251,7 +259,8 @@ def view(gate: Gate, values: Values, now: float, request: ReservationRequest | N
 
 
 def _settle(gate: Gate, admission: Admission, settlement: Settlement, values: Values, now: float) -> Writes:
-    actual = ActualUse(settlement.usage, settlement.cost)
+    is_answered = settlement.outcome.kind is Kind.OK
+    actual = ActualUse(settlement.usage, settlement.cost, is_answered=is_answered)
     writes = {
         **_settle_circuit(gate, admission.ticket, settlement.outcome, values, now),
         **_settle_pause(gate, settlement.outcome, values, now),

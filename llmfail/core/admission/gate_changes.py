@@ -43,7 +43,9 @@ class CredentialChange(Struct, frozen=True):
 
 
 class BudgetChange(Struct, frozen=True):
-    """What is spent has come to ``mark``, which is ``alert``, ``downgrade`` or ``limit``; in pico-dollars."""
+    """What is spent has come to ``mark``, which is ``alert``, ``downgrade`` or ``limit``, or (``refused``) it
+    has refused a call for the first time in its period; in the unit of the budget.
+    """
 
     scope: BudgetScope
     mark: str
@@ -147,3 +149,5 @@ def _find_crossings(scopes: Iterable[BudgetScope], before: Values, after: Writes
         for mark, amount in marks.items():
             if amount is not None and old.spent < amount <= new.spent:
                 yield BudgetChange(scope, mark, new.spent)
+        if new.refused and not old.refused:
+            yield BudgetChange(scope, "refused", new.spent)

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from llmfail.core.admission import budget as budgets
 from llmfail.core.admission import rate_limit
 from llmfail.core.admission.budget import BudgetScope, ReservationRecord, Spending
+from llmfail.core.admission.budget_unit import ActualUse, format_amount, measure_use
 from llmfail.core.admission.rate_limit import GcraState, RateLimit
 from llmfail.core.admission.refusal import Refusal
 from llmfail.core.model import Address, Usage
@@ -61,9 +62,14 @@ class ReservationRequest(Struct, frozen=True):
     """Somebody wants to know, whatever is known of the target; limits and budgets hold all the same."""
 
     @property
-    def is_limited(self) -> bool:
+    def is_priced(self) -> bool:
         """Whether any limit on its cost applies."""
-        return bool(self.scopes) or self.max_cost is not None
+        return self.max_cost is not None or any(scope.unit == "usd" for scope in self.scopes)
+
+    @property
+    def max_tokens(self) -> int:
+        """What it may use at worst."""
+        return tokens.upper_bound(self.size) + self.output_tokens
 
 
 class BudgetWarning(Struct, frozen=True):
@@ -85,9 +91,9 @@ BudgetNotice = BudgetWarning | UnsettledCalls
 
 
 class Reservation(Struct, frozen=True):
-    """A call may start ``wait`` seconds after ``at``. ``amount`` is held in each budget; ``budgets_since``
-    tells whether a budget's record is still the same. ``tokens`` are reserved in each limit on tokens, until
-    the moments in ``limits_due_at``.
+    """A call may start ``wait`` seconds after ``at``. It may cost ``amount``, in pico-dollars;
+    ``budgets_since`` tells whether a budget's record is still the same. ``tokens`` are reserved in each limit
+    on tokens, until the moments in ``limits_due_at``.
     """
 
     request: ReservationRequest
@@ -101,13 +107,6 @@ class Reservation(Struct, frozen=True):
     @property
     def starts_at(self) -> float:
         return self.at + self.wait
-
-
-class ActualUse(Struct, frozen=True):
-    """What a call used and cost; None where it was not reported or is not known."""
-
-    usage: Usage | None
-    cost: int | None
 
 
 def reservation_key(call_id: str) -> str:
@@ -154,10 +153,10 @@ def _load_previous(scope: BudgetScope, values: Values) -> Spending | None:
 def admit(
     address: Address, limits: Sequence[RateLimit], request: ReservationRequest, values: Values, now: float
 ) -> tuple[dict[str, Write | None], Reservation] | Refusal:
-    if not request.is_limited and not limits:
+    if not request.scopes and request.max_cost is None and not limits:
         return {}, Reservation(request, now)
     known = load_calibration(address, values)
-    amount = _worst_case_cost(request) if request.is_limited else 0
+    amount = _worst_case_cost(request) if request.is_priced else 0
     spent = {scope: load_spending(scope, values, now) for scope in request.scopes}
     refusal = _refuse_over_budget(request, amount, spent, values)
     if refusal is not None:
@@ -194,10 +193,7 @@ def settle(
     values: Values,
     now: float,
 ) -> dict[str, Write | None]:
-    """An unknown cost counts as the amount that was held for it."""
-    writes = _settle_budgets(
-        reservation, reservation.amount if actual.cost is None else actual.cost, values, now
-    )
+    writes = _settle_budgets(reservation, actual, values, now)
     usage = actual.usage
     if usage is not None and not usage.estimated:
         writes |= _adjust_token_limits(
@@ -207,6 +203,19 @@ def settle(
     elif actual.cost == 0:
         writes |= _adjust_token_limits(limits, reservation, 0, values, now)
     return writes
+
+
+def mark_refused(request: ReservationRequest, values: Values, now: float) -> Writes:
+    """The budgets without room for this call, with what they have refused; nothing for those that know it."""
+    amount = _worst_case_cost(request) if request.is_priced else 0
+    call = _record_of(request, amount or 0)
+    writes: dict[str, Write | None] = {}
+    for scope in request.scopes:
+        spending, wanted = load_spending(scope, values, now), call.in_unit(scope.unit).amount
+        after = budgets.mark_refused(spending, wanted)
+        if after is not spending and not budgets.has_room(spending, scope.limit, wanted):
+            writes |= _spending_writes(scope, after, values, now)
+    return without_newer(writes, values)
 
 
 def mark_unshared(reservation: Reservation) -> Reservation:
@@ -244,18 +253,25 @@ def _hold_in_budgets(
     if not spent:
         return {}
     ends_at = budgets.expiry_of(reservation.starts_at + reservation.request.lease_seconds)
-    call = ReservationRecord(reservation.amount, ends_at)
+    call = _record_of(reservation.request, reservation.amount, ends_at)
     expires_at = hourly_expiry(ends_at + budgets.RETENTION_SECONDS)
     writes: dict[str, Write | None] = {
         reservation_key(reservation.request.call_id): Write(dump(call), expires_at)
     }
     for scope, spending in spent.items():
-        writes |= _spending_writes(scope, budgets.hold(spending, call), values, reservation.at)
+        held = budgets.hold(spending, call.in_unit(scope.unit))
+        writes |= _spending_writes(scope, held, values, reservation.at)
     return writes
 
 
+def _record_of(request: ReservationRequest, amount: int, ends_at: int = 0) -> ReservationRecord:
+    """A call that may cost so much. Its tokens are counted where a budget counts tokens."""
+    counts_tokens = any(scope.unit == "tokens" for scope in request.scopes)
+    return ReservationRecord(amount, ends_at, request.max_tokens if counts_tokens else 0)
+
+
 def _settle_budgets(
-    reservation: Reservation, cost: int, values: Values, now: float
+    reservation: Reservation, actual: ActualUse, values: Values, now: float
 ) -> dict[str, Write | None]:
     """A call without a record has been settled, except in budgets whose own records were lost since."""
     scopes = reservation.request.scopes
@@ -264,12 +280,14 @@ def _settle_budgets(
     key = reservation_key(reservation.request.call_id)
     call = load(values[key], ReservationRecord)
     writes: dict[str, Write | None] = {} if call is None else {key: None}
+    worst = _record_of(reservation.request, reservation.amount)
     for scope in scopes:
         spending = load_spending(scope, values, now)
+        used = measure_use(scope.unit, actual, worst.in_unit(scope.unit).amount)
         if call is not None:
-            spending = budgets.settle(spending, call, cost)
+            spending = budgets.settle(spending, call.in_unit(scope.unit), used)
         elif spending.since != reservation.budgets_since.get(scope.key):
-            spending = replace(spending, spent=spending.spent + cost)
+            spending = replace(spending, spent=spending.spent + used)
         else:
             continue
         writes |= _spending_writes(scope, budgets.mark_warned(spending, scope), values, now)
@@ -283,9 +301,8 @@ def _cancel(request: ReservationRequest, values: Values, now: float) -> Writes:
         return {}
     writes: dict[str, Write | None] = {key: None}
     for scope in request.scopes:
-        writes |= _spending_writes(
-            scope, budgets.release(load_spending(scope, values, now), call), values, now
-        )
+        freed = budgets.release(load_spending(scope, values, now), call.in_unit(scope.unit))
+        writes |= _spending_writes(scope, freed, values, now)
     return without_newer(writes, values)
 
 
@@ -328,24 +345,27 @@ def _refuse_over_budget(
         left = format_usd(max(request.max_cost, 0))
         note = f"it may cost ${format_usd(amount)}, and the maximum cost leaves ${left}"
         return Refusal(SkipReason.TOO_EXPENSIVE, None, note)
+    call = _record_of(request, amount)
     for scope, spending in spent.items():
         if is_newer(values[scope.key]):
             note = f"budget {scope.label} was written by a newer llmfail; upgrade"
             return Refusal(SkipReason.OVER_BUDGET, None, note)
-        if not budgets.has_room(spending, scope.limit, amount):
-            return Refusal(
-                SkipReason.OVER_BUDGET, scope.ends_at, _explain_over_budget(scope, spending, amount)
-            )
+        wanted = call.in_unit(scope.unit).amount
+        if not budgets.has_room(spending, scope.limit, wanted):
+            note = _explain_over_budget(scope, spending, wanted)
+            return Refusal(SkipReason.OVER_BUDGET, scope.ends_at, note)
     return None
 
 
 def _explain_over_budget(scope: BudgetScope, spending: Spending, amount: int) -> str:
-    held = f" and ${format_usd(spending.held)} held" if spending.held else ""
+    shown = format_amount(scope.unit, amount)
+    lead = {"usd": f"it may cost {shown}", "requests": "it is one more", "tokens": f"it may use {shown}"}
+    held = f" and {format_amount(scope.unit, spending.held)} held" if spending.held else ""
     until = f" until {format_time(scope.ends_at)}" if scope.ends_at is not None else ""
     return (
-        f"it may cost ${format_usd(amount)}, and of budget {scope.label} "
-        f"${format_usd(spending.spent)} are spent{held} "
-        f"out of ${format_usd(scope.limit)}{until}"
+        f"{lead[scope.unit]}, and of budget {scope.label} "
+        f"{format_amount(scope.unit, spending.spent)} are spent{held} "
+        f"out of {format_amount(scope.unit, scope.limit)}{until}"
     )
 
 

@@ -52,7 +52,7 @@ def exact_usd(pico: int | None) -> str:
 
 def exact_usd_column(amounts: Sequence[int | None]) -> list[str]:
     """As ``exact_usd``, all with as many decimals as the one that needs most."""
-    return _align_decimals([exact_usd(amount) for amount in amounts])
+    return align_decimals([exact_usd(amount) for amount in amounts])
 
 
 def rough_usd(pico: int | None) -> str:
@@ -67,10 +67,10 @@ def rough_usd(pico: int | None) -> str:
 
 def rough_usd_column(amounts: Sequence[int | None]) -> list[str]:
     """As ``rough_usd``, all with as many decimals as the one that needs most."""
-    return _align_decimals([rough_usd(amount) for amount in amounts])
+    return align_decimals([rough_usd(amount) for amount in amounts])
 
 
-def _align_decimals(shown: Sequence[str]) -> list[str]:
+def align_decimals(shown: Sequence[str]) -> list[str]:
     """Zeros behind the decimals of amounts, so that their points stand below each other."""
     decimals = max((len(text.rpartition(".")[2]) for text in shown if text[:1] in "$<"), default=0)
     return [

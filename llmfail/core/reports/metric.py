@@ -79,15 +79,21 @@ def _circuit_states(sources: MetricSources) -> Iterator[Sample]:
         yield Sample((str(target.target),), CIRCUIT_STATES[target.shown_state])
 
 
-def _budgets(sources: MetricSources, amount: Literal["spent", "held", "limit"]) -> Iterator[Sample]:
-    """One that is divided is summed up, because users and keys are no labels; it has no limit as a whole."""
+def _budgets(
+    sources: MetricSources, amount: Literal["spent", "held", "limit"], *, in_usd: bool
+) -> Iterator[Sample]:
+    """One that is divided is summed up, because users and keys are no labels; it has no limit as a whole. One
+    that does not count dollars has its unit as a label.
+    """
     sums: dict[str, int] = {}
     for budget in sources.status.budgets:
-        if amount == "limit" and budget.scope.each is not None:
+        scope = budget.scope
+        if (amount == "limit" and scope.each is not None) or (scope.unit == "usd") is not in_usd:
             continue
-        of = {"spent": budget.spending.spent, "held": budget.spending.held, "limit": budget.scope.limit}
-        sums[budget.scope.name] = sums.get(budget.scope.name, 0) + of[amount]
-    yield from _dollars(sums)
+        of = {"spent": budget.spending.spent, "held": budget.spending.held, "limit": scope.limit}
+        name = scope.name if in_usd else SEPARATOR.join((scope.name, scope.unit))
+        sums[name] = sums.get(name, 0) + of[amount]
+    yield from (_dollars if in_usd else _entries)(sums)
 
 
 def _answerable(sources: MetricSources) -> Iterator[Sample]:
@@ -126,11 +132,17 @@ METRICS: tuple[_Row, ...] = (
          lambda s: _one(HEALTH_STATES[s.status.health])),
     _Row("llmfail_alerts", "gauge", (), "Alerts that are raised now.", lambda s: _one(len(s.status.alerts))),
     _Row("llmfail_budget_spent_usd", "gauge", ("budget",), "Spent in the period that runs.",
-         lambda s: _budgets(s, "spent")),
+         lambda s: _budgets(s, "spent", in_usd=True)),
     _Row("llmfail_budget_held_usd", "gauge", ("budget",), "Held for calls under way.",
-         lambda s: _budgets(s, "held")),
+         lambda s: _budgets(s, "held", in_usd=True)),
     _Row("llmfail_budget_limit_usd", "gauge", ("budget",), "The limit of the period.",
-         lambda s: _budgets(s, "limit")),
+         lambda s: _budgets(s, "limit", in_usd=True)),
+    _Row("llmfail_budget_spent", "gauge", ("budget", "unit"), "The same of budgets in requests or tokens.",
+         lambda s: _budgets(s, "spent", in_usd=False)),
+    _Row("llmfail_budget_held", "gauge", ("budget", "unit"), "Held of them for calls under way.",
+         lambda s: _budgets(s, "held", in_usd=False)),
+    _Row("llmfail_budget_limit", "gauge", ("budget", "unit"), "Their limit.",
+         lambda s: _budgets(s, "limit", in_usd=False)),
     _Row("llmfail_queue_pending", "gauge", (), "Requests kept for later.",
          lambda s: _one(s.status.storage.pending)),
     _Row("llmfail_cache_entries", "gauge", (), "Stored answers.", lambda s: _one(s.status.storage.entries)),

@@ -9,6 +9,7 @@ from msgspec import Struct, field
 
 from llmfail.core.admission.breaker import CircuitState
 from llmfail.core.admission.budget import BudgetScope, Spending, share_of_limit
+from llmfail.core.admission.budget_unit import format_amount
 from llmfail.core.admission.gate import GateView
 from llmfail.core.admission.refusal import OpenReason
 from llmfail.core.model import Target
@@ -22,6 +23,8 @@ from llmfail.core.records.counters import (
 from llmfail.core.reports.alert import Alert
 
 Health = Literal["healthy", "degraded", "unhealthy"]
+NEARLY_SPENT = 0.8
+"""From this share of its limit on a budget without ``alert_at`` that refuses calls counts as spent."""
 
 
 class TargetStatus(Struct, frozen=True):
@@ -92,22 +95,43 @@ class BudgetStatus(Struct, frozen=True):
         return share_of_limit(self.spending.spent_and_held, self.scope.limit)
 
     @property
-    def is_alarming(self) -> bool:
+    def is_refusing(self) -> bool:
         """A budget of 0 lets only free calls through, which is no cause for an alert."""
+        return self.scope.limit > 0 and self.spending.refuses(self.scope.limit)
+
+    @property
+    def alert_at(self) -> int:
+        """From what on an alert is raised: its limit, where nothing is configured."""
         alert_at, limit = self.scope.alert_at, self.scope.limit
-        return 0 < self.spending.spent >= (limit if alert_at is None else min(alert_at, limit))
+        return limit if alert_at is None else min(alert_at, limit)
+
+    @property
+    def is_alarming(self) -> bool:
+        return 0 < self.spending.spent >= self.alert_at or self.is_refusing
+
+    @property
+    def is_spent(self) -> bool:
+        """Nothing is left, or too little for calls that come, and its warning is due as well."""
+        near = self.scope.limit * NEARLY_SPENT if self.scope.alert_at is None else self.alert_at
+        return self.spending.spent >= self.scope.limit or (self.is_refusing and self.spending.spent >= near)
 
     def to_json(self) -> dict[str, Any]:
         scope, spending = self.scope, self.spending
+        mark = "_usd" if scope.unit == "usd" else ""
+        amounts = {
+            "limit": scope.limit,
+            "spent": spending.spent,
+            "held": spending.held,
+            "unsettled": spending.unsettled.amount,
+        }
         shown = {
             "name": scope.name,
-            "limit_usd": format_usd(scope.limit),
-            "spent_usd": format_usd(spending.spent),
-            "held_usd": format_usd(spending.held),
+            "unit": scope.unit,
+            **{f"{name}{mark}": format_usd(one) if mark else one for name, one in amounts.items()},
             "fraction": round(self.fraction, 4),
             "resets_at": format_time(scope.ends_at),
             "unsettled_calls": spending.unsettled.calls,
-            "unsettled_usd": format_usd(spending.unsettled.amount),
+            "refusing": self.is_refusing,
         }
         return shown if scope.each is None else {**shown, "each": scope.each, "key": scope.bucket}
 
@@ -159,22 +183,21 @@ class Status(Struct, frozen=True):
 
 
 def find_budget_alerts(budgets: Sequence[BudgetStatus]) -> tuple[Alert, ...]:
-    """A warning from the configured share on; critical when all is spent."""
+    """A warning from the configured share on, or once a call was refused; critical when all is spent."""
     return tuple(_make_budget_alert(budget) for budget in budgets if budget.is_alarming)
 
 
 def _make_budget_alert(budget: BudgetStatus) -> Alert:
     scope, spent = budget.scope, budget.spending.spent
     value = round(share_of_limit(spent, scope.limit), 4)
+    amounts = f"{format_amount(scope.unit, spent)} of {format_amount(scope.unit, scope.limit)}"
+    refusing = ", and calls are refused" if budget.is_refusing else ""
     return Alert(
         name=f"budget {scope.label}",
-        level="critical" if spent >= scope.limit else "warning",
+        level="critical" if budget.is_spent else "warning",
         value=value,
-        threshold=round(
-            share_of_limit(scope.limit if scope.alert_at is None else scope.alert_at, scope.limit), 4
-        ),
-        message=f"budget {scope.label}: ${format_usd(spent)} of ${format_usd(scope.limit)} are spent "
-        f"({value:.0%})",
+        threshold=round(share_of_limit(budget.alert_at, scope.limit), 4),
+        message=f"budget {scope.label}: {amounts} are spent ({value:.0%}){refusing}",
     )
 
 

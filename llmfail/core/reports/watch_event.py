@@ -14,9 +14,10 @@ from typing import Any, Literal
 from msgspec import Struct
 from msgspec.structs import asdict
 
+from llmfail.core.admission.budget_unit import BudgetUnit
 from llmfail.core.receipt import format_time
 
-BudgetMark = Literal["alert", "downgrade", "limit"]
+BudgetMark = Literal["alert", "downgrade", "limit", "refused"]
 AlertLevel = Literal["warning", "critical"]
 Severity = Literal["debug", "info", "warning", "error"]
 
@@ -96,14 +97,17 @@ class CredentialDisabled(Struct, frozen=True):
 
 
 class BudgetCrossed(Struct, frozen=True):
-    """What was spent of a budget has come to a mark: ``alert_at``, ``downgrade_at`` or its limit."""
+    """What was spent of a budget has come to a mark (``alert_at``, ``downgrade_at`` or its limit), or it has
+    refused a call for the first time in its period. Amounts are in its ``unit``.
+    """
 
     at: float
     id: str
     budget: str
     mark: BudgetMark
-    spent_usd: Decimal
-    limit_usd: Decimal
+    unit: BudgetUnit
+    spent: Decimal | int
+    limit: Decimal | int
 
 
 class AlertRaised(Struct, frozen=True):
@@ -159,7 +163,7 @@ def severity_of(event: WatchEvent) -> Severity:
             return "debug"
         case AttemptEnded() | TargetSkipped() | AlertResolved() | CircuitChanged(new="closed"):
             return "info"
-        case CredentialDisabled() | AlertRaised(level="critical") | BudgetCrossed(mark="limit"):
+        case CredentialDisabled() | AlertRaised(level="critical") | BudgetCrossed(mark="limit" | "refused"):
             return "error"
         case _:
             return "warning"
@@ -185,12 +189,16 @@ def describe_event(event: WatchEvent) -> str:  # noqa: PLR0911 - a line an event
             whose = "its credential" if event.scope == "credential" else "its credential for this model"
             return f"{event.target}: {whose} is disabled: {event.why}"
         case BudgetCrossed():
-            amounts = f"${event.spent_usd:f} of ${event.limit_usd:f}"
+            amounts = f"{_format_amount(event.spent)} of {_format_amount(event.limit)} {event.unit}"
             return f"budget {event.budget}: {amounts} are spent ({event.mark})"
         case AlertRaised():
             return f"alert {event.alert} ({event.level}): {event.message}"
         case AlertResolved():
             return f"alert {event.alert} is over: {event.message}"
+
+
+def _format_amount(amount: Decimal | int) -> str:
+    return f"{amount:f}" if isinstance(amount, Decimal) else f"{amount:,}"
 
 
 def _behind(note: str) -> str:

@@ -5,8 +5,10 @@ state machine keeps and from the changes that a settlement finds. Where nobody l
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from typing import TypeVar, cast
 
+from llmfail.core.admission.budget_unit import BudgetUnit
 from llmfail.core.admission.gate import Gate
 from llmfail.core.admission.gate_changes import (
     OPERATOR_DID_IT,
@@ -115,7 +117,13 @@ def _event_of(change: GateChange, at: float, ask_id: str) -> WatchEvent:
             scope = "credential" if is_for_all else "target"
             return CredentialDisabled(at, ask_id, str(target), scope, why, until)  # type: ignore[arg-type]
         case BudgetChange(scope=budget, mark=mark, spent=spent):
-            spent_usd, limit_usd = dollars_of(spent), dollars_of(budget.limit)
-            assert spent_usd is not None
-            assert limit_usd is not None
-            return BudgetCrossed(at, ask_id, budget.label, cast("BudgetMark", mark), spent_usd, limit_usd)
+            amounts = (_in_unit(budget.unit, amount) for amount in (spent, budget.limit))
+            return BudgetCrossed(at, ask_id, budget.label, cast("BudgetMark", mark), budget.unit, *amounts)
+
+
+def _in_unit(unit: BudgetUnit, amount: int) -> Decimal | int:
+    if unit != "usd":
+        return amount
+    dollars = dollars_of(amount)
+    assert dollars is not None
+    return dollars

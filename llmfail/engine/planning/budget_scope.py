@@ -38,7 +38,7 @@ def budget_scopes_of(
 def budget_scope_of(settings: Settings, budget: Budget, bucket: str, moment: float) -> BudgetScope:
     """One budget, or the share of one bucket of it, in the period of that moment."""
     period = period_of(budget.per, moment, zone_of(budget.timezone or settings.timezone))
-    limit = _pico(budget.limit)
+    limit = _pico(budget.limit) if budget.unit == "usd" else int(budget.limit)
     return BudgetScope(
         name=budget.name,
         key=_record_key(settings, budget, period.name, bucket),
@@ -53,7 +53,8 @@ def budget_scope_of(settings: Settings, budget: Budget, bucket: str, moment: flo
         bucket=bucket,
         bucket_index_key=""
         if budget.each is None
-        else bucket_index_key(budget.name, period.name, settings.namespace),
+        else bucket_index_key(_stored_name(budget), period.name, settings.namespace),
+        unit=budget.unit,
     )
 
 
@@ -64,7 +65,7 @@ def find_renamed_periods(settings: Settings, moment: float) -> dict[str, str]:
     local = datetime.fromtimestamp(moment, UTC).astimezone().tzinfo or UTC
     renamed = {}
     for budget in settings.budgets:
-        if budget.timezone or settings.timezone:
+        if budget.timezone or settings.timezone or budget.unit != "usd":
             continue
         old, new = (
             budget_key(budget.name, period_of(budget.per, moment, zone).name, None, settings.namespace)
@@ -77,7 +78,14 @@ def find_renamed_periods(settings: Settings, moment: float) -> dict[str, str]:
 
 def _record_key(settings: Settings, budget: Budget, period: str, bucket: str) -> str:
     """Configurations that the user has chosen or trusted share a budget by its name."""
-    return budget_key(budget.name, period, None if budget.each is None else bucket, settings.namespace)
+    return budget_key(
+        _stored_name(budget), period, None if budget.each is None else bucket, settings.namespace
+    )
+
+
+def _stored_name(budget: Budget) -> str:
+    """What is counted in dollars is no count of anything else. No name contains this sign."""
+    return budget.name if budget.unit == "usd" else f"{budget.name}:{budget.unit}"
 
 
 def _pico(usd: Decimal) -> int:

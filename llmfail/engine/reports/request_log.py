@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from llmfail.core.admission.budget_unit import format_amount
 from llmfail.core.admission.refusal import OpenReason
 from llmfail.core.errors import ExitCode
 from llmfail.core.receipt import (
@@ -16,7 +17,6 @@ from llmfail.core.receipt import (
     SkipReason,
     TrailEntry,
     format_time,
-    format_usd,
 )
 from llmfail.core.records.alert_window import (
     NO_TARGET,
@@ -107,8 +107,8 @@ def log_unsettled_step(lost: UnsettledCalls, entry_id: str, wall: float) -> Stor
 def describe_unsettled(lost: UnsettledCalls) -> str:
     """The same in words."""
     calls, ended = ("1 call was", "its process") if lost.calls == 1 else (f"{lost.calls} calls were", "they")
-    amount = format_usd(lost.amount)
-    return f"{calls} never settled: {ended} ended in the middle; up to ${amount} are not counted"
+    amount = format_amount(lost.scope.unit, lost.amount)
+    return f"{calls} never settled: {ended} ended in the middle; up to {amount} are not counted"
 
 
 async def load_recent(ports: Ports, limit: int) -> list[dict[str, Any]]:

@@ -208,6 +208,8 @@ def _check_budgets(settings: Settings) -> Findings:
     for index, budget in enumerate(settings.budgets):
         if names[budget.name] > 1:
             yield ("budgets", index, "name"), f"{names[budget.name]} budgets are called {budget.name!r}"
+        if budget.unit != "usd" and budget.limit != int(budget.limit):
+            yield ("budgets", index, "limit"), f"a number of {budget.unit} is whole: {budget.limit}"
         if budget.timezone is not None:
             yield from _check_timezone(("budgets", index, "timezone"), budget.timezone)
 

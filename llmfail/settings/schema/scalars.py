@@ -229,6 +229,7 @@ BackoffFactor = Annotated[float, real_number(1, 100)]
 Count = Annotated[int, whole_number(1)]
 RetryCount = Annotated[int, whole_number(0, 100)]
 Usd = Annotated[Decimal, money(9, 1_000_000_000)]
+BudgetLimit = Annotated[Decimal, money(9, 1_000_000_000_000)]
 UsdPerMillion = Annotated[Decimal, money(6, 1_000_000)]
 Bytes = Annotated[int, Scalar(parse_size, {"type": ["integer", "string"]})]
 Url = Annotated[

@@ -11,12 +11,14 @@ from typing import Annotated, Literal
 
 from msgspec import Struct, field
 
+from llmfail.core.admission.budget_unit import BudgetUnit
 from llmfail.settings.schema.degrade_steps import DegradeStep
 from llmfail.settings.schema.provider_types import OptionsPatch
 from llmfail.settings.schema.scalars import (
     DERIVED,
     SHORTHAND,
     AlertWindow,
+    BudgetLimit,
     Bytes,
     Count,
     Flag,
@@ -120,10 +122,13 @@ class Feature(Struct, frozen=True, kw_only=True):
 
 
 class Budget(Struct, frozen=True, kw_only=True):
-    """A limit in USD per period, for everything or for each user, feature, provider or target."""
+    """A limit in USD, calls or tokens per period, for everything or for each user, feature, provider or
+    target.
+    """
 
     name: Name
-    limit: Usd
+    limit: BudgetLimit
+    unit: BudgetUnit = "usd"
     per: Literal["day", "week", "month", "total"]
     each: Literal["user", "feature", "provider", "target"] | None = None
     alert_at: Fraction | None = None

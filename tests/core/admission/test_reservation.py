@@ -1,7 +1,7 @@
 """What money and rates allow of a call, in the same step as the circuit: all is taken, or nothing."""
 
 import pytest
-from gate_states import GateStore, build_reservation_request
+from gate_states import SIZE, GateStore, build_reservation_request
 from msgspec.structs import replace
 
 from llmfail.core.admission import budget, rate_limit
@@ -27,6 +27,8 @@ ADDRESS = Address("openai", "https://p.test/v1", "a")
 DIME = Rates(Rate(0), Rate(100))
 """At 1000 tokens of output a call may cost 100,000."""
 WORST = 100_000
+MOST = 1_000 + tokens.upper_bound(SIZE)
+"""Tokens that a call may use."""
 OK = Outcome(Kind.OK)
 
 
@@ -67,7 +69,74 @@ def test_one_budget_without_room_leaves_the_others_and_everything_else_untouched
     assert isinstance(refused, Refusal)
     assert (refused.reason, refused.retry_at) == ("over_budget", 1_086_400.0)
     assert "small" in refused.note
-    assert book.values == before
+    written = {key for key, text in book.values.items() if before.get(key) != text}
+    assert (written, spending(book, "small").refused) == ({"budget/small"}, WORST)
+    assert (spending(book, "small").held, spending(book).held) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("unit", "worst", "used"),
+    [("usd", WORST, 7), ("requests", 1, 1), ("tokens", MOST, 30)],
+)
+def test_a_budget_holds_and_settles_what_its_unit_counts(book, unit, worst, used):
+    scopes = (cover(2 * worst, unit=unit),)
+    admitted = admit(book, scopes)
+    assert spending(book).held == worst
+    assert isinstance(admit(book, scopes, "second"), Admission)
+    refused = admit(book, scopes, "third")
+    assert (refused.reason, spending(book).refused) == ("over_budget", worst)
+    book.settle(gate(), admitted, OK, cost=7, usage=Usage(10, output_tokens=20))
+    assert (spending(book).spent, spending(book).held) == (used, worst)
+    assert not spending(book).refuses(3 * worst)
+
+
+@pytest.mark.parametrize(
+    ("unit", "outcome", "cost", "counts"),
+    [
+        ("requests", Kind.OVERLOADED, 0, 0),
+        ("requests", Kind.TIMEOUT, None, 1),
+        ("requests", Kind.OK, 0, 1),
+        ("tokens", Kind.OVERLOADED, 0, 0),
+        ("tokens", Kind.TIMEOUT, None, MOST),
+        ("tokens", Kind.OK, 0, MOST),
+    ],
+)
+def test_a_call_without_an_answer_counts_where_it_may_have_been_charged(book, unit, outcome, cost, counts):
+    """What an answer used that reports nothing is unknown, and counts as what was held."""
+    admitted = admit(book, (cover(5_000, unit=unit),))
+    book.settle(gate(), admitted, Outcome(outcome), cost=cost)
+    assert (spending(book).spent, spending(book).held) == (counts, 0)
+
+
+def test_one_call_counts_in_budgets_of_all_units_and_is_settled_once_in_each(book):
+    scopes = (
+        cover(WORST),
+        cover(9, "calls", unit="requests", alert_at=1),
+        cover(9_000, "tokens", unit="tokens"),
+    )
+    admitted = admit(book, scopes)
+    for _ in range(2):
+        book.settle(gate(), admitted, OK, cost=7, usage=Usage(10, output_tokens=20))
+    assert [spending(book, name).spent for name in ("daily", "calls", "tokens")] == [7, 1, 30]
+    assert [spending(book, name).held for name in ("daily", "calls", "tokens")] == [0, 0, 0]
+    assert spending(book, "calls").warned
+
+
+def test_a_call_of_unknown_price_goes_where_no_budget_counts_dollars(book):
+    calls, money = cover(2, unit="requests"), cover(WORST, "money")
+    assert isinstance(book.admit(gate(), "l", scopes=(calls,), rates=None), Admission)
+    assert book.admit(gate(), "m", scopes=(calls, money), rates=None).reason == "unknown_price"
+
+
+def test_a_budget_remembers_the_smallest_call_that_it_refused_until_it_has_room_again(book):
+    admitted = admit(book, (cover(WORST),))
+    admit(book, (cover(WORST),), "second")
+    assert spending(book).refuses(WORST)
+    before = book.values["budget/daily"]
+    admit(book, (cover(WORST),), "third")
+    assert book.values["budget/daily"] == before, "nothing new is written"
+    book.settle(gate(), admitted, OK, cost=0)
+    assert not spending(book).refuses(WORST)
 
 
 def test_a_refused_call_takes_no_place_in_a_half_open_circuit(book):
