@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from llmfail.core.conversation import OPTION_NAMES, GenerationOptions
 from llmfail.core.errors import UsageError
-from llmfail.settings.reading.plain_values import FromEnvironment
+from llmfail.settings.reading.plain_values import parse_scalar
 from llmfail.settings.reading.validate import ValidationNotes, validate
 from llmfail.settings.schema.provider_types import OptionsPatch
 from llmfail.settings.schema.shape import shape_of
@@ -17,8 +17,7 @@ def read_generation_options(name: str, written: object) -> GenerationOptions:
     if not isinstance(written, Mapping):
         raise UsageError(f"{name} is a mapping of names to values, got {written!r}")
     tree = {
-        str(key): FromEnvironment(value, str(key)) if isinstance(value, str) else value
-        for key, value in written.items()
+        str(key): parse_scalar(value) if isinstance(value, str) else value for key, value in written.items()
     }
     notes = ValidationNotes({})
     found = validate(shape_of(OptionsPatch), tree, (), notes)

@@ -101,10 +101,11 @@ class RecordedRequest:
 
     @property
     def input_text(self) -> str:
-        """Everything that is read: the system text and all messages."""
+        """Everything that is read: the system text, all messages, and the tools as they are written."""
         inner = self.document.get("generateContentRequest")
         document = inner if isinstance(inner, Mapping) else self.document
-        return text_of([document.get(key) for key in _INPUT_KEYS])
+        tools = [json.dumps(document["tools"])] if document.get("tools") else []
+        return text_of([*(document.get(key) for key in _INPUT_KEYS), *tools])
 
     @property
     def max_tokens(self) -> int | None:

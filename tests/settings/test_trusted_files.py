@@ -61,6 +61,8 @@ REFUSED = {
     ),
     "variable in the URL": provider("api: openai, api_key: none, base_url: 'https://evil.example/${SECRET}'"),
     "variable in a system text": "features: {x: {system: 'a ${SECRET}'}}",
+    "file as a template": "templates: {t: '@/etc/hostname'}",
+    "file as the template of a feature": "features: {x: {template: '@/etc/hostname'}}",
     "variable in a template": "templates: {t: 'a ${SECRET}'}",
     "variable in the store": "store: redis://${SECRET}/0",
     "variable in a fixed text": "features: {x: {degrade: [text: '${SECRET}']}}",

@@ -5,11 +5,12 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from msgspec.structs import replace
 
 from llmfail.core.classification import body as payload
 from llmfail.core.classification import classify
 from llmfail.core.classification.outcome import Kind
-from llmfail.core.conversation import Message
+from llmfail.core.conversation import Message, Tool
 from llmfail.core.errors import MalformedReply
 from llmfail.core.model import Endpoint, Reply, Request, Secret
 from llmfail.providers import load_wire_format
@@ -100,3 +101,17 @@ def test_a_fault_is_recognised_for_what_it_is(simulator, provider, api, model, f
         outcome = classify.classify_error(caught.value)
     assert outcome.kind is kind
     assert outcome.retry_after == (30 if fault == "429:30" else None)
+
+
+@pytest.mark.parametrize(("provider", "api", "model"), TARGETS[:5])
+def test_what_is_counted_has_the_tools_that_are_offered(simulator, provider, api, model):
+    wire = load_wire_format(api)
+    tool = Tool(
+        "weather", "Tells the weather.", {"type": "object", "properties": {"city": {"type": "string"}}}
+    )
+
+    def count(request):
+        reply = reply_to(wire.encode_count(request, endpoint(simulator, provider, api, model)))
+        return wire.decode_count(payload.parse(reply.body))
+
+    assert count(replace(REQUEST, tools=(tool,))) > count(REQUEST) > 0

@@ -16,7 +16,7 @@ from llmfail.core.cache.single_flight import StoredAnswer
 from llmfail.core.degrade import regex_rules
 from llmfail.core.degrade.shorten import shorten_request
 from llmfail.core.degrade.template import MissingParameter, fill
-from llmfail.core.errors import CommandFailed, ExitCode, StoreError
+from llmfail.core.errors import CommandFailed, ExitCode, StoreError, UsageError
 from llmfail.core.model import Request, Target
 from llmfail.core.receipt import DEGRADED_TIER, AnswerSource, Failure, Receipt, sum_cost, sum_worst_case_cost
 from llmfail.core.redaction import is_masked_in_answers, mask_key
@@ -26,7 +26,7 @@ from llmfail.core.request.regex_limit import PatternTimeout
 from llmfail.core.tokens.token_bounds import size_of
 from llmfail.engine.answers.answer_cache import CacheReader
 from llmfail.engine.planning.job import Job
-from llmfail.engine.planning.request_builder import directory_of
+from llmfail.engine.planning.request_builder import directory_of, load_template
 from llmfail.engine.ports.protocols import Ports
 from llmfail.settings.schema.degrade_steps import (
     Cached,
@@ -171,9 +171,11 @@ class DegradeSteps:
             "feature": failed_ask.job.feature,
         }
         try:
-            return fill(self._settings.templates[name], known)
+            return fill(load_template(self._settings, name), known)
         except MissingParameter as missing:
             raise StepFailed(f"template {name} is {missing}") from None
+        except UsageError as error:
+            raise StepFailed(str(error)) from None
 
     def _match_rules(self, step: RulesStep, request: Request) -> str:
         try:

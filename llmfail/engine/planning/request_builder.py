@@ -148,29 +148,33 @@ def _messages(settings: Settings, feature: Feature, ask: Ask) -> tuple[Message, 
         if all(message.is_blank for message in ask.messages):
             raise EmptyPrompt("the prompt is empty")
         return ask.messages
-    from llmfail.core.degrade.template import build_prompt
+    from llmfail.core.degrade.template import TEMPLATE_FILE_MARK, build_prompt
 
     *earlier, last = ask.messages
     if ask.template is None and (last.role != "user" or is_blank_of_text(last)):
         return ask.messages  # what tools gave, or a turn of the model, is no prompt
-    template = _load_template(settings, name, is_typed=ask.template is not None)
+    is_typed_file = ask.template is not None and name.startswith(TEMPLATE_FILE_MARK)
+    template = _read_file(Path.cwd(), name) if is_typed_file else load_template(settings, name)
     known = frozenset(_degrade_parameters(settings, feature))
     given = {"prompt": last.text, "feature": feature.name}
     text = build_prompt(name, template, given, ask.parameters, known)
     return (*earlier, with_text(last, text))
 
 
-def _load_template(settings: Settings, name: str, *, is_typed: bool) -> str:
-    """By its name in the configuration, or a file: of the configuration's directory, or, where the caller
-    names it, of the current one. Raises UsageError.
+def load_template(settings: Settings, name: str) -> str:
+    """By its name in the configuration; that, and what stands there, may name a file beside the
+    configuration. Raises UsageError.
     """
     from llmfail.core.degrade.template import TEMPLATE_FILE_MARK
 
-    if not name.startswith(TEMPLATE_FILE_MARK):
-        if name not in settings.templates:
-            raise UnknownName("template", name, tuple(settings.templates))
-        return settings.templates[name]
-    path = (Path.cwd() if is_typed else directory_of(settings)) / name.removeprefix(TEMPLATE_FILE_MARK)
+    text = name if name.startswith(TEMPLATE_FILE_MARK) else settings.templates.get(name)
+    if text is None:
+        raise UnknownName("template", name, tuple(settings.templates))
+    return _read_file(directory_of(settings), text) if text.startswith(TEMPLATE_FILE_MARK) else text
+
+
+def _read_file(directory: Path, marked: str) -> str:
+    path = directory / marked[1:]
     try:
         return path.read_text("utf-8-sig")
     except (OSError, UnicodeError) as error:
@@ -195,4 +199,4 @@ def _degrade_parameters(settings: Settings, feature: Feature) -> Iterator[str]:
 
     for step in feature.degrade:
         if isinstance(step, TemplateStep):
-            yield from parameter_names(settings.templates[step.template])
+            yield from parameter_names(load_template(settings, step.template))

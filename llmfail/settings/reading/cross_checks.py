@@ -54,7 +54,7 @@ def check(settings: Settings, names: ConfiguredNames, directory: Path) -> Findin
         yield from _check_feature(("features", name), feature, names, directory)
     yield from _check_aliases(settings.features, names)
     for name, text in settings.templates.items():
-        yield from _check_template(("templates", name), text)
+        yield from _check_template(("templates", name), text, directory)
     for name, patterns in settings.rules.items():
         for kind, pattern in patterns.items():
             yield from _check_pattern(("rules", name, kind), pattern)
@@ -110,14 +110,11 @@ def _check_target(at: Place, target: Target, names: ConfiguredNames) -> Findings
 
 def _check_feature(at: Place, feature: Feature, names: ConfiguredNames, directory: Path) -> Findings:
     yield from _check_chain(at, feature, names)
-    is_file = feature.template is not None and feature.template.startswith(TEMPLATE_FILE_MARK)
-    if is_file and not (directory / str(feature.template)[1:]).is_file():
-        yield (*at, "template"), f"{str(feature.template)[1:]} is no file (names are relative to this one)"
-    elif feature.template is not None and not is_file and feature.template not in names.templates:
-        yield (
-            (*at, "template"),
-            f"{feature.template!r}: {describe_unknown('template', feature.template, names.templates)}",
-        )
+    template, place = feature.template, (*at, "template")
+    if template is not None and template.startswith(TEMPLATE_FILE_MARK):
+        yield from _check_template(place, template, directory)
+    elif template is not None and template not in names.templates:
+        yield place, f"{template!r}: {describe_unknown('template', template, names.templates)}"
     for index, step in enumerate(feature.degrade):
         place = (*at, "degrade", index)
         if isinstance(step, TemplateStep) and step.template not in names.templates:
@@ -177,7 +174,12 @@ def _check_schema_file(at: Place, name: str, directory: Path) -> Findings:
         yield at, f"{name!r} {problem}"
 
 
-def _check_template(at: Place, text: str) -> Findings:
+def _check_template(at: Place, text: str, directory: Path) -> Findings:
+    """The text itself, or that the file that it names is there."""
+    if text.startswith(TEMPLATE_FILE_MARK):
+        if not (directory / text[1:]).is_file():
+            yield at, f"{text[1:]} is no file (names are relative to this one)"
+        return
     rest = PARAMETER_PATTERN.sub("", text)
     if "$" in rest:
         after = rest[rest.index("$") + 1 :][:1]

@@ -225,11 +225,10 @@ def _check_files(tree: Mapping[str, object], directory: Path) -> Iterator[TrustF
     """A schema goes to the provider, so a schema elsewhere, or a file that is none, would be a way to send
     any JSON file.
     """
-    for name, feature in _features_of(tree):
-        template = feature.get("template")
+    for at, template in _templates_of(tree):
         if isinstance(template, str) and template.startswith(TEMPLATE_FILE_MARK):
-            at: Place = ("features", name, "template")
             yield _cover(at, f"would send the file {template[1:]}", template, *_list_destinations(tree, at))
+    for name, feature in _features_of(tree):
         expect = feature.get("expect")
         schema = expect.get("schema") if isinstance(expect, dict) else None
         if not isinstance(schema, str):
@@ -240,6 +239,14 @@ def _check_files(tree: Mapping[str, object], directory: Path) -> Iterator[TrustF
             yield _cover(place, "would read a file outside its directory", schema, *destinations)
         elif not _may_be_sent(directory / schema):
             yield _cover(place, f"would send {schema}, which is no JSON Schema", *destinations)
+
+
+def _templates_of(tree: Mapping[str, object]) -> Iterator[tuple[Place, object]]:
+    templates = tree.get("templates")
+    for name, text in templates.items() if isinstance(templates, dict) else ():
+        yield ("templates", name), text
+    for name, feature in _features_of(tree):
+        yield ("features", name, "template"), feature.get("template")
 
 
 def _may_be_sent(path: Path) -> bool:
