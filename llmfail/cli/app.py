@@ -29,6 +29,8 @@ COMMANDS = {
     "trip": "Force a provider or target open.",
     "probe": "Ask providers or targets something tiny now.",
     "cost-estimate": "Show what a feature costs per request and per month.",
+    "experiment": "Compare the arms of an experiment on live traffic.",
+    "feedback": "Say how good an answer was, by the id of its receipt.",
     "forecast": "Simulate how available the chains are, and what outages cost.",
     "usage": "Show what was used and paid for.",
     "models": "Show the targets of the configuration and whether their keys are there.",
@@ -41,7 +43,7 @@ COMMANDS = {
     "watch": "Judge alerts and tell of them; serve health and metrics.",
     "config": "Write, check and show the configuration.",
 }
-GROUPS = frozenset({"cache", "config", "prices", "queue"})
+GROUPS = frozenset({"cache", "config", "experiment", "prices", "queue"})
 """Commands with commands of their own, in ``commands.group``."""
 
 

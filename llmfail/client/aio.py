@@ -21,14 +21,15 @@ from llmfail.core.request.ask_options import Options
 from llmfail.engine.bulk.text_list import embed_texts
 from llmfail.engine.engine import Engine
 from llmfail.engine.ports.aio import build_asyncio_ports
-from llmfail.engine.reports import request_log
 from llmfail.settings.schema.settings import Settings
 
 if TYPE_CHECKING:
     from llmfail.client.batch_items import BatchItem
     from llmfail.core.answer_piece import OriginalRequest, ServedAnswer
+    from llmfail.core.evaluation.experiment_report import ExperimentReport
     from llmfail.core.pricing.usage_record import UsageEntry
     from llmfail.core.pricing.usage_report import DayRange, GroupBy, UsageReport
+    from llmfail.core.records.feedback_bucket import FeedbackEntry
     from llmfail.core.reports.cost_estimate import Estimate
     from llmfail.core.reports.scenario import EstimateRequest
     from llmfail.core.reports.status import Status
@@ -157,7 +158,17 @@ class AsyncClient:
 
     async def log(self, most: int = 20) -> list[dict[str, Any]]:
         """As ``Client.log``."""
-        return shared.require_readable(await request_log.load_recent(self._ports, most), self._store)
+        return shared.require_readable(await shared.load_log(self._ports, most), self._store)
+
+    async def feedback(self, id_: str, score: float | str) -> FeedbackEntry:
+        """As ``Client.feedback``."""
+        return shared.require_recorded(await shared.record_feedback(self._ports, id_, score), self._store)
+
+    async def experiment_report(self, name: str) -> ExperimentReport:
+        """As ``Client.experiment_report``."""
+        return shared.require_readable(
+            await shared.load_experiment_report(self.settings, self._ports, name), self._store
+        )
 
     async def metrics(self) -> str:
         """As ``Client.metrics``."""

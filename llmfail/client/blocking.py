@@ -23,14 +23,15 @@ from llmfail.core.request.ask_options import Options
 from llmfail.engine.fast_cache_hit import find_cached_receipt
 from llmfail.engine.ports.blocking import build_blocking_ports
 from llmfail.engine.ports.execution import run_sync
-from llmfail.engine.reports import request_log
 from llmfail.settings.schema.settings import Settings
 
 if TYPE_CHECKING:
     from llmfail.client.aio_streams import Put
     from llmfail.client.batch_items import BatchItem
+    from llmfail.core.evaluation.experiment_report import ExperimentReport
     from llmfail.core.pricing.usage_record import UsageEntry
     from llmfail.core.pricing.usage_report import DayRange, GroupBy, UsageReport
+    from llmfail.core.records.feedback_bucket import FeedbackEntry
     from llmfail.core.reports.cost_estimate import Estimate
     from llmfail.core.reports.scenario import EstimateRequest
     from llmfail.core.reports.status import Status
@@ -201,7 +202,19 @@ class Client:
 
     def log(self, most: int = 20) -> list[dict[str, Any]]:
         """The last receipts as their JSON has them, the newest first, each with its moment ``at``."""
-        return shared.require_readable(run_sync(request_log.load_recent(self._ports, most)), self._store)
+        return shared.require_readable(run_sync(shared.load_log(self._ports, most)), self._store)
+
+    def feedback(self, id_: str, score: float | str) -> FeedbackEntry:
+        """Keep what a user said of an answer, under the id of its receipt: good, bad or a number from 0 to 1.
+        UsageError for an id that nobody knows, and when it could not be recorded.
+        """
+        return shared.require_recorded(run_sync(shared.record_feedback(self._ports, id_, score)), self._store)
+
+    def experiment_report(self, name: str) -> ExperimentReport:
+        """The arms of an experiment beside each other."""
+        return shared.require_readable(
+            run_sync(shared.load_experiment_report(self.settings, self._ports, name)), self._store
+        )
 
     def metrics(self) -> str:
         """What a monitor reads: the metrics of this configuration in the text format of Prometheus."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from llmfail.core.errors import (
     AskError,
@@ -19,8 +19,10 @@ from llmfail.engine.ports.protocols import Ports, StoreInfo
 from llmfail.settings.schema.settings import Settings
 
 if TYPE_CHECKING:
+    from llmfail.core.evaluation.experiment_report import ExperimentReport
     from llmfail.core.pricing.usage_record import UsageEntry
     from llmfail.core.pricing.usage_report import DayRange, GroupBy, UsageReport
+    from llmfail.core.records.feedback_bucket import FeedbackEntry
     from llmfail.core.reports.cost_estimate import Estimate
     from llmfail.core.reports.scenario import EstimateRequest
     from llmfail.core.reports.status import Status
@@ -77,6 +79,24 @@ async def load_usage_records(
     return await usage_query.load_usage_records(settings, client_ports, days or usage_query.DEFAULT_DAYS)
 
 
+async def load_log(client_ports: Ports, most: int) -> list[dict[str, Any]]:
+    from llmfail.engine.reports import experiment_query
+
+    return await experiment_query.load_log(client_ports, most)
+
+
+async def record_feedback(client_ports: Ports, id_: str, score: float | str) -> FeedbackEntry:
+    from llmfail.engine.reports import experiment_query
+
+    return await experiment_query.record_feedback(client_ports, id_, score)
+
+
+async def load_experiment_report(settings: Settings, client_ports: Ports, name: str) -> ExperimentReport:
+    from llmfail.engine.reports import experiment_query
+
+    return await experiment_query.load_experiment_report(settings, client_ports, name)
+
+
 async def estimate(
     settings: Settings, client_ports: Ports, store: StoreInfo, wanted: EstimateRequest
 ) -> Estimate:
@@ -94,8 +114,8 @@ def require_readable(found: T, store: StoreInfo) -> T:
     return found
 
 
-def require_recorded(names: tuple[str, ...], store: StoreInfo) -> tuple[str, ...]:
-    """What an operator does has no effect but the record of it."""
+def require_recorded(done: T, store: StoreInfo) -> T:
+    """What an operator does or a user says has no effect but the record of it."""
     if store.is_down:
         raise UsageError("nothing was recorded: the state cannot be written; see the warning, or --state-dir")
-    return names
+    return done

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
+from llmfail.core.arm_choice import ArmChoice
 from llmfail.core.conversation import Message, Part, ToolCall
 from llmfail.core.errors import ExitCode
 from llmfail.core.model import Embedding, FinishReason, Target, Usage
@@ -133,6 +134,8 @@ class Receipt(Struct, frozen=True):
     retry_at: float | None = None
     error: Failure | None = None
     embedding: Embedding | None = None
+    arm: ArmChoice | None = None
+    """Of the experiment that the ask was part of; in the JSON only where there is one."""
     thoughts: str = ""
     """What the model thought; in the JSON only where there is any."""
     parts: tuple[Part, ...] = ()
@@ -205,7 +208,12 @@ class Receipt(Struct, frozen=True):
             "error": _failure_to_json(self.error),
             "trail": [entry.to_json() for entry in self.trail],
         }
-        more = {"thoughts": self.thoughts, "logprobs": self.logprobs}
+        more = {
+            "experiment": self.arm and self.arm.experiment,
+            "arm": self.arm and str(self.arm.target),
+            "thoughts": self.thoughts,
+            "logprobs": self.logprobs,
+        }
         return {**shown, **{name: value for name, value in more.items() if value}, **self._calls_to_json()}
 
     def _calls_to_json(self) -> dict[str, Any]:

@@ -441,6 +441,7 @@ class Engine:
             ref=ask.ref,
             request=describe_asked(job.request, job.feature, ask.targets, job.expected),
             looked=job.cache_policy is not None and job.cache_policy.can_read,
+            arm=job.arm,
         )
         return (
             add_skipped(_failed_receipt(blank, state, self._name_keys(job)), job.skipped_targets)

@@ -69,4 +69,5 @@ def _first_target(settings: Settings, feature: Feature, ask: Ask) -> Target | No
         return ask.targets[0]
     listed = feature.order in {None, "listed"}
     may_downgrade = any(budget.downgrade_at is not None for budget in settings.budgets)
-    return feature.primary if listed and not may_downgrade else None
+    has_arms = any(one.feature == feature.name for one in settings.experiments)
+    return feature.primary if listed and not may_downgrade and not has_arms else None

@@ -44,6 +44,10 @@ def render_entry(screen: Console, entry: Mapping[str, Any]) -> RenderableType:
     moment = f"  {_format_time(entry['at'], with_date=True)}  "
     head = Text.assemble(cell(entry["id"], "bold cyan"), moment, cell(entry["feature"]))
     result = [cell(describe_result(entry), "green" if entry["ok"] else "red")]
+    if entry.get("arm"):
+        result.append(cell(f"arm {entry['arm']} of experiment {entry.get('experiment')}"))
+    if entry.get("feedback") is not None:
+        result.append(cell(f"feedback: {entry['feedback']:g}"))
     if entry["retry_at"]:
         result.append(Text(f"worth another try from {_format_time(entry['retry_at'], with_date=True)}"))
     kept = [name for name in ("prompt", "answer") if entry.get(name)]

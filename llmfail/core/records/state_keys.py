@@ -98,6 +98,14 @@ def ask_counters_key(configuration: str, hour: int) -> str:
     return f"routing/{configuration}/{hour}"
 
 
+def arm_key(configuration: str, experiment: str, target: str) -> str:
+    return f"experiment/{configuration}/{experiment}/{target}"
+
+
+def feedback_key(bucket: int) -> str:
+    return f"feedback/{bucket}"
+
+
 def alert_key(configuration: str, minute: int) -> str:
     """The asks of one minute that say something of the service."""
     return f"alerts/{configuration}/{minute}"

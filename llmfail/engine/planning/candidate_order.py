@@ -35,6 +35,8 @@ from llmfail.core.routing.candidates import (
     order_candidates,
     order_of,
 )
+from llmfail.engine.planning.experiment_arm import put_arm_first
+from llmfail.engine.planning.resolved_feature import ResolvedFeature
 from llmfail.engine.planning.targets import TargetRoutes
 from llmfail.engine.ports.protocols import Ports
 from llmfail.settings.schema.types import Feature
@@ -50,8 +52,8 @@ class RoundRobinTurn(Record, frozen=True):
 
 
 class CandidateOrder(NamedTuple):
-    """The candidates as the feature has them, as they are tried, and whether a budget near its limit has put
-    the cheapest first.
+    """The candidates as the feature or the arm has them, as they are tried, and whether a budget near its
+    limit has put the cheapest first.
     """
 
     listed: tuple[Candidate, ...]
@@ -60,9 +62,10 @@ class CandidateOrder(NamedTuple):
 
 
 async def choose_order(
-    routes: TargetRoutes, feature: Feature, ask: Ask, candidates: tuple[Candidate, ...], ports: Ports
+    routes: TargetRoutes, resolved: ResolvedFeature, ask: Ask, candidates: tuple[Candidate, ...], ports: Ports
 ) -> CandidateOrder:
-    listed = await _arrange(routes, feature, ask, candidates, ports)
+    feature = resolved.written
+    listed = put_arm_first(await _arrange(routes, feature, ask, candidates, ports), resolved.arm)
     if ask.targets or not await _is_near_limit(routes, feature, ask, listed, ports):
         return CandidateOrder(listed, listed, is_near_budget=False)
     tried = order_candidates(listed, "cost", OrderInputs(at=ports.wall()))

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from llmfail.core.admission.budget import BudgetScope
 from llmfail.core.admission.reservation import ReservationRequest
+from llmfail.core.arm_choice import ArmChoice
 from llmfail.core.cache.single_flight import CachePolicy
 from llmfail.core.conversation import NO_OPTIONS
 from llmfail.core.errors import UsageError
@@ -27,6 +28,7 @@ from llmfail.core.tokens.token_bounds import PromptSize
 from llmfail.engine.planning.budget_period import zone_of
 from llmfail.engine.planning.candidate_order import CandidateOrder, choose_hedge_delay, choose_order
 from llmfail.engine.planning.embedding_rules import split_by_model
+from llmfail.engine.planning.experiment_arm import assign_arm
 from llmfail.engine.planning.request_builder import expectation_of, is_large, request_of
 from llmfail.engine.planning.resolved_feature import ResolvedFeature, resolve_feature
 from llmfail.engine.planning.targets import TargetRoutes
@@ -73,6 +75,8 @@ class Job(Struct, frozen=True):
     """Its calls go whatever is known of their targets."""
     skipped_targets: tuple[Target, ...] = ()
     """Those of the chain that may not give vectors, because their model is another."""
+    arm: ArmChoice | None = None
+    """Of the experiment that it is part of."""
 
 
 async def plan_job(
@@ -88,18 +92,21 @@ async def plan_job(
     be sent, so there need be no prompt, and the size of the request counts however small it is. Raises
     UsageError for what is not configured.
     """
+    id_ = ports.new_id()
     resolved = _resolve(settings, ask, vectors=vectors)
+    if settings.experiments and not vectors:
+        resolved = resolved.with_arm(assign_arm(settings, resolved.name, ask, id_, ports.wall()))
     feature, numbers = resolved.written, resolved.numbers
     ask = replace(ask, fallback=ask.fallback and numbers.fallback)
     candidates = _require_candidates(routes, resolved, ask, vectors=vectors)
     candidates, others = split_by_model(feature, ask, candidates) if vectors else (candidates, ())
-    order = await choose_order(routes, feature, ask, candidates, ports)
+    order = await choose_order(routes, resolved, ask, candidates, ports)
     request, expected = _request_of(settings, resolved, ask, vectors=vectors, blank=is_preview)
     if not vectors:
         order = order._replace(tried=tuple(_judge_candidate(routes, one, request) for one in order.tried))
     needs_size = is_preview or ask.max_cost is not None or bool(settings.budgets)
     found = _Found(
-        ports.new_id(),
+        id_,
         order,
         size=await _prompt_size(routes, order.tried, request, ports, is_needed=needs_size),
         hedge_delay=await choose_hedge_delay(routes, feature, ask, order.tried, ports),
@@ -156,6 +163,7 @@ def _build_job(
         hedge_delay=found.hedge_delay,
         wants_vectors=found.wants_vectors,
         skipped_targets=found.skipped_targets,
+        arm=resolved.arm,
     )
 
 
@@ -205,7 +213,7 @@ async def hedge_delay(settings: Settings, routes: TargetRoutes, ask: Ask, ports:
     resolved = resolve_feature(settings, ask)
     candidates = _require_candidates(routes, resolved, ask, vectors=False)
     ask = replace(ask, fallback=ask.fallback and resolved.numbers.fallback)
-    order = await choose_order(routes, resolved.written, ask, candidates, ports)
+    order = await choose_order(routes, resolved, ask, candidates, ports)
     return await choose_hedge_delay(routes, resolved.written, ask, order.tried, ports)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 from msgspec import Struct
 from msgspec.structs import replace
 
+from llmfail.core.arm_choice import ArmChoice
 from llmfail.core.cache.single_flight import CachePolicy
 from llmfail.core.conversation import Thought, ToolCall, ToolResult
 from llmfail.core.request.ask import Ask
@@ -25,6 +26,16 @@ class ResolvedFeature(Struct, frozen=True):
     numbers: Defaults
     cache_policy: CachePolicy | None
     """How old stored answers may be; None: there are none."""
+    arm: ArmChoice | None = None
+    """Whose target comes first."""
+
+    def with_arm(self, arm: ArmChoice | None) -> ResolvedFeature:
+        """With the arm's target in the chain."""
+        if arm is None:
+            return self
+        is_listed = any(link.target == arm.target for link in self.chain)
+        chain = self.chain if is_listed else (Fallback(target=arm.target), *self.chain)
+        return replace(self, chain=chain, arm=arm)
 
     @property
     def name(self) -> str:

@@ -91,7 +91,12 @@ def log_step(receipt: Receipt, prompt: str | None, settings: Settings, wall: flo
     if prompt is None:
         del kept["answer"], kept["prompt"]
     logged = StoreChange([keys.counters, keys.alerts, LOG_KEY], partial(_log_ask, receipt, kept, keys))
-    return combine([logged, ask_metrics_step(receipt, settings)])
+    steps = [logged, ask_metrics_step(receipt, settings)]
+    if receipt.arm is not None:
+        from llmfail.engine.reports.experiment_steps import count_arm_step
+
+        steps.append(count_arm_step(receipt, receipt.arm, settings.configuration_id))
+    return combine(steps)
 
 
 def log_unsettled_step(lost: UnsettledCalls, entry_id: str, wall: float) -> StoreChange:

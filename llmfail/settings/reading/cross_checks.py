@@ -20,8 +20,9 @@ from llmfail.core.model import Target
 from llmfail.settings.reading.plain_values import Place
 from llmfail.settings.reading.validate import describe_unknown
 from llmfail.settings.schema.degrade_steps import CommandStep, RulesStep, TemplateStep
+from llmfail.settings.schema.experiment_settings import Experiment
 from llmfail.settings.schema.provider_types import Provider
-from llmfail.settings.schema.settings import Settings
+from llmfail.settings.schema.settings import DEFAULT_FEATURE, Settings
 from llmfail.settings.schema.types import Expect, Feature
 
 Findings = Iterator[tuple[Place, str]]
@@ -59,6 +60,7 @@ def check(settings: Settings, names: ConfiguredNames, directory: Path) -> Findin
         for kind, pattern in patterns.items():
             yield from _check_pattern(("rules", name, kind), pattern)
     yield from _check_budgets(settings)
+    yield from _check_experiments(settings, names)
     if settings.timezone is not None:
         yield from _check_timezone(("timezone",), settings.timezone)
 
@@ -214,6 +216,33 @@ def _check_budgets(settings: Settings) -> Findings:
             yield ("budgets", index, "limit"), f"a number of {budget.unit} is whole: {budget.limit}"
         if budget.timezone is not None:
             yield from _check_timezone(("budgets", index, "timezone"), budget.timezone)
+
+
+def _check_experiments(settings: Settings, names: ConfiguredNames) -> Findings:
+    seen = Counter(one.name for one in settings.experiments)
+    endless: dict[str, str] = {}
+    for index, experiment in enumerate(settings.experiments):
+        at: Place = ("experiments", index)
+        if seen[experiment.name] > 1:
+            yield (*at, "name"), f"{seen[experiment.name]} experiments are called {experiment.name!r}"
+        if experiment.feature not in {*names.features, DEFAULT_FEATURE}:
+            reason = describe_unknown("feature", experiment.feature, names.features)
+            yield (*at, "feature"), f"{experiment.feature!r}: {reason}"
+        if experiment.feature in endless:
+            earlier = endless[experiment.feature]
+            yield at, f"never begins: {earlier} of the same feature is never over; give it `until`"
+        if experiment.until is None:
+            endless.setdefault(experiment.feature, experiment.name)
+        yield from _check_arms((*at, "arms"), experiment, names)
+
+
+def _check_arms(at: Place, experiment: Experiment, names: ConfiguredNames) -> Findings:
+    for index, arm in enumerate(experiment.arms):
+        yield from _check_target((*at, index), arm.target, names)
+    if len(experiment.weights) < len(experiment.arms):
+        yield at, "a target is listed twice"
+    if sum(weight > 0 for weight in experiment.weights.values()) < 2:
+        yield at, "there is nothing to compare: at least two arms have a weight above 0"
 
 
 def _check_timezone(at: Place, name: str) -> Findings:

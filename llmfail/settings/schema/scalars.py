@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
 from typing import Annotated, Final
@@ -204,6 +205,20 @@ def _parse_json_object(value: object) -> Mapping[str, object]:
     return value
 
 
+def parse_moment(value: object) -> float:
+    """A date, or a date with a time, as epoch seconds; in UTC unless it names a zone. Raises ValueError."""
+    try:
+        moment = datetime.fromisoformat(str(value))
+    except ValueError:
+        raise ValueError("expected a time such as 2026-11-01 or 2026-11-01T10:00Z") from None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _parse_moment_text(value: object) -> str:
+    parse_moment(value)
+    return str(value)
+
+
 def _parse_hedge_delay(value: object) -> float | str:
     if value == "p95":
         return "p95"
@@ -238,6 +253,7 @@ Url = Annotated[
 StoreUrl = Annotated[str, Scalar(_parse_store, {"type": "string"}, text=True, secret=True)]
 TargetName = Annotated[Target, Scalar(_parse_target, {"type": "string", "pattern": "/"}, text=True)]
 TargetOrProvider = Annotated[Target | str, Scalar(_parse_target_or_provider, {"type": "string"}, text=True)]
+Moment = Annotated[str, Scalar(_parse_moment_text, {"type": "string"}, text=True)]
 HedgeDelay = Annotated[float | str, Scalar(_parse_hedge_delay, {"type": ["number", "string"]})]
 TemplateName = Annotated[
     str, text_matching(rf"{_NAME}|@[^\0]+", "the name of a template, or @ and the name of a file")

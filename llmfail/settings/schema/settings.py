@@ -16,6 +16,7 @@ from llmfail.core.errors import UsageError
 from llmfail.core.model import Target
 from llmfail.core.records.state_keys import make_digest
 from llmfail.settings.reading.find import ConfigSource, Origin
+from llmfail.settings.schema.experiment_settings import Experiment
 from llmfail.settings.schema.provider_types import BreakerPatch, ConfiguredPrice, Model, Provider, RateLimits
 from llmfail.settings.schema.scalars import DERIVED, Name, Seconds, StoreUrl, TargetName, Text
 from llmfail.settings.schema.types import (
@@ -68,6 +69,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     features: Mapping[Name, Feature] = field(default_factory=dict)
     templates: Mapping[Name, Text] = field(default_factory=dict)
     rules: Mapping[Name, Mapping[Name, Text]] = field(default_factory=dict)
+    experiments: tuple[Experiment, ...] = ()
     budgets: tuple[Budget, ...] = ()
     on_unknown_price: Literal["refuse", "allow"] = "refuse"
     cache: Cache = field(default_factory=Cache)
@@ -113,6 +115,11 @@ class Settings(Struct, frozen=True, kw_only=True):
         if name == DEFAULT_FEATURE:
             return Feature(name=DEFAULT_FEATURE)
         raise UnknownName("feature", name, tuple(self.features))
+
+    def find_experiment(self, feature: str, moment: float) -> Experiment | None:
+        """The first of a feature's experiments that is not over, by the feature's own name."""
+        mine = (one for one in self.experiments if one.feature == feature)
+        return next((one for one in mine if one.is_running(moment)), None)
 
     def provider_of(self, target: Target) -> Provider:
         """Raises UnknownName, which only a target from outside the file can bring about."""
@@ -167,7 +174,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     def list_targets(self) -> tuple[Target, ...]:
         """Every target that the file knows: those of ``models`` first, then those of the features."""
         chained = (link.target for feature in self.features.values() for link in feature.chain)
-        return tuple(dict.fromkeys((*self.models, *chained)))
+        arms = (arm.target for experiment in self.experiments for arm in experiment.arms)
+        return tuple(dict.fromkeys((*self.models, *chained, *arms)))
 
     def with_providers_alone(self, providers: Mapping[str, Provider]) -> Self:
         """The same with other providers, and without what would decide besides them: budgets, rate limits of
@@ -184,8 +192,10 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     def names_target(self, target: Target) -> bool:
         """Whether the file knows it; a caller may name any other."""
-        return target in self.models or any(
-            target == link.target for feature in self.features.values() for link in feature.chain
+        return (
+            target in self.models
+            or any(target == link.target for feature in self.features.values() for link in feature.chain)
+            or any(target in experiment.weights for experiment in self.experiments)
         )
 
 
