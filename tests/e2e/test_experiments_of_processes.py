@@ -11,7 +11,7 @@ from program import ANTHROPIC, GOOGLE, OPENAI, build_config, finish
 from scipy import stats
 
 PROCESSES, AT_ONCE = 20, 5
-ASKS_OF_EACH = 20
+ASKS_OF_EACH = 12
 USERS = 200
 WORKER = """
 import json, sys
