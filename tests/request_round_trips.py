@@ -17,4 +17,6 @@ def write_again(document, endpoint, *, stream=False):
     """The body that the same API is sent; nothing in the document may be left out of it."""
     fitted = fit_request(request_of(document), endpoint)
     assert (fitted.dropped, fitted.unsuited) == ((), "")
-    return json.loads(load_wire_format(endpoint.api).encode(fitted.request, endpoint, stream=stream).body)
+    return json.loads(
+        load_wire_format(endpoint.api, endpoint.door).encode(fitted.request, endpoint, stream=stream).body
+    )

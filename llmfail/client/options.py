@@ -5,7 +5,7 @@ wrong is told in the caller's terms.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, Unpack
 
 from llmfail.client.option_checks import check_option, read_expectation, read_id
 from llmfail.core.conversation import (
@@ -24,9 +24,12 @@ from llmfail.core.request.ask_options import (
     explain_contradiction,
 )
 
-Prompt = str | Sequence[Message | Mapping[str, Any]] | Mapping[str, Any]
+if TYPE_CHECKING:
+    from llmfail.providers.dialects.request_document import RequestDocument
+
+Prompt: TypeAlias = "str | Sequence[Message | Mapping[str, Any]] | Mapping[str, Any] | RequestDocument"
 """A text, or a conversation, whose messages may be written as the APIs of OpenAI and Anthropic have them, or
-a whole request to one of these.
+a whole request to one of these, which may have been read already.
 """
 KINDS: Final[Mapping[str, OptionKind]] = {
     option.keyword or option.name: option.kind for option in ASK_OPTIONS if option.scope != "command line"
@@ -109,9 +112,9 @@ def _read_prompt(
     """The messages, and what a whole request says besides."""
     if isinstance(prompt, str):
         return to_messages(prompt, *attachments), {}
-    from llmfail.providers.dialects.request_document import read_request
+    from llmfail.providers.dialects.request_document import RequestDocument, read_request
 
-    read = read_request(prompt)
+    read = prompt if isinstance(prompt, RequestDocument) else read_request(prompt)
     fields = {name: _check_field(name, value) for name, value in read.fields.items() if value is not None}
     if not attachments:
         return read.messages, fields

@@ -226,8 +226,8 @@ def calls_text(parts: tuple[Part, ...]) -> str:
 
 
 def sign_part(part: Part, vendor: str) -> Part:
-    """The part of an answer, with the vendor that alone may see its signature."""
-    if isinstance(part, Text | Thought | ToolCall) and part.signature is not None:
+    """The part of an answer, with the vendor that alone may see its signature, where nobody is named yet."""
+    if isinstance(part, Text | Thought | ToolCall) and part.signature and not part.signature.vendor:
         return replace(part, signature=replace(part.signature, vendor=vendor))
     return part
 

@@ -22,15 +22,18 @@ class HasMarks(Protocol):
 
 
 def build_post(url: str, headers: Mapping[str, str], body: Mapping[str, Any]) -> Call:
+    return Call("POST", url, {**headers, "content-type": "application/json"}, encode_json(body))
+
+
+def encode_json(value: object) -> bytes:
     """The keys stand in the order in which they were written. Halves of surrogate pairs, which UTF-8 has no
     form for, become question marks: a prompt with a broken character is still a prompt.
     """
     try:
-        data = msgspec.json.encode(body)
+        return msgspec.json.encode(value)
     except (UnicodeEncodeError, OverflowError):
-        text = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-        data = text.encode("utf-8", "replace")
-    return Call("POST", url, {**headers, "content-type": "application/json"}, data)
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        return text.encode("utf-8", "replace")
 
 
 MAX_REQUEST_BYTES: Mapping[Api, int] = {

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmfail.core.classification.body import Payload
 from llmfail.core.classification.finish_reason import explain_end, read_finish_reason
-from llmfail.core.conversation import join_text
+from llmfail.core.conversation import join_text, merge_json
 from llmfail.core.errors import MalformedReply
 from llmfail.core.model import Call, Completion, Embedding, Endpoint, FinishReason, Request, Usage
 from llmfail.providers import openai
@@ -47,7 +47,7 @@ def encode(request: Request, endpoint: Endpoint, *, stream: bool = False) -> Cal
     body |= _build_options(request)
     if request.options.verbosity is not None:
         body["text"] = {**body.get("text", {}), "verbosity": request.options.verbosity}
-    body |= marks_for("responses", request)
+    body = merge_json(body, marks_for("responses", request))
     if stream:
         body["stream"] = True
     return build_post(f"{endpoint.base_url.rstrip('/')}/responses", openai.build_headers(endpoint), body)
@@ -56,9 +56,10 @@ def encode(request: Request, endpoint: Endpoint, *, stream: bool = False) -> Cal
 def build_input(request: Request, endpoint: Endpoint) -> dict[str, Any]:
     """What the number of input tokens depends on."""
     body: dict[str, Any] = {}
-    if request.system:
-        body["instructions"] = request.system_text
-    body["input"] = responses_parts.write_items(request.messages)
+    instructions, items = responses_parts.write_system(request.system_parts)
+    if instructions:
+        body["instructions"] = instructions
+    body["input"] = [*items, *responses_parts.write_items(request.messages)]
     if request.tools:
         body["tools"] = responses_parts.write_tools(request.tools)
         if request.tool_choice is not None:

@@ -71,7 +71,7 @@ def gemini(parts=({"text": "Hello"},), reason="STOP", **more):
                 parts=(
                     Thought("hm", Signature("", "s")),
                     Text("Hel"),
-                    Thought("", Signature("", "x"), {"anthropic": {"type": "redacted_thinking"}}),
+                    Thought("", Signature("", "redacted_thinking:x")),
                     Text("lo"),
                     ToolCall("t", "look", '{"at":1}'),
                 ),

@@ -298,7 +298,11 @@ def test_tools_are_read_in_any_form():
     [
         ({"contents": {}}, "contents of a request to Gemini are a list"),
         ({"contents": [{"role": "user"}]}, "content 1 is an object with a list called parts"),
-        ({"input": "x"}, "an object with a list called messages"),
+        ({"model": "x"}, "an object with a list called messages"),
+        ({"input": {}}, "the input of a request to Responses is a text or a list of items"),
+        ({"input": [1]}, "item 1 of the input is an object, got int"),
+        ({"input": [{"role": "robot"}]}, "item 1 of the input: its role is one of user, assistant"),
+        ({"input": [{"role": "user"}]}, "item 1 of the input: its content is a text or a list of parts"),
         ([1], "message 1 is a Message, or a mapping with role and content, got int"),
         ([{"role": "robot", "content": "x"}], "message 1: its role is one of user, assistant, system"),
         ([{"role": "user", "content": 1}], "message 1: its content is a text or a list of parts"),

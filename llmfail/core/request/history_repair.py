@@ -148,9 +148,9 @@ def _is_same(one: Part, other: Part) -> bool:
 
 
 def _replace_id(part: Part, rules: HistoryRules) -> Part:
-    if isinstance(part, ToolCall) and (known := _map_id(part.id, rules)) != part.id:
+    if isinstance(part, ToolCall) and (known := map_call_id(part.id, rules)) != part.id:
         return replace(part, id=known)
-    if isinstance(part, ToolResult) and (known := _map_id(part.call_id, rules)) != part.call_id:
+    if isinstance(part, ToolResult) and (known := map_call_id(part.call_id, rules)) != part.call_id:
         return replace(part, call_id=known)
     return part
 
@@ -160,7 +160,8 @@ def _compile(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern)
 
 
-def _map_id(given: str, rules: HistoryRules) -> str:
+def map_call_id(given: str, rules: HistoryRules) -> str:
+    """The id as this wire takes it, the same one each time."""
     if _compile(rules.id_pattern).fullmatch(given):
         return given
     digits = sha256(given.encode("utf-8", "replace")).hexdigest()

@@ -53,12 +53,12 @@ part have a quirk (``core.vendors``).
 MEANINGFUL_FIELDS: Final = frozenset({
     *("previous_response_id", "conversation", "background", "prompt", "prediction"),
     *("n", "candidateCount", "modalities", "audio", "container", "mcp_servers", "cachedContent"),
-    "web_search_options",
+    *("web_search_options", "tool_choice", "stored response"),
 })  # fmt: skip
 """Fields of one dialect's requests without which something else would be asked."""
 FORM_FIELDS: Final = frozenset({
     *("id", "type", "role", "status", "response", "namespace", "detail", "annotations", "displayName"),
-    *("parameters", "responseSchema"),
+    *("parameters", "responseSchema", "strict", "content", "item"),
 })  # fmt: skip
 """Fields that say how one dialect writes a thing, and nothing of the thing: no loss."""
 _ANTHROPIC_TIERS = frozenset({"auto", "standard_only"})
@@ -118,8 +118,7 @@ def _find_losses(request: Request, endpoint: Endpoint, dialect: Dialect) -> Iter
         if loss is not None:
             yield name, loss
     for name, mark in _foreign_marks(request, dialect):
-        is_meant = name in MEANINGFUL_FIELDS and not (name in {"n", "candidateCount"} and mark == 1)
-        yield name, "unsuited" if is_meant else "dropped"
+        yield name, "unsuited" if _is_meant(name, mark) else "dropped"
     for tool in request.tools:
         if isinstance(tool, Opaque) and tool.dialect != dialect:
             yield f"the tool {_name_of(tool.json)}", "unsuited"
@@ -170,9 +169,17 @@ def _foreign_marks(request: Request, dialect: Dialect) -> Iterator[tuple[str, An
             continue
         for owner, fields in value.marks.items():
             if owner != dialect:
-                named = {**fields, **fields.get("generationConfig", {})}
+                config = fields.get("generationConfig")
+                named = {**fields, **(config if isinstance(config, Mapping) else {})}
                 named.pop("generationConfig", None)
+                if owner == "responses" and "store" in named:
+                    named["stored response"] = named.pop("store")
                 yield from ((name, mark) for name, mark in named.items() if name not in FORM_FIELDS)
+
+
+def _is_meant(name: str, mark: object) -> bool:
+    """Whether something else would be asked without this field. One answer is what is asked for anyway."""
+    return name in MEANINGFUL_FIELDS and bool(mark) and not (name in {"n", "candidateCount"} and mark == 1)
 
 
 def _iter_parts(messages: tuple[Message, ...]) -> Iterator[Part]:

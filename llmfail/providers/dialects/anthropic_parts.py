@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from msgspec.structs import replace
+
 from llmfail.core.conversation import (
     Attachment,
     Message,
@@ -33,9 +35,12 @@ from llmfail.providers.decoding import (
     read_base64,
     rest_of,
 )
+from llmfail.providers.dialects.carried_signature import is_carried, read_carried
 from llmfail.providers.encoding import encode_base64, load_arguments, marks_for
 
 _REDACTED = "redacted_thinking"
+_HIDDEN = f"{_REDACTED}:"
+"""How the signature of a thought begins that is shown as nothing else."""
 
 
 def write_message(message: Message) -> dict[str, Any]:
@@ -64,11 +69,35 @@ def write_tool_choice(choice: ToolChoice | None, *, parallel: bool | None) -> di
     return written
 
 
+def is_hidden(signature: Signature | None) -> bool:
+    """Whether it is a thought that Anthropic hides."""
+    return signature is not None and signature.text.startswith(_HIDDEN)
+
+
+def hide_thought(data: str) -> dict[str, Any]:
+    return {"type": _REDACTED, "data": data.removeprefix(_HIDDEN)}
+
+
 def read_parts(content: object) -> tuple[Part, ...]:
-    """The blocks of one turn."""
+    """The blocks of one turn. A hidden thought of ours carries the signature of a call."""
     if isinstance(content, str):
         return (Text(as_clean_text(content)),)
-    return tuple(map(_read_block, iter_mappings(content)))
+    blocks = list(iter_mappings(content))
+    carried = {
+        found.of: found.signature
+        for block in blocks
+        if block.get("type") == _REDACTED and (found := read_carried(block.get("data"))) is not None
+    }
+    if not carried:
+        return tuple(map(_read_block, blocks))
+    kept = [block for block in blocks if block.get("type") != _REDACTED or not is_carried(block.get("data"))]
+    read = map(_read_block, kept)
+    return tuple(
+        replace(part, signature=carried[part.id])
+        if isinstance(part, ToolCall) and part.id in carried
+        else part
+        for part in read
+    )
 
 
 def read_tool(tool: Mapping[str, Any]) -> Tool | Opaque:
@@ -155,8 +184,8 @@ def _write_file(file: Attachment) -> dict[str, Any]:
 
 def _write_thought(thought: Thought) -> dict[str, Any]:
     signature = "" if thought.signature is None else thought.signature.text
-    if marks_for("anthropic", thought).get("type") == _REDACTED:
-        return {"type": _REDACTED, "data": signature}
+    if is_hidden(thought.signature):
+        return hide_thought(signature)
     return {"type": "thinking", "thinking": thought.text, "signature": signature}
 
 
@@ -184,10 +213,12 @@ def _read_block(block: Mapping[str, Any]) -> Part:
 
 def _read_thought(block: Mapping[str, Any]) -> Thought:
     if block["type"] == _REDACTED:
-        data = Signature("", as_clean_text(block.get("data")))
-        return Thought("", data, {"anthropic": {"type": _REDACTED}})
-    signature = as_clean_text(block.get("signature"))
-    return Thought(as_clean_text(block.get("thinking")), Signature("", signature) if signature else None)
+        return Thought("", Signature("", _HIDDEN + as_clean_text(block.get("data"))))
+    text, said = as_clean_text(block.get("thinking")), as_clean_text(block.get("signature"))
+    if is_carried(said):
+        carried = read_carried(said)
+        return Thought(text, None if carried is None else carried.signature)
+    return Thought(text, Signature("", said) if said else None)
 
 
 def _read_file(block: Mapping[str, Any]) -> Attachment | Opaque:

@@ -7,6 +7,7 @@ are fields of the assistant's message with a name for each vendor, and go back u
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -27,9 +28,11 @@ from llmfail.core.conversation import (
 from llmfail.core.errors import UnsupportedRequest
 from llmfail.core.request.message_text import render_text_files
 from llmfail.providers.decoding import as_clean_text, as_mapping, dump_arguments, iter_mappings, rest_of
+from llmfail.providers.dialects.carried_signature import is_carried, read_carried, take_from_id
 from llmfail.providers.encoding import encode_base64, join_result_text, marks_for, to_data_url
 
 _AUDIO_FORMATS = {"audio/wav": "wav", "audio/x-wav": "wav", "audio/mpeg": "mp3", "audio/mp3": "mp3"}
+_LENGTH = re.compile(r"[0-9]{1,9}")
 THOUGHT_FIELDS = ("reasoning_content", "reasoning", "reasoning_details")
 
 
@@ -159,18 +162,21 @@ def sign_thoughts(fields: Mapping[str, Any]) -> Signature:
 
 def _read_call(call: Mapping[str, Any]) -> ToolCall:
     function = as_mapping(call.get("function"))
+    own_id, carried = take_from_id(as_clean_text(call.get("id")))
     rest = rest_of(call, "id", "type", "function", "index")
     return ToolCall(
-        id=as_clean_text(call.get("id")),
+        id=own_id,
         name=as_clean_text(function.get("name")),
         arguments=dump_arguments(function.get("arguments")),
-        signature=read_call_signature(call),
+        signature=read_call_signature(call) or carried,
         marks={"chat": rest} if rest else None,
     )
 
 
 def _read_thoughts(message: Mapping[str, Any]) -> tuple[Thought, ...]:
     """Under whatever name they are; Mistral has them among the content."""
+    if (ours := _read_carried_thoughts(message)) is not None:
+        return ours
     found = {name: message[name] for name in THOUGHT_FIELDS if message.get(name)}
     if found:
         text = next((as_clean_text(found[name]) for name in THOUGHT_FIELDS[:2] if name in found), "")
@@ -180,3 +186,19 @@ def _read_thoughts(message: Mapping[str, Any]) -> tuple[Thought, ...]:
         as_clean_text(piece.get("text")) for chunk in chunks for piece in iter_mappings(chunk.get("thinking"))
     ]
     return (Thought("".join(texts)),) if texts else ()
+
+
+def _read_carried_thoughts(message: Mapping[str, Any]) -> tuple[Thought, ...] | None:
+    """Those whose signatures went along in details of ours, each with the length of its thought; None where
+    there are no such details.
+    """
+    details = [one.get("data") for one in iter_mappings(message.get("reasoning_details"))]
+    if not any(map(is_carried, details)):
+        return None
+    rest = as_clean_text(message.get(THOUGHT_FIELDS[0]))
+    thoughts = []
+    for carried in filter(None, map(read_carried, details)):
+        length = int(carried.of) if _LENGTH.fullmatch(carried.of) else 0
+        thoughts.append(Thought(rest[:length], carried.signature))
+        rest = rest[length:]
+    return tuple(thoughts)

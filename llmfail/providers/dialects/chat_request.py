@@ -30,6 +30,7 @@ from llmfail.providers.decoding import (
     rest_of,
 )
 from llmfail.providers.dialects import chat_parts
+from llmfail.providers.dialects.carried_signature import take_from_id
 
 _READ: Final = (
     "model",
@@ -173,7 +174,7 @@ def _read_result(message: Mapping[str, Any]) -> ToolResult:
         part for part in map(_read_part, iter_mappings(content)) if isinstance(part, Text | Attachment)
     )
     return ToolResult(
-        call_id=as_clean_text(message.get("tool_call_id")),
+        call_id=take_from_id(as_clean_text(message.get("tool_call_id")))[0],
         content=parts or as_clean_text(content),
         name=as_clean_text(message.get("name")),
         marks=mark_with("chat", rest_of(message, "role", "tool_call_id", "content")),

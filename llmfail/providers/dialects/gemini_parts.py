@@ -35,6 +35,7 @@ from llmfail.providers.decoding import (
     read_base64,
     rest_of,
 )
+from llmfail.providers.dialects.carried_signature import from_base64, is_carried, read_carried
 from llmfail.providers.encoding import encode_base64, join_result_text, load_arguments, marks_for
 
 NO_SIGNATURE = "skip_thought_signature_validator"
@@ -150,8 +151,7 @@ def _write_tool(tool: Tool) -> dict[str, Any]:
 
 
 def _read_part(part: Mapping[str, Any], seed: str) -> Part | None:
-    said = as_clean_text(part.get("thoughtSignature"))
-    signature = Signature("", said) if said and said != NO_SIGNATURE else None
+    signature = _read_signature(as_clean_text(part.get("thoughtSignature")))
     if "functionCall" in part:
         return _read_call(as_mapping(part["functionCall"]), signature, seed)
     if "functionResponse" in part:
@@ -164,6 +164,15 @@ def _read_part(part: Mapping[str, Any], seed: str) -> Part | None:
     if (file := _read_file(part)) is not None:
         return file
     return Opaque("gemini", part) if part else None
+
+
+def _read_signature(text: str) -> Signature | None:
+    """Of Gemini, or of another vendor that stands in its place."""
+    said = from_base64(text)
+    if is_carried(said):
+        carried = read_carried(said)
+        return None if carried is None else carried.signature
+    return Signature("", said) if said and said != NO_SIGNATURE else None
 
 
 def _read_call(call: Mapping[str, Any], signature: Signature | None, seed: str) -> ToolCall:

@@ -30,6 +30,7 @@ from llmfail.providers.decoding import as_clean_text, as_mapping, iter_mappings,
 from llmfail.providers.dialects import gemini_parts
 from llmfail.providers.dialects.gemini_schema import rename_fields, to_json_schema
 
+DIALECT: Final = "gemini"
 VENDOR: Final = "google"
 """Whose the signatures of such a request are."""
 _READ: Final = ("model", "contents", "systemInstruction", "tools", "toolConfig", "generationConfig")
@@ -60,13 +61,13 @@ _MODES: Final[Mapping[str, Literal["auto", "none", "required"]]] = {
 _JSON: Final = "application/json"
 
 
-def is_gemini(document: Mapping[str, Any]) -> bool:
+def shows_in(document: Mapping[str, Any]) -> bool:
     return "contents" in document
 
 
 def read_messages(document: Mapping[str, Any]) -> tuple[Message, ...]:
     """The turns. Raises UsageError, which names the content by its place, counted from 1."""
-    contents = document["contents"]
+    contents = document.get("contents")
     contents = [{"parts": [{"text": contents}]}] if isinstance(contents, str) else contents
     if not isinstance(contents, list):
         raise UsageError("the contents of a request to Gemini are a list")
@@ -103,7 +104,24 @@ def _read_content(number: int, content: object) -> Message:
         for index, part in enumerate(iter_mappings(parts))
         for one in _read_part(part, f"contents/{number}/{index}")
     )
-    return Message("assistant" if content.get("role") == "model" else "user", read)
+    return Message("assistant" if content.get("role") == "model" else "user", tuple(_join_thoughts(read)))
+
+
+def _join_thoughts(parts: Iterable[Part]) -> Iterator[Part]:
+    """A signature that stands alone is that of the thoughts before it, if another vendor has made it."""
+    waiting: list[Thought] = []
+    for part in parts:
+        is_foreign = isinstance(part, Thought) and part.signature and part.signature.vendor != VENDOR
+        if isinstance(part, Thought) and is_foreign:
+            yield replace(part, text="".join(one.text for one in waiting) + part.text)
+            waiting = []
+        elif isinstance(part, Thought):
+            waiting.append(part)
+        else:
+            yield from waiting
+            waiting = []
+            yield part
+    yield from waiting
 
 
 def _read_part(part: Mapping[str, Any], seed: str) -> tuple[Part, ...]:

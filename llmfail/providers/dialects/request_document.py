@@ -1,7 +1,7 @@
 """A request as a program wrote it for one vendor's API, read into the form that all wires share.
 
 Anthropic Messages and Chat Completions are told apart by what stands in them; bare lists of messages too. A
-request to Gemini has ``contents``.
+request to Gemini has ``contents``, one to Responses ``input``.
 Nothing is lost on the way back to the same API: what has no name here goes along as marks.
 """
 
@@ -12,9 +12,9 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from llmfail.core.conversation import Message, Opaque, Tool
+from llmfail.core.conversation import Dialect, Message, Opaque, Tool
 from llmfail.core.errors import UsageError
-from llmfail.providers.dialects import anthropic_request, chat_request, gemini_request
+from llmfail.providers.dialects import anthropic_request, chat_request, gemini_request, responses_request
 
 _OWN_TYPES: Final = frozenset({"attachment", "tool_call", "thought", "opaque"})
 _ANTHROPIC_TYPES: Final = frozenset(
@@ -31,23 +31,23 @@ class RequestDocument(NamedTuple):
     fields: Mapping[str, Any]
 
 
-def read_request(document: object) -> RequestDocument:
-    """A list of messages, or an object with ``messages``. Raises UsageError, which names the message by its
-    place, counted from 1.
+def read_request(document: object, dialect: Dialect | None = None) -> RequestDocument:
+    """A list of messages, or an object with ``messages``, ``input`` or ``contents``. In which dialect it is
+    written shows in it where nobody says. Raises UsageError, which names the message by its place, counted
+    from 1.
     """
     if isinstance(document, Mapping):
-        if gemini_request.is_gemini(document):
-            return RequestDocument(
-                gemini_request.read_messages(document), gemini_request.read_fields(document)
-            )
+        for reader in (gemini_request, responses_request):
+            if dialect == reader.DIALECT or (dialect is None and reader.shows_in(document)):
+                return RequestDocument(reader.read_messages(document), reader.read_fields(document))
         messages = document.get("messages")
         if not isinstance(messages, Sequence) or isinstance(messages, str):
             raise UsageError("a request is a list of messages, or an object with a list called messages")
-        return _read_messages(messages, document)
+        return _read_messages(messages, document, dialect)
     if isinstance(document, str | bytes) or not isinstance(document, Iterable):
         kind = type(document).__name__
         raise UsageError(f"a prompt is a text or a list of messages, got {kind}")
-    return _read_messages(list(document), {})
+    return _read_messages(list(document), {}, dialect)
 
 
 def read_tools(tools: object) -> tuple[Tool | Opaque, ...]:
@@ -69,12 +69,16 @@ def _read_tool(number: int, tool: object) -> Tool | Opaque:
     return found
 
 
-def _read_messages(messages: Sequence[object], document: Mapping[str, Any]) -> RequestDocument:
+def _read_messages(
+    messages: Sequence[object], document: Mapping[str, Any], dialect: Dialect | None
+) -> RequestDocument:
     for number, message in enumerate(messages, 1):
         _require_message(number, message)
     plain = [one for one in messages if isinstance(one, Mapping)]
     is_anthropic = bool(document.keys() & _ANTHROPIC_FIELDS) or any(map(_is_anthropic, plain))
-    reader = anthropic_request if is_anthropic else chat_request
+    reader = (
+        anthropic_request if (is_anthropic if dialect is None else dialect == "anthropic") else chat_request
+    )
     fields = dict(reader.read_fields(document)) if document else {}
     if document.get("tools"):
         fields["tools"] = read_tools(document["tools"])

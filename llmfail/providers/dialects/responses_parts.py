@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
 from typing import Any
+
+from msgspec.structs import replace
 
 from llmfail.core.conversation import (
     Attachment,
@@ -33,34 +36,61 @@ from llmfail.providers.decoding import (
     read_data_url,
     rest_of,
 )
+from llmfail.providers.dialects.carried_signature import is_carried, read_carried, take_from_id
 from llmfail.providers.dialects.chat_parts import write_tool
 from llmfail.providers.encoding import marks_for, to_data_url
 
 _TEXT_TYPES = frozenset({"input_text", "output_text", "text"})
+_ITEM = "item"
+"""The mark of a text that holds what is said of its message, such as its id."""
 
 
 def write_items(messages: Iterable[Message]) -> list[dict[str, Any]]:
     return [item for message in messages for item in _write_message(message)]
 
 
-def write_tools(tools: Iterable[Tool | Opaque]) -> list[dict[str, Any]]:
-    """Strict is what a function is there unless it is told otherwise."""
-    return [
-        dict(tool.json)
-        if isinstance(tool, Opaque)
-        else {
-            "type": "function",
-            "parameters": {"type": "object", "properties": {}},
-            **write_tool(tool),
-            "strict": tool.strict or False,
-            **marks_for("responses", tool),
-        }
-        for tool in tools
+def write_system(parts: Iterable[Text]) -> tuple[str, list[dict[str, Any]]]:
+    """The instructions, and those items of the system that a request had among its input."""
+    items = [
+        {"role": "system", "content": part.text, **marks_for("responses", part)}
+        for part in parts
+        if marks_for("responses", part)
     ]
+    return "".join(part.text for part in parts if not marks_for("responses", part)), items
+
+
+def write_tools(tools: Iterable[Tool | Opaque]) -> list[dict[str, Any]]:
+    """Those of one namespace stand in it."""
+    written: list[dict[str, Any]] = []
+    for namespace, group in groupby(tools, key=_namespace_of):
+        inner = [_write_tool(tool) for tool in group]
+        written += inner if namespace is None else [{"type": "namespace", **namespace, "tools": inner}]
+    return written
+
+
+def flatten_name(namespace: object, name: str) -> str:
+    """The one name of a function that stands in a namespace."""
+    return f"{namespace}__{name}" if isinstance(namespace, str) and namespace else name
 
 
 def write_tool_choice(choice: ToolChoice) -> str | dict[str, Any]:
     return {"type": "function", "name": choice.name} if choice.mode == "named" else choice.mode
+
+
+def read_input_item(item: Mapping[str, Any]) -> tuple[Part, ...]:
+    """The parts of an item of the assistant in a request. What is said of a message besides its content goes
+    along with each of its texts.
+    """
+    kind = item.get("type", "message")
+    if kind == "function_call":
+        marks = rest_of(item, "type", "call_id", "name", "arguments")
+        return tuple(replace(part, marks=mark_with("responses", marks)) for part in read_output([item]))
+    if kind != "message":
+        return read_output([item])
+    rest = {name: value for name, value in item.items() if name not in {"role", "content"}}
+    content = item["content"]
+    parts = [{"type": "output_text", "text": content}] if isinstance(content, str) else content
+    return tuple(_mark_item(read_input_part(part), rest) for part in iter_mappings(parts))
 
 
 def read_output(items: Iterable[Mapping[str, Any]]) -> tuple[Part, ...]:
@@ -88,12 +118,53 @@ def read_result(item: Mapping[str, Any]) -> ToolResult:
     output = item.get("output")
     parts = tuple(map(read_input_part, iter_mappings(output)))
     return ToolResult(
-        call_id=as_clean_text(item.get("call_id")),
+        call_id=take_from_id(as_clean_text(item.get("call_id")))[0],
         content=tuple(part for part in parts if isinstance(part, Text | Attachment))
         if parts
         else as_clean_text(output),
         marks=mark_with("responses", rest_of(item, "type", "call_id", "output")),
     )
+
+
+def _namespace_of(tool: Tool | Opaque) -> Mapping[str, Any] | None:
+    found = (tool.json if isinstance(tool, Opaque) else marks_for("responses", tool)).get("namespace")
+    return found if isinstance(found, Mapping) else None
+
+
+def _write_tool(tool: Tool | Opaque) -> dict[str, Any]:
+    """Strict is what a function is there unless it is told otherwise."""
+    if isinstance(tool, Opaque):
+        written = dict(tool.json)
+    else:
+        written = {
+            "type": "function",
+            "parameters": {"type": "object", "properties": {}},
+            **write_tool(tool),
+            "strict": tool.strict or False,
+            **marks_for("responses", tool),
+        }
+    namespace = written.get("namespace")
+    if isinstance(namespace, Mapping):
+        del written["namespace"]
+        written["name"] = _in_namespace(namespace.get("name"), str(written.get("name")))
+    return written
+
+
+def _in_namespace(namespace: object, name: str) -> str:
+    """The name that a function has there."""
+    return name.removeprefix(flatten_name(namespace, ""))
+
+
+def _mark_item(part: Part, rest: Mapping[str, Any]) -> Part:
+    if not rest or not isinstance(part, Text):
+        return part
+    return replace(part, marks={"responses": {**marks_for("responses", part), _ITEM: rest}})
+
+
+def _item_of(part: Part) -> Mapping[str, Any]:
+    """What is said of the message that a text stood in."""
+    found: Mapping[str, Any] = marks_for("responses", part).get(_ITEM, {}) if isinstance(part, Text) else {}
+    return found
 
 
 def _write_message(message: Message) -> Iterator[dict[str, Any]]:
@@ -102,13 +173,13 @@ def _write_message(message: Message) -> Iterator[dict[str, Any]]:
     own = marks_for("responses", message)
     for part in render_text_files(message.parts):
         item = _write_item(part)
-        if item is None:
-            said.append(part)
-            continue
-        if said:
+        if said and (item is not None or _item_of(said[0]) != _item_of(part)):
             yield {**_write_said(message, said), **own}
             said = []
-        yield item
+        if item is None:
+            said.append(part)
+        else:
+            yield item
     if said or not message.parts:
         yield {**_write_said(message, said), **own}
 
@@ -117,8 +188,10 @@ def _write_item(part: Part) -> dict[str, Any] | None:
     """None for what is a part of a message."""
     match part:
         case ToolCall():
-            call = {"type": "function_call", "call_id": part.id, "name": part.name}
-            return {**call, "arguments": part.arguments or "{}", **marks_for("responses", part)}
+            own = marks_for("responses", part)
+            name = _in_namespace(own.get("namespace"), part.name)
+            call = {"type": "function_call", "call_id": part.id, "name": name}
+            return {**call, "arguments": part.arguments or "{}", **own}
         case ToolResult():
             return {
                 "type": "function_call_output",
@@ -138,7 +211,8 @@ def _write_item(part: Part) -> dict[str, Any] | None:
 
 def _write_said(message: Message, parts: list[Part]) -> dict[str, Any]:
     kind = "output_text" if message.role == "assistant" else "input_text"
-    return {"role": message.role, "content": _write_content(parts, kind)}
+    of_item = _item_of(parts[0]) if parts else {}
+    return {"role": message.role, "content": _write_content(parts, kind), **of_item}
 
 
 def _write_content(parts: list[Part], kind: str) -> str | list[dict[str, Any]]:
@@ -152,7 +226,8 @@ def _write_content(parts: list[Part], kind: str) -> str | list[dict[str, Any]]:
 def _write_part(part: Part, kind: str) -> dict[str, Any]:
     match part:
         case Text():
-            return {"type": kind, "text": part.text, **marks_for("responses", part)}
+            own = {name: one for name, one in marks_for("responses", part).items() if name != _ITEM}
+            return {"type": kind, "text": part.text, **own}
         case Attachment(kind="image"):
             return {"type": "input_image", "image_url": to_data_url(part), **marks_for("responses", part)}
         case Attachment(kind="document"):
@@ -176,21 +251,38 @@ def _read_output_item(item: Mapping[str, Any]) -> Iterator[Part]:
                 if part.get("type") in _TEXT_TYPES:
                     yield Text(as_clean_text(part.get("text")))
         case "function_call":
-            yield ToolCall(
-                id=as_clean_text(item.get("call_id")) or as_clean_text(item.get("id")),
-                name=as_clean_text(item.get("name")),
-                arguments=dump_arguments(item.get("arguments")),
-                marks=mark_with("responses", {"namespace": item["namespace"]} if "namespace" in item else {}),
-            )
+            yield _read_call(item)
         case "reasoning":
-            shown = [*iter_mappings(item.get("summary")), *iter_mappings(item.get("content"))]
-            text = "\n".join(as_clean_text(part.get("text")) for part in shown)
-            readable = bool(item.get("encrypted_content"))
-            kept = {name: value for name, value in item.items() if name != "status" and value is not None}
-            signature = Signature("", json.dumps(kept, separators=(",", ":"))) if readable else None
-            yield Thought(text, signature)
+            yield _read_thought(item)
         case _:
             yield Opaque("responses", item)
+
+
+def _read_call(item: Mapping[str, Any]) -> ToolCall:
+    """A call carries in its id what its own model has signed."""
+    name = as_clean_text(item.get("name"))
+    own_id, signature = take_from_id(as_clean_text(item.get("call_id")) or as_clean_text(item.get("id")))
+    in_namespace = {"namespace": item["namespace"]} if item.get("namespace") else {}
+    return ToolCall(
+        id=own_id,
+        name=flatten_name(item.get("namespace"), name),
+        arguments=dump_arguments(item.get("arguments")),
+        signature=signature,
+        marks=mark_with("responses", in_namespace),
+    )
+
+
+def _read_thought(item: Mapping[str, Any]) -> Thought:
+    """With the whole item as its signature, or with that of another vendor, which stands in its place."""
+    shown = [*iter_mappings(item.get("summary")), *iter_mappings(item.get("content"))]
+    text = "\n".join(as_clean_text(part.get("text")) for part in shown)
+    encrypted = item.get("encrypted_content")
+    if is_carried(encrypted):
+        carried = read_carried(encrypted)
+        return Thought(text, None if carried is None else carried.signature)
+    kept = {name: value for name, value in item.items() if name != "status" and value is not None}
+    signature = Signature("", json.dumps(kept, separators=(",", ":"))) if encrypted else None
+    return Thought(text, signature)
 
 
 def _read_file(name: str, media_type: str, url: str, marks: Any) -> Attachment:  # noqa: ANN401 - Marks
