@@ -39,11 +39,12 @@ COMMANDS = {
     "queue": "Show, ask again and drop what waits for an answer.",
     "log": "Show the last requests and what happened to them.",
     "drill": "Play outages on your own configuration.",
+    "keys": "Make keys for programs that ask `serve`.",
     "metrics": "Print the metrics of this configuration for Prometheus.",
     "watch": "Judge alerts and tell of them; serve health and metrics.",
     "config": "Write, check and show the configuration.",
 }
-GROUPS = frozenset({"cache", "config", "experiment", "prices", "queue"})
+GROUPS = frozenset({"cache", "config", "experiment", "keys", "prices", "queue"})
 """Commands with commands of their own, in ``commands.group``."""
 
 

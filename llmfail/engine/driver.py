@@ -198,7 +198,7 @@ def _plan_of(
     routes: TargetRoutes, ports: Ports, job: Job, ends_at: float, reader: AnswerReader | None
 ) -> AskPlan:
     def build_reservation_request(candidate: Candidate, moment: float) -> ReservationRequest:
-        scopes = routes.budget_scopes(job.feature, job.user, candidate.target, moment)
+        scopes = routes.budget_scopes(job.feature, job.caller, candidate.target, moment)
         return reservation_request_of(job, candidate, scopes, moment, priced=False)
 
     targets = {one.target for one in job.candidates}

@@ -305,7 +305,7 @@ class Engine:
     def _preview_reservation(self, job: Job, place: int, moment: float) -> ReservationRequest:
         """What an ask would request of the gate of its candidate at this index, if its turn came at once."""
         candidate, later = job.candidates[place], job.candidates[place + 1 :]
-        covers = self._routes.budget_scopes(job.feature, job.user, candidate.target, moment)
+        covers = self._routes.budget_scopes(job.feature, job.caller, candidate.target, moment)
         others = any(plan.find_skip(one, plan.requirements_of(job.request)) is None for one in later)
         reservation_request = reservation_request_of(job, candidate, covers, moment, priced=True)
         return replace(reservation_request, max_wait=max_rate_limit_wait(job.deadline, others=others))

@@ -77,6 +77,12 @@ REFUSED = {
     "command behind an alias": "features: {x: {degrade: &d [{command: [id]}]}, y: {degrade: *d}}",
     "command for alerts": "alerts: {command: [id]}",
     "webhook": "alerts: {webhooks: [{url: 'https://evil.example/x'}]}",
+    "a gateway for other machines": "serve: {listen: '0.0.0.0:4000'}",
+    "a gateway for a page": "serve: {origins: ['https://evil.example']}",
+    "a gateway under another name": "serve: {hosts: [evil.example]}",
+    "a gateway for whoever has this key": "serve: {keys: [{name: a, key: its-own}]}",
+    "a gateway that they operate": "serve: {admin_token: its-own}",
+    "a gateway that writes a file": "serve: {log: ../.bashrc}",
     "schema elsewhere": "features: {x: {expect: {schema: ../keys.json}}}",
     "schema by its whole path": "features: {x: {expect: {schema: /etc/hosts.json}}}",
     "schema behind a link": "features: {x: {expect: {schema: link.json}}}",
@@ -99,6 +105,8 @@ ACCEPTED = {
     "no key to loopback": provider("api: openai, base_url: 'http://127.0.0.1:1/v1', api_key: none"),
     "a key of its own": provider("api: openai, base_url: 'https://evil.example', api_key: its-own"),
     "an escape": "templates: {t: '$${name}'}",
+    "a gateway for this machine": "serve: {listen: '127.0.0.1:1', workers: 2, models: {a: default}, "
+    "admin_token: '${LLMFAIL_ADMIN_TOKEN:-}'}",
     "a schema inside": "features: {x: {expect: {schema: ./inside.json}}}",
 }
 

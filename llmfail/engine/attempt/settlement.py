@@ -163,7 +163,7 @@ class SettlementLog:
         use = UsageEvent(
             feature=self._job.feature,
             target=call.target,
-            user=self._job.user,
+            user=self._job.caller.user,
             usage=settlement.usage,
             cost=settlement.cost,
             answered=settlement.outcome.kind is Kind.OK,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import NamedTuple
 
 from llmfail.core.admission.budget import BudgetScope
 from llmfail.core.model import Target
@@ -13,18 +14,26 @@ from llmfail.engine.planning.budget_period import period_of, zone_of
 from llmfail.settings.schema.settings import Settings
 from llmfail.settings.schema.types import Budget
 
-NO_USER = ""
-"""The user of an ask that names none: they all share one budget."""
+NO_NAME = ""
+"""The user, and the key, of an ask that names none: they all share one budget."""
+
+
+class Caller(NamedTuple):
+    """Who asks, as far as budgets tell callers apart."""
+
+    user: str | None
+    key: str | None
 
 
 def budget_scopes_of(
-    settings: Settings, feature: str, user: str | None, target: Target, moment: float
+    settings: Settings, feature: str, caller: Caller, target: Target, moment: float
 ) -> tuple[BudgetScope, ...]:
     """The budgets of a call at that moment."""
     if not settings.budgets:
         return ()
     buckets = {
-        "user": user or NO_USER,
+        "user": caller.user or NO_NAME,
+        "key": caller.key or NO_NAME,
         "feature": feature,
         "provider": target.provider,
         "target": str(target),

@@ -35,6 +35,7 @@ from llmfail.core.routing.candidates import (
     order_candidates,
     order_of,
 )
+from llmfail.engine.planning.budget_scope import Caller
 from llmfail.engine.planning.experiment_arm import put_arm_first
 from llmfail.engine.planning.resolved_feature import ResolvedFeature
 from llmfail.engine.planning.targets import TargetRoutes
@@ -101,7 +102,7 @@ async def _is_near_limit(
     covers = [
         cover
         for one in candidates
-        for cover in routes.budget_scopes(feature.name, ask.user, one.target, moment)
+        for cover in routes.budget_scopes(feature.name, Caller(ask.user, ask.key), one.target, moment)
         if cover.downgrade_at is not None
     ]
     if not covers:

@@ -20,7 +20,7 @@ async def find_opening(
     asked = []
     for candidate in job.candidates:
         if candidate.target in targets:
-            scopes = routes.budget_scopes(job.feature, job.user, candidate.target, moment)
+            scopes = routes.budget_scopes(job.feature, job.caller, candidate.target, moment)
             request = reservation_request_of(job, candidate, scopes, moment, priced=False)
             asked.append((routes[candidate.target].gate, request))
     keys = dict.fromkeys(key for gate, request in asked for key in gate.keys_with_budgets(request))

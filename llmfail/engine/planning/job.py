@@ -26,6 +26,7 @@ from llmfail.core.routing.stream_timeouts import StreamTimeouts
 from llmfail.core.tokens import token_bounds
 from llmfail.core.tokens.token_bounds import PromptSize
 from llmfail.engine.planning.budget_period import zone_of
+from llmfail.engine.planning.budget_scope import Caller
 from llmfail.engine.planning.candidate_order import CandidateOrder, choose_hedge_delay, choose_order
 from llmfail.engine.planning.embedding_rules import split_by_model
 from llmfail.engine.planning.experiment_arm import assign_arm
@@ -55,7 +56,7 @@ class Job(Struct, frozen=True):
     primary: Target
     downgraded: bool
     """A budget is nearly spent, so the cheapest come first."""
-    user: str | None
+    caller: Caller
     zone: tzinfo
     max_cost: int | None
     allow_unknown: bool
@@ -151,7 +152,7 @@ def _build_job(
         output=request.max_tokens,
         primary=found.order.listed[0].target,
         downgraded=found.order.is_near_budget,
-        user=ask.user,
+        caller=Caller(ask.user, ask.key),
         zone=zone_of(settings.timezone),
         max_cost=ask.max_cost,
         allow_unknown=settings.on_unknown_price == "allow",

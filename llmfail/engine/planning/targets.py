@@ -19,7 +19,7 @@ from llmfail.core.pricing.price import Price
 from llmfail.core.records import state_keys
 from llmfail.core.routing.candidates import Candidate
 from llmfail.core.vendors import Quirk, vendor_of
-from llmfail.engine.planning.budget_scope import budget_scopes_of
+from llmfail.engine.planning.budget_scope import Caller, budget_scopes_of
 from llmfail.engine.planning.price_lookup import TargetPrices
 from llmfail.engine.planning.request_builder import endpoint_of_target
 from llmfail.prices import Catalogue
@@ -78,10 +78,10 @@ class TargetRoutes:
         return state_keys.turn_key(self.settings.configuration_id, feature)
 
     def budget_scopes(
-        self, feature: str, user: str | None, target: Target, moment: float
+        self, feature: str, caller: Caller, target: Target, moment: float
     ) -> tuple[BudgetScope, ...]:
         """The budgets of a call at that moment."""
-        return budget_scopes_of(self.settings, feature, user, target, moment)
+        return budget_scopes_of(self.settings, feature, caller, target, moment)
 
     def _build_candidate(self, feature: Feature, entry: Fallback) -> Candidate:
         model = self.settings.model_of(entry.target)

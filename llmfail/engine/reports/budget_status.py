@@ -5,7 +5,7 @@ from __future__ import annotations
 from llmfail.core.admission.reservation import load_spending
 from llmfail.core.records import name_list
 from llmfail.core.reports.status import BudgetStatus
-from llmfail.engine.planning.budget_scope import NO_USER, budget_scope_of
+from llmfail.engine.planning.budget_scope import NO_NAME, budget_scope_of
 from llmfail.engine.ports.protocols import AsyncStore
 from llmfail.settings.schema.settings import Settings
 from llmfail.settings.schema.types import Budget
@@ -36,9 +36,9 @@ async def _list_buckets(
     settings: Settings, budget: Budget, store: AsyncStore, moment: float
 ) -> tuple[str, ...]:
     """Those that have had a call in this period."""
-    listed = budget_scope_of(settings, budget, NO_USER, moment).bucket_index_key
+    listed = budget_scope_of(settings, budget, NO_NAME, moment).bucket_index_key
     if not listed:
-        return (NO_USER,)
+        return (NO_NAME,)
     values, _ = await store.read([listed])
     lines = name_list.row_keys(listed, values)[:MAX_BUCKETS]
     values, _ = await store.read(lines)

@@ -61,6 +61,7 @@ def check(settings: Settings, names: ConfiguredNames, directory: Path) -> Findin
             yield from _check_pattern(("rules", name, kind), pattern)
     yield from _check_budgets(settings)
     yield from _check_experiments(settings, names)
+    yield from _check_serve(settings, names)
     if settings.timezone is not None:
         yield from _check_timezone(("timezone",), settings.timezone)
 
@@ -252,3 +253,32 @@ def _check_timezone(at: Place, name: str) -> Findings:
         ZoneInfo(name)
     except (ValueError, OSError, LookupError):
         yield at, f"{name!r} is no time zone such as Europe/Berlin or UTC"
+
+
+def _check_serve(settings: Settings, names: ConfiguredNames) -> Findings:
+    """What a program's ``model`` may mean, and with which keys it may ask."""
+    serve = settings.serve
+    aliases = (alias for one in settings.features.values() for alias in one.aliases)
+    known = tuple(dict.fromkeys((*names.features, *settings.features, *aliases)))
+    for pattern, meant in serve.models.items():
+        at: Place = ("serve", "models", pattern)
+        if isinstance(meant, Target):
+            yield from _check_target(at, meant, names)
+        elif meant not in known:
+            yield at, f"{meant!r}: {describe_unknown('feature', meant, known)}"
+    if serve.unknown_model != "refuse" and serve.unknown_model not in known:
+        reason = describe_unknown("feature", serve.unknown_model, known)
+        yield ("serve", "unknown_model"), f"{serve.unknown_model!r}: {reason} (or refuse)"
+    counts = Counter(key.name for key in serve.keys)
+    for index, key in enumerate(serve.keys):
+        place: Place = ("serve", "keys", index)
+        if counts[key.name] > 1:
+            yield (*place, "name"), f"{counts[key.name]} keys are called {key.name!r}"
+        if key.written != 1:
+            yield place, "a key has `key` or `sha256`, and not both"
+        for number, feature in enumerate(key.features):
+            if feature not in known:
+                yield (
+                    (*place, "features", number),
+                    f"{feature!r}: {describe_unknown('feature', feature, known)}",
+                )

@@ -9,7 +9,12 @@ from typing import Final
 from llmfail.settings.reading.plain_values import FromEnvironment
 
 OVERRIDE_PREFIX: Final = "LLMFAIL_"
-RESERVED_VARIABLES: Final = frozenset({"LLMFAIL_CONFIG", "LLMFAIL_STATE_DIR", "LLMFAIL_VERSION"})
+ADMIN_TOKEN_VARIABLE: Final = "LLMFAIL_ADMIN_TOKEN"  # noqa: S105 - its name, not its value
+WEBHOOK_VARIABLE: Final = "LLMFAIL_WEBHOOK_SECRET"
+"""Signs what goes to the webhook, and is used for nothing where there is none."""
+RESERVED_VARIABLES: Final = frozenset(
+    {"LLMFAIL_CONFIG", "LLMFAIL_STATE_DIR", "LLMFAIL_VERSION", ADMIN_TOKEN_VARIABLE, WEBHOOK_VARIABLE}
+)
 REFERENCE_PATTERN: Final = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|(\$\{[^}]*\}?)")
 """An escape, a reference with its default, or a malformed reference."""
 

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from llmfail.core.errors import UsageError
 from llmfail.core.model import LazySecret, Secret
 from llmfail.settings.schema.secret_values import KeySource
+from llmfail.settings.schema.serve_settings import ServeSettings
 from llmfail.settings.schema.settings import Settings
 
 COMMAND_TIMEOUT: Final = 30.0
@@ -26,10 +27,11 @@ _MAX_FILE_BYTES: Final = 1 << 20
 
 def bind_key_sources(settings: Settings, directory: Path) -> Settings:
     """The settings with keys that know how to be got; ``directory`` is that of the configuration."""
+    settings = replace(settings, serve=_bind_serve_keys(settings.serve, directory))
     changed = {}
     for name, provider in settings.providers.items():
         found = {
-            field: _bind(name, key, directory)
+            field: _bind(f"provider {name}", key, directory)
             for field in ("api_key", "token")
             if isinstance(key := getattr(provider, field), KeySource)
         }
@@ -60,11 +62,24 @@ def _unquote(value: str) -> str:
     return value.partition(" #")[0].rstrip()
 
 
-def _bind(provider: str, source: KeySource, directory: Path) -> Secret:
+def _bind_serve_keys(serve: ServeSettings, directory: Path) -> ServeSettings:
+    keys = tuple(
+        replace(one, key=_bind(f"serve key {one.name}", one.key, directory))
+        if isinstance(one.key, KeySource)
+        else one
+        for one in serve.keys
+    )
+    token = serve.admin_token
+    if isinstance(token, KeySource):
+        token = _bind("admin_token", token, directory)
+    return replace(serve, keys=keys, admin_token=token)
+
+
+def _bind(owner: str, source: KeySource, directory: Path) -> Secret:
     if source.file is not None:
         path = directory / Path(source.file).expanduser()
         return LazySecret(lambda: _require_key(f"{path}", _read_private(path)))
-    return LazySecret(lambda: _require_key(f"the command of {provider}", _run(provider, source.command)))
+    return LazySecret(lambda: _require_key(f"the command of {owner}", _run(owner, source.command)))
 
 
 def _require_key(where: str, text: str) -> str:
@@ -96,7 +111,7 @@ def _open_without_waiting(name: str, flags: int) -> int:
     return os.open(name, flags | os.O_NONBLOCK)
 
 
-def _run(provider: str, command: tuple[str, ...]) -> str:
+def _run(owner: str, command: tuple[str, ...]) -> str:
     """What it prints is never told, nor what it complains of: both may have a key in them."""
     import subprocess
 
@@ -106,7 +121,7 @@ def _run(provider: str, command: tuple[str, ...]) -> str:
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         reason = f"no end in {COMMAND_TIMEOUT:g} s" if not isinstance(error, OSError) else str(error.strerror)
-        raise UsageError(f"the key of provider {provider}: {command[0]}: {reason}") from None
+        raise UsageError(f"the key of {owner}: {command[0]}: {reason}") from None
     if done.returncode:
-        raise UsageError(f"the key of provider {provider}: {command[0]} ended with {done.returncode}")
+        raise UsageError(f"the key of {owner}: {command[0]} ended with {done.returncode}")
     return done.stdout.decode("utf-8", "replace")

@@ -129,9 +129,9 @@ def validate_tree(tree: object, environ: Mapping[str, str], source: ConfigSource
 
 
 def _bind_key_sources(settings: Settings, source: ConfigSource) -> Settings:
-    if not any(
-        isinstance(key, KeySource) for one in settings.providers.values() for key in (one.api_key, one.token)
-    ):
+    keys = (key for one in settings.providers.values() for key in (one.api_key, one.token))
+    own = (settings.serve.admin_token, *(one.key for one in settings.serve.keys))
+    if not any(isinstance(key, KeySource) for key in (*keys, *own)):
         return settings
     from llmfail.settings.reading.key_sources import bind_key_sources
 

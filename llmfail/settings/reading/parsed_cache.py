@@ -98,10 +98,14 @@ def _has_secret(tree: object) -> bool:
     entries = list(providers.values()) if isinstance(providers, dict) else [providers]
     if any(not isinstance(entry, dict) or entry.get("headers") for entry in (*entries, *_models_of(tree))):
         return True
+    serve = tree.get("serve") or {}
+    keys = serve.get("keys") or [] if isinstance(serve, dict) else [serve]
+    if not isinstance(keys, list) or not all(isinstance(entry, dict) for entry in keys):
+        return True
     return any(
         not isinstance(entry.get(key), dict) and not _HARMLESS_KEY.fullmatch(str(entry.get(key) or ""))
-        for entry in entries
-        for key in ("api_key", "token")
+        for entry in (*entries, *keys, serve)
+        for key in ("api_key", "token", "key", "admin_token")
     )
 
 

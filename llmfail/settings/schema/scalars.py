@@ -150,9 +150,9 @@ def text_matching(pattern: str, expected: str) -> Scalar:
     return Scalar(parse, {"type": "string", "pattern": f"^(?:{pattern})$"}, text=True)
 
 
-_HOST = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,252})|\[[0-9A-Fa-f:.]{2,45}\]"
+HOST_PATTERN = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,252})|\[[0-9A-Fa-f:.]{2,45}\]"
 _URL = re.compile(
-    rf"(https?)://({_HOST})(?::([0-9]{{1,5}}))?((?:/[A-Za-z0-9._~%:@!$&'()*+,;=-]*)*)",
+    rf"(https?)://({HOST_PATTERN})(?::([0-9]{{1,5}}))?((?:/[A-Za-z0-9._~%:@!$&'()*+,;=-]*)*)",
     re.IGNORECASE | re.ASCII,
 )
 
@@ -187,7 +187,7 @@ def _parse_store(value: object) -> str:
     raise ValueError("expected disk, memory or redis://host:port/db")
 
 
-def _parse_target(value: object) -> Target:
+def parse_target(value: object) -> Target:
     text = parse_text(value)
     try:
         return Target.parse(text)
@@ -196,7 +196,7 @@ def _parse_target(value: object) -> Target:
 
 
 def _parse_target_or_provider(value: object) -> Target | str:
-    return _parse_target(value) if isinstance(value, str) and "/" in value else parse_text(value)
+    return parse_target(value) if isinstance(value, str) and "/" in value else parse_text(value)
 
 
 def _parse_json_object(value: object) -> Mapping[str, object]:
@@ -229,10 +229,17 @@ def _parse_hedge_delay(value: object) -> float | str:
 
 
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
+_NAME_SCALAR = text_matching(_NAME, "a name of letters, digits, _ . and -")
+
+
+def require_name(text: str) -> None:
+    """Raises ValueError for what cannot be the name of anything in a configuration."""
+    _NAME_SCALAR.parse(text)
+
 
 Flag = Annotated[bool, Scalar(_parse_boolean, {"type": "boolean"})]
 Text = Annotated[str, Scalar(parse_text, {"type": "string"}, text=True, free=True)]
-Name = Annotated[str, text_matching(_NAME, "a name of letters, digits, _ . and -")]
+Name = Annotated[str, _NAME_SCALAR]
 Seconds = Annotated[float, duration()]
 SecondsOrZero = Annotated[float, duration(zero=True)]
 AlertWindow = Annotated[float, Scalar(parse_alert_window, duration().schema)]
@@ -251,7 +258,7 @@ Url = Annotated[
     str, Scalar(_parse_url, {"type": "string", "pattern": r"^(https?://|\$\{)[^?#]+$"}, text=True)
 ]
 StoreUrl = Annotated[str, Scalar(_parse_store, {"type": "string"}, text=True, secret=True)]
-TargetName = Annotated[Target, Scalar(_parse_target, {"type": "string", "pattern": "/"}, text=True)]
+TargetName = Annotated[Target, Scalar(parse_target, {"type": "string", "pattern": "/"}, text=True)]
 TargetOrProvider = Annotated[Target | str, Scalar(_parse_target_or_provider, {"type": "string"}, text=True)]
 Moment = Annotated[str, Scalar(_parse_moment_text, {"type": "string"}, text=True)]
 HedgeDelay = Annotated[float | str, Scalar(_parse_hedge_delay, {"type": ["number", "string"]})]

@@ -19,6 +19,7 @@ from llmfail.settings.reading.find import ConfigSource, Origin
 from llmfail.settings.schema.experiment_settings import Experiment
 from llmfail.settings.schema.provider_types import BreakerPatch, ConfiguredPrice, Model, Provider, RateLimits
 from llmfail.settings.schema.scalars import DERIVED, Name, Seconds, StoreUrl, TargetName, Text
+from llmfail.settings.schema.serve_settings import ServeSettings
 from llmfail.settings.schema.types import (
     Alerts,
     Budget,
@@ -77,6 +78,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     alerts: Alerts = field(default_factory=Alerts)
     probe: ProbeRules | None = None
     privacy: Privacy = field(default_factory=Privacy)
+    serve: ServeSettings = field(default_factory=ServeSettings)
     source: Annotated[ConfigSource | None, DERIVED] = None
 
     @staticmethod

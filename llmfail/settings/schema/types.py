@@ -122,15 +122,15 @@ class Feature(Struct, frozen=True, kw_only=True):
 
 
 class Budget(Struct, frozen=True, kw_only=True):
-    """A limit in USD, calls or tokens per period, for everything or for each user, feature, provider or
-    target.
+    """A limit in USD, calls or tokens per period, for everything or for each user, feature, provider, target or
+    key.
     """
 
     name: Name
     limit: BudgetLimit
     unit: BudgetUnit = "usd"
     per: Literal["day", "week", "month", "total"]
-    each: Literal["user", "feature", "provider", "target"] | None = None
+    each: Literal["user", "feature", "provider", "target", "key"] | None = None
     alert_at: Fraction | None = None
     downgrade_at: Fraction | None = None
     timezone: Text | None = None

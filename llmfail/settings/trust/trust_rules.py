@@ -17,17 +17,23 @@ from msgspec import Struct
 from llmfail.core.degrade.template import TEMPLATE_FILE_MARK
 from llmfail.core.records.state_keys import make_digest
 from llmfail.core.vendors import BASE_URLS, OWNER_HOSTS, is_vertex_host, vertex_host
-from llmfail.settings.reading.env_vars import find_variables
+from llmfail.settings.reading.env_vars import (
+    ADMIN_TOKEN_VARIABLE,
+    WEBHOOK_VARIABLE,
+    find_variables,
+    variable_of,
+)
 from llmfail.settings.reading.find import ConfigSource, Origin
 from llmfail.settings.reading.plain_values import Place
 from llmfail.settings.reading.schema_files import InvalidSchemaFile, read_schema
 from llmfail.settings.schema.scalars import split_url
+from llmfail.settings.schema.serve_scalars import LOOPBACK_NAMES, split_address
 from llmfail.settings.trust.covered_file import digest_files
 from llmfail.settings.trust.schema_keyword import looks_like_schema
 
 PROJECT_VARIABLE: Final = "GOOGLE_CLOUD_PROJECT"
-WEBHOOK_VARIABLE: Final = "LLMFAIL_WEBHOOK_SECRET"
-"""Signs what goes to the webhook, and is used for nothing where there is none."""
+_OPEN_SERVE_KEYS: Final = ("hosts", "origins", "keys")
+"""Settings of ``serve`` that let others ask than the programs of this machine."""
 
 
 class TrustFinding(Struct, frozen=True):
@@ -51,6 +57,7 @@ def check_trust_rules(
         *_check_commands(tree, source.path.parent),
         *_check_key_sources(tree, source.path.parent),
         *_check_alerts(tree, source.path.parent),
+        *_check_serve(tree),
         *_check_files(tree, source.path.parent),
         *_check_credentials(tree, overridden),
     )
@@ -110,6 +117,10 @@ def _may_read(tree: Mapping[str, object], place: Place, variable: str) -> bool:
             return host is not None and OWNER_HOSTS.get(variable) == host
         case ("alerts", "webhook_secret"):
             return variable == WEBHOOK_VARIABLE and not _has_webhook(tree)
+        case ("serve", "admin_token"):
+            return variable == ADMIN_TOKEN_VARIABLE
+        case ("serve", "keys", _, "key" | "sha256"):
+            return True  # it goes nowhere, and keys need trust anyway
         case ("providers", name, "project"):
             return variable == PROJECT_VARIABLE and _providers_of(tree)[name].get("api") == "vertex"
         case _:
@@ -219,6 +230,25 @@ def _check_alerts(tree: Mapping[str, object], directory: Path) -> Iterator[Trust
         if isinstance(webhook, dict) and webhook.get("url"):
             place: Place = ("alerts", "webhooks", index, "url")
             yield _cover(place, "would send alerts to a host of its choice", str(webhook["url"]))
+
+
+def _check_serve(tree: Mapping[str, object]) -> Iterator[TrustFinding]:
+    """Who could ask through ``serve`` besides the programs of this machine, and where it would write."""
+    serve = tree.get("serve")
+    if not isinstance(serve, dict):
+        return
+    for name in _OPEN_SERVE_KEYS:
+        if serve.get(name):
+            text = json.dumps(serve[name], default=str)
+            yield _cover(("serve", name), "would let others ask with your keys", text)
+    address = split_address(str(serve.get("listen", ":0")))
+    if address is None or address[0] not in LOOPBACK_NAMES:
+        yield _cover(("serve", "listen"), "would let other machines ask with your keys", str(serve["listen"]))
+    token = serve.get("admin_token")
+    if token and variable_of(token) != ADMIN_TOKEN_VARIABLE:
+        yield _cover(("serve", "admin_token"), "would let others operate your gateway", str(token))
+    if serve.get("log"):
+        yield _cover(("serve", "log"), f"would write to {serve['log']}", str(serve["log"]))
 
 
 def _check_files(tree: Mapping[str, object], directory: Path) -> Iterator[TrustFinding]:
