@@ -14,7 +14,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from llmfail import Client, UsageError
-from llmfail.watch.health_server import may_ask, parse_listen
+from llmfail.http_server.host_rule import HostRule, parse_listen
 
 CONFIG = """\
 version: 1
@@ -91,8 +91,8 @@ def test_health_is_the_json_of_status_beside_processes_that_ask(config, watch):
 
 
 def test_it_is_live_and_ready_and_has_nothing_else(watch):
-    assert get(f"{watch.url}/health/live") == (200, '{"status": "live"}')
-    assert get(f"{watch.url}/health/ready") == (200, '{"status": "ready"}')
+    assert get(f"{watch.url}/health/live") == (200, '{"status":"live"}')
+    assert get(f"{watch.url}/health/ready") == (200, '{"status":"ready"}')
     assert get(f"{watch.url}/")[0] == 404
     request = urllib.request.Request(f"{watch.url}/health/live", data=b"x", method="POST")
     with pytest.raises(urllib.error.HTTPError, match="405"):
@@ -135,7 +135,7 @@ def test_sigterm_ends_it_within_a_second(watch):
     ],
 )
 def test_who_may_ask(host, origin, to_all, may):
-    assert may_ask(host, origin, listens_to_all=to_all) is may
+    assert HostRule(listens_to_all=to_all).may_ask(host, origin) is may
 
 
 def test_where_to_listen():

@@ -33,7 +33,8 @@ async def run_watch(options: GlobalOptions, interval: float | None, listen: str 
             )
         )
         if listen is not None:
-            from llmfail.watch.health_server import parse_listen, serve_health
+            from llmfail.http_server.host_rule import parse_listen
+            from llmfail.watch.health_pages import serve_health
 
             host, port = parse_listen(listen)
             found = await stack.enter_async_context(serve_health(client, host, port))

@@ -1,0 +1,278 @@
+"""A server for one handler, on aiohttp's low-level server: no router, no middleware, so a path is what was
+sent. It keeps the limits that protect it from slow and large heads, and cancels a handler whose client left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+
+from aiohttp import web
+from msgspec import Struct
+
+from llmfail.core.errors import UsageError
+from llmfail.http_server.message import (
+    BodyRefused,
+    Exchange,
+    Handler,
+    IncomingRequest,
+    OutgoingReply,
+    json_reply,
+)
+from llmfail.http_server.request_body import read_body
+
+MAX_LINE_BYTES = 8190
+_Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+_LOG = logging.getLogger("llmfail.http_server")
+
+
+class ConnectionLimits(Struct, frozen=True):
+    """``head_seconds``: a connection whose first request, or whose next head, is not whole by then is closed;
+    ``idle_seconds``: one that asks nothing more.
+    """
+
+    max_connections: int = 4096
+    max_head_bytes: int = 16 * 1024
+    head_seconds: float = 8.0
+    idle_seconds: float = 75.0
+
+
+class HttpServer:
+    """``open`` it within the event loop; ``stop_listening`` leaves what is under way alone."""
+
+    def __init__(self, handler: Handler, limits: ConnectionLimits | None = None) -> None:
+        self._handler = handler
+        self._limits = limits or ConnectionLimits()
+        self._server = _Server(self._answer, self._limits)
+        self._listening: list[asyncio.Server] = []
+        self._is_ending = False
+
+    async def open(self, listener: socket.socket) -> None:
+        """Accept connections from a socket that is bound."""
+        loop = asyncio.get_running_loop()
+        self._listening.append(await loop.create_server(self._server, sock=listener, backlog=1024))
+
+    def stop_listening(self) -> None:
+        """New connections are refused, and idle ones closed; whose request is under way is answered."""
+        for listening in self._listening:
+            listening.close()
+        self._listening.clear()
+        self._is_ending = True
+        self._server.close_idle()
+
+    async def close(self) -> None:
+        """The end of every connection, whatever is under way."""
+        self.stop_listening()
+        await self._server.shutdown(0)
+
+    async def _answer(self, incoming: web.BaseRequest) -> web.StreamResponse:
+        response = await self._respond(incoming)
+        if self._is_ending:
+            response.force_close()
+        return response
+
+    async def _respond(self, incoming: web.BaseRequest) -> web.StreamResponse:
+        exchange = _Exchange(incoming)
+        if _head_bytes(incoming) > self._limits.max_head_bytes:
+            return _to_response(json_reply({"error": "the head of the request is too large"}, 431))
+        try:
+            reply = await self._handler(exchange)
+            if reply is not None and reply.stream is not None:
+                await _write_stream(exchange, reply)
+                reply = None
+        except BodyRefused as refused:
+            reply = json_reply({"error": refused.message}, refused.status)
+        except ConnectionError:
+            exchange.break_off()
+            reply = None
+        if reply is not None:
+            return _to_response(reply)
+        assert exchange.response is not None, "a handler without a reply has written one"
+        return exchange.response
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises UsageError."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.create_server(address[:2], family=family, backlog=1024)
+    except OSError as error:
+        raise UsageError(f"cannot listen on {host}:{port}: {error.strerror}") from error
+    listener.setblocking(False)  # noqa: FBT003 - the name of its parameter is not public
+    return listener
+
+
+class _Exchange:
+    """As ``Exchange``, over one request of aiohttp."""
+
+    def __init__(self, incoming: web.BaseRequest) -> None:
+        self._incoming = incoming
+        self._request: IncomingRequest | None = None
+        self.response: web.StreamResponse | None = None
+
+    @property
+    def request(self) -> IncomingRequest:
+        if self._request is None:
+            incoming = self._incoming
+            path, _, query = incoming.raw_path.partition("?")
+            self._request = IncomingRequest(
+                incoming.method,
+                path,
+                query,
+                _headers_of(incoming),
+                b"",
+                incoming.remote or "",
+                incoming.secure,
+            )
+        return self._request
+
+    @property
+    def is_begun(self) -> bool:
+        return self.response is not None
+
+    async def read_body(self, max_bytes: int) -> bytes:
+        return await read_body(self._incoming, max_bytes)
+
+    async def begin(self, status: int, headers: Mapping[str, str]) -> None:
+        self.response = web.StreamResponse(status=status, headers=headers)
+        await self.response.prepare(self._incoming)
+
+    async def write(self, data: bytes) -> None:
+        assert self.response is not None, "it has begun"
+        await self.response.write(data)
+
+    def break_off(self) -> None:
+        if self.response is None:
+            self.response = web.StreamResponse(status=500)
+        if self._incoming.transport is not None:
+            self._incoming.transport.close()
+
+
+async def _write_stream(exchange: Exchange, reply: OutgoingReply) -> None:
+    assert reply.stream is not None, "somebody has looked"
+    try:
+        await exchange.begin(reply.status, reply.headers)
+        async for piece in reply.stream:
+            await exchange.write(piece)
+    finally:
+        close = getattr(reply.stream, "aclose", None)
+        if close is not None:
+            await close()
+
+
+def _headers_of(incoming: web.BaseRequest) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for written, value in incoming.headers.items():
+        name = written.lower()
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
+
+
+def _head_bytes(incoming: web.BaseRequest) -> int:
+    message = incoming._message  # noqa: SLF001 - the only place that has the bytes
+    return len(message.path) + sum(len(name) + len(value) + 4 for name, value in message.raw_headers)
+
+
+def _to_response(reply: OutgoingReply) -> web.Response:
+    return web.Response(body=reply.body, status=reply.status, headers=reply.headers)
+
+
+class _Server(web.Server):
+    """Counts its connections, and makes them with limits of their own."""
+
+    def __init__(self, handler: _Answer, limits: ConnectionLimits) -> None:
+        super().__init__(handler, handler_cancellation=True)
+        self._limits = limits
+        self._make = partial(
+            _Connection,
+            self,
+            limits,
+            loop=asyncio.get_running_loop(),
+            access_log=None,
+            keepalive_timeout=limits.idle_seconds,
+            max_line_size=MAX_LINE_BYTES,
+            auto_decompress=False,
+            logger=_LOG,
+        )
+
+    def __call__(self) -> web.RequestHandler:
+        return self._make()
+
+    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+        super().connection_made(handler, transport)
+        if len(self._connections) > self._limits.max_connections:
+            transport.abort()
+
+    def close_idle(self) -> None:
+        """Those without a request. aiohttp's own ``pre_shutdown`` also stops the bodies that are on the way."""
+        for connection in self.connections:
+            if isinstance(connection, _Connection) and connection.is_idle:
+                connection.close()
+
+
+class _Connection(web.RequestHandler):
+    """Closes itself when a head takes too long or grows too large."""
+
+    __slots__ = ("_head_size", "_head_timer", "_limits")
+
+    def __init__(self, server: _Server, limits: ConnectionLimits, **settings: object) -> None:
+        super().__init__(server, **settings)  # type: ignore[arg-type]
+        self._limits = limits
+        self._head_size = 0
+        self._head_timer: asyncio.TimerHandle | None = None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it waits for a request."""
+        return self._waiter is not None and not self._waiter.done()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._await_head()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._forget_head()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if not self.is_idle:
+            self._forget_head()
+            return
+        # This was a part of a head.
+        self._head_size += len(data)
+        if self._head_size > self._limits.max_head_bytes:
+            self.force_close()
+        elif self._head_timer is None:
+            self._await_head()
+
+    def _await_head(self) -> None:
+        self._head_timer = self._loop.call_later(self._limits.head_seconds, self.force_close)
+
+    def _forget_head(self) -> None:
+        self._head_size = 0
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Always JSON, and never what went wrong inside."""
+        if status >= 500:
+            _LOG.error("a request could not be handled", exc_info=exc)
+        if request.writer.output_size > 0:
+            raise ConnectionError("the reply has begun")
+        text = (
+            "the gateway has failed" if status >= 500 else (message or "this is no request").splitlines()[0]
+        )
+        response = _to_response(json_reply({"error": text}, status))
+        response.force_close()
+        return response
