@@ -10,7 +10,7 @@ from collections.abc import Collection
 from msgspec import Struct
 
 from llmfail.core.errors import UsageError
-from llmfail.settings.schema.scalars import LOOPBACK_NAMES, split_address
+from llmfail.settings.schema.serve_scalars import LOOPBACK_NAMES, split_address
 
 SIMPLE_TYPES = frozenset({"text/plain", "application/x-www-form-urlencoded", "multipart/form-data"})
 """What any page may post anywhere, without asking."""

@@ -207,10 +207,10 @@ class _Server(web.Server):
             transport.abort()
 
     def close_idle(self) -> None:
-        """Those without a request. aiohttp's own ``pre_shutdown`` also stops the bodies that are on the way."""
+        """Those without a request. aiohttp's own ``pre_shutdown`` also stops bodies on the way."""
         for connection in self.connections:
             if isinstance(connection, _Connection) and connection.is_idle:
-                connection.close()
+                connection.force_close()
 
 
 class _Connection(web.RequestHandler):
