@@ -207,7 +207,7 @@ class _Server(web.Server):
             transport.abort()
 
     def close_idle(self) -> None:
-        """Those without a request. aiohttp's own ``pre_shutdown`` also stops bodies on the way."""
+        """Those without a request. aiohttp's own way also stops bodies that are under way."""
         for connection in self.connections:
             if isinstance(connection, _Connection) and connection.is_idle:
                 connection.force_close()
