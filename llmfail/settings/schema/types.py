@@ -122,8 +122,8 @@ class Feature(Struct, frozen=True, kw_only=True):
 
 
 class Budget(Struct, frozen=True, kw_only=True):
-    """A limit in USD, calls or tokens per period, for everything or for each user, feature, provider, target or
-    key.
+    """A limit in USD, calls or tokens per period, for everything or for each user, feature, provider, target
+    or key.
     """
 
     name: Name
