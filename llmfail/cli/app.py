@@ -39,6 +39,7 @@ COMMANDS = {
     "queue": "Show, ask again and drop what waits for an answer.",
     "log": "Show the last requests and what happened to them.",
     "drill": "Play outages on your own configuration.",
+    "serve": "Serve the chains to programs that speak HTTP.",
     "keys": "Make keys for programs that ask `serve`.",
     "metrics": "Print the metrics of this configuration for Prometheus.",
     "watch": "Judge alerts and tell of them; serve health and metrics.",

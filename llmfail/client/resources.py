@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from llmfail.client.event_listener import EventListener
 from llmfail.core.errors import LlmfailError, StoreError, UsageError
@@ -84,7 +85,9 @@ class Resources(Struct, frozen=True):
 
         number = new_id()
         with closing(self.open_queue()) as queue:
-            queue.put(number, ask.feature, dump_ask(ask), retry_at, origin_of(self.settings, ask))
+            # It is asked again under an id of its own: what was settled under one is settled once.
+            text = dump_ask(replace(ask, id=None))
+            queue.put(number, ask.feature, text, retry_at, origin_of(self.settings, ask))
         return number
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ budgets, no rate limits and no cache: a rehearsal spends nothing, and its answer
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -45,6 +45,15 @@ def open_simulated_client(
         ReceiptClient(settings=point_to_simulator(settings, simulator), on_event=on_event) as client,
     ):
         yield SimulatedClient(client, simulator)
+
+
+@contextmanager
+def start_simulation(settings: Settings, faults: str) -> Iterator[Callable[[Settings], Settings]]:
+    """While it runs, what points settings to the simulator. Raises UsageError as above."""
+    played = parse_faults(faults)
+    check_names(played, [*settings.providers, *map(str, settings.list_targets())])
+    with Simulator(played, apis=apis_of(settings)) as simulator:
+        yield lambda fresh: point_to_simulator(fresh, simulator)
 
 
 def apis_of(settings: Settings) -> Mapping[str, Api]:

@@ -25,6 +25,8 @@ from llmfail.http_server.message import (
 from llmfail.http_server.request_body import read_body
 
 MAX_LINE_BYTES = 8190
+OWN_HEADERS: Mapping[str, str] = {"server": "llmfail"}
+"""aiohttp would tell its version and that of Python."""
 _Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 _LOG = logging.getLogger("llmfail.http_server")
 
@@ -137,7 +139,7 @@ class _Exchange:
         return await read_body(self._incoming, max_bytes)
 
     async def begin(self, status: int, headers: Mapping[str, str]) -> None:
-        self.response = web.StreamResponse(status=status, headers=headers)
+        self.response = web.StreamResponse(status=status, headers={**headers, **OWN_HEADERS})
         await self.response.prepare(self._incoming)
 
     async def write(self, data: bytes) -> None:
@@ -177,7 +179,7 @@ def _head_bytes(incoming: web.BaseRequest) -> int:
 
 
 def _to_response(reply: OutgoingReply) -> web.Response:
-    return web.Response(body=reply.body, status=reply.status, headers=reply.headers)
+    return web.Response(body=reply.body, status=reply.status, headers={**reply.headers, **OWN_HEADERS})
 
 
 class _Server(web.Server):

@@ -72,6 +72,11 @@ def rate_limit_key(address: Address, identity: str, unit: str, namespace: str = 
     return f"rate{_suffix(namespace)}/{digest_of(address)}/{identity}/{unit}"
 
 
+def program_limit_key(name: str, unit: str, namespace: str = "") -> str:
+    """The limit of a key with which programs ask; ``name`` is what the configuration calls it."""
+    return f"rate{_suffix(namespace)}/key/{name}/{unit}"
+
+
 def budget_key(name: str, period: str, bucket: str | None, namespace: str = "") -> str:
     """``bucket`` is None for a budget that is not divided."""
     share = "" if bucket is None else f"/{bucket}"

@@ -93,7 +93,7 @@ async def plan_job(
     be sent, so there need be no prompt, and the size of the request counts however small it is. Raises
     UsageError for what is not configured.
     """
-    id_ = ports.new_id()
+    id_ = ask.id or ports.new_id()
     resolved = _resolve(settings, ask, vectors=vectors)
     if settings.experiments and not vectors:
         resolved = resolved.with_arm(assign_arm(settings, resolved.name, ask, id_, ports.wall()))

@@ -1,0 +1,101 @@
+"""A gateway as it was typed: the address, the workers, the configuration or the simulator, and what is said
+at its start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from contextlib import ExitStack
+from pathlib import Path
+
+from llmfail.cli.arguments.global_options import GlobalOptions
+from llmfail.cli.io.output import say
+from llmfail.cli.run.open_client import load_settings
+from llmfail.core.errors import UsageError
+from llmfail.http_server.host_rule import is_loopback, parse_listen
+from llmfail.http_server.http_app import bind
+from llmfail.server.serving import ServeOptions, serve
+from llmfail.server.worker_gauges import SharedGauges
+from llmfail.server.workers import Workers
+from llmfail.settings.schema.serve_settings import ServeSettings
+from llmfail.settings.schema.settings import Settings
+
+
+def run_serve(options: GlobalOptions, listen: str | None, workers: int | None, faults: str | None) -> int:
+    """Until a signal ends it. The exit code. Raises UsageError."""
+    settings = load_settings(options)
+    host, port = parse_listen(listen or settings.serve.listen)
+    _require_keys(settings.serve, host)
+    count = workers or settings.serve.workers
+    listener = bind(host, port)
+    _greet(options, settings, listener, faults)
+    gauges = SharedGauges(count)
+
+    def run_worker(index: int) -> int:
+        with ExitStack() as stack:
+            return _run_worker(options, settings, faults, stack, (listener, host, gauges, index))
+
+    if count == 1:
+        return run_worker(0)
+    return Workers(count, run_worker, lambda text: say(text, quiet=options.quiet)).supervise()
+
+
+def _run_worker(
+    options: GlobalOptions,
+    settings: Settings,
+    faults: str | None,
+    stack: ExitStack,
+    place: tuple[socket.socket, str, SharedGauges, int],
+) -> int:
+    listener, host, gauges, index = place
+
+    def load() -> Settings:
+        return load_settings(options)
+
+    if faults is not None:
+        from llmfail.drill.simulated_client import start_simulation
+
+        point = stack.enter_context(start_simulation(settings, faults))
+        settings = point(settings)
+
+        def load() -> Settings:
+            return point(load_settings(options))
+
+    source = settings.source
+    serve_options = ServeOptions(
+        load=load,
+        say=lambda text: say(text, quiet=options.quiet),
+        state_dir=options.state_dir,
+        host=host,
+        directory=Path() if source is None else source.path.parent,
+        gauges=gauges,
+        index=index,
+    )
+    return asyncio.run(serve(listener, settings, serve_options))
+
+
+def _require_keys(serve: ServeSettings, host: str) -> None:
+    """Whoever can reach another address than loopback would spend the owner's money."""
+    if not is_loopback(host) and not any(key.key or key.sha256 for key in serve.keys):
+        raise UsageError(
+            f"other machines may reach {host}, so programs need keys there: `llmfail keys new NAME` makes "
+            "one; put its entry under `serve: keys:`, or listen at 127.0.0.1"
+        )
+
+
+def _greet(options: GlobalOptions, settings: Settings, listener: socket.socket, faults: str | None) -> None:
+    host, port = listener.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    what = "the simulator" if faults is not None else f"{len(settings.features)} features"
+    say(
+        f"serving {what} on http://{shown}:{port} (OpenAI's base URL: http://{shown}:{port}/v1)",
+        quiet=options.quiet,
+    )
+    if not is_loopback(host) and not settings.serve.behind_proxy:
+        say(
+            "warning: what is sent there can be read on the way: put a proxy with TLS before it, and say "
+            "`behind_proxy: true`"
+        )
+    if faults is None and not settings.list_targets():
+        say("warning: nothing can answer yet; `llmfail config init` writes a configuration")

@@ -1,0 +1,28 @@
+"""The client of a gateway: what it does besides answering, on the same store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from llmfail.core.admission.program_limit import admit_request, charge_tokens
+from llmfail.core.admission.rate_limit import RateLimit
+from llmfail.core.records.record import StoreChange
+from llmfail.engine.ports.store_access import write
+from llmfail.watch.watch_client import WatchClient
+
+
+class GatewayClient(WatchClient):
+    """Answers, judges alerts, and counts what keys use."""
+
+    async def admit_program(self, limits: Sequence[RateLimit]) -> float:
+        """0 when a request may go on, else the seconds until it may; exact over all processes."""
+        if not limits:
+            return 0.0
+        return await self._ports.store.update([one.key for one in limits], partial(admit_request, limits))
+
+    async def charge_program(self, limits: Sequence[RateLimit], tokens: int) -> None:
+        counted = [one for one in limits if one.unit == "tokens"]
+        if counted and tokens:
+            change = partial(charge_tokens, counted, tokens)
+            await write(self._ports.store, StoreChange([one.key for one in counted], change))

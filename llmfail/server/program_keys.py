@@ -1,0 +1,61 @@
+"""Who asks: the key in the headers of a request, found by its digest and never kept or shown."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping
+from datetime import date
+from hashlib import sha256
+
+from llmfail.core.admission.rate_limit import RateLimit
+from llmfail.core.records.state_keys import program_limit_key
+from llmfail.settings.schema.serve_settings import ServeKey
+from llmfail.settings.schema.settings import Settings
+
+KEY_HEADERS = ("x-api-key", "x-goog-api-key", "api-key")
+_BEARER = "bearer "
+
+
+class ProgramKeys:
+    """The keys of one configuration. Without any, whoever may reach the port may ask."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.is_open = not settings.serve.keys
+        self._by_digest = {digest: key for key in settings.serve.keys if (digest := _digest_of(key))}
+
+    def find(self, headers: Mapping[str, str], today: date) -> ServeKey | None:
+        """The key of a request; None where it has none, or none that is known and still in force."""
+        offered = read_key(headers)
+        if offered is None:
+            return None
+        digest = sha256(offered.encode("utf-8", "surrogateescape")).hexdigest()
+        key = self._by_digest.get(digest)
+        if key is None or not hmac.compare_digest(digest, _digest_of(key)):
+            return None
+        return None if key.has_expired(today) else key
+
+
+def read_key(headers: Mapping[str, str]) -> str | None:
+    """Wherever a vendor's SDK puts it; never of the query, which ends in logs."""
+    authorization = headers.get("authorization", "")
+    if authorization[: len(_BEARER)].lower() == _BEARER:
+        return authorization[len(_BEARER) :].strip()
+    return next((headers[name].strip() for name in KEY_HEADERS if name in headers), None)
+
+
+def limits_of(key: ServeKey, namespace: str) -> tuple[RateLimit, ...]:
+    limits, name = key.limits, f"key {key.name}"
+    requests, tokens = limits.requests_per_minute, limits.tokens_per_minute
+    found = []
+    if requests is not None:
+        place = program_limit_key(key.name, "requests", namespace)
+        found.append(RateLimit(place, name, "requests", requests, limits.burst))
+    if tokens is not None:
+        found.append(RateLimit(program_limit_key(key.name, "tokens", namespace), name, "tokens", tokens))
+    return tuple(found)
+
+
+def _digest_of(key: ServeKey) -> str:
+    if key.sha256 is not None:
+        return key.sha256
+    return "" if key.key is None else sha256(key.key.reveal().encode()).hexdigest()

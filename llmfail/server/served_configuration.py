@@ -1,0 +1,65 @@
+"""A configuration as it is served: a reload replaces it as a whole, and its last request closes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from llmfail.core.routing.model_name import ModelNames
+from llmfail.http_server.host_rule import HostRule, is_loopback
+from llmfail.server.gateway_client import GatewayClient
+from llmfail.server.program_keys import ProgramKeys
+from llmfail.settings.schema.settings import Settings
+
+
+class ServedConfiguration:
+    """``listens_to`` is the host of the address at which programs connect."""
+
+    def __init__(self, client: GatewayClient, listens_to: str) -> None:
+        serve = client.settings.serve
+        self.client = client
+        self.settings = client.settings
+        self.serve = serve
+        self.names = collect_model_names(client.settings)
+        self.keys = ProgramKeys(client.settings)
+        self.features_of_keys = {
+            key.name: frozenset(client.settings.find_feature(one).name for one in key.features)
+            for key in serve.keys
+        }
+        self.host_rule = HostRule(
+            listens_to_all=not is_loopback(listens_to),
+            hosts=frozenset(host.lower() for host in serve.hosts),
+            origins=frozenset(serve.origins),
+        )
+        self._requests = 0
+        self._is_replaced = False
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """While a request is under way."""
+        self._requests += 1
+        try:
+            yield
+        finally:
+            self._requests -= 1
+
+    @property
+    def may_close(self) -> bool:
+        return self._is_replaced and not self._requests
+
+    def retire(self) -> None:
+        """No request comes to it from now on."""
+        self._is_replaced = True
+
+
+def collect_model_names(settings: Settings) -> ModelNames:
+    named = {name: name for name in settings.features}
+    aliases = {alias: one.name for one in settings.features.values() for alias in one.aliases}
+    unknown = settings.serve.unknown_model
+    return ModelNames(
+        features={**named, **aliases},
+        providers=frozenset(settings.providers),
+        targets=settings.list_targets(),
+        models=settings.serve.models,
+        unknown=None if unknown == "refuse" else unknown,
+    )

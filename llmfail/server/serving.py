@@ -1,0 +1,163 @@
+"""One process of a gateway, from its socket to its end: it answers, judges alerts, reloads on SIGHUP and
+drains on SIGTERM.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from msgspec import Struct
+
+from llmfail.core.errors import LlmfailError
+from llmfail.http_server.http_app import ConnectionLimits, HttpServer
+from llmfail.server.gateway import Gateway
+from llmfail.server.gateway_client import GatewayClient
+from llmfail.server.request_log_file import RequestLogFile
+from llmfail.server.served_configuration import ServedConfiguration
+from llmfail.server.worker_gauges import SharedGauges, WorkerGauges
+from llmfail.settings.schema.settings import Settings
+
+JUDGE_INTERVAL_SECONDS = 30.0
+MIN_JUDGE_WAIT_SECONDS = 0.2
+LAST_WORDS_SECONDS = 1.0
+"""How long those have whose answers are broken off."""
+
+
+class ServeOptions(Struct, frozen=True):
+    """``load`` reads the configuration anew, ``say`` tells people, ``directory`` is where relative names of
+    files begin. ``index`` counts the workers; the first of them also judges alerts.
+    """
+
+    load: Callable[[], Settings]
+    say: Callable[[str], None]
+    state_dir: Path
+    host: str
+    directory: Path
+    gauges: SharedGauges
+    index: int = 0
+
+
+async def serve(listener: socket.socket, settings: Settings, options: ServeOptions) -> int:
+    """Until a signal ends it. The exit code."""
+    return await _Worker(settings, options).run(listener)
+
+
+class _Worker:
+    def __init__(self, settings: Settings, options: ServeOptions) -> None:
+        self._options = options
+        self._configuration = self._open(settings)
+        serve = settings.serve
+        self._gauges = WorkerGauges(options.gauges, options.index)
+        self._log = RequestLogFile(None if serve.log is None else options.directory / serve.log)
+        self._gateway = Gateway(self._configuration, self._gauges, self._log)
+        self._server = HttpServer(self._gateway.handle, ConnectionLimits(serve.max_connections))
+        self._retired: list[ServedConfiguration] = []
+        self._stopped = asyncio.Event()
+        self._is_hurried = asyncio.Event()
+
+    def _open(self, settings: Settings) -> ServedConfiguration:
+        warn = self._options.say
+        client = GatewayClient(
+            settings=settings,
+            state_dir=self._options.state_dir,
+            warn=lambda text: warn(f"warning: {text}"),
+        )
+        return ServedConfiguration(client, self._options.host)
+
+    async def run(self, listener: socket.socket) -> int:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        await self._server.open(listener)
+        beside = [asyncio.create_task(self._gauges.measure_lag())]
+        if self._options.index == 0:
+            beside.append(asyncio.create_task(self._watch()))
+        try:
+            await self._stopped.wait()
+            await self._drain()
+        finally:
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
+            await self._server.close()
+            for configuration in (self._configuration, *self._retired):
+                await configuration.client.close()
+            self._log.close()
+        return 0
+
+    def _stop(self) -> None:
+        """A second signal ends what is under way."""
+        if self._stopped.is_set():
+            self._is_hurried.set()
+        self._stopped.set()
+
+    async def _drain(self) -> None:
+        """New connections are refused; what is under way is answered, as long as there is time for it."""
+        self._gateway.health.is_draining = True
+        self._server.stop_listening()
+        under_way = self._gauges.inflight
+        if not under_way:
+            return
+        grace = self._configuration.serve.shutdown_grace
+        self._options.say(f"draining: {under_way} under way, at most {grace:g} s")
+        idle, hurried = (
+            asyncio.create_task(self._wait_until_idle()),
+            asyncio.create_task(self._is_hurried.wait()),
+        )
+        await asyncio.wait({idle, hurried}, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
+        for task in (idle, hurried):
+            task.cancel()
+        if self._gauges.inflight:
+            self._options.say(f"ended {self._gauges.inflight} that were under way")
+            self._gateway.end_requests()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LAST_WORDS_SECONDS):
+                    await self._wait_until_idle()
+
+    async def _wait_until_idle(self) -> None:
+        while self._gauges.inflight:  # noqa: ASYNC110 - waited for at the end alone
+            await asyncio.sleep(0.02)
+
+    def _reload(self) -> None:
+        """A configuration that cannot be used changes nothing, and is told."""
+        try:
+            settings = self._options.load()
+            fresh = self._open(settings)
+        except LlmfailError as error:
+            self._gateway.stale = str(error)
+            self._options.say(f"the configuration stays as it was: {error}")
+            return
+        self._gateway.stale = None
+        old, self._configuration = self._configuration, fresh
+        old.retire()
+        self._gateway.replace_configuration(fresh)
+        self._retired.append(old)
+        self._options.say("the configuration was read again")
+
+    async def _watch(self) -> None:
+        """Probe and judge, and close what was replaced, for ever; what goes wrong is told and tried again."""
+        while True:
+            await self._close_retired()
+            client, wait = self._configuration.client, JUDGE_INTERVAL_SECONDS
+            try:
+                await client.probe_due()
+                status, notices = await client.judge_alerts()
+                for notice in notices:
+                    state = notice.level if notice.state == "raised" else "over"
+                    self._options.say(f"alert {notice.alert} ({state}): {notice.message}")
+                soon = client.seconds_to_trial(status)
+                wait = wait if soon is None else min(max(soon, MIN_JUDGE_WAIT_SECONDS), wait)
+            except LlmfailError as error:
+                self._options.say(f"alerts cannot be judged now: {error}")
+            await asyncio.sleep(wait)
+
+    async def _close_retired(self) -> None:
+        for one in [one for one in self._retired if one.may_close]:
+            self._retired.remove(one)
+            await one.client.close()

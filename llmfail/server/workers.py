@@ -1,0 +1,95 @@
+"""Several processes on one socket: the parent binds it and starts them, starts those anew that die, and tells
+them what it is told.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from types import FrameType
+
+FIRST_WAIT_SECONDS = 0.1
+LONGEST_WAIT_SECONDS = 10.0
+HEALTHY_SECONDS = 5.0
+"""A worker that lived so long has not died of its start."""
+
+
+class Workers:
+    """``run`` is what a worker does, by its number; it gives its exit code."""
+
+    def __init__(self, count: int, run: Callable[[int], int], say: Callable[[str], None]) -> None:
+        self._count = count
+        self._run = run
+        self._say = say
+        self._pids: dict[int, int] = {}
+        self._started_at: dict[int, float] = {}
+        self._starts_at = dict.fromkeys(range(count), 0.0)
+        self._waits = dict.fromkeys(range(count), FIRST_WAIT_SECONDS)
+        self._is_stopping = False
+
+    def supervise(self) -> int:
+        """Until all have ended after a signal; the exit code. Workers that all die at once end it with 1."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._pass_on)
+        while True:
+            self._start_due()
+            if self._is_stopping and not self._pids:
+                return 0
+            if not self._reap() and not self._is_stopping and self._is_hopeless():
+                self._say("every worker ends as soon as it has begun")
+                return 1
+            time.sleep(0.05)
+
+    def _start_due(self) -> None:
+        now = time.monotonic()
+        for index, starts_at in self._starts_at.items():
+            if index not in self._pids and not self._is_stopping and now >= starts_at:
+                self._start(index)
+
+    def _start(self, index: int) -> None:
+        pid = os.fork()
+        if pid == 0:
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                signal.signal(number, signal.SIG_DFL)
+            code = 1
+            try:
+                code = self._run(index)
+            finally:
+                os._exit(code)
+        self._pids[index] = pid
+        self._started_at[index] = time.monotonic()
+
+    def _reap(self) -> bool:
+        """Whether one had ended."""
+        for index, pid in list(self._pids.items()):
+            done, status = os.waitpid(pid, os.WNOHANG)
+            if done:
+                del self._pids[index]
+                self._plan_restart(index, status)
+                return True
+        return False
+
+    def _plan_restart(self, index: int, status: int) -> None:
+        if self._is_stopping:
+            return
+        lived = time.monotonic() - self._started_at[index]
+        longer = min(self._waits[index] * 2, LONGEST_WAIT_SECONDS)
+        self._waits[index] = FIRST_WAIT_SECONDS if lived > HEALTHY_SECONDS else longer
+        self._starts_at[index] = time.monotonic() + self._waits[index]
+        self._say(f"worker {index} has ended ({_describe(status)}) and is started anew")
+
+    def _is_hopeless(self) -> bool:
+        return not self._pids and all(wait >= LONGEST_WAIT_SECONDS for wait in self._waits.values())
+
+    def _pass_on(self, number: int, _frame: FrameType | None) -> None:
+        if number != signal.SIGHUP:
+            self._is_stopping = True
+        for pid in self._pids.values():
+            os.kill(pid, number)
+
+
+def _describe(status: int) -> str:
+    code = os.waitstatus_to_exitcode(status)
+    return f"signal {-code}" if code < 0 else f"exit {code}"

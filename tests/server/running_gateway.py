@@ -1,0 +1,128 @@
+"""A gateway in this process, on a thread of its own, with the simulator as every provider."""
+
+import asyncio
+import http.client
+import json
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+
+from llmfail.http_server.http_app import ConnectionLimits, HttpServer, bind
+from llmfail.server.gateway import Gateway
+from llmfail.server.gateway_client import GatewayClient
+from llmfail.server.request_log_file import RequestLogFile
+from llmfail.server.served_configuration import ServedConfiguration
+from llmfail.server.worker_gauges import SharedGauges, WorkerGauges
+from llmfail.settings import load
+
+CONFIG = """\
+version: 1
+defaults: {{retries: 0, max_tokens: 100}}
+breaker: {{failure_threshold: 1000, volume_threshold: 1000}}
+providers:
+  anthropic: {{api: anthropic, base_url: "{anthropic}", api_key: made-up-key-1}}
+  openai: {{api: openai, base_url: "{openai}", api_key: made-up-key-2}}
+  google: {{api: gemini, base_url: "{google}", api_key: made-up-key-3}}
+cache: {{enabled: false}}
+features:
+  default: {{primary: anthropic/claude-sonnet-5-5, fallbacks: [openai/gpt-6.1-terra]}}
+  chat: {{aliases: [talk], primary: openai/gpt-6.1-terra, fallbacks: [anthropic/claude-sonnet-5-5]}}
+  gem: {{primary: google/gemini-3.8-flash}}
+  vectors: {{primary: openai/text-embedding-3-small}}
+{more}
+"""
+
+
+class Reply:
+    """A status, headers with lower-case names, and a body."""
+
+    def __init__(self, reply):
+        self.status = reply.status
+        self.headers = {name.lower(): value for name, value in reply.getheaders()}
+        self.body = reply.read()
+
+    @property
+    def json(self):
+        return json.loads(self.body)
+
+    @property
+    def events(self):
+        """The data of its server-sent events; texts where they are no JSON."""
+        lines = self.body.decode().split("\n")
+        data = [line[6:] for line in lines if line.startswith("data: ")]
+        return [json.loads(one) if one.startswith("{") else one for one in data]
+
+
+class RunningGateway:
+    def __init__(self, gateway, port, log, loop, simulator):
+        self.gateway, self.port, self.loop, self.simulator = gateway, port, loop, simulator
+        self._log = log
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}"
+
+    def call(self, method, path, body=None, **headers):
+        """Headers with _ for -; a body is sent as JSON unless it is bytes."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        if body is not None and not isinstance(body, bytes):
+            body = json.dumps(body).encode()
+            named = {"content-type": "application/json", **named}
+        try:
+            connection.request(method, path, body, named)
+            return Reply(connection.getresponse())
+        finally:
+            connection.close()
+
+    def post(self, path, body, **headers):
+        return self.call("POST", path, body, **headers)
+
+    def get(self, path, **headers):
+        return self.call("GET", path, **headers)
+
+    @property
+    def log(self):
+        """The lines of the request log."""
+        return [json.loads(line) for line in self._log.read_text().splitlines()]
+
+
+@contextmanager
+def run_gateway(directory: Path, simulator, more="", limits=None, environ=None):
+    """``more`` are further lines of the configuration."""
+    file = directory / "llmfail.yaml"
+    urls = {name: simulator.base_url(name) for name in ("anthropic", "openai", "google")}
+    file.write_text(CONFIG.format(more=more, **urls))
+    settings = load(file, environ or {}, directory, directory / "state")
+    log = directory / "requests.log"
+    ready, stop = threading.Event(), []
+
+    async def run():
+        client = GatewayClient(settings=settings, state_dir=directory / "state", warn=print)
+        gateway = Gateway(
+            ServedConfiguration(client, "127.0.0.1"), WorkerGauges(SharedGauges(1), 0), RequestLogFile(log)
+        )
+        server, listener, ended = HttpServer(gateway.handle, limits), bind("127.0.0.1", 0), asyncio.Event()
+        await server.open(listener)
+        stop.extend((asyncio.get_running_loop(), ended))
+        found.append(
+            RunningGateway(gateway, listener.getsockname()[1], log, asyncio.get_running_loop(), simulator)
+        )
+        ready.set()
+        await ended.wait()
+        await server.close()
+        await client.close()
+
+    found = []
+    thread = threading.Thread(target=lambda: asyncio.run(run()))
+    thread.start()
+    try:
+        assert ready.wait(30)
+        yield found[0]
+    finally:
+        loop, ended = stop
+        loop.call_soon_threadsafe(ended.set)
+        thread.join(30)
+
+
+__all__ = ["ConnectionLimits", "RunningGateway", "run_gateway"]

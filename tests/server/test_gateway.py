@@ -1,0 +1,270 @@
+"""What programs get in each dialect, over real sockets, and what is refused before anybody is asked."""
+
+import pytest
+from running_gateway import run_gateway
+
+from llmfail.simulator import Simulator, parse_faults
+
+KEY, VPR_KEY = "llmf_first-key-of-the-tests", "llmf_second-key-of-the-tests"
+KEYS = f"""\
+serve:
+  origins: ["https://app.example"]
+  hosts: [gateway.example]
+  models: {{"gpt-*": chat, "claude-*": default}}
+  keys:
+    - {{name: all, key: {KEY}}}
+    - {{name: one, key: {VPR_KEY}, features: [talk]}}
+    - {{name: old, key: llmf_third-key-of-the-tests, expires: 2020-01-01}}
+"""
+CHAT = "/v1/chat/completions", {"model": "chat", "messages": [{"role": "user", "content": "hi"}]}
+MESSAGES = (
+    "/v1/messages",
+    {
+        "model": "default",
+        "max_tokens": 50,
+        "messages": [{"role": "user", "content": "hi"}],
+    },
+)
+RESPONSES = "/v1/responses", {"model": "chat", "input": "hi"}
+GEMINI = "/v1beta/models/gem:generateContent", {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}
+ALL = pytest.mark.parametrize(("path", "body"), [CHAT, MESSAGES, RESPONSES, GEMINI])
+
+
+@pytest.fixture(scope="module")
+def simulator():
+    with Simulator() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory, simulator):
+    with run_gateway(tmp_path_factory.mktemp("open"), simulator) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory, simulator):
+    with run_gateway(tmp_path_factory.mktemp("locked"), simulator, KEYS) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def healthy(simulator):
+    yield
+    simulator.set_faults(parse_faults("none"))
+
+
+def text_of(path, body):
+    """The text of a whole answer in the dialect of a path."""
+    if path == CHAT[0]:
+        return body["choices"][0]["message"]["content"]
+    if path == RESPONSES[0]:
+        return body["output"][0]["content"][0]["text"]
+    if path == MESSAGES[0]:
+        return body["content"][0]["text"]
+    return body["candidates"][0]["content"]["parts"][0]["text"]
+
+
+@ALL
+def test_an_answer_comes_in_the_dialect_of_the_question(gateway, path, body):
+    reply = gateway.post(path, body)
+    assert reply.status == 200, reply.body
+    assert "You said: hi" in text_of(path, reply.json)
+    assert reply.headers["x-llmfail-source"] == "model"
+    assert reply.headers["x-llmfail-attempts"] == "1"
+    assert float(reply.headers["x-llmfail-cost-usd"]) > 0
+    assert reply.headers["server"] == "llmfail"
+    line = gateway.log[-1]
+    assert line["id"] == reply.headers["x-llmfail-id"]
+    assert (line["status"], line["attempts"], line["stream"]) == (200, 1, False)
+
+
+def test_a_path_of_gemini_has_both_versions_and_the_model_of_the_path(gateway):
+    for version in ("v1", "v1beta"):
+        reply = gateway.post(f"/{version}/models/google%2Fgemini-3.8-flash:generateContent", GEMINI[1])
+        assert reply.headers["x-llmfail-target"] == "google/gemini-3.8-flash"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "end"),
+    [
+        (*CHAT, "[DONE]"),
+        (*MESSAGES, {"type": "message_stop"}),
+        (GEMINI[0].replace("generate", "streamGenerate") + "?alt=sse", GEMINI[1], None),
+    ],
+)
+def test_an_answer_may_be_streamed(gateway, path, body, end):
+    body = body if end is None else {**body, "stream": True}
+    reply = gateway.post(path, body)
+    assert reply.status == 200
+    assert reply.headers["content-type"].startswith("text/event-stream")
+    assert end is None or reply.events[-1] == end
+    assert len(reply.events) > 3
+    line = gateway.log[-1]
+    assert line["stream"]
+    assert line["first_token_ms"] <= line["ms"]
+    assert line["output_tokens"] > 0
+
+
+def test_a_stream_of_gemini_without_sse_is_an_array(gateway):
+    reply = gateway.post(GEMINI[0].replace("generate", "streamGenerate"), GEMINI[1])
+    assert reply.headers["content-type"] == "application/json"
+    assert reply.json[-1]["candidates"][0]["finishReason"] == "STOP"
+
+
+@ALL
+def test_an_outage_is_not_seen(gateway, simulator, path, body):
+    simulator.set_faults(parse_faults("openai=503"))
+    body = {**body, "model": "chat"}
+    path = path.replace("gem", "chat") if path == GEMINI[0] else path
+    reply = gateway.post(path, body)
+    assert (reply.status, reply.headers["x-llmfail-target"]) == (200, "anthropic/claude-sonnet-5-5")
+    assert reply.headers["x-llmfail-tier"] == "2"
+
+
+@ALL
+def test_when_nobody_answers_it_is_told_in_the_dialect(gateway, simulator, path, body):
+    simulator.set_faults(parse_faults("all=503"))
+    reply = gateway.post(path, body)
+    assert (reply.status, reply.headers["x-should-retry"]) == (503, "false")
+    assert reply.json["error"]["message"]
+    assert gateway.log[-1]["error"] == "unavailable"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "said"),
+    [
+        ("POST", "/v1/completions", 404, "POST /v1/chat/completions instead"),
+        ("POST", "/chat/completions", 404, "ends in /v1"),
+        ("GET", "/v1/chat/completions", 405, "takes POST, not GET"),
+        ("POST", "/v1/audio/speech", 404, "audio is not served"),
+        ("POST", "/v1/models/gem:predict", 404, "predict is not served"),
+        ("GET", "/nowhere", 404, "there is nothing at this path"),
+        ("GET", "/v1/../v1/models", 404, "there is nothing"),
+    ],
+)
+def test_what_is_not_served_is_told(gateway, method, path, status, said):
+    reply = gateway.call(method, path)
+    assert reply.status == status
+    assert said in reply.json["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status", "said"),
+    [
+        (b"{", {}, 400, "not JSON"),
+        (b"[]", {}, 400, "not an object"),
+        ({"model": "chta", "messages": []}, {}, 404, "did you mean chat"),
+        ({**CHAT[1], "temperature": 9}, {}, 400, "temperature"),
+        (CHAT[1], {"x_llmfail_cache": "maybe"}, 400, "x-llmfail-cache is one of"),
+        (CHAT[1], {"x_llmfail_max_cost": "much"}, 400, "max_cost"),
+        (b"{}", {"content_type": "text/plain"}, 415, "application/json"),
+        (b"a=b", {"content_type": "application/x-www-form-urlencoded"}, 415, "application/json"),
+    ],
+)
+def test_a_request_that_cannot_be_meant_is_refused(gateway, body, headers, status, said):
+    reply = gateway.post(CHAT[0], body, **headers)
+    assert reply.status == status
+    assert said in reply.json["error"]["message"]
+
+
+def test_headers_say_what_the_body_cannot(gateway):
+    reply = gateway.post(
+        *CHAT, x_llmfail_feature="default", x_llmfail_no_fallback="true", x_llmfail_tags="a,b"
+    )
+    assert reply.headers["x-llmfail-target"] == "anthropic/claude-sonnet-5-5"
+    assert gateway.log[-1]["tags"] == "a,b"
+    assert gateway.post(*CHAT, x_llmfail_max_cost="0.0000001").status == 402
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"authorization": f"Bearer {KEY}"},
+        {"authorization": f"bearer  {KEY} "},
+        {"x_api_key": KEY},
+        {"x_goog_api_key": KEY},
+        {"api_key": KEY},
+    ],
+)
+def test_a_key_is_taken_from_every_header_in_which_sdks_send_it(locked, headers):
+    assert locked.post(*CHAT, **headers).status == 200
+    assert locked.log[-1]["key"] == "all"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"authorization": "Bearer"},
+        {"authorization": f"Basic {KEY}"},
+        {"authorization": "Bearer wrong"},
+        {"authorization": f"Bearer {KEY}x"},
+        {"authorization": "Bearer llmf_third-key-of-the-tests"},
+        {"x_api_key": "'; DROP TABLE keys; --"},
+        {"x_api_key": "é" * 100},
+        {"x_api_key": "x" * 8000},
+    ],
+)
+@ALL
+def test_without_a_key_that_is_in_force_nobody_is_asked(locked, simulator, headers, path, body):
+    before = len(simulator.requests)
+    reply = locked.post(path, body, **headers)
+    assert reply.status == 401
+    assert "the gateway's own keys" in reply.json["error"]["message"]
+    assert len(simulator.requests) == before
+    assert not any(value in reply.body.decode() for value in headers.values() if len(value) > 20)
+
+
+def test_a_key_in_the_query_is_none(locked):
+    assert locked.post(f"{CHAT[0]}?key={KEY}&api_key={KEY}", CHAT[1]).status == 401
+    assert KEY not in str(locked.log)
+
+
+def test_a_key_may_be_held_to_features(locked):
+    own = {"authorization": f"Bearer {VPR_KEY}"}
+    assert locked.post(*CHAT, **own).status == 200
+    assert locked.post(CHAT[0], {**CHAT[1], "model": "gpt-4o"}, **own).status == 200
+    for model in ("default", "claude-x", "openai/gpt-6.1-terra"):
+        reply = locked.post(CHAT[0], {**CHAT[1], "model": model}, **own)
+        assert (reply.status, reply.json["error"]["code"]) == (404, "model_not_found")
+        assert "this key may not use" in reply.json["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"host": "evil.example"}, 403),
+        ({"host": "127.0.0.1.evil.example"}, 403),
+        ({"origin": "https://evil.example"}, 403),
+        ({"origin": "null"}, 403),
+        ({"host": "gateway.example"}, 200),
+        ({"origin": "https://app.example"}, 200),
+    ],
+)
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/health/live", "/"])
+def test_hosts_and_origins_are_those_of_the_configuration(locked, headers, status, path):
+    called = path == CHAT[0]
+    reply = locked.call("POST" if called else "GET", path, CHAT[1], x_api_key=KEY, **headers)
+    assert reply.status == status
+    allowed = reply.headers.get("access-control-allow-origin")
+    assert allowed == (headers.get("origin") if status == 200 and called else None)
+
+
+def test_a_listed_page_may_ask_first_whether_it_may_ask(locked):
+    reply = locked.call(
+        "OPTIONS", CHAT[0], origin="https://app.example", access_control_request_method="POST"
+    )
+    assert (reply.status, reply.headers["access-control-allow-origin"]) == (204, "https://app.example")
+    assert locked.call("OPTIONS", CHAT[0], origin="https://evil.example").status == 403
+    assert "access-control-allow-origin" not in locked.post(*CHAT, x_api_key=KEY).headers
+
+
+def test_it_says_that_it_is_there_and_how_it_is(gateway):
+    assert gateway.call("HEAD", "/").status == 200
+    assert gateway.get("/health/live").json == {"status": "live"}
+    assert gateway.get("/health/ready").json == {"status": "ready"}
+    assert gateway.get("/health/llm-services").json["status"] in {"healthy", "degraded"}
+    metrics = gateway.get("/metrics").body.decode()
+    assert 'llmfail_inflight{worker="0"} 0.0' in metrics
+    assert "llmfail_requests_total{" in metrics
