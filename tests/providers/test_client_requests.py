@@ -10,22 +10,16 @@ from request_round_trips import write_again
 from llmfail.client.options import ask_of
 from llmfail.core.conversation import (
     Message,
-    Signature,
     Text,
-    Thought,
     Tool,
-    ToolCall,
     ToolChoice,
-    ToolResult,
 )
 from llmfail.core.errors import UsageError
-from llmfail.core.model import Endpoint, Request, Target
-from llmfail.core.receipt import Receipt
+from llmfail.core.model import Endpoint, Request
 from llmfail.core.request.fitted_request import fit_request
 from llmfail.providers import load_wire_format
-from llmfail.providers.dialects.carried_signature import PREFIX, PREFIX_IN_BASE64
 from llmfail.providers.dialects.client_request import read_client_request, read_count_request
-from llmfail.providers.replies.reply_writer import AskedReply, make_reply_writer
+from llmfail.providers.replies.reply_writer import AskedReply
 
 RESPONSES = Endpoint("openai", "https://api.openai.com/v1", "m", None, door="responses", vendor="openai")
 ENDPOINTS = {
@@ -259,7 +253,7 @@ VALUES = st.recursive(
     st.none()
     | st.booleans()
     | st.integers(-2, 9)
-    | st.floats(allow_nan=False)
+    | st.floats(allow_nan=False, allow_infinity=False)
     | st.sampled_from(NAMES.split()),
     lambda inner: (
         st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES.split()), inner, max_size=5)
@@ -296,87 +290,6 @@ def test_nothing_that_a_program_may_send_is_a_bug_of_ours(dialect, turns, docume
                 load_wire_format(there.api, there.door).encode(fitted.request, there)
             except UsageError:
                 continue
-
-
-SEALED = {
-    "anthropic": (Thought("hm", Signature("anthropic", "SEAL")), Text("So.")),
-    "google": (Text("So."), ToolCall("call_1", "f", '{"a":1}', Signature("google", "SEAL"))),
-    "openai": (
-        Thought(
-            "",
-            Signature("openai", '{"type":"reasoning","id":"rs_1","summary":[],"encrypted_content":"SEAL"}'),
-        ),
-        Text("So."),
-    ),
-}
-OWN = {"anthropic": "anthropic", "responses": "openai", "gemini": "google"}
-
-
-def answer_in(dialect, vendor):
-    """The turn of the assistant as a program gives it back, with the results of its calls."""
-    parts = SEALED[vendor]
-    receipt = Receipt("01H", "chat", answer="So.", parts=parts, target=Target("t", "m"), finish_reason="stop")
-    answer = json.loads(make_reply_writer(AskedReply(dialect, "m", "01H")).write_whole(receipt))
-    match dialect:
-        case "chat":
-            message = answer["choices"][0]["message"]
-            results = [
-                {"role": "tool", "tool_call_id": call["id"], "content": "ok"}
-                for call in message.get("tool_calls", [])
-            ]
-            return {"messages": [{"role": "user", "content": "Hi"}, message, *results]}
-        case "responses":
-            results = [
-                {"type": "function_call_output", "call_id": item["call_id"], "output": "ok"}
-                for item in answer["output"]
-                if item["type"] == "function_call"
-            ]
-            return {"input": [{"role": "user", "content": "Hi"}, *answer["output"], *results]}
-        case "anthropic":
-            results = [
-                {"type": "tool_result", "tool_use_id": block["id"], "content": "ok"}
-                for block in answer["content"]
-                if block["type"] == "tool_use"
-            ]
-            said = [*results, {"type": "text", "text": "Go on."}]
-            turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": answer["content"]}]
-            return {"max_tokens": 9, "messages": [*turns, {"role": "user", "content": said}]}
-        case "gemini":
-            content = answer["candidates"][0]["content"]
-            results = [
-                {"functionResponse": {"name": part["functionCall"]["name"], "response": {"result": "ok"}}}
-                for part in content["parts"]
-                if "functionCall" in part
-            ]
-            last = {"role": "user", "parts": [*results, {"text": "Go on."}]}
-            return {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}, content, last]}
-
-
-@pytest.mark.parametrize("dialect", ["chat", "responses", "anthropic", "gemini"])
-@pytest.mark.parametrize("vendor", SEALED)
-def test_two_turns_later_a_vendor_gets_its_own_signature_back_and_nobody_else_sees_it(dialect, vendor):
-    request = request_of(read(dialect, {"model": "m", **answer_in(dialect, vendor)}).document)
-    calls = [part for message in request.messages for part in message.parts if isinstance(part, ToolCall)]
-    results = [part for message in request.messages for part in message.parts if isinstance(part, ToolResult)]
-    assert [call.id for call in calls] == [result.call_id for result in results]
-    for name, there in ENDPOINTS.items():
-        fitted = fit_request(request, there)
-        body = load_wire_format(there.api, there.door).encode(fitted.request, there).body.decode()
-        assert ("SEAL" in body) is (name == vendor), body
-        assert PREFIX not in body
-        assert PREFIX_IN_BASE64 not in body
-
-
-@pytest.mark.parametrize(
-    "damage", ["llmfail1.", "llmfail1.!!", "llmfail1.e30", "llmfail1.W10", "llmfail1." + "A" * 99]
-)
-def test_what_was_damaged_on_its_way_is_no_signature(damage):
-    turns = [
-        {"role": "assistant", "content": [{"type": "thinking", "thinking": "hm", "signature": damage}]},
-        {"role": "user", "content": "Go on."},
-    ]
-    (said, _) = read("anthropic", {"model": "m", "max_tokens": 9, "messages": turns}).document.messages
-    assert said.parts == (Thought("hm"),)
 
 
 def test_a_choice_of_tools_by_name_is_read():

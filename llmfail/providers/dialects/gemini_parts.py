@@ -48,8 +48,13 @@ def write_contents(messages: Iterable[Message], model: str) -> list[dict[str, An
     known = {
         part.id for message in messages for part in message.parts if isinstance(part, ToolCall) and part.marks
     }
-    signs = not _OLD_MODEL.search(model)
+    signs = needs_signature(model)
     return [_write_message(message, known, needs_signature=signs) for message in messages]
+
+
+def needs_signature(model: str) -> bool:
+    """Whether the first call of a turn must carry one."""
+    return not _OLD_MODEL.search(model)
 
 
 def write_system(parts: tuple[Text, ...]) -> dict[str, Any]:
