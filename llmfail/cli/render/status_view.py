@@ -21,21 +21,26 @@ from llmfail.cli.render.tables import (
     stack_sections,
 )
 from llmfail.cli.render.usage_view import render_bar
-from llmfail.core.admission.budget_unit import format_amount
 from llmfail.core.one_line import one_line
 from llmfail.core.reports.figures import (
     align_decimals,
     count_of,
     duration,
-    exact_usd,
     format_bytes,
     milliseconds,
     percent,
-    rough_usd,
     rough_usd_column,
 )
 from llmfail.core.reports.status import BudgetStatus, Status, TargetStatus
-from llmfail.core.reports.status_text import describe_health, format_wait, join_some, name_state
+from llmfail.core.reports.status_text import (
+    describe_health,
+    describe_unsettled,
+    format_budget_amount,
+    format_budget_limit,
+    format_wait,
+    join_some,
+    name_state,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -179,24 +184,21 @@ def _render_budgets(screen: Console, budgets: Sequence[BudgetStatus], now: float
         Column("used", [percent(one.fraction) for one in shown], right=True),
         Column("", [_render_budget_bar(one) for one in shown], ROOMY_WIDTH),
         Column(
-            "spent", align_decimals([_format_amount(one, one.spending.spent) for one in shown]), right=True
+            "spent",
+            align_decimals([format_budget_amount(one, one.spending.spent) for one in shown]),
+            right=True,
         ),
-        Column("held", align_decimals([_format_amount(one, one.spending.held) for one in shown]), right=True),
-        Column("limit", align_decimals([_format_limit(one) for one in shown]), right=True),
+        Column(
+            "held",
+            align_decimals([format_budget_amount(one, one.spending.held) for one in shown]),
+            right=True,
+        ),
+        Column("limit", align_decimals([format_budget_limit(one) for one in shown]), right=True),
         Column("resets in", [_format_reset(one, now) for one in shown], right=True),
     )
     more = [f"and {len(budgets) - len(shown)} more"] if len(budgets) > len(shown) else []
     lost = [_render_unsettled(one) for one in shown if one.spending.unsettled.calls]
     return [draw_rows(screen, columns), *(Text(line, "dim") for line in more), *lost]
-
-
-def _format_amount(one: BudgetStatus, amount: int) -> str:
-    return rough_usd(amount) if one.scope.unit == "usd" else f"{amount:,}"
-
-
-def _format_limit(one: BudgetStatus) -> str:
-    limit, unit = one.scope.limit, one.scope.unit
-    return exact_usd(limit) if unit == "usd" else format_amount(unit, limit)
 
 
 def _render_budget_bar(one: BudgetStatus) -> Text:
@@ -212,11 +214,7 @@ def _format_reset(one: BudgetStatus, now: float) -> str:
 
 
 def _render_unsettled(one: BudgetStatus) -> Text:
-    lost = one.spending.unsettled
-    calls = "1 call" if lost.calls == 1 else f"{lost.calls} calls"
-    amount = rough_usd(lost.amount) if one.scope.unit == "usd" else format_amount(one.scope.unit, lost.amount)
-    text = f"{one_line(one.scope.label)}: {calls} unsettled, up to {amount} not counted"
-    return cell(text, "yellow")
+    return cell(f"{one_line(one.scope.label)}: {describe_unsettled(one)}", "yellow")
 
 
 def _format_latencies(p50: int | None, p95: int | None) -> str:

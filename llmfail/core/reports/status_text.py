@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from llmfail.core.reports.figures import duration
-from llmfail.core.reports.status import Status, TargetStatus
+from llmfail.core.admission.budget_unit import format_amount
+from llmfail.core.reports.figures import count_of, duration, exact_usd, rough_usd
+from llmfail.core.reports.status import BudgetStatus, Status, TargetStatus
 
 MAX_NAMED = 3
 """Reasons that a verdict names before it only counts."""
@@ -47,3 +48,22 @@ def format_wait(one: TargetStatus, now: float) -> str | None:
     at = one.gate_view.retry_at
     is_without_key = one.missing_key is not None and one.state == "disabled"
     return None if at is None or is_without_key else duration(at - now)
+
+
+def format_budget_amount(one: BudgetStatus, amount: int) -> str:
+    """Of a budget that counts no money, without its unit, which the limit has."""
+    return rough_usd(amount) if one.scope.unit == "usd" else f"{amount:,}"
+
+
+def format_budget_limit(one: BudgetStatus) -> str:
+    limit, unit = one.scope.limit, one.scope.unit
+    return exact_usd(limit) if unit == "usd" else format_amount(unit, limit)
+
+
+def describe_unsettled(one: BudgetStatus) -> str:
+    """Calls that may have cost something that is not counted; empty where there are none."""
+    lost = one.spending.unsettled
+    if not lost.calls:
+        return ""
+    amount = rough_usd(lost.amount) if one.scope.unit == "usd" else format_amount(one.scope.unit, lost.amount)
+    return f"{count_of(lost.calls, 'call')} unsettled, up to {amount} not counted"

@@ -1,0 +1,111 @@
+"""What the pages show, as it is read: values that status, log, plan, usage and the queue have."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from itertools import islice
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from llmfail.client.aio import AsyncClient
+from llmfail.core.degrade.queue_item import QueueItem
+from llmfail.core.errors import LlmfailError
+from llmfail.core.pricing.usage_report import UsageReport
+from llmfail.core.reports.activity import HISTORY_SECONDS, Entry, moment_of
+from llmfail.core.reports.status import Status
+from llmfail.core.routing.plan import Plan
+
+Topic = Literal["requests", "plans", "usage", "queue"]
+"""What a page needs besides the status."""
+SAMPLE_PROMPT = "Hello"
+"""With which a plan is made for each feature. Nothing is sent."""
+PORTION = 50
+"""Logged requests that are read in one go."""
+MAX_REQUESTS = 2000
+"""As many as the log keeps."""
+MAX_QUEUED = 200
+"""Queued requests that are shown."""
+
+
+class PageData(Struct, frozen=True):
+    """Everything of one moment. ``requests`` are the newest first, of the last hour and 50 at least."""
+
+    now: float
+    status: Status
+    requests: tuple[Entry, ...] = ()
+    plans: tuple[Plan, ...] = ()
+    by_day: UsageReport | None = None
+    by_feature: UsageReport | None = None
+    by_target: UsageReport | None = None
+    queue: tuple[QueueItem, ...] = ()
+    problems: tuple[str, ...] = ()
+    """What could not be read, in words."""
+    banner: str = ""
+    """What the server has to say of itself."""
+
+
+class PageReader:
+    """Reads what pages need, of one client. What was logged is read once and remembered for an hour."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self.client = client
+        self._requests: tuple[Entry, ...] = ()
+
+    async def read(self, topics: frozenset[Topic], banner: str = "") -> PageData:
+        problems: list[str] = []
+        found: dict[str, Any] = {}
+        for topic in ("requests", "plans", "usage", "queue"):
+            if topic in topics:
+                try:
+                    found |= await self._read_topic(topic)
+                except LlmfailError as error:
+                    problems.append(str(error))
+        status = await self.client.status()
+        return PageData(time.time(), status, **found, problems=tuple(dict.fromkeys(problems)), banner=banner)
+
+    async def _read_topic(self, topic: Topic) -> dict[str, Any]:
+        match topic:
+            case "requests":
+                return {"requests": await self._read_requests()}
+            case "plans":
+                features = self.client.settings.features
+                return {
+                    "plans": tuple([await self.client.plan(SAMPLE_PROMPT, feature=one) for one in features])
+                }
+            case "usage":
+                return {
+                    "by_day": await self.client.usage("day"),
+                    "by_feature": await self.client.usage("feature"),
+                    "by_target": await self.client.usage("target"),
+                }
+            case "queue":
+                kept = self.client.settings.store != "memory"
+                return {"queue": tuple(islice(self.client.queue.items(), MAX_QUEUED)) if kept else ()}
+
+    async def _read_requests(self) -> tuple[Entry, ...]:
+        """The log is asked for more until it meets what is known already, or is older than an hour."""
+        since = time.time() - HISTORY_SECONDS
+        limit, merged = PORTION, None
+        while merged is None:
+            merged = merge_requests(self._requests, await self.client.log(limit), limit, since)
+            limit *= 4
+        self._requests = merged
+        return merged
+
+
+def merge_requests(
+    known: Sequence[Entry], found: Sequence[Entry], limit: int, since: float
+) -> tuple[Entry, ...] | None:
+    """Both as one, the newest first, without what is too old; None when there may be more between them.
+    ``found`` are the newest, of which ``limit`` were asked for.
+    """
+    newest = known[0]["id"] if known else None
+    place = next((place for place, entry in enumerate(found) if entry["id"] == newest), None)
+    is_all = len(found) < limit or limit >= MAX_REQUESTS or moment_of(found[-1]) < since
+    if place is None and not is_all:
+        return None
+    merged = (*found, *known[len(found) - place :]) if place is not None else tuple(found)
+    kept = [entry for number, entry in enumerate(merged) if number < PORTION or moment_of(entry) >= since]
+    return tuple(kept[:MAX_REQUESTS])
