@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -18,10 +18,10 @@ from llmfail.core.admission.reservation import (
     ReservationRequest,
     UnsettledCalls,
 )
-from llmfail.core.cache.cache_key import describe_asked, digest_of, fingerprint
+from llmfail.core.cache.cache_key import describe_asked, fingerprint
 from llmfail.core.errors import EmptyPrompt, ExitCode
 from llmfail.core.model import Completion, Embedding, Target
-from llmfail.core.receipt import Receipt, Repeat, sum_cost
+from llmfail.core.receipt import DEGRADED_TIER, Receipt, Repeat, sum_cost
 from llmfail.core.records.record import NameSet, StoreChange, combine, load_or_default
 from llmfail.core.request.ask import Ask, to_messages
 from llmfail.core.request.expectation import can_be_shown
@@ -48,6 +48,7 @@ from llmfail.engine.planning.codec import Codec, completion_codec, embedding_cod
 from llmfail.engine.planning.embedding_rules import EmbeddingSpace, add_skipped
 from llmfail.engine.planning.job import (
     Job,
+    digest_job,
     find_targets,
     hedge_delay,
     plan_job,
@@ -63,7 +64,7 @@ from llmfail.providers import load_wire_format
 from llmfail.settings.schema.settings import Settings
 
 if TYPE_CHECKING:
-    from llmfail.core.answer_piece import OriginalRequest, ServedAnswer
+    from llmfail.core.answer_piece import OriginalRequest, RelayedReply, ServedAnswer
     from llmfail.core.routing.plan import CacheState, Plan, PlanStep
 
 RETRYABLE_EXIT_CODES = frozenset(
@@ -84,6 +85,8 @@ class ChainRun(Struct, frozen=True):
     is_counted: bool = True
     is_last: bool = True
     reader: AnswerReader | None = None
+    on_end: Callable[[AskState], None] | None = None
+    """Is told how the ask stood when its chain had ended."""
     repeats: RepeatRules | None = None
     """A failure that is asked again by these rules is no end, and is not logged."""
 
@@ -112,46 +115,51 @@ class Engine:
         answer as they come, unless only the whole of it can be judged; an answer that is not streamed is in
         the receipt alone. ``repeats``: the receipt may say when to ask again.
         """
+        started = self.ports.monotonic()
         reader = None if on_text is None else AnswerReader(on_text=on_text)
-        return await self._answer(ask, reader, degrade=degrade, repeats=repeats)
+        job = await plan_job(self.settings, self._routes, ask, self.ports)
+        if not can_be_shown(job.expected):
+            reader = None
+        chain_run = ChainRun(started, reader=reader, repeats=repeats)
+        return await self._answer(job, ask, chain_run, degrade=degrade)
 
     async def serve(
         self,
         ask: Ask,
-        original: OriginalRequest | None,  # noqa: ARG002 - translated in any case, until relays stand
+        original: OriginalRequest | None,
         on_piece: OnPiece | None,
     ) -> ServedAnswer:
         """As ``ask``, for a program that asked over HTTP: ``on_piece`` gets all of a streamed answer.
-        ``original`` goes to targets that speak its dialect.
+        ``original`` goes to targets that speak its dialect, and what the last one replied comes back.
         """
         from llmfail.core.answer_piece import ServedAnswer
 
         reader = None if on_piece is None else AnswerReader(on_piece=on_piece)
         ask = replace(ask, stream=reader is not None)
-        return ServedAnswer(await self._answer(ask, reader), None)
-
-    async def _answer(
-        self,
-        ask: Ask,
-        reader: AnswerReader | None,
-        *,
-        degrade: bool = True,
-        repeats: RepeatRules | None = None,
-    ) -> Receipt:
         started = self.ports.monotonic()
         job = await plan_job(self.settings, self._routes, ask, self.ports)
-        steps_follow = degrade and (ask.queue or bool(self.settings.find_feature(ask.feature).degrade))
-        if not can_be_shown(job.expected):
+        if original is not None:
+            from llmfail.engine.planning.relay_plan import add_relay
+
+            job = add_relay(job, ask, original)
+        own_schema = ask.schema is not None and job.expected.schema == ask.schema
+        if not can_be_shown(replace(job.expected, schema=None) if own_schema else job.expected):
             reader = None
-        chain_run = ChainRun(started, is_last=not steps_follow, reader=reader, repeats=repeats)
-        receipt = await self._run_chain(job, ask, _codec_of(job), chain_run)
+        ends: list[AskState] = []
+        receipt = await self._answer(job, ask, ChainRun(started, reader=reader, on_end=ends.append))
+        return ServedAnswer(receipt, _find_reply(receipt, ends[0]))
+
+    async def _answer(self, job: Job, ask: Ask, run: ChainRun, *, degrade: bool = True) -> Receipt:
+        steps_follow = degrade and (ask.queue or bool(self.settings.find_feature(ask.feature).degrade))
+        run = replace(run, is_last=not steps_follow)
+        receipt = await self._run_chain(job, ask, _codec_of(job), run)
         if receipt.repeat is not None:
             return receipt
         if receipt.error is None or not steps_follow:
             self._report_answer(receipt, job)
             return receipt
-        degraded = await self._run_degrade_steps(receipt, job, ask, started + job.deadline, reader)
-        took = self._milliseconds_since(started)
+        degraded = await self._run_degrade_steps(receipt, job, ask, run.started_at + job.deadline, run.reader)
+        took = self._milliseconds_since(run.started_at)
         degraded = replace(degraded, latency_ms=took, request=receipt.request)
         await self._write_steps([self._log_step(degraded, ask)])
         self._report_answer(degraded, job)
@@ -333,6 +341,8 @@ class Engine:
         entries = []
         try:
             await driver.run()
+            if run.on_end is not None:
+                run.on_end(driver.state)
             receipt = self._build_receipt(job, ask, driver.state, run)
             if receipt.error is not None and run.repeats is not None:
                 await driver.settle()
@@ -374,6 +384,7 @@ class Engine:
 
         async def run_job(job: Job) -> Receipt:
             chain_run = ChainRun(self.ports.monotonic(), is_counted=False, reader=reader)
+            job = replace(job, relay=None)
             return await self._run_chain(job, ask, _codec_of(job), chain_run)
 
         steps = degrade.steps_of(self.settings, ask)
@@ -390,7 +401,7 @@ class Engine:
 
     def _fingerprints(self, job: Job) -> tuple[str, ...]:
         """Of the request on each target of the chain."""
-        question = digest_of(job.request)
+        question = digest_job(job)
         return tuple(fingerprint(question, self._routes[one.target].endpoint) for one in job.candidates)
 
     def _log_step(self, receipt: Receipt, ask: Ask) -> StoreChange:
@@ -450,6 +461,14 @@ class Engine:
         )
 
 
+def _find_reply(receipt: Receipt, state: AskState) -> RelayedReply | None:
+    """The reply that is the answer, or the refusal of the request, where it was passed on as it was."""
+    if receipt.error is None:
+        is_degraded = receipt.tier == DEGRADED_TIER
+        return None if state.found is None or is_degraded else state.found.relayed
+    return state.relayed if receipt.error.code == ExitCode.REQUEST_REFUSED else None
+
+
 def _until_callable(job: Job) -> Sequence[Candidate]:
     """The candidates up to the first that can be called."""
     needs = plan.requirements_of(job.request)
@@ -460,7 +479,8 @@ def _until_callable(job: Job) -> Sequence[Candidate]:
 
 
 def _codec_of(job: Job) -> Codec:
-    return completion_codec(job.request, job.expected, stream=job.stream_timeouts is not None)
+    stream = job.stream_timeouts is not None
+    return completion_codec(job.request, job.expected, stream=stream, relay=job.relay)
 
 
 def _answered_receipt(blank: Receipt, job: Job, found: FoundAnswer) -> Receipt:

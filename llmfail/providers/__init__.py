@@ -6,7 +6,7 @@ A wire format is a module with the functions of ``WireFormat``; only the one tha
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol, assert_never
+from typing import TYPE_CHECKING, Any, Protocol, assert_never
 
 from llmfail.core.classification.body import Payload
 from llmfail.core.model import Api, Call, Completion, Door, Embedding, Endpoint, Request
@@ -22,6 +22,14 @@ class WireFormat(Protocol):
         """Raises UsageError for what no provider could be sent (an attachment that is not text),
         UnsupportedRequest for what this one cannot.
         """
+        ...
+
+    def begin_call(self, endpoint: Endpoint, *, stream: bool) -> Call:
+        """The same without its body."""
+        ...
+
+    def build_options(self, request: Request, endpoint: Endpoint) -> dict[str, Any]:
+        """The options of a request, as fields of its body or of the object that has them."""
         ...
 
     def decode(self, payload: Payload) -> Completion:

@@ -32,7 +32,7 @@ from llmfail.providers.decoding import (
 )
 from llmfail.providers.dialects import anthropic_parts
 from llmfail.providers.dialects.anthropic_schema import adapt_schema
-from llmfail.providers.encoding import build_post, marks_for
+from llmfail.providers.encoding import begin_post, build_post, marks_for
 
 if TYPE_CHECKING:
     from llmfail.providers.stream import StreamDecoder
@@ -66,7 +66,7 @@ def build_body(request: Request, endpoint: Endpoint, *, stream: bool) -> dict[st
         written["temperature"] = request.temperature
     if request.stop and "stop" not in quirks:
         written["stop_sequences"] = list(request.stop)
-    written |= _build_options(request, endpoint)
+    written |= build_options(request, endpoint)
     if request.schema is not None and "schema" not in quirks:
         format_ = {"type": "json_schema", "schema": adapt_schema(request.schema)}
         written["output_config"] = {**written.get("output_config", {}), "format": format_}
@@ -74,6 +74,10 @@ def build_body(request: Request, endpoint: Endpoint, *, stream: bool) -> dict[st
     if stream:
         written["stream"] = True
     return written
+
+
+def begin_call(endpoint: Endpoint, *, stream: bool) -> Call:  # noqa: ARG001 - the port's signature
+    return begin_post(_build_url(endpoint), _build_headers(endpoint))
 
 
 def decode(payload: Payload) -> Completion:
@@ -151,7 +155,7 @@ def _build_tools(request: Request) -> dict[str, Any]:
     return tools if choice is None else {**tools, "tool_choice": choice}
 
 
-def _build_options(request: Request, endpoint: Endpoint) -> dict[str, Any]:
+def build_options(request: Request, endpoint: Endpoint) -> dict[str, Any]:
     options = request.options
     named = {"top_p": options.top_p, "top_k": options.top_k, "service_tier": options.service_tier}
     written: dict[str, Any] = {name: value for name, value in named.items() if value is not None}

@@ -36,6 +36,11 @@ def encode_json(value: object) -> bytes:
         return text.encode("utf-8", "replace")
 
 
+def begin_post(url: str, headers: Mapping[str, str]) -> Call:
+    """The same without its body."""
+    return Call("POST", url, {**headers, "content-type": "application/json"})
+
+
 MAX_REQUEST_BYTES: Mapping[Api, int] = {
     "anthropic": 32 << 20,
     "openai": 50 << 20,

@@ -33,7 +33,7 @@ from llmfail.providers.decoding import (
     require_object,
 )
 from llmfail.providers.dialects import gemini_parts
-from llmfail.providers.encoding import build_post, marks_for
+from llmfail.providers.encoding import begin_post, build_post, marks_for
 
 if TYPE_CHECKING:
     from llmfail.providers.stream import StreamDecoder
@@ -78,10 +78,14 @@ def build_body(request: Request, endpoint: Endpoint) -> dict[str, Any]:
         if request.tool_choice is not None:
             written["toolConfig"] = gemini_parts.write_tool_choice(request.tool_choice)
     config = _build_config(request, endpoint.dropped_parameters)
-    config |= _build_options(request, endpoint.model)
+    config |= build_options(request, endpoint)
     marks = dict(marks_for("gemini", request))
     config = _add_own_config(config, marks.pop("generationConfig", {}))
     return {**written, **({"generationConfig": config} if config else {}), **marks}
+
+
+def begin_call(endpoint: Endpoint, *, stream: bool) -> Call:
+    return begin_post(_build_url(endpoint, choose_method(stream=stream)), _build_headers(endpoint))
 
 
 def decode(payload: Payload) -> Completion:
@@ -199,7 +203,7 @@ def _add_own_config(config: Mapping[str, Any], own: Mapping[str, Any]) -> dict[s
     return merged
 
 
-def _build_options(request: Request, model: str) -> dict[str, Any]:
+def build_options(request: Request, endpoint: Endpoint) -> dict[str, Any]:
     options = request.options
     named = {
         "topP": options.top_p,
@@ -212,7 +216,7 @@ def _build_options(request: Request, model: str) -> dict[str, Any]:
     if options.logprobs is not None:
         written |= {"responseLogprobs": True, "logprobs": options.logprobs}
     if options.effort is not None:
-        found = _GENERATION.search(model)
+        found = _GENERATION.search(endpoint.model)
         is_old = found is not None and int(found[1]) < _FIRST_WITH_LEVEL
         level = {"thinkingLevel": _THINKING_LEVELS[options.effort]}
         written["thinkingConfig"] = {"thinkingBudget": _THINKING_BUDGETS[options.effort]} if is_old else level

@@ -30,7 +30,7 @@ from llmfail.providers.decoding import (
     require_object,
 )
 from llmfail.providers.dialects import chat_parts
-from llmfail.providers.encoding import build_post, marks_for
+from llmfail.providers.encoding import begin_post, build_post, marks_for
 
 if TYPE_CHECKING:
     from llmfail.providers.stream import StreamDecoder
@@ -48,7 +48,7 @@ _OUTPUT_LIMIT_KEYS = ("max_tokens", "max_completion_tokens")
 
 
 def encode(request: Request, endpoint: Endpoint, *, stream: bool = False) -> Call:
-    quirks, dropped = quirks_at(_host_of(endpoint)), endpoint.dropped_parameters
+    quirks, dropped = quirks_at(host_of(endpoint)), endpoint.dropped_parameters
     messages = [one for message in request.messages for one in chat_parts.write_message(message)]
     system = chat_parts.write_system(request.system_parts)
     body: dict[str, Any] = {"model": endpoint.model, "messages": [*system, *messages]}
@@ -58,7 +58,7 @@ def encode(request: Request, endpoint: Endpoint, *, stream: bool = False) -> Cal
         body["temperature"] = request.temperature
     if request.stop and "stop" not in dropped:
         body["stop"] = list(request.stop)
-    body |= _build_tools(request) | _build_options(request, takes_max=Quirk.TAKES_MAX_EFFORT in quirks)
+    body |= _build_tools(request) | build_options(request, endpoint)
     if (format_ := _build_format(request, endpoint)) is not None:
         body["response_format"] = format_
     body |= marks_for("chat", request)
@@ -66,6 +66,10 @@ def encode(request: Request, endpoint: Endpoint, *, stream: bool = False) -> Cal
     if stream and Quirk.NO_STREAM_OPTIONS not in quirks and "stream_options" not in dropped:
         body["stream_options"] = {"include_usage": True}
     return build_post(f"{endpoint.base_url.rstrip('/')}/chat/completions", build_headers(endpoint), body)
+
+
+def begin_call(endpoint: Endpoint, *, stream: bool) -> Call:  # noqa: ARG001 - the port's signature
+    return begin_post(f"{endpoint.base_url.rstrip('/')}/chat/completions", build_headers(endpoint))
 
 
 def decode(payload: Payload) -> Completion:
@@ -117,7 +121,7 @@ def encode_count(request: Request, endpoint: Endpoint) -> Call:
     """Asked of the Responses API, which counts as Chat Completions does. Of those who speak OpenAI's format
     only OpenAI has it; this machine is asked too, for the simulator.
     """
-    host = _host_of(endpoint)
+    host = host_of(endpoint)
     if host != "127.0.0.1" and Quirk.COUNTS_TOKENS not in quirks_at(host):
         raise UnsupportedRequest(f"{endpoint.model}: this provider does not count tokens; leave out --exact")
     from llmfail.providers.responses import build_input
@@ -139,7 +143,7 @@ def make_stream_decoder() -> StreamDecoder:
     return StreamDecoder(ChunkAccumulator(), decode)
 
 
-def _host_of(endpoint: Endpoint) -> str:
+def host_of(endpoint: Endpoint) -> str:
     return urlsplit(endpoint.base_url).hostname or ""
 
 
@@ -159,10 +163,11 @@ def _build_tools(request: Request) -> dict[str, Any]:
     return body
 
 
-def _build_options(request: Request, *, takes_max: bool) -> dict[str, Any]:
+def build_options(request: Request, endpoint: Endpoint) -> dict[str, Any]:
     """Who speaks OpenAI's format has its names too; only OpenAI knows more than a high effort."""
-    options = request.options
-    effort = "high" if options.effort == "max" and not takes_max else options.effort
+    options, effort = request.options, request.options.effort
+    if effort == "max" and Quirk.TAKES_MAX_EFFORT not in quirks_at(host_of(endpoint)):
+        effort = "high"
     written: dict[str, Any] = {
         "reasoning_effort": effort,
         **{name: getattr(options, name) for name in _SAME_NAMES},

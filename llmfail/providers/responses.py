@@ -29,7 +29,7 @@ from llmfail.providers.decoding import (
     require_object,
 )
 from llmfail.providers.dialects import responses_parts
-from llmfail.providers.encoding import build_post, marks_for
+from llmfail.providers.encoding import begin_post, build_post, marks_for
 
 if TYPE_CHECKING:
     from llmfail.providers.stream import StreamDecoder
@@ -44,9 +44,7 @@ def encode(request: Request, endpoint: Endpoint, *, stream: bool = False) -> Cal
     if request.temperature is not None and "temperature" not in endpoint.dropped_parameters:
         body["temperature"] = request.temperature
     body |= {"store": False, "include": ["reasoning.encrypted_content"]}
-    body |= _build_options(request)
-    if request.options.verbosity is not None:
-        body["text"] = {**body.get("text", {}), "verbosity": request.options.verbosity}
+    body = merge_json(body, build_options(request, endpoint))
     body = merge_json(body, marks_for("responses", request))
     if stream:
         body["stream"] = True
@@ -69,6 +67,10 @@ def build_input(request: Request, endpoint: Endpoint) -> dict[str, Any]:
     if (format_ := _build_format(request, endpoint)) is not None:
         body["text"] = {"format": format_}
     return body
+
+
+def begin_call(endpoint: Endpoint, *, stream: bool) -> Call:  # noqa: ARG001 - the port's signature
+    return begin_post(f"{endpoint.base_url.rstrip('/')}/responses", openai.build_headers(endpoint))
 
 
 def decode(payload: Payload) -> Completion:
@@ -119,7 +121,7 @@ def make_stream_decoder() -> StreamDecoder:
     return StreamDecoder(ItemAccumulator(), decode)
 
 
-def _build_options(request: Request) -> dict[str, Any]:
+def build_options(request: Request, endpoint: Endpoint) -> dict[str, Any]:  # noqa: ARG001 - as above
     options = request.options
     written: dict[str, Any] = {}
     if options.effort is not None:
@@ -129,6 +131,8 @@ def _build_options(request: Request) -> dict[str, Any]:
     if options.logprobs is not None:
         written["top_logprobs"] = options.logprobs
         written["include"] = ["reasoning.encrypted_content", "message.output_text.logprobs"]
+    if options.verbosity is not None:
+        written["text"] = {"verbosity": options.verbosity}
     if options.service_tier is not None:
         written["service_tier"] = options.service_tier
     return written

@@ -60,7 +60,8 @@ class Finished(Struct, frozen=True):
     completion: Completion
 
 
-StreamEvent = StreamPiece | StreamError | BrokenStream | Finished
+LastEvent = StreamError | BrokenStream | Finished
+StreamEvent = StreamPiece | LastEvent
 
 
 class Accumulator(Protocol):

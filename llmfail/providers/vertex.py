@@ -26,7 +26,7 @@ from llmfail.providers.decoding import (
     read_vector,
     require_object,
 )
-from llmfail.providers.encoding import build_post
+from llmfail.providers.encoding import begin_post, build_post
 
 if TYPE_CHECKING:
     from llmfail.providers.stream import StreamDecoder
@@ -42,6 +42,19 @@ def encode(request: Request, endpoint: Endpoint, *, stream: bool = False) -> Cal
     url = _build_url(endpoint, "anthropic", "streamRawPredict" if stream else "rawPredict")
     body = {"anthropic_version": CLAUDE_VERSION, **anthropic.build_body(request, endpoint, stream=stream)}
     return build_post(url, _build_headers(endpoint), body)
+
+
+def begin_call(endpoint: Endpoint, *, stream: bool) -> Call:
+    if _is_claude(endpoint):
+        verb = "streamRawPredict" if stream else "rawPredict"
+        return begin_post(_build_url(endpoint, "anthropic", verb), _build_headers(endpoint))
+    url = _build_url(endpoint, "google", gemini.choose_method(stream=stream))
+    return begin_post(url, _build_headers(endpoint))
+
+
+def build_options(request: Request, endpoint: Endpoint) -> dict[str, Any]:
+    build = anthropic.build_options if _is_claude(endpoint) else gemini.build_options
+    return build(request, endpoint)
 
 
 def decode(payload: Payload) -> Completion:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -19,6 +20,9 @@ from llmfail.core.routing import candidates as rules
 from llmfail.core.routing.attempt_result import FoundAnswer, PartialAnswer
 from llmfail.core.routing.attribution import attribute_network
 from llmfail.core.routing.candidates import Candidate, Requirements
+
+if TYPE_CHECKING:
+    from llmfail.core.answer_piece import RelayedReply
 
 MAX_RUNNING = 2
 """Attempts at once: one, and a hedge."""
@@ -165,6 +169,8 @@ class AskState(Struct, frozen=True):
     """The attempt whose answer decided the ask."""
     found: FoundAnswer | None = None
     """The answer of the ask."""
+    relayed: RelayedReply | None = None
+    """The reply of the last call, as it came, where the request of a program was passed on."""
     partial: PartialAnswer | None = None
     """What was shown of an answer that broke off."""
     stopped_at: int | None = None

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from msgspec import Struct
 
 from llmfail.core.classification.outcome import Outcome
 from llmfail.core.model import Completion, Embedding, Target
 from llmfail.core.receipt import SkipReason
 from llmfail.core.routing.candidates import Candidate
+
+if TYPE_CHECKING:
+    from llmfail.core.answer_piece import RelayedReply
 
 Answer = Completion | Embedding
 
@@ -25,6 +30,8 @@ class AttemptResult(Struct, frozen=True):
     host: str = ""
     request_id: str | None = None
     """What the provider calls the request."""
+    relayed: RelayedReply | None = None
+    """The reply as it came, where the request of a program was passed on."""
     is_whole: bool = False
     """The answer came to its end, as the provider has it."""
     is_slow: bool = False
@@ -40,6 +47,7 @@ class FoundAnswer(Struct, frozen=True):
     """No target was called: the same question has been answered before."""
     dropped: frozenset[str] = frozenset()
     """Parameters that the target refused in this ask."""
+    relayed: RelayedReply | None = None
 
 
 class PartialAnswer(Struct, frozen=True):

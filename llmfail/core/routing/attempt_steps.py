@@ -301,8 +301,9 @@ def _after_call(state: AskState, attempt: AttemptState, result: AttemptResult, n
     # A program has been shown all of it already, and is told by its finish reason what it is.
     is_shown = result.is_whole and plan.is_for_program and state.committed == attempt.number
     if answer is not None and (is_good or is_shown):
-        found = FoundAnswer(attempt.candidate, answer, dropped=attempt.dropped)
+        found = FoundAnswer(attempt.candidate, answer, dropped=attempt.dropped, relayed=result.relayed)
         return decide(state, attempt, found, is_good=is_good)
+    state = replace(state, relayed=result.relayed)
     if state.committed == attempt.number and isinstance(answer, Completion):
         state = replace(state, partial=PartialAnswer(attempt.target, answer, outcome))
         return stop_chain(state, attempt)

@@ -87,7 +87,7 @@ async def _call_once(
     ends_at += ports.monotonic() - started_at
     options.on_sent()
     if options.stream_limits is not None:
-        from llmfail.engine.attempt.stream_reader import read_stream
+        from llmfail.engine.attempt.stream_call import read_stream
 
         return replace(
             await read_stream(ports, codec, endpoint, sent, options.stream_limits, ends_at), host=host

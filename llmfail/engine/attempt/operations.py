@@ -9,7 +9,7 @@ from typing import assert_never
 from llmfail.core.admission import gate as gates
 from llmfail.core.admission import hedge_budget
 from llmfail.core.admission.gate import Admission
-from llmfail.core.cache.cache_key import digest_of, fingerprint
+from llmfail.core.cache.cache_key import fingerprint
 from llmfail.core.model import Completion, Embedding, Target
 from llmfail.core.pricing.price import charge
 from llmfail.core.routing import ask_events as ev
@@ -21,7 +21,7 @@ from llmfail.engine.answers.vector_cache import VectorCache, vector_cache_of
 from llmfail.engine.attempt.call import CallOptions, call
 from llmfail.engine.attempt.settlement import SettlementLog
 from llmfail.engine.planning.codec import Codec
-from llmfail.engine.planning.job import Job
+from llmfail.engine.planning.job import Job, digest_job
 from llmfail.engine.planning.targets import TargetRoutes
 from llmfail.engine.ports.protocols import AnswerReader, Ports
 
@@ -203,7 +203,7 @@ class Operations:
     async def _hash_request(self) -> None:
         """Once for all targets, and a long one where it holds up nobody else."""
         if not self._digest:
-            hash_ = partial(digest_of, self._job.request)
+            hash_ = partial(digest_job, self._job)
             self._digest = await self._ports.run_blocking(hash_) if self._codec.is_large else hash_()
 
 

@@ -7,8 +7,8 @@ target can take over, so from then on a healthy stream may go on until the deadl
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
-from math import inf
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -18,9 +18,8 @@ from msgspec.structs import replace
 from llmfail.core.answer_piece import TextPiece
 from llmfail.core.classification import classify
 from llmfail.core.classification.outcome import Outcome
-from llmfail.core.classification.request_id import find_request_id
 from llmfail.core.errors import MalformedReply, WireError
-from llmfail.core.model import Call, Completion, Endpoint, Reply
+from llmfail.core.model import Completion, Endpoint, Reply
 from llmfail.core.routing.attempt_result import AttemptResult
 from llmfail.core.routing.attribution import attribute_timeout
 from llmfail.core.routing.stream_timeouts import StreamTimeouts
@@ -29,15 +28,14 @@ from llmfail.engine.attempt.target_output import TargetOutput
 from llmfail.engine.planning.codec import (
     Codec,
     read_completion,
-    read_reply,
     result_from_broken_stream,
-    result_from_wire_error,
 )
 from llmfail.engine.ports.protocols import AsyncReply, Ports
 from llmfail.providers import load_wire_format
 from llmfail.providers.stream import (
     BrokenStream,
     Finished,
+    LastEvent,
     StreamError,
     StreamPiece,
     cut_into_turns,
@@ -69,34 +67,7 @@ class _TokenTimeout(Exception):
     """No token came in time; the text says which time."""
 
 
-async def read_stream(
-    ports: Ports, codec: Codec, endpoint: Endpoint, call: Call, limits: StreamLimits, ends_at: float
-) -> AttemptResult:
-    """Send the call and read its whole answer. ``ends_at``: by when, on the monotonic clock, while no text is
-    shown.
-    """
-    first_by = ports.monotonic() + (
-        inf if limits.timeouts.first_token is None else limits.timeouts.first_token
-    )
-    begun_by = min(first_by, ends_at)
-    try:
-        live = await ports.open(call, begun_by - ports.monotonic())
-        try:
-            if 200 <= live.status < 300:
-                stream_read = _StreamRead(ports, codec, endpoint, live, limits)
-                result = await stream_read.run(first_by + live.waited, ends_at)
-            else:
-                result = await read_reply(ports, codec, endpoint, await _read_whole(ports, live, begun_by))
-            return replace(result, request_id=find_request_id(live.headers, endpoint.secret))
-        finally:
-            await live.close()
-    except WireError as error:
-        why = attribute_timeout(error, begun_by, ports.monotonic())
-        is_slow = why.cause == "timeout" and first_by < ends_at
-        return replace(result_from_wire_error(why, endpoint.secret), is_slow=is_slow)
-
-
-class _StreamRead:
+class StreamRead:
     """One stream, from its head on."""
 
     def __init__(
@@ -136,16 +107,26 @@ class _StreamRead:
         between them.
         """
         turn_began_at = self._ports.monotonic()
-        for part in cut_into_turns(data):
-            for event in self._stream.feed(part) if part else self._stream.finish():
-                if isinstance(event, Finished | StreamError | BrokenStream):
-                    return await self._finish(event)
-                await self._accept_token(event)
-                if not self._stream.is_complete:
-                    self._require_time(ends_at)
+        for part in self._cut(data):
+            last = await self._read_part(part, ends_at)
+            if last is not None:
+                return await self._finish(last)
             if self._ports.monotonic() - turn_began_at > TURN_SECONDS:
                 await self._ports.sleep(0)
                 turn_began_at = self._ports.monotonic()
+        return None
+
+    def _cut(self, data: bytes) -> Iterable[bytes]:
+        return cut_into_turns(data)
+
+    async def _read_part(self, part: bytes, ends_at: float) -> LastEvent | None:
+        """Take what is said in it; the last event of the stream, if that is in it."""
+        for event in self._stream.feed(part) if part else self._stream.finish():
+            if isinstance(event, LastEvent):
+                return event
+            await self._accept_token(event)
+            if not self._stream.is_complete:
+                self._require_time(ends_at)
         return None
 
     async def _finish_early(self) -> AttemptResult:
@@ -208,16 +189,19 @@ class _StreamRead:
         return f"{host}: no token and no keep-alive came for {timeouts.first_token:g} s"
 
     async def _accept_token(self, event: StreamPiece) -> None:
-        self._has_begun = True
         output = self._limits.output
         if output.is_for_program:
             await output.begin(self._stream.read_head)
             await output.emit(self._redactor.feed(event))
         elif type(event) is TextPiece:
             await output.emit_text(self._redactor.text.feed(event.text))
+        self._hear_token()
+
+    def _hear_token(self) -> None:
+        self._has_begun = True
         self._next_token_by = self._ports.monotonic() + self._limits.timeouts.stall
 
-    async def _finish(self, event: Finished | StreamError | BrokenStream) -> AttemptResult:
+    async def _finish(self, event: LastEvent) -> AttemptResult:
         match event:
             case Finished(whole):
                 await self._flush()
@@ -265,17 +249,9 @@ class _StreamRead:
         return replace(result, answer=replace(result.answer, text=shown))
 
     def _partial_completion(self) -> Completion | None:
-        if not self._has_begun:
+        if not (self._has_begun or self._limits.output.is_committed):
             return None
         try:
             return self._stream.completion
         except MalformedReply:
             return Completion("", "other")
-
-
-async def _read_whole(ports: Ports, live: AsyncReply, ends_at: float) -> Reply:
-    """An error as one reply. Raises WireError."""
-    parts = []
-    while part := await live.read(ends_at - ports.monotonic()):
-        parts.append(part)
-    return Reply(live.status, live.headers, b"".join(parts))

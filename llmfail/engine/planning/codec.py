@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -32,6 +32,9 @@ from llmfail.providers import WireFormat, load_wire_format
 from llmfail.providers.decoding import require_possible_length
 from llmfail.providers.encoding import add_configured, finish_call
 
+if TYPE_CHECKING:
+    from llmfail.providers.relay import Relay
+
 UNSENT_CAUSES = frozenset({"resolve", "route", "refused", "tls", "turn", "exhaustion"})
 """Causes after which the question cannot have arrived."""
 
@@ -52,7 +55,8 @@ class Codec(Struct, frozen=True):
     with vectors of that endpoint, and a stored vector must have ``dimensions``, where they are known;
     ``estimate_usage`` is what an answer of some model has probably used where no whole count came, and
     ``find_impossible_count`` says which count cannot be believed. ``is_large``: to write the question may
-    take milliseconds.
+    take milliseconds; ``relay`` is the request as a program wrote it, for endpoints that
+    take it so.
     """
 
     encode: Callable[[WireFormat, Endpoint], Call]
@@ -66,6 +70,11 @@ class Codec(Struct, frozen=True):
     max_values: int = MAX_VALUES
     max_bytes: int = MAX_ANSWER_BYTES
     is_large: bool = False
+    relay: Relay | None = None
+
+    def relays_to(self, endpoint: Endpoint) -> bool:
+        """Whether this endpoint gets the request as a program wrote it."""
+        return self.relay is not None and self.relay.reaches(endpoint)
 
     @property
     def may_judge_long(self) -> bool:
@@ -73,11 +82,16 @@ class Codec(Struct, frozen=True):
         return bool(self.expected.patterns) or self.expected.schema is not None
 
 
-def completion_codec(request: Request, expected: Expectation, *, stream: bool = False) -> Codec:
+def completion_codec(
+    request: Request, expected: Expectation, *, stream: bool = False, relay: Relay | None = None
+) -> Codec:
+    def encode(fmt: WireFormat, endpoint: Endpoint) -> Call:
+        if relay is not None and relay.reaches(endpoint):
+            return relay.encode(endpoint, stream=stream)
+        return finish_call(fmt.encode(_fit(request, endpoint), endpoint, stream=stream), endpoint)
+
     return Codec(
-        lambda fmt, endpoint: finish_call(
-            fmt.encode(_fit(request, endpoint), endpoint, stream=stream), endpoint
-        ),
+        encode,
         lambda fmt, payload: require_possible_length(separate_thoughts(fmt.decode(payload))),
         expected,
         tools=bool(request.tools),
@@ -88,6 +102,7 @@ def completion_codec(request: Request, expected: Expectation, *, stream: bool = 
             usage, token_bounds.upper_bound(token_bounds.size_of(request)), request.max_tokens
         ),
         is_large=is_large(request),
+        relay=relay,
     )
 
 
@@ -134,7 +149,12 @@ async def read_reply(ports: Ports, codec: Codec, endpoint: Endpoint, reply: Repl
     """``result_from_reply``, where it holds up nobody else for long."""
     read = partial(result_from_reply, codec, endpoint, reply, ports.wall())
     is_long = len(reply.body) > LARGE_BYTES or codec.may_judge_long
-    return await ports.run_blocking(read) if is_long else read()
+    result = await ports.run_blocking(read) if is_long else read()
+    if not codec.relays_to(endpoint):
+        return result
+    from llmfail.providers.relay_reply import pass_reply_on
+
+    return replace(result, relayed=pass_reply_on(reply, endpoint))
 
 
 def result_from_reply(codec: Codec, endpoint: Endpoint, reply: Reply, now: float) -> AttemptResult:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import tzinfo
 from functools import partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from llmfail.core.admission.budget import BudgetScope
 from llmfail.core.admission.reservation import ReservationRequest
 from llmfail.core.arm_choice import ArmChoice
+from llmfail.core.cache.cache_key import digest_of
 from llmfail.core.cache.single_flight import CachePolicy
 from llmfail.core.conversation import NO_OPTIONS
 from llmfail.core.errors import UsageError
@@ -35,6 +36,9 @@ from llmfail.engine.planning.resolved_feature import ResolvedFeature, resolve_fe
 from llmfail.engine.planning.targets import TargetRoutes
 from llmfail.engine.ports.protocols import Ports
 from llmfail.settings.schema.settings import Settings
+
+if TYPE_CHECKING:
+    from llmfail.providers.relay import Relay
 
 
 class Job(Struct, frozen=True):
@@ -74,10 +78,19 @@ class Job(Struct, frozen=True):
     """Of the text of each message of the request."""
     is_forced: bool = False
     """Its calls go whatever is known of their targets."""
+    relay: Relay | None = None
+    """The request as a program wrote it."""
     skipped_targets: tuple[Target, ...] = ()
     """Those of the chain that may not give vectors, because their model is another."""
     arm: ArmChoice | None = None
     """Of the experiment that it is part of."""
+
+
+def digest_job(job: Job) -> str:
+    """The part of the identity of its request that is the same on every target."""
+    digest = digest_of(job.request)
+    more = "" if job.relay is None else job.relay.digest()
+    return f"{digest}/{more}" if more else digest
 
 
 async def plan_job(

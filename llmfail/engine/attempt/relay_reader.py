@@ -1,0 +1,58 @@
+"""A stream that is passed on as it comes, and read along the way for its usage, its end and its errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from llmfail.core.model import Endpoint
+from llmfail.engine.attempt.stream_reader import StreamLimits, StreamRead
+from llmfail.engine.planning.codec import Codec
+from llmfail.engine.ports.protocols import AsyncReply, Ports
+from llmfail.providers.relay_events import RelayedEvents
+from llmfail.providers.stream import Finished, LastEvent, StreamPiece
+
+
+class RelayRead(StreamRead):
+    """The first event of the answer commits; events before it are passed on with it. A body that is no stream
+    is not passed on in pieces.
+    """
+
+    def __init__(
+        self, ports: Ports, codec: Codec, endpoint: Endpoint, live: AsyncReply, limits: StreamLimits
+    ) -> None:
+        super().__init__(ports, codec, endpoint, live, limits)
+        assert codec.relay is not None, "there is something to pass on"
+        self._events = RelayedEvents(endpoint.secret, hides_usage=codec.relay.hides_usage)
+        self._unsent: list[bytes] = []
+
+    def _cut(self, data: bytes) -> Iterable[bytes]:
+        return self._events.cut(data) if data else (*self._events.cut(data), data)
+
+    async def _read_part(self, part: bytes, ends_at: float) -> LastEvent | None:
+        pieces: list[StreamPiece] = []
+        for event in self._stream.feed(part) if part else self._stream.finish():
+            if isinstance(event, Finished):
+                await self._pass_on(part, pieces)
+                return event
+            if isinstance(event, LastEvent):
+                return event
+            pieces.append(event)
+            self._hear_token()
+        await self._pass_on(part, pieces)
+        if not self._stream.is_complete:
+            self._require_time(ends_at)
+        return None
+
+    async def _pass_on(self, part: bytes, pieces: list[StreamPiece]) -> None:
+        if self._stream.is_plain_json:
+            return
+        self._unsent.append(self._events.pass_on(part, pieces))
+        output = self._limits.output
+        if self._stream.has_begun:
+            await output.begin(self._stream.read_head, is_relayed=True)
+        if output.is_committed:
+            data, self._unsent = b"".join(self._unsent), []
+            await output.emit_bytes(data)
+
+    async def _flush(self) -> None:
+        await self._limits.output.emit_bytes(self._events.flush())

@@ -1,0 +1,28 @@
+"""Whether the request of a program may go on as the program wrote it, before any target is chosen."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from llmfail.core.answer_piece import OriginalRequest
+from llmfail.core.conversation import OPTION_NAMES
+from llmfail.core.request.ask import Ask
+from llmfail.core.request.expectation import can_be_shown
+from llmfail.engine.planning.job import Job
+from llmfail.providers.relay import Relay
+
+
+def add_relay(job: Job, ask: Ask, original: OriginalRequest | None) -> Job:
+    """The job with the original, unless the feature says something in the request, or expects of an answer
+    what only another form of it may be.
+    """
+    request = job.request
+    if original is None or request.system != ask.system or request.schema != ask.schema:
+        return job
+    if [one.text for one in request.messages] != [one.text for one in ask.messages]:
+        return job
+    if not can_be_shown(replace(job.expected, schema=None)):
+        return job
+    own = {name: None for name in OPTION_NAMES if getattr(ask.options, name) is not None}
+    configured = replace(request.options, **own) if own else request.options
+    return replace(job, relay=Relay(original, request, configured))

@@ -1,0 +1,30 @@
+"""A whole reply of a provider on its way to the program whose own request it answers: without the key."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from llmfail.core.answer_piece import RelayedReply
+from llmfail.core.model import Endpoint, Reply
+from llmfail.core.redaction import is_masked_in_answers, mask_key
+
+_PASSED_HEADERS: Final = frozenset({
+    *("content-type", "request-id", "x-request-id", "retry-after", "x-should-retry", "openai-model"),
+    "openai-processing-ms",
+})  # fmt: skip
+
+
+def pass_reply_on(reply: Reply, endpoint: Endpoint) -> RelayedReply | None:
+    """None for what is no JSON: a program expects nothing else."""
+    if reply.body.lstrip()[:1] not in {b"{", b"["}:
+        return None
+    headers = {name: value for name, value in reply.headers.items() if name in _PASSED_HEADERS}
+    return RelayedReply(reply.status, headers, _mask_body(reply.body, endpoint))
+
+
+def _mask_body(body: bytes, endpoint: Endpoint) -> bytes:
+    if not is_masked_in_answers(endpoint.secret):
+        return body
+    text = body.decode("utf-8", "surrogateescape")
+    masked = mask_key(text, endpoint.secret)
+    return body if masked == text else masked.encode("utf-8", "surrogateescape")
