@@ -7,6 +7,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from redis_servers import RedisProcess
 from scripted_streams import ScriptedStreams
 
 from llmfail.simulator import Simulator
@@ -32,8 +33,14 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.slow)
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--store", default="disk", choices=["disk", "redis"], help="where the state of the tests is kept"
+    )
+
+
 @pytest.fixture(autouse=True)
-def hermetic(monkeypatch, tmp_path):
+def hermetic(monkeypatch, tmp_path, request):
     """Nothing of the outside environment reaches a test or a process that it starts."""
     for name in os.environ:
         if OUTSIDE.fullmatch(name):
@@ -45,6 +52,9 @@ def hermetic(monkeypatch, tmp_path):
     monkeypatch.setenv("LLMFAIL_STATE_DIR", str(tmp_path / "state"))
     for kind in ("CONFIG", "STATE", "CACHE", "DATA"):
         monkeypatch.setenv(f"XDG_{kind}_HOME", str(home / kind.lower()))
+    if request.config.getoption("--store") == "redis":
+        server = request.getfixturevalue("redis_server")
+        monkeypatch.setenv("LLMFAIL_STORE", f"{server.url}?name=test-{os.urandom(4).hex()}")
 
 
 @pytest.fixture
@@ -59,3 +69,16 @@ def streams():
     """Every provider on loopback, playing scripts token by token; healthy without one."""
     with ScriptedStreams() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory):
+    """One server of Redis for all tests of this process; ``redis_url`` empties it for each."""
+    with RedisProcess(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(redis_server):
+    redis_server.run("FLUSHALL")
+    return redis_server.url

@@ -33,10 +33,20 @@ def open_store(
             from llmfail.store.memory import MemoryStore
 
             return MemoryStore(time.time)
-        case "redis" | "rediss":
-            raise UsageError("store: redis is not supported yet; use disk (shared on one host) or memory")
+        case "redis" | "rediss" | "sentinel":
+            return _open_redis(url, timeout)
         case _:
             raise UsageError(f"store: must be disk, memory or redis://host:port/db, not {scheme!r}")
+
+
+def _open_redis(url: str, timeout: float) -> Store:
+    from llmfail.core.store_url import parse_redis_url
+    from llmfail.store.redis.redis_store import RedisStore
+
+    try:
+        return RedisStore(parse_redis_url(url), timeout)
+    except ValueError as error:
+        raise UsageError(f"store: {error}") from None
 
 
 def open_answer_store(

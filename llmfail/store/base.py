@@ -29,6 +29,11 @@ class Store(Protocol):
         """``disk``, ``memory`` or ``redis``, as ``status`` shows it."""
         ...
 
+    @property
+    def is_local(self) -> bool:
+        """Whether an update that does not wait takes microseconds, so that an event loop may make it."""
+        ...
+
     def read(self, keys: Sequence[str]) -> tuple[Values, float]:
         """The values of the keys, as one consistent snapshot, and the store's clock."""
         ...

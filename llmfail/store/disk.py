@@ -32,6 +32,7 @@ class DiskStore:
     """
 
     name = "disk"
+    is_local = True
 
     def __init__(  # noqa: PLR0913, PLR0917 - the last four are for one kind of store each
         self,

@@ -85,6 +85,10 @@ class FailoverStore:
     def name(self) -> str:
         return self._fallback.name if self.is_down else self._store.name
 
+    @property
+    def is_local(self) -> bool:
+        return self.is_down or self._store.is_local
+
     def wall(self) -> float:
         """Epoch seconds by the store's clock, as it was when the store was last used: what is stored, or
         compared with what is stored, is named by it on every machine.

@@ -18,6 +18,7 @@ class MemoryStore:
     """
 
     name = "memory"
+    is_local = True
 
     def __init__(self, clock: Callable[[], float], max_chars: int | None = None) -> None:
         self._clock = clock

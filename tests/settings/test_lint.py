@@ -10,7 +10,7 @@ import pytest
 
 from llmfail.engine.planning.price_lookup import TargetPrices
 from llmfail.prices import Catalogue
-from llmfail.settings.advice.lint import find_unsupported, lint
+from llmfail.settings.advice.lint import lint
 from llmfail.settings.advice.spelling import check_spelling
 from llmfail.settings.reading.find import packaged_config_path
 from llmfail.settings.reading.load import examine
@@ -140,21 +140,6 @@ NOBODY = {
 def test_a_configuration_with_which_nothing_can_answer_is_told(warnings, text, place):
     found = {at for at, message in warnings(text).items() if "nothing can answer" in message}
     assert found == ({place} if place else set())
-
-
-@pytest.mark.parametrize(
-    ("text", "environ"),
-    [
-        ("store: redis://localhost:6379/0", {}),
-        ("store: disk", {"LLMFAIL_STORE": "redis://localhost:6379/0"}),
-    ],
-)
-def test_i4_a_store_with_which_every_command_refuses_is_a_problem_wherever_it_is_named(home, text, environ):
-    path = home / "named.yaml"
-    path.write_text(text)
-    [(place, message)] = find_unsupported(examine(path, environ, home).result.settings)
-    assert place == ("store",)
-    assert message.startswith("redis is not supported yet")
 
 
 NOT_MEANT = {

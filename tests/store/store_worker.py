@@ -8,6 +8,7 @@ from pathlib import Path
 from llmfail.core.errors import StoreError
 from llmfail.core.records.record import Write
 from llmfail.engine.ports.threaded_store import GroupCommitStore
+from llmfail.store import open_store
 from llmfail.store.disk import DiskStore
 
 
@@ -54,7 +55,8 @@ JOBS = {"count": count, "count_for_ever": count_for_ever, "count_together": coun
 
 def main(job, directory, *arguments):
     warnings = []
-    disk = DiskStore(Path(directory), timeout=30, warn=warnings.append)
+    disk = open_store(directory, Path(directory), 30, warnings.append) if "://" in directory else None
+    disk = disk or DiskStore(Path(directory), timeout=30, warn=warnings.append)
     print_line("ready")
     sys.stdin.readline()
     error = None

@@ -21,8 +21,12 @@ from llmfail.core.records.record import Record
 
 HOLD_GRAIN_SECONDS = 5
 """Holds end at the next multiple of it."""
-RETENTION_SECONDS = 2 * 86400.0
-"""Seconds that a record outlives its period, for calls that are settled late."""
+RETENTION_SECONDS = 35 * 86400.0
+"""Seconds that a record outlives its period: for calls that are settled late, and so that what is spent is
+not forgotten when the store's clock is ahead for a while.
+"""
+CALL_RETENTION_SECONDS = 2 * 86400.0
+"""Seconds that the record of a call outlives its hold."""
 
 
 class HoldSum(Struct, frozen=True):

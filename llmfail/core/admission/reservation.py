@@ -254,7 +254,7 @@ def _hold_in_budgets(
         return {}
     ends_at = budgets.expiry_of(reservation.starts_at + reservation.request.lease_seconds)
     call = _record_of(reservation.request, reservation.amount, ends_at)
-    expires_at = hourly_expiry(ends_at + budgets.RETENTION_SECONDS)
+    expires_at = hourly_expiry(ends_at + budgets.CALL_RETENTION_SECONDS)
     writes: dict[str, Write | None] = {
         reservation_key(reservation.request.call_id): Write(dump(call), expires_at)
     }

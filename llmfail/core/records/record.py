@@ -24,11 +24,40 @@ Values = Mapping[str, str | None]
 """Text per key; None where there is none."""
 
 
+class Sum(NamedTuple):
+    """Says of a write that it adds to the integers of a record that was read: another may add at the same
+    moment, and both count. A text in the record is replaced only if it is still the one that was read, and so
+    are leaves that are ``fixed``.
+
+    The sum of the ``limited`` leaves may not grow beyond the ``limit`` by it. Leaves are named by their
+    paths, such as ``holds/*/amount``.
+    """
+
+    limited: tuple[str, ...] = ()
+    limit: int | None = None
+    fixed: tuple[str, ...] = ()
+
+
+class RingSlot(NamedTuple):
+    """Says of a write that it goes to the next slot of a ring: the slot's key is ``prefix`` and a number
+    below ``length``, and ``index_key`` is that of a record with the ``leaf`` that counts, to which the same
+    update adds one.
+    """
+
+    prefix: str
+    index_key: str
+    leaf: str
+    length: int
+
+
 class Write(NamedTuple):
-    """A value to store until ``expires_at`` (epoch seconds) or, with None, for ever."""
+    """A value to store until ``expires_at`` (epoch seconds) or, with None, for ever. ``how`` allows a store
+    that many hosts share to make it together with what others write.
+    """
 
     text: str
     expires_at: float | None = None
+    how: Sum | RingSlot | None = None
 
 
 Writes = Mapping[str, Write | None]

@@ -113,7 +113,9 @@ class GroupCommitStore:
         """Make what waits, or leave it to the thread."""
         group = self._take_group()
         try:
-            if group:
+            if group and not self._store.is_local:
+                self._move_to_thread(group)
+            elif group:
                 _deliver(
                     group, update_together(self._store, [one.update for one in group], waits=False), here=loop
                 )

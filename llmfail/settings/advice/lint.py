@@ -52,13 +52,6 @@ def lint(settings: Settings, today: date, known: KnownTargets) -> tuple[Finding,
     )
 
 
-def find_unsupported(settings: Settings) -> tuple[Finding, ...]:
-    """What is valid and makes every command refuse, because this version cannot do it."""
-    if settings.store.startswith("redis"):
-        return ((("store",), "redis is not supported yet; use disk (shared on one host) or memory"),)
-    return ()
-
-
 def _check_time_zones(settings: Settings) -> Iterator[Finding]:
     """Whoever sets a limit for a day should know when it ends."""
     if settings.timezone is None:

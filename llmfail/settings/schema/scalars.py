@@ -182,9 +182,11 @@ def _parse_url(value: object) -> str:
 
 def _parse_store(value: object) -> str:
     text = parse_text(value)
-    if text in {"disk", "memory"} or re.fullmatch(r"rediss?://\S+", text):
-        return text
-    raise ValueError("expected disk, memory or redis://host:port/db")
+    if text not in {"disk", "memory"}:
+        from llmfail.core.store_url import parse_redis_url
+
+        parse_redis_url(text)
+    return text
 
 
 def parse_target(value: object) -> Target:

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from llmfail.core.degrade.template import TEMPLATE_FILE_MARK
 from llmfail.core.records.state_keys import make_digest
+from llmfail.core.store_url import LOCAL_STORES
 from llmfail.core.vendors import BASE_URLS, OWNER_HOSTS, is_vertex_host, vertex_host
 from llmfail.settings.reading.env_vars import (
     ADMIN_TOKEN_VARIABLE,
@@ -58,6 +59,7 @@ def check_trust_rules(
         *_check_key_sources(tree, source.path.parent),
         *_check_alerts(tree, source.path.parent),
         *_check_serve(tree),
+        *_check_store(tree),
         *_check_files(tree, source.path.parent),
         *_check_credentials(tree, overridden),
     )
@@ -218,6 +220,13 @@ def _cover_command(place: Place, command: object, directory: Path) -> TrustFindi
     text = json.dumps(argv, default=str)
     covers = {f"command {text}": make_digest(text), **digest_files(argv, directory)}
     return TrustFinding(place, "would run a command", covers)
+
+
+def _check_store(tree: Mapping[str, object]) -> Iterator[TrustFinding]:
+    """Whoever has the server reads what was asked and when, and says which circuits are open."""
+    store = tree.get("store")
+    if isinstance(store, str) and store not in LOCAL_STORES:
+        yield _cover(("store",), "would keep its state on a host of its choice", store)
 
 
 def _check_alerts(tree: Mapping[str, object], directory: Path) -> Iterator[TrustFinding]:

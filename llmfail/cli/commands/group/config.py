@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,8 +15,11 @@ from llmfail.cli.arguments.command_group import CommandGroup
 from llmfail.cli.arguments.global_options import GlobalOptions, current_directory
 from llmfail.cli.io.output import emit, emit_json, say
 from llmfail.core.errors import Problem, SettingsError, UsageError
+from llmfail.core.reports.store_server import StoreCheck
+from llmfail.core.store_url import LOCAL_STORES
 from llmfail.settings.reading import find
 from llmfail.settings.reading.load import ExaminedConfig, examine
+from llmfail.settings.reading.plain_values import Place
 from llmfail.settings.trust import trust
 
 app = typer.Typer(cls=CommandGroup, rich_markup_mode=None, no_args_is_help=True)
@@ -79,12 +83,13 @@ def check(ctx: typer.Context, as_json: AsJson = False) -> None:
     except SettingsError as error:
         _report(error.problems, (), as_json=as_json, quiet=options.quiet)
         raise typer.Exit(error.exit_code) from None
-    problems = (
-        *examination.problems,
-        *_list_unsupported(examination),
-        *_list_objections(examination, options),
-    )
-    _report(problems, _list_warnings(examination, options), as_json=as_json, quiet=options.quiet)
+    objections = _list_objections(examination, options)
+    store = StoreCheck() if objections else _check_store(examination)
+    problems = (*examination.problems, *objections, *examination.locate(_place(store.problems)))
+    warnings = (*_list_warnings(examination, options), *examination.locate(_place(store.warnings)))
+    _report(problems, warnings, as_json=as_json, quiet=options.quiet)
+    if store.server is not None and not as_json:
+        say(f"store: {store.server.description}", quiet=options.quiet)
     if problems:
         raise typer.Exit(SettingsError.exit_code)
     if not as_json:
@@ -194,11 +199,18 @@ def _list_objections(examination: ExaminedConfig, options: GlobalOptions) -> tup
     )
 
 
-def _list_unsupported(examination: ExaminedConfig) -> tuple[Problem, ...]:
-    from llmfail.settings.advice.lint import find_unsupported
-
+def _check_store(examination: ExaminedConfig) -> StoreCheck:
+    """Only of a configuration that is right otherwise: nothing is sent anywhere on behalf of another."""
     settings = examination.result.settings
-    return () if settings is None else examination.locate(find_unsupported(settings))
+    if settings is None or examination.problems or settings.store in LOCAL_STORES:
+        return StoreCheck()
+    from llmfail.client.shared_store import check_store
+
+    return check_store(settings)
+
+
+def _place(messages: Sequence[str]) -> Iterator[tuple[Place, str]]:
+    return (((("store",)), message) for message in messages)
 
 
 def _list_warnings(examination: ExaminedConfig, options: GlobalOptions) -> tuple[Problem, ...]:

@@ -1,0 +1,112 @@
+"""What the server of a shared store tells of itself, and what is wrong with that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from msgspec import Struct
+
+OLDEST_VERSION = (6, 2)
+CLOCK_TOLERANCE_SECONDS = 1.0
+MAX_LAG_SECONDS = 10
+
+
+class StoreServer(Struct, frozen=True):
+    """None for what it does not tell, because that needs a right of its own. ``clock_difference`` is how many
+    seconds its clock is ahead of this machine's; ``lag`` is how many seconds its slowest replica is behind.
+    """
+
+    address: str
+    clock_difference: float
+    role: str | None = None
+    version: str | None = None
+    eviction_policy: str | None = None
+    persistence: str | None = None
+    replicas: int | None = None
+    lag: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "address": self.address,
+            "role": self.role,
+            "version": self.version,
+            "eviction_policy": self.eviction_policy,
+            "persistence": self.persistence,
+            "replicas": self.replicas,
+            "lag_seconds": self.lag,
+            "clock_difference_seconds": round(self.clock_difference, 3),
+        }
+
+    @property
+    def description(self) -> str:
+        """The same in one line."""
+        parts = (
+            f"version {self.version}" if self.version else "",
+            self.role or "",
+            f"eviction {self.eviction_policy}" if self.eviction_policy else "",
+            f"persistence {self.persistence}" if self.persistence else "",
+            f"clock {self.clock_difference:+.3f} s from this host's",
+        )
+        return f"{self.address}: {', '.join(filter(None, parts))}"
+
+
+class StoreCheck(Struct, frozen=True):
+    """What was found when a shared store was tried; ``server`` is None when it could not be asked."""
+
+    server: StoreServer | None = None
+    problems: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def read_server_info(address: str, info: Mapping[str, str], clock_difference: float) -> StoreServer:
+    """Of the fields of INFO, any of which may be missing."""
+    append_only = {"1": "append-only", "0": "no append-only file"}.get(info.get("aof_enabled", ""))
+    lags = [
+        int(part.removeprefix("lag="))
+        for name, value in info.items()
+        if name.startswith("slave") and "=" in value
+        for part in value.split(",")
+        if part.startswith("lag=") and part.removeprefix("lag=").isdigit()
+    ]
+    replicas = info.get("connected_slaves", "")
+    return StoreServer(
+        address=address,
+        clock_difference=clock_difference,
+        role=info.get("role"),
+        version=info.get("valkey_version") or info.get("redis_version"),
+        eviction_policy=info.get("maxmemory_policy"),
+        persistence=append_only,
+        replicas=int(replicas) if replicas.isdigit() else None,
+        lag=max(lags, default=None),
+    )
+
+
+def find_version_problem(server: StoreServer) -> str | None:
+    """Why it cannot be used at all."""
+    numbers = [int(part) for part in (server.version or "").split(".")[:2] if part.isdigit()]
+    if len(numbers) == len(OLDEST_VERSION) and tuple(numbers) < OLDEST_VERSION:
+        return f"{server.address} is version {server.version}, and 6.2 is the oldest that can be used"
+    return None
+
+
+def find_server_warnings(server: StoreServer, *, has_budgets: bool) -> Iterator[str]:
+    """What is allowed, and will lose something one day."""
+    if server.eviction_policy not in {None, "noeviction"}:
+        yield (
+            f"{server.address} evicts ({server.eviction_policy}): circuits and budgets may be forgotten when "
+            "its memory is full; set maxmemory-policy noeviction"
+        )
+    if has_budgets and server.persistence not in {None, "append-only"}:
+        yield (
+            f"{server.address} has no append-only file: a restart forgets what budgets have spent; "
+            "set appendonly yes"
+        )
+    if abs(server.clock_difference) > CLOCK_TOLERANCE_SECONDS:
+        ahead = "ahead of" if server.clock_difference > 0 else "behind"
+        yield (
+            f"its clock is {abs(server.clock_difference):.1f} s {ahead} this host's: waits are kept by it, "
+            "and times are shown by it"
+        )
+    if server.lag is not None and server.lag > MAX_LAG_SECONDS:
+        yield f"a replica is {server.lag} s behind: a failover forgets what was written meanwhile"

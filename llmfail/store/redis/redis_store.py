@@ -1,0 +1,225 @@
+"""The state that many hosts share, on Redis or Valkey.
+
+An update reads, runs its change, and sends all that the change has read along with what it writes: the server
+writes only if nothing of it has changed, and else answers with what it has now. What was last seen is
+remembered, so that the next update needs one trip. After three misses the keys are leased for a moment, so
+that many that want the same take turns.
+
+Each attempt has a mark. Where its reply was lost it is sent again and told apart, so that it counts once;
+where it comes too late, when nobody waits for it any more, it is not made.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from weakref import WeakSet
+
+from msgspec import Struct
+
+from llmfail.core.errors import StoreError
+from llmfail.core.records.record import Values, Writes
+from llmfail.core.store_url import RedisUrl
+from llmfail.store.base import Change, R
+from llmfail.store.redis.known_values import KnownValues, encode_guards, encode_writes
+from llmfail.store.redis.redis_connection import TimedOut, TripDeadline
+from llmfail.store.redis.redis_scripts import READ, WRITE, Script
+from llmfail.store.redis.redis_server import RedisServer
+from llmfail.store.redis.resp import Reply
+
+MISSES_BEFORE_LEASE = 3
+LARGE_UPDATE_KEYS = 64
+"""An update of more keys, such as several in one, takes so long that it seldom wins a race: it takes a lease
+after its first miss.
+"""
+LEASE_MICROS = 250_000
+FIRST_PAUSE_SECONDS = 0.0005
+LONGEST_PAUSE_SECONDS = 0.01
+MAX_BUSY_TIMEOUTS = 10
+"""While others get on, a server is busy and not out of order: it is waited for so many times as long."""
+LEASES = "!leases"
+MADE, LEASED = 1, 2
+_stores: WeakSet[RedisStore] = WeakSet()
+
+
+class ScriptReply(Struct, frozen=True):
+    """What a script answers: its clock, values, and the places of the keys that did not fit or are leased."""
+
+    status: int
+    micros: int
+    values: list[Reply]
+    places: list[int]
+
+
+class RedisStore:
+    """``timeout`` is in seconds, for a verb with all its trips. Threads take turns; a forked child opens a
+    connection of its own. ``remembers``: whether values are kept between two verbs.
+    """
+
+    name = "redis"
+    is_local = False
+
+    def __init__(self, url: RedisUrl, timeout: float, *, remembers: bool = True) -> None:
+        self.url = url
+        self._timeout = timeout
+        self._remembers = remembers
+        self._prefix = f"{{llmfail:{url.namespace}}}:"
+        self.start()
+        _stores.add(self)
+
+    def start(self) -> None:
+        """As in a process that has done nothing yet."""
+        self.server = RedisServer(self.url)
+        self._known = KnownValues(remembers=self._remembers)
+        self._lock = threading.Lock()
+        self._mark = f"!mark/{os.urandom(8).hex()}"
+
+    def read(self, keys: Sequence[str]) -> tuple[Values, float]:
+        with self._take_turn() as deadline:
+            return self._read(tuple(dict.fromkeys(keys)), deadline)
+
+    def update(self, keys: Sequence[str], change: Change[R], *, waits: bool = True) -> R:  # noqa: ARG002
+        """It waits for the server in any case, never longer than the timeout: no event loop may call it."""
+        with self._take_turn() as deadline:
+            return self._update(tuple(dict.fromkeys(keys)), change, deadline)
+
+    def close(self) -> None:
+        """Close the connection. A later verb opens another."""
+        with self._lock:
+            self.server.disconnect()
+
+    def _update(self, keys: tuple[str, ...], change: Change[R], deadline: TripDeadline) -> R:
+        contention = _Contention(self._timeout)
+        recalled = self._known.recall(keys)
+        values, now = recalled or self._read(keys, deadline)
+        is_fresh = recalled is None
+        while True:
+            writes, result = change(values, now)
+            if is_fresh and not writes:
+                self._end_lease(contention)
+                return result
+            reply = self._try_write(keys, writes, now, contention.token, deadline) if writes else None
+            if reply is not None and reply.status == MADE:
+                return result
+            if reply is not None:
+                contention.note(reply, (*keys, *writes))
+                deadline = contention.renew(deadline)
+            if contention.wants_lease(keys):
+                values, now = self._take_lease(keys, contention, deadline)
+            elif reply is None:
+                values, now = self._read(keys, deadline)
+            else:
+                values, now = self._known.learn(keys, reply.micros, reply.values)
+            is_fresh = True
+
+    def _read(self, keys: Sequence[str], deadline: TripDeadline) -> tuple[Values, float]:
+        reply = self._run(READ, [LEASES, *keys], ("", "", "0"), deadline)
+        return self._known.learn(keys, reply.micros, reply.values)
+
+    def _try_write(
+        self, keys: Sequence[str], writes: Writes, now: float, token: str, deadline: TripDeadline
+    ) -> ScriptReply | None:
+        """One attempt; None when something has to be read again before it can be compared."""
+        encoded = encode_writes(writes, self._known, self._prefix)
+        guards = encode_guards(keys, self._known, encoded)
+        if guards is None:
+            return None
+        lasts = int(deadline.require(self.url) * 1_000_000)
+        head = (
+            os.urandom(8).hex(),
+            str(int(now * 1_000_000)),
+            str(lasts),
+            token,
+            str(len(keys)),
+            str(len(encoded)),
+        )
+        parts = [part for one in encoded.values() for part in one.arguments]
+        reply = self._run(WRITE, [self._mark, LEASES, *keys, *encoded], (*head, *guards, *parts), deadline)
+        if reply.status == MADE:
+            self._known.learn_writes(encoded, reply.micros)
+        return reply
+
+    def _take_lease(
+        self, keys: Sequence[str], contention: _Contention, deadline: TripDeadline
+    ) -> tuple[Values, float]:
+        """The values, once nobody else may write what is contended."""
+        pause = FIRST_PAUSE_SECONDS
+        contention.token = os.urandom(8).hex()
+        arguments = (contention.token, str(LEASE_MICROS), str(len(contention.keys)))
+        while True:
+            reply = self._run(READ, [LEASES, *contention.keys, *keys], arguments, deadline)
+            if reply.status != LEASED:
+                return self._known.learn(keys, reply.micros, reply.values)
+            deadline = contention.renew(deadline)
+            time.sleep(pause * (0.5 + os.urandom(1)[0] / 256))
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+    def _end_lease(self, contention: _Contention) -> None:
+        """Where nothing is written after all; else the write ends it."""
+        if contention.token:
+            names = [self._prefix + name for name in contention.keys]
+            with suppress(StoreError):  # it ends by itself
+                deadline = TripDeadline(LEASE_MICROS / 1e6)
+                self.server.run(("HDEL", self._prefix + LEASES, *names), deadline)
+
+    def _run(
+        self, script: Script, names: Sequence[str], arguments: Sequence[bytes | str], deadline: TripDeadline
+    ) -> ScriptReply:
+        found = self.server.run_script(script, [self._prefix + name for name in names], arguments, deadline)
+        match found:
+            case [int() as status, bytes() as micros, list() as values, list() as places]:
+                return ScriptReply(
+                    status, int(micros), values, [one for one in places if isinstance(one, int)]
+                )
+            case _:
+                raise StoreError(f"{self.url} answered something else than the script")
+
+    @contextmanager
+    def _take_turn(self) -> Iterator[TripDeadline]:
+        deadline = TripDeadline(self._timeout)
+        if not self._lock.acquire(timeout=self._timeout):
+            raise TimedOut(f"{self.url} keeps another thread waiting (store_timeout)")
+        try:
+            yield deadline
+        finally:
+            self._lock.release()
+
+
+class _Contention:
+    """What others write at the same moment as one update wants to."""
+
+    def __init__(self, timeout: float) -> None:
+        self.keys: dict[str, None] = {}
+        self.token = ""
+        self._timeout = timeout
+        self._misses = 0
+        self._patience_ends_at = time.monotonic() + MAX_BUSY_TIMEOUTS * timeout
+
+    def note(self, reply: ScriptReply, names: Sequence[str]) -> None:
+        """That an attempt was not made."""
+        self._misses += 1
+        self.keys.update(dict.fromkeys(names[place - 1] for place in reply.places))
+        if reply.status == LEASED:
+            self._misses = max(self._misses, MISSES_BEFORE_LEASE)
+
+    def wants_lease(self, keys: Sequence[str]) -> bool:
+        limit = MISSES_BEFORE_LEASE if len(keys) <= LARGE_UPDATE_KEYS else 1
+        return bool(self.keys) and self._misses >= limit
+
+    def renew(self, deadline: TripDeadline) -> TripDeadline:
+        """The server answers, and others get on: that is no outage for a while."""
+        left = self._patience_ends_at - time.monotonic()
+        return TripDeadline(min(left, self._timeout)) if left > 0 else deadline
+
+
+def _start_anew() -> None:
+    """In a forked child: the connection is its parent's, and a lock may be that of another thread."""
+    for store in list(_stores):
+        store.server.disconnect()
+        store.start()
+
+
+os.register_at_fork(after_in_child=_start_anew)

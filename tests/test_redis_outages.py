@@ -1,0 +1,326 @@
+"""What becomes of asks while the server of their shared store is away, moves, or has another time."""
+
+import asyncio
+import subprocess
+import threading
+import time
+from decimal import Decimal
+
+import pytest
+from redis_servers import find_free_port, require_program, start_redis
+
+from llmfail import AsyncClient, Client, OverBudget
+from llmfail.core.errors import StoreError
+from llmfail.core.records.record import Write
+from llmfail.core.store_url import parse_redis_url
+from llmfail.store.redis.redis_store import RedisStore
+
+CONFIG = """\
+version: 1
+store: {store}
+store_timeout: 0.3s
+timezone: UTC
+defaults: {{retries: 0, timeout: 10s, max_tokens: 50}}
+providers:
+  openai: {{api: openai, base_url: "{openai}", api_key: made-up-key-2}}
+models:
+  openai/gpt-6.1-terra: {{price: {{input: 1000, output: 1000}}, context: 100000, max_output: 1000}}
+features:
+  default: {{primary: openai/gpt-6.1-terra, cache: {{enabled: false}}}}
+budgets: [{{name: daily, limit: 1000, per: day}}]
+"""
+BACK_SECONDS = 12.0
+"""A store that works again is in use after at most so long."""
+
+
+@pytest.fixture
+def configure(tmp_path, simulator):
+    def configure(url):
+        file = tmp_path / "llmfail.yaml"
+        file.write_text(CONFIG.format(openai=simulator.base_url("openai"), store=url))
+        return file
+
+    return configure
+
+
+class Asks:
+    """Asks one after another, until it is told to stop; ``refused`` has the moments of refusals."""
+
+    def __init__(self, client):
+        self.client = client
+        self.receipts, self.refused = [], []
+
+    def ask(self):
+        try:
+            self.receipts.append(self.client.ask("hi"))
+        except OverBudget:
+            self.refused.append(time.monotonic())
+            time.sleep(0.02)
+
+    def ask_for(self, seconds):
+        ends_at = time.monotonic() + seconds
+        while time.monotonic() < ends_at:
+            self.ask()
+
+    def ask_until_answered(self):
+        before, gives_up_at = len(self.receipts), time.monotonic() + BACK_SECONDS
+        while len(self.receipts) == before and time.monotonic() < gives_up_at:
+            self.ask()
+        assert len(self.receipts) > before, "the store is not in use again"
+
+
+def check_books(config, receipts):
+    with Client(config) as other:
+        budget = other.status().to_json()["budgets"][0]
+    assert Decimal(budget["spent_usd"]) == sum(one.cost_usd for one in receipts)
+    assert budget["held_usd"] == "0"
+
+
+def test_p0_7_a_server_that_is_frozen_and_goes_on(configure, redis_server, redis_url):
+    config, heard = configure(redis_url), []
+    with Client(config, warn=heard.append) as client:
+        asks = Asks(client)
+        asks.ask_for(0.5)
+        assert asks.receipts
+        redis_server.freeze()
+        try:
+            asks.ask_for(1.5)
+        finally:
+            redis_server.thaw()
+        asks.ask_until_answered()
+        asks.ask_for(0.3)
+        assert asks.refused
+    check_books(config, asks.receipts)
+    assert len(heard) == 2, heard
+    assert heard[1] == "the redis store can be used again"
+
+
+def test_p0_7_an_asyncio_client_and_a_server_that_is_frozen(configure, redis_server, redis_url):
+    config, heard = configure(redis_url), []
+    receipts, refused = [], []
+
+    async def ask_until(client, ends_at):
+        while time.monotonic() < ends_at():
+            try:
+                receipts.append(await client.ask("hi"))
+            except OverBudget:
+                refused.append(time.monotonic())
+                await asyncio.sleep(0.02)
+
+    async def play():
+        async with AsyncClient(config, warn=heard.append) as client:
+            started = time.monotonic()
+            tasks = [asyncio.create_task(ask_until(client, lambda: started + 3.5)) for _ in range(5)]
+            await asyncio.sleep(0.4)
+            redis_server.freeze()
+            await asyncio.sleep(1.5)
+            redis_server.thaw()
+            await asyncio.gather(*tasks)
+            await ask_until(client, lambda: started + (0 if len(receipts) > 20 else BACK_SECONDS))
+
+    asyncio.run(play())
+    assert refused
+    check_books(config, receipts)
+    assert len(heard) == 2, heard
+
+
+def test_p0_7_a_server_that_is_killed_and_started_again_with_its_file(configure, tmp_path):
+    options = ("--appendonly", "yes", "--appendfsync", "always")
+    with start_redis(tmp_path / "redis", *options) as server:
+        config, heard = configure(server.url), []
+        with Client(config, warn=heard.append) as client:
+            asks = Asks(client)
+            asks.ask_for(0.3)
+            server.kill()
+            asks.ask_for(0.5)
+            server.start()
+            asks.ask_until_answered()
+        assert asks.refused
+        check_books(config, asks.receipts)
+        assert len(heard) == 2, heard
+
+
+@pytest.fixture
+def sentinel(tmp_path):
+    """A master, its replica, and a Sentinel that watches both."""
+    with (
+        start_redis(tmp_path / "first") as first,
+        start_redis(tmp_path / "second", "--replicaof", "127.0.0.1", str(first.port)) as second,
+    ):
+        wait_until(lambda: "master_link_status:up" in second.run("INFO", "replication"))
+        port = find_free_port()
+        file = tmp_path / "sentinel.conf"
+        file.write_text(
+            f"port {port}\nsentinel monitor main 127.0.0.1 {first.port} 1\n"
+            "sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 3000\n"
+        )
+        with start_redis(tmp_path / "sentinel", file, port=port, sentinel=True) as sentinel:
+            wait_until(lambda: "slave0" in first.run("INFO", "replication"))
+            wait_until(lambda: str(second.port) in sentinel.run("SENTINEL", "replicas", "main"))
+            yield first, second, sentinel
+
+
+def wait_until(is_so, seconds=20):
+    gives_up_at = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < gives_up_at
+        time.sleep(0.05)
+
+
+def test_p0_7_sentinel_names_another_master_and_it_is_used(configure, sentinel):
+    first, second, guard = sentinel
+    config, heard = configure(f"sentinel://127.0.0.1:{guard.port}/0?master=main&wait=1"), []
+    with Client(config, warn=heard.append) as client:
+        asks = Asks(client)
+        asks.ask_for(0.3)
+        assert asks.receipts
+        first.kill()
+        wait_until(lambda: "role:master" in second.run("INFO", "replication"))
+    file = config.read_text().replace("&wait=1", "")
+    config.write_text(file)
+    with Client(config, warn=heard.append) as client:
+        asks.client = client
+        asks.ask_until_answered()
+    check_books(config, asks.receipts)
+
+
+def test_a_client_goes_on_after_the_failover_during_which_it_asked(configure, sentinel):
+    first, second, guard = sentinel
+    config, heard = configure(f"sentinel://127.0.0.1:{guard.port}/0?master=main"), []
+    with Client(config, warn=heard.append) as client:
+        asks = Asks(client)
+        asks.ask_for(0.3)
+        time.sleep(0.2)  # the replica has what was written
+        first.kill()
+        while "role:master" not in second.run("INFO", "replication"):
+            asks.ask()
+        asks.ask_until_answered()
+    assert asks.refused
+    check_books(config, asks.receipts)
+    assert len(heard) == 2, heard
+
+
+def test_p2_23_a_write_that_no_replica_has_does_not_count_as_made(redis_url):
+    store = RedisStore(parse_redis_url(f"{redis_url}?wait=1"), 2.0)
+    with pytest.raises(StoreError, match="0 of 1 replicas have what was written"):
+        store.update((), lambda _values, _now: ({"a": Write("1")}, None))
+    store.close()
+
+
+def test_p2_18_a_cluster_of_three_nodes_is_followed_to_the_node_that_has_the_namespace(tmp_path):
+    ports = [find_free_port() for _ in range(3)]
+    options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
+    nodes = [start_redis(tmp_path / str(port), *options, port=port) for port in ports]
+    with nodes[0] as first, nodes[1], nodes[2]:
+        addresses = [f"127.0.0.1:{port}" for port in ports]
+        subprocess.run(
+            [require_program("redis-cli"), "--cluster", "create", *addresses, "--cluster-yes"],
+            check=True,
+            capture_output=True,
+        )
+        wait_until(lambda: "cluster_state:ok" in first.run("CLUSTER", "INFO"))
+        stores = [RedisStore(parse_redis_url(f"redis://{address}/0"), 5.0) for address in addresses]
+        for number, store in enumerate(stores):
+            store.update(["a"], lambda values, _now: ({"a": Write(f"{values['a']}+")}, None))
+            assert store.read(["a"])[0] == {"a": "None" + "+" * (number + 1)}
+        assert len({str(store.server.address) for store in stores}) == 1
+        for store in stores:
+            store.close()
+
+
+def test_a_replica_that_is_named_first_is_passed_over(tmp_path):
+    with (
+        start_redis(tmp_path / "first") as first,
+        start_redis(tmp_path / "second", "--replicaof", "127.0.0.1", str(first.port)) as second,
+    ):
+        wait_until(lambda: "master_link_status:up" in second.run("INFO", "replication"))
+        store = RedisStore(parse_redis_url(f"redis://127.0.0.1:{second.port},127.0.0.1:{first.port}/0"), 5.0)
+        store.update((), lambda _values, _now: ({"a": Write("1")}, None))
+        assert store.server.address.port == first.port
+        store.close()
+
+
+@pytest.fixture
+def shifted(tmp_path):
+    """A server, and a function that sets its clock ahead of ours by so many seconds."""
+    source = __file__.rpartition("/")[0] + "/store/server_clock.c"
+    library, offset = tmp_path / "server_clock.so", tmp_path / "offset"
+    command = [require_program("cc"), "-shared", "-fPIC", "-o", library, source, "-ldl"]
+    subprocess.run(command, check=True, capture_output=True)
+    offset.write_text("0")
+    environ = {"LD_PRELOAD": str(library), "CLOCK_OFFSET_FILE": str(offset)}
+    with start_redis(tmp_path / "redis", environ=environ) as server:
+        yield server, lambda seconds: offset.write_text(str(seconds))
+
+
+HOUR, DAY = 3600, 86400
+
+
+def test_p0_5_a_spent_budget_stays_spent_whatever_the_clock_of_the_server_does(configure, shifted):
+    server, set_ahead = shifted
+    config = configure(server.url)
+    with Client(config) as client:
+        today = [client.ask("hi")]
+        for ahead in (-HOUR, 2 * HOUR, 4 * DAY):  # which may be another day, with a budget of its own
+            set_ahead(ahead)
+            assert client.ask("hi").ok
+        set_ahead(0)
+        today.append(client.ask("hi"))
+        spent = Decimal(client.status().to_json()["budgets"][0]["spent_usd"])
+    assert spent >= sum(one.cost_usd for one in today)
+
+
+@pytest.mark.parametrize("skew", [-300, -2, 2, 40, 300])
+def test_p0_5_a_host_with_another_time_is_answered_and_keeps_the_same_books(configure, shifted, skew):
+    server, set_ahead = shifted
+    set_ahead(skew)
+    config = configure(server.url)
+    config.write_text(
+        config.read_text().replace("models:", "    limits: {requests_per_minute: 6000}\nmodels:", 0)
+    )
+    with Client(config) as client:
+        receipts = [client.ask("hi") for _ in range(3)]
+    check_books(config, receipts)
+
+
+def test_p0_10_a_certificate_that_nobody_vouches_for_is_refused_and_one_that_is_vouched_for_is_taken(
+    tmp_path, monkeypatch
+):
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    subprocess.run(
+        [
+            *(require_program("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
+            *("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"),
+            *("-keyout", key, "-out", certificate),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    port = find_free_port()
+    files = ("--tls-cert-file", certificate, "--tls-key-file", key, "--tls-ca-cert-file", certificate)
+    with start_redis(tmp_path / "redis", "--tls-port", port, *files, "--tls-auth-clients", "no"):
+        url = parse_redis_url(f"rediss://:made-up-secret@localhost:{port}/0")
+        store = RedisStore(url, 5.0)
+        with pytest.raises(StoreError, match="its certificate is not accepted") as raised:
+            store.read(["a"])
+        assert "made-up-secret" not in str(raised.value)
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        trusted = RedisStore(parse_redis_url(f"rediss://localhost:{port}/0"), 5.0)
+        assert trusted.read(["a"])[0] == {"a": None}
+        trusted.close()
+
+
+def test_threads_share_one_store(redis_url):
+    store = RedisStore(parse_redis_url(redis_url), 5.0)
+
+    def work():
+        for _ in range(30):
+            store.update(["a"], lambda values, _now: ({"a": Write(str(int(values["a"] or 0) + 1))}, None))
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert store.read(["a"])[0] == {"a": "240"}
+    store.close()
