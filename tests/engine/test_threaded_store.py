@@ -177,6 +177,7 @@ def test_a_loop_that_ends_leaves_nobody_of_another_loop_waiting(disk):
         """Each time that the first loop writes, the other one asks for something more."""
 
         name = "disk"
+        is_local = True
 
         def update(self, keys, change, *, waits=True):
             if threading.get_ident() == first:

@@ -65,6 +65,7 @@ REFUSED = {
     "file as the template of a feature": "features: {x: {template: '@/etc/hostname'}}",
     "variable in a template": "templates: {t: 'a ${SECRET}'}",
     "variable in the store": "store: redis://${SECRET}/0",
+    "a server for the state": "store: redis://evil.example/0",
     "variable in a fixed text": "features: {x: {degrade: [text: '${SECRET}']}}",
     "variable in a list": provider("api: openai, fallbacks: ['${SECRET}']"),
     "variable behind an escape": "templates: {t: '$${A} ${SECRET}'}",

@@ -16,7 +16,6 @@ from msgspec import Struct
 
 from llmfail.core.degrade.template import TEMPLATE_FILE_MARK
 from llmfail.core.records.state_keys import make_digest
-from llmfail.core.store_url import LOCAL_STORES
 from llmfail.core.vendors import BASE_URLS, OWNER_HOSTS, is_vertex_host, vertex_host
 from llmfail.settings.reading.env_vars import (
     ADMIN_TOKEN_VARIABLE,
@@ -225,7 +224,7 @@ def _cover_command(place: Place, command: object, directory: Path) -> TrustFindi
 def _check_store(tree: Mapping[str, object]) -> Iterator[TrustFinding]:
     """Whoever has the server reads what was asked and when, and says which circuits are open."""
     store = tree.get("store")
-    if isinstance(store, str) and store not in LOCAL_STORES:
+    if isinstance(store, str) and "://" in store:
         yield _cover(("store",), "would keep its state on a host of its choice", store)
 
 

@@ -37,7 +37,8 @@ after its first miss.
 """
 LEASE_MICROS = 250_000
 FIRST_PAUSE_SECONDS = 0.0005
-LONGEST_PAUSE_SECONDS = 0.01
+LONGEST_PAUSE_SECONDS = 0.1
+"""However many wait for a lease, they must not keep the server busy with asking for it."""
 MAX_BUSY_TIMEOUTS = 10
 """While others get on, a server is busy and not out of order: it is waited for so many times as long."""
 LEASES = "!leases"
