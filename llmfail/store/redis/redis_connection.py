@@ -15,7 +15,7 @@ from io import BufferedReader, RawIOBase
 from typing import TYPE_CHECKING, Any
 
 from llmfail.core.errors import StoreError
-from llmfail.store.redis.resp import BrokenReply, ErrorReply, Reply, encode_command, read_reply
+from llmfail.store.redis.resp import BrokenReply, RefusedCommand, Reply, encode_command, read_reply
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -85,11 +85,11 @@ class RedisConnection:
         self._source = _DeadlineSource(self._socket, endpoint)
         self._reader = BufferedReader(self._source, 65536)
 
-    def run(self, commands: Sequence[Command], deadline: TripDeadline) -> list[Reply | ErrorReply]:
+    def run(self, commands: Sequence[Command], deadline: TripDeadline) -> list[Reply | RefusedCommand]:
         """The reply to each, in one trip. Raises StoreError, and UnicodeEncodeError before anything is sent.
 
         The commands that make the connection ready go before the first ones; where one of them is refused,
-        its ErrorReply is raised.
+        its RefusedCommand is raised.
         """
         data = b"".join(map(encode_command, [*self._setup, *commands]))
         setup, self._setup = self._setup, ()
@@ -103,7 +103,7 @@ class RedisConnection:
         except (OSError, BrokenReply) as error:
             raise ConnectionLost(f"{self.address}: {_describe(error)}") from error
         for refused in replies[: len(setup)]:
-            if isinstance(refused, ErrorReply):
+            if isinstance(refused, RefusedCommand):
                 raise refused
         return replies[len(setup) :]
 
@@ -112,10 +112,10 @@ class RedisConnection:
         with suppress(OSError):
             self._socket.close()
 
-    def _read(self) -> Reply | ErrorReply:
+    def _read(self) -> Reply | RefusedCommand:
         try:
             return read_reply(self._reader)
-        except ErrorReply as error:
+        except RefusedCommand as error:
             return error
 
 

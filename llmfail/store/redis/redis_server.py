@@ -18,7 +18,7 @@ from llmfail.store.redis.redis_connection import (
     Unreachable,
 )
 from llmfail.store.redis.redis_scripts import Script
-from llmfail.store.redis.resp import ErrorReply, Reply
+from llmfail.store.redis.resp import RefusedCommand, Reply
 
 MAX_LOST_TRIPS = 8
 """An attempt whose reply was lost is sent again, with its mark, this often within one verb."""
@@ -76,7 +76,7 @@ class RedisServer:
         """The reply to one command, sent once."""
         try:
             return self._unwrap(self._connect(deadline).run([command], deadline)[0])
-        except ErrorReply as error:
+        except RefusedCommand as error:
             raise self._explain(error) from error
         except BaseException:
             self.disconnect()
@@ -92,10 +92,10 @@ class RedisServer:
         try:
             connection = self._connect(deadline)
             replies = connection.run([("EVALSHA", script.digest, *arguments), *waits], deadline)
-            if isinstance(replies[0], ErrorReply) and replies[0].code == "NOSCRIPT":
+            if isinstance(replies[0], RefusedCommand) and replies[0].code == "NOSCRIPT":
                 replies = connection.run([("EVAL", script.text, *arguments), *waits], deadline)
             reply = self._unwrap(replies[0])
-        except ErrorReply as error:
+        except RefusedCommand as error:
             raise self._explain(error) from error
         self._has_answered = True
         self._replicas.clear()
@@ -105,12 +105,12 @@ class RedisServer:
             )
         return reply
 
-    def _unwrap(self, reply: Reply | ErrorReply) -> Reply:
-        if isinstance(reply, ErrorReply):
+    def _unwrap(self, reply: Reply | RefusedCommand) -> Reply:
+        if isinstance(reply, RefusedCommand):
             raise reply
         return reply
 
-    def _explain(self, error: ErrorReply) -> Exception:
+    def _explain(self, error: RefusedCommand) -> Exception:
         """The same as an error of a store; what follows from it is done."""
         if error.code == "MOVED":
             self._follow(str(error))
@@ -182,13 +182,13 @@ def _find_master(sentinel: ServerAddress, url: RedisUrl, deadline: TripDeadline)
     connection = RedisConnection(sentinel, _without_login(url), deadline)
     try:
         reply = connection.run([question], deadline)[0]
-        if isinstance(reply, ErrorReply) and reply.code == "NOAUTH" and url.password:
+        if isinstance(reply, RefusedCommand) and reply.code == "NOAUTH" and url.password:
             reply = connection.run([login, question], deadline)[1]
-    except ErrorReply as error:
+    except RefusedCommand as error:
         raise StoreError(f"{sentinel}: {error}") from error
     finally:
         connection.close()
-    if isinstance(reply, ErrorReply):
+    if isinstance(reply, RefusedCommand):
         raise StoreError(f"{sentinel}: {reply}")
     match reply:
         case [bytes() as host, bytes() as port]:

@@ -14,7 +14,7 @@ Reply = bytes | int | list["Reply"] | None
 _CRLF = b"\r\n"
 
 
-class ErrorReply(Exception):
+class RefusedCommand(Exception):
     """What the server answered instead of doing it. ``code`` is its first word, such as ``NOSCRIPT``."""
 
     def __init__(self, text: str) -> None:
@@ -44,14 +44,14 @@ def encode_command(parts: Sequence[bytes | str | int]) -> bytes:
 
 
 def read_reply(source: ReplySource) -> Reply:
-    """The next reply. Raises ErrorReply, BrokenReply, and what the source raises."""
+    """The next reply. Raises RefusedCommand, BrokenReply, and what the source raises."""
     reply = _read(source)
-    if isinstance(reply, ErrorReply):
+    if isinstance(reply, RefusedCommand):
         raise reply
     return reply
 
 
-def _read(source: ReplySource) -> Reply | ErrorReply:
+def _read(source: ReplySource) -> Reply | RefusedCommand:
     line = source.readline()
     if line[-2:] != _CRLF:
         raise BrokenReply("it closed the connection" if not line else "it does not speak the Redis protocol")
@@ -67,7 +67,7 @@ def _read(source: ReplySource) -> Reply | ErrorReply:
             case b"+":
                 return rest
             case b"-":
-                return ErrorReply(rest.decode("utf-8", "replace"))
+                return RefusedCommand(rest.decode("utf-8", "replace"))
     except ValueError:
         pass
     raise BrokenReply("it does not speak the Redis protocol")
@@ -76,7 +76,7 @@ def _read(source: ReplySource) -> Reply | ErrorReply:
 def _read_item(source: ReplySource) -> Reply:
     """An error within an array makes the whole reply one."""
     item = _read(source)
-    if isinstance(item, ErrorReply):
+    if isinstance(item, RefusedCommand):
         raise item
     return item
 
