@@ -193,7 +193,18 @@ def test_openais_batch_file_runs_as_it_is(llmfail, simulator, write):
     assert simulator.requests[0].document["messages"] == TALK[:2]
 
 
-def test_anthropics_batch_file_runs_as_it_is(llmfail, simulator, write):
+def test_a_request_to_responses_is_asked_and_runs_in_a_batch(llmfail, simulator, write):
+    body = {"model": "gpt-4o-mini", "instructions": "Be brief.", "input": "Weather in Rome?"}
+    asked = llmfail("ask", "Hm?", "--messages", write("talk.json", json.dumps(body)))
+    line = {"custom_id": "request-1", "method": "POST", "url": "/v1/responses", "body": body}
+    done = llmfail("batch", write("batch.jsonl", json.dumps(line)))
+    assert (asked.code, json.loads(done.out)["ref"], json.loads(done.out)["ok"]) == (0, "request-1", True)
+    texts = [[turn["content"] for turn in seen.document["messages"]] for seen in simulator.requests]
+    assert texts == [["Be brief.", "Weather in Rome?", "Hm?"], ["Be brief.", "Weather in Rome?"]]
+
+
+@pytest.mark.parametrize("is_document", [False, True], ids=["lines", "document"])
+def test_anthropics_batch_file_runs_as_it_is(llmfail, simulator, write, is_document):
     """As the documentation of its Message Batches has it; each with a system prompt and limit of its own."""
     lines = [
         {
@@ -207,7 +218,8 @@ def test_anthropics_batch_file_runs_as_it_is(llmfail, simulator, write):
         }
         for number, word in enumerate(("brief", "exact"), 1)
     ]
-    file = write("batch.jsonl", "\n".join(map(json.dumps, lines)))
+    document = json.dumps({"requests": lines}, indent=2)
+    file = write("batch.json", document if is_document else "\n".join(map(json.dumps, lines)))
     done = llmfail("batch", file, "-m", "anthropic/claude-sonnet-5-5")
     receipts = [json.loads(line) for line in done.out.splitlines()]
     assert [(one["ref"], one["ok"]) for one in receipts] == [("request-1", True), ("request-2", True)]

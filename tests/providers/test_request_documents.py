@@ -346,6 +346,23 @@ def test_lines_of_the_batch_files_of_openai_and_anthropic_run_as_they_are():
     assert (ask.ref, ask.prompt, ask.max_tokens) == ("my-first-request", "Hello, world", 1024)
 
 
+def test_a_line_of_a_batch_file_for_responses_runs_as_it_is():
+    body = {"model": "gpt-4.1", "instructions": "Be brief.", "input": "What is 2+2?", "max_output_tokens": 9}
+    read = line({"custom_id": "a", "method": "POST", "url": "/v1/responses", "body": body})
+    ask = ask_of(read.prompt, ref=read.ref)
+    assert (ask.ref, ask.system, ask.prompt, ask.max_tokens) == ("a", "Be brief.", "What is 2+2?", 9)
+
+
+def test_items_of_responses_are_read_without_their_request():
+    items = [
+        {"role": "user", "content": [{"type": "input_text", "text": "Hi"}]},
+        {"type": "function_call", "call_id": "a", "name": "f", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "a", "output": "x"},
+    ]
+    said, called, answered = read_request(items).messages
+    assert (said.text, called.parts[0].name, answered.parts[0].content) == ("Hi", "f", "x")
+
+
 def test_a_line_for_another_endpoint_is_told():
     found = line({"custom_id": "a", "method": "POST", "url": "/v1/embeddings", "body": {"input": "x"}})
     assert isinstance(found, MalformedLine)

@@ -46,13 +46,17 @@ def _read_document(path: Path, prompt: str | None) -> Prompt:
     else:
         document = read_json_file("--messages", path)
     if isinstance(document, dict):
-        turns = "contents" if "contents" in document else "messages"
+        turns = next((name for name in ("contents", "input") if name in document), "messages")
         return {**document, turns: _add_prompt(path, document.get(turns), prompt, key=turns)}
     return _add_prompt(path, document, prompt)
 
 
 def _add_prompt(path: Path, turns: object, prompt: str | None, *, key: str = "messages") -> list[Any]:
-    """The turns with the prompt as what the user says last; ``contents`` are those of a request to Gemini."""
+    """The turns with the prompt as what the user says last; ``contents`` are those of a request to Gemini,
+    ``input`` those of one to Responses, which may be a text.
+    """
+    if key == "input" and isinstance(turns, str):
+        turns = [{"role": "user", "content": turns}]
     if not isinstance(turns, list):
         raise UsageError(
             f"--messages {path}: it is a list of messages, or an object with a list called messages"

@@ -20,7 +20,8 @@ from pathlib import Path
 from llmfail.cli.io.files import CHUNK_BYTES, STANDARD_INPUT, STANDARD_OUTPUT
 from llmfail.cli.io.output import make_printable, require_output, write_all
 from llmfail.core.errors import UsageError
-from llmfail.core.request.line_splitter import LineSplitter, RawLine
+from llmfail.core.request.line_splitter import RawLine
+from llmfail.core.request.request_splitter import MAX_HEAD_BYTES, RequestSplitter, begins_as_document
 
 
 class BatchInput:
@@ -38,6 +39,8 @@ class BatchInput:
         """How many lines there are; None where that is not known before they are read."""
         if not stat.S_ISREG(self.file_status.st_mode):
             return None
+        if begins_as_document(os.pread(self._file, MAX_HEAD_BYTES, 0)):
+            return None
         place, lines, last = os.lseek(self._file, 0, os.SEEK_CUR), 0, b"\n"
         while chunk := os.pread(self._file, CHUNK_BYTES, place):
             place, lines, last = place + len(chunk), lines + chunk.count(b"\n"), chunk[-1:]
@@ -45,15 +48,23 @@ class BatchInput:
 
     async def read_lines(self) -> AsyncIterator[RawLine]:
         """Raises UsageError for a file that cannot be read to its end."""
-        splitter = LineSplitter()
+        splitter = RequestSplitter()
         try:
             while chunk := await self._read_chunk():
                 for line in splitter.feed(chunk):
                     yield line
         except OSError as error:
             raise UsageError(f"cannot read {self._name}: {error.strerror}") from error
-        for line in splitter.finish():
+        except UsageError as error:
+            raise UsageError(f"{self._name}: {error}") from None
+        for line in self._finish(splitter):
             yield line
+
+    def _finish(self, splitter: RequestSplitter) -> list[RawLine]:
+        try:
+            return splitter.finish()
+        except UsageError as error:
+            raise UsageError(f"{self._name}: {error}") from None
 
     async def _read_chunk(self) -> bytes:
         loop = asyncio.get_running_loop()

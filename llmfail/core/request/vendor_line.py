@@ -8,7 +8,9 @@ import msgspec
 
 from llmfail.core.request.batch_line import BatchLine, MalformedLine, reject_line
 
-CHAT_URL = "/v1/chat/completions"
+URLS = ("/v1/chat/completions", "/v1/responses")
+"""Where requests go that can be asked here, in the batch files of OpenAI."""
+_TURNS = frozenset({"messages", "input"})
 
 
 def read_vendor_line(number: int, text: bytes) -> BatchLine | MalformedLine | None:
@@ -20,7 +22,8 @@ def read_vendor_line(number: int, text: bytes) -> BatchLine | MalformedLine | No
     ref, request = line.get("custom_id"), line.get("body", line.get("params"))
     if not isinstance(ref, str) or not isinstance(request, dict):
         return None
-    if "messages" not in request:
-        where = line.get("url", "another endpoint")
-        return reject_line(number, ref, f"only requests to {CHAT_URL} can be asked here, got one to {where}")
+    where = line.get("url", URLS[0])
+    if not (request.keys() & _TURNS) or not str(where).endswith(URLS):
+        known = " and ".join(URLS)
+        return reject_line(number, ref, f"only requests to {known} can be asked here, got one to {where}")
     return BatchLine(number, ref, request, {}, has_id=True)

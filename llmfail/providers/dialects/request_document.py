@@ -47,7 +47,10 @@ def read_request(document: object, dialect: Dialect | None = None) -> RequestDoc
     if isinstance(document, str | bytes) or not isinstance(document, Iterable):
         kind = type(document).__name__
         raise UsageError(f"a prompt is a text or a list of messages, got {kind}")
-    return _read_messages(list(document), {}, dialect)
+    turns = list(document)
+    if dialect is None and any(map(responses_request.is_item, turns)):
+        return read_request({"input": turns}, "responses")
+    return _read_messages(turns, {}, dialect)
 
 
 def read_tools(tools: object) -> tuple[Tool | Opaque, ...]:

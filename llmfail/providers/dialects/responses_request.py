@@ -40,6 +40,8 @@ _EFFORTS: Final[Mapping[str, Any]] = {
 }
 """Those that are not the same go back in their own word, and are the nearest of ours elsewhere."""
 _SYSTEM_ROLES: Final = frozenset({"system", "developer"})
+_ITEM_TYPES: Final = ("message", "reasoning", "function_call", "function_call_output")
+_PART_TYPES: Final = ("input_text", "output_text", "input_image", "input_file")
 _LOGPROBS: Final = "message.output_text.logprobs"
 _KNOWN_INCLUDES: Final = ("reasoning.encrypted_content", _LOGPROBS)
 """What is asked for by itself, or with an option."""
@@ -47,6 +49,15 @@ _KNOWN_INCLUDES: Final = ("reasoning.encrypted_content", _LOGPROBS)
 
 def shows_in(document: Mapping[str, Any]) -> bool:
     return "input" in document
+
+
+def is_item(turn: object) -> bool:
+    """Whether a turn is written as only Responses has it."""
+    if not isinstance(turn, Mapping):
+        return False
+    parts = turn.get("content")
+    kinds = [part.get("type") for part in iter_mappings(parts)]
+    return turn.get("type") in _ITEM_TYPES or any(kind in _PART_TYPES for kind in kinds)
 
 
 def read_messages(document: Mapping[str, Any]) -> tuple[Message, ...]:
