@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from llmfail.core.classification.body import Payload
 from llmfail.core.classification.finish_reason import explain_end, read_finish_reason
 from llmfail.core.claude_version import version_of
+from llmfail.core.conversation import merge_json
 from llmfail.core.errors import MalformedReply, UnsupportedRequest
 from llmfail.core.model import Call, Completion, Embedding, Endpoint, FinishReason, Request, Usage
 from llmfail.providers.decoding import (
@@ -70,7 +71,7 @@ def build_body(request: Request, endpoint: Endpoint, *, stream: bool) -> dict[st
     if request.schema is not None and "schema" not in quirks:
         format_ = {"type": "json_schema", "schema": adapt_schema(request.schema)}
         written["output_config"] = {**written.get("output_config", {}), "format": format_}
-    written |= marks_for("anthropic", request)
+    written = merge_json(written, marks_for("anthropic", request))
     if stream:
         written["stream"] = True
     return written

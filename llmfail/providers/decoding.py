@@ -10,7 +10,7 @@ import struct
 from base64 import b64decode
 from binascii import a2b_base64
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -216,6 +216,19 @@ def dump_arguments(value: object) -> str:
         return msgspec.json.encode({} if value is None else value).decode()
     except (UnicodeEncodeError, OverflowError):
         return as_clean_text(json.dumps(value, separators=(",", ":")))
+
+
+_EFFORTS: Final[Mapping[str, Any]] = {
+    **{name: name for name in ("none", "low", "medium", "high", "max")},
+    "minimal": "low",
+    "xhigh": "high",
+}
+
+
+def find_effort(word: object) -> Literal["none", "low", "medium", "high", "max"] | None:
+    """The effort that a vendor's word is nearest to. One that is not the same goes back in its own word."""
+    found: Literal["none", "low", "medium", "high", "max"] | None = _EFFORTS.get(str(word))
+    return found
 
 
 def rest_of(document: Mapping[str, Any], *read: str) -> Mapping[str, Any]:

@@ -13,7 +13,7 @@ from llmfail.core.conversation import (
     Tool,
     sign_part,
 )
-from llmfail.providers.decoding import as_mapping, mark_with, rest_of
+from llmfail.providers.decoding import as_mapping, find_effort, mark_with, rest_of
 from llmfail.providers.dialects import anthropic_parts
 
 VENDOR: Final = "anthropic"
@@ -33,7 +33,6 @@ _READ: Final = (
     "service_tier",
     "output_config",
 )
-_EFFORTS: Final = frozenset({"low", "medium", "high", "max"})
 
 
 def read_tool(tool: Mapping[str, Any]) -> Tool | Opaque:
@@ -54,7 +53,7 @@ def read_fields(document: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     yield (
         "options",
         GenerationOptions(
-            effort=effort if effort in _EFFORTS else None,
+            effort=find_effort(effort),
             top_p=document.get("top_p"),
             top_k=document.get("top_k"),
             service_tier=document.get("service_tier"),
@@ -64,7 +63,7 @@ def read_fields(document: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     yield "tool_choice", choice
     yield "parallel_tools", parallel
     rest = dict(rest_of(document, *_READ))
-    if effort is not None and effort not in _EFFORTS:
+    if effort is not None and effort != find_effort(effort):
         rest["output_config"] = {"effort": effort}
     yield "marks", mark_with("anthropic", rest)
 

@@ -22,6 +22,7 @@ from llmfail.core.conversation import (
 from llmfail.providers.decoding import (
     as_clean_text,
     as_mapping,
+    find_effort,
     iter_mappings,
     mark_with,
     read_base64,
@@ -57,7 +58,6 @@ _READ: Final = (
     "service_tier",
 )
 _SYSTEM_ROLES: Final = frozenset({"system", "developer"})
-_EFFORTS: Final = frozenset({"none", "low", "medium", "high", "max"})
 _AUDIO_TYPES: Final = {"wav": "audio/wav", "mp3": "audio/mpeg"}
 
 
@@ -92,15 +92,18 @@ def read_fields(document: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     yield (
         "options",
         GenerationOptions(
-            effort=effort if effort in _EFFORTS else None,
+            effort=find_effort(effort),
             logprobs=(document.get("top_logprobs") or 0) if document.get("logprobs") else None,
             **{name: document.get(name) for name in names},
         ),
     )
-    yield "tool_choice", _read_choice(document.get("tool_choice"))
+    choice = _read_choice(document.get("tool_choice"))
+    yield "tool_choice", choice
     yield "parallel_tools", document.get("parallel_tool_calls")
     rest = dict(rest_of(document, *_READ))
-    if effort is not None and effort not in _EFFORTS:
+    if choice is None and document.get("tool_choice") is not None:
+        rest["tool_choice"] = document["tool_choice"]
+    if effort is not None and effort != find_effort(effort):
         rest["reasoning_effort"] = effort
     yield "marks", mark_with("chat", rest)
 

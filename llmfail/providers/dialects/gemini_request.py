@@ -52,7 +52,7 @@ _READ_CONFIG: Final = (
     "responseJsonSchema",
     "thinkingConfig",
 )
-_EFFORTS: Final = {"MINIMAL": "none", "LOW": "low", "MEDIUM": "medium", "HIGH": "high"}
+_EFFORTS: Final = {"MINIMAL": "none", "LOW": "low", "MEDIUM": "medium", "HIGH": "high", "XHIGH": "high"}
 _MODES: Final[Mapping[str, Literal["auto", "none", "required"]]] = {
     "AUTO": "auto",
     "NONE": "none",
@@ -208,7 +208,8 @@ def _read_options(config: Mapping[str, Any]) -> tuple[GenerationOptions, dict[st
     own = dict(rest_of(config, *_READ_CONFIG))
     if own.get("responseMimeType") == _JSON:
         del own["responseMimeType"]
-    rest = rest_of(thinking, "thinkingLevel") if effort else thinking
+    is_known = effort and thinking.get("thinkingLevel") != "XHIGH"
+    rest = rest_of(thinking, "thinkingLevel") if is_known else thinking
     own |= {"thinkingConfig": rest} if rest else {}
     logprobs = own.get("logprobs") if own.get("responseLogprobs") else None
     if logprobs is not None:

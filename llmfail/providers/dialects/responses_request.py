@@ -22,7 +22,14 @@ from llmfail.core.conversation import (
     sign_part,
 )
 from llmfail.core.errors import UsageError
-from llmfail.providers.decoding import as_clean_text, as_mapping, iter_mappings, mark_with, rest_of
+from llmfail.providers.decoding import (
+    as_clean_text,
+    as_mapping,
+    find_effort,
+    iter_mappings,
+    mark_with,
+    rest_of,
+)
 from llmfail.providers.dialects import responses_parts
 
 DIALECT: Final = "responses"
@@ -33,12 +40,6 @@ _READ: Final = (
     *("tools", "tool_choice", "parallel_tool_calls", "text", "reasoning", "service_tier", "stream"),
     *("store", "include"),
 )
-_EFFORTS: Final[Mapping[str, Any]] = {
-    **{name: name for name in ("none", "low", "medium", "high", "max")},
-    "minimal": "low",
-    "xhigh": "high",
-}
-"""Those that are not the same go back in their own word, and are the nearest of ours elsewhere."""
 _SYSTEM_ROLES: Final = frozenset({"system", "developer"})
 _ITEM_TYPES: Final = ("message", "reasoning", "function_call", "function_call_output")
 _PART_TYPES: Final = ("input_text", "output_text", "input_image", "input_file")
@@ -244,7 +245,7 @@ def _read_options(document: Mapping[str, Any], rest: dict[str, Any]) -> Generati
     """The options; the fields of them that only OpenAI has go to ``rest``."""
     reasoning = as_mapping(document.get("reasoning"))
     said = reasoning.get("effort")
-    effort = _EFFORTS.get(str(said))
+    effort = find_effort(said)
     if own := rest_of(reasoning, *(("effort",) if effort == said else ())):
         rest["reasoning"] = own
     include = document.get("include")
