@@ -28,6 +28,8 @@ from llmfail.core.model import CREDENTIAL_NAME, Call, Endpoint, Request
 from llmfail.core.request.wire_capabilities import can_read, dialect_of
 from llmfail.core.vendors import Quirk, quirks_at
 from llmfail.providers import load_wire_format
+from llmfail.providers.dialects import anthropic_request, gemini_request, responses_request
+from llmfail.providers.dialects.relayed_body import clear_carried
 from llmfail.providers.encoding import add_configured
 from llmfail.providers.openai import host_of
 
@@ -62,6 +64,13 @@ _OWN_NAMES: Mapping[Dialect, Mapping[str, tuple[str, ...]]] = {
     },
 }
 """What a dialect calls a parameter that an endpoint may refuse, where it has a name of its own."""
+_SIGNERS: Final[Mapping[Dialect, str | None]] = {
+    "anthropic": anthropic_request.VENDOR,
+    "responses": responses_request.VENDOR,
+    "gemini": gemini_request.VENDOR,
+    "chat": None,
+}
+"""Whose signatures stand in a dialect as they are; there are several in Chat Completions."""
 _HOP_HEADERS: Final = frozenset({
     *("host", "connection", "content-length", "content-type", "transfer-encoding", "accept-encoding"),
     *("content-encoding", "expect", "te", "upgrade", "keep-alive", "proxy-connection", "trailer"),
@@ -81,17 +90,20 @@ class Relay(Struct, frozen=True):
 
     def reaches(self, endpoint: Endpoint) -> bool:
         """Whether this endpoint takes the original: it speaks its dialect, has not refused its schema, and
-        may read every signature in it.
+        may read every signature that goes on.
         """
         if endpoint.api == "vertex" or dialect_of(endpoint) != self.original.dialect:
             return False
         refused = endpoint.dropped_parameters
         if (self.request.schema is not None or self.request.json) and refused & {"schema", "response_format"}:
             return False
-        return all(_may_see(part, endpoint) for message in self.request.messages for part in message.parts)
+        own = _SIGNERS[self.original.dialect]
+        parts = (part for message in self.request.messages for part in message.parts)
+        return all(_may_see(part, endpoint, own) for part in parts)
 
     def encode(self, endpoint: Endpoint, *, stream: bool) -> Call:
-        fields: _Fields = msgspec.json.decode(self.original.body, type=dict[str, Raw])
+        body = clear_carried(self.original.dialect, self.original.body, endpoint)
+        fields: _Fields = msgspec.json.decode(body, type=dict[str, Raw])
         if self.original.dialect == "gemini":
             self._adapt_config(fields, endpoint)
         else:
@@ -190,10 +202,14 @@ class _StreamFields(Struct):
     stream_options: dict[str, Any] | None = None
 
 
-def _may_see(part: object, endpoint: Endpoint) -> bool:
-    """Whether no signature of another vendor is in it."""
+def _may_see(part: object, endpoint: Endpoint, own: str | None) -> bool:
+    """Whether no signature of another vendor goes on in it. Those of others than ``own``, the vendor whose
+    signatures stand in a dialect as they are, are taken out.
+    """
     signature = part.signature if isinstance(part, Thought | ToolCall | Text) else None
-    return signature is None or can_read(signature, endpoint)
+    if signature is None or can_read(signature, endpoint):
+        return True
+    return own is not None and signature.vendor != own
 
 
 def _without(options: GenerationOptions, refused: frozenset[str]) -> GenerationOptions:

@@ -5,7 +5,9 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from llmfail.core.answer_piece import OriginalRequest
 from llmfail.core.conversation import Signature, Text, Thought, ToolCall, ToolResult
 from llmfail.core.model import Endpoint, Request, Target
 from llmfail.core.receipt import Receipt
@@ -14,6 +16,7 @@ from llmfail.providers import load_wire_format
 from llmfail.providers.dialects.carried_signature import PREFIX, PREFIX_IN_BASE64
 from llmfail.providers.dialects.client_request import read_client_request
 from llmfail.providers.dialects.relayed_body import clear_carried
+from llmfail.providers.relay import Relay
 from llmfail.providers.replies.reply_writer import AskedReply, make_reply_writer
 
 RESPONSES = Endpoint("openai", "https://api.openai.com/v1", "m", None, door="responses", vendor="openai")
@@ -182,3 +185,18 @@ def test_a_body_without_anything_of_ours_is_relayed_as_the_same_bytes():
 def test_whatever_stands_around_what_is_ours_is_relayed_without_a_bug(dialect, turns, said):
     body = json.dumps({turns: [*said, {"id": f"~{PREFIX}", "parts": ["bGxtZmFpbDEu"]}]}).encode()
     assert isinstance(clear_carried(dialect, body, OF_DIALECT[dialect]), bytes)
+
+
+@pytest.mark.parametrize("dialect", ["responses", "anthropic", "gemini"])
+@pytest.mark.parametrize("vendor", SEALED)
+def test_a_conversation_in_which_another_vendor_answered_still_goes_on_as_it_was_written(dialect, vendor):
+    there = OF_DIALECT[dialect]
+    document = {"model": "m", **answer_in(dialect, vendor), "own_field": 1}
+    original = OriginalRequest(dialect, json.dumps(document).encode(), {"anthropic-beta": "x"})
+    relay = Relay(original, request_of(dialect, document))
+    assert relay.reaches(there)
+    call = relay.encode(there, stream=False)
+    assert (b"SEAL" in call.body, PREFIX.encode() in call.body) == (there.vendor == vendor, False)
+    assert json.loads(call.body)["own_field"] == 1
+    stranger = replace(there, vendor="x.example")
+    assert relay.reaches(stranger) is (there.vendor != vendor)

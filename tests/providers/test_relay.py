@@ -148,14 +148,16 @@ def test_only_an_endpoint_of_its_dialect_takes_it():
 
 
 @pytest.mark.parametrize("part", [Thought("hm"), ToolCall("c", "f", "{}"), Text("x")])
-def test_a_signature_of_another_vendor_is_not_passed_on(part):
-    def reaches(vendor):
+def test_a_signature_is_not_passed_on_to_another_vendor(part):
+    def reaches(dialect, there, vendor):
         signed = msgspec.structs.replace(part, signature=Signature(vendor, "s"))
         request = Request((Message("assistant", (signed,)),))
-        return relay_of("anthropic", request=request).reaches(endpoint_for("anthropic"))
+        return relay_of(dialect, request=request).reaches(there)
 
-    assert reaches("anthropic")
-    assert not reaches("openai")
+    skin = msgspec.structs.replace(endpoint_for("anthropic"), vendor="deepseek")
+    assert reaches("anthropic", endpoint_for("anthropic"), "anthropic")
+    assert not reaches("anthropic", skin, "anthropic")
+    assert not reaches("chat", endpoint_for("chat"), "google")
 
 
 def test_a_schema_that_was_refused_has_to_be_translated():
