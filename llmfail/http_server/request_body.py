@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections.abc import Callable
+from importlib import import_module
 from typing import Protocol
 
 from aiohttp import StreamReader, web
@@ -91,10 +92,10 @@ def _make_inflate(body: bytes) -> _Decompressor:
 def _make_zstd(_body: bytes) -> _Decompressor | None:
     """Where this Python has it."""
     try:
-        from compression.zstd import ZstdDecompressor  # type: ignore[import-not-found,unused-ignore]
+        zstd = import_module("compression.zstd")
     except ImportError:
         return None
-    found: _Decompressor = ZstdDecompressor()
+    found: _Decompressor = zstd.ZstdDecompressor()
     return found
 
 

@@ -9,11 +9,9 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Protocol
 
 from msgspec.structs import replace
 
-from llmfail.client.aio import AsyncClient
 from llmfail.core.conversation import Dialect
 from llmfail.core.errors import LlmfailError
 from llmfail.engine.ports.ids import new_id
@@ -27,9 +25,12 @@ from llmfail.http_server.message import (
 )
 from llmfail.providers.replies.error_reply import ErrorKind, ErrorReply, write_error
 from llmfail.server.answer_route import answer
+from llmfail.server.dashboard.dashboard import Dashboard
+from llmfail.server.embedding_route import embed
+from llmfail.server.model_routes import count_tokens, show_model, show_models
 from llmfail.server.program_keys import limits_of, read_key
 from llmfail.server.request_log_file import RequestLogFile
-from llmfail.server.request_route import NoRoute, dialect_of, find_route
+from llmfail.server.request_route import NoRoute, RouteKind, dialect_of, find_route
 from llmfail.server.served_configuration import ServedConfiguration
 from llmfail.server.served_request import GatewayRefusal, RequestLine, ServedRequest, begin_line
 from llmfail.server.worker_gauges import WorkerGauges
@@ -37,26 +38,17 @@ from llmfail.settings.schema.serve_settings import ServeKey
 from llmfail.watch.health_pages import HEALTH_PATHS, HealthPages
 
 BUSY_SECONDS = 1.0
+MAX_FORM_BYTES = 16 * 1024
 CLIENT_GONE = 499
 """The status of the log for a program that left before it had an answer."""
 _BODY_ERRORS: Mapping[int, ErrorKind] = {413: "too_large", 415: "wrong_type"}
-_HANDLERS: Mapping[str, Callable[[ServedRequest], Awaitable[OutgoingReply | None]]] = {"ask": answer}
-
-
-class Pages(Protocol):
-    """The dashboard, as the gateway knows it."""
-
-    client: AsyncClient
-
-    @property
-    def routes(self) -> frozenset[tuple[str, str]]: ...
-
-    async def handle(self, request: IncomingRequest) -> OutgoingReply: ...
-
-    def is_admin(self, request: IncomingRequest) -> bool: ...
-
-
-MAX_PAGE_BODY = 16 * 1024
+_HANDLERS: Mapping[RouteKind, Callable[[ServedRequest], Awaitable[OutgoingReply | None]]] = {
+    "ask": answer,
+    "count": count_tokens,
+    "embed": embed,
+    "list_models": show_models,
+    "show_model": show_model,
+}
 
 
 class Gateway:
@@ -67,24 +59,22 @@ class Gateway:
         configuration: ServedConfiguration,
         gauges: WorkerGauges,
         log: RequestLogFile,
-        pages: Pages | None = None,
+        dashboard: Dashboard | None = None,
     ) -> None:
         self.configuration = configuration
         self.health = HealthPages(configuration.client, self._is_operator, gauges.build_families)
         self._gauges = gauges
         self._log = log
-        self._pages = pages
+        self._dashboard = dashboard
         self._ending = asyncio.Event()
         self._tasks: set[asyncio.Task[object]] = set()
-        self.stale: str | None = None
-        """Why a newer configuration is not in force."""
 
     async def handle(self, exchange: Exchange) -> OutgoingReply | None:
         """As ``http_server.message.Handler``."""
         request = exchange.request
         host, origin = request.headers.get("host"), request.headers.get("origin")
-        if self._pages is not None and (request.method, request.path) in self._pages.routes:
-            return await self._show_page(exchange, self._pages)
+        if self._dashboard is not None and (request.method, request.path) in self._dashboard.routes:
+            return await self._show_page(exchange, self._dashboard)
         if not self.configuration.host_rule.may_ask(host, origin):
             return _refuse_host(request)
         if (reply := await self._show_health(request)) is not None:
@@ -93,22 +83,22 @@ class Gateway:
             return OutgoingReply(204, _allow_origin(origin))
         return await self._serve_program(exchange, _allow_origin(origin) if origin else {})
 
-    async def _show_page(self, exchange: Exchange, pages: Pages) -> OutgoingReply:
+    async def _show_page(self, exchange: Exchange, dashboard: Dashboard) -> OutgoingReply:
         """A page of the gateway's own may post to it."""
         request = exchange.request
         host, origin = request.headers.get("host"), request.headers.get("origin")
         own = {None, f"http://{host}", f"https://{host}"}
         if not self.configuration.host_rule.is_served(host) or origin not in own:
             return _refuse_host(request)
-        body = await exchange.read_body(MAX_PAGE_BODY) if request.method == "POST" else b""
-        return await pages.handle(replace(request, body=body))
+        body = await exchange.read_body(MAX_FORM_BYTES) if request.method == "POST" else b""
+        return await dashboard.handle(replace(request, body=body))
 
     def replace_configuration(self, fresh: ServedConfiguration) -> None:
         """For requests that come from now on."""
         self.configuration = fresh
         self.health.client = fresh.client
-        if self._pages is not None:
-            self._pages.client = fresh.client
+        if self._dashboard is not None:
+            self._dashboard.client = fresh.client
 
     def end_requests(self) -> None:
         """Break off what is under way."""
@@ -132,7 +122,7 @@ class Gateway:
         """
         if not self.configuration.serve.behind_proxy and is_loopback(request.remote):
             return True
-        return self._pages is not None and self._pages.is_admin(request)
+        return self._dashboard is not None and self._dashboard.is_admin(request)
 
     async def _serve_program(self, exchange: Exchange, reply_headers: dict[str, str]) -> OutgoingReply | None:
         request, started, at = exchange.request, time.monotonic(), time.time()
@@ -153,7 +143,7 @@ class Gateway:
                 ending=self._ending,
                 reply_headers=reply_headers,
             )
-            with self.configuration.in_use(), self._gauges.count(), self._remember_task():
+            with self.configuration.use(), self._gauges.count(), self._remember_task():
                 reply = await self._serve(served)
         except NoRoute as wrong:
             kind: ErrorKind = "wrong_method" if wrong.allow else "unknown_path"
@@ -205,8 +195,6 @@ class Gateway:
             if wait := await configuration.client.admit_program(limits):
                 message = f"the key {key.name} has asked as often as it may; in {wait:.0f} s it may again"
                 raise GatewayRefusal(ErrorReply("rate_limited", message, retry_after=wait))
-        if served.route.kind not in _HANDLERS:
-            raise GatewayRefusal(ErrorReply("unknown_path", "this is not served yet"))
         return await _HANDLERS[served.route.kind](served if key is None else replace(served, key=key))
 
     @staticmethod

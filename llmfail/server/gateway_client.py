@@ -7,7 +7,10 @@ from functools import partial
 
 from llmfail.core.admission.program_limit import admit_request, charge_tokens
 from llmfail.core.admission.rate_limit import RateLimit
+from llmfail.core.receipt import Receipt
 from llmfail.core.records.record import StoreChange
+from llmfail.core.request.ask import Ask
+from llmfail.engine.bulk.text_list import embed_texts
 from llmfail.engine.ports.store_access import write
 from llmfail.watch.watch_client import WatchClient
 
@@ -20,6 +23,14 @@ class GatewayClient(WatchClient):
         if not limits:
             return 0.0
         return await self._ports.store.update([one.key for one in limits], partial(admit_request, limits))
+
+    async def embed_ask(self, ask: Ask) -> Receipt:
+        """A failure is in the receipt. Raises UsageError."""
+        return await embed_texts(self._engine, ask)
+
+    async def count_tokens(self, ask: Ask) -> int:
+        """How many tokens its request is on the first target of its chain. Raises UsageError."""
+        return await self._engine.count_tokens(ask)
 
     async def charge_program(self, limits: Sequence[RateLimit], tokens: int) -> None:
         counted = [one for one in limits if one.unit == "tokens"]

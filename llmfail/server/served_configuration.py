@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -31,11 +32,11 @@ class ServedConfiguration:
             hosts=frozenset(host.lower() for host in serve.hosts),
             origins=frozenset(serve.origins),
         )
+        self.opened_at = int(time.time())
         self._requests = 0
-        self._is_replaced = False
 
     @contextmanager
-    def in_use(self) -> Iterator[None]:
+    def use(self) -> Iterator[None]:
         """While a request is under way."""
         self._requests += 1
         try:
@@ -44,12 +45,8 @@ class ServedConfiguration:
             self._requests -= 1
 
     @property
-    def may_close(self) -> bool:
-        return self._is_replaced and not self._requests
-
-    def retire(self) -> None:
-        """No request comes to it from now on."""
-        self._is_replaced = True
+    def is_in_use(self) -> bool:
+        return self._requests > 0
 
 
 def collect_model_names(settings: Settings) -> ModelNames:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -103,9 +102,3 @@ class ServedRequest(Struct, frozen=True):
 def begin_line(request: IncomingRequest, id_: str, at: float) -> RequestLine:
     path = request.path if len(request.path) <= 200 else f"{request.path[:200]}…"
     return RequestLine(time=format_time(at) or "", id=id_, method=request.method[:20], path=path)
-
-
-def read_marked(document_fields: Mapping[str, Any], dialect: str, name: str) -> object:
-    """A field of the body that only its dialect has."""
-    marks = document_fields.get("marks") or {}
-    return marks.get(dialect, {}).get(name)

@@ -5,8 +5,10 @@ drains on SIGTERM.
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -14,7 +16,9 @@ from pathlib import Path
 from msgspec import Struct
 
 from llmfail.core.errors import LlmfailError
+from llmfail.core.receipt import format_time
 from llmfail.http_server.http_app import ConnectionLimits, HttpServer
+from llmfail.server.dashboard.dashboard import Dashboard
 from llmfail.server.gateway import Gateway
 from llmfail.server.gateway_client import GatewayClient
 from llmfail.server.request_log_file import RequestLogFile
@@ -24,13 +28,16 @@ from llmfail.settings.schema.settings import Settings
 
 JUDGE_INTERVAL_SECONDS = 30.0
 MIN_JUDGE_WAIT_SECONDS = 0.2
+PARENT_INTERVAL_SECONDS = 0.5
+UNUSED_INTERVAL_SECONDS = 0.5
 LAST_WORDS_SECONDS = 1.0
 """How long those have whose answers are broken off."""
 
 
 class ServeOptions(Struct, frozen=True):
     """``load`` reads the configuration anew, ``say`` tells people, ``directory`` is where relative names of
-    files begin. ``index`` counts the workers; the first of them also judges alerts.
+    files begin. ``index`` counts the workers; the first of them also judges alerts. ``parent`` is the
+    process that supervises them, without which they end.
     """
 
     load: Callable[[], Settings]
@@ -40,6 +47,7 @@ class ServeOptions(Struct, frozen=True):
     directory: Path
     gauges: SharedGauges
     index: int = 0
+    parent: int | None = None
 
 
 async def serve(listener: socket.socket, settings: Settings, options: ServeOptions) -> int:
@@ -54,9 +62,13 @@ class _Worker:
         serve = settings.serve
         self._gauges = WorkerGauges(options.gauges, options.index)
         self._log = RequestLogFile(None if serve.log is None else options.directory / serve.log)
-        self._gateway = Gateway(self._configuration, self._gauges, self._log)
+        token = serve.admin_token
+        self._dashboard = Dashboard(
+            self._configuration.client, None if token is None else token.reveal(), options.say
+        )
+        self._gateway = Gateway(self._configuration, self._gauges, self._log, self._dashboard)
         self._server = HttpServer(self._gateway.handle, ConnectionLimits(serve.max_connections))
-        self._retired: list[ServedConfiguration] = []
+        self._closing: set[asyncio.Task[None]] = set()
         self._stopped = asyncio.Event()
         self._is_hurried = asyncio.Event()
 
@@ -75,7 +87,12 @@ class _Worker:
             loop.add_signal_handler(number, self._stop)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
         await self._server.open(listener)
+        link = await self._dashboard.start()
+        if link is not None and self._options.index == 0:
+            self._options.say(f"dashboard, by a link for one use: {_url_of(listener)}{link}")
         beside = [asyncio.create_task(self._gauges.measure_lag())]
+        if self._options.parent is not None:
+            beside.append(asyncio.create_task(self._watch_parent(self._options.parent)))
         if self._options.index == 0:
             beside.append(asyncio.create_task(self._watch()))
         try:
@@ -85,9 +102,12 @@ class _Worker:
             for task in beside:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
+            await self._dashboard.close()
             await self._server.close()
-            for configuration in (self._configuration, *self._retired):
-                await configuration.client.close()
+            for task in self._closing:
+                task.cancel()
+            await asyncio.gather(*self._closing, return_exceptions=True)
+            await self._configuration.client.close()
             self._log.close()
         return 0
 
@@ -130,20 +150,26 @@ class _Worker:
             settings = self._options.load()
             fresh = self._open(settings)
         except LlmfailError as error:
-            self._gateway.stale = str(error)
+            self._dashboard.banner = f"config: stale since {format_time(time.time())}: {error}"
             self._options.say(f"the configuration stays as it was: {error}")
             return
-        self._gateway.stale = None
+        self._dashboard.banner = ""
         old, self._configuration = self._configuration, fresh
-        old.retire()
         self._gateway.replace_configuration(fresh)
-        self._retired.append(old)
+        task = asyncio.create_task(_close_when_unused(old))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
         self._options.say("the configuration was read again")
 
+    async def _watch_parent(self, parent: int) -> None:
+        """Until it is no more."""
+        while os.getppid() == parent:  # noqa: ASYNC110 - a process tells nobody of its death
+            await asyncio.sleep(PARENT_INTERVAL_SECONDS)
+        self._stopped.set()
+
     async def _watch(self) -> None:
-        """Probe and judge, and close what was replaced, for ever; what goes wrong is told and tried again."""
+        """Probe and judge, for ever; what goes wrong is told and tried again."""
         while True:
-            await self._close_retired()
             client, wait = self._configuration.client, JUDGE_INTERVAL_SECONDS
             try:
                 await client.probe_due()
@@ -157,7 +183,16 @@ class _Worker:
                 self._options.say(f"alerts cannot be judged now: {error}")
             await asyncio.sleep(wait)
 
-    async def _close_retired(self) -> None:
-        for one in [one for one in self._retired if one.may_close]:
-            self._retired.remove(one)
-            await one.client.close()
+
+async def _close_when_unused(replaced: ServedConfiguration) -> None:
+    """When the last of its requests has ended."""
+    try:
+        while replaced.is_in_use:  # noqa: ASYNC110 - seldom, and nobody waits for it
+            await asyncio.sleep(UNUSED_INTERVAL_SECONDS)
+    finally:
+        await replaced.client.close()
+
+
+def _url_of(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -34,12 +34,16 @@ features:
 
 
 class Reply:
-    """A status, headers with lower-case names, and a body."""
+    """A status, headers with lower-case names, and a body; ``is_whole``: it ended as HTTP has it."""
 
     def __init__(self, reply):
         self.status = reply.status
         self.headers = {name.lower(): value for name, value in reply.getheaders()}
-        self.body = reply.read()
+        self.is_whole = True
+        try:
+            self.body = reply.read()
+        except http.client.IncompleteRead as cut:
+            self.body, self.is_whole = cut.partial, False
 
     @property
     def json(self):

@@ -1,5 +1,8 @@
 """What programs get in each dialect, over real sockets, and what is refused before anybody is asked."""
 
+import base64
+import struct
+
 import pytest
 from running_gateway import run_gateway
 
@@ -268,3 +271,60 @@ def test_it_says_that_it_is_there_and_how_it_is(gateway):
     metrics = gateway.get("/metrics").body.decode()
     assert 'llmfail_inflight{worker="0"} 0.0' in metrics
     assert "llmfail_requests_total{" in metrics
+
+
+def test_the_list_of_models_pleases_every_reader_and_has_what_the_key_may_use(gateway, locked):
+    listed = gateway.get("/v1/models").json
+    assert listed["object"] == "list"
+    assert [one["id"] for one in listed["data"]] == ["default", "chat", "gem", "vectors", "talk"]
+    assert {"object", "created", "owned_by", "type", "display_name", "created_at"} <= listed["data"][0].keys()
+    assert [one["id"] for one in locked.get("/v1/models", x_api_key=VPR_KEY).json["data"]] == ["chat", "talk"]
+    assert locked.get("/v1/models").status == 401
+    names = [one["name"] for one in gateway.get("/v1beta/models").json["models"]]
+    assert names[0] == "models/default"
+    assert gateway.get("/v1/models/chat").json["id"] == "chat"
+    assert gateway.get("/v1beta/models/gem").json["name"] == "models/gem"
+    assert gateway.get("/v1/models/nothing").status == 404
+
+
+def test_vectors_come_as_numbers_or_in_base64(gateway):
+    body = {"model": "vectors", "input": ["one", "two"]}
+    plain = gateway.post("/v1/embeddings", body).json
+    packed = gateway.post("/v1/embeddings", {**body, "encoding_format": "base64"}).json
+    vectors = [one["embedding"] for one in plain["data"]]
+    for vector, row in zip(vectors, packed["data"], strict=True):
+        raw = base64.b64decode(row["embedding"])
+        assert list(struct.unpack(f"<{len(raw) // 4}f", raw)) == pytest.approx(vector, rel=1e-6)
+    assert plain["usage"]["prompt_tokens"] > 0
+    assert gateway.log[-1]["feature"] == "vectors"
+
+
+def test_numbers_of_tokens_are_refused_with_what_to_do(gateway):
+    reply = gateway.post("/v1/embeddings", {"model": "vectors", "input": [[1, 2], [3]]})
+    assert (reply.status, "check_embedding_ctx_length" in reply.json["error"]["message"]) == (400, True)
+
+
+def test_vectors_in_the_words_of_gemini(gateway):
+    content = {"parts": [{"text": "one"}]}
+    one = gateway.post("/v1beta/models/vectors:embedContent", {"content": content})
+    many = gateway.post("/v1beta/models/vectors:batchEmbedContents", {"requests": [{"content": content}] * 2})
+    assert one.json["embedding"]["values"] == many.json["embeddings"][1]["values"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "read"),
+    [
+        ("/v1/messages/count_tokens", MESSAGES[1], lambda told: told["input_tokens"]),
+        ("/v1/responses/input_tokens", RESPONSES[1], lambda told: told["input_tokens"]),
+        ("/v1beta/models/gem:countTokens", GEMINI[1], lambda told: told["totalTokens"]),
+    ],
+)
+@pytest.mark.parametrize("faults", ["none", "all=503"])
+def test_tokens_are_counted_or_estimated_and_nobody_is_blamed(gateway, simulator, path, body, read, faults):
+    simulator.set_faults(parse_faults(faults))
+    before = gateway.get("/health/llm-services").json["routing"]["total_requests"]
+    reply = gateway.post(path, body)
+    assert reply.status == 200, reply.body
+    assert read(reply.json) > 0
+    assert gateway.log[-1]["cost_usd"] is None
+    assert gateway.get("/health/llm-services").json["routing"]["total_requests"] == before

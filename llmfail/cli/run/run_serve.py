@@ -5,6 +5,7 @@ at its start.
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from contextlib import ExitStack
 from pathlib import Path
@@ -31,10 +32,11 @@ def run_serve(options: GlobalOptions, listen: str | None, workers: int | None, f
     listener = bind(host, port)
     _greet(options, settings, listener, faults)
     gauges = SharedGauges(count)
+    parent = None if count == 1 else os.getpid()
 
     def run_worker(index: int) -> int:
         with ExitStack() as stack:
-            return _run_worker(options, settings, faults, stack, (listener, host, gauges, index))
+            return _run_worker(options, settings, faults, stack, (listener, host, gauges, index, parent))
 
     if count == 1:
         return run_worker(0)
@@ -46,9 +48,9 @@ def _run_worker(
     settings: Settings,
     faults: str | None,
     stack: ExitStack,
-    place: tuple[socket.socket, str, SharedGauges, int],
+    place: tuple[socket.socket, str, SharedGauges, int, int | None],
 ) -> int:
-    listener, host, gauges, index = place
+    listener, host, gauges, index, parent = place
 
     def load() -> Settings:
         return load_settings(options)
@@ -71,6 +73,7 @@ def _run_worker(
         directory=Path() if source is None else source.path.parent,
         gauges=gauges,
         index=index,
+        parent=parent,
     )
     return asyncio.run(serve(listener, settings, serve_options))
 

@@ -80,6 +80,18 @@ async def count_by_providers(
     return found
 
 
+async def count_tokens(routes: TargetRoutes, ports: Ports, request: Request, target: Target) -> int:
+    """By the provider of the target, where it counts and is there; else what is expected."""
+    address = routes[target].gate.address
+    values, _ = await ports.store.read([calibration_key(address)])
+    if routes[target].missing_key is None:
+        result = await _ask_provider(routes, ports, CountRequest(request, target))
+        if result.answer is not None and result.answer.usage is not None:
+            return result.answer.usage.input_tokens
+    size = token_bounds.size_of(request)
+    return token_bounds.estimate_input(size, reservation.load_calibration(address, values))
+
+
 async def _ask_provider(routes: TargetRoutes, ports: Ports, question: CountRequest) -> AttemptResult:
     route = routes[question.target]
     values, _ = await ports.store.read([route.gate.dropped_parameters_key])

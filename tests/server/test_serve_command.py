@@ -1,0 +1,295 @@
+"""``llmfail serve`` as processes: how it starts, reloads, drains, and what its workers have in common."""
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from scripted_streams import ScriptedStreams
+
+from llmfail import Client
+from llmfail.simulator import Simulator
+
+CONFIG = """\
+version: 1
+defaults: {{retries: 0, max_tokens: 100}}
+providers:
+  openai: {{api: openai, base_url: "{url}", api_key: made-up-key-1}}
+cache: {{enabled: false}}
+features:
+  default: {{primary: openai/gpt-6.1-terra}}
+{more}
+"""
+pytestmark = pytest.mark.slow
+ASK = {"model": "default", "messages": [{"role": "user", "content": "hi"}]}
+
+
+@pytest.fixture(scope="module")
+def simulator():
+    with Simulator() as running:
+        yield running
+
+
+class Serving:
+    """A process group of ``llmfail serve``, with what it says."""
+
+    def __init__(self, *arguments, config=None):
+        named = ["--config", str(config)] if config else []
+        command = [sys.executable, "-m", "llmfail", *named, "serve", "--listen", "127.0.0.1:0", *arguments]
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        self.said = []
+        self._changed = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        self.port = int(re.search(r":(\d+) ", self.wait_for(r"serving .* on http://\S+ "))[1])
+        self._wait_until_live()
+
+    def _read(self):
+        for line in self.process.stderr:
+            with self._changed:
+                self.said.append(line.rstrip("\n"))
+                self._changed.notify_all()
+        with self._changed:
+            self.said.append("the end")
+            self._changed.notify_all()
+
+    def wait_for(self, pattern):
+        """The first line that has it."""
+
+        def find():
+            return next((line for line in self.said if re.search(pattern, line)), None)
+
+        with self._changed:
+            assert self._changed.wait_for(find, 30), self.said
+            return find()
+
+    def _wait_until_live(self):
+        ends_at = time.monotonic() + 30
+        while time.monotonic() < ends_at:
+            with contextlib.suppress(OSError):
+                if self.call("GET", "/health/live")[0] == 200:
+                    return
+            time.sleep(0.02)
+        raise AssertionError(self.said)
+
+    def call(self, method, path, body=None, **headers):
+        """Status and body."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        headers = {"content-type": "application/json", **headers}
+        try:
+            connection.request(method, path, None if body is None else json.dumps(body), headers)
+            reply = connection.getresponse()
+            return reply.status, reply.read()
+        finally:
+            connection.close()
+
+    def ask(self, **more):
+        return self.call("POST", "/v1/chat/completions", {**ASK, **more})[0]
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+        self._reader.join(30)
+        self.process.stderr.close()
+
+    def end(self, number=signal.SIGTERM):
+        """The exit code."""
+        self.process.send_signal(number)
+        code = self.process.wait(30)
+        self._reader.join(30)
+        return code
+
+
+@pytest.fixture
+def serve(tmp_path, simulator):
+    running = []
+
+    def start(*arguments, more="", url=None):
+        config = tmp_path / "llmfail.yaml"
+        config.write_text(CONFIG.format(url=url or simulator.base_url("openai"), more=more))
+        running.append(Serving(*arguments, config=config))
+        running[-1].config = config
+        return running[-1]
+
+    yield start
+    for one in running:
+        one.close()
+
+
+def run(*arguments):
+    command = [sys.executable, "-m", "llmfail", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_a_newcomer_needs_no_configuration_and_no_key():
+    serving = Serving("--drill", "none")
+    try:
+        assert serving.ask() == 200
+        line = json.loads(serving.wait_for("/v1/chat/completions"))
+        assert line["target"] == "anthropic/claude-sonnet-5-5"
+        assert serving.end() == 0
+    finally:
+        serving.close()
+
+
+def test_without_keys_it_says_what_is_missing(tmp_path):
+    serving = Serving()
+    try:
+        status, body = serving.call("POST", "/v1/chat/completions", ASK)
+        assert (status, json.loads(body)["error"]["code"]) == (503, "upstream_credentials")
+        assert "ANTHROPIC_API_KEY" in json.loads(body)["error"]["message"]
+    finally:
+        serving.close()
+
+
+def test_other_machines_need_keys():
+    done = run("serve", "--listen", "0.0.0.0:0")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "llmfail keys new" in done.stderr
+
+
+def test_a_port_that_is_taken_is_one_line(serve):
+    serving = serve()
+    done = run("serve", "--listen", f"127.0.0.1:{serving.port}")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+
+
+def test_what_is_under_way_is_answered_and_new_connections_are_refused(serve):
+    with ScriptedStreams() as streams:
+        held = threading.Event()
+        streams.plays("openai", ["one ", held, "two"])
+        serving = serve(url=streams.base_url("openai"))
+        answers = []
+        asking = [
+            threading.Thread(
+                target=lambda: answers.append(
+                    serving.call("POST", "/v1/chat/completions", {**ASK, "stream": True})
+                )
+            )
+            for _ in range(20)
+        ]
+        for thread in asking:
+            thread.start()
+        assert streams.wait_for(lambda: streams.count() == 20)
+        serving.process.send_signal(signal.SIGTERM)
+        serving.wait_for("draining: 20 under way")
+        with pytest.raises(OSError):  # noqa: PT011 - refused or reset
+            serving.ask()
+        held.set()
+        for thread in asking:
+            thread.join(30)
+        assert serving.process.wait(30) == 0
+    assert [(status, body.endswith(b"data: [DONE]\n\n")) for status, body in answers] == [(200, True)] * 20
+
+
+@pytest.mark.parametrize("hurry", ["grace", "second signal"])
+def test_what_takes_too_long_is_broken_off_with_an_error(serve, hurry):
+    grace = "0.3s" if hurry == "grace" else "60s"
+    with ScriptedStreams() as streams:
+        streams.plays("openai", ["one ", threading.Event()])
+        serving = serve(url=streams.base_url("openai"), more=f"serve: {{shutdown_grace: {grace}}}")
+        cut = []
+
+        def ask():
+            try:
+                serving.call("POST", "/v1/chat/completions", {**ASK, "stream": True})
+            except http.client.IncompleteRead as broken:
+                cut.append(broken.partial)
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        assert streams.wait_for(lambda: streams.count() and streams.asked()[0].said)
+        serving.process.send_signal(signal.SIGTERM)
+        serving.wait_for("draining")
+        if hurry == "second signal":
+            serving.process.send_signal(signal.SIGTERM)
+        assert serving.process.wait(30) == 0
+        asking.join(30)
+    assert b'"error"' in cut[0]
+    assert b"the gateway has ended" in cut[0]
+
+
+def test_a_configuration_is_read_again_and_a_bad_one_changes_nothing(serve):
+    serving = serve()
+    good = serving.config.read_text()
+    stop, statuses = threading.Event(), []
+
+    def ask_on():
+        while not stop.is_set():
+            statuses.append(serving.ask())
+
+    asking = [threading.Thread(target=ask_on) for _ in range(2)]
+    for thread in asking:
+        thread.start()
+    for number in range(6):
+        names = f"  f{number}: {{primary: openai/gpt-6.1-terra}}"
+        serving.config.write_text(good.replace("features:", f"features:\n{names}"))
+        if number == 3:
+            serving.config.write_text("features: [")
+        serving.process.send_signal(signal.SIGHUP)
+        serving.wait_for("stays as it was" if number == 3 else "was read again")
+        serving.said[:] = [line for line in serving.said if "again" not in line]
+    stop.set()
+    for thread in asking:
+        thread.join(30)
+    assert set(statuses) == {200}
+    assert serving.ask(model="f5") == 200
+    assert serving.ask(model="f3") == 404
+
+
+def test_a_killed_worker_is_replaced_and_the_service_goes_on(serve):
+    serving = serve("--workers", "2")
+    children = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(serving.process.pid)], capture_output=True, text=True, check=True
+    )
+    first, second = map(int, children.stdout.split())
+    os.kill(first, signal.SIGKILL)
+    assert {serving.ask() for _ in range(10)} == {200}
+    serving.wait_for(r"worker 0 has ended \(signal 9\) and is started anew")
+    os.kill(second, signal.SIGKILL)
+    serving.wait_for(r"worker 1 has ended")
+    assert serving.ask() == 200
+    assert 'llmfail_inflight{worker="1"} 0.0' in serving.call("GET", "/metrics")[1].decode()
+    assert serving.end() == 0
+
+
+def test_workers_end_with_who_started_them(serve):
+    serving = serve("--workers", "2")
+    serving.process.kill()
+    serving.wait_for("^the end$")  # nobody holds its standard error any more
+
+
+def test_a_budget_holds_over_workers_and_endpoints(serve, simulator):
+    before = len(simulator.requests)
+    serving = serve("--workers", "2", more="budgets: [{name: b, limit: 50, unit: requests, per: day}]")
+    user = [{"role": "user", "content": "hi"}]
+    asks = [
+        ("/v1/chat/completions", ASK),
+        ("/v1/messages", {"model": "default", "max_tokens": 9, "messages": user}),
+        ("/v1/responses", {"model": "default", "input": "hi"}),
+        (
+            "/v1beta/models/default:generateContent",
+            {"contents": [{"parts": [{"text": "hi"}]}]},
+        ),
+    ]
+    statuses = []
+    threads = [
+        threading.Thread(target=lambda one=asks[number % 4]: statuses.append(serving.call("POST", *one)[0]))
+        for number in range(100)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert (statuses.count(200), statuses.count(402)) == (50, 50)
+    assert len(simulator.requests) - before == 50
+    with Client(serving.config) as llm:
+        budget = llm.status().to_json()["budgets"][0]
+    assert float(budget["held"]) == 0

@@ -1,0 +1,202 @@
+"""How a streamed answer ends: whole, or so that nobody takes half of it for the whole; and what is done while
+its target is silent or its program has left.
+"""
+
+import json
+import socket
+import threading
+import time
+
+import pytest
+from running_gateway import run_gateway
+from scripted_streams import BREAKS, ERROR, PING, STALL, ScriptedStreams, ThinkingToken
+
+from llmfail.server import streamed_reply
+
+ONE_USER = [{"role": "user", "content": "hi"}]
+ASKS = {
+    "chat": ("/v1/chat/completions", {"model": "chat", "messages": ONE_USER, "stream": True}),
+    "anthropic": (
+        "/v1/messages",
+        {"model": "default", "max_tokens": 50, "messages": ONE_USER, "stream": True},
+    ),
+    "responses": ("/v1/responses", {"model": "chat", "input": "hi", "stream": True}),
+    "gemini": (
+        "/v1beta/models/gem:streamGenerateContent?alt=sse",
+        {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]},
+    ),
+}
+PRIMARY = {"chat": "openai", "anthropic": "anthropic", "responses": "openai", "gemini": "google"}
+MORE = """\
+  both: {primary: google/gemini-3.8-flash, fallbacks: [openai/gpt-6.1-terra]}
+"""
+
+
+@pytest.fixture(scope="module")
+def provider():
+    with ScriptedStreams() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory, provider):
+    with run_gateway(tmp_path_factory.mktemp("streams"), provider, MORE) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def healthy(provider):
+    yield
+    for name in ("openai", "anthropic", "google"):
+        provider.plays(name)
+
+
+def text_of(reply):
+    """All of the text that the events of a reply have."""
+    return "".join(_iter_texts(reply.events))
+
+
+def _iter_texts(events):
+    for event in events:
+        if not isinstance(event, dict):
+            continue
+        for choice in event.get("choices", ()):
+            yield choice["delta"].get("content") or ""
+        delta = event.get("delta")
+        if isinstance(delta, dict):
+            yield delta.get("text", "")
+        elif event.get("type") == "response.output_text.delta":
+            yield delta
+        for candidate in event.get("candidates", ()):
+            yield "".join(part.get("text", "") for part in candidate.get("content", {}).get("parts", ()))
+
+
+def error_of(dialect, reply):
+    """The sentence of the error with which a stream ends."""
+    last = reply.events[-1]
+    if dialect == "responses":
+        assert last["type"] == "response.failed"
+        return last["response"]["error"]["message"]
+    assert dialect != "anthropic" or last["type"] == "error"
+    return last["error"]["message"]
+
+
+@pytest.mark.parametrize("dialect", ASKS)
+def test_a_whole_stream_ends_as_http_and_its_dialect_have_it(gateway, provider, dialect):
+    provider.plays(PRIMARY[dialect], ["one ", "two"])
+    reply = gateway.post(*ASKS[dialect])
+    assert (reply.status, reply.is_whole, text_of(reply)) == (200, True, "one two")
+
+
+@pytest.mark.parametrize("dialect", ASKS)
+@pytest.mark.parametrize("step", BREAKS.values(), ids=BREAKS)
+def test_what_breaks_off_ends_with_an_error_and_without_the_last_chunk(gateway, provider, dialect, step):
+    provider.plays(PRIMARY[dialect], ["one ", step])
+    reply = gateway.post(*ASKS[dialect])
+    assert (reply.status, text_of(reply)) == (200, "one ")
+    assert error_of(dialect, reply)
+    assert reply.is_whole is (dialect == "responses")
+    assert gateway.log[-1]["error"] is not None
+
+
+@pytest.mark.parametrize("dialect", ["chat", "anthropic", "responses"])
+@pytest.mark.parametrize("step", BREAKS.values(), ids=BREAKS)
+def test_what_breaks_off_before_the_first_word_is_answered_by_the_next(gateway, provider, dialect, step):
+    provider.plays(PRIMARY[dialect], [step])
+    reply = gateway.post(*ASKS[dialect])
+    assert (reply.status, reply.is_whole) == (200, True)
+    assert text_of(reply).endswith("heard: hi")
+    assert reply.headers["x-llmfail-target"].partition("/")[0] != PRIMARY[dialect]
+
+
+@pytest.mark.parametrize("dialect", ASKS)
+def test_nobody_answers_before_the_first_word_so_the_status_tells(gateway, provider, dialect):
+    for name in ("openai", "anthropic", "google"):
+        provider.plays(name, [ERROR])
+    reply = gateway.post(*ASKS[dialect])
+    assert (reply.status, reply.headers["content-type"]) == (503, "application/json")
+
+
+@pytest.mark.parametrize("dialect", ASKS)
+def test_a_silent_target_is_covered_and_may_still_be_replaced(gateway, provider, dialect, monkeypatch):
+    monkeypatch.setattr(streamed_reply, "SILENCE_SECONDS", 0.05)
+    silence = threading.Event()
+    provider.plays("google", [silence, ERROR])
+    path, body = ASKS[dialect]
+    body = {**body, "model": "both"}
+    timer = threading.Timer(0.4, silence.set)
+    timer.start()
+    reply = gateway.post(path.replace("gem", "both"), body)
+    timer.join()
+    assert (reply.status, reply.is_whole) == (200, True)
+    assert text_of(reply).endswith("heard: hi")
+    begin = {"chat": b": ", "responses": b": ", "anthropic": b"event: ping", "gemini": b"\n"}
+    assert reply.body.startswith(begin[dialect])
+
+
+def test_after_a_keep_alive_a_failure_is_an_event(gateway, provider, monkeypatch):
+    monkeypatch.setattr(streamed_reply, "SILENCE_SECONDS", 0.05)
+    silence = threading.Event()
+    provider.plays("google", [silence, ERROR])
+    timer = threading.Timer(0.3, silence.set)
+    timer.start()
+    reply = gateway.post(*ASKS["gemini"])
+    timer.join()
+    assert (reply.status, reply.is_whole, reply.events[-1]["error"]["code"]) == (200, False, 503)
+
+
+def test_a_thought_is_a_sign_of_life(gateway, provider):
+    held = threading.Event()
+    provider.plays("anthropic", [ThinkingToken(), held, "done"])
+    path, body = ASKS["anthropic"]
+    with open_stream(gateway, path, body) as stream:
+        assert b"message_start" in stream.readline() + stream.readline()
+        held.set()
+        assert b"message_stop" in stream.read()
+
+
+def open_stream(gateway, path, body):
+    """The bytes behind the head of a reply, as they come."""
+    data = json.dumps(body).encode()
+    talk = socket.create_connection(("127.0.0.1", gateway.port), timeout=30)
+    head = f"POST {path} HTTP/1.0\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
+    talk.sendall(head.encode() + b"content-length: %d\r\n\r\n" % len(data) + data)
+    stream = talk.makefile("rb")
+    talk.close()
+    while stream.readline() != b"\r\n":
+        pass
+    return stream
+
+
+@pytest.mark.parametrize(
+    "script", [["one ", STALL], [PING, STALL]], ids=["behind the first word", "before it"]
+)
+def test_the_call_ends_when_the_program_leaves(gateway, provider, script):
+    provider.plays("openai", script)
+    path, body = ASKS["chat"]
+    asked = provider.count("openai")
+    talk = socket.create_connection(("127.0.0.1", gateway.port), timeout=30)
+    data = json.dumps(body).encode()
+    head = b"POST %b HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n" % path.encode()
+    talk.sendall(head + b"content-length: %d\r\n\r\n" % len(data) + data)
+    assert provider.wait_for(lambda: provider.count("openai") > asked)
+    call = provider.asked("openai")[-1]
+    assert provider.wait_for(lambda: len(call.said) == 1)
+    talk.close()
+    assert call.left.wait(5)
+    ends_at = time.monotonic() + 5
+    while not gateway.log[-1]["client_gone"] and time.monotonic() < ends_at:
+        time.sleep(0.01)
+    assert gateway.log[-1]["status"] == 499
+
+
+def test_a_stored_answer_is_streamed_in_one_piece(tmp_path, provider):
+    with run_gateway(
+        tmp_path, provider, "  kept: {primary: openai/gpt-6.1-terra, cache: {enabled: true}}"
+    ) as own:
+        path, body = ASKS["chat"]
+        first = own.post(path, {**body, "model": "kept"})
+        again = own.post(path, {**body, "model": "kept"})
+        assert text_of(again) == text_of(first)
+        assert (again.headers["x-llmfail-source"], again.events[-1]) == ("cache", "[DONE]")
+        assert float(again.headers["x-llmfail-cost-usd"]) == 0
