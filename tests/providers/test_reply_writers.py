@@ -11,7 +11,7 @@ from llmfail.core.answer_piece import AnswerBegun, CallArguments, CallBegun, Tex
 from llmfail.core.classification.body import parse
 from llmfail.core.conversation import Signature, Text, Thought, ToolCall, join_text, sign_part
 from llmfail.core.model import Target, Usage
-from llmfail.core.receipt import Failure, Receipt
+from llmfail.core.receipt import Failure, Receipt, TrailEntry
 from llmfail.providers import load_wire_format
 from llmfail.providers.replies.answer_blocks import list_pieces
 from llmfail.providers.replies.reply_writer import AskedReply, make_reply_writer
@@ -302,6 +302,34 @@ def test_a_broken_answer_ends_with_an_error_and_cleanly_only_where_that_is_an_en
     assert isinstance(events[-1], StreamError), events
     assert "the answer broke off" in json.dumps(events[-1].payload)
     assert is_clean is (dialect == "responses")
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_an_answer_that_never_began_ends_with_its_own_error(dialect):
+    """Behind keep-alives, when the status is long gone."""
+    note = "maximum context length is 8192 tokens, however you requested 9000 tokens"
+    entry = TrailEntry(TARGET, "called", "context_overflow", status=400, note=note)
+    failed = receipt_of(answer=None, parts=(), error=Failure(5, "too_large", "x"), trail=(entry,))
+    writer = make_reply_writer(asked(dialect))
+    frame, _ = writer.break_off(failed)
+    decoder = DIALECTS[dialect][0].make_stream_decoder()
+    events = [*decoder.feed(writer.keep_alive + frame), *decoder.finish()]
+    said = json.dumps(events[-1].payload)
+    assert ("8192" in said, "9000" in said) == (True, True)
+    if dialect == "responses":
+        kinds = [event["type"] for event in events_of(frame)]
+        assert kinds == ["response.created", "response.in_progress", "response.failed"]
+        assert events_of(frame)[-1]["response"]["error"]["code"] == "context_length_exceeded"
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_relayed_answer_that_breaks_off_gets_the_error_alone(dialect):
+    writer = make_reply_writer(asked(dialect))
+    assert writer.begin(AnswerBegun(TARGET, "served", is_relayed=True)) == b""
+    frame, _ = writer.break_off(
+        receipt_of(answer=None, parts=(), error=Failure(8, "incomplete", "broke off"))
+    )
+    assert frame.count(b"data: ") == 1
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)

@@ -15,7 +15,7 @@ from llmfail.core.receipt import Receipt
 from llmfail.providers.dialects.carried_signature import carry, put_into_id
 from llmfail.providers.encoding import encode_json
 from llmfail.providers.replies.answer_blocks import AnswerBlock, BlockEvent
-from llmfail.providers.replies.error_reply import broken_off, describe_openai
+from llmfail.providers.replies.error_reply import broken_off, describe_error
 from llmfail.providers.replies.reply_writer import BlockReply, cost_of, write_data
 
 _FINISH: Final[Mapping[FinishReason, str]] = {
@@ -69,8 +69,8 @@ class ChatReply(BlockReply):
         head = self._build_head("chat.completion.chunk")
         return last + write_data({**head, "choices": [], "usage": _build_usage(receipt)}) + _END
 
-    def break_off(self, receipt: Receipt) -> tuple[bytes, bool]:
-        return write_data(describe_openai(broken_off(receipt))), False
+    def write_broken_end(self, receipt: Receipt) -> bytes:
+        return write_data(describe_error(self.asked.dialect, broken_off(receipt)))
 
     def _build_head(self, kind: str) -> dict[str, Any]:
         asked = self.asked

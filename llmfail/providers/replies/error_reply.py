@@ -152,12 +152,11 @@ def list_trail(receipt: Receipt) -> tuple[tuple[str, str], ...]:
 
 
 def broken_off(receipt: Receipt) -> ErrorReply:
-    """What ends an answer of which a part was shown."""
+    """What ends an answer that has begun, or of which a program was told that it might."""
+    if receipt.error is not None and receipt.error.code != ExitCode.INCOMPLETE:
+        return error_from_receipt(receipt, 0.0)
     message = "the answer broke off" if receipt.error is None else receipt.error.message
-    kind: ErrorKind = (
-        "deadline" if receipt.error and receipt.error.code == ExitCode.DEADLINE_PASSED else "broken_off"
-    )
-    return ErrorReply(kind, message, id=receipt.id, trail=list_trail(receipt))
+    return ErrorReply("broken_off", message, id=receipt.id, trail=list_trail(receipt))
 
 
 def write_error(dialect: Dialect, error: ErrorReply) -> tuple[int, bytes, dict[str, str]]:

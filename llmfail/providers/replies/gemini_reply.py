@@ -16,7 +16,7 @@ from llmfail.providers.dialects import gemini_request
 from llmfail.providers.dialects.carried_signature import carry, to_base64
 from llmfail.providers.encoding import encode_json, load_arguments
 from llmfail.providers.replies.answer_blocks import AnswerBlock, BlockEvent
-from llmfail.providers.replies.error_reply import broken_off, describe_gemini
+from llmfail.providers.replies.error_reply import broken_off, describe_error
 from llmfail.providers.replies.reply_writer import BlockReply, cost_of, write_data
 
 _FINISH: Final[Mapping[FinishReason, str]] = {
@@ -57,8 +57,8 @@ class GeminiReply(BlockReply):
     def write_end(self, receipt: Receipt) -> bytes:
         return write_data(self._build_reply([{"text": ""}], receipt))
 
-    def break_off(self, receipt: Receipt) -> tuple[bytes, bool]:
-        return write_data(describe_gemini(broken_off(receipt))), False
+    def write_broken_end(self, receipt: Receipt) -> bytes:
+        return write_data(describe_error(self.asked.dialect, broken_off(receipt)))
 
     def _build_parts(self, block: AnswerBlock) -> list[dict[str, Any]]:
         match block.kind:

@@ -18,7 +18,7 @@ from llmfail.providers.dialects.carried_signature import carry
 from llmfail.providers.dialects.client_request import AskedReply
 from llmfail.providers.encoding import encode_json, load_arguments
 from llmfail.providers.replies.answer_blocks import AnswerBlock, BlockEvent
-from llmfail.providers.replies.error_reply import broken_off, describe_anthropic
+from llmfail.providers.replies.error_reply import broken_off, describe_error
 from llmfail.providers.replies.reply_writer import BlockReply, cost_of, write_named_event
 
 _FINISH: Final[Mapping[FinishReason, str]] = {
@@ -74,8 +74,8 @@ class MessagesReply(BlockReply):
         event = {"type": "message_delta", "delta": delta, "usage": {**usage, "cost_usd": cost_of(receipt)}}
         return write_named_event(event) + write_named_event({"type": "message_stop"})
 
-    def break_off(self, receipt: Receipt) -> tuple[bytes, bool]:
-        return write_named_event(describe_anthropic(broken_off(receipt))), False
+    def write_broken_end(self, receipt: Receipt) -> bytes:
+        return write_named_event(describe_error(self.asked.dialect, broken_off(receipt)))
 
     def _build_head(self) -> dict[str, Any]:
         named = {"id": f"msg_{self.asked.id}", "type": "message", "role": "assistant"}

@@ -38,6 +38,9 @@ class ReplyWriter(Protocol):
 class BlockReply:
     """What all dialects have in common: an answer is blocks, one after the other."""
 
+    ends_cleanly = False
+    """Whether the error of an answer that broke off is an end of its own."""
+
     def __init__(self, asked: AskedReply) -> None:
         self.asked = asked
         self.model = asked.model
@@ -45,9 +48,10 @@ class BlockReply:
         self._has_begun = False
 
     def begin(self, begun: AnswerBegun) -> bytes:
+        """Nothing for an answer that is relayed; only its error may still be ours to write."""
         self._has_begun = True
         self.model = begun.model or begun.target.model
-        return self.write_start(begun)
+        return b"" if begun.is_relayed else self.write_start(begun)
 
     def write_piece(self, piece: AnswerPiece) -> bytes:
         return b"".join(map(self.write_event, self.order.add(piece)))
@@ -56,6 +60,13 @@ class BlockReply:
         start = b"" if self._has_begun else self._begin_late(receipt)
         rest = [self.write_event(event) for event in self.order.finish(receipt)]
         return b"".join((start, *rest, self.write_end(receipt)))
+
+    def break_off(self, receipt: Receipt) -> tuple[bytes, bool]:
+        start = b"" if self._has_begun else self._begin_late(receipt)
+        return start + self.write_broken_end(receipt), self.ends_cleanly
+
+    def write_broken_end(self, receipt: Receipt) -> bytes:
+        raise NotImplementedError
 
     def write_start(self, begun: AnswerBegun | None) -> bytes:
         raise NotImplementedError

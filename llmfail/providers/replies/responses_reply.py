@@ -19,7 +19,7 @@ from llmfail.providers.dialects.carried_signature import carry, put_into_id
 from llmfail.providers.dialects.client_request import AskedReply
 from llmfail.providers.encoding import encode_json
 from llmfail.providers.replies.answer_blocks import AnswerBlock, BlockEvent
-from llmfail.providers.replies.error_reply import broken_off, describe_openai
+from llmfail.providers.replies.error_reply import broken_off, describe_error
 from llmfail.providers.replies.reply_writer import BlockReply, cost_of, write_named_event
 
 _INCOMPLETE: Final[Mapping[str, str]] = {
@@ -32,6 +32,8 @@ _ID_PREFIXES: Final = {"text": "msg", "thought": "rs", "call": "fc"}
 
 class ResponsesReply(BlockReply):
     keep_alive: bytes = b": \n\n"
+    ends_cleanly = True
+    """A failed response is a proper end; programs show its reason only when nothing is wrong besides."""
 
     def __init__(self, asked: AskedReply) -> None:
         super().__init__(asked)
@@ -60,12 +62,11 @@ class ResponsesReply(BlockReply):
         status, reason = _read_end(receipt)
         return self._write(f"response.{status}", response=self._build_response(status, reason, receipt))
 
-    def break_off(self, receipt: Receipt) -> tuple[bytes, bool]:
-        """A failed response is a proper end there; programs show its reason only when it ends cleanly."""
-        error = describe_openai(broken_off(receipt))["error"]
+    def write_broken_end(self, receipt: Receipt) -> bytes:
+        error = describe_error("responses", broken_off(receipt))["error"]
         response = self._build_response("failed", None, receipt)
-        response["error"] = {"code": "server_error", "message": error["message"]}
-        return self._write("response.failed", response=response), True
+        response["error"] = {"code": error["code"] or "server_error", "message": error["message"]}
+        return self._write("response.failed", response=response)
 
     def _open(self, block: AnswerBlock) -> bytes:
         item = self._build_item(block, is_whole=False)
