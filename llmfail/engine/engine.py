@@ -183,7 +183,7 @@ class Engine:
         if ask.cache != "use" or not self.is_cached(ask):
             return receipts
         job, codec, _ = await self._plan_embedding(ask, self._read_only_ports)
-        cache = vector_cache_of(self.ports, job.cache_policy, job.request, codec.dimensions)
+        cache = vector_cache_of(self.ports, job.cache_policy, job.request, codec)
         if cache is None:
             return receipts
         for candidate in _until_callable(job):
@@ -216,16 +216,16 @@ class Engine:
         return self.ports.answers is not None and resolve_feature(self.settings, ask).cache_policy is not None
 
     async def _plan_embedding(self, ask: Ask, ports: Ports) -> tuple[Job, Codec, EmbeddingSpace | None]:
-        """The space is None where vectors of several models may come."""
+        """The space is None where vectors of several models may come, or dimensions are asked for."""
         texts = tuple(message.text for message in ask.messages)
         if not texts or not all(text.strip() for text in texts):
             raise EmptyPrompt("there is no text")
         job = await plan_job(self.settings, self._routes, ask, ports, vectors=True)
-        exchange = embedding_codec(texts)
+        exchange = embedding_codec(texts, ask.dimensions)
         embedding_rules.require_embeddings(
             job.feature, exchange, self._routes, [one.target for one in job.candidates]
         )
-        if self.settings.find_feature(ask.feature).allow_other_models:
+        if ask.dimensions is not None or self.settings.find_feature(ask.feature).allow_other_models:
             return job, exchange, None
         key = embedding_rules.space_key(self.settings.configuration_id, job.feature, job.primary)
         values, _ = await ports.store.read([key])

@@ -36,7 +36,9 @@ class WireFormat(Protocol):
         """Raises MalformedReply."""
         ...
 
-    def encode_embedding(self, texts: Sequence[str], endpoint: Endpoint) -> Call:
+    def encode_embedding(
+        self, texts: Sequence[str], endpoint: Endpoint, dimensions: int | None = None
+    ) -> Call:
         """Raises UnsupportedRequest where the provider has no embeddings."""
         ...
 

@@ -100,7 +100,11 @@ def decode(payload: Payload) -> Completion:
     )
 
 
-def encode_embedding(texts: Sequence[str], endpoint: Endpoint) -> Call:  # noqa: ARG001 - the port's signature
+def encode_embedding(
+    texts: Sequence[str],  # noqa: ARG001 - the port's signature
+    endpoint: Endpoint,
+    dimensions: int | None = None,  # noqa: ARG001
+) -> Call:
     raise UnsupportedRequest(
         f"{endpoint.model}: Anthropic has no embeddings; use another provider for this feature"
     )

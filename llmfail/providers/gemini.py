@@ -127,9 +127,10 @@ def _join_chunks(payload: Payload) -> Payload:
     return chunks.build_reply()
 
 
-def encode_embedding(texts: Sequence[str], endpoint: Endpoint) -> Call:
+def encode_embedding(texts: Sequence[str], endpoint: Endpoint, dimensions: int | None = None) -> Call:
     model = f"models/{_quote_model(endpoint.model)}"
-    requests = [{"model": model, "content": {"parts": [{"text": one}]}} for one in texts]
+    size = {} if dimensions is None else {"outputDimensionality": dimensions}
+    requests = [{"model": model, "content": {"parts": [{"text": one}]}, **size} for one in texts]
     return build_post(
         _build_url(endpoint, "batchEmbedContents"), _build_headers(endpoint), {"requests": requests}
     )

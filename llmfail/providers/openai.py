@@ -98,8 +98,10 @@ def decode(payload: Payload) -> Completion:
     )
 
 
-def encode_embedding(texts: Sequence[str], endpoint: Endpoint) -> Call:
-    body = {"model": endpoint.model, "input": list(texts), "encoding_format": "float"}
+def encode_embedding(texts: Sequence[str], endpoint: Endpoint, dimensions: int | None = None) -> Call:
+    body: dict[str, Any] = {"model": endpoint.model, "input": list(texts), "encoding_format": "float"}
+    if dimensions is not None:
+        body["dimensions"] = dimensions
     return build_post(f"{endpoint.base_url.rstrip('/')}/embeddings", build_headers(endpoint), body)
 
 

@@ -94,8 +94,8 @@ def decode(payload: Payload) -> Completion:
     )
 
 
-def encode_embedding(texts: Sequence[str], endpoint: Endpoint) -> Call:
-    return openai.encode_embedding(texts, endpoint)
+def encode_embedding(texts: Sequence[str], endpoint: Endpoint, dimensions: int | None = None) -> Call:
+    return openai.encode_embedding(texts, endpoint, dimensions)
 
 
 def max_texts(endpoint: Endpoint) -> int:

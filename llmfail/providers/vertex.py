@@ -62,7 +62,7 @@ def decode(payload: Payload) -> Completion:
     return anthropic.decode(payload) if is_claude else gemini.decode(payload)
 
 
-def encode_embedding(texts: Sequence[str], endpoint: Endpoint) -> Call:
+def encode_embedding(texts: Sequence[str], endpoint: Endpoint, dimensions: int | None = None) -> Call:
     if _is_claude(endpoint):
         raise UnsupportedRequest(
             f"{endpoint.model}: Claude has no embeddings; use another model for this feature"
@@ -70,12 +70,12 @@ def encode_embedding(texts: Sequence[str], endpoint: Endpoint) -> Call:
     if _embeds_content(endpoint):
         if len(texts) > 1:
             raise UnsupportedRequest(f"{endpoint.model}: Vertex embeds one text of this model in a call")
-        body = {"content": {"parts": [{"text": texts[0]}]}}
+        size = {} if dimensions is None else {"outputDimensionality": dimensions}
+        body = {"content": {"parts": [{"text": texts[0]}]}, **size}
         return build_post(_build_url(endpoint, "google", "embedContent"), _build_headers(endpoint), body)
-    instances = [{"content": one} for one in texts]
-    return build_post(
-        _build_url(endpoint, "google", "predict"), _build_headers(endpoint), {"instances": instances}
-    )
+    sizes = {} if dimensions is None else {"parameters": {"outputDimensionality": dimensions}}
+    body = {"instances": [{"content": one} for one in texts], **sizes}
+    return build_post(_build_url(endpoint, "google", "predict"), _build_headers(endpoint), body)
 
 
 def max_texts(endpoint: Endpoint) -> int:

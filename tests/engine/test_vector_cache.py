@@ -31,11 +31,14 @@ class EmbeddingEngine(ScriptedEngine):
     """Each host embeds what it gets, unless it has a script."""
 
     numbers = 3
+    sizes = False
+    """Whether it gives as many numbers as are asked for."""
 
     async def _send(self, call, timeout):
-        texts = json.loads(call.body)["input"]
+        body = json.loads(call.body)
+        texts, numbers = body["input"], body.get("dimensions", 3) if self.sizes else self.numbers
         host = call.url.split("/")[2].partition(".")[0]
-        data = [{"index": n, "embedding": vector_of(text)[: self.numbers]} for n, text in enumerate(texts)]
+        data = [{"index": n, "embedding": vector_of(text)[:numbers]} for n, text in enumerate(texts)]
         reply = {"model": "m", "data": data, "usage": {"prompt_tokens": len(texts)}}
         self.script.setdefault(host, [None])
         said = await super()._send(call, timeout)
@@ -218,3 +221,18 @@ def test_g3_a_damaged_vector_is_none(flaw):
     whole = dump(pack_vector((0.1, 2.0), A, 1.0, None))
     assert load_vector_if_fresh(whole, 10, 2.0).vector == (0.1, 2.0)
     assert load_vector_if_fresh(whole, 10, 0.5) is None
+
+
+def test_vectors_of_a_length_that_was_asked_for_are_apart_from_all_others(make):
+    play = make()
+    play.sizes = True
+    lengths = [len(embed(play, "hi", dimensions=one).embedding.vectors[0]) for one in (None, 2, 1, 2, None)]
+    assert lengths == [3, 2, 1, 2, 3]
+    assert len(play.sent) == 3
+
+
+def test_a_vector_of_another_length_than_was_asked_for_is_no_answer(make):
+    play = make(cached=False)
+    receipt = embed(play, "hi", dimensions=2)
+    assert (receipt.error.kind, receipt.trail[-1].outcome) == ("unavailable", "rejected_answer")
+    assert "3 dimensions where 2 were asked for" in receipt.error.message

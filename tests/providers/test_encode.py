@@ -378,6 +378,20 @@ def test_texts_go_out_to_be_embedded(to, end, expected):
     assert json.loads(call.body) == expected
 
 
+@pytest.mark.parametrize(
+    ("to", "found"),
+    [
+        (endpoint("openai"), lambda body: body["dimensions"]),
+        (endpoint("gemini"), lambda body: body["requests"][1]["outputDimensionality"]),
+        (endpoint("vertex"), lambda body: body["parameters"]["outputDimensionality"]),
+    ],
+    ids=["openai", "gemini", "vertex"],
+)
+def test_how_long_a_vector_shall_be_is_said_in_the_words_of_the_wire(to, found):
+    call = load_wire_format(to.api).encode_embedding(["a", "b"], to, 256)
+    assert found(json.loads(call.body)) == 256
+
+
 def test_anthropic_has_no_embeddings():
     with pytest.raises(UsageError, match="no embeddings"):
         load_wire_format("anthropic").encode_embedding(["a"], endpoint("anthropic"))

@@ -45,9 +45,10 @@ def digest_of(request: Request) -> str:
     return _hash((*whole, more) if more else whole)
 
 
-def digest_of_text(text: str) -> str:
+def digest_of_text(text: str, dimensions: int | None = None) -> str:
     """The same of a text of which a vector is wanted: never that of a request for an answer."""
-    return _hash((FINGERPRINT_VERSION, "vector", text))
+    whole = (FINGERPRINT_VERSION, "vector", text)
+    return _hash(whole if dimensions is None else (*whole, dimensions))
 
 
 def fingerprint(request_digest: str, endpoint: Endpoint) -> str:

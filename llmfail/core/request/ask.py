@@ -71,6 +71,8 @@ class Ask(Struct, frozen=True):
     schema_strict: bool | None = None
     json: bool = False
     marks: Marks | None = None
+    dimensions: int | None = None
+    """How many numbers a vector shall have, where vectors are wanted; None: as the model gives them."""
 
     @property
     def prompt(self) -> str:

@@ -14,16 +14,20 @@ from llmfail.core.cache.single_flight import CachePolicy, answer_key
 from llmfail.core.cache.vector_record import StoredVector, load_vector_if_fresh, pack_vector, store_vector
 from llmfail.core.model import Embedding, Endpoint, Request, Target
 from llmfail.core.records.record import Values, Write, Writes
+from llmfail.engine.planning.codec import Codec
 from llmfail.engine.ports.protocols import AsyncStore, Ports
 
 
 class VectorCache(Struct, frozen=True):
-    """Of some texts. ``dimensions`` are those that a stored vector must have; None: any will do."""
+    """Of some texts. ``dimensions`` are those that a stored vector must have; None: any will do. Vectors for
+    which ``asked_dimensions`` were named are apart from all others.
+    """
 
     store: AsyncStore
     policy: CachePolicy
     texts: tuple[str, ...]
     dimensions: int | None = None
+    asked_dimensions: int | None = None
 
     async def find_each(self, endpoint: Endpoint) -> Sequence[StoredVector | None]:
         """For each text what this target gave before, as long as it will do."""
@@ -58,14 +62,14 @@ class VectorCache(Struct, frozen=True):
         return self.dimensions in {None, len(stored.vector)}
 
     def _fingerprints(self, endpoint: Endpoint) -> list[str]:
-        return [fingerprint(digest_of_text(text), endpoint) for text in self.texts]
+        return [fingerprint(digest_of_text(text, self.asked_dimensions), endpoint) for text in self.texts]
 
 
 def vector_cache_of(
-    ports: Ports, policy: CachePolicy | None, request: Request, dimensions: int | None
+    ports: Ports, policy: CachePolicy | None, request: Request, codec: Codec
 ) -> VectorCache | None:
     """For the text of each message; None where no vectors are stored."""
     if ports.answers is None or policy is None:
         return None
     texts = tuple(message.text for message in request.messages)
-    return VectorCache(ports.answers, policy, texts, dimensions)
+    return VectorCache(ports.answers, policy, texts, codec.dimensions, codec.asked_dimensions)

@@ -211,4 +211,4 @@ def _vector_cache_of(ports: Ports, job: Job, codec: Codec) -> VectorCache | None
     """None where no vectors are wanted, or none are stored."""
     if not job.wants_vectors:
         return None
-    return vector_cache_of(ports, job.cache_policy, job.request, codec.dimensions)
+    return vector_cache_of(ports, job.cache_policy, job.request, codec)

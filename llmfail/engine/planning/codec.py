@@ -52,7 +52,8 @@ A = TypeVar("A", Completion, Embedding, Completion | Embedding)
 class Codec(Struct, frozen=True):
     """How a question is put and its answer decoded, in any wire format. ``expected`` is what an answer must
     be to be one, unless it calls one of the ``tools`` that were offered; ``violation`` says what is wrong
-    with vectors of that endpoint, and a stored vector must have ``dimensions``, where they are known;
+    with vectors of that endpoint, and a stored vector must have ``dimensions``, where they are known or
+    were asked for;
     ``estimate_usage`` is what an answer of some model has probably used where no whole count came, and
     ``find_impossible_count`` says which count cannot be believed. ``is_large``: to write the question may
     take milliseconds; ``relay`` is the request as a program wrote it, for endpoints that
@@ -67,6 +68,7 @@ class Codec(Struct, frozen=True):
     estimate_usage: Callable[[Answer, str], Usage | None] = lambda answer, _model: answer.usage
     find_impossible_count: Callable[[Usage], str | None] = lambda _usage: None
     dimensions: int | None = None
+    asked_dimensions: int | None = None
     max_values: int = MAX_VALUES
     max_bytes: int = MAX_ANSWER_BYTES
     is_large: bool = False
@@ -123,18 +125,28 @@ def _text_of(answer: Answer) -> str:
     return answer.text + calls_text(answer.parts) if isinstance(answer, Completion) else ""
 
 
-def embedding_codec(texts: tuple[str, ...]) -> Codec:
+def embedding_codec(texts: tuple[str, ...], dimensions: int | None = None) -> Codec:
+    """``dimensions`` are asked for; other vectors are no answer then."""
     return Codec(
-        lambda fmt, endpoint: add_configured(fmt.encode_embedding(texts, endpoint), endpoint),
+        lambda fmt, endpoint: add_configured(fmt.encode_embedding(texts, endpoint, dimensions), endpoint),
         lambda fmt, payload: _require_vector_each(texts, fmt.decode_embedding(payload)),
         estimate_usage=lambda answer, model: token_bounds.estimate_embedded_usage(texts, model, answer.usage),
         find_impossible_count=lambda usage: token_bounds.find_impossible_count(
             usage, sum(len(text.encode("utf-8", "replace")) for text in texts), 0
         ),
+        violation=lambda answer, _endpoint: _find_other_size(answer, dimensions),
+        dimensions=dimensions,
+        asked_dimensions=dimensions,
         max_values=MAX_EMBEDDED_VALUES,
         max_bytes=MAX_EMBEDDED_BYTES,
         is_large=sum(map(len, texts)) > LARGE_BYTES,
     )
+
+
+def _find_other_size(answer: Embedding, dimensions: int | None) -> str | None:
+    if dimensions in {None, answer.dimensions}:
+        return None
+    return f"{answer.dimensions} dimensions where {dimensions} were asked for"
 
 
 def _require_vector_each(texts: tuple[str, ...], answer: Embedding) -> Embedding:

@@ -6,8 +6,17 @@ from llmfail.core.request.ask import Ask
 from llmfail.core.request.ask_options import ASK_OPTIONS, Options, collect_options
 
 PYTHON = [option for option in ASK_OPTIONS if option.scope != "command line"]
-FROM_A_REQUEST = {"parallel_tools", "schema_name", "schema_strict", "json", "marks"}
-"""What only a whole request of OpenAI or Anthropic says."""
+FROM_A_REQUEST = {
+    "parallel_tools",
+    "schema_name",
+    "schema_strict",
+    "json",
+    "marks",
+    "dimensions",
+    "key",
+    "id",
+}
+"""What only a whole request of OpenAI or Anthropic says, or a gateway of who sent it."""
 KEYWORDS = {option.keyword or option.name for option in PYTHON}
 
 
