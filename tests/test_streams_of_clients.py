@@ -12,10 +12,13 @@ import pytest
 from scripted_streams import BREAKS, CUT, ENDLESS, ERROR, HEAD, STALL, ThinkingToken
 
 from llmfail import AsyncClient, Client, DeadlinePassed, IncompleteAnswer, Unavailable, UsageError
+from llmfail.core.request.ask import Ask, to_messages
 
 OPENAI = "openai/gpt-6.1-terra"
 ANTHROPIC = "anthropic/claude-sonnet-5-5"
 PATIENCE = 30
+SOON = 2
+"""Seconds; it takes some milliseconds."""
 CONFIG = """\
 version: 1
 defaults:
@@ -277,6 +280,27 @@ class TestAsyncio:
             with pytest.raises(asyncio.CancelledError):
                 await task
             await soon(streams.asked()[0].left)
+            return (await llm.status()).to_json()
+
+        assert nothing_is_left(in_asyncio(config, play))
+
+    @pytest.mark.parametrize("shown", [True, False], ids=["in pieces", "whole"])
+    @pytest.mark.parametrize("script", [[STALL], [HEAD, STALL], ["one", STALL]], ids=["", "head", "token"])
+    def test_a_program_that_leaves_ends_the_call(self, config, streams, shown, script):
+        streams.plays("openai", script)
+
+        async def play(llm):
+            async def show(_piece):
+                pass
+
+            ask = Ask(to_messages("Say hello"), max_tokens=1000)
+            task = asyncio.create_task(llm.serve(ask, on_piece=show if shown else None))
+            await asyncio.to_thread(streams.wait_for, lambda: streams.count() == 1)
+            await asyncio.sleep(0.05)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert await asyncio.to_thread(streams.asked()[0].left.wait, SOON)
             return (await llm.status()).to_json()
 
         assert nothing_is_left(in_asyncio(config, play))

@@ -11,7 +11,7 @@ from msgspec import Struct
 from llmfail.core.admission.gate import Admission, GateView
 from llmfail.core.admission.refusal import Refusal
 from llmfail.core.admission.reservation import ReservationRequest
-from llmfail.core.model import Target
+from llmfail.core.model import Target, Usage
 from llmfail.core.routing.attempt_result import Answer, AttemptResult
 from llmfail.core.routing.candidates import Candidate
 
@@ -87,6 +87,14 @@ class CallFinished(Struct, frozen=True):
     cost: int | None
 
 
+class CallLeft(Struct, frozen=True):
+    """A call was left after its answer had begun: what that has used and cost, as far as it was heard."""
+
+    attempt: int
+    usage: Usage
+    cost: int | None
+
+
 class Woke(Struct, frozen=True):
     """A pause is over."""
 
@@ -140,6 +148,7 @@ Event = (
     | Sent
     | FirstOutput
     | CallFinished
+    | CallLeft
     | Woke
     | LeaseEnded
     | TimerFired

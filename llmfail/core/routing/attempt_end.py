@@ -78,11 +78,16 @@ def end_cancelled(state: AskState, attempt: AttemptState, now: Moment) -> Step:
             "called",
             Kind.CANCELLED,
             latency_ms=milliseconds_since_sent(attempt, now),
-            cost_pico_usd=None,
+            cost_pico_usd=_known_cost(state, attempt),
             note=REFUSED_NOTE if is_refused else ANSWERED_FIRST_NOTE,
             held=attempt.held,
         )
     return end(state, replace(attempt, is_sent=False), entry, hand_over=True)
+
+
+def _known_cost(state: AskState, attempt: AttemptState) -> int | None:
+    """What a call has cost that was left once its answer had begun."""
+    return next((one.settlement.cost for one in state.calls if one.call_id == attempt.call_id), None)
 
 
 def end(

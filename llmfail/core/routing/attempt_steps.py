@@ -13,7 +13,7 @@ from llmfail.core.admission.pause import find_pause
 from llmfail.core.admission.refusal import Refusal
 from llmfail.core.admission.reservation import ReservationRequest
 from llmfail.core.classification.outcome import Kind, Outcome, RoutingEffect
-from llmfail.core.model import Completion, Target
+from llmfail.core.model import Completion, Target, Usage
 from llmfail.core.receipt import SkipReason, TrailEntry
 from llmfail.core.routing import ask_events as ev
 from llmfail.core.routing import next_step, rejected_parameters
@@ -41,6 +41,7 @@ AttemptEvent = (
     | ev.Refused
     | ev.Sent
     | ev.CallFinished
+    | ev.CallLeft
     | ev.Woke
     | ev.LeaseEnded
     | ev.Cancelled
@@ -68,6 +69,8 @@ def react(state: AskState, event: AttemptEvent, now: Moment) -> Step:  # noqa: C
             return _on_admitted(state, attempt, admission, now)
         case ev.CallFinished(_, result, cost):
             return _judge(state, attempt, result, cost, now)
+        case ev.CallLeft(_, usage, cost):
+            return _leave(state, attempt, usage, cost), ()
         case ev.CacheMiss(_, is_leader):
             attempt = replace(attempt, has_lease=is_leader)
             return end_cancelled(state, attempt, now) if attempt.is_cancelling else _ask(state, attempt, now)
@@ -201,6 +204,13 @@ def _mark_sent(state: AskState, attempt: AttemptState, now: Moment) -> AskState:
     spent = state.spent if attempt.is_sent else state.spent + attempt.held
     calls = _update_call(state, attempt, settlement=_cancelled_settlement(cost=None))
     return replace_attempt(state, replace(attempt, is_sent=True, sent_at=sent_at), spent=spent, calls=calls)
+
+
+def _leave(state: AskState, attempt: AttemptState, usage: Usage, cost: int | None) -> AskState:
+    """Its cost is known about, instead of its worst case."""
+    settlement = replace(_cancelled_settlement(cost), usage=usage)
+    spent = state.spent + (0 if cost is None else cost - attempt.held)
+    return replace(state, calls=_update_call(state, attempt, settlement=settlement), spent=spent)
 
 
 def _judge(

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
+
+from msgspec.structs import replace
 
 from llmfail.core.admission import gate as gates
 from llmfail.core.admission import hedge_budget
 from llmfail.core.admission.gate import Admission
 from llmfail.core.cache.cache_key import fingerprint
+from llmfail.core.classification.outcome import Kind, Outcome
 from llmfail.core.model import Completion, Embedding, Target
 from llmfail.core.pricing.price import charge
 from llmfail.core.routing import ask_events as ev
@@ -24,6 +27,9 @@ from llmfail.engine.planning.codec import Codec
 from llmfail.engine.planning.job import Job, digest_job
 from llmfail.engine.planning.targets import TargetRoutes
 from llmfail.engine.ports.protocols import AnswerReader, Ports
+
+if TYPE_CHECKING:
+    from llmfail.engine.attempt.target_output import TargetOutput
 
 
 class Operations:
@@ -84,7 +90,7 @@ class Operations:
 
     async def _send(self, command: ev.Send) -> Event:
         attempt, route = command.attempt, self._routes[command.target]
-        limits = None
+        limits = output = None
         if self._job.stream_timeouts is not None:
             from llmfail.engine.attempt.stream_reader import StreamLimits
             from llmfail.engine.attempt.target_output import TargetOutput
@@ -93,8 +99,26 @@ class Operations:
             output = TargetOutput(command.target, self._answer_reader, commit, self._ports.monotonic)
             limits = StreamLimits(self._job.stream_timeouts, output, self._read_state().plan.ends_at)
         options = CallOptions(command.limit, lambda: self._apply_event(ev.Sent(attempt)), limits)
-        result = await call(self._ports, self._codec, route, command.dropped_parameters, options)
+        try:
+            result = await call(self._ports, self._codec, route, command.dropped_parameters, options)
+        except BaseException:
+            if output is not None:
+                self._tell_left(command, output)
+            raise
         return ev.CallFinished(attempt, result, self._cost_of(attempt, command.target, result))
+
+    def _tell_left(self, command: ev.Send, output: TargetOutput) -> None:
+        """What a call has used that is left, if it has begun to answer."""
+        from llmfail.core.tokens.heard_answer import estimate_left_usage
+
+        heard = output.read_heard()
+        if heard is None or heard.completion.usage is None:
+            return
+        silent = heard.first_token_at - self._read_state().attempt(command.attempt).sent_at
+        usage = estimate_left_usage(heard.completion.usage, silent, self._job.output)
+        answer = replace(heard.completion, usage=usage)
+        cost = self._cost_of(command.attempt, command.target, AttemptResult(Outcome(Kind.CANCELLED), answer))
+        self._apply_event(ev.CallLeft(command.attempt, usage, cost))
 
     def _commit(self, attempt: int) -> bool:
         self._apply_event(ev.FirstOutput(attempt))

@@ -24,7 +24,7 @@ from llmfail.core.routing.attempt_result import AttemptResult
 from llmfail.core.routing.attribution import attribute_timeout
 from llmfail.core.routing.stream_timeouts import StreamTimeouts
 from llmfail.engine.attempt.piece_redactor import PieceRedactor
-from llmfail.engine.attempt.target_output import TargetOutput
+from llmfail.engine.attempt.target_output import HeardAnswer, TargetOutput
 from llmfail.engine.planning.codec import (
     Codec,
     read_completion,
@@ -82,6 +82,8 @@ class StreamRead:
         self._redactor = PieceRedactor(endpoint)
         self._has_begun = self._was_complete = False
         self._next_token_by = 0.0
+        self._first_token_at: float | None = None
+        limits.output.read_heard = self._read_heard
 
     async def run(self, first_by: float, ends_at: float) -> AttemptResult:
         self._next_token_by = first_by
@@ -198,8 +200,19 @@ class StreamRead:
         self._hear_token()
 
     def _hear_token(self) -> None:
-        self._has_begun = True
-        self._next_token_by = self._ports.monotonic() + self._limits.timeouts.stall
+        now = self._ports.monotonic()
+        if not self._has_begun:
+            self._has_begun, self._first_token_at = True, now
+        self._next_token_by = now + self._limits.timeouts.stall
+
+    def _read_heard(self) -> HeardAnswer | None:
+        """None before the provider has begun to answer."""
+        if not (self._has_begun or self._stream.has_begun):
+            return None
+        completion = self._read_partial()
+        usage = self._codec.estimate_usage(completion, self._endpoint.model)
+        first_at = self._ports.monotonic() if self._first_token_at is None else self._first_token_at
+        return HeardAnswer(replace(completion, usage=usage), first_at)
 
     async def _finish(self, event: LastEvent) -> AttemptResult:
         match event:
@@ -249,8 +262,10 @@ class StreamRead:
         return replace(result, answer=replace(result.answer, text=shown))
 
     def _partial_completion(self) -> Completion | None:
-        if not (self._has_begun or self._limits.output.is_committed):
-            return None
+        has_begun = self._has_begun or self._limits.output.is_committed
+        return self._read_partial() if has_begun else None
+
+    def _read_partial(self) -> Completion:
         try:
             return self._stream.completion
         except MalformedReply:

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from llmfail.core.answer_piece import AnswerBegun, AnswerPiece, RelayedBytes
-from llmfail.core.model import Target, Usage
+from llmfail.core.model import Completion, Target, Usage
 from llmfail.engine.ports.protocols import AnswerReader
 
 ReadHead = Callable[[], tuple[str | None, Usage | None]]
+
+
+class HeardAnswer(NamedTuple):
+    """What there is of an answer that has begun, and when its first token came, on the monotonic clock."""
+
+    completion: Completion
+    first_token_at: float
 
 
 class TargetOutput:
     """``reader`` is None where answers are shown only when they are whole. ``commit`` says whether this
     attempt may be shown. For people it is asked with the first text that is not blank, because an answer may
     be empty; for a program with the first sign of life. ``consumer_time`` are the seconds that showing took,
-    which are not the target's. ``clock`` in seconds.
+    which are not the target's. ``read_heard`` tells what there is of the answer. ``clock`` in seconds.
     """
 
     def __init__(
@@ -31,6 +39,7 @@ class TargetOutput:
         self._commit = commit
         self._clock = clock
         self._unsent = ""
+        self.read_heard: Callable[[], HeardAnswer | None] = lambda: None
         self.is_committed = False
         self.consumer_time = 0.0
 
