@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-PACKAGE = PROJECT["dependencies"] + EXTRAS["vertex"] + EXTRAS["prices"]
+PACKAGE = PROJECT["dependencies"] + EXTRAS["vertex"] + EXTRAS["prices"] + EXTRAS["otel"]
 DISTRIBUTIONS = packages_distributions()
 NOT_IMPORTED = {"tzdata"}  # data that zoneinfo reads
 

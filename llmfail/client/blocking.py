@@ -246,10 +246,10 @@ class Client:
         return self._resources.open_queue()
 
     def _find_cached(self, ask: Ask) -> Receipt | None:
-        """A stored answer, while the engine has not been needed yet."""
+        """A stored answer, while the engine has not been needed yet; a trace is told of by the engine."""
         return (
             None
-            if "_engine" in vars(self)
+            if "_engine" in vars(self) or self._resources.listener.is_tracing
             else run_sync(find_cached_receipt(self.settings, self._ports, ask))
         )
 

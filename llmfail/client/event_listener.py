@@ -7,25 +7,51 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import logging
+    from collections.abc import Mapping
 
-    from llmfail.core.reports.watch_event import OnEvent, WatchEvent
+    from llmfail.core.receipt import Receipt
+    from llmfail.core.reports.watch_event import AskBegun, OnEvent, WatchEvent
+    from llmfail.tracing.ask_spans import AskSpans
 
 LOGGER_NAME = "llmfail"
 
 
 class EventListener:
     """``on_event`` may be None. What it raises is logged and changes nothing. The logger is used where the
-    program logs: where it has imported ``logging`` and given the logger, or the root, a handler.
+    program logs: where it has imported ``logging`` and given the logger, or the root, a handler. ``spans``
+    make traces of the same, where they are wanted.
     """
 
-    def __init__(self, on_event: OnEvent | None) -> None:
+    def __init__(self, on_event: OnEvent | None, spans: AskSpans | None = None) -> None:
         self._on_event = on_event
+        self._spans = spans
 
     @property
     def is_listening(self) -> bool:
-        return self._on_event is not None or _find_logger() is not None
+        return self._on_event is not None or self.is_tracing or _find_logger() is not None
+
+    @property
+    def is_tracing(self) -> bool:
+        return self._spans is not None
+
+    def begin_ask(self, begun: AskBegun) -> None:
+        if self._spans is not None:
+            self._spans.begin_ask(begun)
+
+    def begin_call(self, ask_id: str, target: str) -> Mapping[str, str]:
+        return {} if self._spans is None else self._spans.begin_call(ask_id, target)
+
+    def end_ask(self, ask_id: str, receipt: Receipt | None) -> None:
+        if self._spans is not None:
+            self._spans.end_ask(ask_id, receipt)
+
+    def close(self) -> None:
+        if self._spans is not None:
+            self._spans.close()
 
     def tell(self, event: WatchEvent) -> None:
+        if self._spans is not None:
+            self._spans.tell(event)
         logger = _find_logger()
         if logger is not None:
             _log(logger, event)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from llmfail.store.answer_store import CacheSize
     from llmfail.store.base import Store
     from llmfail.store.queue import RequestQueue
+    from llmfail.tracing.ask_spans import AskSpans
 
 
 class Resources(Struct, frozen=True):
@@ -91,6 +92,7 @@ class Resources(Struct, frozen=True):
         return number
 
     def close(self) -> None:
+        self.listener.close()
         self.state.close()
         self.answers.close()
 
@@ -132,8 +134,17 @@ def open_resources(
         FailoverStore(answers, MemoryStore(time.time), warn_once, "stored answers", remembers=False),
         directory,
         warn,
-        EventListener(on_event),
+        EventListener(on_event, _open_spans(settings)),
     )
+
+
+def _open_spans(settings: Settings) -> AskSpans | None:
+    """Raises UsageError."""
+    if settings.traces == "none":
+        return None
+    from llmfail.tracing.tracer import open_tracing
+
+    return open_tracing(settings, os.environ)
 
 
 def _migrate_records(settings: Settings, rows: Mapping[str, Write]) -> Writes:

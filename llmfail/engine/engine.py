@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -150,6 +150,24 @@ class Engine:
         return ServedAnswer(receipt, _find_reply(receipt, ends[0]))
 
     async def _answer(self, job: Job, ask: Ask, run: ChainRun, *, degrade: bool = True) -> Receipt:
+        return await self._observe(job, ask, self._run_with_steps(job, ask, run, degrade=degrade))
+
+    async def _observe(self, job: Job, ask: Ask, work: Awaitable[Receipt]) -> Receipt:
+        """Whoever traces is told when it begins and ends."""
+        listener = self.ports.active_listener
+        if listener is None:
+            return await work
+        from llmfail.engine.attempt.event_reports import report_begin
+
+        report_begin(listener, job, ask)
+        receipt = None
+        try:
+            receipt = await work
+        finally:
+            listener.end_ask(job.id, receipt)
+        return receipt
+
+    async def _run_with_steps(self, job: Job, ask: Ask, run: ChainRun, *, degrade: bool) -> Receipt:
         steps_follow = degrade and (ask.queue or bool(self.settings.find_feature(ask.feature).degrade))
         run = replace(run, is_last=not steps_follow)
         receipt = await self._run_chain(job, ask, _codec_of(job), run)
@@ -171,7 +189,8 @@ class Engine:
         """
         started = self.ports.monotonic()
         job, codec, space = await self._plan_embedding(ask, self.ports)
-        receipt = await self._run_chain(job, ask, codec, ChainRun(started, repeats=repeats))
+        work = self._run_chain(job, ask, codec, ChainRun(started, repeats=repeats))
+        receipt = await self._observe(job, ask, work)
         return receipt if space is None else await self._record_dimensions(receipt, space)
 
     async def find_vectors(self, ask: Ask) -> Sequence[Receipt | None]:

@@ -51,6 +51,7 @@ def add_caller(served: ServedRequest, ask: Ask, fields: Mapping[str, Any]) -> As
         ask,
         key=None if served.key is None else served.key.name,
         session=read_session(served.request.headers, read_mark(served, fields, "prompt_cache_key")),
+        traceparent=served.request.headers.get("traceparent"),
         deadline=_find_deadline(served, ask),
     )
 

@@ -22,6 +22,18 @@ AlertLevel = Literal["warning", "critical"]
 Severity = Literal["debug", "info", "warning", "error"]
 
 
+class AskBegun(Struct, frozen=True):
+    """What traces are told first; no event. ``traceparent`` names the span that it belongs to."""
+
+    id: str
+    feature: str
+    operation: Literal["chat", "embeddings"]
+    max_tokens: int
+    stream: bool = False
+    session: str | None = None
+    traceparent: str | None = None
+
+
 class AttemptEnded(Struct, frozen=True):
     """One call has ended; ``outcome`` is ``ok`` or why it failed."""
 

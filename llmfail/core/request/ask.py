@@ -25,15 +25,15 @@ from llmfail.core.request.expectation import Expectation
 
 
 class Ask(Struct, frozen=True):
-    """One question. ``targets`` replaces the feature's chain; durations are in seconds. ``max_cost`` is
-    what it may cost altogether, in pico-dollars; ``user`` is whose budget it goes on, ``key`` the name of
-    the key with which a program asks ``serve``; ``session`` is the conversation it belongs to, which
-    routing may go by. ``id`` is that of its receipt (None: a new one). ``cache``: with ``refresh`` stored
-    answers are not read, but written. ``strict`` refuses degraded answers; ``wait`` is how long to wait
-    while no target can be asked (None: not at all, or as the batch has it); ``queue`` keeps the request
-    for later when nothing answers. ``stream`` asks for the answer token by token, also where it is shown
-    when it is whole. ``hedge``: seconds after which an answer is late, so that a second target is asked
-    too; ``p95``: by what the first one has shown so far.
+    """One question. ``targets`` replaces the feature's chain; durations are in seconds. ``max_cost`` is what
+    it may cost altogether, in pico-dollars; ``user`` is whose budget it goes on, ``key`` the name of the key
+    with which a program asks ``serve``; ``session`` is the conversation it belongs to, which routing may go
+    by. ``traceparent`` names the span that it is a part of. ``id`` is that of its receipt (None: a new one).
+    ``cache``: with ``refresh`` stored answers are not read, but written. ``strict`` refuses degraded
+    answers; ``wait`` is how long to wait while no target can be asked (None: not at all, or as the batch has
+    it); ``queue`` keeps the request for later when nothing answers. ``stream`` asks for the answer token by
+    token, also where it is shown when it is whole. ``hedge``: seconds after which an answer is late, so that
+    a second target is asked too; ``p95``: by what the first one has shown so far.
     """
 
     messages: tuple[Message, ...]
@@ -53,6 +53,7 @@ class Ask(Struct, frozen=True):
     session: str | None = None
     key: str | None = None
     id: str | None = None
+    traceparent: str | None = None
     template: str | None = None
     parameters: Mapping[str, str] = field(default_factory=dict)
     expect: Expectation = Expectation()

@@ -132,6 +132,9 @@ ASK_OPTIONS: Final = (
     AskOption("session", ("--session",), "text", "ID",
               "Which conversation it belongs to: one target and one experiment for all of it.",
               commands=("ask", "plan")),
+    AskOption("traceparent", ("--traceparent",), "text", "HEADER",
+              "The span of a trace that it belongs to, as W3C has it; else that of $TRACEPARENT.",
+              commands=_SINGLE, scope="not in a line"),
     AskOption("as_json", ("--json",), "flag", help="Print the receipt as one line of JSON.",
               commands=_SINGLE, scope="command line"),
     AskOption("events", ("--events",), "flag", help="Tell what happens as JSON lines on standard error.",
@@ -199,6 +202,8 @@ class Options(TypedDict, total=False):
     """Whose budget it goes on: any text of at most 256 characters."""
     session: str | None
     """Which conversation it belongs to, likewise: targets and experiments are chosen once for all of it."""
+    traceparent: str | None
+    """The span of a trace that it belongs to, as the header of W3C has it."""
     template: str | None
     """The name of a prompt template of the configuration, instead of the feature's own."""
     params: Mapping[str, str]

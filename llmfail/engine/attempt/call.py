@@ -5,7 +5,7 @@ The caller admits the call before and settles it afterwards; nothing in here tou
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -39,12 +39,14 @@ NO_GOOGLE_CREDENTIALS = "no Google credentials; run: gcloud auth application-def
 
 class CallOptions(Struct, frozen=True):
     """``limit`` is how long a call may take, in seconds; ``on_sent`` is called when it is on its way;
-    ``stream_limits`` is None where the answer is wanted in one piece.
+    ``stream_limits`` is None where the answer is wanted in one piece; ``headers`` are added to those of the
+    call.
     """
 
     limit: float
     on_sent: Callable[[], None]
     stream_limits: StreamLimits | None = None
+    headers: Mapping[str, str] | None = None
 
 
 async def call(
@@ -79,6 +81,8 @@ async def _call_once(
         encode = partial(codec.encode, load_wire_format(endpoint.api, endpoint.door), endpoint)
         sent = await ports.run_blocking(encode) if codec.is_large else encode()
         require_size(sent, endpoint.api)
+        if options.headers:
+            sent = replace(sent, headers={**sent.headers, **options.headers})
     except UnsupportedRequest as error:
         return _skip(SkipReason.DISABLED, str(error))
     host = urlsplit(sent.url).hostname or ""

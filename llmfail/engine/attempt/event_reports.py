@@ -23,6 +23,7 @@ from llmfail.core.model import Target
 from llmfail.core.receipt import DEGRADED_TIER, Receipt, TrailEntry, dollars_of
 from llmfail.core.records.record import Values, Writes
 from llmfail.core.reports.watch_event import (
+    AskBegun,
     AttemptEnded,
     BudgetCrossed,
     BudgetMark,
@@ -33,6 +34,7 @@ from llmfail.core.reports.watch_event import (
     TargetSkipped,
     WatchEvent,
 )
+from llmfail.core.request.ask import Ask
 from llmfail.core.routing.ask_state import AskState
 from llmfail.engine.planning.job import Job
 from llmfail.engine.ports.protocols import Ports, WatchListener
@@ -74,6 +76,20 @@ class TrailReporter:
             request_id=entry.request_id,
             note=entry.note,
         )
+
+
+def report_begin(listener: WatchListener, job: Job, ask: Ask) -> None:
+    """Tell whoever traces that an ask begins."""
+    begun = AskBegun(
+        id=job.id,
+        feature=job.feature,
+        operation="embeddings" if job.wants_vectors else "chat",
+        max_tokens=job.output,
+        stream=job.stream_timeouts is not None,
+        session=ask.session,
+        traceparent=ask.traceparent,
+    )
+    listener.begin_ask(begun)
 
 
 def report_changes(listener: WatchListener, at: float, ask_id: str, changes: Iterable[GateChange]) -> None:

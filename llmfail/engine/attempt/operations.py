@@ -98,7 +98,9 @@ class Operations:
             commit = partial(self._commit, attempt)
             output = TargetOutput(command.target, self._answer_reader, commit, self._ports.monotonic)
             limits = StreamLimits(self._job.stream_timeouts, output, self._read_state().plan.ends_at)
-        options = CallOptions(command.limit, lambda: self._apply_event(ev.Sent(attempt)), limits)
+        listener = self._ports.active_listener
+        headers = None if listener is None else listener.begin_call(self._job.id, str(command.target))
+        options = CallOptions(command.limit, lambda: self._apply_event(ev.Sent(attempt)), limits, headers)
         try:
             result = await call(self._ports, self._codec, route, command.dropped_parameters, options)
         except BaseException:

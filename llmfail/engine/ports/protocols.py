@@ -24,7 +24,8 @@ from llmfail.store.base import Change, Store
 if TYPE_CHECKING:
     from llmfail.core.answer_piece import AnswerPiece
     from llmfail.core.degrade.queue_item import QueueItem
-    from llmfail.core.reports.watch_event import WatchEvent
+    from llmfail.core.receipt import Receipt
+    from llmfail.core.reports.watch_event import AskBegun, WatchEvent
     from llmfail.prices import Catalogue
 
 T = TypeVar("T")
@@ -96,6 +97,16 @@ class WatchListener(Protocol):
 
     def tell(self, event: WatchEvent) -> None:
         """Raises nothing."""
+        ...
+
+    def begin_ask(self, begun: AskBegun) -> None: ...
+
+    def begin_call(self, ask_id: str, target: str) -> Mapping[str, str]:
+        """Headers that go with the call."""
+        ...
+
+    def end_ask(self, ask_id: str, receipt: Receipt | None) -> None:
+        """``receipt`` is None for an ask that was broken off."""
         ...
 
 

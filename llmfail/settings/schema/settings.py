@@ -77,6 +77,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     queue: QueueLimits = field(default_factory=QueueLimits)
     alerts: Alerts = field(default_factory=Alerts)
     probe: ProbeRules | None = None
+    traces: Literal["none", "otlp"] = "none"
     privacy: Privacy = field(default_factory=Privacy)
     serve: ServeSettings = field(default_factory=ServeSettings)
     source: Annotated[ConfigSource | None, DERIVED] = None
