@@ -30,6 +30,8 @@ class SkipReason(StrEnum):
 
     CIRCUIT_OPEN = "circuit_open"
     PROBING = "probing"
+    RAMPING = "ramping"
+    """It is back and takes a growing share of the calls, of which this is none."""
     FORCED_OPEN = "held"
     NO_KEY = "no_key"
     DISABLED = "disabled"

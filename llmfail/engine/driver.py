@@ -220,4 +220,5 @@ def _plan_of(
         is_for_program=reader is not None and reader.on_piece is not None,
         is_cached=ports.answers is not None and job.cache_policy is not None,
         rate_limited=frozenset(one for one in targets if routes[one].gate.limits),
+        ramped=frozenset(one for one in targets if routes[one].gate.rules.ramp),
     )

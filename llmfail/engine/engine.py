@@ -293,7 +293,7 @@ class Engine:
 
     async def plan(self, ask: Ask) -> Plan:
         """What ``ask`` would do now; nothing is sent, nothing is recorded."""
-        from llmfail.core.routing.plan import Plan, build_step
+        from llmfail.core.routing.plan import Plan, build_step, describe_share
         from llmfail.engine.answers.degrade import step_name
 
         job = await plan_job(self.settings, self._routes, ask, self._read_only_ports, is_preview=True)
@@ -312,15 +312,17 @@ class Engine:
         for candidate, gate, reservation_request in zip(
             job.candidates, gates_of, reservation_requests, strict=True
         ):
+            view = gates.view(gate, values, now, reservation_request)
             obstacle = (
                 plan.find_skip(candidate, plan.requirements_of(job.request))
                 or refuse_when_store_down(self.ports, job, reservation_request)
-                or gates.view(gate, values, now, reservation_request).refusal
+                or view.refusal
             )
             refused = load_or_default(values[gate.dropped_parameters_key], NameSet).names
             left_out = describe_left_out(names_to_leave_out(refused, job.request), job.request)
             known = reservation.load_calibration(gate.address, values)
-            steps.append(build_step(candidate, reservation_request, known, obstacle, left_out))
+            hints = "; ".join(filter(None, (left_out, describe_share(view.share))))
+            steps.append(build_step(candidate, reservation_request, known, obstacle, hints))
         degrade = tuple(map(step_name, self.settings.find_feature(ask.feature).degrade))
         return Plan(job.feature, tuple(steps), degrade, await self._preview_cache(job, steps))
 

@@ -86,6 +86,7 @@ class _Run:
         self._margin = max(settings.configured_timeout(feature, link.target) for feature, link in links)
         self._costs: dict[str, int | None] = {}
         self._primaries: dict[str, Target] = {}
+        self._named = (0.0, 0)
 
     def run(self) -> dict[str, FeatureTally]:
         simulation, dice = self._simulation, self._arrivals
@@ -133,6 +134,12 @@ class _Run:
         """A number that depends on the moment alone: an ask that is passed over changes no other."""
         return self._time.now * GOLDEN_RATIO % 1.0
 
+    def _name_by_moment(self) -> str:
+        """Of an ask: so that ramps, which choose by it, leave every forecast as it was."""
+        moment, number = self._named
+        self._named = (self._time.now, number + 1 if moment == self._time.now else 0)
+        return f"{self._named[0]!r}-{self._named[1]}"
+
     def _build_ports(self, catalogue: Catalogue) -> Ports:
         return Ports(
             send=self._providers.send,
@@ -146,6 +153,7 @@ class _Run:
             monotonic=self._time.monotonic,
             wall=self._time.wall,
             random=self._draw_by_moment,
+            new_id=self._name_by_moment,
         )
 
 

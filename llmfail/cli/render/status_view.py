@@ -34,6 +34,7 @@ from llmfail.core.reports.figures import (
 from llmfail.core.reports.status import BudgetStatus, Status, TargetStatus
 from llmfail.core.reports.status_text import (
     describe_health,
+    describe_state,
     describe_unsettled,
     format_budget_amount,
     format_budget_limit,
@@ -150,7 +151,7 @@ def _render_targets(screen: Console, targets: Sequence[TargetStatus], now: float
     latencies = [_format_latencies(one["latency_p50_ms"], one["latency_p95_ms"]) for one in figures]
     columns = (
         Column("target", [cell(one.target) for one in targets]),
-        Column("state", [Text(name_state(one), _choose_style(one)) for one in targets]),
+        Column("state", [Text(describe_state(one), _choose_style(one)) for one in targets]),
         Column("failures", [_format_failures(one) for one in targets], WIDE_WIDTH, right=True),
         Column("again in", [format_wait(one, now) or "-" for one in targets], WIDE_WIDTH, right=True),
         Column("calls", [str(one.counters.calls) for one in targets], right=True),

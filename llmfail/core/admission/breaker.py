@@ -9,6 +9,9 @@ clock, in epoch seconds.
       └──────(success_threshold trials)────────────────────────────────┘  │
                                  └──────────(any failed trial)────────────┘
 
+With a ``ramp`` a circuit that its trials have closed takes a growing share of the calls first, and a failure
+opens it again at once. Which calls, a hash decides, so that every process decides alike.
+
 A Retry-After opens nothing: that is a pause (``core.admission.pause``). A trial is a lease, so a killed
 process cannot block recovery. Every transition and override begins a new generation, and results of an
 earlier one do not count.
@@ -25,6 +28,7 @@ from msgspec.structs import replace
 
 from llmfail.core.classification.outcome import CircuitEffect
 from llmfail.core.records.record import Record
+from llmfail.core.records.state_keys import make_digest
 
 STREAK_MEMORY_SECONDS = 3600.0
 """Seconds without a result after which a streak of failures is forgotten."""
@@ -32,6 +36,8 @@ SLOTS_PER_WINDOW = 10
 """The rate window is counted in so many slots."""
 MAX_JITTER_SHARE = 0.1
 """A wait that has grown is up to this share longer."""
+FIRST_SHARE = 0.1
+"""The share of calls with which a ramp begins."""
 
 
 class CircuitState(StrEnum):
@@ -43,7 +49,8 @@ class CircuitState(StrEnum):
 
 class BreakerRules(Struct, frozen=True):
     """Durations in seconds. The names are those of the ``breaker`` section of the configuration.
-    ``max_pause`` is how long a Retry-After is obeyed.
+    ``max_pause`` is how long a Retry-After is obeyed; ``ramp`` is how long the share of a target grows after
+    its circuit has closed.
     """
 
     failure_threshold: int = 5
@@ -57,6 +64,7 @@ class BreakerRules(Struct, frozen=True):
     half_open_limit: int = 3
     success_threshold: int = 3
     max_pause: float = 3600.0
+    ramp: float = 0.0
     enabled: bool = True
 
 
@@ -76,8 +84,9 @@ class WindowSlot(NamedTuple):
 
 
 class Circuit(Record, frozen=True):
-    """The record. ``at`` is the moment of its last change; ``until`` is when an open circuit admits trials;
-    ``held``: an operator forced it open, until ``held_until`` or (None) a reset.
+    """The record. ``at`` is the moment of its last change; ``until`` is when an open circuit admits trials,
+    or when the ramp of a closed one ends; ``held``: an operator forced it open, until ``held_until`` or
+    (None) a reset.
     """
 
     state: CircuitState = CircuitState.CLOSED
@@ -101,7 +110,7 @@ class Ticket(Struct, frozen=True):
 
 
 class CircuitRefusal(Struct, frozen=True):
-    reason: Literal["circuit_open", "probing", "held"]
+    reason: Literal["circuit_open", "probing", "held", "ramping"]
     retry_at: float | None
 
 
@@ -121,16 +130,39 @@ class CircuitView(Struct, frozen=True):
 
 
 def admit(
-    circuit: Circuit, now: float, rules: BreakerRules, lease: TrialLease
+    circuit: Circuit, now: float, rules: BreakerRules, lease: TrialLease, share_key: str = ""
 ) -> tuple[Circuit, Ticket | CircuitRefusal]:
-    """Admit a call or refuse it; a trial takes the ``lease``. An unchanged record comes back as it was."""
+    """Admit a call or refuse it; a trial takes the ``lease``. An unchanged record comes back as it was.
+    ``share_key`` says which call it is for a circuit that ramps; one without is admitted by it in any case.
+    """
     free = not rules.enabled or circuit.state is CircuitState.CLOSED
-    if free and not circuit.held:
+    may_ramp = rules.enabled and circuit.until
+    if free and not circuit.held and not may_ramp:
         return circuit, Ticket(circuit.generation)
     circuit = normalize(circuit, now)
     if circuit.held:
         return circuit, CircuitRefusal("held", _override_ends_at(circuit))
-    return (circuit, Ticket(circuit.generation)) if free else _admit_trial(circuit, now, rules, lease)
+    if not free:
+        return _admit_trial(circuit, now, rules, lease)
+    if share_key and _position_of(share_key) >= share_of(circuit, now, rules):
+        return circuit, CircuitRefusal("ramping", None)
+    return circuit, Ticket(circuit.generation)
+
+
+def share_of(circuit: Circuit, now: float, rules: BreakerRules) -> float:
+    """The share of calls that a circuit takes which admits any: all of them, or what its ramp has come to."""
+    is_begun = circuit.state is CircuitState.CLOSED and circuit.until
+    if not is_begun or not rules.enabled or not rules.ramp or now >= circuit.until:
+        return 1.0
+    passed = 1 - (circuit.until - now) / rules.ramp
+    return FIRST_SHARE + (1 - FIRST_SHARE) * max(passed, 0.0)
+
+
+def _position_of(share_key: str) -> float:
+    """Where a call stands among all, in [0, 1): the same in every process. The first digits of a digest, of
+    which a float loses none.
+    """
+    return int(make_digest(share_key)[:12], 16) / 16**12
 
 
 def settle(circuit: Circuit, ticket: Ticket, result: CallResult, now: float, rules: BreakerRules) -> Circuit:
@@ -194,19 +226,23 @@ def normalize(circuit: Circuit, now: float) -> Circuit:
         and now - circuit.at >= STREAK_MEMORY_SECONDS
     ):
         circuit = replace(circuit, failures=0)
+    if circuit.state is CircuitState.CLOSED and circuit.until and now >= circuit.until:
+        circuit = replace(circuit, until=0.0, reopenings=0)
     return circuit
 
 
 def _override_ends_at(circuit: Circuit) -> float | None:
     """When a circuit that is forced open may admit again: not before its own wait is over as well."""
-    return None if circuit.held_until is None else max(circuit.held_until, circuit.until)
+    if circuit.held_until is None or circuit.state is CircuitState.CLOSED:
+        return circuit.held_until
+    return max(circuit.held_until, circuit.until)
 
 
 def _shift_clock(circuit: Circuit, by: float) -> Circuit:
     return replace(
         circuit,
         at=circuit.at - by,
-        until=circuit.until - by,
+        until=circuit.until - by if circuit.until else 0.0,
         leases=tuple(TrialLease(lease.id, lease.until - by) for lease in circuit.leases),
         held_until=None if circuit.held_until is None else circuit.held_until - by,
         slots=(),
@@ -249,6 +285,8 @@ def _settle_closed(circuit: Circuit, result: CallResult, now: float, rules: Brea
                 slots=_count_in_window(circuit.slots, now, rules, failed=1),
                 at=now,
             )
+            if share_of(circuit, now, rules) < 1:
+                return _open_circuit(replace(failed, reopenings=failed.reopenings + 1), result, now, rules)
             return _open_circuit(failed, result, now, rules) if _must_open(failed, rules) else failed
 
 
@@ -260,9 +298,15 @@ def _settle_trial(circuit: Circuit, result: CallResult, now: float, rules: Break
             failed = replace(circuit, failures=circuit.failures + 1, reopenings=circuit.reopenings + 1)
             return _open_circuit(failed, result, now, rules)
         case CircuitEffect.SUCCESS if circuit.successes + 1 >= rules.success_threshold:
-            return Circuit(generation=circuit.generation + 1, at=now)
+            return _close_circuit(circuit, now, rules)
         case CircuitEffect.SUCCESS:
             return replace(circuit, successes=circuit.successes + 1)
+
+
+def _close_circuit(circuit: Circuit, now: float, rules: BreakerRules) -> Circuit:
+    """While it ramps, a re-opening follows on those before it."""
+    closed = Circuit(generation=circuit.generation + 1, at=now)
+    return replace(closed, until=now + rules.ramp, reopenings=circuit.reopenings) if rules.ramp else closed
 
 
 def _must_open(circuit: Circuit, rules: BreakerRules) -> bool:

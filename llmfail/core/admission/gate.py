@@ -151,12 +151,15 @@ class Settlement(Struct, frozen=True):
 
 
 class GateView(Struct, frozen=True):
-    """A gate for display. ``retry_at`` is None when it admits calls now, or only after a reset."""
+    """A gate for display. ``retry_at`` is None when it admits calls now, or only after a reset; ``share`` is
+    the share of calls that its circuit takes.
+    """
 
     state: str
     failures: int
     retry_at: float | None
     refusal: Refusal | None
+    share: float = 1.0
 
     @property
     def open_reason(self) -> OpenReason | None:
@@ -183,7 +186,8 @@ def admit(
     reserved = reservation.admit(gate.address, gate.limits, request, values, now)
     wait = 0.0 if isinstance(reserved, Refusal) else reserved[1].wait
     lease = TrialLease(request.call_id, now + wait + request.lease_seconds)
-    circuit_after, ticket = breaker.admit(circuit, now, gate.rules, lease)
+    share_key = f"{request.ask_id} {gate.circuit_key}" if request.ask_id else ""
+    circuit_after, ticket = breaker.admit(circuit, now, gate.rules, lease, share_key)
     if circuit_after != circuit:
         writes[gate.circuit_key] = circuit_write(circuit_after, gate.rules)
     if isinstance(ticket, breaker.CircuitRefusal):
@@ -255,7 +259,8 @@ def view(gate: Gate, values: Values, now: float, request: ReservationRequest | N
     if isinstance(answer, breaker.CircuitRefusal):
         return GateView(view.state, view.failures, answer.retry_at, refusals.refuse_for_circuit(answer))
     reserved = request and reservation.admit(gate.address, gate.limits, request, values, now)
-    return GateView(view.state, view.failures, None, reserved if isinstance(reserved, Refusal) else None)
+    refusal = reserved if isinstance(reserved, Refusal) else None
+    return GateView(view.state, view.failures, None, refusal, breaker.share_of(circuit, now, gate.rules))
 
 
 def _settle(gate: Gate, admission: Admission, settlement: Settlement, values: Values, now: float) -> Writes:

@@ -113,7 +113,8 @@ def _explain(circuit: Circuit, new: str, why: str) -> str:
         case CircuitState.OPEN:
             return f"{why}, failures: {circuit.failures}" if why else f"failures: {circuit.failures}"
         case CircuitState.CLOSED if why != OPERATOR_DID_IT:
-            return "its trials have succeeded"
+            ramps = ", and its share of calls grows" if circuit.until else ""
+            return f"its trials have succeeded{ramps}"
         case "paused":
             return why or "it has named a time"
         case _:

@@ -15,6 +15,7 @@ _CIRCUIT_NOTES = {
     "circuit_open": "its circuit is open",
     "probing": "its circuit is half open, and other calls are testing the target",
     "held": "forced open by the operator",
+    "ramping": "its circuit has just closed, and other calls are its share for now",
 }
 
 

@@ -58,6 +58,8 @@ class ReservationRequest(Struct, frozen=True):
     max_cost: int | None = None
     allow_unknown: bool = False
     max_wait: float = 0.0
+    ask_id: str = ""
+    """The ask, where a circuit that ramps may leave it to another target."""
     is_forced: bool = False
     """Somebody wants to know, whatever is known of the target; limits and budgets hold all the same."""
 

@@ -79,6 +79,11 @@ def _circuit_states(sources: MetricSources) -> Iterator[Sample]:
         yield Sample((str(target.target),), CIRCUIT_STATES[target.shown_state])
 
 
+def _circuit_shares(sources: MetricSources) -> Iterator[Sample]:
+    for target in sources.status.targets:
+        yield Sample((str(target.target),), target.gate_view.share)
+
+
 def _budgets(
     sources: MetricSources, amount: Literal["spent", "held", "limit"], *, in_usd: bool
 ) -> Iterator[Sample]:
@@ -126,6 +131,8 @@ METRICS: tuple[_Row, ...] = (
          lambda s: _entries(s.use.unpriced)),
     _Row("llmfail_circuit_state", "gauge", ("target",),
          "0 closed, 1 half-open, 2 open, 3 held by an operator, 4 disabled, 5 paused.", _circuit_states),
+    _Row("llmfail_circuit_share", "gauge", ("target",),
+         "The share of asks that a circuit takes which admits any; below 1 it ramps.", _circuit_shares),
     _Row("llmfail_feature_answerable", "gauge", ("feature",), "1 where some target can be called now.",
          _answerable),
     _Row("llmfail_health", "gauge", (), "0 healthy, 1 degraded, 2 unhealthy.",

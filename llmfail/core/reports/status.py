@@ -70,6 +70,7 @@ class TargetStatus(Struct, frozen=True):
         return {
             "state": self.state,
             "reason": self.open_reason,
+            "share": round(self.gate_view.share, 4),
             "failures": self.gate_view.failures,
             "failure_threshold": self.failure_threshold,
             "fallback_count": self.counters.fallbacks,

@@ -44,6 +44,12 @@ def name_state(one: TargetStatus) -> str:
     return {"half_open": "half open", "forced_open": "forced open"}.get(one.shown_state, one.shown_state)
 
 
+def describe_state(one: TargetStatus) -> str:
+    """With the share of a target that ramps."""
+    share = one.gate_view.share
+    return name_state(one) if share == 1 else f"{name_state(one)}, {share:.0%}"
+
+
 def format_wait(one: TargetStatus, now: float) -> str | None:
     at = one.gate_view.retry_at
     is_without_key = one.missing_key is not None and one.state == "disabled"

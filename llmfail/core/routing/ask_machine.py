@@ -10,6 +10,7 @@
   answer decides the ask in the same way.
 * A round without an answer is followed by another one where a failure may pass, or by a look at the gates
   where the caller waits for an open circuit.
+* A target that ramps may be left out of a round; when nobody else has answered, the round goes on with it.
 * An attempt that ends gives up its single-flight lease; one that is cancelled hands it over.
 * ``state.calls`` and ``state.unanswered_requests`` are what is left to settle, whenever the ask is
   interrupted.
@@ -124,6 +125,20 @@ def _schedule_attempts(state: AskState, now: Moment) -> Step:
         state, commands = _cancel_losers(state)
     elif state.attempts and state.attempts[-1].phase is not Phase.ENDED:
         return state, ()
+    state, more = _start_attempts(state, now)
+    commands += more
+    if not state.running and (ramping := state.list_ramping()) and state.seconds_left(now.monotonic) > 0:
+        state = replace(state, candidates=(*state.candidates, *ramping), ignores_ramps=True)
+        state, more = _start_attempts(state, now)
+        commands += more
+    if not state.running:
+        state, more = _end_round(state, now)
+        commands += more
+    return state, commands
+
+
+def _start_attempts(state: AskState, now: Moment) -> Step:
+    commands: tuple[Command, ...] = ()
     while state.waiting and state.found is None and state.committed is None and not state.stopped:
         unused = _unused_hedge(state)
         if state.running:
@@ -131,9 +146,6 @@ def _schedule_attempts(state: AskState, now: Moment) -> Step:
                 break
             state = replace_attempt(state, replace(unused, is_hedge=False))
         state, more = attempt_steps.start(state, now, is_hedge=bool(state.running))
-        commands += more
-    if not state.running:
-        state, more = _end_round(state, now)
         commands += more
     return state, commands
 
@@ -201,7 +213,7 @@ def _end_round(state: AskState, now: Moment) -> Step:
         return _finish(state), ()
     plan = state.plan
     wait = next_step.decide_round_wait(state.outcomes, state.walks, plan.rounds, now.random_number)
-    candidates = tuple(one for one in state.candidates if _may_help(state, one))
+    candidates = tuple(one for one in _distinct(state.candidates) if _may_help(state, one))
     if wait is not None and candidates:
         return _pause(state, wait, candidates, now)
     targets = tuple(one.target for one in plan.candidates if state.find_skip(one) is None)
@@ -228,6 +240,11 @@ def _wait_for_opening(state: AskState, views: dict[Target, GateView], at: float,
     if wait > state.plan.wait_ends_at - now.monotonic:
         return _finish(state), ()
     return _pause(state, wait, state.plan.candidates, now)
+
+
+def _distinct(candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+    """One that was left out at first stands there twice."""
+    return tuple({one.target: one for one in candidates}.values())
 
 
 def _may_help(state: AskState, candidate: Candidate) -> bool:

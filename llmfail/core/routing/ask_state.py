@@ -15,7 +15,7 @@ from llmfail.core.admission.gate import Admission, Settlement
 from llmfail.core.admission.reservation import ReservationRequest
 from llmfail.core.classification.outcome import Kind, Outcome
 from llmfail.core.model import Request, Target
-from llmfail.core.receipt import TrailEntry
+from llmfail.core.receipt import SkipReason, TrailEntry
 from llmfail.core.routing import candidates as rules
 from llmfail.core.routing.attempt_result import FoundAnswer, PartialAnswer
 from llmfail.core.routing.attribution import attribute_network
@@ -55,6 +55,8 @@ class AskPlan(Struct, frozen=True):
     is_cached: bool = False
     """Answers are stored and looked up."""
     rate_limited: frozenset[Target] = frozenset()
+    ramped: frozenset[Target] = frozenset()
+    """The targets that take a growing share of the asks after their circuits have closed."""
 
 
 class Stage(StrEnum):
@@ -178,6 +180,8 @@ class AskState(Struct, frozen=True):
     refused_by: frozenset[str] = frozenset()
     """The endpoints that called the request a bad one."""
     deadline_passed: bool = False
+    ignores_ramps: bool = False
+    """No other target is left: those that ramp are asked as well."""
     may_hedge: bool = True
     """False once the budget of hedges has refused one in this round."""
     debited_for: int | None = None
@@ -218,6 +222,16 @@ class AskState(Struct, frozen=True):
 
     def seconds_left(self, now: float) -> float:
         return self.plan.ends_at - now
+
+    def list_ramping(self) -> tuple[Candidate, ...]:
+        """The candidates that were left out of this round because they ramp, where that is still so."""
+        if self.ignores_ramps or not self.plan.ramped or self.found is not None or self.stopped:
+            return ()
+        return tuple(
+            one.candidate
+            for one in self.attempts
+            if one.trail and one.trail[-1].outcome == SkipReason.RAMPING
+        )
 
     def find_skip(self, candidate: Candidate) -> rules.CandidateSkip | None:
         return rules.find_skip(candidate, self.needs)

@@ -132,7 +132,7 @@ def _request_admission(state: AskState, attempt: AttemptState, now: Moment) -> S
         late = Refusal(SkipReason.RATE_LIMITED_HERE, None, "too late for its place")
         return refuse(state, attempt, late)
     plan, left = state.plan, state.seconds_left(now.monotonic)
-    is_limited = attempt.target in plan.rate_limited
+    is_limited, may_ramp = attempt.target in plan.rate_limited, attempt.target in plan.ramped
     limit = left if plan.is_shown else state.time_limit(attempt, now.monotonic)
     reservation_request = plan.reservation_request_of(attempt.candidate, now.wall)
     reservation_request = replace(
@@ -140,6 +140,7 @@ def _request_admission(state: AskState, attempt: AttemptState, now: Moment) -> S
         call_id=f"{plan.id}.{state.calls_begun + 1}",
         lease_seconds=limit + LEASE_MARGIN,
         max_cost=None if reservation_request.max_cost is None else reservation_request.max_cost - state.spent,
+        ask_id=plan.id if may_ramp and not state.ignores_ramps and state.usable_after(attempt) else "",
         max_wait=max_rate_limit_wait(left, others=bool(state.usable_after(attempt))) if is_limited else 0.0,
     )
     attempt = replace(

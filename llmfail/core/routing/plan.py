@@ -67,10 +67,10 @@ def build_step(
     request: ReservationRequest,
     calibration: Calibration,
     obstacle: CandidateSkip | Refusal | None,
-    left_out: str = "",
+    hints: str = "",
 ) -> PlanStep:
     """``request`` is what the call would reserve, ``calibration`` how the target counts tokens, ``obstacle``
-    why there would be no call, ``left_out`` what a call would leave out of the request.
+    why there would be no call, ``hints`` what is to be known of a call.
     """
     return PlanStep(
         target=candidate.target,
@@ -78,10 +78,15 @@ def build_step(
         reason=None if obstacle is None else obstacle.reason,
         estimated_cost=_estimate_cost(request, calibration),
         max_cost=_compute_max_cost(request),
-        note=(left_out if obstacle is None else obstacle.note) or candidate.note,
+        note=(hints if obstacle is None else obstacle.note) or candidate.note,
         open_reason=obstacle.open_reason if isinstance(obstacle, Refusal) else None,
         dropped=candidate.dropped,
     )
+
+
+def describe_share(share: float) -> str:
+    """Of a target that ramps; whether it takes an ask is known once the ask has its id."""
+    return "" if share == 1 else f"its circuit has just closed: it takes {share:.0%} of the asks now"
 
 
 def _estimate_cost(request: ReservationRequest, calibration: Calibration) -> int | None:

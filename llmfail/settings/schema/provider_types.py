@@ -84,6 +84,7 @@ class BreakerPatch(Struct, frozen=True, kw_only=True):
     half_open_limit: Count | None = None
     success_threshold: Count | None = None
     max_pause: SecondsOrZero | None = None
+    ramp: SecondsOrZero | None = None
     enabled: Flag | None = None
 
 

@@ -21,7 +21,7 @@ FOREVER = float("inf")
 ROUNDING = 1e-6
 
 CircuitState = Literal["closed", "open", "half_open"]
-RefusalReason = Literal["circuit_open", "paused", "probing", "held"]
+RefusalReason = Literal["circuit_open", "paused", "probing", "held", "ramping"]
 
 
 class ModelTicket(NamedTuple):
@@ -55,6 +55,7 @@ class BreakerModel:
     counted_answers: list[CountedAnswer] = field(default_factory=list)
     opens_again_at: float = 0.0
     reopenings: int = 0
+    ramp_ends_at: float = 0.0
     trial_successes: int = 0
     trials: dict[str, float] = field(default_factory=dict)
     held_until: float | None = None
@@ -66,6 +67,15 @@ class BreakerModel:
 
     def held(self, now: float) -> bool:
         return self.held_until is not None and now < self.held_until
+
+    def is_ramping(self, now: float) -> bool:
+        is_begun = self.mood == "closed" and self.ramp_ends_at != 0.0
+        return self.rules.enabled and is_begun and now < self.ramp_ends_at
+
+    def share(self, now: float) -> float:
+        """A tenth at first, all at the end, in a straight line."""
+        left = (self.ramp_ends_at - now) / self.rules.ramp if self.is_ramping(now) else 0.0
+        return 1.0 - 0.9 * min(left, 1.0)
 
     def count_trial_places(self) -> int:
         return min(self.rules.half_open_limit, self.rules.success_threshold - self.trial_successes)
@@ -131,6 +141,7 @@ class BreakerModel:
             self.answered_at -= back
             self.opens_again_at -= back
             self.held_until = None if self.held_until is None else self.held_until - back
+            self.ramp_ends_at -= back if self.ramp_ends_at else 0.0
             self.trials = {name: end - back for name, end in self.trials.items()}
             self.counted_answers = [
                 CountedAnswer(at - back, failed, blurred=True) for at, failed, _ in self.counted_answers
@@ -138,6 +149,8 @@ class BreakerModel:
         self.failures_in_a_row = self.count_failures_in_a_row(now)
         self.held_until = self.held_until if self.held(now) else None
         self.trials = {name: end for name, end in self.trials.items() if now < end}
+        if self.mood == "closed" and self.ramp_ends_at <= now:
+            self.ramp_ends_at, self.reopenings = 0.0, 0
 
     def set_pause_clock(self, now: float) -> None:
         """A pause has a record of its own, and so a last change of its own."""
@@ -151,7 +164,10 @@ class BreakerModel:
             return None
         return max(self.held_until, self.opens_again_at) if self.mood == "open" else self.held_until
 
-    def admit(self, now: float, trial: str, ends_at: float) -> ModelTicket | RefusalReason:
+    def admit(
+        self, now: float, trial: str, ends_at: float, position: float | None = None
+    ) -> ModelTicket | RefusalReason:
+        """``position``: where the ask stands among all, from 0 to 1; None: it must be taken while ramping."""
         if self.rules.enabled:
             self.set_pause_clock(now)
         if self.is_paused(now):
@@ -159,12 +175,14 @@ class BreakerModel:
                 self.set_clock(now)
             return "paused"
         free = not self.rules.enabled or self.mood == "closed"
-        if not free or self.held_until is not None:
+        if not free or self.held_until is not None or (self.mood == "closed" and self.ramp_ends_at):
             self.set_clock(now)  # asking a circuit that admits anyway writes nothing, whatever the clock says
         if self.held(now):
             return "held"
         if not self.rules.enabled:
             return ModelTicket(self.era)
+        if position is not None and position >= self.share(now):
+            return "ramping"
         return ModelTicket(self.era) if self.mood == "closed" else self._admit_trial(now, trial, ends_at)
 
     def _admit_trial(self, now: float, trial: str, ends_at: float) -> ModelTicket | RefusalReason:
@@ -222,7 +240,7 @@ class BreakerModel:
         self.changed_at = self.answered_at = now
         if effect is CircuitEffect.SUCCESS:
             return {False}
-        opens = self.list_possible_openings(now)
+        opens = {True} if self.is_ramping(now) else self.list_possible_openings(now)
         self.ambiguous_failures += len(opens) > 1
         return opens
 
@@ -235,12 +253,14 @@ class BreakerModel:
         if effect is CircuitEffect.SUCCESS:
             self.trial_successes += 1
         if self.trial_successes >= self.rules.success_threshold:
+            before = self.reopenings
             self._change_state("closed", now)
-            self.reopenings = 0
+            self.ramp_ends_at = now + self.rules.ramp if self.rules.ramp else 0.0
+            self.reopenings = before if self.rules.ramp else 0
         return effect is CircuitEffect.FAILURE
 
     def _open(self, now: float, *, rate_limited: bool) -> WaitRange:
-        if self.mood == "half_open":
+        if self.mood == "half_open" or self.is_ramping(now):
             self.reopenings += 1
         wait = self.wait(rate_limited=rate_limited)
         self._change_state("open", now)
@@ -264,6 +284,7 @@ class BreakerModel:
         self.era += 1
         self.changed_at = now
         self.counted_answers, self.failures_in_a_row, self.trials, self.trial_successes = [], 0, {}, 0
+        self.ramp_ends_at = 0.0
 
 
 def clamp(hint: float, max_pause: float = HOUR) -> float:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from copy import copy
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any
 
 import hypothesis.strategies as st
@@ -55,6 +56,7 @@ SOME_RULES = st.builds(
     half_open_limit=st.integers(1, 4),
     success_threshold=st.integers(1, 4),
     max_pause=st.sampled_from([3600.0, 3600.0, 30.0, 0.0]),
+    ramp=st.sampled_from([0.0, 0.0, 12.0, 120.0]),
 )
 KINDS = {
     (CircuitEffect.FAILURE, True): Kind.RATE_LIMITED,
@@ -109,6 +111,12 @@ CORNERS = {
     "re-opened again and again",
     "wait capped",
     "closed by trials",
+    "left out while ramping",
+    "taken while ramping",
+    "ramp over",
+    "opened again while ramping",
+    "reset while ramping",
+    "clock back while ramping",
     "lease ran out",
     "answer after its lease",
     "answer of an earlier generation",
@@ -198,18 +206,20 @@ class Lockstep(RuleBasedStateMachine):
         assert after.generation >= before.generation
         assert after.generation > before.generation or after.state is before.state
 
-    def admit(self, gate: Gate, lease_time: float) -> tuple[Writes, Admission | Refusal]:
+    def admit(self, gate: Gate, lease_time: float, ask_id: str = "") -> tuple[Writes, Admission | Refusal]:
         self.names += 1
-        request = build_reservation_request(f"trial-{self.names}", lease_seconds=lease_time)
+        request = build_reservation_request(f"trial-{self.names}", lease_seconds=lease_time, ask_id=ask_id)
         return gates.admit(gate, request, self.read(gate.keys_with_budgets(request)), self.now)
 
-    def ask(self, lease_time: float = 30.0) -> Issued | Refusal:
+    def ask(self, lease_time: float = 30.0, ask_id: str = "") -> Issued | Refusal:
         before = self.circuit
-        writes, answer = self.admit(self.gate, lease_time)
-        if before.state is CircuitState.CLOSED and not before.held:
+        writes, answer = self.admit(self.gate, lease_time, ask_id)
+        if before.state is CircuitState.CLOSED and not before.held and not before.until:
             assert self.gate.circuit_key not in writes, "asking a closed circuit writes nothing"
         self.keep(writes)
-        given = self.told.admit(self.now, f"trial-{self.names}", self.now + lease_time)
+        digest = sha256(f"{ask_id} {self.gate.circuit_key}".encode()).digest()
+        position = int.from_bytes(digest[:6]) / 2**48 if ask_id else None
+        given = self.told.admit(self.now, f"trial-{self.names}", self.now + lease_time, position)
         if isinstance(answer, Refusal):
             assert reason_of(answer) == given
             self.check_refusal(answer)
@@ -263,7 +273,7 @@ class Lockstep(RuleBasedStateMachine):
     def follow(self, issued: Issued, verdict: CallResult, *, opened: bool) -> None:
         told, mood = self.told, self.told.mood
         proofs, count, pause = told.trial_successes, len(told.trials), told.pause_ends_at(self.now)
-        streak = told.failures_in_a_row
+        streak, ramping = told.failures_in_a_row, told.is_ramping(self.now)
         wait = told.settle(
             issued.given,
             self.now,
@@ -276,7 +286,8 @@ class Lockstep(RuleBasedStateMachine):
             chosen = self.circuit.until - self.now
             assert wait.shortest - TINY <= chosen <= wait.longest + TINY
             told.opens_again_at = self.circuit.until
-            self.note_opening(verdict, chosen, again=mood == "half_open")
+            self.note_opening(verdict, chosen, again=mood == "half_open" or ramping)
+            seen["opened again while ramping"] += ramping
         elif mood == told.mood == "half_open" and len(told.trials) < count:
             seen["trial succeeded" if told.trial_successes > proofs else "trial neutral"] += 1
         elif mood == "half_open" and told.mood == "closed":
@@ -359,10 +370,12 @@ class Lockstep(RuleBasedStateMachine):
             if isinstance(issued, Refusal):
                 return
             streak, doubts = self.told.count_failures_in_a_row(self.now), self.told.ambiguous_failures
+            ramping = self.told.is_ramping(self.now)
             self.settle(issued, CallResult(CircuitEffect.FAILURE if failed else CircuitEffect.SUCCESS))
             seen["window's edge"] += self.told.ambiguous_failures > doubts
             opened = self.circuit.state is CircuitState.OPEN
-            seen["opened by the rate alone"] += opened and streak + 1 < self.rules.failure_threshold
+            is_streak = streak + 1 >= self.rules.failure_threshold
+            seen["opened by the rate alone"] += opened and not ramping and not is_streak
 
     @precondition(lambda self: self.told.mood == "open" and not self.told.held(self.now))
     @rule(target=tickets, lease_time=LEASE_TIMES)
@@ -386,6 +399,41 @@ class Lockstep(RuleBasedStateMachine):
             if isinstance(issued, Issued):
                 self.settle(issued, verdict)
         seen["re-opened again and again"] += self.told.reopenings > 1
+
+    @precondition(lambda self: self.told.mood != "closed" and not self.told.held(self.now))
+    @rule(
+        target=tickets,
+        ids=st.lists(st.uuids().map(str), min_size=1, max_size=6),
+        part=st.sampled_from([0.0, 0.3, 1.0]),
+        back=st.sampled_from([0.0, 0.0, 3.0]),
+    )
+    def it_comes_back(self, ids: list[str], part: float, back: float) -> Any:
+        """Its trials succeed, and then asks come that may go elsewhere."""
+        for _ in range(2 * self.rules.success_threshold):
+            self.now = max(self.now, self.told.opens_again_at, self.told.pause_ends_at(self.now) or 0.0)
+            trial = self.ask()
+            if isinstance(trial, Issued):
+                self.settle(trial, CallResult(CircuitEffect.SUCCESS))
+        self.now -= back
+        seen["clock back while ramping"] += bool(back and self.told.ramp_ends_at)
+        return self.others_may_take_it(ids, part)
+
+    @precondition(lambda self: self.told.is_ramping(self.now))
+    @rule(
+        target=tickets,
+        ids=st.lists(st.uuids().map(str), min_size=1, max_size=6),
+        part=st.sampled_from([0.0, 0.2, 0.5, 1.0]),
+    )
+    def others_may_take_it(self, ids: list[str], part: float) -> Any:
+        self.now += part * self.rules.ramp
+        was_ramping = self.circuit.until > 0 and self.told.mood == "closed"
+        answers = [self.ask(ask_id=one) for one in ids]
+        ramping = self.told.is_ramping(self.now)
+        left_out = [one for one in answers if isinstance(one, Refusal) and one.reason == "ramping"]
+        seen["left out while ramping"] += bool(left_out)
+        seen["taken while ramping"] += ramping and any(isinstance(one, Issued) for one in answers)
+        seen["ramp over"] += was_ramping and self.told.mood == "closed" and not ramping
+        return multiple(*(one for one in answers if isinstance(one, Issued)))
 
     @precondition(lambda self: self.told.mood == "half_open")
     @rule(target=tickets, lease_times=st.lists(LEASE_TIMES, min_size=2, max_size=5))
@@ -499,10 +547,12 @@ class Lockstep(RuleBasedStateMachine):
             self.told.held_until is not None
             or self.told.mood == "half_open"
             or self.told.pause_ends_at(self.now) is not None
+            or self.told.is_ramping(self.now)
         )
     )
     @rule()
     def the_operator_resets(self) -> None:
+        seen["reset while ramping"] += self.told.is_ramping(self.now)
         seen["reset with trials under way"] += bool(self.told.trials)
         seen["reset while paused"] += self.told.pause_ends_at(self.now) is not None
         before = self.circuit.generation
@@ -551,6 +601,8 @@ class Lockstep(RuleBasedStateMachine):
         else:
             assert (looks.state, looks.retry_at) == (CircuitState.CLOSED, None)
             assert looks.failures == told.count_failures_in_a_row(self.now)
+            share = breaker.share_of(breaker.normalize(self.circuit, self.now), self.now, self.rules)
+            assert abs(share - told.share(self.now)) < TINY
 
     @invariant()
     def a_pause_looks_like_one(self) -> None:
