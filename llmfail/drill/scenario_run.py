@@ -1,17 +1,18 @@
 """One scene under way: a feature, the faults of the moment, and time that only moves when it is moved.
 
-Every scene starts with a store of its own, so it can be played alone. Nobody waits in here: a pause between
-two attempts takes no time at all, and a call that hangs is cut after a blink while the clock moves on by the
-whole timeout that it would have had.
+Every scene starts with a store of its own, so it can be played alone. Nobody waits in here: the clock jumps
+over pauses, and a call that hangs is cut after a blink and goes on hanging on that clock, until it times out
+or another target has answered.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -27,8 +28,8 @@ from llmfail.drill.simulated_client import apis_of, point_to_simulator
 from llmfail.engine.engine import Engine
 from llmfail.engine.planning.targets import TargetRoutes
 from llmfail.engine.ports.blocking import build_blocking_ports
-from llmfail.engine.ports.execution import run_sync
 from llmfail.engine.ports.protocols import Ports, Stores
+from llmfail.engine.ports.simulated_clock import SimulatedClock
 from llmfail.prices import Catalogue
 from llmfail.settings.schema.settings import Settings
 from llmfail.settings.schema.types import Feature
@@ -89,17 +90,11 @@ class ScenarioSubject(Struct, frozen=True):
         return providers[0] if len(providers) == 1 else f"the same address ({', '.join(providers)})"
 
 
-class ManualClock:
-    """The time of one scene, in epoch seconds."""
+class TimedReceipt(NamedTuple):
+    """``failover``: the seconds until the call was made that was answered, or the whole time without one."""
 
-    def __init__(self, now: float) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        return self.now
-
-    def advance(self, seconds: float) -> None:
-        self.now += seconds
+    receipt: Receipt
+    failover: float
 
 
 @contextmanager
@@ -120,9 +115,11 @@ class ScenarioRun:
 
     def __init__(self, context: DrillContext, subject: ScenarioSubject) -> None:
         self.subject = subject
-        self.clock = ManualClock(time.time())
+        self.clock = SimulatedClock(time.time())
         self._context = context
-        self._store = MemoryStore(self.clock)
+        self._store = MemoryStore(self.clock.wall)
+        self._sent_at = 0.0
+        self._blinked = 0.0
         self._routes = TargetRoutes(context.settings, context.catalogue)
         self._engine = Engine(context.settings, self._build_ports())
         self.set_fault("none")
@@ -142,9 +139,20 @@ class ScenarioRun:
 
     def ask(self) -> Receipt:
         """Ask the feature. The chain is named, so that an order by chance does not change the cast."""
+        return self.ask_timed().receipt
+
+    def ask_timed(self) -> TimedReceipt:
+        """What hangs takes simulated time, everything else its real time."""
         targets = () if self.subject.has_no_fallback else self.subject.chain
         ask = Ask(to_messages(DRILL_PROMPT), feature=self.subject.feature.name, targets=targets)
-        return run_sync(self._engine.ask(ask))
+        started = self._sent_at = self._read_time()
+        receipt = self.clock.run(self._engine.ask(ask))
+        ended = self._sent_at if receipt.ok else self._read_time()
+        return TimedReceipt(receipt, ended - started)
+
+    def _read_time(self) -> float:
+        """Simulated and real seconds together, without the blinks."""
+        return self.clock.now + time.perf_counter() - self._blinked
 
     def view(self, target: Target) -> GateView:
         gate = self._routes[target].gate
@@ -157,7 +165,7 @@ class ScenarioRun:
     def seconds_until_retry(self, target: Target) -> float:
         """Seconds until the target may be asked again; 0 when it may be asked now."""
         retry_at = self.view(target).retry_at
-        return 0.0 if retry_at is None else retry_at - self.clock.now
+        return 0.0 if retry_at is None else retry_at - self.clock.wall()
 
     def breaker_rules(self, target: Target) -> BreakerRules:
         return self._context.settings.breaker_rules_of(target)
@@ -184,26 +192,27 @@ class ScenarioRun:
         return replace(
             build_blocking_ports(self._context.wire, Stores(self._store), self._context.catalogue),
             send=self._send,
-            sleep=_skip_sleep,
-            monotonic=self.clock,
-            wall=self.clock,
+            sleep=self.clock.sleep,
+            monotonic=self.clock.monotonic,
+            wall=self.clock.wall,
             random=draw_middle,
+            concurrent=True,
+            lock=asyncio.Lock,
         )
 
     async def _send(self, call: Call, timeout: float) -> Reply:  # noqa: ASYNC109 - covers the whole call
         hangs = call.url.startswith(self._hanging_urls)
+        self._sent_at = self._read_time()
+        began = time.perf_counter()
         try:
             return self._context.wire.send(call, HANG_SECONDS if hangs else CALL_TIMEOUT)
         except WireError as error:
             if error.cause == "timeout":
-                self.clock.advance(timeout)
+                self._blinked += time.perf_counter() - began
+                await self.clock.sleep(timeout)
             raise
 
 
 def draw_middle() -> float:
     """What chance draws in a drill: always the middle, so that every drill is the same."""
     return 0.5
-
-
-async def _skip_sleep(_seconds: float) -> None:
-    """Waiting, in a drill."""

@@ -51,6 +51,8 @@ class ScenarioResult(Struct, frozen=True):
     summary: str = ""
     has_warning: bool = False
     requests: Mapping[Target, int] = field(default_factory=dict)
+    failover: float | None = None
+    """Seconds that the fault cost the first ask that met it; None without a fault or an answer."""
     feature: str = ""
     name: str = ""
 
@@ -66,13 +68,16 @@ def check_healthy(run: ScenarioRun) -> ScenarioResult:
 def check_primary_down(run: ScenarioRun) -> ScenarioResult:
     primary = run.subject.primary
     run.set_fault(OUTAGE_FAULT, run.subject.outage_providers)
-    receipt = run.ask()
+    receipt, failover = run.ask_timed()
     failures = run.view(primary).failures
     counted = failures > 0 or not run.subject.breaker_rules.enabled
     saw = f"{_describe_answer(receipt)}; the circuit of {primary} counts {_format_count(failures, 'failure')}"
     words = f"survives an outage of {primary.provider} ({_describe_answerer(receipt)})"
     return _judge_fallback(
-        run, receipt, "an outage of", ScenarioResult(counted, "the circuit counts", saw, summary=words)
+        run,
+        receipt,
+        "an outage of",
+        ScenarioResult(counted, "the circuit counts", saw, summary=words, failover=failover),
     )
 
 
@@ -129,7 +134,7 @@ def check_recovery(run: ScenarioRun) -> ScenarioResult:
 def check_rate_limit(run: ScenarioRun) -> ScenarioResult:
     primary = run.subject.primary
     run.set_fault(f"429:{RETRY_AFTER_SECONDS:g}", [primary.provider])
-    run.ask()
+    _, failover = run.ask_timed()
     first, wait = run.requests[primary], run.seconds_until_retry(primary)
     receipt = run.ask()
     more = run.requests[primary] - first
@@ -138,20 +143,22 @@ def check_rate_limit(run: ScenarioRun) -> ScenarioResult:
     kept = (more == 0 and abs(wait - pause) < 1e-3) or pause == 0 or not rules.enabled
     counts = f"{_format_count(first, 'request')}, then {more} more"
     saw = f"{_describe_answer(receipt)}; {counts}; left alone for {_format_seconds(wait)}"
-    scene = ScenarioResult(kept, f"{primary} is left alone for {_format_seconds(pause)}", saw)
+    expected = f"{primary} is left alone for {_format_seconds(pause)}"
+    scene = ScenarioResult(kept, expected, saw, failover=failover)
     return _judge_fallback(run, receipt, "a rate limit at", scene)
 
 
 def check_hang(run: ScenarioRun) -> ScenarioResult:
     run.set_fault("hang", run.subject.outage_providers)
     started = run.clock.now
-    receipt = run.ask()
+    receipt, failover = run.ask_timed()
     took = _format_seconds(run.clock.now - started)
     scene = ScenarioResult(
         ok=run.clock.now - started <= run.deadline + 0.1,
         expected="within the deadline",
         observed=f"{_describe_answer(receipt)} after {took}",
         summary=f"a hang costs {took}",
+        failover=failover,
     )
     return _judge_fallback(run, receipt, "a hang of", scene)
 
@@ -159,13 +166,16 @@ def check_hang(run: ScenarioRun) -> ScenarioResult:
 def check_bad_key(run: ScenarioRun) -> ScenarioResult:
     provider = run.subject.primary.provider
     run.set_fault("auth", run.subject.same_key_providers)
-    run.ask()
+    _, failover = run.ask_timed()
     first = run.count_requests(provider)
     receipt = run.ask()
     more = run.count_requests(provider) - first
     saw = f"{_describe_answer(receipt)}; {_format_count(first, 'request')} with the key, then {more} more"
     return _judge_fallback(
-        run, receipt, "a bad key for", ScenarioResult(more == 0, "the key is not sent again", saw)
+        run,
+        receipt,
+        "a bad key for",
+        ScenarioResult(more == 0, "the key is not sent again", saw, failover=failover),
     )
 
 
@@ -184,7 +194,7 @@ def check_everything_down(run: ScenarioRun) -> ScenarioResult:
     when = "cannot tell when to retry"
     if receipt.retry_at is not None:
         when = "tells when to retry"
-        told = f"{told}, retry in {_format_seconds(receipt.retry_at - run.clock.now)}"
+        told = f"{told}, retry in {_format_seconds(receipt.retry_at - run.clock.wall())}"
     words = [
         UNDRILLED_STEPS[type(step)] for step in run.subject.feature.degrade if type(step) in UNDRILLED_STEPS
     ]
@@ -217,14 +227,22 @@ def _judge_fallback(
     if cast.has_no_fallback and not _has_answering_step(cast):
         words = f"no fallback: an outage of {provider} is an outage of this feature"
         expected = f"no answer, for want of a fallback; {result.expected}"
-        return replace(result, expected=expected, receipt=receipt, summary=words, has_warning=True)
+        return replace(
+            result, expected=expected, receipt=receipt, summary=words, has_warning=True, failover=None
+        )
     words = result.summary if result.ok else f"{trouble} {provider}: {result.observed}"
     if cast.is_outage_total and not receipt.ok:
         words = f"does not survive an outage of {provider}: every fallback is at {cast.shared_address} too"
     elif receipt.error is not None:
         words = f"does not survive {trouble} {provider}: exit {receipt.error.code} ({receipt.error.kind})"
-    expected = f"a fallback answers; {result.expected}"
-    return replace(result, ok=result.ok and receipt.ok, expected=expected, receipt=receipt, summary=words)
+    return replace(
+        result,
+        ok=result.ok and receipt.ok,
+        expected=f"a fallback answers; {result.expected}",
+        receipt=receipt,
+        summary=words,
+        failover=result.failover if receipt.ok else None,
+    )
 
 
 def _report_no_circuit(primary: Target) -> ScenarioResult:

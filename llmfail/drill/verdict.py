@@ -19,6 +19,11 @@ class Verdict(Struct, frozen=True):
     text: str
     results: tuple[ScenarioResult, ...]
 
+    @property
+    def failovers(self) -> dict[str, float]:
+        """Seconds that each fault cost before the call that was answered, by scene."""
+        return {one.name: one.failover for one in self.results if one.failover is not None}
+
     def to_json(self) -> dict[str, Any]:
         return {
             "ok": self.ok,
@@ -50,4 +55,5 @@ def _result_to_json(result: ScenarioResult) -> dict[str, Any]:
         "target": str(receipt.target) if receipt and receipt.target else None,
         "tier": receipt.tier if receipt else None,
         "requests": {str(target): sent for target, sent in result.requests.items()},
+        "failover_ms": None if result.failover is None else round(result.failover * 1000, 1),
     }

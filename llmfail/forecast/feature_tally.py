@@ -9,7 +9,7 @@ from statistics import mean, stdev
 
 from llmfail.core.evaluation.interval import Z_95, Interval, wilson_interval
 from llmfail.core.model import Target
-from llmfail.core.receipt import Receipt
+from llmfail.core.receipt import Receipt, sum_cost
 
 DAY_SECONDS = 86400.0
 
@@ -17,7 +17,8 @@ DAY_SECONDS = 86400.0
 class FeatureTally:
     """``asks`` and ``answered`` per day of the forecast; ``served`` per target; ``wasted_calls`` are calls
     that gave no answer; ``failovers`` are the seconds lost to them by asks that were answered all the same.
-    ``cost`` in pico-dollars; None once a call's price is unknown.
+    ``cost`` in pico-dollars, of the answers; None once the price of one is unknown. ``uncertain_calls``:
+    calls without an answer that may have been charged all the same.
     """
 
     def __init__(self, days: int) -> None:
@@ -26,6 +27,7 @@ class FeatureTally:
         self.served: Counter[Target] = Counter()
         self.degraded = 0
         self.wasted_calls = 0
+        self.uncertain_calls = 0
         self.latencies = array("d")
         self.failovers = array("d")
         self.cost: int | None = 0
@@ -38,15 +40,18 @@ class FeatureTally:
         called = [entry for entry in receipt.trail if entry.action == "called"]
         wasted = [entry for entry in called if entry.outcome != "ok"]
         self.wasted_calls += len(wasted)
+        self.uncertain_calls += sum(entry.cost_pico_usd is None for entry in wasted)
         if receipt.error is not None:
             self.asks[self._day_of(moment)] += 1
             return
         if receipt.target is None:
             self.degraded += 1
         latency = receipt.latency_ms / 1000
-        self._count_answer(moment, receipt.target, latency, receipt.cost_pico_usd)
+        cost = sum_cost([entry for entry in called if entry.outcome == "ok"])
+        self._count_answer(moment, receipt.target, latency, cost)
         if wasted and receipt.target is not None:
-            self.failovers.append(latency - (called[-1].latency_ms or 0) / 1000)
+            answered = next((entry for entry in called if entry.outcome == "ok"), called[-1])
+            self.failovers.append(latency - (answered.latency_ms or 0) / 1000)
 
     @property
     def total(self) -> int:

@@ -46,6 +46,7 @@ class FeatureForecast(Struct, frozen=True):
     failover_p95: float | None
     cost: int | None
     wasted_calls: int
+    uncertain_calls: int
 
     @property
     def is_good(self) -> bool:
@@ -66,6 +67,7 @@ class FeatureForecast(Struct, frozen=True):
             "failover_p95_ms": _milliseconds(self.failover_p95),
             "cost_usd": None if self.cost is None else format_usd(self.cost),
             "wasted_calls": self.wasted_calls,
+            "calls_of_unknown_cost": self.uncertain_calls,
             "good": self.is_good,
         }
 
@@ -143,6 +145,7 @@ def summarize(tally: FeatureTally) -> FeatureForecast:
         failover_p95=nearest_rank(sorted(tally.failovers), 0.95),
         cost=tally.cost,
         wasted_calls=tally.wasted_calls,
+        uncertain_calls=tally.uncertain_calls,
     )
 
 

@@ -14,8 +14,8 @@ from msgspec.structs import replace
 
 from llmfail.core.errors import WireError
 from llmfail.core.model import Call, Reply, Secret, Target
+from llmfail.engine.ports.simulated_clock import SimulatedClock
 from llmfail.forecast.outages import OutageHistory, OutageKind
-from llmfail.forecast.simulated_clock import SimulatedClock
 from llmfail.settings.schema.provider_types import CredentialSource, Provider, RateLimits
 from llmfail.settings.schema.settings import Settings
 
@@ -71,6 +71,7 @@ class SimulatedProviders:
         self._time = time
         self._dice = dice
         self._answer = _build_answer(tokens)
+        self._expected: dict[Target, float] = {}
 
     async def send(self, call: Call, timeout: float) -> Reply:  # noqa: ASYNC109 - in simulated seconds
         target = self._targets[call.url.removesuffix("/chat/completions"), _read_model(call.body)]
@@ -86,7 +87,14 @@ class SimulatedProviders:
             latency *= SLOW_FACTOR
         return await self._reply(self._answer, latency, timeout)
 
+    def expect(self, target: Target, latency: float) -> None:
+        """The next call to a target takes so long: it was drawn before."""
+        self._expected[target] = latency
+
     def draw_latency(self, target: Target) -> float:
+        expected = self._expected.pop(target, None)
+        if expected is not None:
+            return expected
         return self._latencies.get(target, Latency()).draw(self._dice)
 
     async def _reply(self, reply: Reply, after: float, limit: float) -> Reply:

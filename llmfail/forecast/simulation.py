@@ -1,19 +1,21 @@
 """One forecast: asks at a rate, over so many seconds, through the real engine with its real circuits.
 
-An ask whose primary is healthy for as long as a call may take, with a closed circuit without failures, is
-passed over: its primary answers, and no state changes by which another ask could end otherwise.
+An ask whose primary is healthy for as long as a call may take, with a closed circuit without failures, and
+in time, is passed over: its primary answers, and no state changes by which another ask could end otherwise.
 """
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from collections.abc import Mapping
-from functools import partial
-from math import ceil
+from math import ceil, inf
 from random import Random
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from llmfail.core.admission import hedge_budget
 from llmfail.core.admission.breaker import Circuit
 from llmfail.core.model import Call, Target
 from llmfail.core.receipt import Receipt
@@ -24,10 +26,10 @@ from llmfail.engine.planning.targets import TargetRoutes
 from llmfail.engine.ports.execution import run_inline
 from llmfail.engine.ports.google_token import GoogleTokens
 from llmfail.engine.ports.protocols import AsyncReply, Ports
-from llmfail.engine.ports.store_access import InlineStore
+from llmfail.engine.ports.simulated_clock import SimulatedClock
+from llmfail.engine.ports.store_access import InlineStore, write
 from llmfail.forecast.feature_tally import DAY_SECONDS, FeatureTally
 from llmfail.forecast.outages import OutagePlan, draw_histories
-from llmfail.forecast.simulated_clock import SimulatedClock
 from llmfail.forecast.simulated_providers import (
     Latency,
     SimulatedProviders,
@@ -82,30 +84,61 @@ class _Run:
         self._engine = Engine(settings, self._build_ports(catalogue))
         days = max(1, ceil(simulation.seconds / DAY_SECONDS))
         self._tallies = {one.name: FeatureTally(days) for one in simulation.features}
-        self._settled = {one.name for one in simulation.features if one.order not in CHANGING_ORDERS}
+        self._settled = {one.name for one in simulation.features if not _is_changing(one)}
+        self._patience = {one.name: _find_patience(settings, one) for one in simulation.features}
+        self._passed_over: Counter[str] = Counter()
+        self._under_way = 0
         self._margin = max(settings.configured_timeout(feature, link.target) for feature, link in links)
         self._costs: dict[str, int | None] = {}
         self._primaries: dict[str, Target] = {}
         self._named = (0.0, 0)
 
     def run(self) -> dict[str, FeatureTally]:
+        self._time.run(self._play_asks())
+        return self._tallies
+
+    async def _play_asks(self) -> None:
         simulation, dice = self._simulation, self._arrivals
         moment = dice.expovariate(simulation.rate)
-        while moment < simulation.seconds:
-            feature = dice.choice(simulation.features)
-            self._time.advance_to(moment)
-            if not self._pass_over(feature.name, moment):
-                ask = Ask(to_messages(PROMPT), feature=feature.name)
-                self._time.start(self._engine.ask(ask), partial(self._finish, feature.name, moment))
-            moment += dice.expovariate(simulation.rate)
-        self._time.run_out()
-        return self._tallies
+        async with asyncio.TaskGroup() as group:
+            while moment < simulation.seconds:
+                feature = dice.choice(simulation.features)
+                await self._wait_until(moment)
+                if not self._pass_over(feature.name, moment):
+                    self._under_way += 1
+                    group.create_task(self._play_ask(feature.name, moment))
+                moment += dice.expovariate(simulation.rate)
+
+    async def _wait_until(self, moment: float) -> None:
+        """Where nothing is under way, nothing can happen before."""
+        wait = moment - self._time.now
+        if self._under_way:
+            await self._time.sleep(wait)
+        else:
+            self._time.advance(wait)
+
+    async def _play_ask(self, feature: str, moment: float) -> None:
+        await self._credit_passed_over(feature)
+        receipt = await self._engine.ask(Ask(to_messages(PROMPT), feature=feature))
+        self._finish(feature, moment, receipt)
+        self._under_way -= 1
+
+    async def _credit_passed_over(self, feature: str) -> None:
+        """What they earned for hedges."""
+        asks = self._passed_over.pop(feature, 0)
+        if asks:
+            step = hedge_budget.credit(self._routes.hedge_key(feature), 0, asks=asks)
+            await write(InlineStore(self._store), step)
 
     def _pass_over(self, feature: str, moment: float) -> bool:
         primary = self._primaries.get(feature)
         if primary is None or not self._histories[primary].is_healthy(moment, moment + self._margin):
             return False
         latency = self._providers.draw_latency(primary)
+        if latency >= self._patience[feature]:
+            self._providers.expect(primary, latency)
+            return False
+        self._passed_over[feature] += 1
         self._tallies[feature].count_passed_over(moment, primary, latency, self._costs[feature])
         return True
 
@@ -154,7 +187,21 @@ class _Run:
             wall=self._time.wall,
             random=self._draw_by_moment,
             new_id=self._name_by_moment,
+            concurrent=True,
+            lock=asyncio.Lock,
         )
+
+
+def _is_changing(feature: Feature) -> bool:
+    """Whether an ask that is passed over would have changed what becomes of the next."""
+    return feature.order in CHANGING_ORDERS or feature.hedge == "p95"
+
+
+def _find_patience(settings: Settings, feature: Feature) -> float:
+    """Seconds after which an answer of its first target is late."""
+    chain = settings.chain_of(feature)
+    hedge = feature.hedge if isinstance(feature.hedge, float) and len(chain) > 1 else inf
+    return min(hedge, settings.configured_timeout(feature, chain[0].target)) if chain else inf
 
 
 async def _open_nothing(_call: Call, _timeout: float) -> AsyncReply:

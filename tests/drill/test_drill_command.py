@@ -77,6 +77,7 @@ def test_a_scene_in_json_says_what_was_promised_and_what_was_seen(config):
             "target": "b/two",
             "tier": 2,
             "requests": {"a/one": 3, "b/two": 4},
+            "failover_ms": None,
         }
     ]
 
@@ -99,6 +100,9 @@ def test_a_broken_promise_exits_1_and_says_why(tmp_path):
 def test_piped_it_is_a_plain_table_then_a_line_for_each_feature(config):
     done = drill_runs.run_command("--config", config, "drill")
     head, good, alone, blank, *verdicts = done.stdout.splitlines()
+    failover = verdicts.pop(1)
+    assert failover.startswith("  failover: primary-down "), "for each fault, how long it took"
+    assert all(name in failover for name in ("rate-limit ", "hang 8.0s", "bad-key "))
     assert head.split() == ["feature", *SCENARIOS]
     assert good.split() == ["good", *["ok"] * 9]
     assert alone.split() == ["alone", "ok", "warn", "ok", "warn", "ok", "warn", "warn", "warn", "ok"]
@@ -157,7 +161,12 @@ def test_without_configuration_and_keys_the_first_command_of_the_readme_answers(
 def test_the_configuration_that_ships_with_the_package_keeps_its_promises():
     done = drill_runs.run_command("drill", "--json")
     assert done.returncode == 0, done.stdout
-    assert len(json.loads(done.stdout)["features"]) == 9
+    features = json.loads(done.stdout)["features"]
+    assert len(features) == 9
+    for name in ("cv_tailoring", "cover_letter", "company_research", "pii_detection", "fvs_validation"):
+        hang = next(scene for scene in features[name]["scenes"] if scene["scene"] == "hang")
+        assert hang["tier"] == 2
+        assert 4000 <= hang["failover_ms"] < 5000, "a hedge takes over after 4 s"
 
 
 @pytest.mark.parametrize("arguments", [["drill"], ["ask", "hi", "-f", "good", "--drill", "a=503"]])

@@ -19,6 +19,7 @@ from llmfail.cli.io.output import (
 )
 from llmfail.cli.run.open_client import load_settings
 from llmfail.core.errors import ExitCode
+from llmfail.core.reports.figures import milliseconds
 from llmfail.store import open_store
 
 if TYPE_CHECKING:
@@ -152,7 +153,9 @@ def _print_verdict(verdict: Verdict, *, verbose: bool, live: bool) -> None:
     """A paragraph: the verdict, and the scenes that need a word. Folded only where a person reads it."""
     told = [scene for scene in verdict.results if verbose or not scene.ok]
     lines = [f"  {_mark(one):4} {one.name}: expected: {one.expected}; saw: {one.observed}" for one in told]
-    for line in (f"{verdict.feature}: {verdict.text}", *lines):
+    took = ", ".join(f"{name} {milliseconds(one * 1000)}" for name, one in verdict.failovers.items())
+    failover = [f"  failover: {took}"] if took else []
+    for line in (f"{verdict.feature}: {verdict.text}", *failover, *lines):
         emit(_fold(line) if live else line)
 
 
