@@ -6,12 +6,25 @@ from array import array
 from collections import Counter
 from math import sqrt
 from statistics import mean, stdev
+from typing import NamedTuple
 
 from llmfail.core.evaluation.interval import Z_95, Interval, wilson_interval
 from llmfail.core.model import Target
 from llmfail.core.receipt import Receipt, sum_cost
 
 DAY_SECONDS = 86400.0
+
+
+class PassedOverAsk(NamedTuple):
+    """An ask that a healthy target answered. ``lost``: the seconds that a hedge took, where there was one,
+    whose other call gave no answer.
+    """
+
+    moment: float
+    target: Target
+    latency: float
+    cost: int | None
+    lost: float | None = None
 
 
 class FeatureTally:
@@ -32,9 +45,12 @@ class FeatureTally:
         self.failovers = array("d")
         self.cost: int | None = 0
 
-    def count_passed_over(self, moment: float, target: Target, latency: float, cost: int | None) -> None:
-        """An ask that its healthy primary answered."""
-        self._count_answer(moment, target, latency, cost)
+    def count_passed_over(self, ask: PassedOverAsk) -> None:
+        self._count_answer(ask.moment, ask.target, ask.latency, ask.cost)
+        if ask.lost is not None:
+            self.wasted_calls += 1
+            self.uncertain_calls += 1
+            self.failovers.append(ask.lost)
 
     def count_receipt(self, moment: float, receipt: Receipt) -> None:
         called = [entry for entry in receipt.trail if entry.action == "called"]

@@ -1,7 +1,5 @@
-"""Outages: as they were, as a file gives them, or drawn by chance from an availability and a time to recover.
-
-A file says ``outages: [{target, availability, mttr}]`` (drawn), or ``[{target, from, until, kind}]`` (as they
-were). ``target`` is a provider, all of whose models go down together, or one target.
+"""Outages: as they were, or drawn by chance from an availability and a time to recover. Their name is a
+provider, all of whose models go down together, or one target.
 """
 
 from __future__ import annotations
@@ -9,18 +7,17 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from itertools import pairwise
+from math import prod
 from random import Random
-from typing import Annotated, Any
+from typing import Any
 
-import msgspec
-from msgspec import Meta, Struct, field
+from msgspec import Struct
 
 from llmfail.core.errors import UsageError
 from llmfail.core.model import Target
-from llmfail.settings.schema.quantity import parse_seconds
 
 DEFAULT_MTTR_SECONDS = 1200.0
 MIN_AVAILABILITY = 0.01
@@ -77,6 +74,22 @@ class OutagePlan(Struct, frozen=True):
         drawn, recorded = [one.name for one in self.rates], [one.name for one in self.recorded]
         return tuple(dict.fromkeys((*drawn, *recorded)))
 
+    def compute_availability(self, chain: Sequence[Target]) -> float | None:
+        """Of a chain whose providers fail by themselves and whose failovers cost nothing. None where an
+        outage is recorded, or none is known.
+        """
+        if self.recorded or not self.rates:
+            return None
+        down = 1.0
+        for provider in dict.fromkeys(target.provider for target in chain):
+            mine = [target for target in chain if target.provider == provider]
+            of_models = prod(1 - self._availability_of(str(target)) for target in mine)
+            down *= 1 - self._availability_of(provider) * (1 - of_models)
+        return 1 - down
+
+    def _availability_of(self, name: str) -> float:
+        return prod(one.availability for one in self.rates if one.name == name)
+
 
 class OutageHistory:
     """The outages of one target, none of which overlap."""
@@ -95,39 +108,6 @@ class OutageHistory:
         """Whether there is no outage from ``start`` to ``end``."""
         following = bisect_right(self._starts, end) - 1
         return following < 0 or self.outages[following].end <= start
-
-
-class _FileEntry(Struct, forbid_unknown_fields=True, rename={"start": "from", "end": "until"}):
-    target: str
-    availability: Annotated[float, Meta(gt=0, le=1)] | None = None
-    mttr: float | str | None = None
-    start: Any = None
-    end: Any = None
-    kind: OutageKind = OutageKind.DOWN
-
-
-class _OutageFile(Struct, forbid_unknown_fields=True):
-    outages: list[_FileEntry] = field(default_factory=list)
-
-
-def parse_outages(document: object) -> OutagePlan:
-    """Of a document as YAML gives it. Raises ValueError with one line on what is wrong."""
-    try:
-        said = msgspec.convert(document, _OutageFile)
-    except msgspec.ValidationError as error:
-        raise ValueError(str(error)) from None
-    rates, recorded = [], []
-    for number, entry in enumerate(said.outages, 1):
-        try:
-            if entry.availability is not None:
-                rates.append(_rate_of(entry))
-            else:
-                recorded.append(_recorded_of(entry))
-        except ValueError as error:
-            raise ValueError(f"outage {number} ({entry.target}): {error}") from None
-    if not rates and not recorded:
-        raise ValueError("it names no outages")
-    return OutagePlan(tuple(rates), tuple(recorded))
 
 
 def draw_histories(
@@ -238,29 +218,3 @@ def _merge_overlaps(outages: Iterable[Outage]) -> tuple[Outage, ...]:
         else:
             merged.append(Outage(start, end, kind))
     return tuple(merged)
-
-
-def _rate_of(entry: _FileEntry) -> OutageRate:
-    if entry.start is not None or entry.end is not None:
-        raise ValueError("say availability, or from and until, not both")
-    mttr = DEFAULT_MTTR_SECONDS if entry.mttr is None else parse_seconds(entry.mttr)
-    assert entry.availability is not None
-    return OutageRate(entry.target, entry.availability, mttr, entry.kind)
-
-
-def _recorded_of(entry: _FileEntry) -> RecordedOutage:
-    if entry.start is None or entry.end is None:
-        raise ValueError("say availability (and mttr), or from and until")
-    start, end = (_epoch_of(one) for one in (entry.start, entry.end))
-    if end <= start:
-        raise ValueError("until is not after from")
-    return RecordedOutage(entry.target, start, end, entry.kind)
-
-
-def _epoch_of(said: object) -> float:
-    """A time without a zone is in UTC. Raises ValueError."""
-    try:
-        moment = datetime.fromisoformat(str(said))
-    except ValueError:
-        raise ValueError(f"a time is such as 2026-11-01T10:00Z, got {str(said)[:40]!r}") from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

@@ -4,7 +4,7 @@ provider.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import Any
 
@@ -32,7 +32,8 @@ SWEEP_RECOVERIES = (30.0, 60.0, 120.0)
 class FeatureForecast(Struct, frozen=True):
     """Times in seconds, money in pico-dollars; None where nothing is known. ``served``: the share of all asks
     that each target answered, in the order of the shares. ``failover_p95``: the time lost to failed calls by
-    asks that were answered all the same.
+    asks that were answered all the same. ``computed``: the availability of a chain whose providers fail by
+    themselves and whose failovers cost nothing; None where outages are not drawn by chance.
     """
 
     asks: int
@@ -47,6 +48,7 @@ class FeatureForecast(Struct, frozen=True):
     cost: int | None
     wasted_calls: int
     uncertain_calls: int
+    computed: float | None = None
 
     @property
     def is_good(self) -> bool:
@@ -59,6 +61,7 @@ class FeatureForecast(Struct, frozen=True):
             "asks": self.asks,
             "answered": self.answered,
             "availability": round(self.availability, 6),
+            "computed_availability": self.computed,
             "availability_interval": [round(bound, 6) for bound in self.interval],
             "served": {target: round(share, 6) for target, share in self.served.items()},
             "degraded": self.degraded,
@@ -101,12 +104,38 @@ class BreakerTrial(Struct, frozen=True):
         }
 
 
+class BreakerSweep(Struct, frozen=True):
+    """``current``: what the configuration makes of the same days, whatever its settings are."""
+
+    current: BreakerTrial
+    trials: tuple[BreakerTrial, ...]
+
+    @property
+    def best(self) -> BreakerTrial:
+        """The most answers; of equal ones, the fewest wasted calls."""
+        return max(self.trials, key=_rank_trial)
+
+    @property
+    def is_worthwhile(self) -> bool:
+        """Whether the best is better than what is configured."""
+        return _rank_trial(self.best) > _rank_trial(self.current)
+
+    @property
+    def reason(self) -> str:
+        best, now = self.best, self.current
+        if not self.is_worthwhile:
+            return "none of these answers more, or wastes fewer calls, than what is configured"
+        if round(best.availability, 6) > round(now.availability, 6):
+            return f"it answers {best.availability:.4%} instead of {now.availability:.4%}"
+        return f"it answers as many, and wastes {best.wasted_calls:,} calls instead of {now.wasted_calls:,}"
+
+
 class Forecast(Struct, frozen=True):
-    """``trials`` are empty unless the breaker was swept."""
+    """``sweep`` is None unless other settings of the breaker were played."""
 
     features: Mapping[str, FeatureForecast]
     days_without: tuple[DayWithout, ...]
-    trials: tuple[BreakerTrial, ...] = ()
+    sweep: BreakerSweep | None = None
 
     def to_json(self) -> dict[str, Any]:
         document = {
@@ -114,9 +143,10 @@ class Forecast(Struct, frozen=True):
             "wanted": {"availability": WANTED_AVAILABILITY, "failover_seconds": WANTED_FAILOVER_SECONDS},
             "day_without": {one.provider: one.to_json() for one in self.days_without},
         }
-        if self.trials:
-            document["breaker"] = [one.to_json() for one in self.trials]
-            document["recommended"] = choose_trial(self.trials).to_json()
+        if self.sweep is not None:
+            document["breaker"] = [one.to_json() for one in self.sweep.trials]
+            best = self.sweep.best.to_json() if self.sweep.is_worthwhile else None
+            document["recommended"] = {"settings": best, "reason": self.sweep.reason}
         return document
 
 
@@ -127,7 +157,7 @@ def make_forecast(
     return Forecast(
         forecast_features(settings, catalogue, simulation),
         tuple(forecast_days_without(settings, catalogue, simulation)),
-        tuple(sweep_breaker(settings, catalogue, simulation)) if is_swept else (),
+        sweep_breaker(settings, catalogue, simulation) if is_swept else None,
     )
 
 
@@ -153,7 +183,15 @@ def forecast_features(
     settings: Settings, catalogue: Catalogue, simulation: Simulation
 ) -> dict[str, FeatureForecast]:
     tallies = play(settings, catalogue, simulation)
-    return {name: summarize(tally) for name, tally in tallies.items()}
+    return {
+        one.name: replace(
+            summarize(tallies[one.name]),
+            computed=simulation.outages.compute_availability(
+                [link.target for link in settings.chain_of(one)]
+            ),
+        )
+        for one in simulation.features
+    }
 
 
 def forecast_days_without(
@@ -172,18 +210,26 @@ def forecast_days_without(
         yield DayWithout(provider, availability, extra)
 
 
-def sweep_breaker(settings: Settings, catalogue: Catalogue, simulation: Simulation) -> Iterator[BreakerTrial]:
+def sweep_breaker(settings: Settings, catalogue: Catalogue, simulation: Simulation) -> BreakerSweep:
     """The same outages under other settings of the breaker, each for a few days."""
     short = replace(simulation, seconds=min(simulation.seconds, SWEEP_DAYS * DAY_SECONDS))
-    for threshold, recovery in product(SWEEP_THRESHOLDS, SWEEP_RECOVERIES):
-        changed = _with_breaker(settings, threshold, recovery)
+
+    def try_settings(changed: Settings, threshold: int, recovery: float) -> BreakerTrial:
         availability, _, wasted = _sum_tallies(play(changed, catalogue, short))
-        yield BreakerTrial(threshold, recovery, availability, wasted)
+        return BreakerTrial(threshold, recovery, availability, wasted)
+
+    first = settings.breaker_rules_of(settings.chain_of(simulation.features[0])[0].target)
+    return BreakerSweep(
+        try_settings(settings, first.failure_threshold, first.recovery_timeout),
+        tuple(
+            try_settings(_with_breaker(settings, threshold, recovery), threshold, recovery)
+            for threshold, recovery in product(SWEEP_THRESHOLDS, SWEEP_RECOVERIES)
+        ),
+    )
 
 
-def choose_trial(trials: Sequence[BreakerTrial]) -> BreakerTrial:
-    """The most answers; of equal ones, the fewest wasted calls."""
-    return max(trials, key=lambda one: (round(one.availability, 6), -one.wasted_calls))
+def _rank_trial(trial: BreakerTrial) -> tuple[float, int]:
+    return round(trial.availability, 6), -trial.wasted_calls
 
 
 def _with_breaker(settings: Settings, threshold: int, recovery: float) -> Settings:

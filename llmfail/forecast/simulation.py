@@ -1,25 +1,18 @@
 """One forecast: asks at a rate, over so many seconds, through the real engine with its real circuits.
 
-An ask whose primary is healthy for as long as a call may take, with a closed circuit without failures, and
-in time, is passed over: its primary answers, and no state changes by which another ask could end otherwise.
+Asks of healthy stretches are passed over (``healthy_stretch``); all others are asked.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Mapping
-from math import ceil, inf
+from math import ceil
 from random import Random
 
 from msgspec import Struct
-from msgspec.structs import replace
 
-from llmfail.core.admission import hedge_budget
-from llmfail.core.admission.breaker import Circuit
 from llmfail.core.model import Call, Target
-from llmfail.core.receipt import Receipt
-from llmfail.core.records.record import load_or_default
 from llmfail.core.request.ask import Ask, to_messages
 from llmfail.engine.engine import Engine
 from llmfail.engine.planning.targets import TargetRoutes
@@ -27,8 +20,9 @@ from llmfail.engine.ports.execution import run_inline
 from llmfail.engine.ports.google_token import GoogleTokens
 from llmfail.engine.ports.protocols import AsyncReply, Ports
 from llmfail.engine.ports.simulated_clock import SimulatedClock
-from llmfail.engine.ports.store_access import InlineStore, write
+from llmfail.engine.ports.store_access import InlineStore
 from llmfail.forecast.feature_tally import DAY_SECONDS, FeatureTally
+from llmfail.forecast.healthy_stretch import HealthyStretch
 from llmfail.forecast.outages import OutagePlan, draw_histories
 from llmfail.forecast.simulated_providers import (
     Latency,
@@ -44,8 +38,6 @@ from llmfail.store.memory import MemoryStore
 PROMPT = "This is a forecast."
 GOLDEN_RATIO = 1e3 * (5**0.5 - 1) / 2
 """Its multiples, less their whole part, are spread evenly over 0..1."""
-CHANGING_ORDERS = frozenset({"weighted", "round_robin", "latency"})
-"""Orders in which the next ask may begin with another target."""
 ORIGIN = 1_700_000_000.0
 """A moment on the wall clock; which one does not matter."""
 
@@ -84,13 +76,16 @@ class _Run:
         self._engine = Engine(settings, self._build_ports(catalogue))
         days = max(1, ceil(simulation.seconds / DAY_SECONDS))
         self._tallies = {one.name: FeatureTally(days) for one in simulation.features}
-        self._settled = {one.name for one in simulation.features if not _is_changing(one)}
-        self._patience = {one.name: _find_patience(settings, one) for one in simulation.features}
-        self._passed_over: Counter[str] = Counter()
+        self._stretch = HealthyStretch(
+            settings,
+            simulation.features,
+            self._histories,
+            self._providers,
+            self._routes,
+            self._store,
+            self._tallies,
+        )
         self._under_way = 0
-        self._margin = max(settings.configured_timeout(feature, link.target) for feature, link in links)
-        self._costs: dict[str, int | None] = {}
-        self._primaries: dict[str, Target] = {}
         self._named = (0.0, 0)
 
     def run(self) -> dict[str, FeatureTally]:
@@ -104,7 +99,7 @@ class _Run:
             while moment < simulation.seconds:
                 feature = dice.choice(simulation.features)
                 await self._wait_until(moment)
-                if not self._pass_over(feature.name, moment):
+                if not self._stretch.pass_over(feature.name, moment):
                     self._under_way += 1
                     group.create_task(self._play_ask(feature.name, moment))
                 moment += dice.expovariate(simulation.rate)
@@ -118,50 +113,11 @@ class _Run:
             self._time.advance(wait)
 
     async def _play_ask(self, feature: str, moment: float) -> None:
-        await self._credit_passed_over(feature)
+        await self._stretch.pay_in(feature)
         receipt = await self._engine.ask(Ask(to_messages(PROMPT), feature=feature))
-        self._finish(feature, moment, receipt)
-        self._under_way -= 1
-
-    async def _credit_passed_over(self, feature: str) -> None:
-        """What they earned for hedges."""
-        asks = self._passed_over.pop(feature, 0)
-        if asks:
-            step = hedge_budget.credit(self._routes.hedge_key(feature), 0, asks=asks)
-            await write(InlineStore(self._store), step)
-
-    def _pass_over(self, feature: str, moment: float) -> bool:
-        primary = self._primaries.get(feature)
-        if primary is None or not self._histories[primary].is_healthy(moment, moment + self._margin):
-            return False
-        latency = self._providers.draw_latency(primary)
-        if latency >= self._patience[feature]:
-            self._providers.expect(primary, latency)
-            return False
-        self._passed_over[feature] += 1
-        self._tallies[feature].count_passed_over(moment, primary, latency, self._costs[feature])
-        return True
-
-    def _finish(self, feature: str, moment: float, receipt: Receipt) -> None:
-        """A feature may be passed over from the moment at which its primary is known to be well."""
         self._tallies[feature].count_receipt(moment, receipt)
-        for name in [name for name, one in self._primaries.items() if not self._is_well(one)]:
-            del self._primaries[name]
-        if (
-            feature in self._settled
-            and receipt.tier == 0
-            and receipt.target
-            and self._is_well(receipt.target)
-        ):
-            self._primaries[feature] = receipt.target
-            self._costs[feature] = receipt.cost_pico_usd
-
-    def _is_well(self, target: Target) -> bool:
-        """Whether its circuit is as if it had never failed."""
-        key = self._routes[target].gate.circuit_key
-        values, _ = self._store.read([key])
-        circuit = load_or_default(values[key], Circuit)
-        return replace(circuit, generation=0, at=0.0, slots=()) == Circuit()
+        self._stretch.note(feature, receipt)
+        self._under_way -= 1
 
     def _draw_by_moment(self) -> float:
         """A number that depends on the moment alone: an ask that is passed over changes no other."""
@@ -190,18 +146,6 @@ class _Run:
             concurrent=True,
             lock=asyncio.Lock,
         )
-
-
-def _is_changing(feature: Feature) -> bool:
-    """Whether an ask that is passed over would have changed what becomes of the next."""
-    return feature.order in CHANGING_ORDERS or feature.hedge == "p95"
-
-
-def _find_patience(settings: Settings, feature: Feature) -> float:
-    """Seconds after which an answer of its first target is late."""
-    chain = settings.chain_of(feature)
-    hedge = feature.hedge if isinstance(feature.hedge, float) and len(chain) > 1 else inf
-    return min(hedge, settings.configured_timeout(feature, chain[0].target)) if chain else inf
 
 
 async def _open_nothing(_call: Call, _timeout: float) -> AsyncReply:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from llmfail.core.errors import UsageError
 from llmfail.core.model import Target
+from llmfail.forecast.outage_file import parse_outages
 from llmfail.forecast.outages import (
     Outage,
     OutageHistory,
@@ -17,7 +18,6 @@ from llmfail.forecast.outages import (
     RecordedOutage,
     draw_histories,
     estimate_rates,
-    parse_outages,
     require_known_names,
 )
 
@@ -37,7 +37,8 @@ def test_a_file_gives_rates_and_what_was():
                     "kind": "slow",
                 },
             ]
-        }
+        },
+        {},
     )
     assert plan.rates == (OutageRate("a", 0.99, 1200.0),)
     assert plan.recorded == (RecordedOutage("b/one", 1793527200.0, 1793530800.0, OutageKind.SLOW),)
@@ -47,24 +48,36 @@ def test_a_file_gives_rates_and_what_was():
     ("entry", "said"),
     [
         ({"target": "a"}, "availability"),
-        ({"target": "a", "availability": 2}, "<= 1"),
+        ({"target": "a", "availability": 2}, "a number above 0, at most 1, got 2"),
+        ({"availability": 0.5}, "target is missing"),
+        ("openai", "expected an outage such as"),
         ({"target": "a", "availability": 0.5, "mttr": "soon"}, "duration"),
         ({"target": "a", "availability": 0.5, "from": "2026-11-01T10:00Z"}, "not both"),
         ({"target": "a", "from": "2026-11-01T10:00Z"}, "until"),
         ({"target": "a", "from": "2026-11-01T10:00Z", "until": "2026-11-01T09:00Z"}, "not after"),
-        ({"target": "a", "availabilty": 0.9}, "availabilty"),
+        ({"target": "a", "availabilty": 0.9}, "did you mean availability"),
         ({"target": "a", "availability": 0.9, "kind": "odd"}, "odd"),
     ],
 )
 def test_a_file_that_cannot_be_meant_is_refused_with_its_reason(entry, said):
-    with pytest.raises(ValueError, match=said):
-        parse_outages({"outages": [entry]})
+    with pytest.raises(ValueError, match=rf"^line 7: outage 1.*: .*{said}"):
+        parse_outages({"outages": [entry]}, {("outages", 0): 7})
 
 
 @pytest.mark.parametrize("document", [{}, {"outages": []}, None, [], "x"])
 def test_a_file_without_outages_is_refused(document):
     with pytest.raises(ValueError, match=r"."):
-        parse_outages(document)
+        parse_outages(document, {})
+
+
+def test_two_providers_of_99_percent_are_down_together_in_one_of_ten_thousand():
+    plan = OutagePlan(rates=(OutageRate("a", 0.99), OutageRate("b", 0.99)))
+    assert plan.compute_availability([A1, B]) == pytest.approx(0.9999)
+    assert plan.compute_availability([A1, A2]) == pytest.approx(0.99), "models of a provider go together"
+    assert plan.compute_availability([Target("c", "x")]) == 1.0
+    models = OutagePlan(rates=(OutageRate("a/one", 0.9), OutageRate("a/two", 0.9)))
+    assert models.compute_availability([A1, A2]) == pytest.approx(0.99)
+    assert OutagePlan().compute_availability([A1]) is None
 
 
 def test_an_outage_of_nobody_is_refused():

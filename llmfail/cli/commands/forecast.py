@@ -8,7 +8,13 @@ import typer
 
 from llmfail.cli.arguments.global_options import GlobalOptions
 from llmfail.cli.io.output import emit_json, show_spinner
-from llmfail.cli.run.forecast_setup import parse_days, parse_rate, read_latencies, read_outages
+from llmfail.cli.run.forecast_setup import (
+    parse_days,
+    parse_rate,
+    read_latencies,
+    read_outages,
+    require_bounded,
+)
 from llmfail.cli.run.open_client import open_catalogue, open_client
 
 if TYPE_CHECKING:
@@ -62,13 +68,14 @@ def command(
 
     options: GlobalOptions = ctx.obj
     seconds, per_second = parse_days(days), parse_rate(rate)
+    require_bounded(seconds, per_second)
     with open_client(options) as client:
         settings, plan = client.settings, read_outages(outages, client)
         features = select_features(settings, feature or ())
         chains = (settings.chain_of(one) for one in features)
         require_known_names(plan, [link.target for chain in chains for link in chain])
         simulation = Simulation(features, plan, seconds, per_second, seed, read_latencies(client))
-        with show_spinner("simulating …", quiet=options.quiet):
+        with show_spinner(f"simulating {seconds * per_second:,.0f} asks …", quiet=options.quiet):
             found = make_forecast(settings, open_catalogue(options), simulation, is_swept=sweep)
     if as_json:
         emit_json(

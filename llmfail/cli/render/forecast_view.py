@@ -12,11 +12,10 @@ from llmfail.core.reports.figures import milliseconds, rough_usd
 from llmfail.forecast.report import (
     WANTED_AVAILABILITY,
     WANTED_FAILOVER_SECONDS,
-    BreakerTrial,
+    BreakerSweep,
     DayWithout,
     FeatureForecast,
     Forecast,
-    choose_trial,
 )
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ def render(screen: Console, found: Forecast) -> RenderableType:
         [_render_served(screen, found)],
         [_render_days(screen, found.days_without)],
         list(_describe_wanted(found)),
-        list(_describe_trials(found.trials)),
+        [] if found.sweep is None else list(_describe_sweep(found.sweep)),
     )
 
 
@@ -107,6 +106,13 @@ def _extra(one: DayWithout) -> str:
 
 
 def _describe_wanted(found: Forecast) -> Iterator[Text]:
+    by_share: dict[float, list[str]] = {}
+    for name, one in found.features.items():
+        if one.computed is not None:
+            by_share.setdefault(round(one.computed, 9), []).append(name)
+    for share, names in by_share.items():
+        shown = f"{share * 100:.7f}".rstrip("0").rstrip(".")
+        yield Text(f"computed, if providers fail by themselves: {shown}% for {', '.join(names)}")
     wanted = f"{precise_percent(WANTED_AVAILABILITY)} answered, failover under {WANTED_FAILOVER_SECONDS:g} s"
     bad = [name for name, one in found.features.items() if not one.is_good]
     if bad:
@@ -115,16 +121,12 @@ def _describe_wanted(found: Forecast) -> Iterator[Text]:
         yield Text(f"wanted: {wanted}: so it is", "green")
 
 
-def _describe_trials(trials: Sequence[BreakerTrial]) -> Iterator[Text]:
-    for one in trials:
+def _describe_sweep(sweep: BreakerSweep) -> Iterator[Text]:
+    for one in sweep.trials:
         yield Text(
             f"failure_threshold {one.failure_threshold}, recovery_timeout {one.recovery_timeout:g}s: "
             f"{precise_percent(one.availability)} answered, {one.wasted_calls:,} calls wasted"
         )
-    if trials:
-        best = choose_trial(trials)
-        yield Text(
-            f"recommended: failure_threshold {best.failure_threshold}, recovery_timeout "
-            f"{best.recovery_timeout:g}s: the most answers, and of those the fewest wasted calls",
-            "bold",
-        )
+    best = sweep.best
+    chosen = f"failure_threshold {best.failure_threshold}, recovery_timeout {best.recovery_timeout:g}s"
+    yield Text(f"recommended: {chosen if sweep.is_worthwhile else 'no change'}: {sweep.reason}", "bold")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmfail.core.errors import UsageError
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 MIN_CALLS = 20
 """So many answers of the last 24 hours make a target's latency known."""
 ALL_ENTRIES = 1_000_000
+MAX_ASKS = 10_000_000
 SECONDS_PER_UNIT = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -39,6 +41,16 @@ def parse_days(text: str) -> float:
         return parse_seconds(f"{text}d" if text.replace(".", "", 1).isdigit() else text)
     except ValueError:
         raise UsageError(f"--days is a number of days, or a duration such as 12h, got {text!r}") from None
+
+
+def require_bounded(seconds: float, rate: float) -> None:
+    """Raises UsageError for more asks than anybody would wait for."""
+    asks = round(seconds * rate)
+    if asks > MAX_ASKS:
+        raise UsageError(
+            f"{asks:,} asks would take too long, {MAX_ASKS:,} are the most: fewer --days or a lower --rate "
+            "say the same, with a wider interval"
+        )
 
 
 def read_outages(path: str | None, client: Client) -> OutagePlan:
@@ -69,18 +81,21 @@ def read_latencies(client: Client) -> Mapping[Target, Latency]:
 
 
 def _read_file(path: str) -> OutagePlan:
-    import yaml
-
-    from llmfail.forecast.outages import parse_outages
+    from llmfail.forecast.outage_file import parse_outages
+    from llmfail.settings.reading.yaml_tree import UnreadableYaml, parse
 
     try:
-        with open(path, encoding="utf-8") as file:  # noqa: PTH123 - a path as it was typed
-            document = yaml.safe_load(file)
+        document = parse(Path(path).read_text(encoding="utf-8"))
+        if document.problems:
+            place, problem = document.problems[0]
+            raise UnreadableYaml(problem, document.lines.get(place))  # noqa: TRY301 - said as the others are
+        return parse_outages(document.tree, document.lines)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
-    try:
-        return parse_outages(document)
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is not text in UTF-8") from None
+    except UnreadableYaml as error:
+        line = "" if error.line is None else f"line {error.line}: "
+        raise UsageError(f"{path}: {line}{error}") from None
     except ValueError as error:
         raise UsageError(f"{path}: {error}") from None
