@@ -2,6 +2,7 @@
 simulated clock.
 """
 
+import asyncio
 from random import Random
 
 import pytest
@@ -12,9 +13,9 @@ from llmfail.engine.engine import Engine
 from llmfail.engine.ports.execution import run_inline
 from llmfail.engine.ports.google_token import GoogleTokens
 from llmfail.engine.ports.protocols import Ports
+from llmfail.engine.ports.simulated_clock import SimulatedClock
 from llmfail.engine.ports.store_access import InlineStore
 from llmfail.forecast.outages import Outage, OutageHistory, OutageKind
-from llmfail.forecast.simulated_clock import SimulatedClock
 from llmfail.forecast.simulated_providers import Latency, SimulatedProviders, TokenCounts, simulate_settings
 from llmfail.prices import Catalogue
 from llmfail.settings import load
@@ -71,17 +72,20 @@ class Service:
         self.receipts = []
 
     def run(self, until):
-        """Asks at an even pace, beginning off the beat of any round number of seconds."""
-        moment = 0.07
-        while moment < until:
-            self.clock.advance_to(moment)
-            self.clock.start(self.engine.ask(Ask(to_messages("hi"))), self._keep_of(moment))
-            moment += ASK_INTERVAL
-        self.clock.run_out()
+        self.clock.run(self._ask_until(until))
         return self
 
-    def _keep_of(self, moment):
-        return lambda receipt: self.receipts.append((moment, receipt))
+    async def _ask_until(self, until):
+        """Asks at an even pace, beginning off the beat of any round number of seconds."""
+        moment = 0.07
+        async with asyncio.TaskGroup() as group:
+            while moment < until:
+                await self.clock.sleep(moment - self.clock.now)
+                group.create_task(self._ask(moment))
+                moment += ASK_INTERVAL
+
+    async def _ask(self, moment):
+        self.receipts.append((moment, await self.engine.ask(Ask(to_messages("hi")))))
 
 
 def taken_by_primary(service, start, end):

@@ -115,7 +115,7 @@ def test_a_day_without_a_provider_tells_what_it_costs(settings):
 
 
 def test_a_sweep_recommends_the_most_answers_and_the_fewest_wasted_calls(settings):
-    sweep = sweep_breaker(settings, Catalogue(), scene(settings, seconds=2500.0))
+    sweep = sweep_breaker(settings, Catalogue(), scene(settings, seconds=1500.0))
     assert len(sweep.trials) == 9
     assert sweep.best.recovery_timeout == 120.0, "fewer trials are wasted on a long outage"
     assert sweep.best.wasted_calls == min(one.wasted_calls for one in sweep.trials)
