@@ -3,6 +3,8 @@
 #   docker build -t llmfail .
 #   docker run --rm --read-only -v llmfail-state:/state -e ANTHROPIC_API_KEY llmfail ask "Say hello"
 #
+#   docker run -p 4000:4000 … llmfail serve --listen 0.0.0.0:4000      the gateway, which needs keys there
+#
 # What outlives a run (circuits, budgets, stored answers, the queue) is in /state. A configuration is mounted:
 # -v ./llmfail.yaml:/etc/llmfail.yaml:ro -e LLMFAIL_CONFIG=/etc/llmfail.yaml
 FROM python:3.13-slim AS build

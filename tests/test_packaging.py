@@ -80,7 +80,7 @@ def test_the_image_and_the_units_run_commands_that_exist(line):
 
 def test_the_image_runs_as_nobody_and_says_how_it_is():
     assert re.findall("^USER (.*)$", DOCKERFILE, re.MULTILINE) == ["nobody"]
-    assert len(COMMAND_LINES) == 2
+    assert len(COMMAND_LINES) == 3
 
 
 def test_k2_the_benchmarks_run_where_nothing_is_that_a_user_has_not():

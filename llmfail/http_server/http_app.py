@@ -25,6 +25,8 @@ from llmfail.http_server.message import (
 from llmfail.http_server.request_body import read_body
 
 MAX_LINE_BYTES = 8190
+CLOSE_SECONDS = 0.01
+"""aiohttp takes 0 for no limit."""
 OWN_HEADERS: Mapping[str, str] = {"server": "llmfail"}
 """aiohttp would tell its version and that of Python."""
 _Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -68,7 +70,7 @@ class HttpServer:
     async def close(self) -> None:
         """The end of every connection, whatever is under way."""
         self.stop_listening()
-        await self._server.shutdown(0)
+        await self._server.shutdown(CLOSE_SECONDS)
 
     async def _answer(self, incoming: web.BaseRequest) -> web.StreamResponse:
         response = await self._respond(incoming)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+from msgspec.structs import replace
+
 from llmfail.client.options import ask_of
 from llmfail.core.conversation import Message
 from llmfail.http_server.message import JSON_TYPE, OutgoingReply
@@ -27,7 +29,7 @@ async def embed(served: ServedRequest) -> OutgoingReply:
         )
         raise GatewayRefusal(ErrorReply("unreadable", message))
     texts = [Message("user", text) for text in read.texts]
-    ask = ask_of(texts, **choose_options(served, read.model, {}))
+    ask = replace(ask_of(texts, **choose_options(served, read.model, {})), dimensions=read.dimensions)
     receipt = await served.configuration.client.embed_ask(add_caller(served, ask, {}))
     served.line.add_receipt(receipt)
     await charge_key(served, receipt)

@@ -102,7 +102,6 @@ class _Worker:
             for task in beside:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
-            await self._dashboard.close()
             await self._server.close()
             for task in self._closing:
                 task.cancel()
@@ -121,6 +120,7 @@ class _Worker:
         """New connections are refused; what is under way is answered, as long as there is time for it."""
         self._gateway.health.is_draining = True
         self._server.stop_listening()
+        await self._dashboard.close()
         under_way = self._gauges.inflight
         if not under_way:
             return

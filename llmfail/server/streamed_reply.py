@@ -75,7 +75,8 @@ class StreamedReply:
         self._is_relayed = begun.is_relayed
         if not self.is_begun:
             await self._send_head(describe_begun(self._served.id, begun))
-        return b"" if begun.is_relayed else self._writer.begin(begun)
+        start = self._writer.begin(begun)
+        return b"" if begun.is_relayed else start
 
     async def _send_head(self, own: Mapping[str, str]) -> None:
         await self._exchange.begin(200, {**self._served.reply_headers, **own, **EVENT_STREAM})

@@ -31,16 +31,17 @@ async def answer(exchange):
         case "/bug":
             raise RuntimeError("inside")
         case "/hang":
-            HANGING.set()
+            EVENTS["hanging"].set()
             try:
                 await asyncio.sleep(30)
             except asyncio.CancelledError:
-                LEFT.set()
+                EVENTS["left"].set()
                 raise
     return json_reply({"path": request.path, "query": request.query, "headers": request.headers})
 
 
-HANGING, LEFT = asyncio.Event(), asyncio.Event()
+EVENTS = {}
+"""Of the test that runs: a handler hangs, its client has left."""
 
 
 async def pieces():
@@ -101,6 +102,7 @@ async def is_closed(one):
 
 def talk(test, limits=None):
     async def run():
+        EVENTS.update(hanging=asyncio.Event(), left=asyncio.Event())
         async with Talk(limits) as one:
             async with asyncio.timeout(20):
                 return await test(one)
@@ -253,12 +255,10 @@ def test_pieces_end_with_the_last_chunk():
 def test_a_handler_ends_when_its_client_leaves():
     async def test(one):
         await one.send(post(b"", path="/hang"))
-        await HANGING.wait()
+        await EVENTS["hanging"].wait()
         one.writer.close()
-        await LEFT.wait()
+        await EVENTS["left"].wait()
 
-    HANGING.clear()
-    LEFT.clear()
     talk(test)
 
 
@@ -285,3 +285,13 @@ def test_after_listening_has_stopped_an_idle_connection_is_closed():
         return await one.reader.read()
 
     assert talk(test) == b""
+
+
+def test_closing_waits_for_nobody():
+    async def test(one):
+        await one.send(post(b"", path="/hang"))
+        await EVENTS["hanging"].wait()
+        await one.server.close()
+        return EVENTS["left"].is_set()
+
+    assert talk(test)

@@ -85,6 +85,10 @@ class RunningGateway:
     def get(self, path, **headers):
         return self.call("GET", path, **headers)
 
+    def run(self, work):
+        """What a coroutine gives in the event loop of the gateway."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(30)
+
     @property
     def log(self):
         """The lines of the request log."""

@@ -296,6 +296,8 @@ def test_vectors_come_as_numbers_or_in_base64(gateway):
         raw = base64.b64decode(row["embedding"])
         assert list(struct.unpack(f"<{len(raw) // 4}f", raw)) == pytest.approx(vector, rel=1e-6)
     assert plain["usage"]["prompt_tokens"] > 0
+    short = gateway.post("/v1/embeddings", {**body, "dimensions": 4}).json
+    assert [len(one["embedding"]) for one in short["data"]] == [4, 4]
     assert gateway.log[-1]["feature"] == "vectors"
 
 
