@@ -145,8 +145,8 @@ def test_a_body_is_unpacked(coding, pack):
     [
         (post(b"x" * (MAX_BODY + 1)), 413),
         (b"POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 33000000000\r\n\r\n", 413),
-        (post(gzip.compress(bytes(40 * MAX_BODY)), content_encoding="gzip"), 413),
-        (post(gzip.compress(b"cut" * 1000)[:-20], content_encoding="gzip"), 400),
+        (post(gzip.compress(bytes(40 * MAX_BODY), mtime=0), content_encoding="gzip"), 413),
+        (post(gzip.compress(b"cut" * 1000, mtime=0)[:-20], content_encoding="gzip"), 400),
         (post(b"no gzip", content_encoding="gzip"), 400),
         (post(b"x", content_encoding="br"), 415),
         (b"POST /body HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
