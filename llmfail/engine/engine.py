@@ -360,7 +360,7 @@ class Engine:
             cache="off",
         )
         job = await plan_job(self.settings, self._routes, ask, self.ports)
-        job = replace(job, rounds=0, is_forced=is_forced)
+        job = replace(job, rounds=0, is_probe=True, is_forced=is_forced)
         return await self._run_chain(job, ask, _codec_of(job), ChainRun(started, is_counted=False))
 
     async def _run_chain(self, job: Job, ask: Ask, codec: Codec, run: ChainRun) -> Receipt:

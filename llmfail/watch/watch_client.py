@@ -9,13 +9,12 @@ import time
 from collections.abc import Sequence
 
 from llmfail.client.aio import AsyncClient
-from llmfail.core.model import Target
 from llmfail.core.receipt import Receipt
 from llmfail.core.reports.alert_notice import AlertNotice, list_alerts
 from llmfail.core.reports.status import Status
 from llmfail.engine.planning.targets import TargetRoutes
 from llmfail.engine.reports.alert_claims import claim_alert_notices, end_alert_claims
-from llmfail.engine.reports.probe_claims import claim_probes, is_half_open
+from llmfail.engine.reports.probe_claims import claim_probes, probe_until_decided
 from llmfail.watch.alert_delivery import AlertDelivery
 
 
@@ -37,16 +36,8 @@ class WatchClient(AsyncClient):
         """Ask what the configuration wants to be asked now; each as a call like any other."""
         routes = TargetRoutes(self.settings, self._ports.catalogue)
         chosen = await claim_probes(self._ports, routes)
-        found = await asyncio.gather(*(self._probe_until_decided(routes, target) for target in chosen))
-        return tuple(receipt for receipts in found for receipt in receipts)
-
-    async def _probe_until_decided(self, routes: TargetRoutes, target: Target) -> list[Receipt]:
-        """As many trials as close its circuit, as long as they succeed."""
-        receipts = [await self.probe(target)]
-        trials = routes[target].gate.rules.success_threshold
-        while receipts[-1].ok and len(receipts) < trials and await is_half_open(self._ports, routes, target):
-            receipts.append(await self.probe(target))
-        return receipts
+        probes = (probe_until_decided(self._ports, routes, target, self.probe) for target in chosen)
+        return tuple(receipt for receipts in await asyncio.gather(*probes) for receipt in receipts)
 
     def seconds_to_trial(self, status: Status) -> float | None:
         """Until the first open circuit may be tried, where that is wanted; None: nothing is waited for."""

@@ -7,14 +7,17 @@ from random import Random
 
 import pytest
 
+from llmfail.core.admission import gate as gates
 from llmfail.core.model import Target
 from llmfail.core.request.ask import Ask, to_messages
 from llmfail.engine.engine import Engine
+from llmfail.engine.planning.targets import TargetRoutes
 from llmfail.engine.ports.execution import run_inline
 from llmfail.engine.ports.google_token import GoogleTokens
 from llmfail.engine.ports.protocols import Ports
 from llmfail.engine.ports.simulated_clock import SimulatedClock
 from llmfail.engine.ports.store_access import InlineStore
+from llmfail.engine.reports.probe_claims import claim_probes, probe_until_decided
 from llmfail.forecast.outages import Outage, OutageHistory, OutageKind
 from llmfail.forecast.simulated_providers import Latency, SimulatedProviders, TokenCounts, simulate_settings
 from llmfail.prices import Catalogue
@@ -69,16 +72,19 @@ class Service:
             new_id=lambda: f"{ids.getrandbits(64):016x}",
         )
         self.engine = Engine(self.settings, self.ports)
-        self.receipts = []
+        self.routes = TargetRoutes(self.settings, self.ports.catalogue)
+        self.receipts, self.probes = [], []
 
-    def run(self, until):
-        self.clock.run(self._ask_until(until))
+    def run(self, until, *, is_watched=False):
+        self.clock.run(self._play(until, is_watched=is_watched))
         return self
 
-    async def _ask_until(self, until):
+    async def _play(self, until, *, is_watched):
         """Asks at an even pace, beginning off the beat of any round number of seconds."""
         moment = 0.07
         async with asyncio.TaskGroup() as group:
+            if is_watched:
+                group.create_task(self._watch(until))
             while moment < until:
                 await self.clock.sleep(moment - self.clock.now)
                 group.create_task(self._ask(moment))
@@ -86,6 +92,18 @@ class Service:
 
     async def _ask(self, moment):
         self.receipts.append((moment, await self.engine.ask(Ask(to_messages("hi")))))
+
+    async def _watch(self, until):
+        """As ``llmfail watch``: every 30 seconds, and when a circuit may be tried; it is slow to wake."""
+        while self.clock.now < until:
+            for target in await claim_probes(self.ports, self.routes):
+                probing = probe_until_decided(self.ports, self.routes, target, self.engine.probe)
+                self.probes += [one.trail[0].outcome for one in await probing]
+            gate = self.routes[A].gate
+            values, now = await self.ports.store.read(gate.keys)
+            retry_at = gates.view(gate, values, now).retry_at
+            wait = 30.0 if retry_at is None else min(retry_at - now, 30.0)
+            await self.clock.sleep(max(wait, 0.2) + 1.5)
 
 
 def taken_by_primary(service, start, end):
@@ -133,3 +151,34 @@ def test_an_outage_that_comes_back_meets_a_tenth_of_the_asks_and_then_an_open_ci
 
     assert wasted(ramped) < wasted(flat)
     assert all(one.ok for _, one in ramped.receipts)
+
+
+def calls_of_primary(service, start, end):
+    trails = [one.trail for moment, one in service.receipts if start <= moment < end]
+    return [
+        entry.outcome for trail in trails for entry in trail if entry.target == A and entry.action == "called"
+    ]
+
+
+def test_with_active_checks_no_ask_of_a_user_is_a_trial(tmp_path):
+    """Five minutes of outage, a hundred asks a minute. After the circuit has opened no user's ask meets the
+    primary until the probes have closed it; without a watch some do.
+    """
+    more = "probe: {targets: open}"
+    watched = Service(tmp_path, more=more).run(500.0, is_watched=True)
+    assert all(one.ok for _, one in watched.receipts)
+    outcomes = calls_of_primary(watched, 60.0, 60.0 + OUTAGE)
+    failed = [one for one in outcomes if one != "ok"]
+    assert len(failed) <= 3 + 2, "those under way when it opened, and no trial"
+    assert calls_of_primary(watched, 70.0, 60.0 + OUTAGE) == []
+    assert watched.probes.count("ok") == 3
+    assert len(watched.probes) > 6
+    assert calls_of_primary(watched, 60.0 + OUTAGE + 60, 500.0)
+    alone = Service(tmp_path).run(500.0)
+    assert "overloaded" in calls_of_primary(alone, 70.0, 60.0 + OUTAGE)
+
+
+def test_where_no_watch_runs_the_asks_of_users_make_the_trials_after_its_head_start(tmp_path):
+    service = Service(tmp_path, more="probe: {targets: open}").run(600.0)
+    assert calls_of_primary(service, 60.0 + OUTAGE + 90, 600.0)
+    assert all(one.ok for _, one in service.receipts)

@@ -130,10 +130,16 @@ class CircuitView(Struct, frozen=True):
 
 
 def admit(
-    circuit: Circuit, now: float, rules: BreakerRules, lease: TrialLease, share_key: str = ""
+    circuit: Circuit,
+    now: float,
+    rules: BreakerRules,
+    lease: TrialLease,
+    share_key: str = "",
+    head_start: float = 0.0,
 ) -> tuple[Circuit, Ticket | CircuitRefusal]:
     """Admit a call or refuse it; a trial takes the ``lease``. An unchanged record comes back as it was.
     ``share_key`` says which call it is for a circuit that ramps; one without is admitted by it in any case.
+    ``head_start``: for so many seconds trials are left to others that will come.
     """
     free = not rules.enabled or circuit.state is CircuitState.CLOSED
     may_ramp = rules.enabled and circuit.until
@@ -143,7 +149,7 @@ def admit(
     if circuit.held:
         return circuit, CircuitRefusal("held", _override_ends_at(circuit))
     if not free:
-        return _admit_trial(circuit, now, rules, lease)
+        return _admit_trial(circuit, now, rules, lease, head_start)
     if share_key and _position_of(share_key) >= share_of(circuit, now, rules):
         return circuit, CircuitRefusal("ramping", None)
     return circuit, Ticket(circuit.generation)
@@ -250,12 +256,16 @@ def _shift_clock(circuit: Circuit, by: float) -> Circuit:
 
 
 def _admit_trial(
-    circuit: Circuit, now: float, rules: BreakerRules, lease: TrialLease
+    circuit: Circuit, now: float, rules: BreakerRules, lease: TrialLease, head_start: float
 ) -> tuple[Circuit, Ticket | CircuitRefusal]:
+    """The others that have a head start have it again after each of their trials."""
+    if circuit.state is CircuitState.OPEN and now < circuit.until:
+        return circuit, CircuitRefusal("circuit_open", circuit.until)
+    starts_at = head_start + (circuit.until if circuit.state is CircuitState.OPEN else circuit.at)
+    if now < starts_at:
+        return circuit, CircuitRefusal("probing", starts_at)
     if circuit.state is CircuitState.HALF_OPEN:
         return _grant_trial(circuit, now, rules, lease)
-    if now < circuit.until:
-        return circuit, CircuitRefusal("circuit_open", circuit.until)
     trial = _enter_state(circuit, CircuitState.HALF_OPEN, now, reopenings=circuit.reopenings)
     return _grant_trial(trial, now, rules, lease)
 

@@ -56,6 +56,8 @@ from llmfail.core.records.record import (
 
 MAX_DROPPED_NAMES = 500
 """A program may make a schema of its own for each request; what is beyond is learnt again."""
+PROBE_HEAD_START_SECONDS = 10.0
+"""For so long the trials of a target that is probed are left to a watch; users take them when none comes."""
 NO_GENERATION = -1
 """No circuit is of this generation."""
 DROPPED_RETENTION_SECONDS = 30 * 24 * 3600.0
@@ -65,7 +67,7 @@ class Gate(Struct, frozen=True):
     """What admission to one target depends on. ``identity`` names the credential
     (``credential.identity_of``); ``renews_itself``: the key is a token that changes by itself. ``limits`` are
     those of the target and of its provider. ``namespace`` keeps what a stranger's configuration learns
-    apart from what others know of the same address.
+    apart from what others know of the same address. ``is_probed``: a watch makes its trials, if one runs.
     """
 
     target: Target
@@ -75,6 +77,7 @@ class Gate(Struct, frozen=True):
     renews_itself: bool = False
     limits: tuple[RateLimit, ...] = ()
     namespace: str = ""
+    is_probed: bool = False
 
     @property
     def circuit_key(self) -> str:
@@ -187,7 +190,8 @@ def admit(
     wait = 0.0 if isinstance(reserved, Refusal) else reserved[1].wait
     lease = TrialLease(request.call_id, now + wait + request.lease_seconds)
     share_key = f"{request.ask_id} {gate.circuit_key}" if request.ask_id else ""
-    circuit_after, ticket = breaker.admit(circuit, now, gate.rules, lease, share_key)
+    head_start = 0.0 if request.is_probe or not gate.is_probed else PROBE_HEAD_START_SECONDS
+    circuit_after, ticket = breaker.admit(circuit, now, gate.rules, lease, share_key, head_start)
     if circuit_after != circuit:
         writes[gate.circuit_key] = circuit_write(circuit_after, gate.rules)
     if isinstance(ticket, breaker.CircuitRefusal):
@@ -241,7 +245,9 @@ def cancel_reservation(gate: Gate, request: ReservationRequest) -> StoreChange:
 
 
 def view(gate: Gate, values: Values, now: float, request: ReservationRequest | None = None) -> GateView:
-    """The decision of ``admit`` without its writes; without a request, only about circuit and credential."""
+    """The decision of ``admit`` without its writes; without a request, only about circuit and credential, and
+    whether a probe would be admitted.
+    """
     circuit = load_or_default(values[gate.circuit_key], Circuit)
     view = breaker.view(circuit, now)
     block = credentials.find_block(
@@ -255,7 +261,9 @@ def view(gate: Gate, values: Values, now: float, request: ReservationRequest | N
     paused = _refuse_while_paused(gate, view, values, now)
     if paused is not None:
         return GateView(CircuitState.OPEN, view.failures, paused.retry_at, paused)
-    _, answer = breaker.admit(circuit, now, gate.rules, TrialLease("", now))
+    leaves_trials = gate.is_probed and request is not None and not request.is_probe
+    head_start = PROBE_HEAD_START_SECONDS if leaves_trials else 0.0
+    _, answer = breaker.admit(circuit, now, gate.rules, TrialLease("", now), head_start=head_start)
     if isinstance(answer, breaker.CircuitRefusal):
         return GateView(view.state, view.failures, answer.retry_at, refusals.refuse_for_circuit(answer))
     reserved = request and reservation.admit(gate.address, gate.limits, request, values, now)

@@ -60,6 +60,8 @@ class ReservationRequest(Struct, frozen=True):
     max_wait: float = 0.0
     ask_id: str = ""
     """The ask, where a circuit that ramps may leave it to another target."""
+    is_probe: bool = False
+    """It is made to know how the target is."""
     is_forced: bool = False
     """Somebody wants to know, whatever is known of the target; limits and budgets hold all the same."""
 

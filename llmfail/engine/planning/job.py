@@ -76,6 +76,7 @@ class Job(Struct, frozen=True):
     """Seconds after which an answer is late, so that a second target is asked too."""
     wants_vectors: bool = False
     """Of the text of each message of the request."""
+    is_probe: bool = False
     is_forced: bool = False
     """Its calls go whatever is known of their targets."""
     relay: Relay | None = None
@@ -266,6 +267,7 @@ def reservation_request_of(
         scopes=budget_scopes,
         max_cost=job.max_cost,
         allow_unknown=job.allow_unknown,
+        is_probe=job.is_probe,
         is_forced=job.is_forced,
     )
 

@@ -117,6 +117,7 @@ def _build_route(settings: Settings, target: Target, price: Price | None) -> Tar
             renews_itself=google,
             limits=_limits(settings, target, endpoint.address, identity),
             namespace=settings.namespace,
+            is_probed=settings.probe is not None,
         ),
         endpoint=endpoint,
         price=price,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from llmfail.core.admission import gate as gates
 from llmfail.core.admission.breaker import Circuit, CircuitState
 from llmfail.core.model import Target
+from llmfail.core.receipt import Receipt
 from llmfail.core.records.record import Values, Write, Writes, dump, load_or_default, without_newer
 from llmfail.core.records.state_keys import probes_key
 from llmfail.core.reports.probe_choice import ProbeCandidate, ProbeLog, choose_probes
@@ -30,7 +33,18 @@ async def claim_probes(ports: Ports, routes: TargetRoutes) -> tuple[Target, ...]
     return await ports.store.update(list(keys), change)
 
 
-async def is_half_open(ports: Ports, routes: TargetRoutes, target: Target) -> bool:
+async def probe_until_decided(
+    ports: Ports, routes: TargetRoutes, target: Target, probe: Callable[[Target], Awaitable[Receipt]]
+) -> list[Receipt]:
+    """As many trials as close its circuit, as long as they succeed."""
+    receipts = [await probe(target)]
+    trials = routes[target].gate.rules.success_threshold
+    while receipts[-1].ok and len(receipts) < trials and await _is_half_open(ports, routes, target):
+        receipts.append(await probe(target))
+    return receipts
+
+
+async def _is_half_open(ports: Ports, routes: TargetRoutes, target: Target) -> bool:
     """Whether a further trial would be admitted, and would tell something."""
     gate = routes[target].gate
     values, now = await ports.store.read(gate.keys)

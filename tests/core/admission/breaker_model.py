@@ -164,10 +164,12 @@ class BreakerModel:
             return None
         return max(self.held_until, self.opens_again_at) if self.mood == "open" else self.held_until
 
-    def admit(
-        self, now: float, trial: str, ends_at: float, position: float | None = None
+    def admit(  # noqa: PLR0911 - a reason each
+        self, now: float, trial: str, ends_at: float, position: float | None = None, head_start: float = 0.0
     ) -> ModelTicket | RefusalReason:
-        """``position``: where the ask stands among all, from 0 to 1; None: it must be taken while ramping."""
+        """``position``: where the ask stands among all, from 0 to 1; None: it must be taken while ramping.
+        ``head_start``: how long it leaves trials to others, who have just come or will.
+        """
         if self.rules.enabled:
             self.set_pause_clock(now)
         if self.is_paused(now):
@@ -183,7 +185,12 @@ class BreakerModel:
             return ModelTicket(self.era)
         if position is not None and position >= self.share(now):
             return "ramping"
-        return ModelTicket(self.era) if self.mood == "closed" else self._admit_trial(now, trial, ends_at)
+        if self.mood == "closed":
+            return ModelTicket(self.era)
+        begins = self.opens_again_at if self.mood == "open" else self.changed_at
+        if begins <= now < begins + head_start:
+            return "probing"
+        return self._admit_trial(now, trial, ends_at)
 
     def _admit_trial(self, now: float, trial: str, ends_at: float) -> ModelTicket | RefusalReason:
         if self.mood == "open" and now < self.opens_again_at:

@@ -111,6 +111,8 @@ CORNERS = {
     "re-opened again and again",
     "wait capped",
     "closed by trials",
+    "trial left to a watch",
+    "no watch came",
     "left out while ramping",
     "taken while ramping",
     "ramp over",
@@ -559,6 +561,27 @@ class Lockstep(RuleBasedStateMachine):
         self.keep(operator_override.reset(self.gate, self.read(self.gate.keys), self.now)[0])
         assert self.circuit.generation > before
         self.told.reset(self.now)
+
+    @precondition(lambda self: self.told.mood != "closed")
+    @rule(target=tickets, late=st.sampled_from([0.0, 3.0, 10.0]))
+    def a_user_comes_while_a_watch_may_probe(self, late: float) -> Any:
+        """Trials are left to the watch for ten seconds after the wait, and after each of them."""
+        if self.told.mood == "open":
+            self.now = max(self.now, self.told.opens_again_at)
+        self.now += late
+        watched = Gate(self.gate.target, ADDRESS, self.gate.identity, self.rules, is_probed=True)
+        self.names += 1
+        request = build_reservation_request(f"trial-{self.names}", lease_seconds=30.0)
+        before, values = self.circuit, self.read(watched.keys_with_budgets(request))
+        writes, answer = gates.admit(watched, request, values, self.now)
+        self.keep(writes)
+        given = self.told.admit(self.now, f"trial-{self.names}", self.now + 30.0, head_start=10.0)
+        if isinstance(answer, Refusal):
+            assert reason_of(answer) == given
+            seen["trial left to a watch"] += given == "probing"
+            return multiple()
+        seen["no watch came"] += answer.ticket.lease is not None
+        return self.admitted(before, answer, given)
 
     @precondition(lambda self: self.told.held_until is None)
     @rule(target=tickets, verdict=VERDICTS)
