@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -69,8 +70,15 @@ def _find_logger() -> logging.Logger | None:
     module: Any = sys.modules.get("logging")
     if module is None:
         return None
-    logger: logging.Logger = module.getLogger(LOGGER_NAME)
+    logger = _logger_of(module)
     return logger if logger.hasHandlers() else None
+
+
+@cache
+def _logger_of(module: Any) -> logging.Logger:  # noqa: ANN401
+    """It is always the same, and getting it takes a lock."""
+    logger: logging.Logger = module.getLogger(LOGGER_NAME)
+    return logger
 
 
 def _log(logger: logging.Logger, event: WatchEvent) -> None:
