@@ -32,13 +32,15 @@ class OriginalRequest(Struct, frozen=True):
 
 class AnswerBegun(Struct, frozen=True):
     """The committed target has shown a first sign of an answer. From here on no other target takes over.
-    ``usage`` is the input side, where the provider tells it at the start.
+    ``usage`` is the input side, where the provider tells it at the start; ``dropped`` what its wire could not
+    carry of the request.
     """
 
     target: Target
     model: str | None
     is_relayed: bool
     usage: Usage | None = None
+    dropped: tuple[str, ...] = ()
 
 
 class TextPiece(Struct, frozen=True):

@@ -75,7 +75,8 @@ def select_passed_on(headers: Mapping[str, str]) -> dict[str, str]:
 
 def describe_begun(id_: str, begun: AnswerBegun) -> dict[str, str]:
     """Of a streamed answer, whose costs are not known yet."""
-    return {"x-llmfail-id": id_, "x-llmfail-target": str(begun.target), "x-llmfail-source": "model"}
+    told = {"x-llmfail-id": id_, "x-llmfail-target": str(begun.target), "x-llmfail-source": "model"}
+    return {**told, "x-llmfail-dropped": ", ".join(begun.dropped)} if begun.dropped else told
 
 
 def describe_answer(receipt: Receipt) -> dict[str, str]:

@@ -171,6 +171,13 @@ def test_a_request_that_cannot_be_meant_is_refused(gateway, body, headers, statu
     assert said in reply.json["error"]["message"]
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_the_target_has_no_word_for_is_named(gateway, stream):
+    body = {**CHAT[1], "model": "default", "seed": 7, "stream": stream}
+    assert gateway.post(CHAT[0], body).headers["x-llmfail-dropped"] == "seed"
+    assert "x-llmfail-dropped" not in gateway.post(CHAT[0], {**body, "model": "chat"}).headers
+
+
 def test_headers_say_what_the_body_cannot(gateway):
     reply = gateway.post(
         *CHAT, x_llmfail_feature="default", x_llmfail_no_fallback="true", x_llmfail_tags="a,b"

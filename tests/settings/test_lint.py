@@ -110,6 +110,16 @@ def test_retired_models_are_named_and_those_that_soon_are(warnings, asked, part)
     assert found is None if part is None else part in found
 
 
+def test_a_key_with_which_no_program_can_ask_is_told(warnings):
+    keys = "[{name: old, key: k, expires: 2026-11-19}, {name: new, key: k, expires: 2026-11-20}, "
+    keys += "{name: no, key: '${N}'}]"
+    found = warnings(f"{PROVIDERS}\nserve: {{keys: {keys}}}")
+    assert {place: found[place] for place in found if place.startswith("serve")} == {
+        "serve.keys[0]": "the key old has expired on 2026-11-19",
+        "serve.keys[2]": "the key no lets nobody in: its variable is not set",
+    }
+
+
 def test_a_key_that_goes_to_another_than_its_owner_is_told(warnings):
     found = warnings("providers: {groq: {api: openai, api_key: '${GROQ_API_KEY}'}}")
     assert found["providers.groq.base_url"] == (

@@ -96,7 +96,9 @@ class Operations:
             from llmfail.engine.attempt.target_output import TargetOutput
 
             commit = partial(self._commit, attempt)
-            output = TargetOutput(command.target, self._answer_reader, commit, self._ports.monotonic)
+            candidates = (one for one in self._job.candidates if one.target == command.target)
+            dropped = next((one.dropped for one in candidates), ())
+            output = TargetOutput(command.target, self._answer_reader, commit, self._ports.monotonic, dropped)
             limits = StreamLimits(self._job.stream_timeouts, output, self._read_state().plan.ends_at)
         listener = self._ports.active_listener
         headers = None if listener is None else listener.begin_call(self._job.id, str(command.target))

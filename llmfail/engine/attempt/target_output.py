@@ -21,9 +21,10 @@ class HeardAnswer(NamedTuple):
 
 class TargetOutput:
     """``reader`` is None where answers are shown only when they are whole. ``commit`` says whether this
-    attempt may be shown. For people it is asked with the first text that is not blank, because an answer may
-    be empty; for a program with the first sign of life. ``consumer_time`` are the seconds that showing took,
-    which are not the target's. ``read_heard`` tells what there is of the answer. ``clock`` in seconds.
+    attempt may be shown. For people it is asked with the first text that is not blank, because an answer
+    may be empty; for a program with the first sign of life. ``consumer_time`` are the seconds that
+    showing took, which are not the target's; ``dropped`` is what its wire cannot carry. ``read_heard``
+    tells what there is of the answer. ``clock`` in seconds.
     """
 
     def __init__(
@@ -32,12 +33,14 @@ class TargetOutput:
         reader: AnswerReader | None,
         commit: Callable[[], bool],
         clock: Callable[[], float],
+        dropped: tuple[str, ...] = (),
     ) -> None:
         self._target = target
         self._show_text = None if reader is None else reader.on_text
         self._show = None if reader is None else reader.on_piece
         self._commit = commit
         self._clock = clock
+        self._dropped = dropped
         self._unsent = ""
         self.read_heard: Callable[[], HeardAnswer | None] = lambda: None
         self.is_committed = False
@@ -66,7 +69,7 @@ class TargetOutput:
         if not self.is_committed and self._commit():
             self.is_committed = True
             model, usage = read_head()
-            await self._tell((AnswerBegun(self._target, model, is_relayed, usage),))
+            await self._tell((AnswerBegun(self._target, model, is_relayed, usage, self._dropped),))
 
     async def emit(self, pieces: Sequence[AnswerPiece]) -> None:
         if self.is_committed and pieces:

@@ -49,7 +49,18 @@ def lint(settings: Settings, today: date, known: KnownTargets) -> tuple[Finding,
         *check_spelling(settings),
         *_check_time_zones(settings),
         *check_lost_options(settings),
+        *_check_serve_keys(settings, today),
     )
+
+
+def _check_serve_keys(settings: Settings, today: date) -> Iterator[Finding]:
+    """Keys with which no program can ask."""
+    for index, key in enumerate(settings.serve.keys):
+        place: Place = ("serve", "keys", index)
+        if key.has_expired(today):
+            yield place, f"the key {key.name} has expired on {key.expires}"
+        if key.sha256 is None and key.key is None:
+            yield place, f"the key {key.name} lets nobody in: its variable is not set"
 
 
 def _check_time_zones(settings: Settings) -> Iterator[Finding]:

@@ -1,0 +1,33 @@
+"""The private parts of aiohttp that the server uses. Where one of these fails, `pyproject.toml` must keep
+that version of aiohttp out until `llmfail/http_server/http_app.py` has been adapted.
+"""
+
+import asyncio
+
+import pytest
+from aiohttp import web
+
+
+def on_a_loop(make):
+    async def run():
+        return make()
+
+    return asyncio.run(run())
+
+
+def make_connection():
+    return web.RequestHandler(web.Server(None), loop=asyncio.get_running_loop())
+
+
+@pytest.mark.parametrize("name", ["_waiter", "_loop", "connection_made", "data_received", "force_close"])
+def test_aiohttp_has_what_a_connection_replaces(name):
+    assert hasattr(on_a_loop(make_connection), name), f"RequestHandler.{name} is gone"
+
+
+@pytest.mark.parametrize("name", ["_connections", "connection_made", "connections", "shutdown"])
+def test_aiohttp_has_what_the_server_replaces(name):
+    assert hasattr(on_a_loop(lambda: web.Server(None)), name), f"Server.{name} is gone"
+
+
+def test_aiohttp_has_the_head_as_it_was_sent():
+    assert "_message" in vars(web.BaseRequest)["__init__"].__code__.co_names
