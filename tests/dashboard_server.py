@@ -3,11 +3,11 @@
 import asyncio
 import threading
 
-from aiohttp import ClientConnectionResetError, web
+from msgspec.structs import replace
 
 from llmfail import AsyncClient
-from llmfail.http_server.message import IncomingRequest
-from llmfail.server.dashboard.dashboard import Dashboard
+from llmfail.http_server.http_app import HttpServer, bind
+from llmfail.server.dashboard.dashboard import MAX_FORM_BYTES, Dashboard
 
 
 class DashboardServer:
@@ -45,38 +45,15 @@ class DashboardServer:
         async with AsyncClient(self.config) as client:
             self._dashboard = Dashboard(client, self.token, self.said.append)
             self.link = await self._dashboard.start()
-            app = web.Application()
-            for method, path in self._dashboard.routes:
-                app.router.add_route(method, path, self._answer)
-            runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
-            await runner.setup()
-            await web.TCPSite(runner, "127.0.0.1", self.port, reuse_address=True).start()
-            self.port = runner.addresses[0][1]
+            server = HttpServer(self._answer)
+            listener = bind("127.0.0.1", self.port)
+            self.port = listener.getsockname()[1]
+            await server.open(listener)
             self._ready.set()
             await self._over.wait()
             await self._dashboard.close()
-            await runner.cleanup()
+            await server.close()
 
-    async def _answer(self, request):
-        reply = await self._dashboard.handle(
-            IncomingRequest(
-                request.method,
-                request.path,
-                request.query_string,
-                {name.lower(): value for name, value in request.headers.items()},
-                await request.read(),
-                request.remote or "",
-            )
-        )
-        if reply.stream is None:
-            return web.Response(status=reply.status, headers=reply.headers, body=reply.body)
-        sent = web.StreamResponse(status=reply.status, headers=reply.headers)
-        await sent.prepare(request)
-        try:
-            async for piece in reply.stream:
-                await sent.write(piece)
-        except ClientConnectionResetError:
-            pass
-        finally:
-            await reply.stream.aclose()
-        return sent
+    async def _answer(self, exchange):
+        body = await exchange.read_body(MAX_FORM_BYTES)
+        return await self._dashboard.handle(replace(exchange.request, body=body))
