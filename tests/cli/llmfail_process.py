@@ -51,13 +51,17 @@ def run_llmfail(*arguments, piped=None):
 
 
 @contextlib.contextmanager
-def run_on_terminal(columns, *arguments):
-    """A command whose standard output is a terminal: a ``Screen``."""
+def run_on_terminal(columns, *arguments, keyboard=False):
+    """A command whose standard output is a terminal, and with a keyboard its input too: a ``Screen``."""
     ours, theirs = pty.openpty()
     ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 60, columns, 0, 0))
     environ = {**os.environ, "TERM": "xterm-256color"}
     with subprocess.Popen(
-        [*COMMAND, *arguments], stdin=subprocess.DEVNULL, stdout=theirs, stderr=subprocess.PIPE, env=environ
+        [*COMMAND, *arguments],
+        stdin=theirs if keyboard else subprocess.DEVNULL,
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+        env=environ,
     ) as process:
         os.close(theirs)
         try:
@@ -78,6 +82,12 @@ class TerminalProcess:
     @property
     def text(self):
         return ESCAPES.sub(b"", self.raw).decode().replace("\r\n", "\n")
+
+    def resize(self, columns):
+        ioctl(self._descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", 60, columns, 0, 0))
+
+    def press(self, keys):
+        os.write(self._descriptor, keys)
 
     def until(self, wanted):
         """Read until the text holds this."""

@@ -3,6 +3,9 @@
 import json
 import re
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from llmfail_process import run_llmfail, run_on_terminal, write_config
@@ -15,6 +18,7 @@ KEYS = {"status", "providers", "routing", "budgets", "alerts", "cache", "queue",
 TARGET_KEYS = {
     "state",
     "reason",
+    "share",
     "failures",
     "failure_threshold",
     "fallback_count",
@@ -266,6 +270,43 @@ def test_watch_shows_what_changes_until_ctrl_c():
         screen.process.send_signal(signal.SIGINT)
         assert screen.finish() == 130
         assert screen.process.stderr.read() == b""
+
+
+def test_watch_survives_a_resize_and_ends_with_q_and_leaves_its_last_picture(outage):
+    with run_on_terminal(80, "status", "--watch", "60", keyboard=True) as screen:
+        screen.until("degraded")
+        assert "last hour" not in screen.text
+        before = len(screen.text)
+        screen.resize(130)
+        screen.until("last hour")  # at once, not after a minute
+        screen.resize(80)
+        screen.press(b"xq")
+        assert screen.finish() == 0
+        assert screen.process.stderr.read() == b""
+    left = screen.raw.rpartition(b"\x1b[?1049l")[2]
+    assert b"degraded" in left, "the last picture stays on the screen itself"
+    assert len(screen.text) > before
+
+
+def test_a_wide_terminal_has_the_last_hour_of_each_target_as_a_picture(outage):
+    with run_on_terminal(130, "status") as screen:
+        assert screen.finish() == 0
+    [claude] = [
+        line for line in screen.text.splitlines() if line.startswith(f"{CLAUDE} ") and " open " in line
+    ]
+    assert re.search(r" ·{19}█ ", claude)
+    assert "\x1b[31m█".encode() in screen.raw
+    assert "\x1b[32m█".encode() in screen.raw
+    assert "█" not in run_llmfail("status").out
+
+
+def test_the_picture_of_the_readme_is_made_by_a_script(tmp_path):
+    script = Path(__file__).parents[2] / "scripts" / "make_status_picture.py"
+    subprocess.run([sys.executable, script, tmp_path / "status.svg"], check=True)
+    for picture in (tmp_path / "status.svg", script.parents[1] / "docs" / "status.svg"):
+        text = picture.read_text()
+        assert "https://" not in text.replace("https://www.textualize.io", "")
+        assert "last&#160;hour" in text or "last hour" in text
 
 
 def test_help_has_examples():

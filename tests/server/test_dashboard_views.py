@@ -16,7 +16,7 @@ from llmfail.core.pricing.usage_record import UsageTotals
 from llmfail.core.pricing.usage_report import UsageReport, UsageRow
 from llmfail.core.receipt import Failure, Receipt, SkipReason, TrailEntry
 from llmfail.core.records.counters import AskCounters, CallCounters
-from llmfail.core.reports.activity import TargetBar
+from llmfail.core.reports.activity import PORTION, TargetBar, merge_requests
 from llmfail.core.reports.alert import Alert
 from llmfail.core.reports.status import BudgetStatus, Status, StorageCounts, TargetStatus
 from llmfail.core.routing.plan import Plan, PlanStep
@@ -25,7 +25,7 @@ from llmfail.server.dashboard.feature_view import build_feature_rows
 from llmfail.server.dashboard.live_updates import find_new_rows
 from llmfail.server.dashboard.money_view import build_budget_rows, build_cost_rows, build_day_rows
 from llmfail.server.dashboard.overview_view import build_figures, build_health
-from llmfail.server.dashboard.page_data import PORTION, PageData, merge_requests
+from llmfail.server.dashboard.page_data import PageData
 from llmfail.server.dashboard.pages import PAGES, RowPiece, render_fragments
 from llmfail.server.dashboard.queue_view import build_queue_rows, describe_cache
 from llmfail.server.dashboard.request_view import build_request_rows
@@ -36,8 +36,10 @@ DOLLAR = 10**12
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
 
 
-def target(one=TERRA, state="closed", failures=0, refusal=None, retry_at=None, missing=None, **counters):
-    view = GateView(state, failures, retry_at, refusal)
+def target(
+    one=TERRA, state="closed", failures=0, refusal=None, retry_at=None, missing=None, share=1.0, **counters
+):
+    view = GateView(state, failures, retry_at, refusal, share)
     return TargetStatus(one, view, 5, CallCounters(**counters), None, missing)
 
 
@@ -99,6 +101,7 @@ BAD_KEY = Refusal(SkipReason.DISABLED, None, "bad_key: it was revoked")
             "the provider asked for it, with a Retry-After",
             True,
         ),
+        (target(share=0.25), (), "ramping", "warn", "it is back, and takes 25% of the asks", False),
         (target(state="half_open"), (), "half open", "warn", "it was open, and trials are under way", True),
         (target(state="forced_open"), (), "forced open", "held", "an operator has forced it open", True),
         (target(state="disabled", refusal=BAD_KEY), (), "disabled", "bad", "bad_key: it was revoked", True),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,9 +15,14 @@ from llmfail.cli.io.output import emit, emit_json
 from llmfail.cli.run.open_client import open_client
 from llmfail.client.blocking import Client
 from llmfail.core.errors import ExitCode, UsageError
+from llmfail.core.reports.activity import HISTORY_SECONDS, PORTION, Entry, count_calls, merge_requests
 from llmfail.core.reports.status import Health, Status
 from llmfail.core.reports.status_text import describe_health
 
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleDimensions, RenderableType
+
+WaitForKey = Callable[[str, float], bool]
 EXIT_CODES: dict[Health, ExitCode] = {
     "healthy": ExitCode.ANSWERED,
     "degraded": ExitCode.NOT_GOOD,
@@ -24,6 +30,8 @@ EXIT_CODES: dict[Health, ExitCode] = {
 }
 WATCH_INTERVAL = 2.0
 """Seconds between two looks of ``--watch``."""
+RESIZE_SECONDS = 0.2
+"""After so many a terminal that was resized is drawn again."""
 
 
 def command(
@@ -67,12 +75,13 @@ def command(
             _watch(client, every, verbose=options.verbose > 0)
             return
         status = client.status()
+        entries = () if as_json or check else _read_recent(client, ())
     if as_json:
         emit_json(status.to_json())
     elif check:
         _print_check(status, quiet=options.quiet)
     else:
-        _show(status, verbose=options.verbose > 0)
+        _show(status, entries, verbose=options.verbose > 0)
     if check:
         raise typer.Exit(EXIT_CODES[status.health])
 
@@ -93,18 +102,54 @@ def _choose_interval(seconds: float | None, *, watch: bool, alone: bool) -> floa
 
 
 def _watch(client: Client, every: float, *, verbose: bool) -> None:
-    """Until q or Ctrl-C, which leaves the last picture on the screen."""
+    """Until q or Ctrl-C, on a screen of its own, which a terminal that is resized does not tear; the last
+    picture stays behind.
+    """
     from rich.live import Live
 
-    from llmfail.cli.render.status_view import render
-    from llmfail.cli.render.tables import open_console
+    from llmfail.cli.render.tables import open_console, print_drawing
 
     screen = open_console()
-    with read_keys() as wait_for_key, Live(console=screen, auto_refresh=False) as live:
-        is_over = False
-        while not is_over:
-            live.update(render(screen, client.status(), time.time(), verbose=verbose), refresh=True)
-            is_over = wait_for_key("q", every)
+    entries: tuple[Entry, ...] = ()
+    drawing: RenderableType = ""
+    try:
+        with read_keys() as wait_for_key, Live(console=screen, auto_refresh=False, screen=True) as live:
+            is_over = False
+            while not is_over:
+                entries, size = _read_recent(client, entries), screen.size
+                drawing = _draw(screen, client.status(), entries, verbose=verbose)
+                live.update(drawing, refresh=True)
+                is_over = _wait(screen, size, wait_for_key, every)
+    finally:
+        print_drawing(screen, drawing)
+
+
+def _wait(screen: Console, size: ConsoleDimensions, wait_for_key: WaitForKey, seconds: float) -> bool:
+    """Whether q was pressed; a terminal that is resized is drawn again soon."""
+    ends_at = time.monotonic() + seconds
+    while (left := ends_at - time.monotonic()) > 0 and screen.size == size:
+        if wait_for_key("q", min(left, RESIZE_SECONDS)):
+            return True
+    return False
+
+
+def _read_recent(client: Client, known: Sequence[Entry]) -> tuple[Entry, ...]:
+    """What was logged in the last hour; nothing where it cannot be read, which the status says."""
+    since, limit, merged = time.time() - HISTORY_SECONDS, PORTION, None
+    try:
+        while merged is None:
+            merged = merge_requests(known, client.log(limit), limit, since)
+            limit *= 4
+    except UsageError:
+        return ()
+    return merged
+
+
+def _draw(screen: Console, status: Status, entries: Sequence[Entry], *, verbose: bool) -> RenderableType:
+    from llmfail.cli.render.status_view import render
+
+    now = time.time()
+    return render(screen, status, now, count_calls(entries, now), verbose=verbose)
 
 
 def _print_check(status: Status, *, quiet: bool) -> None:
@@ -112,9 +157,8 @@ def _print_check(status: Status, *, quiet: bool) -> None:
         emit(describe_health(status, time.time()))
 
 
-def _show(status: Status, *, verbose: bool) -> None:
-    from llmfail.cli.render.status_view import render
+def _show(status: Status, entries: Sequence[Entry], *, verbose: bool) -> None:
     from llmfail.cli.render.tables import open_console, print_drawing
 
     screen = open_console()
-    print_drawing(screen, render(screen, status, time.time(), verbose=verbose))
+    print_drawing(screen, _draw(screen, status, entries, verbose=verbose))

@@ -6,7 +6,8 @@ everything.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from math import ceil
 from typing import TYPE_CHECKING
 
 from rich.text import Text
@@ -18,10 +19,12 @@ from llmfail.cli.render.tables import (
     Column,
     cell,
     draw_rows,
+    is_screen,
     stack_sections,
 )
 from llmfail.cli.render.usage_view import render_bar
 from llmfail.core.one_line import one_line
+from llmfail.core.reports.activity import TargetBar
 from llmfail.core.reports.figures import (
     align_decimals,
     count_of,
@@ -48,12 +51,17 @@ if TYPE_CHECKING:
 
 MAX_SHOWN_BUDGETS = 12
 """Budgets that people are shown; the JSON has them all."""
+SPARK_BLOCKS = "·▁▂▃▄▅▆▇█"
 BAR_WIDTH = 20
 """Characters of a full bar."""
 
 
-def render(screen: Console, status: Status, now: float, *, verbose: bool) -> RenderableType:
-    """Verdict, targets, how many are hidden, totals, alerts. ``verbose`` hides nothing."""
+def render(
+    screen: Console, status: Status, now: float, bars: Mapping[str, Sequence[TargetBar]], *, verbose: bool
+) -> RenderableType:
+    """Verdict, targets, how many are hidden, totals, alerts. ``bars``: the calls to each target in the last
+    hour; ``verbose`` hides nothing.
+    """
     hidden = [] if verbose else [one for one in status.targets if _is_idle(one)]
     shown = [one for one in status.targets if one not in hidden]
     about = [
@@ -76,7 +84,7 @@ def render(screen: Console, status: Status, now: float, *, verbose: bool) -> Ren
     return stack_sections(
         screen,
         [Text(verdict, f"bold {STATE_STYLES[status.health]}")],
-        [_render_targets(screen, shown, now)] if shown else [],
+        [_render_targets(screen, shown, bars, now)] if shown else [],
         _render_troubles(screen, shown, now),
         _render_budgets(screen, status.budgets, now),
         [*about, *alerts],
@@ -146,7 +154,9 @@ def _describe_storage(status: Status) -> Iterator[str]:
         yield f"queue: {pending} waiting for `llmfail queue run`"
 
 
-def _render_targets(screen: Console, targets: Sequence[TargetStatus], now: float) -> RenderableType:
+def _render_targets(
+    screen: Console, targets: Sequence[TargetStatus], bars: Mapping[str, Sequence[TargetBar]], now: float
+) -> RenderableType:
     figures = [one.to_json() for one in targets]
     latencies = [_format_latencies(one["latency_p50_ms"], one["latency_p95_ms"]) for one in figures]
     columns = (
@@ -154,6 +164,7 @@ def _render_targets(screen: Console, targets: Sequence[TargetStatus], now: float
         Column("state", [Text(describe_state(one), _choose_style(one)) for one in targets]),
         Column("failures", [_format_failures(one) for one in targets], WIDE_WIDTH, right=True),
         Column("again in", [format_wait(one, now) or "-" for one in targets], WIDE_WIDTH, right=True),
+        *_list_sparklines(screen, targets, bars),
         Column("calls", [str(one.counters.calls) for one in targets], right=True),
         Column("ok", [percent(one["success_rate"]) for one in figures], right=True),
         Column("fallbacks", [str(one.counters.fallbacks) for one in targets], right=True),
@@ -162,6 +173,26 @@ def _render_targets(screen: Console, targets: Sequence[TargetStatus], now: float
         Column("last error", [cell(one.last_error or "-") for one in targets], WIDE_WIDTH, folds=True),
     )
     return draw_rows(screen, columns, ["dim" if one.missing_key else None for one in targets])
+
+
+def _list_sparklines(
+    screen: Console, targets: Sequence[TargetStatus], bars: Mapping[str, Sequence[TargetBar]]
+) -> list[Column]:
+    """A column for a screen, where anything was called. It is a picture: a pipe has the figures."""
+    if not bars or not is_screen(screen):
+        return []
+    cells = [render_sparkline(bars.get(str(one.target), ())) for one in targets]
+    return [Column("last hour", cells, ROOMY_WIDTH)]
+
+
+def render_sparkline(bars: Sequence[TargetBar]) -> Text:
+    """A character for each bar, as high as its share of the highest; red where calls failed."""
+    most = max((one.calls for one in bars), default=0)
+    line = Text(no_wrap=True)
+    for one in bars:
+        height = ceil(one.calls / most * (len(SPARK_BLOCKS) - 1)) if most else 0
+        line.append(SPARK_BLOCKS[height], "red" if one.failed else "green" if one.calls else "dim")
+    return line
 
 
 def _render_troubles(screen: Console, targets: Sequence[TargetStatus], now: float) -> list[RenderableType]:

@@ -20,6 +20,10 @@ BARS = 20
 """Of the small chart of a target, each of three minutes."""
 
 
+PORTION = 50
+"""Logged requests that are read in one go, and kept however old they are."""
+MAX_REQUESTS = 2000
+"""As many as the log keeps."""
 UNBLAMED = frozenset({"ok", "cancelled"})
 """Outcomes of a call that did not fail."""
 
@@ -54,6 +58,22 @@ class TargetBar(Struct, frozen=True):
 def moment_of(entry: Entry) -> float:
     """In epoch seconds."""
     return datetime.fromisoformat(entry["at"]).timestamp()
+
+
+def merge_requests(
+    known: Sequence[Entry], found: Sequence[Entry], limit: int, since: float
+) -> tuple[Entry, ...] | None:
+    """Both as one, the newest first, without what is too old; None when there may be more between them.
+    ``found`` are the newest, of which ``limit`` were asked for.
+    """
+    newest = known[0]["id"] if known else None
+    place = next((place for place, entry in enumerate(found) if entry["id"] == newest), None)
+    is_all = len(found) < limit or limit >= MAX_REQUESTS or moment_of(found[-1]) < since
+    if place is None and not is_all:
+        return None
+    merged = (*found, *known[len(found) - place :]) if place is not None else tuple(found)
+    kept = [entry for number, entry in enumerate(merged) if number < PORTION or moment_of(entry) >= since]
+    return tuple(kept[:MAX_REQUESTS])
 
 
 def count_minutes(entries: Iterable[Entry], now: float) -> tuple[MinuteActivity, ...]:

@@ -19,6 +19,7 @@ TONES: Mapping[str, Tone] = {
     "closed": "good",
     "failing": "warn",
     "half open": "warn",
+    "ramping": "warn",
     "paused": "warn",
     "open": "bad",
     "over budget": "bad",
@@ -137,19 +138,19 @@ def _build_row(one: TargetStatus, budgets: Sequence[BudgetStatus], bars: Sequenc
 def _judge(one: TargetStatus, budgets: Sequence[BudgetStatus]) -> tuple[str, str]:
     """The state by its name, and why it is so."""
     state, error = name_state(one), one.counters.last_error
-    last = f"last error: {error}" if error else ""
-    if one.missing_key and state == "disabled":
-        return "no key", one.missing_key
+    last = f"; last error: {error}" if error else ""
     if state == "disabled":
-        return state, one.last_error or ""
+        return ("no key", one.missing_key) if one.missing_key else (state, one.last_error or "")
     if state in WHY:
-        return state, "; ".join(filter(None, (WHY[state], last if state in {"open", "half open"} else "")))
+        return state, WHY[state] + (last if state in {"open", "half open"} else "")
     budget = find_blocking_budget(budgets, one)
     if budget is not None:
         left = "is spent" if budget.fraction >= 1 else "has too little left for the calls that come"
         return "over budget", f"budget {budget.scope.label} {left}"
     if one.gate_view.failures:
-        return "failing", "; ".join(filter(None, (f"{one.gate_view.failures} failed in a row", last)))
+        return "failing", f"{one.gate_view.failures} failed in a row{last}"
+    if one.gate_view.share < 1:
+        return "ramping", f"it is back, and takes {percent(one.gate_view.share)} of the asks"
     return state, ""
 
 

@@ -49,6 +49,7 @@ class LiveUpdates:
         self._watched: list[Page] = []
         self._rendered: dict[str, RenderedPage] = {}
         self._version = 0
+        self._is_over = False
         self._changed = asyncio.Condition()
         self._producing: asyncio.Task[None] | None = None
         self.banner = ""
@@ -68,7 +69,7 @@ class LiveUpdates:
         seen = _Seen()
         try:
             yield f"retry: {RETRY_MS}\n\n".encode()
-            while True:
+            while not self._is_over:
                 version = self._version
                 events = list(_write_changes(self._rendered.get(page.name), seen))
                 yield b"".join(events) if events else b": \n\n"
@@ -79,6 +80,9 @@ class LiveUpdates:
             self._watched.remove(page)
 
     async def close(self) -> None:
+        """The end of every stream, so that no open page holds up the end of the server."""
+        self._is_over = True
+        await self._tell()
         if self._producing is not None:
             self._producing.cancel()
             with suppress(asyncio.CancelledError):
@@ -105,9 +109,12 @@ class LiveUpdates:
         found = {page.name: render_fragments(page, data) for page in pages}
         if found != self._rendered:
             self._rendered = found
-            self._version += 1
-            async with self._changed:
-                self._changed.notify_all()
+            await self._tell()
+
+    async def _tell(self) -> None:
+        self._version += 1
+        async with self._changed:
+            self._changed.notify_all()
 
 
 def _write_changes(rendered: RenderedPage | None, seen: _Seen) -> Iterator[bytes]:

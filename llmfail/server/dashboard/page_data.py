@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from itertools import islice
 from typing import Any, Literal
 
@@ -13,7 +12,7 @@ from llmfail.client.aio import AsyncClient
 from llmfail.core.degrade.queue_item import QueueItem
 from llmfail.core.errors import LlmfailError
 from llmfail.core.pricing.usage_report import UsageReport
-from llmfail.core.reports.activity import HISTORY_SECONDS, Entry, moment_of
+from llmfail.core.reports.activity import HISTORY_SECONDS, PORTION, Entry, merge_requests
 from llmfail.core.reports.status import Status
 from llmfail.core.routing.plan import Plan
 
@@ -21,10 +20,6 @@ Topic = Literal["requests", "plans", "usage", "queue"]
 """What a page needs besides the status."""
 SAMPLE_PROMPT = "Hello"
 """With which a plan is made for each feature. Nothing is sent."""
-PORTION = 50
-"""Logged requests that are read in one go."""
-MAX_REQUESTS = 2000
-"""As many as the log keeps."""
 MAX_QUEUED = 200
 """Queued requests that are shown."""
 
@@ -93,19 +88,3 @@ class PageReader:
             limit *= 4
         self._requests = merged
         return merged
-
-
-def merge_requests(
-    known: Sequence[Entry], found: Sequence[Entry], limit: int, since: float
-) -> tuple[Entry, ...] | None:
-    """Both as one, the newest first, without what is too old; None when there may be more between them.
-    ``found`` are the newest, of which ``limit`` were asked for.
-    """
-    newest = known[0]["id"] if known else None
-    place = next((place for place, entry in enumerate(found) if entry["id"] == newest), None)
-    is_all = len(found) < limit or limit >= MAX_REQUESTS or moment_of(found[-1]) < since
-    if place is None and not is_all:
-        return None
-    merged = (*found, *known[len(found) - place :]) if place is not None else tuple(found)
-    kept = [entry for number, entry in enumerate(merged) if number < PORTION or moment_of(entry) >= since]
-    return tuple(kept[:MAX_REQUESTS])
