@@ -75,8 +75,7 @@ class StreamedReply:
         self._is_relayed = begun.is_relayed
         if not self.is_begun:
             await self._send_head(describe_begun(self._served.id, begun))
-        start = self._writer.begin(begun)
-        return b"" if begun.is_relayed else start
+        return self._writer.begin(begun)
 
     async def _send_head(self, own: Mapping[str, str]) -> None:
         await self._exchange.begin(200, {**self._served.reply_headers, **own, **EVENT_STREAM})

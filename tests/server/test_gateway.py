@@ -308,6 +308,14 @@ def test_vectors_come_as_numbers_or_in_base64(gateway):
     assert gateway.log[-1]["feature"] == "vectors"
 
 
+def test_vectors_are_as_long_as_they_were_asked_for(gateway):
+    one = gateway.post("/v1/embeddings", {"model": "vectors", "input": "one", "dimensions": 5})
+    assert len(one.json["data"][0]["embedding"]) == 5
+    body = {"content": {"parts": [{"text": "one"}]}, "outputDimensionality": 3}
+    path = "/v1beta/models/google/gemini-embedding-001:embedContent"
+    assert len(gateway.post(path, body).json["embedding"]["values"]) == 3
+
+
 def test_numbers_of_tokens_are_refused_with_what_to_do(gateway):
     reply = gateway.post("/v1/embeddings", {"model": "vectors", "input": [[1, 2], [3]]})
     assert (reply.status, "check_embedding_ctx_length" in reply.json["error"]["message"]) == (400, True)
