@@ -4,7 +4,7 @@ import json
 import xml.etree.ElementTree as ET
 
 import pytest
-from program import ANTHROPIC, GOOGLE, OPENAI
+from program import ANTHROPIC, GOOGLE, OPENAI, build_config, finish, wait_until
 
 QUALITY = {OPENAI: 0, ANTHROPIC: 0, GOOGLE: 4}
 """Of ten lines, so many that a target gets wrong."""
@@ -101,7 +101,8 @@ def test_the_table_fits_and_the_files_hold_every_line(llmfail, data, tmp_path):
     [
         ('{"prompt": "x", "expect": {"equal": 1}}', "equal"),
         ('{"prompt": "x", "model": "a/b"}', "chosen by the evaluation"),
-        ("{", "line 1"),
+        ("{", "golden.jsonl, line 1"),
+        ('{"prompt": "x"}\n{"prompt": "y", "temprature": 1}', "line 2"),
         ('{"prompt": "x", "temprature": 1}', "temprature"),
         ("", "no lines"),
         ('{"id": 1, "prompt": "x"}\n{"id": 1, "prompt": "y"}', "twice"),
@@ -134,3 +135,39 @@ def test_a_bare_name_of_a_model_is_a_target(llmfail, data):
 def test_an_evaluation_that_nobody_answered_is_no_success(llmfail, data):
     ran = llmfail("eval", data(2), "--max-cost", "0")
     assert ran.code == 3, ran.err
+
+
+def test_answers_are_compared_by_vectors(simulator, configure, tmp_path):
+    document = build_config(simulator)
+    document["features"]["search"] = {"primary": "openai/text-embedding-3-small"}
+    llmfail = configure(document)
+    simulator.set_answer(lambda seen: "Paris" if "openai" in str(seen.target) else "Something else")
+    lines = tmp_path / "lines.jsonl"
+    lines.write_text(json.dumps({"prompt": "?", "reference": "Paris", "expect": {"similar": 0.99}}))
+    asked = ("eval", lines, "--json")
+    refused = llmfail(*asked)
+    assert (refused.code, "--embed" in refused.err, simulator.count()) == (2, True, 0)
+    ran = llmfail(*asked, "--embed", "search")
+    assert ran.code == 0, ran.err
+    report = ran.document["targets"]
+    assert report[OPENAI]["pass_rate"] == 1.0
+    assert report[OPENAI]["similarity"] == pytest.approx(1.0)
+    assert report[ANTHROPIC]["pass_rate"] == 0.0
+    assert report[ANTHROPIC]["similarity_to_primary"] < 0.99
+    assert report[ANTHROPIC]["similarity_to_primary"] == report[GOOGLE]["similarity_to_primary"]
+
+
+def test_a_killed_evaluation_of_500_lines_goes_on_and_pays_nothing_twice(llmfail, data, tmp_path, simulator):
+    lines, receipts = data(500), tmp_path / "receipts.jsonl"
+    with llmfail.start("eval", lines, "-o", receipts) as process:
+        wait_until(lambda: simulator.count() > 300)
+        process.kill()
+        finish(process)
+    told = len(receipts.read_bytes().splitlines())
+    asked = simulator.count()
+    resumed = llmfail("eval", lines, "-o", receipts, "--resume", "--json")
+    assert resumed.code == 0, resumed.err
+    under_way = 16  # asked and not written when the process was killed
+    assert simulator.count() - asked <= 1500 - told + 1
+    assert asked - told <= under_way * 3
+    assert all(one["asked"] == 500 for one in resumed.document["targets"].values())

@@ -11,6 +11,7 @@ import typer
 
 from llmfail.cli.arguments.ask_values import parse_dollars
 from llmfail.cli.io.output import emit_json, say
+from llmfail.cli.run.dataset_reading import find_shipped_dataset
 from llmfail.cli.run.run_eval import EvalArgs, Evaluation, run_eval
 from llmfail.core.errors import ExitCode, UsageError
 from llmfail.core.evaluation.eval_report import TargetReport, find_regressions, report_target
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
 
 def command(
     ctx: typer.Context,
-    source: Annotated[Path, typer.Argument(metavar="DATA.jsonl", help="The golden data set.")],
+    source: Annotated[
+        Path | None,
+        typer.Argument(metavar="[DATA.jsonl]", help="The golden data set; else the feature's shipped one."),
+    ] = None,
     feature: Annotated[
         str, typer.Option("-f", "--feature", metavar="NAME", help="Whose chain is evaluated.")
     ] = "default",
@@ -38,6 +42,10 @@ def command(
     rubric: Annotated[
         str, typer.Option("--rubric", metavar="TEXT", help="What the judge prefers.")
     ] = DEFAULT_RUBRIC,
+    embed: Annotated[
+        str | None,
+        typer.Option("--embed", metavar="NAME", help="The feature whose vectors compare answers."),
+    ] = None,
     margin: Annotated[
         float, typer.Option("--margin", min=0.0, max=1.0, help="Less than this much worse is as good.")
     ] = 0.1,
@@ -72,7 +80,8 @@ def command(
 
     A line is a batch line with `expect` or `reference`: {"prompt": "2 + 2?", "expect": {"number": 4}}. To
     expect there are equals, contains, regex, json, schema, number (with tolerance). Texts are compared
-    without thoughts, a fence around them, white space and the like. Each target is asked alone.
+    without thoughts, a fence around them, white space and the like. Each target is asked alone. `similar`
+    is how similar to the reference an answer must be, by vectors of the feature that --embed names.
 
     A fallback is as good as the primary when the interval of the difference (95 %) excludes that it is worse
     by the margin, and worse when it excludes that it is equal.
@@ -81,6 +90,8 @@ def command(
     when --resume goes on.
 
     Examples:
+
+      llmfail eval -f pii_detection --json
 
       llmfail eval golden.jsonl -f pii_detection -o receipts.jsonl
 
@@ -93,11 +104,12 @@ def command(
         raise UsageError("--resume needs -o FILE: the receipts of the evaluation that goes on")
     earlier = {} if baseline is None else _read_baseline(baseline)
     args = EvalArgs(
-        source=source,
+        source=source or find_shipped_dataset(feature),
         feature=feature,
         targets=tuple(model or ()),
         judge=judge,
         rubric=rubric,
+        embed_feature=embed,
         output=output,
         resume=resume,
         max_cost=None if max_cost is None else parse_dollars("--max-cost", max_cost),

@@ -16,11 +16,12 @@ import msgspec
 from msgspec import Struct
 
 from llmfail.cli.arguments.global_options import GlobalOptions
+from llmfail.cli.run.answer_similarity import add_similarities
 from llmfail.cli.run.batch_lines import BatchArgs
+from llmfail.cli.run.dataset_reading import GoldenLine, read_golden_lines
 from llmfail.cli.run.open_client import load_settings
 from llmfail.cli.run.run_batch import run_batch
 from llmfail.core.errors import ExitCode, UsageError
-from llmfail.core.evaluation.dataset_line import DatasetLine, parse_dataset_line
 from llmfail.core.evaluation.eval_report import EvalAnswer, EvalLine, Ref
 from llmfail.core.evaluation.preference import BothOrders, read_choice, write_question
 from llmfail.core.receipt import PICO_PER_DOLLAR
@@ -46,19 +47,13 @@ class EvalArgs(Struct, frozen=True, kw_only=True):
     targets: tuple[str, ...] = ()
     judge: str | None = None
     rubric: str
+    embed_feature: str | None = None
+    """The feature that embeds answers and references."""
     output: Path | None = None
     resume: bool = False
     max_cost: Decimal | None = None
     concurrency: int
     ask_options: Options
-
-
-class GoldenLine(Struct, frozen=True):
-    """A line of the data set: its ``fields`` are those of a batch line."""
-
-    ref: Ref
-    fields: Mapping[str, Any]
-    golden: DatasetLine
 
 
 class Evaluation(Struct, frozen=True):
@@ -78,6 +73,12 @@ def run_eval(options: GlobalOptions, args: EvalArgs) -> Evaluation:
     if args.judge is not None:
         args = msgspec.structs.replace(args, judge=_find_name(settings, args.judge))
     golden = read_golden_lines(args.source)
+    if args.embed_feature is not None:
+        settings.find_feature(args.embed_feature)
+    elif any(line.golden.check.similar is not None for line in golden):
+        raise UsageError(
+            "lines expect `similar` answers: name the feature that embeds them with --embed NAME"
+        )
     with tempfile.TemporaryDirectory() as directory:
         room = Path(directory)
         receipts = args.output or room / "receipts.jsonl"
@@ -85,41 +86,11 @@ def run_eval(options: GlobalOptions, args: EvalArgs) -> Evaluation:
         _write_lines(asked, _expand_lines(golden, targets))
         code = run_batch(options, _batch_args(args, asked, receipts))
         lines = list(_collect_lines(golden, targets, _read_receipts(receipts)))
+        if code in {ExitCode.ANSWERED, ExitCode.UNAVAILABLE}:
+            lines = add_similarities(options, args.embed_feature, lines, targets[0])
         if args.judge is not None and code in {ExitCode.ANSWERED, ExitCode.UNAVAILABLE}:
             lines = _judge_lines(options, args, lines, targets, room, receipts)
     return Evaluation(targets, tuple(lines), code)
-
-
-def read_golden_lines(source: Path) -> list[GoldenLine]:
-    """All of them, since each is asked several times. Raises UsageError for the first that is none."""
-    try:
-        texts = source.read_bytes().splitlines()
-    except OSError as error:
-        raise UsageError(f"cannot read {source}: {error.strerror}") from None
-    lines = [_parse_golden_line(number, text) for number, text in enumerate(texts, 1) if text.strip()]
-    if not lines:
-        raise UsageError(f"{source} has no lines")
-    refs = [line.ref for line in lines]
-    if len(set(map(str, refs))) < len(refs):
-        twice = next(ref for place, ref in enumerate(refs) if ref in refs[:place])
-        raise UsageError(f"{source}: the id {twice!r} is there twice")
-    return lines
-
-
-def _parse_golden_line(number: int, text: bytes) -> GoldenLine:
-    try:
-        golden = parse_dataset_line(text)
-        fields = msgspec.json.decode(golden.batch_line)
-    except (ValueError, UnicodeDecodeError, RecursionError) as error:
-        raise UsageError(f"line {number}: {error}") from None
-    fields = {"prompt": fields} if isinstance(fields, str) else fields
-    if not isinstance(fields, dict):
-        raise UsageError(f"line {number}: a line is a text or an object with a prompt")
-    for name in ("model", "no_fallback", "feature"):
-        if name in fields:
-            raise UsageError(f"line {number}: {name} is chosen by the evaluation, not by a line")
-    ref = fields.get("id")
-    return GoldenLine(number if ref is None else ref, fields, golden)
 
 
 def _choose_targets(settings: Settings, args: EvalArgs) -> tuple[str, ...]:

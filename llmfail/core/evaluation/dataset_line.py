@@ -16,7 +16,8 @@ from llmfail.core.request.expectation import Expectation, find_problem
 class AnswerCheck(Struct, frozen=True, forbid_unknown_fields=True):
     """``equals``: a text, a number or any JSON value; texts are compared normalized. ``contains`` and
     ``regex``: one or several, all of which must be found. ``json``: true for any JSON. ``schema``: a JSON
-    Schema. ``number``: the only or last number of the answer, within ``tolerance`` (absolute).
+    Schema. ``number``: the only or last number of the answer, within ``tolerance`` (absolute). ``similar``:
+    how similar to the reference at least, by the cosine of their vectors.
     """
 
     equals: Any = UNSET
@@ -25,6 +26,7 @@ class AnswerCheck(Struct, frozen=True, forbid_unknown_fields=True):
     json: bool = False
     schema: dict[str, Any] | None = None
     number: float | None = None
+    similar: float | None = None
     tolerance: float = 0.0
 
 
@@ -60,6 +62,8 @@ def parse_dataset_line(text: bytes) -> DatasetLine:
         raise ValueError(f"expect: {problem}")
     if check.tolerance < 0 or (check.tolerance and check.number is None):
         raise ValueError("expect: tolerance is a distance from number, at least 0")
+    if check.similar is not None and (not -1 <= check.similar <= 1 or golden.reference is UNSET):
+        raise ValueError("expect: similar is a number up to 1, how similar to the `reference` of the line")
     if isinstance(fields, dict):
         fields = {name: value for name, value in fields.items() if name not in {"expect", "reference"}}
     reference = None if golden.reference is UNSET else golden.reference

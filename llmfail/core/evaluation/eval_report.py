@@ -40,6 +40,9 @@ class EvalLine(Struct, frozen=True):
     reference: str | None
     answers: Mapping[str, EvalAnswer]
     judged: Mapping[str, BothOrders] = {}
+    to_reference: Mapping[str, float] = {}
+    """How similar each answer is to the reference, where they were embedded."""
+    to_primary: Mapping[str, float] = {}
 
     @property
     def is_checked(self) -> bool:
@@ -78,6 +81,9 @@ class TargetReport(Struct, frozen=True):
     refusals: int
     cut: int
     rules: Mapping[str, int]
+    similarity: float | None = None
+    """Mean, of its answers and the references; ``primary_similarity``: and the primary's answers."""
+    primary_similarity: float | None = None
 
     @property
     def pass_rate(self) -> float | None:
@@ -106,6 +112,8 @@ class TargetReport(Struct, frozen=True):
             "difference_interval": None if compared is None else list(compared.interval),
             "p_value": None if compared is None else compared.p_value,
             "agreement": self.agreement,
+            "similarity": self.similarity,
+            "similarity_to_primary": self.primary_similarity,
             "judge": _judge_to_json(self),
             "cost_usd": None if self.cost is None else format_usd(self.cost),
             "latency_p50_ms": self.latency_p50_ms,
@@ -144,6 +152,8 @@ def report_target(target: str, primary: str, lines: Sequence[EvalLine], margin: 
         refusals=sum(one.problem in {"refusal", "content_blocked"} for one in answers),
         cut=sum(one.finish_reason == "length" for one in answers),
         rules=Counter(rule for one in results for rule in one.rules),
+        similarity=_mean(line.to_reference[target] for line in lines if target in line.to_reference),
+        primary_similarity=_mean(line.to_primary[target] for line in lines if target in line.to_primary),
     )
 
 
@@ -155,7 +165,7 @@ def judge_line(line: EvalLine, target: str) -> LineResult:
     if answer.text is None:
         return LineResult(line.ref, passed=False, violation=answer.problem or "no answer")
     checked = check_answer(line.check, answer.text)
-    violation = checked.violation or _find_reference_difference(line.reference, answer.text)
+    violation = checked.violation or _find_reference_difference(line, target, answer.text)
     return LineResult(line.ref, violation is None, violation, checked.rules)
 
 
@@ -203,8 +213,21 @@ def _measure_agreement(target: str, primary: str, lines: Sequence[EvalLine]) -> 
     return same / len(both) if both else None
 
 
-def _find_reference_difference(reference: str | None, text: str) -> str | None:
-    return None if reference is None or _is_same(reference, text) else "not the reference"
+def _find_reference_difference(line: EvalLine, target: str, text: str) -> str | None:
+    if line.reference is None:
+        return None
+    if line.check.similar is None:
+        return None if _is_same(line.reference, text) else "not the reference"
+    found = line.to_reference.get(target)
+    if found is None:
+        return "it could not be compared with the reference"
+    is_similar = found >= line.check.similar
+    return None if is_similar else f"its similarity is {found:.2f}, less than {line.check.similar:g}"
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    found = list(values)
+    return sum(found) / len(found) if found else None
 
 
 def _is_same(first: str, second: str) -> bool:
