@@ -1,0 +1,79 @@
+"""A forecast beside what really happens: a compressed outage, played with the simulator and ``ask`` processes
+on the one hand, and forecast on the other.
+"""
+
+import threading
+import time
+
+from program import ANTHROPIC, OPENAI, build_config
+
+from llmfail.core.evaluation.interval import wilson_interval
+from llmfail.core.model import Target
+from llmfail.forecast.outages import OutagePlan, RecordedOutage
+from llmfail.forecast.simulated_providers import Latency
+from llmfail.forecast.simulation import Simulation, play
+from llmfail.prices import Catalogue
+from llmfail.settings import load
+from llmfail.simulator import parse_faults
+
+SECONDS = 36.0
+PRIMARY_DOWN, FALLBACK_DOWN = (0.0, 24.0), (12.0, 20.0)
+"""Seconds of the outages; where they overlap, nobody answers."""
+SEEDS = 40
+BREAKER = {"failure_threshold": 2, "recovery_timeout": "4s", "success_threshold": 1, "backoff": 1}
+
+
+def faults_at(second):
+    down = {"openai": PRIMARY_DOWN, "anthropic": FALLBACK_DOWN}
+    names = [name for name, (start, end) in down.items() if start <= second < end]
+    return parse_faults(",".join(f"{name}=503" for name in names) or "none")
+
+
+def play_outages(simulator, over):
+    """Each fault at its moment, whatever a process is doing."""
+    began = time.monotonic()
+    for moment in sorted({0.0, *PRIMARY_DOWN, *FALLBACK_DOWN}):
+        if over.wait(max(0.0, began + moment - time.monotonic())):
+            return
+        simulator.set_faults(faults_at(moment))
+
+
+def ask_for_real(llmfail, simulator):
+    """The receipts of one process after another, for as long as the outages are played."""
+    over, found = threading.Event(), []
+    outages = threading.Thread(target=play_outages, args=(simulator, over))
+    outages.start()
+    try:
+        ends_at = time.monotonic() + SECONDS
+        while time.monotonic() < ends_at:
+            found.append(llmfail("ask", f"Ask {len(found)}", "--json").document)
+    finally:
+        over.set()
+        outages.join()
+    return found
+
+
+def test_a_compressed_outage_is_as_it_was_forecast(llmfail, configure, simulator, tmp_path):
+    llmfail = configure(build_config(simulator, OPENAI, ANTHROPIC, breaker=BREAKER))
+    receipts = ask_for_real(llmfail, simulator)
+    answered = sum(one["ok"] for one in receipts)
+    trails = [entry for one in receipts for entry in one["trail"]]
+    wasted = sum(entry["action"] == "called" and entry["outcome"] != "ok" for entry in trails)
+
+    settings = load(llmfail.before[1], llmfail.environ, tmp_path, tmp_path)
+    outages = (("openai", PRIMARY_DOWN), ("anthropic", FALLBACK_DOWN))
+    plan = OutagePlan(recorded=tuple(RecordedOutage(name, *span) for name, span in outages))
+    quick = {Target.parse(name): Latency(0.05, 0.1) for name in (OPENAI, ANTHROPIC)}
+    forecasts = [
+        play(
+            settings,
+            Catalogue(),
+            Simulation((settings.features["default"],), plan, SECONDS, len(receipts) / SECONDS, seed, quick),
+        )["default"]
+        for seed in range(SEEDS)
+    ]
+    share = sum(one.availability for one in forecasts) / SEEDS
+    low, high = wilson_interval(round(share * len(receipts)), len(receipts))
+    assert low <= answered / len(receipts) <= high, (share, answered)
+    counts = sorted(one.wasted_calls for one in forecasts)
+    assert counts[0] <= wasted <= counts[-1], (counts, wasted)
