@@ -79,9 +79,10 @@ def read_turns(messages: Sequence[Any]) -> Iterator[Message]:
             yield message
             continue
         content = message.get("content")
-        parts = tuple(sign_part(part, VENDOR) for part in anthropic_parts.read_parts(content))
         marks = mark_with("anthropic", rest_of(message, "role", "content"))
-        yield Message(message["role"], content if isinstance(content, str) else parts, marks)
+        if not isinstance(content, str):
+            content = tuple(sign_part(part, VENDOR) for part in anthropic_parts.read_parts(content))
+        yield Message(message["role"], content, marks)
 
 
 def _read_plain(document: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

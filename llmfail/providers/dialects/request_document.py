@@ -77,15 +77,16 @@ def _read_messages(
 ) -> RequestDocument:
     for number, message in enumerate(messages, 1):
         _require_message(number, message)
-    plain = [one for one in messages if isinstance(one, Mapping)]
-    is_anthropic = bool(document.keys() & _ANTHROPIC_FIELDS) or any(map(_is_anthropic, plain))
-    reader = (
-        anthropic_request if (is_anthropic if dialect is None else dialect == "anthropic") else chat_request
-    )
+    if dialect is None:
+        plain = [one for one in messages if isinstance(one, Mapping)]
+        is_anthropic = bool(document.keys() & _ANTHROPIC_FIELDS) or any(map(_is_anthropic, plain))
+        dialect = "anthropic" if is_anthropic else "chat"
+        messages = [_read_own(one) or one for one in messages]
+    reader = anthropic_request if dialect == "anthropic" else chat_request
     fields = dict(reader.read_fields(document)) if document else {}
     if document.get("tools"):
         fields["tools"] = read_tools(document["tools"])
-    system, turns = reader.split_system([_read_own(one) or one for one in messages])
+    system, turns = reader.split_system(messages)
     if system:
         fields.setdefault("system", system)
     return RequestDocument(tuple(reader.read_turns(turns)), fields)
@@ -94,7 +95,7 @@ def _read_messages(
 def _require_message(number: int, message: object) -> None:
     if isinstance(message, Message):
         return
-    if not isinstance(message, Mapping):
+    if not isinstance(message, dict | Mapping):  # of a dict it is quickly told
         kind = type(message).__name__
         raise UsageError(f"message {number} is a Message, or a mapping with role and content, got {kind}")
     if message.get("role") not in ROLES:
@@ -104,7 +105,9 @@ def _require_message(number: int, message: object) -> None:
     if content is None and message["role"] == "assistant":
         return
     parts = [content] if isinstance(content, str) else content
-    if not isinstance(parts, list | tuple) or not all(isinstance(part, str | Mapping) for part in parts):
+    if not isinstance(parts, list | tuple) or not all(
+        isinstance(part, str | dict | Mapping) for part in parts
+    ):
         raise UsageError(f"message {number}: its content is a text or a list of parts")
 
 
