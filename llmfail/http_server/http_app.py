@@ -267,16 +267,14 @@ class _Connection(web.RequestHandler):
         request: web.BaseRequest,
         status: int = 500,
         exc: BaseException | None = None,
-        message: str | None = None,
+        message: str | None = None,  # noqa: ARG002 - it quotes the request, and so a credential
     ) -> web.StreamResponse:
         """Always JSON, and never what went wrong inside."""
         if status >= 500:
             _LOG.error("a request could not be handled", exc_info=exc)
         if request.writer.output_size > 0:
             raise ConnectionError("the reply has begun")
-        text = (
-            "the gateway has failed" if status >= 500 else (message or "this is no request").splitlines()[0]
-        )
+        text = "the gateway has failed" if status >= 500 else "this cannot be read as a request"
         response = _to_response(json_reply({"error": text}, status))
         response.force_close()
         return response
