@@ -26,8 +26,10 @@ SLOW_PLACES = frozenset({"cli", "drill", "e2e", "store"})
 """Folders whose tests start real processes, as those beside them in ``tests`` itself do."""
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
     for item in items:
+        if config.getoption("--store") == "redis" and item.get_closest_marker("disk"):
+            item.add_marker(pytest.mark.skip(reason="about files, or about a clock that is set"))
         place = item.path.relative_to(Path(__file__).parent).parts[0]
         if place in SLOW_PLACES or place.endswith(".py"):
             item.add_marker(pytest.mark.slow)

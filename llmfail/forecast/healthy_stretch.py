@@ -123,7 +123,7 @@ class HealthyStretch:
         key = self._routes[target].gate.circuit_key
         values, _ = self._store.read([key])
         circuit = load_or_default(values[key], Circuit)
-        return replace(circuit, generation=0, at=0.0, slots=()) == Circuit()
+        return replace(circuit, generation=0, at=0.0, slots=(), answered={}) == Circuit()
 
 
 class _Patience:

@@ -13,7 +13,15 @@ from typing import Any
 from msgspec import Struct
 
 from llmfail.core.errors import StoreError
-from llmfail.core.records.record import SettlingChange, StoreChange, Values, Write, Writes, combine
+from llmfail.core.records.record import (
+    SettlingChange,
+    StoreChange,
+    Values,
+    Write,
+    Writes,
+    combine,
+    merge_writes,
+)
 from llmfail.store.base import Change, Store
 
 
@@ -67,7 +75,7 @@ def _apply_updates(updates: Sequence[StoreUpdate], values: Values, now: float) -
         except Exception as error:  # noqa: BLE001 - the caller raises it
             results.append(FailedUpdate(error))
             continue
-        writes |= update_writes
+        writes = merge_writes(writes, update_writes)
         seen |= {key: _text_after(write, now) for key, write in update_writes.items()}
         results.append(result)
     return writes, results

@@ -117,6 +117,7 @@ def fork_ask(llmfail, go, gate):
     return child
 
 
+@pytest.mark.disk
 def test_a_killed_process_leaves_a_hold_that_ends_by_itself_and_a_line_that_says_unsettled(
     simulator, configure, state
 ):
@@ -267,6 +268,7 @@ def test_plan_tells_what_the_budget_would_refuse(simulator, configure):
     assert candidate["max_cost_usd"] == "0.1"
 
 
+@pytest.mark.disk
 @pytest.mark.parametrize(("policy", "code"), [("refuse", 4), ("allow", 0)])
 def test_without_a_store_a_budget_refuses_unless_allowed(simulator, configure, state, policy, code):
     state.write_text("a file, not a directory")

@@ -41,7 +41,7 @@ def test_a_primary_that_refuses_connections_opens_its_circuit_too(llmfail, simul
     assert outcomes == [(OPENAI, "called", "network")] * 5 + [(OPENAI, "skipped", "circuit_open")]
 
 
-def test_status_says_open_and_until_when(llmfail, simulator):
+def test_status_says_open_and_until_when(llmfail, simulator, request):
     opened(llmfail, simulator)
     status = llmfail.status()
     primary = status["providers"][OPENAI]
@@ -55,7 +55,7 @@ def test_status_says_open_and_until_when(llmfail, simulator):
     assert status["providers"][ANTHROPIC]["fallback_count"] == 5
     assert status["routing"]["total_requests"] == 5
     assert status["routing"]["fallback_rate"] == 1.0
-    assert status["store"] == "disk"
+    assert status["store"] == request.config.getoption("--store")
 
 
 def test_the_exit_code_of_a_check_tells_the_state(llmfail, simulator):
@@ -175,6 +175,7 @@ def test_a_feature_whose_every_circuit_is_open_says_when_to_come_back(simulator,
     assert time.time() + 200 < parse_time(ended.document["retry_at"]) <= time.time() + 301
 
 
+@pytest.mark.disk
 def test_24_asks_at_once_make_the_state_directory(llmfail, simulator, state):
     simulator.set_answer(lambda seen: f"{seen.target} heard")
     assert not state.exists()

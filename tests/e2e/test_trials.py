@@ -101,6 +101,7 @@ def test_c1_a_trial_that_fails_opens_the_circuit_again_for_as_long(llmfail, simu
     assert time.time() + 50 < parse_time(held["retry_at"]) <= time.time() + 101
 
 
+@pytest.mark.disk
 def test_a_trial_that_was_killed_holds_its_place_no_longer_than_its_lease(
     llmfail, simulator, state, recovered
 ):

@@ -20,13 +20,15 @@ earlier one do not count.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Literal, NamedTuple
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from llmfail.core.classification.outcome import CircuitEffect
+from llmfail.core.records.joint_write import Sum
 from llmfail.core.records.record import Record
 from llmfail.core.records.state_keys import make_digest
 
@@ -34,6 +36,8 @@ STREAK_MEMORY_SECONDS = 3600.0
 """Seconds without a result after which a streak of failures is forgotten."""
 SLOTS_PER_WINDOW = 10
 """The rate window is counted in so many slots."""
+COUNTED_ANSWER = Sum(fixed=("generation",), latest=("at",), discarded=("answered/*",))
+"""How the answer of a closed circuit is counted beside those of others."""
 MAX_JITTER_SHARE = 0.1
 """A wait that has grown is up to this share longer."""
 FIRST_SHARE = 0.1
@@ -76,7 +80,7 @@ class TrialLease(NamedTuple):
 
 
 class WindowSlot(NamedTuple):
-    """Calls and failures in one slot of the rate window."""
+    """Calls and failures in one slot of the rate window. The calls that were answered are counted apart."""
 
     number: int
     calls: int
@@ -86,7 +90,7 @@ class WindowSlot(NamedTuple):
 class Circuit(Record, frozen=True):
     """The record. ``at`` is the moment of its last change; ``until`` is when an open circuit admits trials,
     or when the ramp of a closed one ends; ``held``: an operator forced it open, until ``held_until`` or
-    (None) a reset.
+    (None) a reset. ``answered`` are the calls that succeeded, by the slot of the rate window.
     """
 
     state: CircuitState = CircuitState.CLOSED
@@ -94,6 +98,7 @@ class Circuit(Record, frozen=True):
     at: float = 0.0
     failures: int = 0
     slots: tuple[WindowSlot, ...] = ()
+    answered: Mapping[int, int] = field(default_factory=dict)
     until: float = 0.0
     reopenings: int = 0
     successes: int = 0
@@ -169,6 +174,11 @@ def _position_of(share_key: str) -> float:
     which a float loses none.
     """
     return int(make_digest(share_key)[:12], 16) / 16**12
+
+
+def is_counted_answer(before: Circuit, after: Circuit) -> bool:
+    """Whether nothing but an answer in a closed circuit was counted."""
+    return replace(after, at=before.at, answered=before.answered) == before
 
 
 def settle(circuit: Circuit, ticket: Ticket, result: CallResult, now: float, rules: BreakerRules) -> Circuit:
@@ -252,6 +262,7 @@ def _shift_clock(circuit: Circuit, by: float) -> Circuit:
         leases=tuple(TrialLease(lease.id, lease.until - by) for lease in circuit.leases),
         held_until=None if circuit.held_until is None else circuit.held_until - by,
         slots=(),
+        answered={},
     )
 
 
@@ -285,14 +296,13 @@ def _settle_closed(circuit: Circuit, result: CallResult, now: float, rules: Brea
         case CircuitEffect.NEUTRAL:
             return circuit
         case CircuitEffect.SUCCESS:
-            return replace(
-                circuit, failures=0, slots=_count_in_window(circuit.slots, now, rules, failed=0), at=now
-            )
+            return replace(circuit, failures=0, answered=_count_answer(circuit.answered, now, rules), at=now)
         case CircuitEffect.FAILURE:
             failed = replace(
                 circuit,
                 failures=circuit.failures + 1,
-                slots=_count_in_window(circuit.slots, now, rules, failed=1),
+                slots=_count_failure(circuit.slots, now, rules),
+                answered=_drop_old(circuit.answered, now, rules),
                 at=now,
             )
             if share_of(circuit, now, rules) < 1:
@@ -322,7 +332,7 @@ def _close_circuit(circuit: Circuit, now: float, rules: BreakerRules) -> Circuit
 def _must_open(circuit: Circuit, rules: BreakerRules) -> bool:
     if circuit.failures >= rules.failure_threshold:
         return True
-    calls = sum(slot.calls for slot in circuit.slots)
+    calls = sum(slot.calls for slot in circuit.slots) + sum(circuit.answered.values())
     failures = sum(slot.failures for slot in circuit.slots)
     return calls >= rules.volume_threshold and failures / calls >= rules.failure_rate
 
@@ -354,11 +364,23 @@ def _enter_state(circuit: Circuit, state: CircuitState, now: float, reopenings: 
     return Circuit(state=state, generation=circuit.generation + 1, at=now, reopenings=reopenings)
 
 
-def _count_in_window(
-    slots: tuple[WindowSlot, ...], now: float, rules: BreakerRules, *, failed: int
-) -> tuple[WindowSlot, ...]:
-    """The window with one more call, without slots that are too old."""
-    number = int(now / (rules.window / SLOTS_PER_WINDOW))
+def _count_failure(slots: tuple[WindowSlot, ...], now: float, rules: BreakerRules) -> tuple[WindowSlot, ...]:
+    """The window with one more failure, without slots that are too old."""
+    number = _slot_number(now, rules)
     kept = tuple(slot for slot in slots if number - SLOTS_PER_WINDOW < slot.number < number)
     calls, failures = next(((s.calls, s.failures) for s in slots if s.number == number), (0, 0))
-    return (*kept, WindowSlot(number, calls + 1, failures + failed))
+    return (*kept, WindowSlot(number, calls + 1, failures + 1))
+
+
+def _count_answer(answered: Mapping[int, int], now: float, rules: BreakerRules) -> Mapping[int, int]:
+    number = _slot_number(now, rules)
+    return {**_drop_old(answered, now, rules), number: answered.get(number, 0) + 1}
+
+
+def _drop_old(answered: Mapping[int, int], now: float, rules: BreakerRules) -> Mapping[int, int]:
+    last = _slot_number(now, rules)
+    return {number: calls for number, calls in answered.items() if last - SLOTS_PER_WINDOW < number <= last}
+
+
+def _slot_number(now: float, rules: BreakerRules) -> int:
+    return int(now / (rules.window / SLOTS_PER_WINDOW))

@@ -17,6 +17,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from llmfail.core.admission.budget_unit import BudgetUnit
+from llmfail.core.records.joint_write import Sum
 from llmfail.core.records.record import Record
 
 HOLD_GRAIN_SECONDS = 5
@@ -149,6 +150,16 @@ def expire_holds(spending: Spending | None, now: float) -> Spending:
 def sum_expired_holds(spending: Spending, now: float) -> HoldSum:
     """The holds that have ended and do not count as unsettled yet."""
     return sum((held for end, held in spending.holds.items() if end <= now), NO_HOLDS)
+
+
+def sum_jointly(before: Spending | None, now: float, limit: int | None = None) -> Sum:
+    """How a change of this record is made beside those of others. Ended holds are moved once."""
+    ended = [end for end in before.holds if end <= now] if before is not None else ()
+    return Sum(
+        limited=("spent", "holds/*/amount"),
+        limit=limit,
+        fixed=("since", "warned", "refused", *(f"holds/{end}/*" for end in ended)),
+    )
 
 
 def has_room(spending: Spending, limit: int, amount: int) -> bool:

@@ -39,6 +39,7 @@ from llmfail.core.records.counters import (
     count_call,
     hour_of,
 )
+from llmfail.core.records.joint_write import ADDITION
 from llmfail.core.records.record import (
     NameSet,
     Record,
@@ -316,7 +317,11 @@ def _settle_circuit(
     is_pause_alone = is_rate_limited and pauses.find_pause(outcome, gate.rules.max_pause) is not None
     effect = CircuitEffect.NEUTRAL if is_pause_alone else outcome.consequence.circuit_effect
     after = breaker.settle(circuit, ticket, CallResult(effect, is_rate_limited), now, gate.rules)
-    return {} if after == circuit else {gate.circuit_key: circuit_write(after, gate.rules)}
+    if after == circuit:
+        return {}
+    write = circuit_write(after, gate.rules)
+    how = breaker.COUNTED_ANSWER if breaker.is_counted_answer(circuit, after) else None
+    return {gate.circuit_key: write._replace(how=how)}
 
 
 def _normalize_pause(gate: Gate, values: Values, now: float) -> dict[str, Write | None]:
@@ -387,7 +392,7 @@ def _count_call(gate: Gate, admission: Admission, settlement: Settlement, values
         cost=settlement.cost,
         error=None if ok else f"{outcome.kind}: {outcome.note}".rstrip(": "),
     )
-    writes = {key: Write(dump(counters), float((hour + RETENTION_HOURS) * HOUR_SECONDS))}
+    writes = {key: Write(dump(counters), float((hour + RETENTION_HOURS) * HOUR_SECONDS), ADDITION)}
     return {**writes, **register_target(gate, values)}
 
 

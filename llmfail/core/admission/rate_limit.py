@@ -6,10 +6,12 @@ wakes up in vain, and a process that dies while it waits leaves a gap, never a c
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from msgspec import Struct
 
+from llmfail.core.records.joint_write import Raise, Sum
 from llmfail.core.records.record import Record
 
 LimitUnit = Literal["requests", "tokens"]
@@ -20,6 +22,10 @@ provider less than a second late does not exceed the limit there.
 """
 NEGLIGIBLE_WAIT_SECONDS = 1e-6
 """A shorter wait is a rounding error of the sums and counts as none."""
+
+
+JOINT_WAIT_SECONDS = 0.01
+"""A shorter wait counts as none where others reserve at the same moment: it is within the margin."""
 
 
 class RateLimit(Struct, frozen=True):
@@ -65,6 +71,20 @@ def wait_seconds(state: GcraState, limit: RateLimit, now: float) -> float:
 def reserve(state: GcraState, limit: RateLimit, units: int, start_at: float, now: float) -> GcraState:
     """Reserve the time of so many units for a call that starts at ``start_at``, which is now or later."""
     return GcraState(max(_due_at(state, now), start_at) + units * limit.interval, now)
+
+
+def reserve_jointly(limit: RateLimit, units: int, now: float) -> Sum:
+    """How a reservation that need not wait is made beside those of others."""
+    free_until = now + (limit.effective_burst - 1) * limit.interval + JOINT_WAIT_SECONDS
+    return Sum(latest=("seen_at",), raised=(Raise("due_at", now, units * limit.interval, free_until),))
+
+
+def adjust_jointly(before: GcraState, after: GcraState) -> Sum:
+    """How a correction is made beside those of others: none is given back once another has reserved."""
+    more = after.due_at - before.due_at
+    if more < 0:
+        return Sum(latest=("seen_at",), optional=("due_at",))
+    return Sum(latest=("seen_at",), raised=(Raise("due_at", -math.inf, more, math.inf),))
 
 
 def adjust(state: GcraState, limit: RateLimit, units: int, due_at: float, now: float) -> GcraState:

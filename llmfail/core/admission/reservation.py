@@ -24,6 +24,7 @@ from llmfail.core.pricing import price
 from llmfail.core.pricing.price import Rates
 from llmfail.core.receipt import SkipReason, format_time, format_usd
 from llmfail.core.records import name_list, state_keys
+from llmfail.core.records.joint_write import Sum
 from llmfail.core.records.record import (
     StoreChange,
     Values,
@@ -40,6 +41,7 @@ from llmfail.core.tokens import token_bounds as tokens
 from llmfail.core.tokens.token_bounds import Calibration, PromptSize
 
 CALIBRATION_RETENTION_SECONDS = 180 * 86400.0
+GCRA_MARGIN_SECONDS = 3600.0
 
 
 class ReservationRequest(Struct, frozen=True):
@@ -170,8 +172,9 @@ def admit(
     if wait > request.max_wait:
         return _refuse_over_rate(states, wait, now)
     counted = tokens.estimate_input(request.size, known) + request.output_tokens
+    units = {limit: counted if limit.unit == "tokens" else 1 for limit in limits}
     reserved = {
-        limit: rate_limit.reserve(state, limit, counted if limit.unit == "tokens" else 1, now + wait, now)
+        limit: rate_limit.reserve(state, limit, units[limit], now + wait, now)
         for limit, state in states.items()
     }
     reservation = Reservation(
@@ -185,7 +188,11 @@ def admit(
             limit.key: state.due_at for limit, state in reserved.items() if limit.unit == "tokens"
         },
     )
-    writes = {limit.key: _gcra_write(state, now) for limit, state in reserved.items()}
+    writes: dict[str, Write | None] = {}
+    for limit, state in reserved.items():
+        is_joint = not wait and states[limit].seen_at <= now
+        how = rate_limit.reserve_jointly(limit, units[limit], now) if is_joint else None
+        writes[limit.key] = _gcra_write(state, now, how)
     return {**writes, **_hold_in_budgets(reservation, spent, values)}, reservation
 
 
@@ -264,7 +271,7 @@ def _hold_in_budgets(
     }
     for scope, spending in spent.items():
         held = budgets.hold(spending, call.in_unit(scope.unit))
-        writes |= _spending_writes(scope, held, values, reservation.at)
+        writes |= _spending_writes(scope, held, values, reservation.at, scope.limit)
     return writes
 
 
@@ -314,20 +321,14 @@ def _adjust_token_limits(
     limits: Sequence[RateLimit], reservation: Reservation, used: int, values: Values, now: float
 ) -> dict[str, Write]:
     """Correct the limits on tokens by what the call used."""
-    return {
-        limit.key: _gcra_write(
-            rate_limit.adjust(
-                load_or_default(values[limit.key], GcraState),
-                limit,
-                used - reservation.tokens,
-                reservation.limits_due_at[limit.key],
-                now,
-            ),
-            now,
-        )
-        for limit in limits
-        if limit.unit == "tokens"
-    }
+    writes = {}
+    for limit in (one for one in limits if one.unit == "tokens"):
+        before = load_or_default(values[limit.key], GcraState)
+        more = used - reservation.tokens
+        after = rate_limit.adjust(before, limit, more, reservation.limits_due_at[limit.key], now)
+        how = rate_limit.adjust_jointly(before, after) if before.seen_at <= now else None
+        writes[limit.key] = _gcra_write(after, now, how)
+    return writes
 
 
 def _worst_case_cost(request: ReservationRequest) -> int | None:
@@ -396,17 +397,22 @@ def _learn_calibration(
 
 
 def _spending_writes(
-    scope: BudgetScope, spending: Spending, values: Values, now: float
+    scope: BudgetScope, spending: Spending, values: Values, now: float, limit: int | None = None
 ) -> dict[str, Write | None]:
-    """Ended holds of the period before are reported once: its record is written without them."""
-    writes: dict[str, Write | None] = {scope.key: Write(dump(spending), scope.expires_at)}
+    """Ended holds of the period before are reported once: its record is written without them. A ``limit``
+    holds also for what others hold at the same moment.
+    """
+    how = budgets.sum_jointly(load(values[scope.key], Spending), now, limit)
+    writes: dict[str, Write | None] = {scope.key: Write(dump(spending), scope.expires_at, how)}
     before = _load_previous(scope, values)
     if scope.previous_key and before is not None and budgets.sum_expired_holds(before, now).calls:
-        writes[scope.previous_key] = Write(dump(budgets.expire_holds(before, now)), scope.expires_at)
+        how = budgets.sum_jointly(before, now)
+        writes[scope.previous_key] = Write(dump(budgets.expire_holds(before, now)), scope.expires_at, how)
     if scope.bucket_index_key and values[scope.key] is None:
         writes |= name_list.append(scope.bucket_index_key, scope.bucket, values, scope.expires_at)
     return writes
 
 
-def _gcra_write(state: GcraState, now: float) -> Write:
-    return Write(dump(state), hourly_expiry(rate_limit.expires_at(state, now)))
+def _gcra_write(state: GcraState, now: float, how: Sum | None) -> Write:
+    """It is kept for a while longer, because others may have reserved more meanwhile."""
+    return Write(dump(state), hourly_expiry(rate_limit.expires_at(state, now) + GCRA_MARGIN_SECONDS), how)

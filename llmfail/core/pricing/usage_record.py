@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from llmfail.core.model import Target, Usage
 from llmfail.core.records import name_list
+from llmfail.core.records.joint_write import ADDITION
 from llmfail.core.records.record import (
     Record,
     StoreChange,
@@ -140,7 +141,7 @@ def _write_event(day: str, name: str, event: UsageEvent, values: Values, _now: f
     key, listed = totals_key(day, name), index_key(day)
     until = _expiry_of(day)
     writes: dict[str, Write | None] = {
-        key: Write(dump(_add_event(load_or_default(values[key], UsageTotals), event)), until)
+        key: Write(dump(_add_event(load_or_default(values[key], UsageTotals), event)), until, ADDITION)
     }
     if values[key] is None and not is_newer(values[listed]):
         writes |= name_list.append(listed, name, values, until)

@@ -13,6 +13,7 @@ from msgspec import field
 from msgspec.structs import replace
 
 from llmfail.core.records.counters import Histogram, add_latency, merge_histograms
+from llmfail.core.records.joint_write import ADDITION
 from llmfail.core.records.record import Record, Values, Write, Writes, dump, load_or_default, without_newer
 from llmfail.core.records.state_keys import alert_key
 
@@ -59,7 +60,7 @@ def window_keys(configuration: str, moment: float, window: float) -> list[str]:
 
 def write_minute(minute: AlertMinute, number: int) -> Write:
     """Kept as long as any window may reach back."""
-    return Write(dump(minute), float((number + 1) * MINUTE_SECONDS + LONGEST_WINDOW_SECONDS))
+    return Write(dump(minute), float((number + 1) * MINUTE_SECONDS + LONGEST_WINDOW_SECONDS), ADDITION)
 
 
 def count_judged_ask(

@@ -12,6 +12,8 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import msgspec
 from msgspec import Struct
 
+from llmfail.core.records.joint_write import RingSlot, Sum, join_sums
+
 VERSION = 1
 _CURRENT_PREFIX = f'{{"v":{VERSION},'
 _DONE_TEXT = f'{{"v":{VERSION}}}'
@@ -22,32 +24,6 @@ T = TypeVar("T")
 R = TypeVar("R")
 Values = Mapping[str, str | None]
 """Text per key; None where there is none."""
-
-
-class Sum(NamedTuple):
-    """Says of a write that it adds to the integers of a record that was read: another may add at the same
-    moment, and both count. A text in the record is replaced only if it is still the one that was read, and so
-    are leaves that are ``fixed``.
-
-    The sum of the ``limited`` leaves may not grow beyond the ``limit`` by it. Leaves are named by their
-    paths, such as ``holds/*/amount``.
-    """
-
-    limited: tuple[str, ...] = ()
-    limit: int | None = None
-    fixed: tuple[str, ...] = ()
-
-
-class RingSlot(NamedTuple):
-    """Says of a write that it goes to the next slot of a ring: the slot's key is ``prefix`` and a number
-    below ``length``, and ``index_key`` is that of a record with the ``leaf`` that counts, to which the same
-    update adds one.
-    """
-
-    prefix: str
-    index_key: str
-    leaf: str
-    length: int
 
 
 class Write(NamedTuple):
@@ -146,6 +122,18 @@ def settle_in_any_case(step: StoreChange) -> SettlingChange[None]:
     return SettlingChange(lambda values, now: (step.change(values, now), None), step)
 
 
+def merge_writes(first: Writes, second: Writes) -> dict[str, Write | None]:
+    """Both, the second after the first."""
+    merged = {**first, **second}
+    for key in first.keys() & second.keys():
+        before, after = first[key], second[key]
+        if after is not None and isinstance(after.how, Sum):
+            earlier = None if before is None else before.how
+            how = join_sums(earlier, after.how) if isinstance(earlier, Sum) else None
+            merged[key] = after._replace(how=how)
+    return merged
+
+
 def combine(changes: Sequence[StoreChange]) -> StoreChange:
     """Several changes as one. Each sees what those before it have written."""
     if len(changes) == 1:
@@ -157,7 +145,7 @@ def combine(changes: Sequence[StoreChange]) -> StoreChange:
         for step in changes:
             step_writes = step.change(seen, now)
             seen.update(after_writes(step_writes))
-            writes.update(step_writes)
+            writes = merge_writes(writes, step_writes)
         return writes
 
     return StoreChange(tuple(dict.fromkeys(key for step in changes for key in step.keys)), change)

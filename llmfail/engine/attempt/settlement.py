@@ -31,6 +31,7 @@ from llmfail.core.records.record import (
     after_writes,
     combine,
     make_idempotent,
+    merge_writes,
 )
 from llmfail.core.routing.ask_events import Settled
 from llmfail.core.routing.ask_state import AskState, PendingCall, due_calls, settlement_of
@@ -247,7 +248,7 @@ def _admit_after(
     def change(values: Values, now: float) -> tuple[Writes, tuple[Admission | Refusal, _Notices, _Changes]]:
         settled = before.change(values, now)
         admitted, answer = admission({**values, **after_writes(settled)}, now)
-        writes = {**settled, **admitted}
+        writes = merge_writes(settled, admitted)
         changes = _find_changes(watched, values, writes, now)
         return writes, (answer, reservation.collect_notices(budget_scopes, values, writes), changes)
 

@@ -6,6 +6,7 @@ from functools import partial
 
 from llmfail.core.model import Target, Usage
 from llmfail.core.receipt import Receipt
+from llmfail.core.records.joint_write import ADDITION
 from llmfail.core.records.metric_counters import (
     OTHER,
     AskMetrics,
@@ -43,7 +44,7 @@ def ask_metrics_step(receipt: Receipt, settings: Settings) -> StoreChange:
     def change(values: Values, _now: float) -> Writes:
         metrics = load_or_default(values[key], AskMetrics)
         counted = count_ask_metrics(metrics, request, trail, receipt.latency_ms)
-        return without_newer({key: Write(dump(counted))}, values)
+        return without_newer({key: Write(dump(counted), how=ADDITION)}, values)
 
     return StoreChange((key,), change)
 
@@ -79,4 +80,4 @@ def _count_use(
     _now: float,
 ) -> Writes:
     counted = count_use_metrics(load_or_default(values[key], UseMetrics), target, feature, tokens, cost)
-    return without_newer({key: Write(dump(counted))}, values)
+    return without_newer({key: Write(dump(counted), how=ADDITION)}, values)

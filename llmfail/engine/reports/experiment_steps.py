@@ -23,6 +23,7 @@ from llmfail.core.records.feedback_bucket import (
     FeedbackEntry,
     bucket_of,
 )
+from llmfail.core.records.joint_write import ADDITION
 from llmfail.core.records.record import (
     StoreChange,
     Values,
@@ -92,7 +93,7 @@ def _outcome_of(receipt: Receipt, target: Target) -> ArmOutcome:
 
 
 def _write_counters(counters: ArmCounters, now: float) -> Write:
-    return Write(dump(counters), hourly_expiry(now + COUNTERS_LIFETIME))
+    return Write(dump(counters), hourly_expiry(now + COUNTERS_LIFETIME), ADDITION)
 
 
 def _write_bucket(bucket: FeedbackBucket, now: float) -> Write:

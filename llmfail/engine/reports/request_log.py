@@ -32,6 +32,7 @@ from llmfail.core.records.counters import (
     count_ask,
     hour_of,
 )
+from llmfail.core.records.joint_write import ADDITION, RingSlot
 from llmfail.core.records.record import (
     Record,
     StoreChange,
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from llmfail.core.admission.reservation import UnsettledCalls
 
 LOG_KEY = "log"
+SLOT_PREFIX = "log/"
 LOG_LENGTH = 2000
 LOG_LIFETIME = 30 * 24 * 3600.0
 
@@ -137,7 +139,7 @@ def _log_ask(receipt: Receipt, kept: dict[str, Any], keys: AskKeys, values: Valu
         hit=receipt.source == "cache" if receipt.looked else None,
     )
     counted = {
-        keys.counters: Write(dump(routing), float((keys.hour + RETENTION_HOURS) * HOUR_SECONDS)),
+        keys.counters: Write(dump(routing), float((keys.hour + RETENTION_HOURS) * HOUR_SECONDS), ADDITION),
         **_count_for_alerts(receipt, keys, values),
     }
     return without_newer({**counted, **_append(kept, values, now)}, values)
@@ -173,9 +175,10 @@ def _is_circuit_open(entry: TrailEntry) -> bool:
 
 def _append(kept: dict[str, Any], values: Values, now: float) -> Writes:
     number = _next_index(values)
+    slot = RingSlot(SLOT_PREFIX, LOG_KEY, "next", LOG_LENGTH)
     writes = {
-        LOG_KEY: Write(dump(NextIndex(number + 1))),
-        _slot_key(number): Write(dump(kept), hourly_expiry(now + LOG_LIFETIME)),
+        LOG_KEY: Write(dump(NextIndex(number + 1)), how=ADDITION),
+        _slot_key(number): Write(dump(kept), hourly_expiry(now + LOG_LIFETIME), slot),
     }
     return without_newer(writes, values)
 
@@ -185,4 +188,4 @@ def _next_index(values: Values) -> int:
 
 
 def _slot_key(number: int) -> str:
-    return f"log/{number % LOG_LENGTH}"
+    return f"{SLOT_PREFIX}{number % LOG_LENGTH}"

@@ -10,9 +10,11 @@ import time
 from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from llmfail.core.records.record import RingSlot, Sum, Values, Write, Writes
-from llmfail.store.redis.record_leaves import add_up, build_text, compare, flatten
+from llmfail.core.records.joint_write import RingSlot, Sum
+from llmfail.core.records.record import Values, Write, Writes
+from llmfail.store.redis.record_leaves import Fields, add_up, build_text, compare, flatten, load_record
 from llmfail.store.redis.resp import Reply
 
 REMEMBERED_SECONDS = 10.0
@@ -24,28 +26,38 @@ _MARK = b"\x01"
 _VERSION_BYTES = 17
 _LAST_MS = 10**15
 _ANY = b"*"
+SAME_END = "="
+TOLD_SECONDS = 0.1
+"""A sum that has a limit is told with a write when it was not told for so long."""
 
 Arguments = tuple[bytes | str, ...]
 
 
 class KnownValue(Struct, frozen=True):
     """A value as it was last seen. ``guard`` is what the server compares with its own; None where it cannot.
-    ``is_record``: the server has it as leaves.
+    ``is_record``: the server has it as leaves. ``ends`` is when it ends, as far as this process has said so,
+    ``told_at`` the moment of the monotonic clock at which the server told it, and ``fields`` those of the
+    text, where they are known.
     """
 
     text: str | None
     guard: bytes | None
     is_record: bool = False
+    ends: str | None = None
+    told_at: float = -math.inf
+    fields: Fields | None = None
 
 
 class EncodedWrite(Struct, frozen=True):
-    """A write as arguments of the script, and what is known once it is made; None: nothing. ``adds``: it is
-    made together with those of others, whatever they have added meanwhile.
+    """A write as arguments of the script, and what is known once it is made; None: nothing. ``adds``: it
+    needs no comparison of the record, because it is made together with whatever others have changed.
+    ``is_told``: the server answers with what the value is then.
     """
 
     arguments: Arguments
     known: KnownValue | None
     adds: bool = False
+    is_told: bool = False
 
 
 NO_VALUE = KnownValue(None, b"-")
@@ -59,36 +71,52 @@ class KnownValues:
         self._values: dict[str, KnownValue] = {}
         self._large: set[str] = set()
         self._micros = 0
+        self.guessed: set[str] = set()
+        """Keys of the last recall that are only taken to have no value."""
         self._answered_at = -math.inf
 
     def recall(self, keys: Sequence[str]) -> tuple[Values, float] | None:
-        """All of these, and a moment that is not after the server's clock; None where one is not known."""
+        """What is known of these, and a moment that is not after the server's clock; a key that is not known
+        is taken to have no value. None where the server has not been heard lately.
+        """
         while self._large:
             self._values.pop(self._large.pop(), None)
         passed = time.monotonic() - self._answered_at
-        if not self._remembers or passed > REMEMBERED_SECONDS or any(key not in self._values for key in keys):
+        if not self._remembers or passed > REMEMBERED_SECONDS:
             return None
+        self.guessed = {key for key in keys if key not in self._values}
+        self._values.update(dict.fromkeys(self.guessed, NO_VALUE))
         return self._texts_of(keys), (self._micros + int(passed * 1e6)) / 1e6
 
     def learn(self, keys: Sequence[str], micros: int, replies: Sequence[Reply]) -> tuple[Values, float]:
         """What the server has of these keys, at this moment of its clock."""
         if not self._remembers or len(self._values) > MAX_REMEMBERED:
             self._values.clear()
+        self.guessed = set()
         self._values.update(zip(keys, map(_read_value, replies), strict=True))
         texts = self._texts_of(keys)
         self._large.update(key for key, text in texts.items() if len(text or "") > MAX_REMEMBERED_CHARS)
         self._tick(micros)
         return texts, micros / 1e6
 
-    def learn_writes(self, writes: Mapping[str, EncodedWrite], micros: int) -> None:
-        """That these were made, at this moment of its clock."""
+    def learn_writes(self, writes: Mapping[str, EncodedWrite], micros: int, told: Sequence[Reply]) -> None:
+        """That these were made, at this moment of its clock; ``told`` are the values of those it tells."""
+        self.guessed = set()
         for key, write in writes.items():
             if write.known is None or len(write.known.text or "") > MAX_REMEMBERED_CHARS:
                 self._values.pop(key, None)
-            elif write.known.is_record and not write.adds:
-                self._values[key] = KnownValue(write.known.text, b"#%d" % micros, is_record=True)
+            elif write.arguments[0] == "P":
+                self._values[key] = replace(write.known, guard=b"#%d" % micros)
             else:
                 self._values[key] = write.known
+        keys = [key for key, write in writes.items() if write.is_told]
+        if len(keys) == len(told):
+            for key, reply in zip(keys, told, strict=True):
+                value = replace(_read_value(reply), told_at=time.monotonic())
+                self._values[key] = replace(value, ends=self._values[key].ends)
+        else:  # the reply to this attempt was lost: what is there now is not known
+            for key in keys:
+                self._values.pop(key, None)
         self._tick(micros)
 
     def get(self, key: str) -> KnownValue | None:
@@ -118,32 +146,29 @@ def encode_guards(
 
 def encode_writes(writes: Writes, known: KnownValues, prefix: str) -> dict[str, EncodedWrite]:
     """Slots of rings come last, after the index that they go by."""
-    encoded = {key: _encode_write(write, known.get(key), prefix) for key, write in writes.items()}
-    is_slot = {key: write is not None and isinstance(write.how, RingSlot) for key, write in writes.items()}
-    return {key: encoded[key] for key in sorted(encoded, key=is_slot.__getitem__)}
+    slots = {
+        key: write for key, write in writes.items() if write is not None and isinstance(write.how, RingSlot)
+    }
+    encoded = {key: _encode_write(write, known.get(key)) for key, write in writes.items() if key not in slots}
+    for place, (key, write) in enumerate(slots.items()):
+        encoded[key] = _encode_slot(write, prefix, len(slots) - 1 - place)
+    return encoded
 
 
-def _encode_write(write: Write | None, before: KnownValue | None, prefix: str) -> EncodedWrite:
+def _encode_slot(write: Write, prefix: str, later: int) -> EncodedWrite:
+    """``later``: how many more slots the update takes of the same ring."""
+    how = write.how
+    assert isinstance(how, RingSlot)
+    ring = (prefix + how.prefix, prefix + how.index_key, f"/{how.leaf}", str(how.length), str(later))
+    return EncodedWrite(("L", _encode_text(write.text), _encode_end(write.expires_at), *ring), None)
+
+
+def _encode_write(write: Write | None, before: KnownValue | None) -> EncodedWrite:
     if write is None:
         return EncodedWrite(("D",), NO_VALUE)
     ends = _encode_end(write.expires_at)
-    how = write.how
-    if isinstance(how, RingSlot):
-        index = prefix + how.index_key
-        return EncodedWrite(
-            (
-                "L",
-                prefix + how.prefix,
-                _encode_text(write.text),
-                index,
-                f"/{how.leaf}",
-                str(how.length),
-                ends,
-            ),
-            None,
-        )
-    if isinstance(how, Sum) and before is not None:
-        found = _encode_sum(write.text, ends, how, before)
+    if isinstance(write.how, Sum) and before is not None:
+        found = _encode_sum(write.text, ends, write.how, before)
         if found is not None:
             return found
     data = _encode_text(write.text)
@@ -152,26 +177,31 @@ def _encode_write(write: Write | None, before: KnownValue | None, prefix: str) -
 
 def _encode_sum(text: str, ends: str, how: Sum, before: KnownValue) -> EncodedWrite | None:
     """None for a text that is no record."""
-    if before.is_record and before.text is not None:
-        found = compare(before.text, text, how)
-        if found is None:
-            return None
-        leaves = [part for one in found.changes for part in (one.operation, one.path, one.value, one.before)]
-        total = "" if found.total is None else str(found.total)
-        limit = str(how.limit) if how.limit is not None and (found.total or 0) > 0 else ""
-        return EncodedWrite(
-            ("A", ends, total, limit, str(len(found.changes)), *leaves),
-            KnownValue(text, None, is_record=True),
-            adds=True,
-        )
-    whole = flatten(text)
-    if whole is None:
+    fields = load_record(text)
+    if fields is None:
         return None
-    fields = dict(whole)
+    if not before.is_record or before.text is None:
+        return _encode_whole(text, fields, ends, how)
+    found = compare(before.fields or load_record(before.text) or {}, fields, how)
+    total = "" if found.total is None else str(found.total)
+    limit = str(how.limit) if how.limit is not None and (found.total or 0) > 0 else ""
+    tells = bool(total) and time.monotonic() - before.told_at > TOLD_SECONDS
+    end = SAME_END if before.ends == ends else ends
+    flags = ("" if found.adds_only else "1", "1" if tells else "")
+    head = ("A", end, total, limit, *flags, str(len(found.changes)))
+    leaves = [part for one in found.changes for part in one]
+    guard = before.guard if found.adds_only else None
+    known = KnownValue(text, guard, is_record=True, ends=ends, told_at=before.told_at, fields=fields)
+    return EncodedWrite((*head, *leaves), known, adds=not how.fixed, is_told=tells)
+
+
+def _encode_whole(text: str, fields: Fields, ends: str, how: Sum) -> EncodedWrite:
+    leaves = dict(flatten(fields))
     if how.limited:
-        fields["*"] = b"%d" % add_up(whole, how)
-    parts = [part for leaf in fields.items() for part in leaf]
-    return EncodedWrite(("P", ends, str(len(fields)), *parts), KnownValue(text, b"", is_record=True))
+        leaves["*"] = b"%d" % add_up(fields, how)
+    parts = [part for leaf in leaves.items() for part in leaf]
+    known = KnownValue(text, b"", is_record=True, ends=ends, fields=fields)
+    return EncodedWrite(("P", ends, str(len(leaves)), *parts), known)
 
 
 def _encode_end(moment: float | None) -> str:

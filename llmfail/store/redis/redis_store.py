@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from weakref import WeakSet
 
@@ -106,11 +106,12 @@ class RedisStore:
             if reply is not None and reply.status == MADE:
                 return result
             if reply is not None:
-                contention.note(reply, (*keys, *writes))
+                contention.note(reply, (*keys, *writes), self._known.guessed)
                 deadline = contention.renew(deadline)
             if contention.wants_lease(keys):
                 values, now = self._take_lease(keys, contention, deadline)
-            elif reply is None:
+            elif reply is None or reply.status == LEASED:
+                contention.pause(reply)
                 values, now = self._read(keys, deadline)
             else:
                 values, now = self._known.learn(keys, reply.micros, reply.values)
@@ -140,14 +141,13 @@ class RedisStore:
         parts = [part for one in encoded.values() for part in one.arguments]
         reply = self._run(WRITE, [self._mark, LEASES, *keys, *encoded], (*head, *guards, *parts), deadline)
         if reply.status == MADE:
-            self._known.learn_writes(encoded, reply.micros)
+            self._known.learn_writes(encoded, reply.micros, reply.values)
         return reply
 
     def _take_lease(
         self, keys: Sequence[str], contention: _Contention, deadline: TripDeadline
     ) -> tuple[Values, float]:
         """The values, once nobody else may write what is contended."""
-        pause = FIRST_PAUSE_SECONDS
         contention.token = os.urandom(8).hex()
         arguments = (contention.token, str(LEASE_MICROS), str(len(contention.keys)))
         while True:
@@ -155,8 +155,7 @@ class RedisStore:
             if reply.status != LEASED:
                 return self._known.learn(keys, reply.micros, reply.values)
             deadline = contention.renew(deadline)
-            time.sleep(pause * (0.5 + os.urandom(1)[0] / 256))
-            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+            contention.pause(reply)
 
     def _end_lease(self, contention: _Contention) -> None:
         """Where nothing is written after all; else the write ends it."""
@@ -197,18 +196,26 @@ class _Contention:
         self.token = ""
         self._timeout = timeout
         self._misses = 0
+        self._pause = FIRST_PAUSE_SECONDS
         self._patience_ends_at = time.monotonic() + MAX_BUSY_TIMEOUTS * timeout
 
-    def note(self, reply: ScriptReply, names: Sequence[str]) -> None:
-        """That an attempt was not made."""
+    def note(self, reply: ScriptReply, names: Sequence[str], guessed: Collection[str]) -> None:
+        """That an attempt was not made. What was only guessed of a key says nothing of others."""
+        missed = [name for place in reply.places if (name := names[place - 1]) not in guessed]
+        if not missed or reply.status == LEASED:
+            return
         self._misses += 1
-        self.keys.update(dict.fromkeys(names[place - 1] for place in reply.places))
-        if reply.status == LEASED:
-            self._misses = max(self._misses, MISSES_BEFORE_LEASE)
+        self.keys.update(dict.fromkeys(missed))
 
     def wants_lease(self, keys: Sequence[str]) -> bool:
         limit = MISSES_BEFORE_LEASE if len(keys) <= LARGE_UPDATE_KEYS else 1
         return bool(self.keys) and self._misses >= limit
+
+    def pause(self, reply: ScriptReply | None) -> None:
+        """Leave the server alone while another has a lease."""
+        if reply is not None and reply.status == LEASED:
+            time.sleep(self._pause * (0.5 + os.urandom(1)[0] / 256))
+            self._pause = min(2 * self._pause, LONGEST_PAUSE_SECONDS)
 
     def renew(self, deadline: TripDeadline) -> TripDeadline:
         """The server answers, and others get on: that is no outage for a while."""

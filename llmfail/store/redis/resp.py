@@ -36,11 +36,8 @@ class ReplySource(Protocol):
 
 def encode_command(parts: Sequence[bytes | str | int]) -> bytes:
     """One command. Raises UnicodeEncodeError."""
-    pieces = [b"*%d\r\n" % len(parts)]
-    for part in parts:
-        data = part if isinstance(part, bytes) else str(part).encode()
-        pieces += (b"$%d\r\n" % len(data), data, _CRLF)
-    return b"".join(pieces)
+    data = [part if isinstance(part, bytes) else str(part).encode() for part in parts]
+    return b"*%d\r\n" % len(data) + b"".join([b"$%d\r\n%b\r\n" % (len(one), one) for one in data])
 
 
 def read_reply(source: ReplySource) -> Reply:

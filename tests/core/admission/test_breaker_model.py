@@ -651,6 +651,8 @@ def reason_of(refusal: Refusal) -> str:
 def plain(value: object) -> bool:
     if isinstance(value, tuple):
         return all(map(plain, value))
+    if isinstance(value, dict):
+        return plain((*value, *value.values()))
     return value is None or isinstance(value, str | int | float)
 
 
