@@ -27,6 +27,8 @@ from llmfail.http_server.request_body import read_body
 MAX_LINE_BYTES = 8190
 CLOSE_SECONDS = 0.01
 """aiohttp takes 0 for no limit."""
+UNREAD_SECONDS = 60.0
+"""How long a piece of a reply may wait for somebody to read those before it."""
 OWN_HEADERS: Mapping[str, str] = {"server": "llmfail"}
 """aiohttp would tell its version and that of Python."""
 _Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -145,8 +147,18 @@ class _Exchange:
         await self.response.prepare(self._incoming)
 
     async def write(self, data: bytes) -> None:
+        """Raises ConnectionError as well when the other side has stopped to read."""
         assert self.response is not None, "it has begun"
-        await self.response.write(data)
+        transport = self._incoming.transport
+        if transport is None or not transport.get_write_buffer_size():
+            await self.response.write(data)
+            return
+        try:
+            async with asyncio.timeout(UNREAD_SECONDS):
+                await self.response.write(data)
+        except TimeoutError:
+            transport.abort()
+            raise ConnectionResetError("the other side does not read") from None
 
     def break_off(self) -> None:
         if self.response is None:

@@ -11,6 +11,7 @@ import pytest
 from running_gateway import run_gateway
 from scripted_streams import BREAKS, ERROR, PING, STALL, ScriptedStreams, ThinkingToken
 
+from llmfail.http_server import http_app
 from llmfail.server import streamed_reply
 
 ONE_USER = [{"role": "user", "content": "hi"}]
@@ -168,17 +169,23 @@ def open_stream(gateway, path, body):
     return stream
 
 
+def ask_and_read_nothing(gateway):
+    """The connection of a program that wants a stream."""
+    path, body = ASKS["chat"]
+    data = json.dumps(body).encode()
+    talk = socket.create_connection(("127.0.0.1", gateway.port), timeout=30)
+    head = b"POST %b HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n" % path.encode()
+    talk.sendall(head + b"content-length: %d\r\n\r\n" % len(data) + data)
+    return talk
+
+
 @pytest.mark.parametrize(
     "script", [["one ", STALL], [PING, STALL]], ids=["behind the first word", "before it"]
 )
 def test_the_call_ends_when_the_program_leaves(gateway, provider, script):
     provider.plays("openai", script)
-    path, body = ASKS["chat"]
     asked = provider.count("openai")
-    talk = socket.create_connection(("127.0.0.1", gateway.port), timeout=30)
-    data = json.dumps(body).encode()
-    head = b"POST %b HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n" % path.encode()
-    talk.sendall(head + b"content-length: %d\r\n\r\n" % len(data) + data)
+    talk = ask_and_read_nothing(gateway)
     assert provider.wait_for(lambda: provider.count("openai") > asked)
     call = provider.asked("openai")[-1]
     assert provider.wait_for(lambda: len(call.said) == 1)
@@ -188,6 +195,16 @@ def test_the_call_ends_when_the_program_leaves(gateway, provider, script):
     while not gateway.log[-1]["client_gone"] and time.monotonic() < ends_at:
         time.sleep(0.01)
     assert gateway.log[-1]["status"] == 499
+
+
+def test_the_call_ends_when_the_program_reads_no_more(gateway, provider, monkeypatch):
+    monkeypatch.setattr(http_app, "UNREAD_SECONDS", 0.2)
+    provider.plays("openai", ["x" * 100_000] * 200 + [STALL])
+    asked = provider.count("openai")
+    talk = ask_and_read_nothing(gateway)
+    assert provider.wait_for(lambda: provider.count("openai") > asked)
+    assert provider.asked("openai")[-1].left.wait(20)
+    talk.close()
 
 
 def test_a_stored_answer_is_streamed_in_one_piece(tmp_path, provider):
