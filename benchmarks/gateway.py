@@ -50,6 +50,13 @@ model_list:
 """
 
 
+OF_OTHERS = {
+    "TRUSTED_CUSTOM_HOSTS": "127.0.0.1",  # Portkey calls no other host by itself
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true",
+}
+
+
 class Figures(NamedTuple):
     """``cpu_us`` is the processor time of the server for a request."""
 
@@ -229,7 +236,7 @@ def running(command: list[str], port: int, directory: Path, **environ: str) -> I
 
 
 def wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
-    ends_at = time.monotonic() + 120
+    ends_at = time.monotonic() + 300
     while time.monotonic() < ends_at and process.poll() is None:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return
@@ -318,7 +325,7 @@ def main() -> int:
         directory, mock_port = Path(name), free_port()
         url = f"http://127.0.0.1:{mock_port}"
         os.environ["MOCK_URL"] = url
-        own = {"LLMFAIL_STATE_DIR": str(directory / "state"), "TRUSTED_CUSTOM_HOSTS": "127.0.0.1"}
+        own = {"LLMFAIL_STATE_DIR": str(directory / "state"), **OF_OTHERS}
         stack.enter_context(running([sys.executable, __file__, "mock", str(mock_port)], mock_port, directory))
         pids = {
             contender: (stack.enter_context(running(command, port, directory, **own)), port)

@@ -72,9 +72,9 @@ def main() -> int:
         pid = stack.enter_context(
             running([*command, "--listen", f"127.0.0.1:{port}"], port, directory, **own)
         )
+        grown = asyncio.run(ask_many(port, pid, wanted))
         print(f"{asyncio.run(stream_at_once(port))} of {STREAMS} streams at once ended whole")
         print(f"{asyncio.run(answer_beside_idle(port))} requests answered beside {IDLE} idle connections")
-        grown = asyncio.run(ask_many(port, pid, wanted))
     print(f"memory grew by {grown:.1f} MiB from half of the requests to all (aim: <= {GROWTH_MIB})")
     return 0 if grown <= GROWTH_MIB or wanted < 50_000 else 1
 
