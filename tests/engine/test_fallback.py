@@ -286,6 +286,27 @@ def test_round_robin_shares_the_first_place(stage):
     assert play.hosts() == "aabc"
 
 
+@pytest.mark.parametrize("order", ["round_robin", "weighted"])
+def test_a_session_stays_with_its_target_and_comes_back_to_it(stage, order):
+    whole = {"a": [answer()], "b": [answer()], "c": [answer()]}
+    firsts = {}
+    for name in range(8):
+        play = stage(dict(whole), feature=f", order: {order}")
+        for _ in range(3):
+            play.ask(session=f"session {name}")
+        assert len(set(play.hosts())) == 1
+        firsts[name] = play.hosts()[0]
+    assert len(set(firsts.values())) == 3
+    down = [error(503)] * 2
+    first = firsts[0]
+    play = stage({**whole, first: [*down, answer()]}, feature=f", order: {order}")
+    outage = [str(play.ask(session="session 0").target) for _ in range(2)]
+    play.now += 61
+    back = [str(play.ask(session="session 0").target)[0] for _ in range(3)]
+    assert all(target[0] != first for target in outage) or first == "a"
+    assert back == [first] * 3
+
+
 def test_the_order_by_latency_is_that_of_the_last_day(stage):
     play = stage(
         {"a": [answer()], "b": [answer()], "c": [answer()]},

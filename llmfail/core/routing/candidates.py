@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import sha256
 from typing import Literal
 
 from msgspec import Struct, field
@@ -93,6 +94,14 @@ def order_candidates(
             return (*candidates[first:], *candidates[:first])
         case "weighted":
             return _order_by_weight(candidates, inputs.random_numbers)
+
+
+def fractions_of(session: str, candidates: Sequence[Candidate]) -> tuple[float, ...]:
+    """What stands for random numbers in a session: the same for a target each time, whatever others there
+    are, so that a session stays with its target, and comes back to it.
+    """
+    hashes = (sha256(f"{session}\n{one.target}".encode("utf-8", "replace")).digest() for one in candidates)
+    return tuple(int.from_bytes(one[:6]) / 2**48 for one in hashes)
 
 
 def order_of(priority: Priority) -> Order:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from math import inf
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from msgspec.structs import replace
 
@@ -32,6 +32,7 @@ from llmfail.core.request.ask import Ask
 from llmfail.core.routing.candidates import (
     Candidate,
     OrderInputs,
+    fractions_of,
     order_candidates,
     order_of,
 )
@@ -83,6 +84,8 @@ async def _arrange(
         case "latency":
             candidates = await _add_latency(routes, candidates, ports)
             return order_candidates(candidates, order, OrderInputs(ports.wall()))
+        case "round_robin" | "weighted" if ask.session is not None:
+            return _order_in_session(order, ask.session, candidates, ports.wall())
         case "round_robin":
             turn = await ports.store.update(*_turn_update(routes.turn_key(feature.name)))
             return order_candidates(candidates, order, OrderInputs(ports.wall(), turn=turn))
@@ -92,6 +95,15 @@ async def _arrange(
             )
         case _:
             return order_candidates(candidates, order, OrderInputs(ports.wall()))
+
+
+def _order_in_session(
+    order: Literal["round_robin", "weighted"], session: str, candidates: tuple[Candidate, ...], at: float
+) -> tuple[Candidate, ...]:
+    """A change of the target would cost a session what the provider has cached of it, and its thoughts."""
+    fractions = fractions_of(session, candidates)
+    turn = fractions.index(max(fractions))
+    return order_candidates(candidates, order, OrderInputs(at, fractions, turn))
 
 
 async def _is_near_limit(

@@ -13,6 +13,7 @@ from llmfail.core.routing.candidates import (
     OrderInputs,
     compute_attempt_timeout,
     find_skip,
+    fractions_of,
     order_candidates,
     requirements_of,
 )
@@ -63,6 +64,24 @@ def test_round_robin_begins_one_further_each_turn(turn, expected):
         names(order_candidates(list(map(candidate, "abc")), "round_robin", OrderInputs(NOW, turn=turn)))
         == expected
     )
+
+
+def test_a_session_keeps_its_place_when_other_targets_come_and_go():
+    chain = list(map(candidate, "abcde"))
+    for name in map(str, range(50)):
+        fractions = fractions_of(name, chain)
+        first = chain[fractions.index(max(fractions))]
+        for gone in chain:
+            rest = [one for one in chain if one is not gone]
+            left = fractions_of(name, rest)
+            assert gone is first or rest[left.index(max(left))] is first
+
+
+def test_sessions_are_shared_out_by_weight():
+    chain = [candidate("a", weight=9), candidate("b", weight=1)]
+    inputs = (OrderInputs(NOW, fractions_of(str(number), chain)) for number in range(2000))
+    firsts = [names(order_candidates(chain, "weighted", one))[0] for one in inputs]
+    assert 0.87 < firsts.count("a") / len(firsts) < 0.93
 
 
 def test_weighted_gives_first_place_by_weight():
