@@ -15,6 +15,8 @@ def one_line(text: str, hide: Secret | None = None, max_chars: int = MAX_CHARS) 
     writing direction). The key is masked before the text is cut, so that no part of it remains, and again at
     the end, because characters that were left out may have split it.
     """
-    folded = " ".join(mask_key(text, hide)[:_MAX_SCANNED_CHARS].split())
-    line = mask_key("".join(filter(str.isprintable, folded)), hide)
+    masked = mask_key(text, hide)[:_MAX_SCANNED_CHARS]
+    line = "".join(filter(str.isprintable, " ".join(masked.split())))
+    if line != masked:
+        line = mask_key(line, hide)
     return line if len(line) <= max_chars else line[: max_chars - 1].rstrip() + "…"

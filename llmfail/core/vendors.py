@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
+from functools import lru_cache
 from typing import Final
 
 from msgspec import Struct
@@ -240,6 +241,7 @@ def find_signing_vendor(api: Api, name: str, host: str, model: str) -> str:
     return host if vendor is None else vendor.name
 
 
+@lru_cache(maxsize=256)
 def quirks_at(host: str) -> frozenset[Quirk]:
     vendor = vendor_at(host)
     return frozenset() if vendor is None else vendor.quirks

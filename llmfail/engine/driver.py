@@ -35,6 +35,10 @@ Trace = Callable[[Event | Command, Moment], None]
 """Is called with each event just before it is applied, and with each operation just before it begins."""
 
 
+_NEVER_WAITS = (ev.Started, ev.Admitted, ev.Sent, ev.FirstOutput, ev.Settled)
+"""Events behind which nothing waits for a time that depends on chance."""
+
+
 class Driver:
     """One ask under way, until ``ends_at`` on the monotonic clock. Run it once, read ``state``, and
     ``settle`` whatever happened.
@@ -93,7 +97,7 @@ class Driver:
 
     def _apply_event(self, event: Event) -> None:
         """What can be done at once is done, an operation waits for its turn."""
-        now = self._now()
+        now = self._now(draws=not isinstance(event, _NEVER_WAITS))
         if self._trace is not None:
             self._trace(event, now)
         self.state, commands = ask_machine.step(self.state, event, now)
@@ -116,7 +120,10 @@ class Driver:
 
         self._tasks[asyncio.ensure_future(self._perform(command))] = command
 
-    def _now(self) -> Moment:
+    def _now(self, *, draws: bool = False) -> Moment:
+        """``draws``: with a random number of its own, for a wait."""
+        if not draws:
+            return Moment(self._ports.monotonic(), self._ports.wall())
         return Moment(self._ports.monotonic(), self._ports.wall(), self._ports.random())
 
     async def _await_tasks(self) -> None:

@@ -94,6 +94,11 @@ class SurrogateJoiner:
     def __str__(self) -> str:
         return "".join(self._pieces)
 
+    @property
+    def has_half(self) -> bool:
+        """Whether the first half of a character waits for the other."""
+        return bool(self._pending_half)
+
     def add(self, piece: str) -> str:
         """What can be said now that this piece is there too."""
         if not self._pending_half and piece.isascii():

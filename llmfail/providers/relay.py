@@ -5,6 +5,7 @@ as the bytes that it was, but for the model and the little that has to be ours.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from hashlib import sha256
 from typing import Any, Final, cast
 from urllib.parse import parse_qsl, urlencode
@@ -18,6 +19,7 @@ from llmfail.core.conversation import (
     NO_OPTIONS,
     Dialect,
     GenerationOptions,
+    Signature,
     Text,
     Thought,
     ToolCall,
@@ -79,7 +81,7 @@ _OWN_QUERY: Final = frozenset({"alt", "key"})
 _Fields = dict[str, Any]
 
 
-class Relay(Struct, frozen=True):
+class Relay(Struct, frozen=True, dict=True):
     """``request`` is what the original says to every wire; ``configured`` are the options of the
     configuration, where the program says nothing.
     """
@@ -98,8 +100,7 @@ class Relay(Struct, frozen=True):
         if (self.request.schema is not None or self.request.json) and refused & {"schema", "response_format"}:
             return False
         own = _SIGNERS[self.original.dialect]
-        parts = (part for message in self.request.messages for part in message.parts)
-        return all(_may_see(part, endpoint, own) for part in parts)
+        return all(_may_see(one, endpoint, own) for one in self._signatures)
 
     def encode(self, endpoint: Endpoint, *, stream: bool) -> Call:
         body = clear_carried(self.original.dialect, self.original.body, endpoint)
@@ -117,7 +118,15 @@ class Relay(Struct, frozen=True):
         url = _add_query(call.url, self.original.query)
         return add_configured(Call("POST", url, headers, msgspec.json.encode(fields)), endpoint)
 
-    @property
+    @cached_property
+    def _signatures(self) -> tuple[Signature, ...]:
+        """One of each vendor that has signed something in the conversation."""
+        structured = (one for one in self.request.messages if not isinstance(one.content, str))
+        parts = (part for message in structured for part in message.parts)
+        signed = (part.signature for part in parts if isinstance(part, Thought | ToolCall | Text))
+        return tuple({one.vendor: one for one in signed if one is not None}.values())
+
+    @cached_property
     def hides_usage(self) -> bool:
         """Whether the program did not ask for the usage of a stream, which is asked for in any case."""
         if self.original.dialect != "chat":
@@ -202,14 +211,11 @@ class _StreamFields(Struct):
     stream_options: dict[str, Any] | None = None
 
 
-def _may_see(part: object, endpoint: Endpoint, own: str | None) -> bool:
-    """Whether no signature of another vendor goes on in it. Those of others than ``own``, the vendor whose
-    signatures stand in a dialect as they are, are taken out.
+def _may_see(signature: Signature, endpoint: Endpoint, own: str | None) -> bool:
+    """Whether it does not go on to another vendor. Those of others than ``own``, the vendor whose signatures
+    stand in a dialect as they are, are taken out.
     """
-    signature = part.signature if isinstance(part, Thought | ToolCall | Text) else None
-    if signature is None or can_read(signature, endpoint):
-        return True
-    return own is not None and signature.vendor != own
+    return can_read(signature, endpoint) or (own is not None and signature.vendor != own)
 
 
 def _without(options: GenerationOptions, refused: frozenset[str]) -> GenerationOptions:

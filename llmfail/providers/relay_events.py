@@ -19,6 +19,7 @@ from llmfail.core.redaction import StreamRedactor, is_masked_in_answers, mask_ke
 from llmfail.providers.stream import StreamPiece
 
 _BLANK_LINE = re.compile(rb"\n\n|\r\n\r\n|\r\r")
+_NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 _MAX_GROUP_BYTES = 2048
 _NAMES = (TextPiece, ThoughtPiece, CallArguments)
 
@@ -49,14 +50,11 @@ class RelayedEvents:
         whole = b"".join((*self._unfinished, data))
         end = max(whole.rfind(mark) + len(mark) for mark in (b"\n\n", b"\r\n\r\n", b"\r\r") if mark in whole)
         self._unfinished = [whole[end:]] if end < len(whole) else []
-        if end <= _MAX_GROUP_BYTES and b"error" not in whole:
-            yield whole[:end]
-        else:
-            yield from _split_events(whole[:end])
+        yield from _split_events(whole[:end]) if b"error" in whole else _split_groups(whole[:end])
 
     def pass_on(self, events: bytes, pieces: Sequence[StreamPiece]) -> bytes:
         """What may be shown now that these events say these pieces."""
-        if self._hides_usage and b'"usage"' in events:
+        if self._hides_usage and _NO_CHOICES.search(events):
             events = b"".join(one for one in _split_events(events) if not _is_usage_alone(one))
         if self._key is None:
             return events
@@ -130,6 +128,22 @@ def _split_events(events: bytes) -> Iterator[bytes]:
         start = found.end()
     if start < len(events):
         yield events[start:]
+
+
+def _split_groups(events: bytes) -> Iterator[bytes]:
+    """Some events at a time, so that others have their turns between them."""
+    if len(events) <= _MAX_GROUP_BYTES:
+        yield events
+        return
+    group: list[bytes] = []
+    size = 0
+    for event in _split_events(events):
+        if group and size + len(event) > _MAX_GROUP_BYTES:
+            yield b"".join(group)
+            group, size = [], 0
+        group.append(event)
+        size += len(event)
+    yield b"".join(group)
 
 
 def _load_event(event: bytes) -> Any:  # noqa: ANN401 - JSON

@@ -83,6 +83,12 @@ class Accumulator(Protocol):
         """Take one event; what the model says in it. Calls are numbered from 0."""
         ...
 
+    def read_text(self, event: bytes) -> TextPiece | None:
+        """The text of an event that says nothing else, read in a quick way, as most are; None for any other,
+        which is left to ``add``.
+        """
+        ...
+
     def is_foreign(self, event: dict[str, Any]) -> bool:
         """Whether the event has none of the forms of this wire."""
         ...
@@ -171,6 +177,11 @@ class StreamDecoder:
             is_end = self._accumulator.is_complete or self._accumulator.may_end_unnamed
             yield from self._emit_last([Finished(self.completion)] if is_end else self._close_events())
             return
+        piece = self._accumulator.read_text(text)
+        if piece is not None:
+            self.has_begun = True
+            yield from self._say(piece)
+            return
         payload = parse(text)
         if isinstance(payload, NotJson):
             yield from self._read_other_text(text, payload)
@@ -199,14 +210,19 @@ class StreamDecoder:
                 self._count_call(piece)
                 yield piece
                 continue
-            said = piece.text
-            self._answer_chars += len(said)
-            if self._answer_chars > MAX_ANSWER_CHARS:
-                yield from self._emit_last([BrokenStream(MalformedReply(TOO_LONG))])
+            yield from self._say(piece)
+            if self._is_over:
                 return
-            shown = self._thoughts.feed(said)
-            yield piece if shown is said else TextPiece(shown) if shown else Thinking()
         yield from self._emit_last([Finished(self.completion)]) if accumulator.has_end_mark else []
+
+    def _say(self, piece: TextPiece) -> Iterator[StreamEvent]:
+        said = piece.text
+        self._answer_chars += len(said)
+        if self._answer_chars > MAX_ANSWER_CHARS:
+            yield from self._emit_last([BrokenStream(MalformedReply(TOO_LONG))])
+            return
+        shown = self._thoughts.feed(said)
+        yield piece if shown is said else TextPiece(shown) if shown else Thinking()
 
     def _emit_last(self, events: list[StreamEvent]) -> Iterator[StreamEvent]:
         if self._is_over:

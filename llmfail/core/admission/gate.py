@@ -5,7 +5,7 @@ Both are pure changes for a store's ``update``, so each is one atomic step over 
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cached_property, partial
 
 from msgspec import Struct
 
@@ -64,7 +64,7 @@ NO_GENERATION = -1
 DROPPED_RETENTION_SECONDS = 30 * 24 * 3600.0
 
 
-class Gate(Struct, frozen=True):
+class Gate(Struct, frozen=True, dict=True):
     """What admission to one target depends on. ``identity`` names the credential
     (``credential.identity_of``); ``renews_itself``: the key is a token that changes by itself. ``limits`` are
     those of the target and of its provider. ``namespace`` keeps what a stranger's configuration learns
@@ -80,34 +80,34 @@ class Gate(Struct, frozen=True):
     namespace: str = ""
     is_probed: bool = False
 
-    @property
+    @cached_property
     def circuit_key(self) -> str:
         return state_keys.circuit_key(self.address, self.namespace)
 
-    @property
+    @cached_property
     def credential_key(self) -> str:
         return state_keys.credential_key(self.address, self.identity, self.namespace)
 
-    @property
+    @cached_property
     def pause_key(self) -> str:
         return state_keys.pause_key(self.address, self.identity, self.namespace)
 
-    @property
+    @cached_property
     def dropped_parameters_key(self) -> str:
         return state_keys.dropped_parameters_key(self.address, self.namespace)
 
-    @property
+    @cached_property
     def override_key(self) -> str:
         return state_keys.provider_override_key(self.address)
 
-    @property
+    @cached_property
     def known_targets_key(self) -> str:
         return state_keys.known_targets_key(self.address)
 
     def call_counters_key(self, hour: int) -> str:
         return state_keys.call_counters_key(self.address, hour)
 
-    @property
+    @cached_property
     def keys(self) -> tuple[str, ...]:
         """The keys that ``view`` needs without a request."""
         return (

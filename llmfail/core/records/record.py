@@ -134,21 +134,32 @@ def merge_writes(first: Writes, second: Writes) -> dict[str, Write | None]:
     return merged
 
 
-def combine(changes: Sequence[StoreChange]) -> StoreChange:
-    """Several changes as one. Each sees what those before it have written."""
-    if len(changes) == 1:
-        return changes[0]
+class _Combined:
+    """Several changes as one; those of one that is combined itself stand among them."""
 
-    def change(values: Values, now: float) -> Writes:
+    __slots__ = ("steps",)
+
+    def __init__(self, changes: Sequence[StoreChange]) -> None:
+        self.steps: list[StoreChange] = []
+        for one in changes:
+            self.steps += one.change.steps if isinstance(one.change, _Combined) else (one,)
+
+    def __call__(self, values: Values, now: float) -> Writes:
         seen = dict(values)
         writes: dict[str, Write | None] = {}
-        for step in changes:
+        for step in self.steps:
             step_writes = step.change(seen, now)
             seen.update(after_writes(step_writes))
             writes = merge_writes(writes, step_writes)
         return writes
 
-    return StoreChange(tuple(dict.fromkeys(key for step in changes for key in step.keys)), change)
+
+def combine(changes: Sequence[StoreChange]) -> StoreChange:
+    """Several changes as one. Each sees what those before it have written."""
+    if len(changes) == 1:
+        return changes[0]
+    combined = _Combined(changes)
+    return StoreChange(tuple(dict.fromkeys(key for step in combined.steps for key in step.keys)), combined)
 
 
 def make_idempotent(name: str, store_change: StoreChange) -> StoreChange:

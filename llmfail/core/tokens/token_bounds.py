@@ -17,6 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import cache
+from itertools import accumulate
 from math import ceil
 from string import ascii_letters, ascii_uppercase, digits, punctuation
 from typing import Annotated, NamedTuple
@@ -57,9 +58,9 @@ MAX_WEIGHED_CHARS = 200_000
 """Characters of the longest text that is weighed whole: two to four milliseconds."""
 SAMPLES, SAMPLE_CHARS = 64, 1_500
 """Of a longer one so many pieces of so many characters, at equal distances."""
-MIN_REMEMBERED_CHARS = 2_000
-"""A shorter text is weighed again, in a tenth of a millisecond."""
-MAX_REMEMBERED_TEXTS = 1024
+MIN_REMEMBERED_CHARS = 200
+"""A shorter text is weighed again, in some microseconds."""
+MAX_REMEMBERED_TEXTS = 16_384
 
 _Ratio = Annotated[float, Meta(ge=LOWEST_RATIO, le=HIGHEST_RATIO)]
 _LLAMA_LIKE = re.compile(r"llama|mi[sx]tral|qwen|deepseek")
@@ -194,7 +195,7 @@ def default_calibration(model: str) -> Calibration:
 
 def is_tiny(request: Request) -> bool:
     """Whether it is surely below what ``learn`` learns from."""
-    return sum(map(len, iter_texts(request))) < MIN_SAMPLE_TOKENS // 2
+    return all(size < MIN_SAMPLE_TOKENS // 2 for size in accumulate(map(len, iter_texts(request))))
 
 
 def lower_bound(request: Request) -> int:

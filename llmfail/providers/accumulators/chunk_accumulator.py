@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import msgspec
+from msgspec import Struct
+
 from llmfail.core.answer_piece import TextPiece, ThoughtPiece
 from llmfail.providers.accumulators.call_accumulator import CallAccumulator, merge_details
 from llmfail.providers.decoding import (
@@ -22,6 +25,36 @@ from llmfail.providers.stream import AT_WORK, StreamPiece
 _THOUGHT_KEYS = ("reasoning_content", "reasoning")
 _HIDDEN_KEYS = (*_THOUGHT_KEYS, "reasoning_details", "tool_calls", "refusal")
 """Where a model says something besides the text."""
+
+
+class _Delta(Struct, forbid_unknown_fields=True):
+    content: str
+    role: str | None = None
+    refusal: None = None
+
+
+class _Choice(Struct, forbid_unknown_fields=True):
+    delta: _Delta
+    index: int = 0
+    finish_reason: None = None
+    logprobs: None = None
+
+
+class _TextChunk(Struct, forbid_unknown_fields=True):
+    """A chunk that has nothing but a piece of the text."""
+
+    choices: tuple[_Choice]
+    model: str
+    id: str | None = None
+    object: str | None = None
+    created: int | None = None
+    usage: None = None
+    system_fingerprint: str | None = None
+    service_tier: str | None = None
+    obfuscation: str | None = None
+
+
+_decode_text = msgspec.json.Decoder(_TextChunk).decode
 
 
 class ChunkAccumulator:
@@ -61,6 +94,21 @@ class ChunkAccumulator:
             pieces = self._tell_text(said)
             return pieces or (AT_WORK if delta.get("content") else ())
         return [*self._think(delta), *self._tell_text(said), *self._call(delta)] or AT_WORK
+
+    def read_text(self, event: bytes) -> TextPiece | None:
+        try:
+            chunk = _decode_text(event)
+        except msgspec.MsgspecError:
+            return None
+        [choice] = chunk.choices
+        said, is_ours = choice.delta.content, self._index in {None, choice.index}
+        if not said or not is_ours or self._is_thinking or self._text.has_half or self._finish:
+            return None
+        self._index = choice.index
+        self._model = chunk.model or self._model
+        self._tier = chunk.service_tier or self._tier
+        self._text.add(said)
+        return TextPiece(said)
 
     def is_foreign(self, event: dict[str, Any]) -> bool:
         """Chunks have choices or a usage; the first may have neither, but it is named a chunk."""

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import msgspec
+from msgspec import Struct
+
 from llmfail.core.answer_piece import CallArguments, CallBegun, TextPiece, ThoughtPiece
 from llmfail.core.conversation import Thought, ToolCall
 from llmfail.providers.decoding import SurrogateJoiner, as_clean_text, as_mapping, as_string
@@ -14,6 +17,21 @@ from llmfail.providers.stream import AT_WORK, StreamPiece
 _THOUGHT_DELTAS = frozenset({"response.reasoning_summary_text.delta", "response.reasoning_text.delta"})
 _HIDDEN = ("response.reasoning", "response.output_item.added", "response.custom_tool_call_input")
 _LAST_EVENTS = frozenset({"response.completed", "response.incomplete"})
+
+
+class _OutputTextEvent(Struct, forbid_unknown_fields=True, tag="response.output_text.delta"):
+    """An event that has nothing but a piece of the text."""
+
+    delta: str
+    item_id: str | None = None
+    output_index: int = 0
+    content_index: int = 0
+    sequence_number: int = 0
+    logprobs: tuple[()] = ()
+    obfuscation: str | None = None
+
+
+_decode_text = msgspec.json.Decoder(_OutputTextEvent).decode
 
 
 class ItemAccumulator:
@@ -45,6 +63,16 @@ class ItemAccumulator:
             self.is_complete = self.has_end_mark = True
             return ()
         return tuple(self._add_hidden(kind, event)) or (AT_WORK if kind.startswith(_HIDDEN) else ())
+
+    def read_text(self, event: bytes) -> TextPiece | None:
+        try:
+            said = _decode_text(event).delta
+        except msgspec.MsgspecError:
+            return None
+        if not said or self._text.has_half:
+            return None
+        self._text.add(said)
+        return TextPiece(said)
 
     def is_foreign(self, event: dict[str, Any]) -> bool:
         """Every event of this wire is named; new names may come at any time, and mean nothing."""

@@ -5,12 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
+from msgspec import Struct
+
 from llmfail.core.answer_piece import CallArguments, CallBegun, TextPiece, ThoughtPiece
 from llmfail.core.conversation import Signature
 from llmfail.providers.decoding import SurrogateJoiner, as_clean_text, as_mapping, as_string, read_reason
 from llmfail.providers.stream import AT_WORK, StreamPiece
 
 _JOINED_FIELDS = ("text", "thinking", "signature", "partial_json")
+
+
+class _TextDelta(Struct, forbid_unknown_fields=True, tag="text_delta"):
+    text: str
+
+
+class _TextDeltaEvent(Struct, forbid_unknown_fields=True, tag="content_block_delta"):
+    """An event that has nothing but a piece of the text."""
+
+    index: int
+    delta: _TextDelta
+
+
+_decode_text = msgspec.json.Decoder(_TextDeltaEvent).decode
 
 
 class MessageAccumulator:
@@ -44,6 +61,14 @@ class MessageAccumulator:
             case "message_stop":
                 self.has_end_mark = self.is_complete
         return ()
+
+    def read_text(self, event: bytes) -> TextPiece | None:
+        try:
+            found = _decode_text(event)
+        except msgspec.MsgspecError:
+            return None
+        block, said = self._blocks.get(found.index), found.delta.text
+        return TextPiece(said) if said and block is not None and block.add_text(said) else None
 
     def is_foreign(self, event: dict[str, Any]) -> bool:
         """Every event of this wire is named; new names may come at any time, and mean nothing."""
@@ -98,6 +123,11 @@ class _BlockAccumulator:
             if isinstance(delta.get(field), str):
                 said = self._joined.setdefault(field, SurrogateJoiner()).add(delta[field])
         return said
+
+    def add_text(self, said: str) -> bool:
+        """Whether it could be added as it is."""
+        joined = self._joined.setdefault("text", SurrogateJoiner())
+        return not joined.has_half and bool(joined.add(said))
 
     def end(self) -> Sequence[StreamPiece]:
         """The signature of a thought is known once it has ended."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from llmfail.core.answer_piece import TextPiece
 from llmfail.providers.accumulators.candidate_accumulator import CandidateAccumulator
 from llmfail.providers.accumulators.message_accumulator import MessageAccumulator
 from llmfail.providers.stream import Accumulator, StreamPiece
@@ -29,6 +30,9 @@ class VertexAccumulator:
         if self._accumulator is None:
             self._accumulator = MessageAccumulator() if is_claude_document(event) else CandidateAccumulator()
         return self._accumulator.add(event)
+
+    def read_text(self, event: bytes) -> TextPiece | None:
+        return None if self._accumulator is None else self._accumulator.read_text(event)
 
     @property
     def may_end_unnamed(self) -> bool:
