@@ -240,7 +240,7 @@ class Engine:
         if not texts or not all(text.strip() for text in texts):
             raise EmptyPrompt("there is no text")
         job = await plan_job(self.settings, self._routes, ask, ports, vectors=True)
-        exchange = embedding_codec(texts, ask.dimensions)
+        exchange = embedding_codec(texts, ask.dimensions, has_token_ids=ask.has_token_ids)
         embedding_rules.require_embeddings(
             job.feature, exchange, self._routes, [one.target for one in job.candidates]
         )

@@ -5,13 +5,13 @@ A wire format is a module with the functions of ``WireFormat``; only the one tha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol, assert_never
 
 from llmfail.core.classification.body import Payload
 from llmfail.core.model import Api, Call, Completion, Door, Embedding, Endpoint, Request
 
 if TYPE_CHECKING:
+    from llmfail.providers.encoding import EmbeddingInputs
     from llmfail.providers.stream import StreamDecoder
 
 
@@ -37,9 +37,9 @@ class WireFormat(Protocol):
         ...
 
     def encode_embedding(
-        self, texts: Sequence[str], endpoint: Endpoint, dimensions: int | None = None
+        self, inputs: EmbeddingInputs, endpoint: Endpoint, dimensions: int | None = None
     ) -> Call:
-        """Raises UnsupportedRequest where the provider has no embeddings."""
+        """Raises UnsupportedRequest where the provider has no embeddings, or none of ids of tokens."""
         ...
 
     def max_texts(self, endpoint: Endpoint) -> int:

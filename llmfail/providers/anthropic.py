@@ -7,7 +7,7 @@ billed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +33,7 @@ from llmfail.providers.decoding import (
 )
 from llmfail.providers.dialects import anthropic_parts
 from llmfail.providers.dialects.anthropic_schema import adapt_schema
-from llmfail.providers.encoding import begin_post, build_post, marks_for
+from llmfail.providers.encoding import EmbeddingInputs, begin_post, build_post, marks_for
 
 if TYPE_CHECKING:
     from llmfail.providers.stream import StreamDecoder
@@ -101,7 +101,7 @@ def decode(payload: Payload) -> Completion:
 
 
 def encode_embedding(
-    texts: Sequence[str],  # noqa: ARG001 - the port's signature
+    inputs: EmbeddingInputs,  # noqa: ARG001 - the port's signature
     endpoint: Endpoint,
     dimensions: int | None = None,  # noqa: ARG001
 ) -> Call:

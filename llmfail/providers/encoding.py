@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from binascii import b2a_base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 from urllib.parse import urlencode
 
@@ -14,6 +14,9 @@ from msgspec.structs import replace
 from llmfail.core.conversation import Attachment, Dialect, Marks, Text, ToolResult, merge_json
 from llmfail.core.errors import UnsupportedRequest
 from llmfail.core.model import Api, Call, Endpoint
+
+EmbeddingInputs = Sequence[str | Sequence[int]]
+"""Texts, or lists of the ids of tokens, of which vectors are wanted."""
 
 
 class HasMarks(Protocol):
@@ -34,6 +37,17 @@ def encode_json(value: object) -> bytes:
     except (UnicodeEncodeError, OverflowError):
         text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         return text.encode("utf-8", "replace")
+
+
+def require_texts(inputs: EmbeddingInputs, endpoint: Endpoint) -> Sequence[str]:
+    """Raises UnsupportedRequest."""
+    texts = [one for one in inputs if isinstance(one, str)]
+    if len(texts) < len(inputs):
+        raise UnsupportedRequest(
+            f"{endpoint.model}: ids of tokens are understood by OpenAI's models alone; send texts "
+            "(LangChain: check_embedding_ctx_length=False)"
+        )
+    return texts
 
 
 def begin_post(url: str, headers: Mapping[str, str]) -> Call:

@@ -7,7 +7,7 @@ of tools are counted apart. A blocked prompt has no candidates at all, and a can
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -33,7 +33,7 @@ from llmfail.providers.decoding import (
     require_object,
 )
 from llmfail.providers.dialects import gemini_parts
-from llmfail.providers.encoding import begin_post, build_post, marks_for
+from llmfail.providers.encoding import EmbeddingInputs, begin_post, build_post, marks_for, require_texts
 
 if TYPE_CHECKING:
     from llmfail.providers.stream import StreamDecoder
@@ -127,7 +127,8 @@ def _join_chunks(payload: Payload) -> Payload:
     return chunks.build_reply()
 
 
-def encode_embedding(texts: Sequence[str], endpoint: Endpoint, dimensions: int | None = None) -> Call:
+def encode_embedding(inputs: EmbeddingInputs, endpoint: Endpoint, dimensions: int | None = None) -> Call:
+    texts = require_texts(inputs, endpoint)
     model = f"models/{_quote_model(endpoint.model)}"
     size = {} if dimensions is None else {"outputDimensionality": dimensions}
     requests = [{"model": model, "content": {"parts": [{"text": one}]}, **size} for one in texts]

@@ -6,7 +6,6 @@ without ``strict``: strict mode takes only some schemas.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -30,7 +29,7 @@ from llmfail.providers.decoding import (
     require_object,
 )
 from llmfail.providers.dialects import chat_parts
-from llmfail.providers.encoding import begin_post, build_post, marks_for
+from llmfail.providers.encoding import EmbeddingInputs, begin_post, build_post, marks_for
 
 if TYPE_CHECKING:
     from llmfail.providers.stream import StreamDecoder
@@ -98,8 +97,8 @@ def decode(payload: Payload) -> Completion:
     )
 
 
-def encode_embedding(texts: Sequence[str], endpoint: Endpoint, dimensions: int | None = None) -> Call:
-    body: dict[str, Any] = {"model": endpoint.model, "input": list(texts), "encoding_format": "float"}
+def encode_embedding(inputs: EmbeddingInputs, endpoint: Endpoint, dimensions: int | None = None) -> Call:
+    body: dict[str, Any] = {"model": endpoint.model, "input": list(inputs), "encoding_format": "float"}
     if dimensions is not None:
         body["dimensions"] = dimensions
     return build_post(f"{endpoint.base_url.rstrip('/')}/embeddings", build_headers(endpoint), body)

@@ -29,7 +29,7 @@ from llmfail.providers.decoding import (
     require_object,
 )
 from llmfail.providers.dialects import responses_parts
-from llmfail.providers.encoding import begin_post, build_post, marks_for
+from llmfail.providers.encoding import EmbeddingInputs, begin_post, build_post, marks_for
 
 if TYPE_CHECKING:
     from llmfail.providers.stream import StreamDecoder
@@ -94,8 +94,8 @@ def decode(payload: Payload) -> Completion:
     )
 
 
-def encode_embedding(texts: Sequence[str], endpoint: Endpoint, dimensions: int | None = None) -> Call:
-    return openai.encode_embedding(texts, endpoint, dimensions)
+def encode_embedding(inputs: EmbeddingInputs, endpoint: Endpoint, dimensions: int | None = None) -> Call:
+    return openai.encode_embedding(inputs, endpoint, dimensions)
 
 
 def max_texts(endpoint: Endpoint) -> int:

@@ -6,7 +6,7 @@ of the two wrote it: what Claude sends has a ``type``, what Gemini sends never d
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -26,7 +26,7 @@ from llmfail.providers.decoding import (
     read_vector,
     require_object,
 )
-from llmfail.providers.encoding import begin_post, build_post
+from llmfail.providers.encoding import EmbeddingInputs, begin_post, build_post, require_texts
 
 if TYPE_CHECKING:
     from llmfail.providers.stream import StreamDecoder
@@ -62,11 +62,12 @@ def decode(payload: Payload) -> Completion:
     return anthropic.decode(payload) if is_claude else gemini.decode(payload)
 
 
-def encode_embedding(texts: Sequence[str], endpoint: Endpoint, dimensions: int | None = None) -> Call:
+def encode_embedding(inputs: EmbeddingInputs, endpoint: Endpoint, dimensions: int | None = None) -> Call:
     if _is_claude(endpoint):
         raise UnsupportedRequest(
             f"{endpoint.model}: Claude has no embeddings; use another model for this feature"
         )
+    texts = require_texts(inputs, endpoint)
     if _embeds_content(endpoint):
         if len(texts) > 1:
             raise UnsupportedRequest(f"{endpoint.model}: Vertex embeds one text of this model in a call")

@@ -11,10 +11,10 @@ from llmfail.core.conversation import Message
 from llmfail.http_server.message import JSON_TYPE, OutgoingReply
 from llmfail.providers.dialects.embedding_request import read_embedding_request
 from llmfail.providers.replies.embedding_reply import write_embeddings
-from llmfail.providers.replies.error_reply import ErrorReply, error_from_receipt, write_error
+from llmfail.providers.replies.error_reply import error_from_receipt, write_error
 from llmfail.server.answer_headers import describe_answer
 from llmfail.server.program_request import add_caller, charge_key, choose_options
-from llmfail.server.served_request import GatewayRefusal, ServedRequest
+from llmfail.server.served_request import ServedRequest
 
 
 async def embed(served: ServedRequest) -> OutgoingReply:
@@ -22,14 +22,14 @@ async def embed(served: ServedRequest) -> OutgoingReply:
     route = served.route
     body = await served.read_body()
     read = read_embedding_request(route.dialect, body, model=route.model, verb=route.verb)
-    if read.has_token_ids:
-        message = (
-            "numbers of tokens mean something to one model alone: send texts "
-            "(LangChain: check_embedding_ctx_length=False)"
-        )
-        raise GatewayRefusal(ErrorReply("unreadable", message))
     texts = [Message("user", text) for text in read.texts]
-    ask = replace(ask_of(texts, **choose_options(served, read.model, {})), dimensions=read.dimensions)
+    ask = replace(
+        ask_of(texts, **choose_options(served, read.model, {})),
+        dimensions=read.dimensions,
+        has_token_ids=read.has_token_ids,
+    )
+    if read.has_token_ids:
+        ask = replace(ask, cache="off")  # what is stored is found by its text
     receipt = await served.configuration.client.embed_ask(add_caller(served, ask, {}))
     served.line.add_receipt(receipt)
     await charge_key(served, receipt)

@@ -33,8 +33,8 @@ def read(document, dialect="chat", **more):
     [
         ("a", ("a",), False),
         (["a", "b"], ("a", "b"), False),
-        ([1, 2], (), True),
-        ([[1, 2], [3]], (), True),
+        ([1, 2], ("[1,2]",), True),
+        ([[1, 2], [3]], ("[1,2]", "[3]"), True),
     ],
 )
 def test_texts_and_numbers_of_tokens_are_told_apart(said, texts, has_token_ids):
@@ -50,6 +50,7 @@ def test_texts_and_numbers_of_tokens_are_told_apart(said, texts, has_token_ids):
         {"input": ["a", 1]},
         {"input": [[]]},
         {"input": [True]},
+        {"input": [-1]},
         {"input": "a", "dimensions": 0},
         {"input": "a", "dimensions": "9"},
         {"input": "a", "encoding_format": "hex"},

@@ -317,8 +317,18 @@ def test_vectors_are_as_long_as_they_were_asked_for(gateway):
 
 
 def test_numbers_of_tokens_are_refused_with_what_to_do(gateway):
-    reply = gateway.post("/v1/embeddings", {"model": "vectors", "input": [[1, 2], [3]]})
+    model = "google/gemini-embedding-001"
+    reply = gateway.post("/v1/embeddings", {"model": model, "input": [[1, 2], [3]]})
     assert (reply.status, "check_embedding_ctx_length" in reply.json["error"]["message"]) == (400, True)
+
+
+@pytest.mark.parametrize("said", [[1, 2], [[1, 2], [3]]])
+def test_numbers_of_tokens_go_to_openai_as_they_are(gateway, simulator, said):
+    reply = gateway.post("/v1/embeddings", {"model": "vectors", "input": said})
+    assert reply.status == 200, reply.body
+    arrays = said if isinstance(said[0], list) else [said]
+    assert len(reply.json["data"]) == len(arrays)
+    assert simulator.requests[-1].document["input"] == arrays
 
 
 def test_vectors_in_the_words_of_gemini(gateway):

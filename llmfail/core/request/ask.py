@@ -74,6 +74,8 @@ class Ask(Struct, frozen=True):
     marks: Marks | None = None
     dimensions: int | None = None
     """How many numbers a vector shall have, where vectors are wanted; None: as the model gives them."""
+    has_token_ids: bool = False
+    """The text of each message is a JSON list of the ids of tokens, of which vectors are wanted."""
 
     @property
     def prompt(self) -> str:

@@ -5,6 +5,7 @@ Whatever a provider sends back, the key that was sent to it goes no further than
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -125,10 +126,13 @@ def _text_of(answer: Answer) -> str:
     return answer.text + calls_text(answer.parts) if isinstance(answer, Completion) else ""
 
 
-def embedding_codec(texts: tuple[str, ...], dimensions: int | None = None) -> Codec:
-    """``dimensions`` are asked for; other vectors are no answer then."""
+def embedding_codec(
+    texts: tuple[str, ...], dimensions: int | None = None, *, has_token_ids: bool = False
+) -> Codec:
+    """``dimensions`` are asked for; other vectors are no answer then. ``has_token_ids``: see ``Ask``."""
+    inputs = tuple(map(json.loads, texts)) if has_token_ids else texts
     return Codec(
-        lambda fmt, endpoint: add_configured(fmt.encode_embedding(texts, endpoint, dimensions), endpoint),
+        lambda fmt, endpoint: add_configured(fmt.encode_embedding(inputs, endpoint, dimensions), endpoint),
         lambda fmt, payload: _require_vector_each(texts, fmt.decode_embedding(payload)),
         estimate_usage=lambda answer, model: token_bounds.estimate_embedded_usage(texts, model, answer.usage),
         find_impossible_count=lambda usage: token_bounds.find_impossible_count(

@@ -12,12 +12,13 @@ from llmfail.core.errors import UsageError
 from llmfail.providers.decoding import as_clean_text, as_mapping, as_token_count
 from llmfail.providers.dialects.client_request import read_object
 from llmfail.providers.dialects.gemini_schema import rename_fields
+from llmfail.providers.encoding import encode_json
 
 BATCH_VERB: Final = "batchEmbedContents"
 
 
 class EmbeddingRequest(Struct, frozen=True):
-    """``has_token_ids``: the inputs are numbers that only OpenAI's own models know, and no texts are read.
+    """``has_token_ids``: the inputs are ids of tokens, and each text is a list of them as JSON.
     ``dimensions`` is how many numbers a vector shall have, and ``is_batch`` how Gemini wants several.
     """
 
@@ -52,19 +53,20 @@ def read_embedding_request(
 
 
 def _read_input(said: object) -> tuple[tuple[str, ...], bool]:
-    """The texts, and whether there are numbers in their place."""
+    """The texts, and whether they are lists of the ids of tokens."""
     inputs = [said] if isinstance(said, str) else said
     if not isinstance(inputs, list) or not inputs:
         raise UsageError("the input of embeddings is a text or a list of texts, and not empty")
     if all(isinstance(one, str) for one in inputs):
         return tuple(map(as_clean_text, inputs)), False
-    if _are_numbers(inputs) or all(isinstance(one, list) and one and _are_numbers(one) for one in inputs):
-        return (), True
-    raise UsageError("the input of embeddings is a list of texts, or of numbers of tokens, and not of both")
+    arrays = [inputs] if _are_numbers(inputs) else inputs
+    if all(isinstance(one, list) and one and _are_numbers(one) for one in arrays):
+        return tuple(encode_json(one).decode() for one in arrays), True
+    raise UsageError("the input of embeddings is a list of texts, or of ids of tokens, and not of both")
 
 
 def _are_numbers(values: list[Any]) -> bool:
-    return all(isinstance(one, int) and not isinstance(one, bool) for one in values)
+    return all(isinstance(one, int) and not isinstance(one, bool) and one >= 0 for one in values)
 
 
 def _read_dimensions(name: str, said: object) -> int | None:
