@@ -35,7 +35,7 @@ class Visitor:
     """A browser's side of it: keeps the cookie."""
 
     def __init__(self, dashboard):
-        self.dashboard, self.cookie = dashboard, ""
+        self.dashboard, self.cookie, self.remote = dashboard, "", "127.0.0.1"
 
     async def get(self, place, **headers):
         return await self._ask("GET", place, b"", headers)
@@ -48,7 +48,7 @@ class Visitor:
     async def _ask(self, method, place, body, headers):
         path, _, query = place.partition("?")
         sent = {"host": "127.0.0.1:4000", "cookie": self.cookie, **headers}
-        reply = await self.dashboard.handle(IncomingRequest(method, path, query, sent, body, "127.0.0.1"))
+        reply = await self.dashboard.handle(IncomingRequest(method, path, query, sent, body, self.remote))
         self.cookie = reply.headers.get("set-cookie", self.cookie).partition(";")[0]
         return reply
 
@@ -174,6 +174,20 @@ def test_a_form_of_another_page_does_nothing_even_with_the_cookie(config, header
         assert (await visitor.dashboard.client.status()).targets[0].state == "closed"
 
     assert visit(config, work) == []
+
+
+def test_other_machines_need_the_admin_token_and_no_link_helps_them(config):
+    async def work(visitor, link):
+        if link:
+            await visitor.get(link)
+        visitor.remote = "192.0.2.7"
+        bearer = {"authorization": "Bearer admin-token-1"}
+        wanted = (403, 403) if link else (303, 200)
+        assert ((await visitor.get("/")).status, (await visitor.get("/", **bearer)).status) == wanted
+        assert (await visitor.get("/login")).status == (403 if link else 200)
+
+    visit(config, work)
+    visit(config, work, "admin-token-1")
 
 
 def notice_of(reply):

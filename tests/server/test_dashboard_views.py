@@ -271,7 +271,7 @@ def test_the_verdict_has_alerts_what_is_not_closed_and_what_to_do_without_a_key(
         ),
     )
     view = build_health(replace(data, banner="config: stale", problems=("the queue cannot be read",)))
-    assert [one.message for one in view.alerts] == ["error_rate is 50%", "no target can answer chat now"]
+    assert [one.message for one in view.alerts] == ["no target can answer chat now", "error_rate is 50%"]
     assert view.not_closed == (f"{TERRA} (open)",)
     assert view.notes == ("config: stale", "the queue cannot be read")
     assert (view.tone, view.missing_keys) == ("bad", ())

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlencode
 
 from llmfail.client.aio import AsyncClient
 from llmfail.core.errors import LlmfailError
+from llmfail.http_server.host_rule import is_loopback
 from llmfail.http_server.message import IncomingRequest, OutgoingReply
 from llmfail.server.dashboard.admin_access import (
     LINK_SECONDS,
@@ -115,12 +116,18 @@ class Dashboard:
         self._updates.banner = text
 
     def is_admin(self, request: IncomingRequest) -> bool:
-        return self._access.judge(request, time.time()) == "admin"
+        return self._is_near(request) and self._access.judge(request, time.time()) == "admin"
+
+    def _is_near(self, request: IncomingRequest) -> bool:
+        """The one-time link is for this machine; from others it takes the admin token."""
+        return self._access.has_token or not request.remote or is_loopback(request.remote)
 
     async def handle(self, request: IncomingRequest) -> OutgoingReply:
         route = request.method, request.path
         if request.method == "POST" and not is_same_origin(request):
             return _refuse(403, "this came from another page")
+        if not self._is_near(request):
+            return _refuse(403, "from other machines the dashboard needs serve.admin_token")
         if len(request.body) > MAX_FORM_BYTES:
             return _refuse(413, "this is too long for a form")
         handler = self._open.get(route) or self._guarded.get(route)

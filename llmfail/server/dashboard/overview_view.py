@@ -6,10 +6,9 @@ from msgspec import Struct
 
 from llmfail.core.records.counters import percentile
 from llmfail.core.reports.activity import count_minutes
-from llmfail.core.reports.alert_notice import list_alerts
 from llmfail.core.reports.figures import count_of, milliseconds, percent, rough_usd
 from llmfail.core.reports.status import Status
-from llmfail.core.reports.status_text import name_state
+from llmfail.core.reports.status_text import join_some, name_state
 from llmfail.server.dashboard.circuit_view import TONES, Tone
 from llmfail.server.dashboard.page_data import PageData
 
@@ -54,7 +53,10 @@ class MinuteRow(Struct, frozen=True):
 
 def build_health(data: PageData) -> HealthView:
     status = data.status
-    alerts = tuple(AlertRow(one.level, TONES[one.level], one.message) for one in list_alerts(status))
+    alerts = [AlertRow(one.level, TONES[one.level], one.message) for one in status.alerts]
+    if status.unanswerable:
+        named = join_some(status.unanswerable)
+        alerts.insert(0, AlertRow("critical", "bad", f"no target can answer {named} now"))
     has_key = any(not one.missing_key for one in status.targets)
     hints = dict.fromkeys(one.missing_key for one in status.targets if one.missing_key)
     return HealthView(
@@ -65,7 +67,7 @@ def build_health(data: PageData) -> HealthView:
             for one in status.targets
             if one.state != "closed" and not one.missing_key
         ),
-        alerts=alerts,
+        alerts=tuple(alerts),
         notes=tuple(filter(None, (data.banner, *data.problems))),
         missing_keys=() if has_key else tuple(hints),
     )
