@@ -1,5 +1,6 @@
 """``watch --listen``: what curl, a scraper and a page of a stranger get, and how it ends."""
 
+import asyncio
 import json
 import os
 import re
@@ -13,8 +14,10 @@ import urllib.request
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from llmfail import Client, UsageError
+from llmfail import AsyncClient, Client, UsageError
 from llmfail.http_server.host_rule import HostRule, parse_listen
+from llmfail.http_server.message import IncomingRequest
+from llmfail.watch.health_pages import HealthPages
 
 CONFIG = """\
 version: 1
@@ -88,6 +91,49 @@ def test_health_is_the_json_of_status_beside_processes_that_ask(config, watch):
     time.sleep(1.1)
     code, body = get(f"{watch.url}/health/llm-services")
     assert (code, json.loads(body)["status"]) == (503, "unhealthy")
+
+
+def test_however_many_ask_it_is_computed_once_in_a_second(config):
+    """Each look counts; all come within one second, or some start another."""
+    looks = []
+
+    class Counting(AsyncClient):
+        async def status(self):
+            looks.append(time.monotonic())
+            return await super().status()
+
+    async def play():
+        async with Counting(config) as client:
+            pages = HealthPages(client, is_operator=lambda _: True)
+            request = IncomingRequest("GET", "/health/llm-services", "", {}, b"", "127.0.0.1")
+            started = time.monotonic()
+            replies = [reply for _ in range(5) for reply in await ask_at_once(pages, request)]
+            return replies, time.monotonic() - started
+
+    replies, took = asyncio.run(play())
+    assert {reply.status for reply in replies} == {200}
+    # The metrics of the same moment look a second time.
+    assert len(looks) <= 2 * (1 + int(took))
+
+
+async def ask_at_once(pages, request):
+    return await asyncio.gather(*(pages.handle(request) for _ in range(40)))
+
+
+def test_a_monitor_is_not_told_zeros_where_the_state_cannot_be_read(config, tmp_path):
+    (tmp_path / "state" / "state.sqlite3").mkdir(parents=True)
+
+    async def play():
+        async with AsyncClient(config, state_dir=tmp_path / "state", warn=lambda _: None) as client:
+            pages = HealthPages(client, is_operator=lambda _: True)
+            paths = ("/health/llm-services", "/metrics", "/health/ready")
+            return [
+                await pages.handle(IncomingRequest("GET", one, "", {}, b"", "127.0.0.1")) for one in paths
+            ]
+
+    services, metrics, ready = asyncio.run(play())
+    assert (metrics.status, ready.status) == (503, 503)
+    assert json.loads(services.body)["routing"]["total_requests"] is None
 
 
 def test_it_is_live_and_ready_and_has_nothing_else(watch):

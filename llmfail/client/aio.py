@@ -177,7 +177,8 @@ class AsyncClient:
 
     async def metrics(self) -> str:
         """As ``Client.metrics``."""
-        return await shared.load_metrics_text(self.settings, self._ports, await self.status())
+        text = await shared.load_metrics_text(self.settings, self._ports, await self.status())
+        return shared.require_readable(text, self._store)
 
     async def usage(self, by: GroupBy = "feature", days: DayRange | None = None) -> UsageReport:
         """As ``Client.usage``."""

@@ -218,7 +218,8 @@ class Client:
 
     def metrics(self) -> str:
         """What a monitor reads: the metrics of this configuration in the text format of Prometheus."""
-        return run_sync(shared.load_metrics_text(self.settings, self._ports, self.status()))
+        text = run_sync(shared.load_metrics_text(self.settings, self._ports, self.status()))
+        return shared.require_readable(text, self._store)
 
     def usage(self, by: GroupBy = "feature", days: DayRange | None = None) -> UsageReport:
         """What was used and paid for, by feature, target, provider, user or day; else of the last 30 days."""

@@ -41,7 +41,7 @@ class HealthPages:
         self._add_metrics = add_metrics
         self._lock = asyncio.Lock()
         self._status: Status | None = None
-        self._metrics = ""
+        self._metrics: str | None = None
         self._computed_at = 0.0
 
     async def handle(self, request: IncomingRequest) -> OutgoingReply:
@@ -60,19 +60,22 @@ class HealthPages:
             return json_reply(status.to_json(), 503 if status.health == "unhealthy" else 200)
         return self._write_metrics(metrics)
 
-    def _write_metrics(self, text: str) -> OutgoingReply:
+    def _write_metrics(self, text: str | None) -> OutgoingReply:
+        """None: what was counted cannot be read."""
+        if text is None:
+            return json_reply({"error": "what was counted cannot be read"}, 503)
         from llmfail.metrics_text import CONTENT_TYPE, format_metrics
 
         own = self._add_metrics()
         body = text + (format_metrics(own) if own else "")
         return OutgoingReply(200, {"content-type": CONTENT_TYPE}, body.encode())
 
-    async def _look(self) -> tuple[Status, str]:
+    async def _look(self) -> tuple[Status, str | None]:
         """Status and metrics of the same moment."""
         async with self._lock:
             if self._status is None or time.monotonic() - self._computed_at >= MAX_AGE_SECONDS:
                 self._status = await self.client.status()
-                self._metrics = await self.client.metrics()
+                self._metrics = await self.client.metrics() if self._status.readable else None
                 self._computed_at = time.monotonic()
             return self._status, self._metrics
 

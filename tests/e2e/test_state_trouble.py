@@ -131,8 +131,9 @@ def test_a_limit_on_the_size_of_files_costs_no_answer(llmfail):
 def test_status_of_what_cannot_be_used_does_not_claim_to_know(llmfail, state):
     assert llmfail.ask().code == 0
     ended = llmfail.under(*mounts.mount_read_only(state))("status", "--json")
-    assert ended.code == 0
+    assert ended.code == 2
     assert ended.document["store"] == "memory"
+    assert ended.document["routing"]["total_requests"] is None
     assert len(ended.lines) == 1
 
 
@@ -205,6 +206,7 @@ def test_e4_a_user_without_a_home_directory_gets_an_answer(llmfail, here, argume
     [
         ("usage",),
         ("usage", "--json"),
+        ("metrics",),
         ("log",),
         ("log", "--json"),
         ("cache", "stats"),
@@ -222,10 +224,21 @@ def test_e7_what_cannot_be_read_is_not_told_as_nothing(llmfail, state, arguments
 def test_e7_status_does_not_count_what_it_cannot_read(llmfail, state):
     for name in ("state.sqlite3", "answers.sqlite3", "queue.sqlite3"):
         (state / name).mkdir(parents=True)
-    document = llmfail.status()
+    ended = llmfail("status", "--json")
+    document = ended.document
+    assert (ended.code, document["status"]) == (2, "degraded")
+    assert set(document["routing"].values()) == {None}
+    assert {figures["requests"] for figures in document["providers"].values()} == {None}
     assert (document["cache"]["entries"], document["cache"]["bytes"]) == (None, None)
     assert document["queue"]["pending"] is None
     assert "cannot be read" in llmfail("status").out.decode()
+
+
+def test_e7_a_watch_that_could_judge_nothing_says_so(llmfail, state):
+    database_is_a_directory(state)
+    ended = llmfail("watch", "--once")
+    assert ended.code == 2
+    assert "cannot use" in ended.err
 
 
 def test_e7_a_queue_that_cannot_be_read_is_not_told_as_empty(llmfail, state):

@@ -54,6 +54,8 @@ def command(
     still answer every feature. Unhealthy: some feature has no model left. Targets without a key are counted,
     not listed; `llmfail -v status` lists them.
 
+    Where the state cannot be read, the figures in the JSON are null and the exit code is 2.
+
     Open: calls have failed, and trials follow. Paused: the provider asked for it with a Retry-After, which is
     obeyed to the second, from 1 s to breaker.max_pause (1 h); what is longer is cut, and beyond 366 days it
     is none. In the JSON both are "open", with "reason": "failures" or "pause".
@@ -84,6 +86,8 @@ def command(
         _show(status, entries, verbose=options.verbose > 0)
     if check:
         raise typer.Exit(EXIT_CODES[status.health])
+    if as_json and not status.readable:
+        raise typer.Exit(ExitCode.USAGE)
 
 
 def _choose_interval(seconds: float | None, *, watch: bool, alone: bool) -> float | None:

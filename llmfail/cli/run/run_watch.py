@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack, suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from llmfail.cli.arguments.global_options import GlobalOptions
 from llmfail.cli.io.output import say
 from llmfail.cli.run.open_client import load_settings
 from llmfail.cli.signals import stop_signals
+from llmfail.core.errors import ExitCode
 from llmfail.core.receipt import Receipt
 from llmfail.core.reports.alert_notice import AlertNotice
 from llmfail.watch.watch_client import WatchClient
@@ -54,23 +55,33 @@ async def _judge_until_stopped(
             with suppress(asyncio.CancelledError):
                 await looking
             return 128 + stopped.result()
-        wait = looking.result()
+        look = looking.result()
         if interval is None:
-            return 0
+            return ExitCode.ANSWERED if look.is_readable else ExitCode.USAGE
+        wait = look.wait
         await asyncio.wait({stopped}, timeout=interval if wait is None else min(wait, interval))
         if stopped.done():
             return 128 + stopped.result()
 
 
-async def _look(options: GlobalOptions, client: WatchClient) -> float | None:
-    """Probe and judge. Seconds until it is worth to look again sooner than usual."""
+class _Look(NamedTuple):
+    """``wait``: seconds until it is worth to look again sooner than usual; without a readable state nothing
+    could be judged.
+    """
+
+    wait: float | None
+    is_readable: bool
+
+
+async def _look(options: GlobalOptions, client: WatchClient) -> _Look:
+    """Probe and judge."""
     for receipt in await client.probe_due():
         say(_describe_probe(receipt), quiet=options.quiet or options.verbose == 0)
     status, notices = await client.judge_alerts()
     for notice in notices:
         say(_describe(notice), quiet=options.quiet)
     wait = client.seconds_to_trial(status)
-    return None if wait is None else max(wait, MIN_WAIT_SECONDS)
+    return _Look(None if wait is None else max(wait, MIN_WAIT_SECONDS), status.readable)
 
 
 def _describe_probe(receipt: Receipt) -> str:

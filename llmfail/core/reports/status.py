@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, Literal
 
 from msgspec import Struct, field
@@ -23,6 +24,7 @@ from llmfail.core.records.counters import (
 from llmfail.core.reports.alert import Alert
 
 Health = Literal["healthy", "degraded", "unhealthy"]
+CONFIGURED_OF_BUDGETS = frozenset({"name", "unit", "limit", "limit_usd", "resets_at", "each", "key"})
 NEARLY_SPENT = 0.8
 """From this share of its limit on a budget without ``alert_at`` that refuses calls counts as spent."""
 
@@ -161,6 +163,10 @@ class Status(Struct, frozen=True):
     storage: StorageCounts = StorageCounts()
 
     def to_json(self) -> dict[str, Any]:
+        """What cannot be read is null, not nothing."""
+        return self._read_json() if self.readable else _leave_out_figures(self._read_json())
+
+    def _read_json(self) -> dict[str, Any]:
         return {
             "status": self.health,
             "providers": {str(target.target): target.to_json() for target in self.targets},
@@ -221,6 +227,23 @@ def health_of(
     closed = all(target.state == CircuitState.CLOSED for target in targets if not target.missing_key)
     critical = any(alert.level == "critical" for alert in alerts)
     return "healthy" if closed and readable and not critical else "degraded"
+
+
+def _leave_out_figures(shown: dict[str, Any]) -> dict[str, Any]:
+    """Of a state that cannot be read: what the configuration says of it is known all the same."""
+
+    def keep(figures: Mapping[str, Any], known: AbstractSet[str]) -> dict[str, Any]:
+        return {name: value if name in known else None for name, value in figures.items()}
+
+    return {
+        **shown,
+        "providers": {
+            name: keep(figures, {"failure_threshold"}) for name, figures in shown["providers"].items()
+        },
+        "routing": keep(shown["routing"], frozenset()),
+        "budgets": [keep(budget, CONFIGURED_OF_BUDGETS) for budget in shown["budgets"]],
+        "cache": keep(shown["cache"], {"entries", "bytes"}),
+    }
 
 
 def _counters_to_json(counters: AskCounters) -> dict[str, Any]:
