@@ -43,9 +43,10 @@ COMMANDS = {
     "keys": "Make keys for programs that ask `serve`.",
     "metrics": "Print the metrics of this configuration for Prometheus.",
     "watch": "Judge alerts and tell of them; serve health and metrics.",
+    "store": "Try the store of the state, and move the state to another.",
     "config": "Write, check and show the configuration.",
 }
-GROUPS = frozenset({"cache", "config", "experiment", "keys", "prices", "queue"})
+GROUPS = frozenset({"cache", "config", "experiment", "keys", "prices", "queue", "store"})
 """Commands with commands of their own, in ``commands.group``."""
 
 

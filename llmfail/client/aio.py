@@ -132,9 +132,8 @@ class AsyncClient:
 
     async def status(self) -> Status:
         """As ``Client.status``."""
-        return await shared.operator_of(self.settings, self._ports).status(
-            self._store, count_storage(self._resources)
-        )
+        storage = await self._ports.run_blocking(lambda: count_storage(self._resources))
+        return await shared.operator_of(self.settings, self._ports).status(self._store, storage)
 
     async def routing_stats(self) -> dict[str, Any]:
         """As ``Client.routing_stats``."""

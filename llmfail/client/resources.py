@@ -18,6 +18,7 @@ from llmfail.client.event_listener import EventListener
 from llmfail.core.errors import LlmfailError, StoreError, UsageError
 from llmfail.core.records.record import Write, Writes
 from llmfail.core.request.ask import Ask
+from llmfail.core.store_url import LOCAL_STORES
 from llmfail.engine.ports.ids import new_id
 from llmfail.engine.ports.protocols import Stores
 from llmfail.prices import REFRESHED_DIRECTORY, Catalogue
@@ -177,7 +178,12 @@ def count_storage(resources: Resources) -> StorageCounts:
         entries, size = stock.entries, stock.bytes
     with suppress(LlmfailError):
         pending = _count_pending(resources)
-    return StorageCounts(entries, size, pending)
+    server = None
+    if resources.settings.store not in LOCAL_STORES:
+        from llmfail.client.shared_store import describe_server
+
+        server = describe_server(resources.settings)
+    return StorageCounts(entries, size, pending, server)
 
 
 def _count_pending(resources: Resources) -> int:

@@ -323,7 +323,7 @@ def test_p0_10_a_user_who_may_nothing_is_told_so_and_no_password_is(redis_server
 
 
 RIGHTS = (
-    "+evalsha +eval +get +set +getrange +del +exists +type +time +hget +hset +hgetall +hincrby +hexists +hdel"
+    "+evalsha +eval +get +set +getrange +del +exists +type +time +mget +hget +hmget +hset +hgetall +hdel"
     " +pexpire +pexpireat +persist +select"
 )
 

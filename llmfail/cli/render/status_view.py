@@ -112,7 +112,7 @@ def _describe_hidden(targets: Sequence[TargetStatus]) -> Iterator[str]:
 def _describe_totals(status: Status) -> Iterator[str]:
     figures = status.to_json()["routing"]
     if not figures["total_requests"]:
-        yield f"nothing was asked in the last 24 hours; store: {status.store}"
+        yield f"nothing was asked in the last 24 hours; store: {status.store_name}"
         return
     shares = ", ".join(
         f"{percent(figures[name])} {words}"
@@ -135,7 +135,7 @@ def _describe_totals(status: Status) -> Iterator[str]:
     if apart:
         yield f"apart from that: {apart}"
     latencies = milliseconds(figures["avg_latency_ms"]), milliseconds(figures["p95_latency_ms"])
-    yield f"{latencies[0]} on average, p95 {latencies[1]}; store: {status.store}"
+    yield f"{latencies[0]} on average, p95 {latencies[1]}; store: {status.store_name}"
 
 
 def _describe_storage(status: Status) -> Iterator[str]:

@@ -22,6 +22,7 @@ from llmfail.core.records.counters import (
     rate,
 )
 from llmfail.core.reports.alert import Alert
+from llmfail.core.reports.store_server import StoreServer
 
 Health = Literal["healthy", "degraded", "unhealthy"]
 CONFIGURED_OF_BUDGETS = frozenset({"name", "unit", "limit", "limit_usd", "resets_at", "each", "key"})
@@ -145,6 +146,8 @@ class StorageCounts(Struct, frozen=True):
     entries: int | None = 0
     bytes: int | None = 0
     pending: int | None = 0
+    server: StoreServer | None = None
+    """What has the state of many hosts."""
 
 
 class Status(Struct, frozen=True):
@@ -162,6 +165,16 @@ class Status(Struct, frozen=True):
     prices_as_of: str | None = None
     storage: StorageCounts = StorageCounts()
 
+    @property
+    def store_name(self) -> str:
+        """With its server, where it has one."""
+        server = self.storage.server
+        return (
+            self.store
+            if server is None
+            else f"{self.store} {server.address} ({server.role or 'no role told'})"
+        )
+
     def to_json(self) -> dict[str, Any]:
         """What cannot be read is null, not nothing."""
         return self._read_json() if self.readable else _leave_out_figures(self._read_json())
@@ -177,6 +190,7 @@ class Status(Struct, frozen=True):
             "queue": {"pending": self.storage.pending},
             "prices_as_of": self.prices_as_of,
             "store": self.store,
+            **({} if self.storage.server is None else {"store_server": self.storage.server.to_json()}),
         }
 
     @property

@@ -42,6 +42,7 @@ LONGEST_PAUSE_SECONDS = 0.1
 MAX_BUSY_TIMEOUTS = 10
 """While others get on, a server is busy and not out of order: it is waited for so many times as long."""
 LEASES = "!leases"
+SCANNED_KEYS = 500
 MADE, LEASED = 1, 2
 _stores: WeakSet[RedisStore] = WeakSet()
 
@@ -86,6 +87,31 @@ class RedisStore:
         """It waits for the server in any case, never longer than the timeout: no event loop may call it."""
         with self._take_turn() as deadline:
             return self._update(tuple(dict.fromkeys(keys)), change, deadline)
+
+    def scan_keys(self) -> Iterator[list[str]]:
+        """The keys of all records, some at a time; one may come twice where others write meanwhile."""
+        cursor = b"0"
+        while True:
+            with self._take_turn() as deadline:
+                scan = ("SCAN", cursor, "MATCH", f"{self._prefix}*", "COUNT", SCANNED_KEYS)
+                reply = self.server.run(scan, deadline)
+            match reply:
+                case [bytes() as cursor, list() as found]:
+                    names = [one.decode()[len(self._prefix) :] for one in found if isinstance(one, bytes)]
+                    yield [name for name in names if not name.startswith("!")]
+                case _:
+                    raise StoreError(f"{self.url} answered something else than keys")
+            if cursor == b"0":
+                return
+
+    def read_lifetimes(self, keys: Sequence[str]) -> list[float | None]:
+        """The seconds after which each ends; None for ever."""
+        found = []
+        with self._take_turn() as deadline:
+            for key in keys:
+                left = self.server.run(("PTTL", self._prefix + key), deadline)
+                found.append(left / 1000 if isinstance(left, int) and left >= 0 else None)
+        return found
 
     def close(self) -> None:
         """Close the connection. A later verb opens another."""

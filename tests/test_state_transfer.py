@@ -1,0 +1,101 @@
+"""The state moves between disk, Redis and a file, and is the same afterwards."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from llmfail import Client
+
+CONFIG = """\
+version: 1
+store: {store}
+timezone: UTC
+defaults: {{retries: 0, max_tokens: 50}}
+providers:
+  openai: {{api: openai, base_url: "{openai}", api_key: made-up-key-2}}
+models:
+  openai/gpt-6.1-terra: {{price: {{input: 1000, output: 1000}}, context: 100000, max_output: 1000}}
+features:
+  default: {{primary: openai/gpt-6.1-terra, cache: {{enabled: false}}}}
+budgets: [{{name: daily, limit: 1000, per: day}}]
+"""
+
+
+@pytest.fixture
+def run(tmp_path):
+    def run(*arguments):
+        command = [
+            Path(sys.executable).with_name("llmfail"),
+            "--config",
+            tmp_path / "llmfail.yaml",
+            *arguments,
+        ]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    return run
+
+
+@pytest.fixture
+def configure(tmp_path, simulator):
+    def configure(store):
+        file = tmp_path / "llmfail.yaml"
+        file.write_text(CONFIG.format(store=store, openai=simulator.base_url("openai")))
+        return file
+
+    return configure
+
+
+def books(config):
+    with Client(config) as client:
+        status = client.status().to_json()
+        return status["budgets"], status["routing"], client.usage("day").to_json()
+
+
+@pytest.mark.disk
+def test_state_moves_from_disk_to_redis_and_by_a_file_back_to_a_disk(
+    run, configure, redis_url, tmp_path, monkeypatch
+):
+    config = configure("disk")
+    with Client(config) as client:
+        for _ in range(3):
+            client.ask("hi")
+    before = books(config)
+    assert before[1]["total_requests"] == 3
+    moved = run("store", "migrate", "disk", redis_url, "--json")
+    assert json.loads(moved.stdout)["records"] > 5
+    refused = run("store", "migrate", "disk", redis_url)
+    assert refused.returncode == 2
+    configure(redis_url)
+    assert books(config) == before
+    with Client(config) as client:
+        client.ask("hi")
+    later = books(config)
+    assert later[1]["total_requests"] == 4
+    assert run("store", "check").stdout.startswith("127.0.0.1:")
+    assert run("store", "export", tmp_path / "state.jsonl").returncode == 0
+    configure("disk")
+    monkeypatch.setenv("LLMFAIL_STATE_DIR", str(tmp_path / "other"))
+    assert run("store", "import", tmp_path / "state.jsonl").returncode == 0
+    assert books(config) == later
+
+
+@pytest.mark.disk
+def test_a_store_that_cannot_be_had_is_exit_2_and_a_file_that_is_none_too(run, configure, tmp_path):
+    configure("redis://:made-up-secret@127.0.0.1:1/0")
+    found = run("store", "check")
+    assert found.returncode == 2
+    assert "made-up-secret" not in found.stdout + found.stderr
+    configure("disk")
+    (tmp_path / "none.jsonl").write_text("{}\n")
+    assert run("store", "import", tmp_path / "none.jsonl").returncode == 2
+
+
+def test_status_names_the_server(configure, redis_url):
+    config = configure(redis_url)
+    with Client(config) as client:
+        status = client.status()
+    assert status.to_json()["store_server"]["role"] == "master"
+    assert status.store_name.startswith("redis 127.0.0.1:")
