@@ -6,10 +6,11 @@ BIN ?= $(or $(VIRTUAL_ENV),.venv)/bin/
 # Lines and branches of core that the quick tests take, in per cent.
 CORE_COVERAGE := 97
 
-.PHONY: help setup format lint check test slow coverage bench oldest build man
+.PHONY: help setup clients format lint check test slow coverage bench oldest build man
 
 help:
 	@echo "make setup    a virtual environment in .venv with everything that is needed here"
+	@echo "make clients  the SDKs and agents that tests/clients points at the gateway, from npm and PyPI: 1.2 GB"
 	@echo "make check    format, lint, types, layers and the quick tests: before each commit, under two minutes"
 	@echo "make test     the whole suite"
 	@echo "make slow     the tests that check leaves out: real processes, and what is marked slow"
@@ -24,6 +25,9 @@ setup:
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
 	.venv/bin/python -m pip install --quiet -e '.[test]' --group dev
+
+clients:
+	.ci/install-clients
 
 format:
 	$(BIN)ruff check --fix .

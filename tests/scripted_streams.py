@@ -48,6 +48,8 @@ class ScriptStep(Enum):
     """The same where the end of the connection is the end of the body."""
     PLAIN = auto()
     """A whole document although a stream was asked for."""
+    GARBLED = auto()
+    """An event whose JSON is cut."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ HEAD, PING, PINGING, ENDLESS, STALL = (
     ScriptStep.STALL,
 )
 CUT, STOP, CLOSE, PLAIN = ScriptStep.CUT, ScriptStep.STOP, ScriptStep.CLOSE, ScriptStep.PLAIN
+GARBLED = ScriptStep.GARBLED
 ERROR = ErrorEvent("Overloaded")
 BREAKS = {"error": ERROR, "cut": CUT, "end of the body": STOP, "end of the connection": CLOSE}
 """How a stream may break off by itself."""
@@ -251,6 +254,9 @@ class _ReplyWriter:
             case ScriptStep.ENDLESS:
                 self._send_begin()
                 self._repeat(lambda: self._words.text("more "))
+            case ScriptStep.GARBLED:
+                *_, event = self._words.text("more").rstrip().split(b"\n\n")
+                self._send(event[:-5] + b"\n\n")
             case ErrorEvent():
                 self._send(self._words.error(step.text))
                 self._finish()

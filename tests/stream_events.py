@@ -124,6 +124,87 @@ class OpenAIEvents:
         return {"prompt_tokens": INPUT, "completion_tokens": OUTPUT, "total_tokens": INPUT + OUTPUT}
 
 
+class ResponsesEvents:
+    """OpenAI's Responses: every event repeats its place, and the last one has the whole answer."""
+
+    def __init__(self, model, *, reports):
+        self._model, self._reports = model, reports
+        self._texts, self._number = [], -1
+
+    def begin(self):
+        return self._event("response.created", response=self._response([], "in_progress"))
+
+    def text(self, said):
+        place = {"item_id": "msg_1", "output_index": 0, "content_index": 0}
+        opened = b"" if self._texts else self._open(place)
+        self._texts.append(said)
+        return opened + self._event("response.output_text.delta", **place, delta=said, logprobs=[])
+
+    def _open(self, place):
+        part = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
+        return self._event(
+            "response.output_item.added", output_index=0, item={**self._item(""), "content": []}
+        ) + self._event("response.content_part.added", **place, part=part)
+
+    def thought(self, said):
+        return self._event(
+            "response.reasoning_summary_text.delta",
+            item_id="rs_1",
+            output_index=0,
+            summary_index=0,
+            delta=said,
+        )
+
+    def ping(self):
+        return self._event("keepalive")
+
+    def error(self, message):
+        return self._event("response.failed", response=self._response([], "failed", **self.fault(message)))
+
+    def end(self):
+        item = self._item("".join(self._texts))
+        return self._event("response.output_item.done", output_index=0, item=item) + self._event(
+            "response.completed", response=self._response([item], "completed")
+        )
+
+    def whole(self, said):
+        return self._response([self._item(said)], "completed")
+
+    def fault(self, message):
+        return {"error": {"code": "server_is_overloaded", "message": message}}
+
+    def _event(self, name, **fields):
+        self._number += 1
+        return _encode_named_event(name, sequence_number=self._number, **fields)
+
+    def _item(self, said):
+        part = {"type": "output_text", "text": said, "annotations": [], "logprobs": []}
+        return {
+            "id": "msg_1",
+            "type": "message",
+            "role": "assistant",
+            "status": "completed",
+            "content": [part],
+        }
+
+    def _response(self, items, status, **more):
+        usage = {"input_tokens": INPUT, "output_tokens": OUTPUT, "total_tokens": INPUT + OUTPUT}
+        usage |= {
+            "input_tokens_details": {"cached_tokens": 0},
+            "output_tokens_details": {"reasoning_tokens": 0},
+        }
+        reply = {
+            "id": "resp_1",
+            "object": "response",
+            "created_at": 1,
+            "model": self._model,
+            "status": status,
+        }
+        reply |= {"output": items, "error": None, "incomplete_details": None, "parallel_tool_calls": True}
+        reply |= {"tool_choice": "auto", "tools": [], **more}
+        return reply | ({"usage": usage} if self._reports and items else {})
+
+
 class GeminiEvents:
     """Gemini's, also on Vertex: every chunk reports, and the one with a finish reason is the end."""
 
@@ -162,7 +243,12 @@ class GeminiEvents:
         return {"candidates": [candidate | end], "modelVersion": self._model, **reported}
 
 
-FORMATS = {"anthropic": AnthropicEvents, "openai": OpenAIEvents, "gemini": GeminiEvents}
+FORMATS = {
+    "anthropic": AnthropicEvents,
+    "openai": OpenAIEvents,
+    "responses": ResponsesEvents,
+    "gemini": GeminiEvents,
+}
 
 
 def _encode_named_event(name, **fields):

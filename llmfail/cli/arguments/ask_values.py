@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from llmfail.cli.arguments.global_options import parse_seconds
 from llmfail.cli.arguments.prompt import read_attached_input, require_utf8
-from llmfail.client.attachment_files import read_bytes
 from llmfail.client.option_checks import MAX_COST_USD, MAX_TEMPERATURE
 from llmfail.core.errors import UsageError
 from llmfail.core.request.ask_options import (
@@ -67,6 +66,7 @@ def _parse_pairs(option: str, written: Sequence[str]) -> dict[str, str]:
 
 
 def _read_schema(_option: str, name: str) -> dict[str, Any]:
+    from llmfail.client.attachment_files import read_bytes
     from llmfail.settings.reading.schema_files import load_schema
 
     return load_schema(Path(name), read_bytes)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from llmfail.cli.arguments.ask_values import ATTACHED_INPUT
 from llmfail.cli.arguments.prompt import MAX_STDIN_BYTES, read_prompt
 from llmfail.cli.io.files import STANDARD_INPUT
-from llmfail.client.attachment_files import read_bytes
 from llmfail.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -68,6 +67,8 @@ def _add_prompt(path: Path, turns: object, prompt: str | None, *, key: str = "me
 
 
 def _read_text(option: str, name: str | Path) -> str:
+    from llmfail.client.attachment_files import read_bytes
+
     try:
         return read_bytes(Path(name), MAX_STDIN_BYTES).decode("utf-8-sig").rstrip("\n")
     except UnicodeDecodeError as error:

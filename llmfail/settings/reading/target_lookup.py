@@ -43,4 +43,4 @@ def _suggest(settings: Settings, text: str, found: Iterable[Target]) -> str:
     if text in settings.providers:
         own = [str(target) for target in settings.list_targets() if target.provider == text]
         return f": {', '.join(own[:MAX_SUGGESTIONS])}" if own else f": {text}/MODEL"
-    return suggest_targets(settings, text) or "; `llmfail prices show` lists those of the configuration"
+    return suggest_targets(settings, text) or "; `llmfail models` lists those of the configuration"
