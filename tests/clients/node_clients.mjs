@@ -211,7 +211,9 @@ async function aiModel(job) {
 
 async function aiTurn(job, request) {
   const { generateText, streamText } = await import("ai");
-  const asked = { model: await aiModel(job), ...retries(job), ...request };
+  // Without this, the provider for OpenAI refers to earlier turns by their ids, as if all of them were stored there.
+  const providerOptions = { openai: { store: job.store ?? false } };
+  const asked = { model: await aiModel(job), ...retries(job), providerOptions, ...request };
   if (!job.stream) return generateText(asked);
   let problem;
   const stream = streamText({ ...asked, onError: ({ error }) => (problem = error) });

@@ -27,7 +27,7 @@ _MARK: Final = f"~{PREFIX}"
 
 class CarriedSignature(Struct, frozen=True, array_like=True):
     """``vendor`` is empty where the model signed nothing, but must not be taken for another. ``of`` says what
-    was signed, where that is not the thing itself: the id of a call, or the length of a thought.
+    was signed, where that is not the thing itself: the id of a call, or a thought.
     """
 
     vendor: str

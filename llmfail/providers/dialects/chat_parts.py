@@ -7,7 +7,6 @@ are fields of the assistant's message with a name for each vendor, and go back u
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -32,7 +31,6 @@ from llmfail.providers.dialects.carried_signature import is_carried, read_carrie
 from llmfail.providers.encoding import encode_base64, join_result_text, marks_for, to_data_url
 
 _AUDIO_FORMATS = {"audio/wav": "wav", "audio/x-wav": "wav", "audio/mpeg": "mp3", "audio/mp3": "mp3"}
-_LENGTH = re.compile(r"[0-9]{1,9}")
 THOUGHT_FIELDS = ("reasoning_content", "reasoning", "reasoning_details")
 
 
@@ -189,16 +187,8 @@ def _read_thoughts(message: Mapping[str, Any]) -> tuple[Thought, ...]:
 
 
 def _read_carried_thoughts(message: Mapping[str, Any]) -> tuple[Thought, ...] | None:
-    """Those whose signatures went along in details of ours, each with the length of its thought; None where
-    there are no such details.
-    """
+    """Those that went along in details of ours; None where there are no such details."""
     details = [one.get("data") for one in iter_mappings(message.get("reasoning_details"))]
     if not any(map(is_carried, details)):
         return None
-    rest = as_clean_text(message.get(THOUGHT_FIELDS[0]))
-    thoughts = []
-    for carried in filter(None, map(read_carried, details)):
-        length = int(carried.of) if _LENGTH.fullmatch(carried.of) else 0
-        thoughts.append(Thought(rest[:length], carried.signature))
-        rest = rest[length:]
-    return tuple(thoughts)
+    return tuple(Thought(one.of, one.signature) for one in filter(None, map(read_carried, details)))

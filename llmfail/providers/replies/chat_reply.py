@@ -1,7 +1,9 @@
 """An answer as OpenAI Chat Completions has it.
 
 Thoughts are ``reasoning_content``, as DeepSeek named it; what signs them goes along in ``reasoning_details``,
-as OpenRouter named it, and what signs a call within its id.
+as OpenRouter named it, and what signs a call within its id. Of a stream, programs put ``reasoning_content``
+together in ways of their own, and openai-node keeps its last piece alone: so the details have the thoughts
+once more, and come in a single piece.
 """
 
 from __future__ import annotations
@@ -53,8 +55,6 @@ class ChatReply(BlockReply):
                 return self._write_chunk({"content": event.text})
             case "add", "thought":
                 return self._write_chunk({"reasoning_content": event.text})
-            case "close", "thought":
-                return self._write_chunk({"reasoning_details": [_build_detail(block)]})
             case "open", "call":
                 return self._write_chunk({"tool_calls": [self._build_call(block, "")]})
             case "add", "call":
@@ -63,7 +63,9 @@ class ChatReply(BlockReply):
         return b""
 
     def write_end(self, receipt: Receipt) -> bytes:
-        last = self._write_chunk({}, _FINISH[receipt.finish_reason or "stop"])
+        thoughts = [_build_detail(block) for block in self.order.blocks if block.kind == "thought"]
+        details = self._write_chunk({"reasoning_details": thoughts}) if thoughts else b""
+        last = details + self._write_chunk({}, _FINISH[receipt.finish_reason or "stop"])
         if not self.asked.include_usage:
             return last + _END
         head = self._build_head("chat.completion.chunk")
@@ -103,7 +105,7 @@ class ChatReply(BlockReply):
 
 
 def _build_detail(block: AnswerBlock) -> dict[str, Any]:
-    data = carry(block.signature, str(len(block.text)))
+    data = carry(block.signature, block.text)
     return {"type": "reasoning.encrypted", "data": data, "format": "llmfail", "index": block.index}
 
 
