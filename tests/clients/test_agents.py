@@ -116,6 +116,20 @@ def test_claude_code_calls_a_tool_and_reads_an_answer(claude, simulator, tmp_pat
     assert b"A note of ours." in asked[-1].body
 
 
+def test_what_only_anthropic_knows_reaches_anthropic(claude, simulator):
+    """Fields and the beta features that allow them belong together."""
+    simulator.set_answer(lambda _: "Hello.")
+    before = simulator.count()
+    claude("Say hello.", "to-anthropic")
+    asked = [request for request in simulator.requests[before:] if request.route.stream]
+    assert asked
+    for request in asked:
+        assert request.path.endswith("/v1/messages?beta=true")
+        assert "claude-code" in request.headers["anthropic-beta"]
+        assert request.document["context_management"]
+        assert request.document["model"] == "claude-sonnet-5-5"
+
+
 def test_claude_code_asks_for_less_when_the_context_is_too_small(claude, simulator):
     """It goes by the words of Anthropic's error, whoever made it."""
     limits = []
