@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from llmfail.core.degrade.template import TEMPLATE_FILE_MARK
 from llmfail.core.records.state_keys import make_digest
-from llmfail.core.vendors import BASE_URLS, OWNER_HOSTS, is_vertex_host, vertex_host
+from llmfail.core.vendors import OWNER_HOSTS, is_vertex_host
 from llmfail.settings.reading.env_vars import (
     ADMIN_TOKEN_VARIABLE,
     WEBHOOK_VARIABLE,
@@ -28,6 +28,16 @@ from llmfail.settings.reading.plain_values import Place
 from llmfail.settings.reading.schema_files import InvalidSchemaFile, read_schema
 from llmfail.settings.schema.scalars import split_url
 from llmfail.settings.schema.serve_scalars import LOOPBACK_NAMES, split_address
+from llmfail.settings.trust.config_tree import (
+    alerts_of,
+    base_url_of,
+    features_of,
+    host_of,
+    providers_of,
+    steps_of,
+    templates_of,
+    walk_texts,
+)
 from llmfail.settings.trust.covered_file import digest_files
 from llmfail.settings.trust.schema_keyword import looks_like_schema
 
@@ -64,24 +74,8 @@ def check_trust_rules(
     )
 
 
-def host_of(provider: Mapping[str, object]) -> str | None:
-    """The host that gets a provider's credential, None for anything but https on its usual port."""
-    parts = split_url(_base_url_of(provider))
-    if parts is None or parts[0] != "https" or parts[2] not in {None, "443"}:
-        return None
-    return parts[1]
-
-
-def _base_url_of(provider: Mapping[str, object]) -> str:
-    """Where a provider is, as it is written or by default."""
-    written = provider.get("base_url") or BASE_URLS.get(str(provider.get("api")))
-    if written is None and provider.get("api") == "vertex":
-        return f"https://{vertex_host('global')}"
-    return str(written)
-
-
 def _check_references(tree: Mapping[str, object]) -> Iterator[TrustFinding]:
-    for place, text in _walk_texts(tree, ()):
+    for place, text in walk_texts(tree, ()):
         for variable in find_variables(text):
             if not _may_read(tree, place, variable):
                 message = _describe_use(tree, place, variable)
@@ -95,26 +89,18 @@ def _cover(place: Place, message: str, *details: str) -> TrustFinding:
 
 def _list_destinations(tree: Mapping[str, object], place: Place) -> list[str]:
     """Where a text at this place may go: to its own provider, or with a prompt to any."""
-    providers = _providers_of(tree)
+    providers = providers_of(tree)
     match place:
         case ("providers", name, *_) if name in providers:
-            return [_base_url_of(providers[name])]
+            return [base_url_of(providers[name])]
         case _:
-            return sorted(map(_base_url_of, providers.values()))
-
-
-def _walk_texts(tree: object, at: Place) -> Iterator[tuple[Place, str]]:
-    if isinstance(tree, str):
-        yield at, tree
-    children = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
-    for key, child in children:
-        yield from _walk_texts(child, (*at, key))
+            return sorted(map(base_url_of, providers.values()))
 
 
 def _may_read(tree: Mapping[str, object], place: Place, variable: str) -> bool:
     match place:
         case ("providers", name, "api_key"):
-            host = host_of(_providers_of(tree)[name])
+            host = host_of(providers_of(tree)[name])
             return host is not None and OWNER_HOSTS.get(variable) == host
         case ("alerts", "webhook_secret"):
             return variable == WEBHOOK_VARIABLE and not _has_webhook(tree)
@@ -123,18 +109,13 @@ def _may_read(tree: Mapping[str, object], place: Place, variable: str) -> bool:
         case ("serve", "keys", _, "key" | "sha256"):
             return True  # it goes nowhere, and keys need trust anyway
         case ("providers", name, "project"):
-            return variable == PROJECT_VARIABLE and _providers_of(tree)[name].get("api") == "vertex"
+            return variable == PROJECT_VARIABLE and providers_of(tree)[name].get("api") == "vertex"
         case _:
             return False
 
 
 def _has_webhook(tree: Mapping[str, object]) -> bool:
-    return bool(_alerts_of(tree).get("webhooks"))
-
-
-def _alerts_of(tree: Mapping[str, object]) -> Mapping[str, object]:
-    alerts = tree.get("alerts")
-    return alerts if isinstance(alerts, dict) else {}
+    return bool(alerts_of(tree).get("webhooks"))
 
 
 def _describe_use(tree: Mapping[str, object], place: Place, variable: str) -> str:
@@ -146,7 +127,7 @@ def _describe_use(tree: Mapping[str, object], place: Place, variable: str) -> st
                 if owner
                 else "although no host is known as its owner"
             )
-            where = _describe_destination(_providers_of(tree)[name], lambda host: host == owner, foreign)
+            where = _describe_destination(providers_of(tree)[name], lambda host: host == owner, foreign)
             return f"would send {variable} to {where}"
         case _:
             return f"would use the environment variable {variable} where none belongs"
@@ -156,7 +137,7 @@ def _describe_destination(
     provider: Mapping[str, object], is_owner: Callable[[str], bool], foreign: str
 ) -> str:
     """Host and port that would get a credential, and what is wrong with them."""
-    parts = split_url(_base_url_of(provider))
+    parts = split_url(base_url_of(provider))
     if parts is None:
         return "a host that is not its owner's"
     scheme, host, port, _ = parts
@@ -168,32 +149,11 @@ def _describe_destination(
     return f"{shown}, whose port is not the usual 443" if port not in {None, "443"} else shown
 
 
-def _providers_of(tree: Mapping[str, object]) -> dict[str | int, dict[str, object]]:
-    found = tree.get("providers")
-    entries = found.items() if isinstance(found, dict) else ()
-    return {name: entry for name, entry in entries if isinstance(entry, dict)}
-
-
-def _steps_of(tree: Mapping[str, object]) -> Iterator[tuple[Place, Mapping[str, object]]]:
-    for name, feature in _features_of(tree):
-        steps = feature.get("degrade")
-        for index, step in enumerate(steps if isinstance(steps, list) else ()):
-            if isinstance(step, dict):
-                yield ("features", name, "degrade", index), step
-
-
-def _features_of(tree: Mapping[str, object]) -> Iterator[tuple[str, Mapping[str, object]]]:
-    found = tree.get("features")
-    for name, feature in found.items() if isinstance(found, dict) else ():
-        if isinstance(feature, dict):
-            yield name, feature
-
-
 def _check_key_sources(tree: Mapping[str, object], directory: Path) -> Iterator[TrustFinding]:
     """Where keys come from that are neither in the file nor in the environment."""
     if isinstance(name := tree.get("env_file"), str):
         yield _cover(("env_file",), f"would read variables from {name}", name)
-    for provider, entry in _providers_of(tree).items():
+    for provider, entry in providers_of(tree).items():
         for field in ("api_key", "token"):
             source = entry.get(field)
             if not isinstance(source, dict):
@@ -209,7 +169,7 @@ def _check_key_sources(tree: Mapping[str, object], directory: Path) -> Iterator[
 
 
 def _check_commands(tree: Mapping[str, object], directory: Path) -> Iterator[TrustFinding]:
-    for place, step in _steps_of(tree):
+    for place, step in steps_of(tree):
         if "command" in step:
             yield _cover_command(place, step["command"], directory)
 
@@ -230,7 +190,7 @@ def _check_store(tree: Mapping[str, object]) -> Iterator[TrustFinding]:
 
 def _check_alerts(tree: Mapping[str, object], directory: Path) -> Iterator[TrustFinding]:
     """Whom ``watch`` would tell of alerts, and with which program."""
-    alerts = _alerts_of(tree)
+    alerts = alerts_of(tree)
     if alerts.get("command"):
         yield _cover_command(("alerts", "command"), alerts["command"], directory)
     webhooks = alerts.get("webhooks")
@@ -263,10 +223,10 @@ def _check_files(tree: Mapping[str, object], directory: Path) -> Iterator[TrustF
     """A schema goes to the provider, so a schema elsewhere, or a file that is none, would be a way to send
     any JSON file.
     """
-    for at, template in _templates_of(tree):
+    for at, template in templates_of(tree):
         if isinstance(template, str) and template.startswith(TEMPLATE_FILE_MARK):
             yield _cover(at, f"would send the file {template[1:]}", template, *_list_destinations(tree, at))
-    for name, feature in _features_of(tree):
+    for name, feature in features_of(tree):
         expect = feature.get("expect")
         schema = expect.get("schema") if isinstance(expect, dict) else None
         if not isinstance(schema, str):
@@ -277,14 +237,6 @@ def _check_files(tree: Mapping[str, object], directory: Path) -> Iterator[TrustF
             yield _cover(place, "would read a file outside its directory", schema, *destinations)
         elif not _may_be_sent(directory / schema):
             yield _cover(place, f"would send {schema}, which is no JSON Schema", *destinations)
-
-
-def _templates_of(tree: Mapping[str, object]) -> Iterator[tuple[Place, object]]:
-    templates = tree.get("templates")
-    for name, text in templates.items() if isinstance(templates, dict) else ():
-        yield ("templates", name), text
-    for name, feature in _features_of(tree):
-        yield ("features", name, "template"), feature.get("template")
 
 
 def _may_be_sent(path: Path) -> bool:
@@ -305,7 +257,7 @@ def _is_inside(path: Path, directory: Path) -> bool:
 def _check_credentials(tree: Mapping[str, object], overridden: Collection[Place]) -> Iterator[TrustFinding]:
     """Credentials that are not in the file, but would go where the file says."""
     vendors = frozenset(OWNER_HOSTS.values())
-    for name, provider in _providers_of(tree).items():
+    for name, provider in providers_of(tree).items():
         here: Place = ("providers", name)
         host = host_of(provider)
         may_be_vertex = provider.get("api") == "vertex" or (
@@ -315,11 +267,9 @@ def _check_credentials(tree: Mapping[str, object], overridden: Collection[Place]
             where = _describe_destination(
                 provider, is_vertex_host, "which is none of Google's hosts for Vertex"
             )
-            yield _cover((*here, "base_url"), f"would send a Google token to {where}", _base_url_of(provider))
+            yield _cover((*here, "base_url"), f"would send a Google token to {where}", base_url_of(provider))
         elif not is_vertex_host(host) and host not in vendors and (*here, "base_url") not in overridden:
             where = _describe_destination(provider, vendors.__contains__, "which is no vendor's host")
             for key in ("api_key", "token"):
                 if (*here, key) in overridden:
-                    yield _cover(
-                        (*here, key), f"would send a key of yours to {where}", _base_url_of(provider)
-                    )
+                    yield _cover((*here, key), f"would send a key of yours to {where}", base_url_of(provider))
