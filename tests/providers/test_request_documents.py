@@ -380,3 +380,17 @@ def test_parts_of_a_message_of_python_are_those_that_are_sent():
     png = Attachment("a.png", "image/png", b"\x89PNG")
     ask = ask_of([Message("user", (png, Text("Look.")))])
     assert ask.messages[0].attachments == (png,)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"messages": [{"role": "user", "content": "Hi"}], "stop": 1.0},
+        {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 5, "stop_sequences": True},
+        {"contents": [{"parts": [{"text": "Hi"}]}], "generationConfig": {"stopSequences": {"a": 1}}},
+    ],
+    ids=["chat", "anthropic", "gemini"],
+)
+def test_what_ends_an_answer_is_a_text_or_several(document):
+    with pytest.raises(UsageError, match="stop is a text or a list of texts"):
+        ask_of(document)

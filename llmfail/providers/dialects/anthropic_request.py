@@ -91,4 +91,4 @@ def _read_plain(document: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     if document.get("temperature") is not None:
         yield "temperature", document["temperature"]
     if document.get("stop_sequences"):
-        yield "stop", tuple(document["stop_sequences"])
+        yield "stop", document["stop_sequences"]

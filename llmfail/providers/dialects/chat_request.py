@@ -85,7 +85,7 @@ def read_fields(document: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     if document.get("temperature") is not None:
         yield "temperature", document["temperature"]
     if stop := document.get("stop"):
-        yield "stop", (stop,) if isinstance(stop, str) else tuple(stop)
+        yield "stop", stop
     yield from _read_format(as_mapping(document.get("response_format")))
     effort = document.get("reasoning_effort")
     names = ("top_p", "top_k", "seed", "presence_penalty", "frequency_penalty", "verbosity", "service_tier")

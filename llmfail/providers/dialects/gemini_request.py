@@ -82,7 +82,7 @@ def read_fields(document: Mapping[str, Any]) -> dict[str, Any]:
         "system": _read_system(as_mapping(document.get("systemInstruction"))),
         "max_tokens": config.get("maxOutputTokens"),
         "temperature": config.get("temperature"),
-        "stop": tuple(config.get("stopSequences") or ()) or None,
+        "stop": config.get("stopSequences") or None,
         "tools": tuple(_read_tools(iter_mappings(document.get("tools")))) or None,
         **_read_format(config),
     }
