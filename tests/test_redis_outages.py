@@ -310,6 +310,26 @@ def test_p0_10_a_certificate_that_nobody_vouches_for_is_refused_and_one_that_is_
         trusted.close()
 
 
+def test_p1_12_an_ask_is_two_trips_and_nothing_else_is_said(configure, redis_server, redis_url):
+    config = configure(redis_url)
+    config.write_text(config.read_text().replace("{price:", "{limits: {requests_per_minute: 60000}, price:"))
+
+    def count():
+        lines = redis_server.run("INFO", "commandstats").splitlines()
+        calls = {line.split(":")[0]: int(line.split("calls=")[1].split(",")[0]) for line in lines[1:] if line}
+        return calls["cmdstat_evalsha"], {name for name in calls if "ping" in name or "setinfo" in name}
+
+    with Client(config) as client:
+        for _ in range(3):
+            client.ask("hi")
+        before, _ = count()
+        for _ in range(20):
+            client.ask("hi")
+        after, others = count()
+    assert after - before <= 2 * 20 + 2, "a new minute has records of its own"
+    assert not others - {"cmdstat_ping"}, "the fixture alone pings"
+
+
 def test_threads_share_one_store(redis_url):
     store = RedisStore(parse_redis_url(redis_url), 5.0)
 
