@@ -180,9 +180,10 @@ async def _write_stream(exchange: Exchange, reply: OutgoingReply) -> None:
 
 
 def _headers_of(incoming: web.BaseRequest) -> dict[str, str]:
+    """Bytes that are no UTF-8 become U+FFFD: what names a user or a feature ends in logs and stores."""
     headers: dict[str, str] = {}
-    for written, value in incoming.headers.items():
-        name = written.lower()
+    for written, said in incoming.headers.items():
+        name, value = written.lower(), said.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     return headers
 

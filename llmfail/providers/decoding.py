@@ -128,13 +128,18 @@ def read_content(content: object, depth: int = 0) -> str:
             "".join(read_content(part, depth + 1) for part in content) if depth < _MAX_CONTENT_DEPTH else ""
         )
     if isinstance(content, dict):
-        return as_string(content.get("text")) if content.get("type") in _TEXT_TYPES else ""
+        return as_string(content.get("text")) if type_of(content) in _TEXT_TYPES else ""
     return as_string(content)
 
 
 def as_string(value: object) -> str:
     """As it is, halves and all."""
     return value if isinstance(value, str) else ""
+
+
+def type_of(part: Mapping[str, Any]) -> str:
+    """What a part, an item or an event says that it is; empty where that is no text."""
+    return as_string(part.get("type"))
 
 
 def read_usage(said: object, read: Callable[[Mapping[str, Any]], Usage | None]) -> Usage | None:

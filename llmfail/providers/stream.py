@@ -22,7 +22,7 @@ from llmfail.core.classification.error_body import find_error
 from llmfail.core.errors import MalformedReply
 from llmfail.core.model import Completion, Usage
 from llmfail.core.request.thoughts import ThoughtFilter, separate_thoughts
-from llmfail.providers.decoding import MAX_ANSWER_CHARS, TOO_LONG, require_possible_length
+from llmfail.providers.decoding import MAX_ANSWER_CHARS, TOO_LONG, require_possible_length, type_of
 
 _BOM = b"\xef\xbb\xbf"
 _MAX_TURN_BYTES = 2048
@@ -204,7 +204,7 @@ class StreamDecoder:
         if event and not accumulator.is_complete and accumulator.is_foreign(event):
             yield from self._emit_last([_error_event(event)])
             return
-        self.has_begun = self.has_begun or event.get("type") not in _NOT_BEGUN
+        self.has_begun = self.has_begun or type_of(event) not in _NOT_BEGUN
         for piece in accumulator.add(event):
             if type(piece) is not TextPiece:
                 self._count_call(piece)

@@ -201,13 +201,16 @@ class Gateway:
     def _find_key(configuration: ServedConfiguration, request: IncomingRequest, at: float) -> ServeKey | None:
         if configuration.keys.is_open:
             return None
-        key = configuration.keys.find(request.headers, datetime.fromtimestamp(at, UTC).date())
-        if key is not None:
+        key = configuration.keys.find(request.headers)
+        if key is not None and not key.has_expired(datetime.fromtimestamp(at, UTC).date()):
             return key
-        what = (
-            "there is no key in the request" if read_key(request.headers) is None else "this key is unknown"
-        )
-        message = f"{what} here; send one of the gateway's own keys as Authorization: Bearer KEY"
+        if key is not None:
+            what = f"the key {key.name} has expired"
+        elif read_key(request.headers) is None:
+            what = "there is no key in the request"
+        else:
+            what = "this key is unknown here"
+        message = f"{what}; send one of the gateway's own keys as Authorization: Bearer KEY"
         raise GatewayRefusal(ErrorReply("unauthorized", message))
 
     def _finish_line(self, line: RequestLine, reply: OutgoingReply | None, started: float) -> None:

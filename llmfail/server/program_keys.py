@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping
-from datetime import date
 from hashlib import sha256
 
 from llmfail.core.admission.rate_limit import RateLimit
@@ -23,16 +22,16 @@ class ProgramKeys:
         self.is_open = not settings.serve.keys
         self._by_digest = {digest: key for key in settings.serve.keys if (digest := _digest_of(key))}
 
-    def find(self, headers: Mapping[str, str], today: date) -> ServeKey | None:
-        """The key of a request; None where it has none, or none that is known and still in force."""
+    def find(self, headers: Mapping[str, str]) -> ServeKey | None:
+        """The key of a request, which may have expired; None where it has none that is known."""
         offered = read_key(headers)
         if offered is None:
             return None
-        digest = sha256(offered.encode("utf-8", "surrogateescape")).hexdigest()
+        digest = sha256(offered.encode()).hexdigest()
         key = self._by_digest.get(digest)
         if key is None or not hmac.compare_digest(digest, _digest_of(key)):
             return None
-        return None if key.has_expired(today) else key
+        return key
 
 
 def read_key(headers: Mapping[str, str]) -> str | None:

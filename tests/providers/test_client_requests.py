@@ -297,3 +297,61 @@ def test_a_choice_of_tools_by_name_is_read():
     document = {"model": "m", "input": "Hi", **tools}
     assert read("responses", document).document.fields["tool_choice"] == ToolChoice("named", "f")
     assert write_again(document, RESPONSES)["tool_choice"] == tools["tool_choice"]
+
+
+_NO_TEXTS = st.sampled_from(
+    [5, 1.5, True, [], {}, [5], [[]], {"a": 5}, {"type": []}, {"type": {}}, "abc", None]
+)
+_WHOLE = {
+    "chat": {
+        "messages": [{"role": "user", "content": [{"type": "text", "text": "a"}]}],
+        "stop": ["a"],
+        "response_format": {"type": "json_object"},
+        "tool_choice": {"type": "function", "function": {"name": "f"}},
+    },
+    "anthropic": {
+        "messages": [{"role": "user", "content": [{"type": "text", "text": "a"}]}],
+        "stop_sequences": ["a"],
+        "tool_choice": {"type": "tool", "name": "f"},
+    },
+    "responses": {
+        "input": [
+            {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "a"}]},
+            {"type": "function_call_output", "call_id": "c", "output": [{"type": "input_text", "text": "r"}]},
+        ],
+        "tool_choice": {"type": "function", "name": "f"},
+    },
+    "gemini": {
+        "contents": [{"role": "user", "parts": [{"text": "a"}]}],
+        "generationConfig": {"stopSequences": ["a"]},
+        "toolConfig": {"functionCallingConfig": {"mode": "ANY", "allowedFunctionNames": ["f"]}},
+    },
+}
+
+
+def _places_of(value, path=()):
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, inner in items:
+        yield (*path, name)
+        yield from _places_of(inner, (*path, name))
+
+
+@pytest.mark.parametrize("dialect", _WHOLE)
+@given(data=st.data())
+def test_a_field_of_another_kind_is_told_or_taken_and_never_a_fault(dialect, data):
+    document = json.loads(json.dumps(_WHOLE[dialect]))
+    *path, name = data.draw(st.sampled_from(list(_places_of(document))))
+    place = document
+    for step in path:
+        place = place[step]
+    place[name] = data.draw(_NO_TEXTS)
+    try:
+        ask_of(read(dialect, {"model": "m", **document}).document)
+    except UsageError:
+        return
+
+
+@pytest.mark.parametrize(("dialect", "name"), [("chat", "stop"), ("anthropic", "stop_sequences")])
+def test_one_text_at_which_to_stop_is_not_its_letters(dialect, name):
+    asked = read(dialect, {"model": "m", **_WHOLE[dialect], "tool_choice": None, name: "abc"})
+    assert ask_of(asked.document).stop == ("abc",)

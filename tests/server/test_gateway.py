@@ -316,6 +316,20 @@ def test_vectors_are_as_long_as_they_were_asked_for(gateway):
     assert len(gateway.post(path, body).json["embedding"]["values"]) == 3
 
 
+def test_a_header_that_is_no_utf8_loses_no_answer(tmp_path, simulator):
+    more = KEYS.replace(f"{KEY}}}", f"{KEY}, may_name_users: true}}") + "  user_from: header\n"
+    with run_gateway(tmp_path, simulator, more) as named:
+        broken = dict.fromkeys(("x_llmfail_user", "x_llmfail_tags", "x_llmfail_session"), b"\xff\xfe")
+        reply = named.post(*CHAT, authorization=f"Bearer {KEY}", **broken)
+        assert reply.status == 200, reply.body
+        assert (named.log[-1]["user"], named.log[-1]["tags"]) == ("\ufffd\ufffd", "\ufffd\ufffd")
+
+
+def test_a_key_that_has_expired_is_told_so(locked):
+    reply = locked.post(*CHAT, authorization="Bearer llmf_third-key-of-the-tests")
+    assert (reply.status, "the key old has expired" in reply.json["error"]["message"]) == (401, True)
+
+
 def test_numbers_of_tokens_are_refused_with_what_to_do(gateway):
     model = "google/gemini-embedding-001"
     reply = gateway.post("/v1/embeddings", {"model": model, "input": [[1, 2], [3]]})

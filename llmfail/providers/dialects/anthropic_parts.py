@@ -34,6 +34,7 @@ from llmfail.providers.decoding import (
     mark_with,
     read_base64,
     rest_of,
+    type_of,
 )
 from llmfail.providers.dialects.carried_signature import is_carried, read_carried
 from llmfail.providers.encoding import encode_base64, load_arguments, marks_for
@@ -114,7 +115,7 @@ def read_tool(tool: Mapping[str, Any]) -> Tool | Opaque:
 
 def read_tool_choice(choice: Mapping[str, Any]) -> tuple[ToolChoice | None, bool | None]:
     """The choice, and whether several tools may be called at once."""
-    kind = choice.get("type")
+    kind = type_of(choice)
     modes = {"auto": "auto", "any": "required", "none": "none", "tool": "named"}
     disabled = choice.get("disable_parallel_tool_use")
     parallel = None if disabled is None else not disabled

@@ -192,7 +192,8 @@ def _read_format(config: Mapping[str, Any]) -> dict[str, Any]:
 def _read_choice(config: Mapping[str, Any]) -> tuple[ToolChoice | None, dict[str, Any]]:
     """The choice, and what Gemini has to be told besides."""
     calling = as_mapping(config.get("functionCallingConfig"))
-    names = calling.get("allowedFunctionNames") or []
+    said = calling.get("allowedFunctionNames")
+    names = said if isinstance(said, list) else []
     mode = _MODES.get(str(calling.get("mode")))
     is_named = mode == "required" and len(names) == 1
     named = ToolChoice("named", as_clean_text(names[0])) if is_named else None

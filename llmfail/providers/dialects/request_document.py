@@ -14,6 +14,7 @@ import msgspec
 
 from llmfail.core.conversation import Dialect, Message, Opaque, Tool
 from llmfail.core.errors import UsageError
+from llmfail.providers.decoding import type_of
 from llmfail.providers.dialects import anthropic_request, chat_request, gemini_request, responses_request
 
 _OWN_TYPES: Final = frozenset({"attachment", "tool_call", "thought", "opaque"})
@@ -112,7 +113,7 @@ def _require_message(number: int, message: object) -> None:
 
 
 def _is_anthropic(message: Mapping[str, Any]) -> bool:
-    return any(part.get("type") in _ANTHROPIC_TYPES for part in _iter_content(message))
+    return any(type_of(part) in _ANTHROPIC_TYPES for part in _iter_content(message))
 
 
 def _iter_content(message: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -125,7 +126,7 @@ def _read_own(message: object) -> Message | None:
     if isinstance(message, Message):
         return message
     assert isinstance(message, Mapping), "it was looked at before"
-    if not any(part.get("type") in _OWN_TYPES or "call_id" in part for part in _iter_content(message)):
+    if not any(type_of(part) in _OWN_TYPES or "call_id" in part for part in _iter_content(message)):
         return None
     try:
         return msgspec.convert(dict(message), Message)

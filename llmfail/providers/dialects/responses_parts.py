@@ -35,6 +35,7 @@ from llmfail.providers.decoding import (
     mark_with,
     read_data_url,
     rest_of,
+    type_of,
 )
 from llmfail.providers.dialects.carried_signature import is_carried, read_carried, take_from_id
 from llmfail.providers.dialects.chat_parts import write_tool
@@ -100,7 +101,7 @@ def read_output(items: Iterable[Mapping[str, Any]]) -> tuple[Part, ...]:
 
 def read_input_part(part: Mapping[str, Any]) -> Part:
     """A part of what the user, the system or a tool says."""
-    kind = part.get("type")
+    kind = type_of(part)
     if kind in _TEXT_TYPES:
         return Text(as_clean_text(part.get("text")), mark_with("responses", rest_of(part, "type", "text")))
     if kind == "input_image" and isinstance(url := part.get("image_url"), str):
@@ -248,7 +249,7 @@ def _read_output_item(item: Mapping[str, Any]) -> Iterator[Part]:
     match item.get("type"):
         case "message" | None:
             for part in iter_mappings(item.get("content")):
-                if part.get("type") in _TEXT_TYPES:
+                if type_of(part) in _TEXT_TYPES:
                     yield Text(as_clean_text(part.get("text")))
         case "function_call":
             yield _read_call(item)

@@ -29,6 +29,7 @@ from llmfail.providers.decoding import (
     iter_mappings,
     mark_with,
     rest_of,
+    type_of,
 )
 from llmfail.providers.dialects import responses_parts
 
@@ -57,8 +58,8 @@ def is_item(turn: object) -> bool:
     if not isinstance(turn, Mapping):
         return False
     parts = turn.get("content")
-    kinds = [part.get("type") for part in iter_mappings(parts)]
-    return turn.get("type") in _ITEM_TYPES or any(kind in _PART_TYPES for kind in kinds)
+    kinds = map(type_of, iter_mappings(parts))
+    return type_of(turn) in _ITEM_TYPES or any(kind in _PART_TYPES for kind in kinds)
 
 
 def read_messages(document: Mapping[str, Any]) -> tuple[Message, ...]:

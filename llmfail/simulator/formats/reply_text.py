@@ -13,6 +13,7 @@ from llmfail.simulator.faults import Fault, format_decimal
 
 BYTES_PER_TOKEN = 4
 DEFAULT_DIMENSIONS = 8
+MOST_DIMENSIONS = 8192
 """Of a simulated vector, when the request names no number."""
 
 
@@ -37,7 +38,7 @@ def build_vector(text: str, dimensions: int | None) -> list[float]:
     """The same numbers for the same text, between -1 and 1."""
     return [
         round(zlib.crc32(f"{index} {text}".encode("utf-8", "surrogatepass")) / 2**31 - 1, 6)
-        for index in range(dimensions or DEFAULT_DIMENSIONS)
+        for index in range(min(dimensions or DEFAULT_DIMENSIONS, MOST_DIMENSIONS))
     ]
 
 
