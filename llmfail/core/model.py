@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from math import ceil
 from typing import Any, Literal, Self
 
 from msgspec import Struct
@@ -106,6 +107,9 @@ class Target(Struct, frozen=True, order=True):
         return f"{self.provider}/{self.model}"
 
 
+_COUNT = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
+
+
 class Request(Struct, frozen=True):
     """The request to a model, the same for every target. Unset sampling parameters are not sent. ``json``:
     any JSON is wanted; ``schema``: JSON of this schema, ``schema_name`` and ``schema_strict`` where the
@@ -128,6 +132,11 @@ class Request(Struct, frozen=True):
     marks: Marks | None = None
 
     @property
+    def output_bound(self) -> int:
+        """The most tokens that come back: Chat Completions and Gemini take several answers to one request."""
+        return self.max_tokens * (_count_answers(self.marks) if self.marks else 1)
+
+    @property
     def is_plain(self) -> bool:
         """Whether there is nothing in it but texts, a schema and numbers that every wire has."""
         return (
@@ -146,6 +155,14 @@ class Request(Struct, frozen=True):
     @property
     def system_text(self) -> str:
         return self.system if isinstance(self.system, str) else join_text(self.system_parts)
+
+
+def _count_answers(marks: Marks) -> int:
+    """How many answers a program asks for at once. A server that is lax reads a number in quotes too."""
+    config = marks.get("gemini", {}).get("generationConfig")
+    own = config if isinstance(config, Mapping) else {}
+    said = map(str, (marks.get("chat", {}).get("n"), own.get("candidateCount")))
+    return max(1, *(ceil(float(one)) if _COUNT.fullmatch(one) else 1 for one in said))
 
 
 class Address(Struct, frozen=True):

@@ -369,3 +369,20 @@ def test_tokens_are_counted_or_estimated_and_nobody_is_blamed(gateway, simulator
     assert read(reply.json) > 0
     assert gateway.log[-1]["cost_usd"] is None
     assert gateway.get("/health/llm-services").json["routing"]["total_requests"] == before
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (CHAT[0], {**CHAT[1], "max_tokens": 1000, "n": 100}),
+        (CHAT[0], {**CHAT[1], "max_tokens": 1000, "n": "100"}),
+        (
+            "/v1beta/models/gem:generateContent",
+            {**GEMINI[1], "generationConfig": {"maxOutputTokens": 1000, "candidateCount": 100}},
+        ),
+    ],
+)
+def test_several_answers_at_once_cost_as_many(gateway, path, body):
+    reply = gateway.post(path, body, x_llmfail_max_cost="0.02")
+    assert reply.status in {402, 429}, reply.body
+    assert "may cost" in reply.body.decode()

@@ -216,7 +216,7 @@ class DegradeSteps:
             failed_ask.job,
             id=self._ports.new_id(),
             request=request,
-            output=request.max_tokens,
+            output=request.output_bound,
             size=size_of(request),
             rounds=0,
             deadline=self._seconds_left(),

@@ -84,7 +84,7 @@ def report_begin(listener: WatchListener, job: Job, ask: Ask) -> None:
         id=job.id,
         feature=job.feature,
         operation="embeddings" if job.wants_vectors else "chat",
-        max_tokens=job.output,
+        max_tokens=job.request.max_tokens,
         stream=job.stream_timeouts is not None,
         session=ask.session,
         traceparent=ask.traceparent,

@@ -102,7 +102,7 @@ def completion_codec(
             request, model, _text_of(answer), answer.usage
         ),
         find_impossible_count=lambda usage: token_bounds.find_impossible_count(
-            usage, token_bounds.upper_bound(token_bounds.size_of(request)), request.max_tokens
+            usage, token_bounds.upper_bound(token_bounds.size_of(request)), request.output_bound
         ),
         is_large=is_large(request),
         relay=relay,

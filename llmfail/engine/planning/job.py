@@ -163,7 +163,7 @@ def _build_job(
         deadline=numbers.deadline + (ask.wait or 0.0) if ask.deadline is None else ask.deadline,
         fair_deadline=numbers.deadline,
         size=found.size,
-        output=request.max_tokens,
+        output=request.output_bound,
         primary=found.order.listed[0].target,
         downgraded=found.order.is_near_budget,
         caller=Caller(ask.user, ask.key),
