@@ -665,7 +665,7 @@ def test_the_breaker_keeps_to_the_description_whatever_happens() -> None:
             database=None,
             deadline=None,
             report_multiple_bugs=False,
-            max_examples=600,
+            max_examples=400,
             stateful_step_count=40,
             suppress_health_check=list(HealthCheck),
         ),

@@ -16,7 +16,7 @@ from llmfail.core.cache.single_flight import (
     load_if_fresh,
     store_answer,
 )
-from llmfail.core.records.record import dump, hourly_expiry
+from llmfail.core.records.record import Write, dump, hourly_expiry
 
 NOW = 1_700_000_000.0
 PRINT = "f" * 64
@@ -31,7 +31,7 @@ def taken(there, followed=None, *, dead=False):
     return acquire(PRINT, MINE, followed, leader_is_dead=dead, values=values, now=NOW)
 
 
-LED = ({flight_key(PRINT): (dump(MINE), hourly_expiry(MINE.ends_at))}, IsLeader())
+LED = ({flight_key(PRINT): Write(dump(MINE), hourly_expiry(MINE.ends_at))}, IsLeader())
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,9 @@ OPTIONS = {
     "max_cost": st.none() | st.integers(0, 10**18),
     "user": st.none() | TEXTS,
     "session": st.none() | TEXTS,
+    "key": st.none() | TEXTS,
+    "id": st.none() | TEXTS,
+    "traceparent": st.none() | TEXTS,
     "template": st.none() | TEXTS,
     "parameters": st.dictionaries(TEXTS, TEXTS, max_size=3),
     "expect": EXPECTATIONS,
@@ -84,6 +87,8 @@ OPTIONS = {
     "schema_strict": st.none() | st.booleans(),
     "json": st.booleans(),
     "marks": st.none() | st.dictionaries(NAMES, st.dictionaries(NAMES, DOCUMENTS, max_size=2), max_size=2),
+    "dimensions": st.none() | st.integers(1, 10**4),
+    "has_token_ids": st.booleans(),
 }
 ASKS = st.fixed_dictionaries({"messages": tuples(MESSAGES)}, optional=OPTIONS).map(lambda given: Ask(**given))
 
