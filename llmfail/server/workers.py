@@ -17,11 +17,16 @@ HEALTHY_SECONDS = 5.0
 
 
 class Workers:
-    """``run`` is what a worker does, by its number; it gives its exit code."""
+    """``run`` is what a worker does, by its number; it gives its exit code. ``reload`` is for those that
+    begin after a SIGHUP.
+    """
 
-    def __init__(self, count: int, run: Callable[[int], int], say: Callable[[str], None]) -> None:
+    def __init__(
+        self, count: int, run: Callable[[int], int], reload: Callable[[], None], say: Callable[[str], None]
+    ) -> None:
         self._count = count
         self._run = run
+        self._reload = reload
         self._say = say
         self._pids: dict[int, int] = {}
         self._started_at: dict[int, float] = {}
@@ -84,7 +89,9 @@ class Workers:
         return not self._pids and all(wait >= LONGEST_WAIT_SECONDS for wait in self._waits.values())
 
     def _pass_on(self, number: int, _frame: FrameType | None) -> None:
-        if number != signal.SIGHUP:
+        if number == signal.SIGHUP:
+            self._reload()
+        else:
             self._is_stopping = True
         for pid in self._pids.values():
             os.kill(pid, number)

@@ -244,6 +244,33 @@ def test_a_configuration_is_read_again_and_a_bad_one_changes_nothing(serve):
     assert serving.ask(model="f3") == 404
 
 
+_KEY = "llmf_a-key-of-the-reload-tests"
+_KEYS = f"serve: {{keys: [{{name: a, key: {_KEY}}}]}}"
+
+
+def test_the_last_key_is_not_taken_away_where_other_machines_ask(serve):
+    serving = serve("--listen", "0.0.0.0:0", more=_KEYS)
+    serving.config.write_text(serving.config.read_text().replace(_KEYS, ""))
+    serving.process.send_signal(signal.SIGHUP)
+    serving.wait_for("stays as it was.*llmfail keys new")
+    assert serving.ask() == 401
+
+
+def test_a_worker_that_begins_later_knows_what_was_read_again(serve):
+    serving = serve("--workers", "2")
+    with serving.config.open("a") as config:
+        config.write(f"\n{_KEYS}\n")
+    serving.process.send_signal(signal.SIGHUP)
+    serving.wait_for("was read again")
+    children = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(serving.process.pid)], capture_output=True, text=True, check=True
+    )
+    for child in map(int, children.stdout.split()):
+        os.kill(child, signal.SIGKILL)
+    serving.wait_for(r"worker 1 has ended")
+    assert {serving.ask() for _ in range(6)} == {401}
+
+
 def test_a_killed_worker_is_replaced_and_the_service_goes_on(serve):
     serving = serve("--workers", "2")
     children = subprocess.run(

@@ -7,13 +7,14 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from llmfail.cli.arguments.global_options import GlobalOptions
 from llmfail.cli.io.output import say
 from llmfail.cli.run.open_client import load_settings
-from llmfail.core.errors import UsageError
+from llmfail.core.errors import LlmfailError, UsageError
 from llmfail.http_server.host_rule import is_loopback, parse_listen
 from llmfail.http_server.http_app import bind
 from llmfail.server.serving import ServeOptions, serve
@@ -27,6 +28,12 @@ def run_serve(options: GlobalOptions, listen: str | None, workers: int | None, f
     """Until a signal ends it. The exit code. Raises UsageError."""
     settings = load_settings(options)
     host, port = parse_listen(listen or settings.serve.listen)
+
+    def load() -> Settings:
+        fresh = load_settings(options)
+        _require_keys(fresh.serve, host)
+        return fresh
+
     _require_keys(settings.serve, host)
     count = workers or settings.serve.workers
     listener = bind(host, port)
@@ -36,33 +43,37 @@ def run_serve(options: GlobalOptions, listen: str | None, workers: int | None, f
 
     def run_worker(index: int) -> int:
         with ExitStack() as stack:
-            return _run_worker(options, settings, faults, stack, (listener, host, gauges, index, parent))
+            place = (listener, host, gauges, index, parent)
+            return _run_worker(options, (settings, load), faults, stack, place)
+
+    def reload() -> None:
+        """For workers that begin later; those that run tell what is wrong with it."""
+        nonlocal settings
+        with suppress(LlmfailError):
+            settings = load()
 
     if count == 1:
         return run_worker(0)
-    return Workers(count, run_worker, lambda text: say(text, quiet=options.quiet)).supervise()
+    return Workers(count, run_worker, reload, lambda text: say(text, quiet=options.quiet)).supervise()
 
 
 def _run_worker(
     options: GlobalOptions,
-    settings: Settings,
+    configuration: tuple[Settings, Callable[[], Settings]],
     faults: str | None,
     stack: ExitStack,
     place: tuple[socket.socket, str, SharedGauges, int, int | None],
 ) -> int:
     listener, host, gauges, index, parent = place
-
-    def load() -> Settings:
-        return load_settings(options)
-
+    settings, load = configuration
     if faults is not None:
         from llmfail.drill.simulated_client import start_simulation
 
         point = stack.enter_context(start_simulation(settings, faults))
-        settings = point(settings)
+        settings, read = point(settings), load
 
         def load() -> Settings:
-            return point(load_settings(options))
+            return point(read())
 
     source = settings.source
     serve_options = ServeOptions(
