@@ -18,8 +18,6 @@ from llmfail.core.errors import StoreError
 from llmfail.store.redis.resp import BrokenReply, RefusedCommand, Reply, encode_command, read_reply
 
 if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
-
     from llmfail.core.store_url import RedisUrl, ServerAddress
 
 Command = Sequence[bytes | str | int]
@@ -65,7 +63,7 @@ class _DeadlineSource(RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: WriteableBuffer) -> int:
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - any writable bytes
         self._socket.settimeout(self.deadline.require(self._endpoint))
         return self._socket.recv_into(buffer)
 
