@@ -2,7 +2,8 @@
 
 An ask is passed over when its primary is healthy for as long as a call may take, and its circuit is as if it
 had never failed. Where the answer is late, so that a hedge starts, the same has to hold for the fallback; the
-hedge is paid from the feature's bucket as always.
+hedge is paid from the feature's bucket as always. While the circuit of the primary is open and admits no
+trial, nothing is asked of it, and all of this is said of the fallback.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from math import inf
 from msgspec.structs import replace
 
 from llmfail.core.admission import hedge_budget
-from llmfail.core.admission.breaker import Circuit
+from llmfail.core.admission.breaker import Circuit, CircuitState
 from llmfail.core.model import Target
 from llmfail.core.receipt import Receipt
 from llmfail.core.records.record import load_or_default
@@ -48,6 +49,10 @@ class HealthyStretch:
         self._tallies = tallies
         chains = {one.name: [link.target for link in settings.chain_of(one)] for one in features}
         self._seconds = {one.name: _Patience(settings, one, chains[one.name]) for one in features}
+        compared = {one.feature for one in settings.experiments}
+        in_order = (one for one in features if one.primary and one.order in {None, "listed"})
+        listed = [one.name for one in in_order if one.name not in compared]
+        self._firsts = {name: chains[name][0] for name in listed if chains[name]}
         self._fallbacks = {name: chain[1] for name, chain in chains.items() if len(chain) > 1}
         self._margin = max(
             settings.configured_timeout(one, target) for one in features for target in chains[one.name]
@@ -60,17 +65,30 @@ class HealthyStretch:
     def pass_over(self, feature: str, moment: float) -> bool:
         """Count an ask without playing it; False where it has to be played."""
         primary, patience = self._primaries.get(feature), self._seconds[feature]
-        if primary is None or not self._is_healthy(primary, moment):
+        target = primary or self._find_stand_in(feature)
+        if target is None or not self._is_healthy(target, moment):
             return False
-        latency, cost = self._providers.draw_latency(primary), self._costs[feature, primary]
+        latency, cost = self._providers.draw_latency(target), self._costs[feature, target]
         if latency < patience.until_late:
             self._earned[feature] = self._earned.get(feature, 0) + 1
-            self._tallies[feature].count_passed_over(PassedOverAsk(moment, primary, latency, cost))
+            self._tallies[feature].count_passed_over(PassedOverAsk(moment, target, latency, cost))
             return True
-        if latency < patience.until_timeout and self._hedge(feature, moment, latency, cost):
+        is_in_time = primary is not None and latency < patience.until_timeout
+        if is_in_time and self._hedge(feature, moment, latency, cost):
             return True
-        self._providers.expect(primary, latency)
+        self._providers.expect(target, latency)
         return False
+
+    def _find_stand_in(self, feature: str) -> Target | None:
+        """The fallback, while the circuit of the first target is open and admits no trial."""
+        first, fallback = self._firsts.get(feature), self._fallbacks.get(feature)
+        if first is None or fallback is None or self._seconds[feature].is_changing:
+            return None
+        if (feature, fallback) not in self._costs:
+            return None
+        circuit, now = self._read_circuit(first)
+        is_refusing = circuit.state is CircuitState.OPEN and now < circuit.until
+        return fallback if is_refusing and self._is_well(fallback) else None
 
     def _hedge(self, feature: str, moment: float, latency: float, cost: int | None) -> bool:
         """The fallback is asked as well, and the first answer counts."""
@@ -120,19 +138,24 @@ class HealthyStretch:
 
     def _is_well(self, target: Target) -> bool:
         """Whether its circuit is as if it had never failed."""
-        key = self._routes[target].gate.circuit_key
-        values, _ = self._store.read([key])
-        circuit = load_or_default(values[key], Circuit)
+        circuit, _ = self._read_circuit(target)
         return replace(circuit, generation=0, at=0.0, slots=(), answered={}) == Circuit()
+
+    def _read_circuit(self, target: Target) -> tuple[Circuit, float]:
+        """And the moment, by the store's clock."""
+        key = self._routes[target].gate.circuit_key
+        values, now = self._store.read([key])
+        return load_or_default(values[key], Circuit), now
 
 
 class _Patience:
-    """Seconds until an answer of a feature's first target is late, and until it is too late.
+    """Seconds until an answer of a feature's first two targets is late, and until it is too late.
     ``is_changing``: an ask that is passed over would have changed what becomes of the next.
     """
 
     def __init__(self, settings: Settings, feature: Feature, chain: list[Target]) -> None:
         hedge = feature.hedge if isinstance(feature.hedge, float) and len(chain) > 1 else inf
-        self.until_timeout = settings.configured_timeout(feature, chain[0]) if chain else inf
+        timeouts = (settings.configured_timeout(feature, target) for target in chain[:2])
+        self.until_timeout = min(timeouts, default=inf)
         self.until_late = min(hedge, self.until_timeout)
         self.is_changing = feature.order in CHANGING_ORDERS or feature.hedge == "p95"

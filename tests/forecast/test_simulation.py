@@ -57,7 +57,7 @@ def test_without_a_fallback_the_availability_is_that_of_the_primary(settings):
 def test_two_providers_of_99_percent_give_the_wanted_availability(settings):
     plan = OutagePlan(rates=(OutageRate("a", 0.99), OutageRate("b", 0.99)))
     found = make_forecast(
-        settings, Catalogue(), scene(settings, outages=plan, seconds=4 * DAY), is_swept=False
+        settings, Catalogue(), scene(settings, outages=plan, seconds=2 * DAY), is_swept=False
     )
     feature = found.features["default"]
     assert feature.availability >= 0.995
@@ -90,7 +90,7 @@ def test_passing_over_healthy_asks_changes_nothing(settings, monkeypatch, usual,
     monkeypatch.setattr(playing.SimulatedProviders, "draw_latency", draw_latency)
 
     def figures():
-        tally = play(settings, Catalogue(), scene(settings, outages=plan, seconds=DAY / 12))["default"]
+        tally = play(settings, Catalogue(), scene(settings, outages=plan, seconds=DAY / 24))["default"]
         counts = tally.total, tally.answered, tally.served, tally.wasted_calls, tally.cost
         return *counts, tally.uncertain_calls, sorted(round(one, 3) for one in tally.failovers)
 
@@ -101,8 +101,8 @@ def test_passing_over_healthy_asks_changes_nothing(settings, monkeypatch, usual,
 
 @pytest.mark.parametrize("kind", list(OutageKind))
 def test_every_kind_of_outage_is_survived(settings, kind):
-    plan = OutagePlan(recorded=(RecordedOutage("a", 0.0, 3600.0, kind),))
-    tally = play(settings, Catalogue(), scene(settings, outages=plan))["default"]
+    plan = OutagePlan(recorded=(RecordedOutage("a", 0.0, 1800.0, kind),))
+    tally = play(settings, Catalogue(), scene(settings, outages=plan, seconds=3600.0))["default"]
     assert tally.availability > 0.99
     assert len(tally.served) == 2
 

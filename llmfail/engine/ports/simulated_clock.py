@@ -59,4 +59,4 @@ class _JumpingSelector(selectors.DefaultSelector):
         if timeout is None:
             raise RuntimeError("everybody waits, and for no moment")
         self._clock.advance(max(timeout, 0.0))
-        return super().select(0)
+        return []
