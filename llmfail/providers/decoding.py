@@ -27,7 +27,8 @@ NO_FINISH_REASON = "no finish reason"
 """Where a wire always names one, an answer without it is a part of one."""
 _NO_REASONS = frozenset({"null", "none", "finish_reason_unspecified"})
 _MAX_CONTENT_DEPTH = 3
-_TEXT_TYPES = frozenset({None, "text", "output_text", "text_delta"})
+_TEXT_TYPES = frozenset({"", "text", "output_text", "text_delta"})
+"""The empty one is that of a part that does not say its type."""
 
 
 _MAX_COMPONENT = 1e4
