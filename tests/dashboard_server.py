@@ -5,9 +5,9 @@ import threading
 
 from msgspec.structs import replace
 
-from llmfail import AsyncClient
 from llmfail.http_server.http_app import HttpServer, bind
 from llmfail.server.dashboard.dashboard import MAX_FORM_BYTES, Dashboard
+from llmfail.server.gateway_client import GatewayClient
 
 
 class DashboardServer:
@@ -42,7 +42,7 @@ class DashboardServer:
     async def _serve(self):
         self._over = asyncio.Event()
         self._loop.set_exception_handler(lambda _loop, context: self.errors.append(context))
-        async with AsyncClient(self.config) as client:
+        async with GatewayClient(self.config) as client:
             self._dashboard = Dashboard(client, self.token, self.said.append)
             self.link = await self._dashboard.start()
             server = HttpServer(self._answer)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from llmfail.core.reports.watch_event import OnEvent
     from llmfail.core.request.ask import Ask
     from llmfail.core.routing.plan import Plan
-    from llmfail.engine.ports.protocols import AsyncStore, OnPiece
+    from llmfail.engine.ports.protocols import OnPiece
     from llmfail.store.queue import RequestQueue
 
 
@@ -124,11 +124,6 @@ class AsyncClient:
     async def plan(self, prompt: Prompt, **options: Unpack[Options]) -> Plan:
         """As ``Client.plan``."""
         return await self._engine.plan(ask_of(prompt, **options))
-
-    @property
-    def store(self) -> AsyncStore:
-        """The state, for what keeps something beside the asks."""
-        return self._ports.store
 
     async def status(self) -> Status:
         """As ``Client.status``."""

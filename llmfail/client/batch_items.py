@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from msgspec import Struct
 
@@ -20,7 +20,7 @@ from llmfail.engine.bulk.batch_budget import BatchBudget
 from llmfail.engine.engine import Engine
 from llmfail.engine.ports.ids import new_id
 
-BatchItem = Prompt | Mapping[str, Any]
+BatchItem: TypeAlias = "Prompt | Mapping[str, Any]"
 """A prompt, or a mapping: ``prompt``, ``id``, and the options of this one."""
 
 

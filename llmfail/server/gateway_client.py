@@ -11,6 +11,7 @@ from llmfail.core.receipt import Receipt
 from llmfail.core.records.record import StoreChange
 from llmfail.core.request.ask import Ask
 from llmfail.engine.bulk.text_list import embed_texts
+from llmfail.engine.ports.protocols import AsyncStore
 from llmfail.engine.ports.store_access import write
 from llmfail.watch.watch_client import WatchClient
 
@@ -18,11 +19,16 @@ from llmfail.watch.watch_client import WatchClient
 class GatewayClient(WatchClient):
     """Answers, judges alerts, and counts what keys use."""
 
+    @property
+    def store(self) -> AsyncStore:
+        """The state, for what keeps something beside the asks."""
+        return self._ports.store
+
     async def admit_program(self, limits: Sequence[RateLimit]) -> float:
         """0 when a request may go on, else the seconds until it may; exact over all processes."""
         if not limits:
             return 0.0
-        return await self._ports.store.update([one.key for one in limits], partial(admit_request, limits))
+        return await self.store.update([one.key for one in limits], partial(admit_request, limits))
 
     async def embed_ask(self, ask: Ask) -> Receipt:
         """A failure is in the receipt. Raises UsageError."""
@@ -36,4 +42,4 @@ class GatewayClient(WatchClient):
         counted = [one for one in limits if one.unit == "tokens"]
         if counted and tokens:
             change = partial(charge_tokens, counted, tokens)
-            await write(self._ports.store, StoreChange([one.key for one in counted], change))
+            await write(self.store, StoreChange([one.key for one in counted], change))

@@ -63,7 +63,7 @@ LINES = {
     "llmfail usage --by t": ["target"],
     "llmfail cost-estimate --scenario o": ["outage:openai", "outage:local"],
     "llmfail drill --scenario h": ["healthy", "hang"],
-    "llmfail st": ["status"],
+    "llmfail stat": ["status"],
     "llmfail config ch": ["check"],
     "llmfail reset nonsense": [],
 }

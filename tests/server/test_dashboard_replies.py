@@ -5,10 +5,11 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 
-from llmfail import AsyncClient, Client
+from llmfail import Client
 from llmfail.http_server.message import IncomingRequest
 from llmfail.server.dashboard.dashboard import Dashboard
 from llmfail.server.dashboard.live_updates import MAX_LISTENERS
+from llmfail.server.gateway_client import GatewayClient
 
 CONFIG = """\
 version: 1
@@ -58,7 +59,7 @@ def visit(config, work, token=None):
     said = []
 
     async def run():
-        async with AsyncClient(config) as client:
+        async with GatewayClient(config) as client:
             dashboard = Dashboard(client, token, said.append)
             link = await dashboard.start()
             try:

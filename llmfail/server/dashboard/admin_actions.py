@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Literal
 
-from llmfail.client.aio import AsyncClient
 from llmfail.core.errors import LlmfailError, UsageError
 from llmfail.core.one_line import one_line
 from llmfail.core.receipt import Receipt
 from llmfail.core.reports.figures import milliseconds
+from llmfail.server.gateway_client import GatewayClient
 
 ActionName = Literal["reset", "trip", "probe"]
 TRIP_SECONDS = 30 * 60.0
@@ -23,7 +23,7 @@ class AdminActions:
     def __init__(self) -> None:
         self._probes: set[asyncio.Task[Receipt]] = set()
 
-    async def run(self, client: AsyncClient, action: ActionName, name: str) -> str:
+    async def run(self, client: GatewayClient, action: ActionName, name: str) -> str:
         """What was done, in words."""
         try:
             match action:
@@ -43,7 +43,7 @@ class AdminActions:
             probe.cancel()
         await asyncio.gather(*self._probes, return_exceptions=True)
 
-    async def _probe(self, client: AsyncClient, name: str) -> str:
+    async def _probe(self, client: GatewayClient, name: str) -> str:
         targets = client.probe_targets(name)
         if len(targets) != 1:
             raise UsageError("a probe asks one target")

@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import cache
 from urllib.parse import parse_qs, urlencode
 
-from llmfail.client.aio import AsyncClient
 from llmfail.core.errors import LlmfailError
 from llmfail.http_server.host_rule import is_loopback
 from llmfail.http_server.message import IncomingRequest, OutgoingReply
@@ -26,6 +25,7 @@ from llmfail.server.dashboard.live_updates import LiveUpdates
 from llmfail.server.dashboard.page_data import PageReader
 from llmfail.server.dashboard.page_template import ASSETS, render_template
 from llmfail.server.dashboard.pages import BY_NAME, BY_PATH, PAGES, Page, render_fragments
+from llmfail.server.gateway_client import GatewayClient
 
 MAX_FORM_BYTES = 16_384
 NOTICE_SECONDS = 60
@@ -61,7 +61,7 @@ Handler = Callable[[IncomingRequest], Awaitable[OutgoingReply]]
 class Dashboard:
     """``say`` writes a line where the server was started. ``start`` comes first."""
 
-    def __init__(self, client: AsyncClient, admin_token: str | None, say: Callable[[str], None]) -> None:
+    def __init__(self, client: GatewayClient, admin_token: str | None, say: Callable[[str], None]) -> None:
         self._reader = PageReader(client)
         self._token = admin_token
         self._say = say
@@ -98,12 +98,12 @@ class Dashboard:
         await self._actions.close()
 
     @property
-    def client(self) -> AsyncClient:
+    def client(self) -> GatewayClient:
         """Whose state it shows; another one from the moment on in which it is set."""
         return self._reader.client
 
     @client.setter
-    def client(self, client: AsyncClient) -> None:
+    def client(self, client: GatewayClient) -> None:
         self._reader.client = client
 
     @property

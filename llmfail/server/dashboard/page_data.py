@@ -8,13 +8,13 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from llmfail.client.aio import AsyncClient
 from llmfail.core.degrade.queue_item import QueueItem
 from llmfail.core.errors import LlmfailError
 from llmfail.core.pricing.usage_report import UsageReport
 from llmfail.core.reports.activity import HISTORY_SECONDS, PORTION, Entry, merge_requests
 from llmfail.core.reports.status import Status
 from llmfail.core.routing.plan import Plan
+from llmfail.server.gateway_client import GatewayClient
 
 Topic = Literal["requests", "plans", "usage", "queue"]
 """What a page needs besides the status."""
@@ -44,7 +44,7 @@ class PageData(Struct, frozen=True):
 class PageReader:
     """Reads what pages need, of one client. What was logged is read once and remembered for an hour."""
 
-    def __init__(self, client: AsyncClient) -> None:
+    def __init__(self, client: GatewayClient) -> None:
         self.client = client
         self._requests: tuple[Entry, ...] = ()
 
