@@ -100,8 +100,12 @@ def test_an_answer_is_worth_more_than_a_ramp(config, simulator):
 
 def test_a_failure_while_it_ramps_opens_it_again_and_is_no_alert_of_fallbacks(config, simulator):
     with Client(config) as llm:
-        receipts = [llm.ask("hi") for _ in range(15)]
-        assert {one.tier for one in receipts} == {0, 2}
+        tiers = set()
+        for _ in range(300):  # one in ten asks is of the share, by its random id
+            tiers.add(llm.ask("hi").tier)
+            if tiers == {0, 2}:
+                break
+        assert tiers == {0, 2}
         assert not [one for one in llm.status().alerts if one.name == "fallback_rate"]
         simulator.set_faults(parse_faults("openai=503"))
         with pytest.raises(Exception, match="no target could answer"):
