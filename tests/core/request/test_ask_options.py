@@ -13,6 +13,7 @@ FROM_A_REQUEST = {
     "json",
     "marks",
     "dimensions",
+    "has_token_ids",
     "key",
     "id",
 }
