@@ -238,7 +238,7 @@ def test_e7_a_watch_that_could_judge_nothing_says_so(llmfail, state):
     database_is_a_directory(state)
     ended = llmfail("watch", "--once")
     assert ended.code == 2
-    assert "cannot use" in ended.err
+    assert "state.sqlite3 is not a regular file" in ended.err
 
 
 def test_e7_a_queue_that_cannot_be_read_is_not_told_as_empty(llmfail, state):
