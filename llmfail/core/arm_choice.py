@@ -5,14 +5,12 @@ nobody has to remember it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from hashlib import sha256
 from math import log
 
 from msgspec import Struct
 
+from llmfail.core.hash_fraction import STEPS, hash_fraction
 from llmfail.core.model import Target
-
-FRACTION_BITS = 53
 
 
 class ArmChoice(Struct, frozen=True):
@@ -34,6 +32,5 @@ def choose_arm(experiment: str, weights: Mapping[Target, float], unit: str) -> T
 
 
 def _draw_time(experiment: str, target: Target, unit: str) -> float:
-    text = "\0".join((experiment, str(target), unit)).encode("utf-8", "surrogatepass")
-    number = int.from_bytes(sha256(text).digest()[:8], "big") >> (64 - FRACTION_BITS)
-    return -log((number + 0.5) / 2**FRACTION_BITS)
+    fraction = hash_fraction("\0".join((experiment, str(target), unit)))
+    return -log(fraction + 0.5 / STEPS)

@@ -28,9 +28,9 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from llmfail.core.classification.outcome import CircuitEffect
+from llmfail.core.hash_fraction import hash_fraction
 from llmfail.core.records.joint_write import Sum
 from llmfail.core.records.record import Record
-from llmfail.core.records.state_keys import make_digest
 
 STREAK_MEMORY_SECONDS = 3600.0
 """Seconds without a result after which a streak of failures is forgotten."""
@@ -155,7 +155,7 @@ def admit(
         return circuit, CircuitRefusal("held", _override_ends_at(circuit))
     if not free:
         return _admit_trial(circuit, now, rules, lease, head_start)
-    if share_key and _position_of(share_key) >= share_of(circuit, now, rules):
+    if share_key and hash_fraction(share_key) >= share_of(circuit, now, rules):
         return circuit, CircuitRefusal("ramping", None)
     return circuit, Ticket(circuit.generation)
 
@@ -167,13 +167,6 @@ def share_of(circuit: Circuit, now: float, rules: BreakerRules) -> float:
         return 1.0
     passed = 1 - (circuit.until - now) / rules.ramp
     return FIRST_SHARE + (1 - FIRST_SHARE) * max(passed, 0.0)
-
-
-def _position_of(share_key: str) -> float:
-    """Where a call stands among all, in [0, 1): the same in every process. The first digits of a digest, of
-    which a float loses none.
-    """
-    return int(make_digest(share_key)[:12], 16) / 16**12
 
 
 def is_counted_answer(before: Circuit, after: Circuit) -> bool:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from hashlib import sha256
 from typing import Literal
 
 from msgspec import Struct, field
 
 from llmfail.core.admission.budget import BudgetScope
+from llmfail.core.hash_fraction import hash_fraction
 from llmfail.core.model import Request, Target, Usage
 from llmfail.core.pricing.price import Price, compute_cost
 from llmfail.core.receipt import SkipReason
@@ -100,8 +100,7 @@ def fractions_of(session: str, candidates: Sequence[Candidate]) -> tuple[float, 
     """What stands for random numbers in a session: the same for a target each time, whatever others there
     are, so that a session stays with its target, and comes back to it.
     """
-    hashes = (sha256(f"{session}\n{one.target}".encode("utf-8", "replace")).digest() for one in candidates)
-    return tuple(int.from_bytes(one[:6]) / 2**48 for one in hashes)
+    return tuple(hash_fraction(f"{session}\n{one.target}") for one in candidates)
 
 
 def order_of(priority: Priority) -> Order:
