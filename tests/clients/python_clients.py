@@ -21,6 +21,20 @@ def result_of(name):
     return f"of {name}"
 
 
+def weather(city: str) -> str:
+    """The weather of a city."""
+    return result_of("weather")
+
+
+def time(city: str) -> str:
+    """The time of a city."""
+    return result_of("time")
+
+
+TOOLS = (weather, time)
+"""For frameworks that make tools of functions."""
+
+
 def declare_functions():
     """The tools as Chat Completions has them."""
     declared = [{"name": name, "description": describe(name), "parameters": CITY} for name in NAMES]
@@ -426,15 +440,7 @@ class LlamaIndex:
         from llama_index.core.llms import ChatMessage
         from llama_index.core.tools import FunctionTool
 
-        def weather(city: str) -> str:
-            """The weather of a city."""
-            return result_of("weather")
-
-        def time(city: str) -> str:
-            """The time of a city."""
-            return result_of("time")
-
-        tools, messages = [FunctionTool.from_defaults(one) for one in (weather, time)], []
+        tools, messages = [FunctionTool.from_defaults(one) for one in TOOLS], []
 
         def say(question, calls):
             if question:
@@ -480,18 +486,10 @@ class PydanticAI:
     def tools(self):
         from pydantic_ai.messages import ModelResponse, TextPart, ToolCallPart
 
-        def weather(city: str) -> str:
-            """The weather of a city."""
-            return result_of("weather")
-
-        def time(city: str) -> str:
-            """The time of a city."""
-            return result_of("time")
-
         history, turns = [], []
         for model in models_of(self.job):
             self.job["model"] = model
-            result = self.agent(tools=[weather, time]).run_sync(QUESTION, message_history=history)
+            result = self.agent(tools=TOOLS).run_sync(QUESTION, message_history=history)
             for message in result.new_messages():
                 if isinstance(message, ModelResponse):
                     calls = [one for one in message.parts if isinstance(one, ToolCallPart)]

@@ -1,10 +1,17 @@
-"""A gateway in this process, on a thread of its own, with the simulator as every provider."""
+"""Gateways for tests: in this process, on a thread of its own, with the simulator as every provider; and as
+``llmfail serve`` in processes.
+"""
 
 import asyncio
 import http.client
 import json
+import re
+import signal
+import subprocess
+import sys
 import threading
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from llmfail.http_server.http_app import ConnectionLimits, HttpServer, bind
@@ -31,6 +38,7 @@ features:
   vectors: {{primary: openai/text-embedding-3-small}}
 {more}
 """
+ASK = {"model": "default", "messages": [{"role": "user", "content": "hi"}]}
 
 
 class Reply:
@@ -133,4 +141,82 @@ def run_gateway(directory: Path, simulator, more="", limits=None, environ=None):
         thread.join(30)
 
 
-__all__ = ["ConnectionLimits", "RunningGateway", "run_gateway"]
+class ServeProcess:
+    """A process group of ``llmfail serve``, with what it says."""
+
+    def __init__(self, *arguments, config=None):
+        named = ["--config", str(config)] if config else []
+        command = [sys.executable, "-m", "llmfail", *named, "serve", "--listen", "127.0.0.1:0", *arguments]
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        self.said = []
+        self._changed = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        self.port = int(re.search(r":(\d+) ", self.wait_for(r"serving .* on http://\S+ "))[1])
+        self._wait_until_live()
+
+    def _read(self):
+        for line in self.process.stderr:
+            with self._changed:
+                self.said.append(line.rstrip("\n"))
+                self._changed.notify_all()
+        with self._changed:
+            self.said.append("the end")
+            self._changed.notify_all()
+
+    def wait_for(self, pattern):
+        """The first line that has it."""
+
+        def find():
+            return next((line for line in self.said if re.search(pattern, line)), None)
+
+        with self._changed:
+            assert self._changed.wait_for(find, 30), self.said
+            return find()
+
+    def _wait_until_live(self):
+        ends_at = time.monotonic() + 30
+        while time.monotonic() < ends_at:
+            with suppress(OSError):
+                if self.call("GET", "/health/live")[0] == 200:
+                    return
+            time.sleep(0.02)
+        raise AssertionError(self.said)
+
+    def call(self, method, path, body=None, **headers):
+        """Status and body."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        headers = {"content-type": "application/json", **headers}
+        try:
+            connection.request(method, path, None if body is None else json.dumps(body), headers)
+            reply = connection.getresponse()
+            return reply.status, reply.read()
+        finally:
+            connection.close()
+
+    @property
+    def workers(self):
+        """Their process ids; none where one process does everything."""
+        listed = subprocess.run(
+            ["ps", "-o", "pid=", "--ppid", str(self.process.pid)], capture_output=True, text=True, check=False
+        )
+        return [int(pid) for pid in listed.stdout.split()]
+
+    def ask(self, **more):
+        return self.call("POST", "/v1/chat/completions", {**ASK, **more})[0]
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+        self._reader.join(30)
+        self.process.stderr.close()
+
+    def end(self, number=signal.SIGTERM):
+        """The exit code."""
+        self.process.send_signal(number)
+        code = self.process.wait(30)
+        self._reader.join(30)
+        return code
+
+
+__all__ = ["ASK", "ConnectionLimits", "RunningGateway", "ServeProcess", "run_gateway"]

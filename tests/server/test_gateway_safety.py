@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from browser import open_browser
-from test_serve_command import Serving
+from running_gateway import ASK, ServeProcess
 
 from llmfail import Client
 from llmfail.simulator import Simulator
@@ -31,7 +31,6 @@ serve:
 SECRETS = ("admin-token-of-this-test", "program-key-of-this-test", "made-up-key-1")
 KEY = {"authorization": "Bearer program-key-of-this-test"}
 TOKEN = {"authorization": "Bearer admin-token-of-this-test"}
-ASK = {"model": "default", "messages": [{"role": "user", "content": "hi"}]}
 ADMIN_GET = ("/", "/live", "/features", "/money", "/queue", "/dashboard/events?page=live")
 ADMIN_POST = ("/actions/trip", "/actions/reset", "/actions/probe", "/logout")
 CREDENTIALS = ("authorization", "x-api-key", "x-goog-api-key", "api-key")
@@ -60,7 +59,7 @@ def gateway(simulator, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LLMFAIL_STATE_DIR", str(directory / "state"))
         patch.setenv("HOME", str(directory))
-        running = Serving(config=config)
+        running = ServeProcess(config=config)
         running.config = config
         yield running
         running.close()

@@ -4,14 +4,13 @@ import contextlib
 import http.client
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
+from running_gateway import ASK, ServeProcess
 from scripted_streams import ScriptedStreams
 
 from llmfail import Client
@@ -28,83 +27,12 @@ features:
 {more}
 """
 pytestmark = pytest.mark.slow
-ASK = {"model": "default", "messages": [{"role": "user", "content": "hi"}]}
 
 
 @pytest.fixture(scope="module")
 def simulator():
     with Simulator() as running:
         yield running
-
-
-class Serving:
-    """A process group of ``llmfail serve``, with what it says."""
-
-    def __init__(self, *arguments, config=None):
-        named = ["--config", str(config)] if config else []
-        command = [sys.executable, "-m", "llmfail", *named, "serve", "--listen", "127.0.0.1:0", *arguments]
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        self.said = []
-        self._changed = threading.Condition()
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-        self.port = int(re.search(r":(\d+) ", self.wait_for(r"serving .* on http://\S+ "))[1])
-        self._wait_until_live()
-
-    def _read(self):
-        for line in self.process.stderr:
-            with self._changed:
-                self.said.append(line.rstrip("\n"))
-                self._changed.notify_all()
-        with self._changed:
-            self.said.append("the end")
-            self._changed.notify_all()
-
-    def wait_for(self, pattern):
-        """The first line that has it."""
-
-        def find():
-            return next((line for line in self.said if re.search(pattern, line)), None)
-
-        with self._changed:
-            assert self._changed.wait_for(find, 30), self.said
-            return find()
-
-    def _wait_until_live(self):
-        ends_at = time.monotonic() + 30
-        while time.monotonic() < ends_at:
-            with contextlib.suppress(OSError):
-                if self.call("GET", "/health/live")[0] == 200:
-                    return
-            time.sleep(0.02)
-        raise AssertionError(self.said)
-
-    def call(self, method, path, body=None, **headers):
-        """Status and body."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        headers = {"content-type": "application/json", **headers}
-        try:
-            connection.request(method, path, None if body is None else json.dumps(body), headers)
-            reply = connection.getresponse()
-            return reply.status, reply.read()
-        finally:
-            connection.close()
-
-    def ask(self, **more):
-        return self.call("POST", "/v1/chat/completions", {**ASK, **more})[0]
-
-    def close(self):
-        self.process.kill()
-        self.process.wait()
-        self._reader.join(30)
-        self.process.stderr.close()
-
-    def end(self, number=signal.SIGTERM):
-        """The exit code."""
-        self.process.send_signal(number)
-        code = self.process.wait(30)
-        self._reader.join(30)
-        return code
 
 
 @pytest.fixture
@@ -114,7 +42,7 @@ def serve(tmp_path, simulator):
     def start(*arguments, more="", url=None):
         config = tmp_path / "llmfail.yaml"
         config.write_text(CONFIG.format(url=url or simulator.base_url("openai"), more=more))
-        running.append(Serving(*arguments, config=config))
+        running.append(ServeProcess(*arguments, config=config))
         running[-1].config = config
         return running[-1]
 
@@ -129,7 +57,7 @@ def run(*arguments):
 
 
 def test_a_newcomer_needs_no_configuration_and_no_key():
-    serving = Serving("--drill", "none")
+    serving = ServeProcess("--drill", "none")
     try:
         assert serving.ask() == 200
         line = json.loads(serving.wait_for("/v1/chat/completions"))
@@ -140,7 +68,7 @@ def test_a_newcomer_needs_no_configuration_and_no_key():
 
 
 def test_without_keys_it_says_what_is_missing(tmp_path):
-    serving = Serving()
+    serving = ServeProcess()
     try:
         status, body = serving.call("POST", "/v1/chat/completions", ASK)
         assert (status, json.loads(body)["error"]["code"]) == (503, "upstream_credentials")
@@ -262,10 +190,7 @@ def test_a_worker_that_begins_later_knows_what_was_read_again(serve):
         config.write(f"\n{_KEYS}\n")
     serving.process.send_signal(signal.SIGHUP)
     serving.wait_for("was read again")
-    children = subprocess.run(
-        ["ps", "-o", "pid=", "--ppid", str(serving.process.pid)], capture_output=True, text=True, check=True
-    )
-    for child in map(int, children.stdout.split()):
+    for child in serving.workers:
         with contextlib.suppress(ProcessLookupError):  # one that was still starting ends by SIGHUP
             os.kill(child, signal.SIGKILL)
     serving.wait_for(r"worker 1 has ended")
@@ -274,10 +199,7 @@ def test_a_worker_that_begins_later_knows_what_was_read_again(serve):
 
 def test_a_killed_worker_is_replaced_and_the_service_goes_on(serve):
     serving = serve("--workers", "2")
-    children = subprocess.run(
-        ["ps", "-o", "pid=", "--ppid", str(serving.process.pid)], capture_output=True, text=True, check=True
-    )
-    first, second = map(int, children.stdout.split())
+    first, second = serving.workers
     os.kill(first, signal.SIGKILL)
     assert {serving.ask() for _ in range(10)} == {200}
     serving.wait_for(r"worker 0 has ended \(signal 9\) and is started anew")
