@@ -14,6 +14,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from llmfail.core.loopback import is_loopback
 from llmfail.core.model import Api
 
 
@@ -226,7 +227,7 @@ def vendor_of(name: str, host: str) -> Vendor | None:
     host) the provider's name tells; a gateway elsewhere is no vendor that we know.
     """
     found = vendor_at(host)
-    if found is None and _is_local_host(host):
+    if found is None and (not host or is_loopback(host)):
         return VENDORS_BY_NAME.get(name.lower())
     return found
 
@@ -258,7 +259,3 @@ def is_vertex_host(host: str | None) -> bool:
         return True
     region = (host or "").removesuffix(_VERTEX_REGION_SUFFIX)
     return region != host and region.replace("-", "").isalnum()
-
-
-def _is_local_host(host: str) -> bool:
-    return host in {"", "localhost", "::1"} or host.startswith("127.")

@@ -10,7 +10,8 @@ from collections.abc import Collection
 from msgspec import Struct
 
 from llmfail.core.errors import UsageError
-from llmfail.settings.schema.serve_scalars import LOOPBACK_NAMES, split_address
+from llmfail.core.loopback import is_loopback
+from llmfail.settings.schema.serve_scalars import split_address
 
 SIMPLE_TYPES = frozenset({"text/plain", "application/x-www-form-urlencoded", "multipart/form-data"})
 """What any page may post anywhere, without asking."""
@@ -34,7 +35,7 @@ class HostRule(Struct, frozen=True):
             return False
         name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
         name = name.removeprefix("[").removesuffix("]").lower()
-        if name in LOOPBACK_NAMES or name in self.hosts:
+        if is_loopback(name) or name in self.hosts:
             return True
         return self.listens_to_all and _is_address(name)
 
@@ -49,13 +50,6 @@ def parse_listen(text: str) -> tuple[str, int]:
     if found is None:
         raise UsageError(f"--listen is written HOST:PORT, such as 127.0.0.1:9464, got {text!r}")
     return found
-
-
-def is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _is_address(name: str) -> bool:

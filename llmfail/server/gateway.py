@@ -14,8 +14,9 @@ from msgspec.structs import replace
 
 from llmfail.core.conversation import Dialect
 from llmfail.core.errors import LlmfailError
+from llmfail.core.loopback import is_loopback
 from llmfail.engine.ports.ids import new_id
-from llmfail.http_server.host_rule import is_loopback, is_simple_type
+from llmfail.http_server.host_rule import is_simple_type
 from llmfail.http_server.message import (
     BodyRefused,
     Exchange,

@@ -6,8 +6,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from llmfail.core.loopback import is_loopback
 from llmfail.core.routing.model_name import ModelNames
-from llmfail.http_server.host_rule import HostRule, is_loopback
+from llmfail.http_server.host_rule import HostRule
 from llmfail.server.gateway_client import GatewayClient
 from llmfail.server.program_keys import ProgramKeys
 from llmfail.settings.schema.settings import Settings

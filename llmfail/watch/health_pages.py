@@ -12,9 +12,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from llmfail.client.aio import AsyncClient
+from llmfail.core.loopback import is_loopback
 from llmfail.core.reports.metric import MetricFamily
 from llmfail.core.reports.status import Status
-from llmfail.http_server.host_rule import HostRule, is_loopback
+from llmfail.http_server.host_rule import HostRule
 from llmfail.http_server.http_app import HttpServer, bind
 from llmfail.http_server.message import Exchange, IncomingRequest, OutgoingReply, json_reply
 

@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from llmfail.core.errors import UsageError, WireError
+from llmfail.core.loopback import is_loopback
 from llmfail.wire.error_mapping import (
     ConnectError,
     ConnectTimeoutError,
@@ -51,17 +52,8 @@ class NetworkRoute(NamedTuple):
 
 def find_network_route(url: RequestUrl) -> NetworkRoute:
     """No proxy of the environment stands in front of this machine itself. Raises UsageError."""
-    proxy = None if is_loopback(url.text) else _find_proxy(url)
+    proxy = None if is_loopback(url.host) else _find_proxy(url)
     return NetworkRoute(url.scheme == "https" or (proxy is not None and proxy.scheme == "https"), proxy)
-
-
-def is_loopback(url: str) -> bool:
-    """Whether a call stays on this machine."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def load_ssl_context(route: NetworkRoute) -> ssl.SSLContext:

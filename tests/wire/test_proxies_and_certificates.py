@@ -18,7 +18,7 @@ from llmfail.engine.planning.codec import AttemptResult, result_from_wire_error
 from llmfail.wire.aio import AiohttpWire
 from llmfail.wire.blocking import HttpcoreWire
 from llmfail.wire.error_mapping import OTHER_CERTIFICATE_VARIABLES
-from llmfail.wire.proxy_and_tls import find_network_route, is_loopback
+from llmfail.wire.proxy_and_tls import find_network_route
 from llmfail.wire.request_url import parse_url
 
 VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "ssl_cert_file", "ssl_cert_dir")
@@ -317,26 +317,6 @@ def test_a_socks_proxy_needs_a_package_and_says_which(monkeypatch):
     with pytest.raises(UsageError, match=r"SOCKS.*httpcore\[socks\]") as raised:
         blocking("https://far.example/")
     assert "hunter2" not in str(raised.value)
-
-
-@pytest.mark.parametrize(
-    ("url", "ours"),
-    [
-        ("http://localhost:1/v1", True),
-        ("http://LOCALHOST/", True),
-        ("http://127.0.0.1/", True),
-        ("http://127.9.9.9:80/", True),
-        ("http://[::1]:1/", True),
-        ("http://127.1.invalid/", False),
-        ("http://127.evil.example/", False),
-        ("http://localhost.evil.example/", False),
-        ("http://128.0.0.1/", False),
-        ("https://[::2]/", False),
-        ("nowhere", False),
-    ],
-)
-def test_this_machine_is_known_by_its_address_not_by_how_a_name_begins(url, ours):
-    assert is_loopback(url) is ours
 
 
 def test_nobody_listening_on_localhost_is_refused_whichever_addresses_it_has(send, closed):

@@ -15,7 +15,8 @@ from llmfail.cli.arguments.global_options import GlobalOptions
 from llmfail.cli.io.output import say
 from llmfail.cli.run.open_client import load_settings
 from llmfail.core.errors import LlmfailError, UsageError
-from llmfail.http_server.host_rule import is_loopback, parse_listen
+from llmfail.core.loopback import is_loopback
+from llmfail.http_server.host_rule import parse_listen
 from llmfail.http_server.http_app import bind
 from llmfail.server.serving import ServeOptions, serve
 from llmfail.server.worker_gauges import SharedGauges

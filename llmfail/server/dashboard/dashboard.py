@@ -9,7 +9,7 @@ from functools import cache
 from urllib.parse import parse_qs, urlencode
 
 from llmfail.core.errors import LlmfailError
-from llmfail.http_server.host_rule import is_loopback
+from llmfail.core.loopback import is_loopback
 from llmfail.http_server.message import IncomingRequest, OutgoingReply
 from llmfail.server.dashboard.admin_access import (
     LINK_SECONDS,

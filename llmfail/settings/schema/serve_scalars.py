@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import re
 from datetime import date
-from typing import Annotated, Final
+from typing import Annotated
 
 from llmfail.core.model import Target
 from llmfail.settings.schema.scalars import HOST_PATTERN, Scalar, parse_target, parse_text, text_matching
-
-LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 def split_address(text: str) -> tuple[str, int] | None:

@@ -15,6 +15,7 @@ from typing import Final
 from msgspec import Struct
 
 from llmfail.core.degrade.template import TEMPLATE_FILE_MARK
+from llmfail.core.loopback import is_loopback
 from llmfail.core.records.state_keys import make_digest
 from llmfail.core.vendors import OWNER_HOSTS, is_vertex_host
 from llmfail.settings.reading.env_vars import (
@@ -27,7 +28,7 @@ from llmfail.settings.reading.find import ConfigSource, Origin
 from llmfail.settings.reading.plain_values import Place
 from llmfail.settings.reading.schema_files import InvalidSchemaFile, read_schema
 from llmfail.settings.schema.scalars import split_url
-from llmfail.settings.schema.serve_scalars import LOOPBACK_NAMES, split_address
+from llmfail.settings.schema.serve_scalars import split_address
 from llmfail.settings.trust.config_tree import (
     alerts_of,
     base_url_of,
@@ -210,7 +211,7 @@ def _check_serve(tree: Mapping[str, object]) -> Iterator[TrustFinding]:
             text = json.dumps(serve[name], default=str)
             yield _cover(("serve", name), "would let others ask with your keys", text)
     address = split_address(str(serve.get("listen", ":0")))
-    if address is None or address[0] not in LOOPBACK_NAMES:
+    if address is None or not is_loopback(address[0]):
         yield _cover(("serve", "listen"), "would let other machines ask with your keys", str(serve["listen"]))
     token = serve.get("admin_token")
     if token and variable_of(token) != ADMIN_TOKEN_VARIABLE:
