@@ -126,7 +126,10 @@ class Message(Struct, frozen=True, omit_defaults=True):
     @property
     def is_blank(self) -> bool:
         """Whether there is nothing in it but white space."""
-        return all(isinstance(part, Text) and not part.text.strip() for part in self.parts)
+        content = self.content
+        if isinstance(content, str):
+            return not content or content.isspace()
+        return all(isinstance(part, Text) and not part.text.strip() for part in content)
 
     @property
     def attachments(self) -> tuple[Attachment, ...]:

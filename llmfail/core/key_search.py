@@ -26,6 +26,8 @@ MIN_HELD_CHARS = 4
 """A text in pieces holds back so many characters from the middle of a key; from its beginning any number."""
 MAX_ESCAPES = 200_000
 """Behind so many escapes of a key's characters the rest of a text counts as the key."""
+SHORT_BYTES = 256
+"""Up to here one look for any block at all is quicker than one for each."""
 _BASE64_ALPHABET = bytes.maketrans(b"-_", b"+/")
 _CONTINUATION_BYTES = bytes(range(0x80, 0xC0))
 
@@ -86,16 +88,23 @@ class KeySearch:
         self._plain_forms = (_make_form(plain, 1), _make_form(plain.hex().encode(), 2))
         self._base64_forms = tuple(_iter_base64_forms(plain))
         self._escape = build_escape_pattern(key.reveal())
+        self._any_block = _compile_blocks(self._plain_forms, self._base64_forms)
 
     def find(self, text: str) -> list[Span]:
         """The parts of the text that are parts of the key, in their order."""
         data = text.encode("utf-8", "surrogatepass")
+        if len(data) <= SHORT_BYTES and self._is_clean(data.lower()):
+            return []
         spans: list[Span] = []
         for copy in self._make_copies(data):
             spans += (copy.span_of(*run) for run in self._find_runs(copy.data))
             if copy.ends_at is not None:
                 spans.append(Span(copy.ends_at, len(data)))
         return _to_characters(data, _merge(spans))
+
+    def _is_clean(self, lowered: bytes) -> bool:
+        """Whether there is neither a block of the key nor an escape."""
+        return self._any_block.search(lowered) is None and self._escape.search(lowered) is None
 
     def find_open_end(self, text: str) -> int:
         """Where the end of the text may be the beginning of a part of the key, or of an escape; its length
@@ -143,6 +152,16 @@ def _make_form(text: bytes, chars_per_byte: float) -> KeyForm:
     size = (min_run + 1) // 2
     places = range(0, len(lowered) - size + 1, size)
     return KeyForm(lowered, min_run, tuple((lowered[place : place + size], place) for place in places))
+
+
+def _compile_blocks(plain: Sequence[KeyForm], in_base64: Sequence[KeyForm]) -> re.Pattern[bytes]:
+    """Matches where any block of any form is."""
+    blocks = [re.escape(block) for form in plain for block, _ in form.blocks]
+    for form in in_base64:
+        blocks += (
+            re.escape(block).replace(rb"\+", b"[-+]").replace(b"/", b"[_/]") for block, _ in form.blocks
+        )
+    return re.compile(b"|".join(dict.fromkeys(blocks)))
 
 
 def _iter_base64_forms(key: bytes) -> Iterator[KeyForm]:

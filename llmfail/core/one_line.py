@@ -15,8 +15,13 @@ def one_line(text: str, hide: Secret | None = None, max_chars: int = MAX_CHARS) 
     writing direction). The key is masked before the text is cut, so that no part of it remains, and again at
     the end, because characters that were left out may have split it.
     """
-    masked = mask_key(text, hide)[:_MAX_SCANNED_CHARS]
-    line = "".join(filter(str.isprintable, " ".join(masked.split())))
-    if line != masked:
-        line = mask_key(line, hide)
+    if not text:
+        return ""
+    line = mask_key(text, hide)[:_MAX_SCANNED_CHARS]
+    if not _is_one_line(line):
+        line = mask_key("".join(filter(str.isprintable, " ".join(line.split()))), hide)
     return line if len(line) <= max_chars else line[: max_chars - 1].rstrip() + "…"
+
+
+def _is_one_line(text: str) -> bool:
+    return text.isprintable() and "  " not in text and text.strip() == text

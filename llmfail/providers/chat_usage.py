@@ -58,15 +58,13 @@ def is_free_when_empty(reply: Mapping[str, Any], usage: Usage | None) -> bool:
 def _decode_usage(tier: str, needed: Sequence[str], usage: Mapping[str, Any]) -> Usage:
     details = as_mapping(usage.get("prompt_tokens_details"))
     prompt, output = read_counts(usage, _COUNT_KEYS, needed)
-    reasoning = (
-        as_token_count(as_mapping(usage.get("completion_tokens_details")).get("reasoning_tokens")) or 0
-    )
+    reasoning = _read_reasoning(as_mapping(usage.get("completion_tokens_details")))
     if reasoning and as_token_count(usage.get("total_tokens")) == prompt + output + reasoning:
         output += reasoning  # xAI counts reasoning beside the completion; its own total gives it away.
-    cached = max(
-        read_partial_count(details, "cached_tokens", prompt),
-        *(read_partial_count(usage, name, prompt) for name in _CACHED_KEYS),
-    )
+    cached = read_partial_count(details, "cached_tokens", prompt)
+    for name in _CACHED_KEYS:
+        if name in usage:
+            cached = max(cached, read_partial_count(usage, name, prompt))
     return Usage(
         input_tokens=prompt,
         cached_input_tokens=cached,
@@ -76,6 +74,11 @@ def _decode_usage(tier: str, needed: Sequence[str], usage: Mapping[str, Any]) ->
         variant=PRICE_VARIANTS.get(tier or as_clean_text(usage.get("service_tier"))),
         reported_cost=_decode_reported_cost(usage),
     )
+
+
+def _read_reasoning(details: Mapping[str, Any]) -> int:
+    said = details.get("reasoning_tokens")
+    return 0 if said is None else as_token_count(said) or 0
 
 
 def _decode_reported_cost(usage: Mapping[str, Any]) -> int | None:

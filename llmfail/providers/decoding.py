@@ -155,8 +155,9 @@ def read_counts(source: Mapping[str, Any], names: Sequence[str], needed: Sequenc
     """Numbers of tokens that are billed; 0 for one that is missing. Raises Uncountable when one that is
     ``needed`` is.
     """
-    if any(source.get(name) is None for name in needed):
-        raise UnusableCount
+    for name in needed:
+        if source.get(name) is None:
+            raise UnusableCount
     return (read_count(source, name) for name in names)
 
 
@@ -179,7 +180,8 @@ def read_token_count(payload: Payload, name: str) -> int:
 
 def read_partial_count(source: Mapping[str, Any], name: str, total: int) -> int:
     """A number of tokens that are a part of others: never more than those, 0 when nobody knows."""
-    return min(as_token_count(source.get(name)) or 0, total)
+    value = source.get(name)
+    return 0 if value is None else min(as_token_count(value) or 0, total)
 
 
 def as_token_count(value: object) -> int | None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from binascii import b2a_base64
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Protocol
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import msgspec
 from msgspec.structs import replace
@@ -48,6 +49,12 @@ def require_texts(inputs: EmbeddingInputs, endpoint: Endpoint) -> Sequence[str]:
             "(LangChain: check_embedding_ctx_length=False)"
         )
     return texts
+
+
+@lru_cache(maxsize=256)
+def host_of_url(url: str) -> str:
+    """In lower case; empty where there is none."""
+    return urlsplit(url).hostname or ""
 
 
 def begin_post(url: str, headers: Mapping[str, str]) -> Call:

@@ -7,7 +7,6 @@ without ``strict``: strict mode takes only some schemas.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from llmfail.core.classification.body import Payload
 from llmfail.core.classification.finish_reason import explain_end, read_finish_reason
@@ -29,7 +28,7 @@ from llmfail.providers.decoding import (
     require_object,
 )
 from llmfail.providers.dialects import chat_parts
-from llmfail.providers.encoding import EmbeddingInputs, begin_post, build_post, marks_for
+from llmfail.providers.encoding import EmbeddingInputs, begin_post, build_post, host_of_url, marks_for
 
 if TYPE_CHECKING:
     from llmfail.providers.stream import StreamDecoder
@@ -145,7 +144,7 @@ def make_stream_decoder() -> StreamDecoder:
 
 
 def host_of(endpoint: Endpoint) -> str:
-    return urlsplit(endpoint.base_url).hostname or ""
+    return host_of_url(endpoint.base_url)
 
 
 def build_headers(endpoint: Endpoint) -> dict[str, str]:

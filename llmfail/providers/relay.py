@@ -235,6 +235,8 @@ def _merge(farther: Any, nearer: Any) -> Any:  # noqa: ANN401 - JSON, or the byt
 
 
 def _add_query(url: str, query: str) -> str:
+    if not query:
+        return url
     found = parse_qsl(query, keep_blank_values=True)
     kept = [(name, value) for name, value in found if name not in _OWN_QUERY]
     return f"{url}{'&' if '?' in url else '?'}{urlencode(kept)}" if kept else url

@@ -7,8 +7,9 @@ keys, time limits and prices are not.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -32,6 +33,10 @@ _MORE_OF_REQUESTS = (
     "marks",
 )
 _MORE_OF_ENDPOINTS = ("door", "options", "body", "query")
+_read_more_of_request, _read_more_of_endpoint = (
+    attrgetter(*_MORE_OF_REQUESTS),
+    attrgetter(*_MORE_OF_ENDPOINTS),
+)
 _PLAIN_REQUEST, _PLAIN_ENDPOINT = Request(()), Endpoint("openai", "", "", None)
 
 
@@ -41,7 +46,7 @@ def digest_of(request: Request) -> str:
     messages = [_message_identity(message) for message in request.messages]
     system = request.system or None if isinstance(request.system, str) else _identities(request.system)
     whole = (FINGERPRINT_VERSION, system, sampling, request.schema, messages)
-    more = _values_beyond(_PLAIN_REQUEST, request, _MORE_OF_REQUESTS)
+    more = _values_beyond(_PLAIN_REQUEST, request, _MORE_OF_REQUESTS, _read_more_of_request)
     return _hash((*whole, more) if more else whole)
 
 
@@ -57,7 +62,7 @@ def fingerprint(request_digest: str, endpoint: Endpoint) -> str:
     """
     address = (endpoint.api, endpoint.base_url, endpoint.model, endpoint.api_version)
     whole = (request_digest, address, endpoint.project, endpoint.location)
-    more = _values_beyond(_PLAIN_ENDPOINT, endpoint, _MORE_OF_ENDPOINTS)
+    more = _values_beyond(_PLAIN_ENDPOINT, endpoint, _MORE_OF_ENDPOINTS, _read_more_of_endpoint)
     headers = [(name, value.reveal()) for name, value in (endpoint.headers or {}).items()]
     shaping = sorted(one for one in headers if not CREDENTIAL_NAME.search(one[0]))
     return _hash((*whole, more, shaping) if more or shaping else whole)
@@ -84,10 +89,15 @@ def _hash(whole: tuple[Any, ...]) -> str:
     return sha256(text).hexdigest()
 
 
-def _values_beyond(plain: Struct, value: Struct, names: Iterable[str]) -> list[tuple[str, Any]]:
+def _values_beyond(
+    plain: Struct, value: Struct, names: Sequence[str], read: Callable[[Struct], tuple[Any, ...]]
+) -> list[tuple[str, Any]]:
     """The fields in which it differs from a plain one."""
-    found = ((name, getattr(value, name)) for name in names)
-    return [(name, _to_json(one)) for name, one in found if one != getattr(plain, name)]
+    own, others = read(value), read(plain)
+    if own == others:
+        return []
+    named = zip(names, own, others, strict=True)
+    return [(name, _to_json(one)) for name, one, other in named if one != other]
 
 
 def _message_identity(message: Message) -> tuple[Any, ...]:

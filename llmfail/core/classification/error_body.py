@@ -49,17 +49,17 @@ def find_error(payload: Payload, *, failed: bool) -> ErrorBody | None:
     """The error in a body. When the status is no error, only an unmistakable one counts: a healthy body may
     have ``error: null``, ``message`` or ``detail``.
     """
-    documents = payload if isinstance(payload, list) else [payload]
-    found = (_find_error(one, failed=failed) for one in iter_objects(documents))
-    error = next((error for error in found if error is not None), None)
-    if error is None or len(error.message) <= _MAX_MESSAGE_CHARS:
-        return error
-    return replace(error, message=error.message[:_MAX_MESSAGE_CHARS])
+    for one in payload if isinstance(payload, list) else (payload,):
+        error = _find_error(one, failed=failed) if isinstance(one, dict) else None
+        if error is not None:
+            is_long = len(error.message) > _MAX_MESSAGE_CHARS
+            return replace(error, message=error.message[:_MAX_MESSAGE_CHARS]) if is_long else error
+    return None
 
 
 def _find_error(payload: JsonObject, *, failed: bool) -> ErrorBody | None:
     error = payload.get("error") or _find_choice_error(payload) or _find_response_error(payload)
-    if not failed and payload.get("choices") and _is_empty(error):
+    if not failed and payload.get("choices") and (error is None or _is_empty(error)):
         return None
     if isinstance(error, dict):
         return _parse_error_object(error, payload)
@@ -88,7 +88,12 @@ def _is_empty(value: object, depth: int = 0) -> bool:
 
 
 def _find_choice_error(payload: JsonObject) -> object:
-    return next((choice.get("error") for choice in iter_objects(payload.get("choices"))), None)
+    choices = payload.get("choices")
+    if isinstance(choices, list):
+        for choice in choices:
+            if isinstance(choice, dict):
+                return choice.get("error")
+    return None
 
 
 def _find_response_error(payload: JsonObject) -> object:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import date
 from decimal import Decimal
+from functools import cached_property
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -92,7 +93,7 @@ class PricePeriod(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return (time >= start or time < end) if end < start else start <= time < end
 
 
-class Price(Struct, frozen=True):
+class Price(Struct, frozen=True, dict=True):
     """Everything that is listed for one model. Of the periods the last that holds counts, or the first when
     none does; of the variants, for each rate, the first that holds. ``as_of`` is the day of the list, as in
     ``2026-11-09``.
@@ -122,12 +123,18 @@ class Price(Struct, frozen=True):
 
     def at(self, moment: float, variant: str | None = None) -> Rates:
         """The rates at a moment, in seconds since 1970."""
+        if len(self.periods) == 1 and not (variant and self.variants):
+            return self._first_rates
         period = next((one for one in reversed(self.periods) if one.is_in_force(moment)), self.periods[0])
         found = period.rates
         for other in reversed(self.variants if variant else ()):
             if other.variant == variant and other.is_in_force(moment):
                 found.update(other.rates)
         return Rates(**found)
+
+    @cached_property
+    def _first_rates(self) -> Rates:
+        return Rates(**self.periods[0].rates)
 
 
 def compute_cost(usage: Usage, rates: Rates) -> int:

@@ -58,6 +58,8 @@ class RingSlot(NamedTuple):
 
 def join_sums(first: Sum, second: Sum) -> Sum:
     """How two writes of one record are made as one, the first before the second."""
+    if first is second and first is ADDITION:
+        return first
     raised = {one.leaf: one for one in first.raised}
     for one in second.raised:
         raised[one.leaf] = _join_raises(raised[one.leaf], one) if one.leaf in raised else one

@@ -17,6 +17,7 @@ from llmfail.core.records.joint_write import RingSlot, Sum, join_sums
 VERSION = 1
 _CURRENT_PREFIX = f'{{"v":{VERSION},'
 _DONE_TEXT = f'{{"v":{VERSION}}}'
+_encoder = msgspec.json.Encoder()
 _decoders: dict[type, msgspec.json.Decoder[Any]] = {}
 _DECODE_ERRORS = (msgspec.MsgspecError, ValueError, RecursionError)
 
@@ -53,7 +54,7 @@ class NameSet(Record, frozen=True):
 def dump(value: Record | Mapping[str, Any]) -> str:
     """A record, or fields without a type of their own."""
     fields = value if isinstance(value, Record) else {"v": VERSION, **value}
-    return msgspec.json.encode(fields).decode()
+    return _encoder.encode(fields).decode()
 
 
 def load(text: str | None, kind: type[T]) -> T | None:
@@ -68,7 +69,12 @@ def load(text: str | None, kind: type[T]) -> T | None:
 
 def load_or_default(text: str | None, kind: type[T]) -> T:
     """The value, or a new one."""
-    return load(text, kind) or kind()
+    if text is None:
+        return kind()
+    try:
+        return _decoder(kind).decode(text)
+    except _DECODE_ERRORS:
+        return kind()
 
 
 def load_fields(text: str | None) -> dict[str, Any] | None:
@@ -88,14 +94,19 @@ def is_newer(text: str | None) -> bool:
 
 def _decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
     """Made once for each kind: that takes two hundred times as long as to decode a record."""
-    if kind not in _decoders:
-        _decoders[kind] = msgspec.json.Decoder(kind)
-    return _decoders[kind]
+    known = _decoders.get(kind)
+    if known is None:
+        known = _decoders[kind] = msgspec.json.Decoder(kind)
+    return known
 
 
 def without_newer(writes: Writes, values: Values) -> Writes:
     """The writes without those that would overwrite a record of a newer version."""
-    return {key: write for key, write in writes.items() if not is_newer(values.get(key))}
+    for key in writes:
+        text = values.get(key)
+        if text is not None and not text.startswith(_CURRENT_PREFIX):
+            return {key: write for key, write in writes.items() if not is_newer(values.get(key))}
+    return writes
 
 
 class StoreChange(NamedTuple):
@@ -125,6 +136,8 @@ def settle_in_any_case(step: StoreChange) -> SettlingChange[None]:
 def merge_writes(first: Writes, second: Writes) -> dict[str, Write | None]:
     """Both, the second after the first."""
     merged = {**first, **second}
+    if len(merged) == len(first) + len(second):
+        return merged
     for key in first.keys() & second.keys():
         before, after = first[key], second[key]
         if after is not None and isinstance(after.how, Sum):
@@ -146,11 +159,12 @@ class _Combined:
 
     def __call__(self, values: Values, now: float) -> Writes:
         seen = dict(values)
-        writes: dict[str, Write | None] = {}
+        writes: Writes = {}
         for step in self.steps:
             step_writes = step.change(seen, now)
-            seen.update(after_writes(step_writes))
-            writes = merge_writes(writes, step_writes)
+            if step_writes:
+                seen.update(after_writes(step_writes))
+                writes = merge_writes(writes, step_writes) if writes else step_writes
         return writes
 
 

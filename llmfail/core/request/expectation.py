@@ -36,6 +36,9 @@ class Expectation(Struct, frozen=True):
     block: str | None = None
 
 
+_SHOWN = (Expectation(), Expectation(nonempty=True))
+
+
 def merge(one: Expectation, other: Expectation) -> Expectation:
     """What either expects; of two schemas the other's holds."""
     return Expectation(
@@ -50,7 +53,7 @@ def merge(one: Expectation, other: Expectation) -> Expectation:
 
 def can_be_shown(expected: Expectation) -> bool:
     """Whether an answer may be shown before it is whole: nothing is expected but some text."""
-    return expected in (Expectation(), Expectation(nonempty=True))
+    return expected in _SHOWN
 
 
 def parse(text: str) -> Expectation:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -29,7 +28,7 @@ from llmfail.engine.planning.codec import (
 from llmfail.engine.planning.targets import TargetRoute
 from llmfail.engine.ports.protocols import Ports
 from llmfail.providers import load_wire_format
-from llmfail.providers.encoding import require_size
+from llmfail.providers.encoding import host_of_url, require_size
 
 if TYPE_CHECKING:
     from llmfail.engine.attempt.stream_reader import StreamLimits
@@ -85,7 +84,7 @@ async def _call_once(
             sent = replace(sent, headers={**sent.headers, **options.headers})
     except UnsupportedRequest as error:
         return _skip(SkipReason.DISABLED, str(error))
-    host = urlsplit(sent.url).hostname or ""
+    host = host_of_url(sent.url)
     ports.prepare()
     # What it took to write the call and to make the wire ready is our own time, and not the target's.
     ends_at += ports.monotonic() - started_at

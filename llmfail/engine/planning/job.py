@@ -15,7 +15,6 @@ from llmfail.core.admission.reservation import ReservationRequest
 from llmfail.core.arm_choice import ArmChoice
 from llmfail.core.cache.cache_key import digest_of
 from llmfail.core.cache.single_flight import CachePolicy
-from llmfail.core.conversation import NO_OPTIONS
 from llmfail.core.errors import UsageError
 from llmfail.core.model import Request, Target
 from llmfail.core.request.ask import Ask
@@ -118,7 +117,7 @@ async def plan_job(
     order = await choose_order(routes, resolved, ask, candidates, ports)
     request, expected = _request_of(settings, resolved, ask, vectors=vectors, blank=is_preview)
     if not vectors:
-        order = order._replace(tried=tuple(_judge_candidate(routes, one, request) for one in order.tried))
+        order = order._replace(tried=_judge_candidates(routes, order.tried, request))
     needs_size = is_preview or ask.max_cost is not None or bool(settings.budgets)
     found = _Found(
         id_,
@@ -182,14 +181,23 @@ def _build_job(
     )
 
 
+def _judge_candidates(
+    routes: TargetRoutes, candidates: tuple[Candidate, ...], request: Request
+) -> tuple[Candidate, ...]:
+    """The candidates with what their wires cannot carry of the request; a plain prompt every wire carries."""
+    is_plain = request.is_plain
+    if is_plain and all(routes[one.target].takes_plain_text for one in candidates):
+        return candidates
+    return tuple(
+        one if is_plain and routes[one.target].takes_plain_text else _judge_candidate(routes, one, request)
+        for one in candidates
+    )
+
+
 def _judge_candidate(routes: TargetRoutes, candidate: Candidate, request: Request) -> Candidate:
-    """The candidate with what its wire cannot carry of the request; a plain prompt every wire carries."""
-    endpoint = routes[candidate.target].endpoint
-    if request.is_plain and endpoint.options == NO_OPTIONS and endpoint.door == "chat":
-        return candidate
     from llmfail.core.request.fitted_request import report_losses
 
-    report = report_losses(request, endpoint)
+    report = report_losses(request, routes[candidate.target].endpoint)
     return replace(candidate, dropped=report.dropped, unsuited=report.unsuited)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from msgspec.structs import replace
 
 from llmfail.core.answer_piece import OriginalRequest
-from llmfail.core.conversation import OPTION_NAMES
+from llmfail.core.conversation import NO_OPTIONS, OPTION_NAMES, Message
 from llmfail.core.request.ask import Ask
 from llmfail.core.request.expectation import can_be_shown
 from llmfail.engine.planning.job import Job
@@ -19,10 +21,15 @@ def add_relay(job: Job, ask: Ask, original: OriginalRequest | None) -> Job:
     request = job.request
     if original is None or request.system != ask.system or request.schema != ask.schema:
         return job
-    if [one.text for one in request.messages] != [one.text for one in ask.messages]:
+    is_as_asked = request.messages is ask.messages or _texts(request.messages) == _texts(ask.messages)
+    if not is_as_asked or not can_be_shown(replace(job.expected, schema=None)):
         return job
-    if not can_be_shown(replace(job.expected, schema=None)):
-        return job
-    own = {name: None for name in OPTION_NAMES if getattr(ask.options, name) is not None}
-    configured = replace(request.options, **own) if own else request.options
+    configured = request.options
+    if ask.options != NO_OPTIONS:
+        own = {name: None for name in OPTION_NAMES if getattr(ask.options, name) is not None}
+        configured = replace(configured, **own)
     return replace(job, relay=Relay(original, request, configured))
+
+
+def _texts(messages: Sequence[Message]) -> list[str]:
+    return [one.text for one in messages]

@@ -46,8 +46,8 @@ def request_of(
     """Raises UsageError for a prompt template that does not exist or cannot be filled, and for no prompt
     unless it may be ``blank``.
     """
-    empty = not (ask.parameters or any(not one.is_blank for one in ask.messages))
-    messages = ask.messages if blank and empty else _messages(settings, feature.written, ask)
+    may_be_empty = blank and not ask.parameters and all(one.is_blank for one in ask.messages)
+    messages = ask.messages if may_be_empty else _messages(settings, feature.written, ask)
     return Request(
         messages=_files_as_they_are(messages),
         system=feature.written.system if ask.system is None else ask.system,
@@ -80,7 +80,7 @@ def _require_offered(ask: Ask) -> ToolChoice | None:
 
 
 def _files_as_they_are(messages: tuple[Message, ...]) -> tuple[Message, ...]:
-    if not any(message.attachments for message in messages):
+    if all(isinstance(message.content, str) or not message.attachments for message in messages):
         return messages
     from llmfail.core.request.media_type import correct_media_types
 
@@ -89,7 +89,8 @@ def _files_as_they_are(messages: tuple[Message, ...]) -> tuple[Message, ...]:
 
 def is_large(request: Request) -> bool:
     """Whether it may take milliseconds to write or to hash."""
-    return len(request.system_text or "") + sum(map(count_chars, request.messages)) > LARGE_BYTES
+    system = len(request.system_text) if request.system else 0
+    return system + sum(map(count_chars, request.messages)) > LARGE_BYTES
 
 
 def expectation_of(settings: Settings, feature: Feature, ask: Ask) -> Expectation:

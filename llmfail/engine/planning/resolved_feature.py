@@ -46,14 +46,16 @@ def resolve_feature(settings: Settings, ask: Ask) -> ResolvedFeature:
     """Raises UnknownName."""
     feature = settings.find_feature(ask.feature)
     numbers = settings.resolve_defaults(feature)
-    return ResolvedFeature(
-        written=feature,
-        chain=_named_chain(settings, ask) if ask.targets else settings.chain_of(feature),
-        numbers=replace(
+    if ask.max_tokens is not None or ask.temperature is not None:
+        numbers = replace(
             numbers,
             max_tokens=numbers.max_tokens if ask.max_tokens is None else ask.max_tokens,
             temperature=numbers.temperature if ask.temperature is None else ask.temperature,
-        ),
+        )
+    return ResolvedFeature(
+        written=feature,
+        chain=_named_chain(settings, ask) if ask.targets else settings.chain_of(feature),
+        numbers=numbers,
         cache_policy=_cache_policy(settings, feature, ask),
     )
 

@@ -13,6 +13,7 @@ from llmfail.core.admission import credential
 from llmfail.core.admission.budget import BudgetScope
 from llmfail.core.admission.gate import Gate
 from llmfail.core.admission.rate_limit import RateLimit
+from llmfail.core.conversation import NO_OPTIONS
 from llmfail.core.errors import UsageError
 from llmfail.core.model import Address, Endpoint, Target
 from llmfail.core.pricing.price import Price
@@ -30,7 +31,8 @@ from llmfail.settings.schema.types import Fallback, Feature
 
 class TargetRoute(Struct, frozen=True):
     """``needs_google_token``: the key is a token that has to be fetched first. ``reports_cost``: its answers
-    say what they cost. ``key_name``: what people call its key.
+    say what they cost. ``key_name``: what people call its key. ``takes_plain_text``: nothing is lost of a
+    request that is plain (``Request.is_plain``).
     """
 
     gate: Gate
@@ -40,6 +42,7 @@ class TargetRoute(Struct, frozen=True):
     reports_cost: bool
     missing_key: str | None
     key_name: str
+    takes_plain_text: bool
 
 
 class TargetRoutes:
@@ -125,6 +128,7 @@ def _build_route(settings: Settings, target: Target, price: Price | None) -> Tar
         reports_cost=vendor is not None and Quirk.REPORTS_COST in vendor.quirks,
         missing_key=provider.missing_credential_hint or lost_key,
         key_name=provider.key_variable or f"the {'Google token' if google else 'key'} of {provider.name}",
+        takes_plain_text=endpoint.options == NO_OPTIONS and endpoint.door == "chat",
     )
 
 

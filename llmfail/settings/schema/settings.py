@@ -5,7 +5,7 @@ key by key; for the timeout of one attempt, model over provider over feature ove
 """
 
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Annotated, Any, Literal, Self
 
 from msgspec import Struct, field
@@ -54,7 +54,7 @@ class UnknownName(UsageError):
         super().__init__(f"there is no {kind} {name!r}{meant} (configured: {', '.join(known) or 'none'})")
 
 
-class Settings(Struct, frozen=True, kw_only=True):
+class Settings(Struct, frozen=True, kw_only=True, dict=True):
     """One validated configuration. Mappings keep the order of the file."""
 
     version: Literal[1] = 1
@@ -149,11 +149,24 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     def resolve_defaults(self, feature: Feature) -> Defaults:
         """The defaulted numbers as they hold for a feature."""
+        if self.features.get(feature.name) is not feature:
+            return self._merge_defaults(feature)
+        known = self._defaults_of_features.get(feature.name)
+        if known is None:
+            known = self._defaults_of_features[feature.name] = self._merge_defaults(feature)
+        return known
+
+    def _merge_defaults(self, feature: Feature) -> Defaults:
         names = Defaults.__struct_fields__
         own = {name: getattr(feature, name) for name in names}
         return Defaults(
             **{name: getattr(self.defaults, name) if own[name] is None else own[name] for name in names}
         )
+
+    @cached_property
+    def _defaults_of_features(self) -> dict[str, Defaults]:
+        """Those that were asked for."""
+        return {}
 
     def chain_of(self, feature: Feature) -> tuple[Fallback, ...]:
         """The chain of a feature as it is written; without a primary, every target that the file knows."""
@@ -195,11 +208,11 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     def names_target(self, target: Target) -> bool:
         """Whether the file knows it; a caller may name any other."""
-        return (
-            target in self.models
-            or any(target == link.target for feature in self.features.values() for link in feature.chain)
-            or any(target in experiment.weights for experiment in self.experiments)
-        )
+        return target in self._named_targets
+
+    @cached_property
+    def _named_targets(self) -> frozenset[Target]:
+        return frozenset(self.list_targets())
 
 
 @lru_cache(maxsize=64)

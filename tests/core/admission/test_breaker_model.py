@@ -657,19 +657,23 @@ def plain(value: object) -> bool:
 
 
 def test_the_breaker_keeps_to_the_description_whatever_happens() -> None:
+    """What the examples are depends on the modules that are loaded, so that a rare corner may need more."""
     seen.clear()
-    run_state_machine_as_test(
-        Lockstep,
-        settings=settings(
-            derandomize=True,
-            database=None,
-            deadline=None,
-            report_multiple_bugs=False,
-            max_examples=400,
-            stateful_step_count=40,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    for is_first in (True, False, False):
+        run_state_machine_as_test(
+            Lockstep,
+            settings=settings(
+                derandomize=is_first,
+                database=None,
+                deadline=None,
+                report_multiple_bugs=False,
+                max_examples=400,
+                stateful_step_count=40,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
+        if all(seen[corner] for corner in CORNERS):
+            break
     assert set(seen) <= CORNERS
     assert {corner for corner in CORNERS if not seen[corner]} == set()
 
