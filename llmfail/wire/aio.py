@@ -1,8 +1,9 @@
 """The wire for asyncio: hundreds to thousands of calls at once, nothing waited for without a limit.
 
 The connections are aiohttp's: httpcore's pool looks at all of its own for every call, which takes 1.5 ms of
-processor time with 64 at once and 15 with 500, where aiohttp takes 0.12. Which proxy, which certificates and
-what an error means are one matter for both wires.
+processor time with 64 at once and 15 with 500, where aiohttp takes 0.12. What is sent and read on them is
+ours (``connector``, ``reply_parser``): a call takes a third of what aiohttp's own request and response do.
+Which proxy, which certificates and what an error means are one matter for both wires.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
+from base64 import b64encode
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from io import BytesIO
-from typing import NamedTuple
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
 
 import aiohttp
 from yarl import URL
@@ -21,22 +22,21 @@ from yarl import URL
 from llmfail.core.errors import UsageError, WireError
 from llmfail.core.model import Call, Reply
 from llmfail.wire.call_slots import CallSlots, compute_max_calls
-from llmfail.wire.connector import Connector
+from llmfail.wire.connector import Connector, protocol_of
+from llmfail.wire.decompression import Decompressor
 from llmfail.wire.error_mapping import (
-    CONNECT_TIMEOUT_SECONDS,
     MAX_REPLY_BYTES,
     NO_REPLY,
     BrokenConnectionError,
     ConnectError,
     ConnectTimeoutError,
     ProxyError,
-    decode_headers,
+    find_body_error,
+    find_wire_error,
     headers_of,
     host_of,
     make_closed_error,
     make_too_long_error,
-    map_body_errors,
-    map_wire_errors,
 )
 from llmfail.wire.proxy_and_tls import (
     NetworkRoute,
@@ -46,19 +46,23 @@ from llmfail.wire.proxy_and_tls import (
     map_proxy_errors,
 )
 from llmfail.wire.reply_memory import HeldReply, ReplyMemory
-from llmfail.wire.request_url import parse_url
+from llmfail.wire.reply_parser import ReplyParser
+from llmfail.wire.request_url import RequestUrl, parse_url
 
-MAX_HEAD_LINE_BYTES = 64 * 1024
-"""Bytes in a line of a reply's head; aiohttp's own 8 KiB are fewer than some gateways send."""
+if TYPE_CHECKING:
+    from aiohttp.connector import Connection
 
 
-class _SessionRoute(NamedTuple):
-    """The way to one URL, found once."""
+class _CallRoute(NamedTuple):
+    """The way to one URL, found once. By ``request`` aiohttp knows where to connect; ``target`` is that of
+    the request line, and ``host_lines`` are the headers that belong to the way.
+    """
 
-    session: aiohttp.ClientSession
-    url: URL
+    connector: Connector
+    request: aiohttp.ClientRequest
+    target: str
+    host_lines: str
     proxy: Proxy | None
-    proxy_url: URL | None
 
 
 class AiohttpWire:
@@ -70,48 +74,42 @@ class AiohttpWire:
         self._max_calls = max_calls or compute_max_calls()
         self._slots = CallSlots(self._max_calls)
         self._reply_memory = ReplyMemory()
-        self._sessions: dict[NetworkRoute, aiohttp.ClientSession] = {}
-        self._routes: dict[str, _SessionRoute] = {}
+        self._connectors: dict[NetworkRoute, Connector] = {}
+        self._routes: dict[str, _CallRoute] = {}
 
     async def send(self, call: Call, timeout: float) -> Reply:  # noqa: ASYNC109 - it covers the whole call
         """The whole reply. Raises WireError; ``timeout`` in seconds covers everything."""
         ends_at = time.monotonic() + timeout
-        reply, waited = await self._open_in_turn(call, ends_at)
+        reply = await self._open_in_turn(call, ends_at)
         try:
-            with _attribute_timeout(call, waited), map_wire_errors(call), closing(reply):
-                async with asyncio.timeout(ends_at - time.monotonic()):
-                    with HeldReply(self._reply_memory, call) as held:
-                        await _BodyReader(call, reply.content).read_rest(held)
-                        return Reply(reply.status, decode_headers(reply.raw_headers), held.join())
+            body = await reply.read_whole(ends_at - time.monotonic(), self._reply_memory)
         finally:
-            self._slots.release()
+            reply.end()
+        return Reply(reply.status, reply.headers, body)
 
     async def open(self, call: Call, timeout: float) -> AiohttpReply:  # noqa: ASYNC109 - as above
         """A reply whose head is here. Raises WireError; ``timeout`` in seconds covers everything up to there.
         The reply holds its turn until whoever opened it closes it.
         """
-        reply, waited = await self._open_in_turn(call, time.monotonic() + timeout)
-        return AiohttpReply(call, reply, self._slots, waited)
+        return await self._open_in_turn(call, time.monotonic() + timeout)
 
     async def close(self) -> None:
-        for session in self._sessions.values():
-            await session.close()
-        self._sessions.clear()
+        for connector in self._connectors.values():
+            await connector.close()
+        self._connectors.clear()
         self._routes.clear()
         # asyncio closes the transports of calls that were stopped one turn of the loop later.
         await asyncio.sleep(0)
 
-    async def _open_in_turn(self, call: Call, ends_at: float) -> tuple[aiohttp.ClientResponse, float]:
-        """A reply whose head is here, and the seconds that were waited for its turn, which is to be released.
-        Where nothing is left to connect with, a call of ours that is under way has to end first.
+    async def _open_in_turn(self, call: Call, ends_at: float) -> AiohttpReply:
+        """A reply whose head is here. Where nothing is left to connect with, a call of ours that is under way
+        has to end first.
         """
         waited = 0.0
         while True:
             waited += await self._acquire_slot(call, ends_at - time.monotonic())
             try:
-                with _attribute_timeout(call, waited), map_wire_errors(call):
-                    async with asyncio.timeout(ends_at - time.monotonic()):
-                        return await self._receive_head(call), waited
+                return await self._open(call, ends_at - time.monotonic(), waited)
             except BaseException as error:
                 if _is_exhaustion(error) and self._slots.retire():
                     continue
@@ -133,62 +131,54 @@ class AiohttpWire:
             raise WireError("turn", text) from error
         return time.monotonic() - started
 
-    async def _receive_head(self, call: Call) -> aiohttp.ClientResponse:
-        route = self._routes.get(call.url) or self._find_session_route(call.url)
-        with map_proxy_errors(route.proxy), _map_aiohttp_errors(is_proxied=route.proxy is not None):
-            return await _send_request(call, route)
+    async def _open(self, call: Call, timeout: float, waited: float) -> AiohttpReply:  # noqa: ASYNC109 - as above
+        read_by = asyncio.get_running_loop().time() + timeout
+        try:
+            route = self._routes.get(call.url) or self._find_call_route(call.url)
+            head = _write_head(call, route)
+            connection = await route.connector.find_idle(route.request) or await _connect(route, read_by)
+            try:
+                protocol_of(connection).start_call(head, call.body)
+                reply = await protocol_of(connection).read_head(read_by)
+            except BaseException:
+                connection.close()
+                raise
+        except Exception as error:
+            found = find_wire_error(call, error)
+            if found is None:
+                raise
+            raise _attribute_timeout(call, found, waited) from error
+        return AiohttpReply(call, connection, reply, self._slots, waited)
 
-    def _find_session_route(self, url: str) -> _SessionRoute:
+    def _find_call_route(self, url: str) -> _CallRoute:
         parsed = parse_url(url)
         route = find_network_route(parsed)
-        if route.proxy and route.proxy.scheme not in {"http", "https"}:
+        proxy = route.proxy
+        if proxy and proxy.scheme not in {"http", "https"}:
             raise UsageError(
                 "the proxy of the environment is a SOCKS proxy; asyncio calls need an HTTP proxy"
             )
-        proxy_url = _build_proxy_url(route.proxy) if route.proxy else None
-        self._routes[url] = _SessionRoute(
-            self._session_for(route), URL(parsed.text, encoded=True), route.proxy, proxy_url
+        request = aiohttp.ClientRequest(
+            "POST",
+            URL(parsed.text, encoded=True),
+            loop=asyncio.get_running_loop(),
+            proxy=_build_proxy_url(proxy) if proxy else None,
+        )
+        # A proxy forwards what is sent without TLS; for the rest it only connects.
+        is_forwarded = proxy is not None and parsed.scheme == "http"
+        self._routes[url] = _CallRoute(
+            self._connector_for(route),
+            request,
+            parsed.text if is_forwarded else parsed.target,
+            _write_host_lines(parsed, proxy if is_forwarded else None),
+            proxy,
         )
         return self._routes[url]
 
-    def _session_for(self, route: NetworkRoute) -> aiohttp.ClientSession:
-        if route not in self._sessions:
-            self._sessions[route] = aiohttp.ClientSession(
-                connector=Connector(load_ssl_context(route)),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=aiohttp.ClientTimeout(sock_connect=CONNECT_TIMEOUT_SECONDS),
-                skip_auto_headers=["accept-encoding", "content-type"],
-                max_line_size=MAX_HEAD_LINE_BYTES,
-                max_field_size=MAX_HEAD_LINE_BYTES,
-            )
-        return self._sessions[route]
-
-
-class _BodyReader:
-    """The body of a reply, as it comes."""
-
-    def __init__(self, call: Call, content: aiohttp.StreamReader) -> None:
-        self._call = call
-        self._content = content
-        self._size = 0
-
-    async def read_piece(self) -> bytes:
-        """What is there, as soon as something is; b"" once the body is over."""
-        with map_body_errors(self._call), _map_aiohttp_errors():
-            piece = self._read_after_break() or await self._content.readany()
-        self._size += len(piece)
-        if self._size > MAX_REPLY_BYTES:
-            raise make_too_long_error(self._call)
-        return piece
-
-    async def read_rest(self, held: HeldReply) -> None:
-        while piece := await self.read_piece():
-            held.add(piece)
-
-    def _read_after_break(self) -> bytes:
-        """What came before a connection broke off; aiohttp itself would raise its error before that."""
-        broken = self._content.exception() is not None
-        return self._content._read_nowait(-1) if broken else b""  # noqa: SLF001 - no public way
+    def _connector_for(self, route: NetworkRoute) -> Connector:
+        if route not in self._connectors:
+            self._connectors[route] = Connector(load_ssl_context(route))
+        return self._connectors[route]
 
 
 class AiohttpReply:
@@ -196,13 +186,18 @@ class AiohttpReply:
     ``waited`` so many seconds.
     """
 
-    def __init__(self, call: Call, reply: aiohttp.ClientResponse, slots: CallSlots, waited: float) -> None:
+    def __init__(
+        self, call: Call, connection: Connection, reply: ReplyParser, slots: CallSlots, waited: float
+    ) -> None:
         self.waited = waited
         self.status = reply.status
-        self.headers = decode_headers(reply.raw_headers)
+        self.headers = reply.headers
         self._call = call
-        self._reply = reply
-        self._body = _BodyReader(call, reply.content)
+        self._connection = connection
+        self._protocol = protocol_of(connection)
+        coding = reply.headers.get("content-encoding")
+        self._decompressor = None if coding is None else Decompressor(coding)
+        self._size = 0
         self._slots = slots
         self._is_closed = False
 
@@ -213,58 +208,100 @@ class AiohttpReply:
         if self._is_closed:
             raise make_closed_error(self._call)
         try:
-            with map_wire_errors(self._call):
-                async with asyncio.timeout(timeout):
-                    return await self._body.read_piece()
-        except BaseException:
-            await self.close()
-            raise
+            return await self._read_piece(asyncio.get_running_loop().time() + timeout)
+        except BaseException as error:
+            self.end()
+            found = self._find_error(error)
+            if found is None:
+                raise
+            raise found from error
+
+    async def read_whole(self, timeout: float, memory: ReplyMemory) -> bytes:  # noqa: ASYNC109 - as above
+        """The body. Raises WireError."""
+        read_by = asyncio.get_running_loop().time() + timeout
+        try:
+            with HeldReply(memory, self._call) as held:
+                while piece := await self._read_piece(read_by):
+                    held.add(piece)
+                return held.join()
+        except Exception as error:
+            found = self._find_error(error)
+            if found is None:
+                raise
+            raise _attribute_timeout(self._call, found, self.waited) from error
 
     async def close(self) -> None:
-        """A connection whose body came to its end is used again; any other ends here. Nothing is waited for,
-        so no cancellation comes in between.
-        """
+        """As ``end``. Nothing is waited for, so no cancellation comes in between."""
+        self.end()
+
+    def end(self) -> None:
+        """A connection whose body came to its end is used again; any other ends here."""
         if not self._is_closed:
             self._is_closed = True
-            self._reply.close()
+            self._protocol.end_call()
+            self._connection.release()
             self._slots.release()
+
+    async def _read_piece(self, read_by: float) -> bytes:
+        """What is there, as soon as something is; b"" once the body is over."""
+        while piece := await self._protocol.read_body(read_by):
+            if self._decompressor is not None:
+                piece = self._decompressor.decompress(piece)
+            self._size += len(piece)
+            if self._size > MAX_REPLY_BYTES:
+                raise make_too_long_error(self._call)
+            if piece:
+                return piece
+        return b""
+
+    def _find_error(self, error: BaseException) -> WireError | None:
+        if not isinstance(error, Exception):
+            return None
+        return find_body_error(self._call, error) or find_wire_error(self._call, error)
 
 
 def _is_exhaustion(error: BaseException) -> bool:
     return isinstance(error, WireError) and error.cause == "exhaustion"
 
 
-async def _send_request(call: Call, route: _SessionRoute) -> aiohttp.ClientResponse:
-    """The head of the reply."""
+async def _connect(route: _CallRoute, read_by: float) -> Connection:
+    with map_proxy_errors(route.proxy), _map_aiohttp_errors(is_proxied=route.proxy is not None):
+        async with asyncio.timeout_at(read_by):
+            return await route.connector.open_new(route.request)
+
+
+def _write_head(call: Call, route: _CallRoute) -> bytes:
+    """The request without its body. Raises ValueError for a header that HTTP cannot carry."""
     headers = headers_of(call)
-    if not all(text.isascii() and text.isprintable() for text in headers.values()):
+    text = "".join([*headers, *headers.values()])
+    if not (text.isascii() and text.isprintable()):
         raise ValueError("a header that HTTP cannot carry")
-    return await route.session.request(
-        call.method,
-        route.url,
-        headers=headers,
-        # aiohttp warns of long bytes.
-        data=BytesIO(call.body) if call.body else None,
-        allow_redirects=False,
-        proxy=route.proxy_url,
-    )
+    lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
+    host_lines = "" if "host" in headers else route.host_lines
+    first = f"{call.method} {route.target} HTTP/1.1\r\n{host_lines}"
+    return f"{first}{''.join(lines)}content-length: {len(call.body)}\r\n\r\n".encode("ascii")
+
+
+def _write_host_lines(url: RequestUrl, proxy: Proxy | None) -> str:
+    """``proxy`` is one that forwards the request."""
+    host = f"host: {url.authority}\r\n"
+    if proxy is None or proxy.credentials is None:
+        return host
+    token = b64encode(":".join(proxy.credentials).encode()).decode("ascii")
+    return f"{host}proxy-authorization: Basic {token}\r\n"
+
+
+def _attribute_timeout(call: Call, error: WireError, waited: float) -> WireError:
+    """Who had to wait for a turn had less time than the provider is judged by. It may have been sent."""
+    if error.cause != "timeout" or not waited:
+        return error
+    text = f"{host_of(call)}: no answer in time, after {waited:.2g} s for a turn (ulimit -n)"
+    return WireError("standstill", text)
 
 
 def _build_proxy_url(proxy: Proxy) -> URL:
     user, password = proxy.credentials or (None, None)
     return URL.build(scheme=proxy.scheme, host=proxy.host, port=proxy.port, user=user, password=password)
-
-
-@contextmanager
-def _attribute_timeout(call: Call, waited: float) -> Iterator[None]:
-    """Who had to wait for a turn had less time than the provider is judged by. It may have been sent."""
-    try:
-        yield
-    except WireError as error:
-        if error.cause != "timeout" or not waited:
-            raise
-        text = f"{host_of(call)}: no answer in time, after {waited:.2g} s for a turn (ulimit -n)"
-        raise WireError("standstill", text) from error
 
 
 @contextmanager

@@ -1,21 +1,33 @@
 """aiohttp's pool of connections, with what a caller of models needs of it beyond: no connection is handed out
 that the server has ended or on which it sent what no call asked for, a reset is no end of a body, and what is
 closed is closed at once.
+
+How to connect, through proxies and TLS, is aiohttp's matter; a call on a connection is ours: aiohttp's
+request, response and readers would take most of the time of a call.
 """
 
 from __future__ import annotations
 
+import asyncio
 import select
 import ssl
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 
+from llmfail.wire.error_mapping import CONNECT_TIMEOUT_SECONDS, NO_REPLY, BrokenConnectionError
+from llmfail.wire.reply_parser import ReplyParser
+
 if TYPE_CHECKING:
     from aiohttp.connector import Connection
-    from aiohttp.tracing import Trace
+
+_CONNECT_TIMEOUT = aiohttp.ClientTimeout(sock_connect=CONNECT_TIMEOUT_SECONDS)
+MAX_UNREAD_BYTES = 1 << 20
+"""Of a body that nobody reads: then the server has to wait."""
+ONE_WRITE_BYTES = 64 * 1024
+"""A body up to here goes with its head."""
 
 
 class Connector(aiohttp.TCPConnector):
@@ -25,58 +37,179 @@ class Connector(aiohttp.TCPConnector):
 
     def __init__(self, ssl_context: ssl.SSLContext) -> None:
         super().__init__(limit=0, ssl=ssl_context, resolver=aiohttp.ThreadedResolver())
-        self._factory = partial(_ConnectionProtocol, loop=self._loop)  # type: ignore[assignment] # partial is invariant
+        self._factory = partial(CallProtocol, loop=self._loop)  # type: ignore[assignment] # partial is invariant
 
-    async def connect(
-        self,
-        req: aiohttp.ClientRequest,
-        traces: list[Trace],
-        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's own signature
-    ) -> Connection:
-        while True:
-            connection = await super().connect(req, traces, timeout)
-            protocol = connection.protocol
-            assert isinstance(protocol, _ConnectionProtocol)
-            if protocol.is_idle and _has_pending_bytes(connection):
-                connection.close()
-            else:
-                protocol.start_call(connection)
+    async def find_idle(self, request: aiohttp.ClientRequest) -> Connection | None:
+        """One that was used before. Waits for nothing."""
+        while (connection := await self._get(request.connection_key, [])) is not None:
+            if not protocol_of(connection).has_pending_bytes():
                 return connection
+            connection.close()
+        return None
+
+    async def open_new(self, request: aiohttp.ClientRequest) -> Connection:
+        return await self.connect(request, [], _CONNECT_TIMEOUT)
 
 
-class _ConnectionProtocol(ResponseHandler):
-    """One connection. Whatever becomes of it, the reader of a body learns of it."""
+def protocol_of(connection: Connection) -> CallProtocol:
+    return cast("CallProtocol", connection.protocol)
 
-    is_idle = False
-    """A call has used it, and is over."""
 
-    def start_call(self, connection: Connection) -> None:
-        self.is_idle = False
-        connection.add_callback(self._end_call)
+class CallProtocol(ResponseHandler):
+    """One connection, and the reply to the call on it. Until the first call aiohttp reads what comes, such as
+    the consent of a proxy.
+    """
 
-    def _end_call(self) -> None:
-        self.is_idle = True
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        self._reply: ReplyParser | None = None
+        self._is_idle = False
+        """A call has used it, and is over."""
+        self._broken: BrokenConnectionError | None = None
+        self._reader: asyncio.Future[None] | None = None
+        self._read_by = 0.0
+        self._is_late = False
+        self._alarm: asyncio.TimerHandle | None = None
+        self._is_held_up = False
+        self._poller: select.poll | None = None
+
+    def has_pending_bytes(self) -> bool:
+        """Whether something came while nothing was asked; the event loop may not have seen it yet."""
+        if self._poller is None:
+            assert self.transport is not None
+            self._poller = select.poll()
+            self._poller.register(self.transport.get_extra_info("socket"), select.POLLIN)
+        return bool(self._poller.poll(0))
+
+    def start_call(self, head: bytes, body: bytes) -> None:
+        """Raises BrokenConnectionError."""
+        if self.transport is None or self._tail:
+            raise BrokenConnectionError(NO_REPLY)
+        self._reply, self._is_idle = ReplyParser(), False
+        if len(body) <= ONE_WRITE_BYTES:
+            self.transport.write(head + body)
+        else:
+            self.transport.write(head)
+            self.transport.write(body)
+
+    async def read_head(self, read_by: float) -> ReplyParser:
+        """The reply, once its head is here. Raises TimeoutError at ``read_by`` in the time of the event loop,
+        and BrokenConnectionError.
+        """
+        reply = self._reply
+        assert reply is not None, "a call is under way"
+        while not reply.has_head:
+            await self._wait(read_by)
+        return reply
+
+    async def read_body(self, read_by: float) -> bytes:
+        """What there is, as soon as something is; b"" once the body is over. Raises as ``read_head``."""
+        reply = self._reply
+        assert reply is not None, "a call is under way"
+        while not reply.pieces:
+            if reply.is_over:
+                return b""
+            await self._wait(read_by)
+        body = reply.pieces[0] if len(reply.pieces) == 1 else b"".join(reply.pieces)
+        reply.pieces.clear()
+        if self._is_held_up and self.transport is not None:
+            self._is_held_up = False
+            self.transport.resume_reading()
+        return body
+
+    def end_call(self) -> None:
+        """The connection may be used again when the reply was read to its end and says so."""
+        reply, self._reply, self._is_idle = self._reply, None, True
+        if reply is None or not (reply.is_over and reply.keeps_connection) or self._is_held_up:
+            self.force_close()
+
+    async def _wait(self, read_by: float) -> None:
+        """Until something came. One timer serves all that is read of a connection: it is set anew only when
+        it is too late, and looks when it fires whether it is time.
+        """
+        if self._broken is not None:
+            raise self._broken
+        self._read_by = read_by
+        if self._alarm is None or self._alarm.when() > read_by:
+            self._set_alarm()
+        self._reader, self._is_late = self._loop.create_future(), False
+        try:
+            await self._reader
+        finally:
+            self._reader = None
+        if self._is_late:
+            raise TimeoutError
+
+    def _set_alarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = self._loop.call_at(self._read_by, self._look_at_time, self._read_by)
+
+    def _look_at_time(self, due_at: float) -> None:
+        self._alarm = None
+        if self._reader is None or self._reader.done():
+            return
+        if self._read_by > due_at:
+            self._set_alarm()
+        else:
+            self._is_late = True
+            self._wake()
+
+    def _wake(self) -> None:
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
+
+    def _break_off(self, error: BrokenConnectionError) -> None:
+        """What came before is read before the error."""
+        reply = self._reply
+        if reply is not None and not reply.is_over and self._broken is None:
+            self._broken = error
+            self._wake()
 
     def data_received(self, data: bytes) -> None:
-        """Bytes that belong to no call end the connection (RFC 9112, section 9.2). They come while it is
-        idle, or right behind a reply, with whose end aiohttp has already given the connection back.
-        """
-        if data and self.is_idle:
+        """Bytes that belong to no call end the connection (RFC 9112, section 9.2)."""
+        reply = self._reply
+        if reply is None or reply.is_over:
+            if reply is not None or self._is_idle:
+                self.abort()
+            else:
+                super().data_received(data)
+            return
+        try:
+            behind = reply.feed(data)
+        except BrokenConnectionError as error:
+            self._break_off(error)
             self.abort()
             return
-        super().data_received(data)
-        if self.is_idle and self.should_close:
-            self.abort()
+        if behind:
+            self.force_close()
+        elif len(reply.pieces) > 1 and sum(map(len, reply.pieces)) > MAX_UNREAD_BYTES:
+            self._hold_up()
+        if reply.pieces or reply.has_head:
+            self._wake()
+
+    def _hold_up(self) -> None:
+        if not self._is_held_up and self.transport is not None:
+            self._is_held_up = True
+            self.transport.pause_reading()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """A body without a length ends with its connection, unless that was reset; no other does, even if it
-        had stopped being HTTP. aiohttp takes a reset for an end, and says nothing of the last.
-        """
-        payload = self._payload
-        if exc is not None:
-            _fail_unfinished_body(payload)
+        """A body without a length ends with its connection, unless that was reset; no other does."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        if self._reply is not None and not self._reply.is_over:
+            self._end_reply(self._reply, exc)
         super().connection_lost(exc)
-        _fail_unfinished_body(payload)
+
+    def _end_reply(self, reply: ReplyParser, exc: BaseException | None) -> None:
+        if exc is None and reply.may_end():
+            reply.is_over = True
+            self._wake()
+            return
+        error = BrokenConnectionError(NO_REPLY if exc is None else "the connection broke off")
+        error.__cause__ = exc
+        self._break_off(error)
 
     def close(self) -> None:
         """At once. aiohttp would wait until a silent server has taken what is still to be sent, and under TLS
@@ -85,19 +218,5 @@ class _ConnectionProtocol(ResponseHandler):
         self.abort()
 
     def abort(self) -> None:
-        _fail_unfinished_body(self._payload)
+        self._break_off(BrokenConnectionError("the connection was closed"))
         super().abort()
-
-
-def _fail_unfinished_body(payload: aiohttp.StreamReader | None) -> None:
-    """No end by now means that there will be none."""
-    if payload is not None and not payload.is_eof():
-        payload.set_exception(aiohttp.ClientPayloadError("the connection ended within the body"))
-
-
-def _has_pending_bytes(connection: Connection) -> bool:
-    """Whether something came while nothing was asked; the event loop may not have seen it yet."""
-    assert connection.transport is not None
-    poller = select.poll()
-    poller.register(connection.transport.get_extra_info("socket"), select.POLLIN)
-    return bool(poller.poll(0))

@@ -3,29 +3,47 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
 
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
+_CODINGS: Final[Mapping[str, bool]] = {"gzip": True, "x-gzip": True, "deflate": False}
+"""Whether it is gzip."""
 
 
 def iter_decompressed(pieces: Iterator[bytes], content_encoding: str) -> Iterator[bytes]:
-    """Undo the codings of a ``content-encoding`` header, the last one first. What is in no coding that is
-    known here stays as it is. Raises zlib.error.
+    """``Decompressor`` for a body that is at hand."""
+    return map(Decompressor(content_encoding).decompress, pieces)
+
+
+class Decompressor:
+    """Undoes the codings of a ``content-encoding`` header, the last one first. What is in no coding that is
+    known here stays as it is.
     """
-    for coding in reversed(content_encoding.lower().split(",")):
-        if coding.strip() in {"gzip", "x-gzip"}:
-            pieces = _iter_inflated(pieces, is_gzip=True)
-        elif coding.strip() == "deflate":
-            pieces = _iter_inflated(pieces, is_gzip=False)
-    return pieces
+
+    def __init__(self, content_encoding: str) -> None:
+        known = (_CODINGS.get(coding.strip()) for coding in reversed(content_encoding.lower().split(",")))
+        self._codings = [_Inflater(is_gzip=is_gzip) for is_gzip in known if is_gzip is not None]
+
+    def decompress(self, piece: bytes) -> bytes:
+        """What can be told of it by now. Raises zlib.error."""
+        for coding in self._codings:
+            piece = coding.inflate(piece)
+        return piece
 
 
-def _iter_inflated(pieces: Iterator[bytes], *, is_gzip: bool) -> Iterator[bytes]:
-    decompressor = None
-    for piece in filter(None, pieces):
-        if decompressor is None:
-            decompressor = zlib.decompressobj(_GZIP_WINDOW if is_gzip else _find_deflate_window(piece))
-        yield decompressor.decompress(piece)
+class _Inflater:
+    def __init__(self, *, is_gzip: bool) -> None:
+        self._is_gzip = is_gzip
+        self._inflate: Callable[[bytes], bytes] | None = None
+
+    def inflate(self, piece: bytes) -> bytes:
+        if not piece:
+            return piece
+        if self._inflate is None:
+            window = _GZIP_WINDOW if self._is_gzip else _find_deflate_window(piece)
+            self._inflate = zlib.decompressobj(window).decompress
+        return self._inflate(piece)
 
 
 def _find_deflate_window(start: bytes) -> int:

@@ -65,14 +65,22 @@ def map_wire_errors(call: Call) -> Iterator[None]:
     """Turn whatever goes wrong on the way into a WireError that names the host, never the headers."""
     try:
         yield
-    except (OutOfTimeError, TimeoutError) as error:
-        raise WireError("timeout", f"no answer from {host_of(call)} in time") from error
-    except (BrokenConnectionError, OSError, ValueError) as error:
-        raise _to_wire_error(call, error) from error
-    except (MemoryError, RuntimeError) as error:
-        if find_exhaustion(error) is None:
+    except Exception as error:
+        found = find_wire_error(call, error)
+        if found is None:
             raise
-        raise _to_wire_error(call, error) from error
+        raise found from error
+
+
+def find_wire_error(call: Call, error: Exception) -> WireError | None:
+    """The same, of an error that was caught; None for what is none of the way."""
+    if isinstance(error, OutOfTimeError | TimeoutError):
+        return WireError("timeout", f"no answer from {host_of(call)} in time")
+    if isinstance(error, BrokenConnectionError | OSError | ValueError):
+        return _to_wire_error(call, error)
+    if isinstance(error, MemoryError | RuntimeError) and find_exhaustion(error) is not None:
+        return _to_wire_error(call, error)
+    return None
 
 
 def _to_wire_error(call: Call, error: Exception) -> WireError:
@@ -112,9 +120,16 @@ def map_body_errors(call: Call) -> Iterator[None]:
     try:
         yield
     except (BrokenConnectionError, zlib.error) as error:
-        if find_exhaustion(error) is not None:
+        found = find_body_error(call, error)
+        if found is None:
             raise
-        raise WireError("cut", f"{host_of(call)}: the reply broke off in the middle") from error
+        raise found from error
+
+
+def find_body_error(call: Call, error: Exception) -> WireError | None:
+    if not isinstance(error, BrokenConnectionError | zlib.error) or find_exhaustion(error) is not None:
+        return None
+    return WireError("cut", f"{host_of(call)}: the reply broke off in the middle")
 
 
 def cause_of(error: BaseException) -> WireCause:

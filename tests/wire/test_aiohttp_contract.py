@@ -21,25 +21,30 @@ def on_a_loop(make):
     return asyncio.run(run())
 
 
-@pytest.mark.parametrize("name", ["_factory", "_loop", "connect"])
+@pytest.mark.parametrize("name", ["_factory", "_loop", "_get", "connect"])
 def test_aiohttp_has_what_the_connector_replaces(name):
     assert hasattr(on_a_loop(aiohttp.TCPConnector), name), f"TCPConnector.{name} is gone"
 
 
 @pytest.mark.parametrize(
-    "name", ["_payload", "should_close", "data_received", "connection_lost", "close", "abort"]
+    "name",
+    [
+        "_tail",
+        "_loop",
+        "transport",
+        "should_close",
+        "force_close",
+        "data_received",
+        "connection_lost",
+        "abort",
+    ],
 )
 def test_aiohttp_has_what_the_protocol_of_a_connection_replaces(name):
     protocol = on_a_loop(lambda: ResponseHandler(asyncio.get_running_loop()))
     assert hasattr(protocol, name), f"ResponseHandler.{name} is gone"
 
 
-@pytest.mark.parametrize("name", ["_read_nowait", "readany", "exception", "set_exception", "is_eof"])
-def test_aiohttp_has_what_the_reader_of_a_body_calls(name):
-    assert hasattr(aiohttp.StreamReader, name), f"StreamReader.{name} is gone"
-
-
-@pytest.mark.parametrize("name", ["protocol", "transport", "add_callback", "close"])
+@pytest.mark.parametrize("name", ["protocol", "release", "close"])
 def test_aiohttp_has_what_is_asked_of_a_connection(name):
     assert hasattr(Connection, name), f"Connection.{name} is gone"
 
@@ -51,6 +56,11 @@ def test_aiohttp_asks_for_a_connection_as_it_did():
         "traces",
         "timeout",
     ]
+
+
+def test_aiohttp_looks_for_a_connection_by_the_key_of_a_request():
+    assert [*inspect.signature(aiohttp.TCPConnector._get).parameters] == ["self", "key", "traces"]
+    assert hasattr(aiohttp.ClientRequest, "connection_key")
 
 
 def test_aiohttp_takes_the_factory_of_protocols_from_the_connector():

@@ -495,7 +495,7 @@ def test_what_had_come_before_a_connection_broke_off_is_read_before_the_error():
             peer = server.peer()
             peer.say(chunk(b"half"))
             peer.hang_up()
-            await until(reply._reply.content.exception)
+            await until(lambda: reply._protocol._broken)
             assert await reply.read(LONG) == b"half"
             with pytest.raises(WireError):
                 await reply.read(LONG)
@@ -565,7 +565,7 @@ def test_a_call_that_is_stopped_while_it_is_read_leaves_nothing():
             reply = await wire.open(server.call, LONG)
             peer = await asyncio.to_thread(server.peer)
             reading = asyncio.create_task(reply.read(LONG))
-            await until(lambda: reply._reply.content._waiter)
+            await until(lambda: reply._protocol._reader)
             await stopped(reading)
             assert await asyncio.to_thread(peer.ended.wait, LONG)
             await has_one_turn(wire, server)
