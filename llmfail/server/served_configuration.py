@@ -13,15 +13,23 @@ from llmfail.server.gateway_client import GatewayClient
 from llmfail.server.program_keys import ProgramKeys
 from llmfail.settings.schema.settings import Settings
 
+SILENCE_SECONDS = 10.0
+"""So long a program hears nothing of a streamed answer before it gets a keep-alive."""
+
 
 class ServedConfiguration:
-    """``listens_to`` is the host of the address at which programs connect."""
+    """``listens_to`` is the host of the address at which programs connect; ``silence_seconds`` is how long a
+    streamed answer may say nothing.
+    """
 
-    def __init__(self, client: GatewayClient, listens_to: str) -> None:
+    def __init__(
+        self, client: GatewayClient, listens_to: str, silence_seconds: float = SILENCE_SECONDS
+    ) -> None:
         serve = client.settings.serve
         self.client = client
         self.settings = client.settings
         self.serve = serve
+        self.silence_seconds = silence_seconds
         self.names = collect_model_names(client.settings)
         self.keys = ProgramKeys(client.settings)
         self.features_of_keys = {

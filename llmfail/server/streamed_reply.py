@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 
 from llmfail.core.answer_piece import AnswerBegun, AnswerPiece, OriginalRequest, RelayedBytes, ServedAnswer
 from llmfail.core.errors import ExitCode
@@ -15,9 +16,6 @@ from llmfail.providers.replies.reply_writer import ReplyWriter
 from llmfail.server.answer_headers import EVENT_STREAM, describe_begun
 from llmfail.server.served_request import ServedRequest
 
-SILENCE_SECONDS = 10.0
-"""So long a program hears nothing before it gets a keep-alive."""
-
 
 class StreamedReply:
     """One answer. The status is 200 from the first sign of life or the first keep-alive on."""
@@ -26,6 +24,7 @@ class StreamedReply:
         self._served = served
         self._exchange = served.exchange
         self._writer = writer
+        self._silence_seconds = served.configuration.silence_seconds
         self._is_relayed = False
         self._lock = asyncio.Lock()
         self._loop = asyncio.get_running_loop()
@@ -39,7 +38,7 @@ class StreamedReply:
 
     async def run(self, ask: Ask, original: OriginalRequest | None) -> ServedAnswer:
         """The answer, all of which is written, or nothing of it (not ``is_begun``)."""
-        self._timer = self._loop.call_later(SILENCE_SECONDS, self._look)
+        self._timer = self._loop.call_later(self._silence_seconds, self._look)
         try:
             client = self._served.configuration.client
             found = await client.serve(ask, original=original, on_piece=self._write_piece)
@@ -94,18 +93,20 @@ class StreamedReply:
 
     def _look(self) -> None:
         """Send a keep-alive when it is time, and look again when the next may be."""
-        due_at = self._written_at + SILENCE_SECONDS
+        due_at = self._written_at + self._silence_seconds
         if self._loop.time() >= due_at:
             self._keeping = self._loop.create_task(self._keep_alive())
-            due_at = self._loop.time() + SILENCE_SECONDS
+            due_at = self._loop.time() + self._silence_seconds
         self._timer = self._loop.call_at(due_at, self._look)
 
     async def _keep_alive(self) -> None:
-        async with self._lock:
-            if not self.is_begun:
-                await self._send_head({"x-llmfail-id": self._served.id})
-            await self._exchange.write(self._writer.keep_alive)
-            self._written_at = self._loop.time()
+        """Whether its program has left, others find out."""
+        with suppress(ConnectionError):
+            async with self._lock:
+                if not self.is_begun:
+                    await self._send_head({"x-llmfail-id": self._served.id})
+                await self._exchange.write(self._writer.keep_alive)
+                self._written_at = self._loop.time()
 
 
 def _build_ended_receipt(ask: Ask) -> Receipt:

@@ -83,6 +83,6 @@ def ask(gateway, simulator, streams, programs):
 
     def ask(client, do, **job):
         program, name = client.split(" ")
-        return programs(program).run(name, do, base=gateway.url, **{"key": KEY, "prompt": "hi", **job})
+        return programs(program).run(name, do, **{"base": gateway.url, "key": KEY, "prompt": "hi", **job})
 
     return ask

@@ -9,6 +9,7 @@ import threading
 
 import pytest
 from gateway import KEY, TARGETS
+from running_gateway import run_gateway
 from scripted_streams import CUT, ERROR, GARBLED, HEAD, STALL, STOP, ThinkingToken
 
 PROVIDERS = {"anthropic": "anthropic", "chat": "openai", "responses": "openai", "gemini": "google"}
@@ -137,3 +138,32 @@ def test_the_head_of_an_answer_leaves_with_the_first_thought(gateway, streams, d
     finally:
         goes_on.set()
         connection.close()
+
+
+SILENT = 0.2
+"""Seconds of silence in which there are several keep-alives."""
+ASKED = {"chat": "chat", "responses": "chat", "anthropic": "default", "gemini": "both"}
+"""The features of a gateway in this process, by the dialect of the client."""
+
+
+@pytest.fixture(scope="module")
+def talkative(tmp_path_factory, providers):
+    """A gateway whose clients hear something fifty times a second."""
+    more = "  both: {primary: google/gemini-3.8-flash, fallbacks: [openai/gpt-6.1-terra]}"
+    with run_gateway(tmp_path_factory.mktemp("talk"), providers[1], more, silence_seconds=0.02) as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    ("script", "text"),
+    [([SILENT, "one ", SILENT, "two"], "one two"), ([SILENT, ERROR], "heard: hi")],
+    ids=["the same target", "another target"],
+)
+@pytest.mark.parametrize("dialect", CLIENTS)
+def test_no_client_minds_what_it_hears_while_a_target_is_silent(
+    ask, talkative, streams, dialect, script, text
+):
+    for client in CLIENTS[dialect]:
+        streams.plays(PROVIDERS[dialect], script)
+        said = ask(client, "text", model=ASKED[dialect], stream=True, retries=0, base=talkative.url)
+        assert said.get("text", "").endswith(text), (client, said)

@@ -2,17 +2,25 @@
 its target is silent or its program has left.
 """
 
+import asyncio
 import json
 import socket
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 from running_gateway import run_gateway
 from scripted_streams import BREAKS, ERROR, PING, STALL, ScriptedStreams, ThinkingToken
 
+from llmfail.core.answer_piece import RelayedBytes, ServedAnswer
+from llmfail.core.model import Target
+from llmfail.core.receipt import Receipt
+from llmfail.engine.ports.simulated_clock import SimulatedClock
 from llmfail.http_server import http_app
-from llmfail.server import streamed_reply
+from llmfail.server.served_configuration import SILENCE_SECONDS
+from llmfail.server.served_request import RequestLine
+from llmfail.server.streamed_reply import StreamedReply
 
 ONE_USER = [{"role": "user", "content": "hi"}]
 ASKS = {
@@ -42,6 +50,13 @@ def provider():
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory, provider):
     with run_gateway(tmp_path_factory.mktemp("streams"), provider, MORE) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def talkative(tmp_path_factory, provider):
+    """A gateway whose programs hear something twenty times a second."""
+    with run_gateway(tmp_path_factory.mktemp("talk"), provider, MORE, silence_seconds=0.05) as running:
         yield running
 
 
@@ -119,15 +134,14 @@ def test_nobody_answers_before_the_first_word_so_the_status_tells(gateway, provi
 
 
 @pytest.mark.parametrize("dialect", ASKS)
-def test_a_silent_target_is_covered_and_may_still_be_replaced(gateway, provider, dialect, monkeypatch):
-    monkeypatch.setattr(streamed_reply, "SILENCE_SECONDS", 0.05)
+def test_a_silent_target_is_covered_and_may_still_be_replaced(talkative, provider, dialect):
     silence = threading.Event()
     provider.plays("google", [silence, ERROR])
     path, body = ASKS[dialect]
     body = {**body, "model": "both"}
     timer = threading.Timer(0.4, silence.set)
     timer.start()
-    reply = gateway.post(path.replace("gem", "both"), body)
+    reply = talkative.post(path.replace("gem", "both"), body)
     timer.join()
     assert (reply.status, reply.is_whole) == (200, True)
     assert text_of(reply).endswith("heard: hi")
@@ -135,13 +149,12 @@ def test_a_silent_target_is_covered_and_may_still_be_replaced(gateway, provider,
     assert reply.body.startswith(begin[dialect])
 
 
-def test_after_a_keep_alive_a_failure_is_an_event(gateway, provider, monkeypatch):
-    monkeypatch.setattr(streamed_reply, "SILENCE_SECONDS", 0.05)
+def test_after_a_keep_alive_a_failure_is_an_event(talkative, provider):
     silence = threading.Event()
     provider.plays("google", [silence, ERROR])
     timer = threading.Timer(0.3, silence.set)
     timer.start()
-    reply = gateway.post(*ASKS["gemini"])
+    reply = talkative.post(*ASKS["gemini"])
     timer.join()
     assert (reply.status, reply.is_whole, reply.events[-1]["error"]["code"]) == (200, False, 503)
 
@@ -154,6 +167,69 @@ def test_a_thought_is_a_sign_of_life(gateway, provider):
         assert b"message_start" in stream.readline() + stream.readline()
         held.set()
         assert b"message_stop" in stream.read()
+
+
+@pytest.mark.parametrize("events", [PING, ThinkingToken("more")], ids=["ping", "thought"])
+def test_what_a_target_says_while_it_thinks_is_not_held_back(gateway, provider, events):
+    held = threading.Event()
+    provider.plays("anthropic", [ThinkingToken(), events, held, "done"])
+    said = {PING: b"event: ping"}.get(events, b"more")
+    with open_stream(gateway, *ASKS["anthropic"]) as stream:
+        assert any(said in line for line in iter(stream.readline, b""))
+        assert not held.is_set()
+        held.set()
+        assert b"message_stop" in stream.read()
+
+
+class SilentTarget:
+    """In the place of a client: it says something after so many seconds, and is done after as many more."""
+
+    def __init__(self, *waits):
+        self.waits = waits
+
+    async def serve(self, ask, *, original, on_piece):
+        for seconds in self.waits[:-1]:
+            await asyncio.sleep(seconds)
+            await on_piece(RelayedBytes(b"said"))
+        await asyncio.sleep(self.waits[-1])
+        return ServedAnswer(Receipt("1", "default", target=Target("openai", "gpt"), source="model"), None)
+
+
+class WrittenReply:
+    """In the place of an exchange: what is written, and when."""
+
+    is_begun = False
+
+    def __init__(self):
+        self.written = []
+
+    async def begin(self, status, _headers):
+        self.is_begun = True
+        self.written.append((asyncio.get_running_loop().time(), status))
+
+    async def write(self, data):
+        self.written.append((asyncio.get_running_loop().time(), data))
+
+
+def test_a_keep_alive_goes_out_whenever_a_target_was_silent_for_ten_seconds():
+    exchange = WrittenReply()
+    writer = SimpleNamespace(keep_alive=b"alive", finish=lambda _receipt: b"end")
+    configuration = SimpleNamespace(client=SilentTarget(33, 4, 12), silence_seconds=SILENCE_SECONDS)
+    served = SimpleNamespace(
+        exchange=exchange,
+        configuration=configuration,
+        id="1",
+        reply_headers={},
+        line=RequestLine("", "1", "POST", "/"),
+    )
+
+    async def answer():
+        await StreamedReply(served, writer).run(None, None)
+
+    SimulatedClock(0.0).run(answer())
+    alive = [(at, b"alive") for at in (10, 20, 30)]
+    said = [(33, b"said"), (37, b"said"), (47, b"alive"), (49, b"end")]
+    assert exchange.written == [(10, 200), *alive, *said]
 
 
 def open_stream(gateway, path, body):

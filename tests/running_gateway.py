@@ -104,8 +104,8 @@ class RunningGateway:
 
 
 @contextmanager
-def run_gateway(directory: Path, simulator, more="", limits=None, environ=None):
-    """``more`` are further lines of the configuration."""
+def run_gateway(directory: Path, simulator, more="", limits=None, environ=None, **served):
+    """``more`` are further lines of the configuration, ``served`` goes to ``ServedConfiguration``."""
     file = directory / "llmfail.yaml"
     urls = {name: simulator.base_url(name) for name in ("anthropic", "openai", "google")}
     file.write_text(CONFIG.format(more=more, **urls))
@@ -116,7 +116,9 @@ def run_gateway(directory: Path, simulator, more="", limits=None, environ=None):
     async def run():
         client = GatewayClient(settings=settings, state_dir=directory / "state", warn=print)
         gateway = Gateway(
-            ServedConfiguration(client, "127.0.0.1"), WorkerGauges(SharedGauges(1), 0), RequestLogFile(log)
+            ServedConfiguration(client, "127.0.0.1", **served),
+            WorkerGauges(SharedGauges(1), 0),
+            RequestLogFile(log),
         )
         server, listener, ended = HttpServer(gateway.handle, limits), bind("127.0.0.1", 0), asyncio.Event()
         await server.open(listener)
