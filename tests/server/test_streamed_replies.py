@@ -245,32 +245,74 @@ def open_stream(gateway, path, body):
     return stream
 
 
-def ask_and_read_nothing(gateway):
+def ask_and_read_nothing(gateway, **more):
     """The connection of a program that wants a stream."""
     path, body = ASKS["chat"]
-    data = json.dumps(body).encode()
+    data = json.dumps({**body, **more}).encode()
     talk = socket.create_connection(("127.0.0.1", gateway.port), timeout=30)
     head = b"POST %b HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n" % path.encode()
     talk.sendall(head + b"content-length: %d\r\n\r\n" % len(data) + data)
     return talk
 
 
-@pytest.mark.parametrize(
-    "script", [["one ", STALL], [PING, STALL]], ids=["behind the first word", "before it"]
+@pytest.fixture(scope="module")
+def counting(tmp_path_factory, provider):
+    """A gateway whose one budget tells what was counted."""
+    more = """\
+models: {openai/gpt-6.1-terra: {price: {input: 0.001, output: 1}}}
+budgets: [{name: all, limit: 1000, per: total}]
+"""
+    with run_gateway(tmp_path_factory.mktemp("counting"), provider, more) as running:
+        yield running
+
+
+def budget_of(gateway):
+    """What is spent, and what is held."""
+    status = gateway.run(gateway.gateway.configuration.client.status())
+    [budget] = status.to_json()["budgets"]
+    return float(budget["spent_usd"]), float(budget["held_usd"])
+
+
+HEARD_TOKENS, MANY_TOKENS = 100, 32_000
+LEFT = pytest.mark.parametrize(
+    ("stream", "script", "tokens"),
+    [
+        (True, ["one ", STALL], HEARD_TOKENS),
+        (True, [ThinkingToken(), STALL], HEARD_TOKENS),
+        (True, [PING, STALL], MANY_TOKENS),
+        (True, [STALL], MANY_TOKENS),
+        (False, [STALL], MANY_TOKENS),
+    ],
+    ids=["behind the first word", "within a thought", "before a sign of life", "before the head", "whole"],
 )
-def test_the_call_ends_when_the_program_leaves(gateway, provider, script):
+"""When a program leaves, and for at most how many tokens it pays: all that it asked for, where nobody has
+heard how many there were.
+"""
+
+
+@LEFT
+def test_the_call_ends_when_its_program_leaves(counting, provider, stream, script, tokens):
     provider.plays("openai", script)
-    asked = provider.count("openai")
-    talk = ask_and_read_nothing(gateway)
+    asked, lines, (before, _) = provider.count("openai"), len(counting.log), budget_of(counting)
+    talk = ask_and_read_nothing(counting, stream=stream, max_tokens=MANY_TOKENS)
     assert provider.wait_for(lambda: provider.count("openai") > asked)
     call = provider.asked("openai")[-1]
-    assert provider.wait_for(lambda: len(call.said) == 1)
+    assert provider.wait_for(lambda: len(call.said) == len(script) - 1)
     talk.close()
-    assert call.left.wait(5)
-    ends_at = time.monotonic() + 5
-    while not gateway.log[-1]["client_gone"] and time.monotonic() < ends_at:
+    assert call.left.wait(10)
+    wait_until(lambda: len(counting.log) > lines)
+    line = counting.log[-1]
+    assert (line["status"], line["client_gone"]) == (499, True)
+    spent, held = budget_of(counting)
+    assert held == 0
+    assert tokens / 10 < (spent - before) * 1_000_000 < 2 * tokens
+
+
+def wait_until(is_so):
+    ends_at = time.monotonic() + 10
+    while not is_so():
+        assert time.monotonic() < ends_at
         time.sleep(0.01)
-    assert gateway.log[-1]["status"] == 499
 
 
 def test_the_call_ends_when_the_program_reads_no_more(gateway, provider, monkeypatch):
