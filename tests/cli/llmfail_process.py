@@ -8,15 +8,15 @@ import re
 import select
 import sqlite3
 import struct
-import subprocess
-import sys
 import termios
 import time
 from dataclasses import dataclass
 from fcntl import ioctl
 from pathlib import Path
+from subprocess import DEVNULL, PIPE
 
-COMMAND = (sys.executable, "-m", "llmfail")
+from forked_program import start_llmfail
+
 ESCAPES = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
 PROCESS_TIMEOUT = 30
 """Seconds after which a process that says nothing more has failed the test."""
@@ -39,15 +39,13 @@ class CommandResult:
 
 def run_llmfail(*arguments, piped=None):
     """Standard input is empty unless something is piped."""
-    done = subprocess.run(
-        [*COMMAND, *arguments],
-        input=piped or "",
-        capture_output=True,
-        encoding="utf-8",
-        timeout=PROCESS_TIMEOUT,
-        check=False,
-    )
-    return CommandResult(done.returncode, done.stdout, done.stderr)
+    with start_llmfail(*arguments, stdin=PIPE, stdout=PIPE, stderr=PIPE) as process:
+        try:
+            out, err = process.communicate((piped or "").encode(), PROCESS_TIMEOUT)
+        except BaseException:
+            process.kill()
+            raise
+    return CommandResult(process.returncode, out.decode(), err.decode())
 
 
 @contextlib.contextmanager
@@ -56,13 +54,8 @@ def run_on_terminal(columns, *arguments, keyboard=False):
     ours, theirs = pty.openpty()
     ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 60, columns, 0, 0))
     environ = {**os.environ, "TERM": "xterm-256color"}
-    with subprocess.Popen(
-        [*COMMAND, *arguments],
-        stdin=theirs if keyboard else subprocess.DEVNULL,
-        stdout=theirs,
-        stderr=subprocess.PIPE,
-        env=environ,
-    ) as process:
+    stdin = theirs if keyboard else DEVNULL
+    with start_llmfail(*arguments, stdin=stdin, stdout=theirs, stderr=PIPE, env=environ) as process:
         os.close(theirs)
         try:
             yield TerminalProcess(process, ours)

@@ -9,18 +9,35 @@ from llmfail_process import run_llmfail, run_on_terminal, write_config
 from rich.console import Console
 
 from llmfail.cli.render.tables import TABLE_WIDTH, Column, cell, draw_rows
-from llmfail.simulator import parse_faults
+from llmfail.simulator import Simulator, parse_faults
 
 CLAUDE, GPT = "anthropic/claude-sonnet-5-5", "openai/gpt-6.1-terra"
 
 
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Configuration and state of a chain whose primary is down, with its circuit open for an hour."""
+    directory = tmp_path_factory.mktemp("outage")
+    state = directory / "state"
+    rest = {
+        "alerts": {"error_rate": 1, "fallback_rate": 1},
+        "breaker": {"failure_threshold": 2, "recovery_timeout": "1h", "max_recovery_timeout": "1h"},
+    }
+    with Simulator() as simulator:
+        path = write_config(directory / "c.yaml", simulator, **rest)
+        simulator.set_faults(parse_faults("anthropic=503"))
+        asks = [run_llmfail("--config", str(path), "--state-dir", str(state), "ask", "hi") for _ in range(2)]
+    assert [one.code for one in asks] == [0, 0]
+    return path, state
+
+
 @pytest.fixture
-def outage(tmp_path, simulator, monkeypatch):
-    """The primary is down, and its circuit is open."""
-    path = write_config(tmp_path / "c.yaml", simulator, alerts={"error_rate": 1, "fallback_rate": 1})
+def outage(place, monkeypatch):
+    """The commands of a test read the state after that outage; they change nothing there."""
+    path, state = place
     monkeypatch.setenv("LLMFAIL_CONFIG", str(path))
-    simulator.set_faults(parse_faults("anthropic=503"))
-    assert [run_llmfail("ask", "hi").code for _ in range(2)] == [0, 0]
+    monkeypatch.setenv("LLMFAIL_STATE_DIR", str(state))
+    monkeypatch.delenv("LLMFAIL_STORE", raising=False)
 
 
 def drawn(columns, *arguments):
