@@ -30,6 +30,7 @@ from llmfail.core.records.record import (
     dump,
     load_or_default,
 )
+from llmfail.core.records.statistics import write_counts
 from llmfail.core.request.ask import to_messages
 from llmfail.core.tokens import token_bounds
 from llmfail.store.disk import DiskStore
@@ -86,8 +87,11 @@ def main() -> int:
                     GATE.keys_with_budgets(reservation_request),
                     partial(gates.admit, GATE, reservation_request),
                 )
-                counted = usage_record.count_usage("2026-11-21", USE)
-                step = combine([gates.settle(GATE, admitted, PAID), counted])
+                counts = [
+                    gates.count_call_of(GATE, admitted, PAID),
+                    usage_record.count_usage("2026-11-21", USE),
+                ]
+                step = combine([gates.settle(GATE, admitted, PAID), write_counts(counts)])
                 disk.update(step.keys, lambda values, now, step=step: (step.change(values, now), None))
 
         def two_updates() -> None:

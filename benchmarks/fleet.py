@@ -19,24 +19,16 @@ from msgspec.structs import replace
 
 from llmfail.core.admission import gate as gates
 from llmfail.core.pricing import usage_record
+from llmfail.core.records import receipt_log
 from llmfail.core.records.counters import AskCounters, count_ask
-from llmfail.core.records.joint_write import ADDITION
-from llmfail.core.records.record import StoreChange, Write, combine, dump, load_or_default, make_idempotent
-from llmfail.engine.reports.request_log import LOG_KEY, _append
+from llmfail.core.records.record import combine, dump, make_idempotent
+from llmfail.core.records.statistics import Count, write_counts
 from llmfail.store import open_store
 
 MARK = "routing/hour"
 
 
-def count_routing(values, _now):
-    counted = count_ask(
-        load_or_default(values[MARK], AskCounters),
-        tier=0,
-        missing=None,
-        saw_open_circuit=False,
-        latency_ms=900,
-    )
-    return {MARK: Write(dump(counted), how=ADDITION)}
+COUNT_ASK = partial(count_ask, tier=0, missing=None, saw_open_circuit=False, latency_ms=900)
 
 
 def ask(store, number, runs):
@@ -52,9 +44,14 @@ def ask(store, number, runs):
         combine(
             [
                 gates.settle(GATE, admission, PAID),
-                usage_record.count_usage("2026-07-01", USE),
-                StoreChange((MARK,), count_routing),
-                StoreChange((LOG_KEY,), partial(_append, {"id": number})),
+                write_counts(
+                    [
+                        gates.count_call_of(GATE, admission, PAID),
+                        usage_record.count_usage("2026-07-01", USE),
+                        Count(MARK, AskCounters, COUNT_ASK),
+                    ]
+                ),
+                receipt_log.append([dump({"id": number})]),
             ]
         ),
     )

@@ -18,8 +18,9 @@ from llmfail.core.admission.breaker import CircuitState
 from llmfail.core.receipt import Receipt, TrailEntry
 from llmfail.core.records.metric_counters import AskMetrics, UseMetrics
 from llmfail.core.records.record import load
+from llmfail.core.records.statistics import write_counts
 from llmfail.core.reports.metric import CIRCUIT_STATES, METRICS, SECONDS_NAME
-from llmfail.engine.planning.metric_steps import ask_metrics_step, use_metrics_step
+from llmfail.engine.planning.metric_steps import count_ask_in_metrics, count_call_in_metrics
 from llmfail.settings.reading.load import load as load_settings
 from llmfail.simulator import parse_faults
 
@@ -145,11 +146,11 @@ def test_ten_thousand_invented_names_make_one_series_more_for_each_label(config)
     for number in range(10_000):
         invented = Target("openai", f"invented-{number}")
         entry = TrailEntry(invented, "called", "model_not_found")
-        for step in (
-            ask_metrics_step(Receipt("id", "default", trail=(entry,), latency_ms=number), settings),
-            use_metrics_step(settings, "default", invented, None, None),
+        for count in (
+            count_ask_in_metrics(Receipt("id", "default", trail=(entry,), latency_ms=number), settings),
+            count_call_in_metrics(settings, "default", invented, None, None),
         ):
-            (key,) = step.keys
+            key, step = count.key, write_counts([count])
             values = {key: None, **values}
             values |= {name: write.text for name, write in step.change({key: values[key]}, 0.0).items()}
             steps[key] = step

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from msgspec.structs import replace
 
@@ -36,12 +37,20 @@ if TYPE_CHECKING:
     from llmfail.core.reports.watch_event import OnEvent
     from llmfail.core.request.ask import Ask
     from llmfail.core.routing.plan import Plan
+    from llmfail.engine.operator import Operator
     from llmfail.engine.ports.protocols import OnPiece
     from llmfail.store.queue import RequestQueue
 
+T = TypeVar("T")
+
 
 class AsyncClient:
-    """The same for asyncio: any number of calls at once. Use it within one event loop."""
+    """The same for asyncio: any number of calls at once. Use it within one event loop.
+
+    ``write_delay`` is for services: for so many seconds answers may wait to be counted together, and what
+    others have changed of a circuit may be unknown for twice as long. Budgets and limits stay exact. Close
+    the client, so that nothing is lost.
+    """
 
     def __init__(
         self,
@@ -51,6 +60,7 @@ class AsyncClient:
         settings: Settings | None = None,
         warn: Callable[[str], None] | None = None,
         on_event: OnEvent | None = None,
+        write_delay: float = 0.0,
     ) -> None:
         self._resources = open_resources(config, state_dir, settings, warn, on_event)
         self.settings = self._resources.settings
@@ -59,8 +69,14 @@ class AsyncClient:
         self._ports = build_asyncio_ports(
             self._wire, self._resources.stores, self._resources.catalogue, self._wire.connect
         )
+        if write_delay > 0:
+            from llmfail.engine.ports.deferred_writes import DeferredWrites
+
+            deferred = DeferredWrites(self._ports.store, write_delay, self._ports.monotonic, self._run_later)
+            self._ports = replace(self._ports, deferred=deferred)
         self._engine = Engine(self.settings, self._ports)
         self._running: RunningTasks = set()
+        self._writing: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
         return self
@@ -71,6 +87,7 @@ class AsyncClient:
     async def close(self) -> None:
         """The end of its streams and batches, whoever has left them, and of its connections."""
         await cancel_tasks(self._running)
+        await self._write_deferred()
         await self._wire.close()
         if "queue" in vars(self):
             self.queue.close()
@@ -127,6 +144,7 @@ class AsyncClient:
 
     async def status(self) -> Status:
         """As ``Client.status``."""
+        await self._write_deferred()
         storage = await self._ports.run_blocking(lambda: count_storage(self._resources))
         return await shared.operator_of(self.settings, self._ports).status(self._store, storage)
 
@@ -138,13 +156,13 @@ class AsyncClient:
     async def reset(self, name: str | None = None) -> tuple[str, ...]:
         """As ``Client.reset``."""
         return shared.require_recorded(
-            await shared.operator_of(self.settings, self._ports).reset(name), self._store
+            await self._as_operator(lambda operator: operator.reset(name)), self._store
         )
 
     async def trip(self, name: str, seconds: float | None = None) -> tuple[str, ...]:
         """As ``Client.trip``."""
         return shared.require_recorded(
-            await shared.operator_of(self.settings, self._ports).trip(name, seconds), self._store
+            await self._as_operator(lambda operator: operator.trip(name, seconds)), self._store
         )
 
     def probe_targets(self, name: str | None = None) -> tuple[Target, ...]:
@@ -157,14 +175,17 @@ class AsyncClient:
 
     async def log(self, most: int = 20) -> list[dict[str, Any]]:
         """As ``Client.log``."""
+        await self._write_deferred()
         return shared.require_readable(await shared.load_log(self._ports, most), self._store)
 
     async def feedback(self, id_: str, score: float | str) -> FeedbackEntry:
         """As ``Client.feedback``."""
+        await self._write_deferred()
         return shared.require_recorded(await shared.record_feedback(self._ports, id_, score), self._store)
 
     async def experiment_report(self, name: str) -> ExperimentReport:
         """As ``Client.experiment_report``."""
+        await self._write_deferred()
         return shared.require_readable(
             await shared.load_experiment_report(self.settings, self._ports, name), self._store
         )
@@ -176,19 +197,44 @@ class AsyncClient:
 
     async def usage(self, by: GroupBy = "feature", days: DayRange | None = None) -> UsageReport:
         """As ``Client.usage``."""
+        await self._write_deferred()
         report = await shared.load_usage_report(self.settings, self._ports, by, days)
         return shared.require_readable(report, self._store)
 
     async def usage_records(self, days: DayRange | None = None) -> list[UsageEntry]:
         """As ``Client.usage_records``."""
+        await self._write_deferred()
         records = await shared.load_usage_records(self.settings, self._ports, days)
         return shared.require_readable(records, self._store)
 
     async def estimate(self, wanted: EstimateRequest) -> Estimate:
         """As ``Client.estimate``."""
+        await self._write_deferred()
         return await shared.estimate(self.settings, self._ports, self._store, wanted)
 
     @cached_property
     def queue(self) -> RequestQueue:
         """As ``Client.queue``; its verbs hold the event loop up for some milliseconds."""
         return self._resources.open_queue()
+
+    async def _as_operator(self, act: Callable[[Operator], Awaitable[T]]) -> T:
+        """What was put off comes before it, and what was known of circuits is read again after it."""
+        await self._write_deferred()
+        done = await act(shared.operator_of(self.settings, self._ports))
+        if self._ports.deferred is not None:
+            self._ports.deferred.recent.forget()
+        return done
+
+    async def _write_deferred(self) -> None:
+        """All that was put off until now."""
+        if self._ports.deferred is not None:
+            await self._ports.deferred.flush()
+            await asyncio.gather(*self._writing)
+
+    def _run_later(self, seconds: float, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        def begin() -> None:
+            task = asyncio.ensure_future(work())
+            self._writing.add(task)
+            task.add_done_callback(self._writing.discard)
+
+        asyncio.get_running_loop().call_later(seconds, begin)

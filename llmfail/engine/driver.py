@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from llmfail.core.admission.reservation import BudgetNotice, ReservationRequest
 from llmfail.core.records.record import StoreChange
+from llmfail.core.records.statistics import Statistics
 from llmfail.core.routing import ask_events as ev
 from llmfail.core.routing import ask_machine, ask_state
 from llmfail.core.routing.ask_events import Command, Event, Moment, Operation
@@ -86,9 +87,9 @@ class Driver:
         """What people should know of budgets, once everything is settled."""
         return self._operations.log.notices
 
-    async def settle(self, *also: StoreChange) -> None:
+    async def settle(self, *also: StoreChange, statistics: Sequence[Statistics] = ()) -> None:
         """Settle what is left to settle, in one step with ``also``."""
-        await self._operations.log.settle(*also)
+        await self._operations.log.settle(*also, statistics=statistics)
 
     async def _perform(self, command: Operation) -> Event:
         if self._trace is not None:

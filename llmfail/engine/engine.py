@@ -23,6 +23,7 @@ from llmfail.core.errors import EmptyPrompt, ExitCode
 from llmfail.core.model import Completion, Embedding, Target
 from llmfail.core.receipt import DEGRADED_TIER, Receipt, Repeat, sum_cost
 from llmfail.core.records.record import NameSet, StoreChange, combine, load_or_default
+from llmfail.core.records.statistics import Statistics, steps_of
 from llmfail.core.request.ask import Ask, to_messages
 from llmfail.core.request.expectation import can_be_shown
 from llmfail.core.routing import candidates as plan
@@ -179,7 +180,7 @@ class Engine:
         degraded = await self._run_degrade_steps(receipt, job, ask, run.started_at + job.deadline, run.reader)
         took = self._milliseconds_since(run.started_at)
         degraded = replace(degraded, latency_ms=took, request=receipt.request)
-        await self._write_steps([self._log_step(degraded, ask)])
+        await self._write_steps(steps_of([self._statistics_of(degraded, ask)]))
         self._report_answer(degraded, job)
         return degraded
 
@@ -213,7 +214,7 @@ class Engine:
                     receipts[place] = self._build_stored_receipt(job, ask, place, answer, started)
         first = next((one for one in receipts if one is not None), None)
         if first is not None:
-            await self._write_steps([self._log_step(first, ask)])
+            await self._write_steps(steps_of([self._statistics_of(first, ask)]))
         return receipts
 
     def _build_stored_receipt(
@@ -367,7 +368,8 @@ class Engine:
         """What was learnt of the targets is recorded in any case."""
         ends_at = run.started_at + job.deadline
         driver = Driver(self._routes, self.ports, job, codec, ends_at, run.reader, self._trace)
-        entries = []
+        steps: list[StoreChange] = []
+        statistics: list[Statistics] = []
         try:
             await driver.run()
             if run.on_end is not None:
@@ -377,14 +379,14 @@ class Engine:
                 await driver.settle()
                 receipt = replace(receipt, repeat=await self._find_repeat(job, receipt, run.repeats))
             if run.is_counted and receipt.repeat is None and (run.is_last or receipt.ok):
-                entries.append(self._log_step(receipt, ask))
+                statistics.append(self._statistics_of(receipt, ask))
             if job.hedge_delay is not None:
                 unused = driver.state.unused_hedges
-                entries.append(
+                steps.append(
                     hedge_budget.credit(self._routes.hedge_key(job.feature), unused, asks=int(run.is_counted))
                 )
         finally:
-            await self._settle(driver, *entries)
+            await self._settle(driver, steps, statistics)
         return replace(receipt, warnings=(*receipt.warnings, *map(_describe_notice, driver.notices)))
 
     async def _find_repeat(self, job: Job, receipt: Receipt, rules: RepeatRules) -> Repeat | None:
@@ -433,27 +435,33 @@ class Engine:
         question = digest_job(job)
         return tuple(fingerprint(question, self._routes[one.target].endpoint) for one in job.candidates)
 
-    def _log_step(self, receipt: Receipt, ask: Ask) -> StoreChange:
+    def _statistics_of(self, receipt: Receipt, ask: Ask) -> Statistics:
         prompt = ask.prompt if self.settings.privacy.log_prompts else None
-        return request_log.log_step(receipt, prompt, self.settings, self.ports.wall())
+        return request_log.statistics_of(receipt, prompt, self.settings, self.ports.wall())
 
     def _milliseconds_since(self, started_at: float) -> int:
         """Milliseconds."""
         return round((self.ports.monotonic() - started_at) * 1000)
 
-    async def _settle(self, driver: Driver, *entries: StoreChange) -> None:
+    async def _settle(
+        self, driver: Driver, steps: Sequence[StoreChange], statistics: Sequence[Statistics]
+    ) -> None:
         """Whoever is stopped in the middle of it settles what is left, and what came to light is kept."""
         try:
-            await driver.settle(*entries)
+            await driver.settle(*steps, statistics=statistics)
         except BaseException:
             await driver.settle()
             raise
         finally:
-            wall = self.ports.wall()
-            lost = (one for one in driver.notices if isinstance(one, UnsettledCalls))
-            await self._write_steps(
-                [request_log.log_unsettled_step(one, self.ports.new_id(), wall) for one in lost]
-            )
+            if driver.notices:
+                await self._log_unsettled(driver.notices)
+
+    async def _log_unsettled(self, notices: Sequence[BudgetNotice]) -> None:
+        lost = (one for one in notices if isinstance(one, UnsettledCalls))
+        wall = self.ports.wall()
+        await self._write_steps(
+            [request_log.log_unsettled_step(one, self.ports.new_id(), wall) for one in lost]
+        )
 
     def _report_answer(self, receipt: Receipt, job: Job) -> None:
         listener = self.ports.active_listener

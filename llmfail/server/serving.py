@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from llmfail.core.errors import LlmfailError
 from llmfail.core.receipt import format_time
+from llmfail.core.store_url import LOCAL_STORES
 from llmfail.http_server.http_app import ConnectionLimits, HttpServer
 from llmfail.server.dashboard.dashboard import Dashboard
 from llmfail.server.gateway import Gateway
@@ -30,6 +31,8 @@ JUDGE_INTERVAL_SECONDS = 30.0
 MIN_JUDGE_WAIT_SECONDS = 0.2
 PARENT_INTERVAL_SECONDS = 0.5
 UNUSED_INTERVAL_SECONDS = 0.5
+WRITE_DELAY, SHARED_WRITE_DELAY = 0.25, 0.5
+"""Seconds for which answers wait to be counted together, in files of this host and on a server."""
 LAST_WORDS_SECONDS = 1.0
 """How long those have whose answers are broken off."""
 
@@ -78,6 +81,7 @@ class _Worker:
             settings=settings,
             state_dir=self._options.state_dir,
             warn=lambda text: warn(f"warning: {text}"),
+            write_delay=WRITE_DELAY if settings.store in LOCAL_STORES else SHARED_WRITE_DELAY,
         )
         return ServedConfiguration(client, self._options.host)
 

@@ -14,6 +14,7 @@ from llmfail.core.conversation import Message
 from llmfail.core.model import Request, Target, Usage
 from llmfail.core.pricing import usage_record
 from llmfail.core.pricing.usage_record import UsageEvent
+from llmfail.core.records.statistics import write_counts
 from llmfail.core.tokens import token_bounds
 from llmfail.simulator import parse_faults
 from llmfail.store import open_store
@@ -74,11 +75,8 @@ def use(feature, target, cost, *, answered=True):
     """A call today."""
     day = datetime.now(UTC).date().isoformat()
     counted = Usage(2000, output_tokens=1000)
-    keep(
-        usage_record.count_usage(
-            day, UsageEvent(feature, Target.parse(target), None, counted, cost, answered)
-        )
-    )
+    event = UsageEvent(feature, Target.parse(target), None, counted, cost, answered)
+    keep(write_counts([usage_record.count_usage(day, event)]))
 
 
 def test_every_feature_is_estimated_at_2000_and_1000_tokens():

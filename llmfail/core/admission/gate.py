@@ -33,13 +33,11 @@ from llmfail.core.model import Address, Target, Usage
 from llmfail.core.receipt import SkipReason
 from llmfail.core.records import state_keys
 from llmfail.core.records.counters import (
-    HOUR_SECONDS,
-    RETENTION_HOURS,
     CallCounters,
     count_call,
+    counters_expiry,
     hour_of,
 )
-from llmfail.core.records.joint_write import ADDITION
 from llmfail.core.records.record import (
     NameSet,
     Record,
@@ -54,6 +52,7 @@ from llmfail.core.records.record import (
     load_or_default,
     without_newer,
 )
+from llmfail.core.records.statistics import Count
 
 MAX_DROPPED_NAMES = 500
 """A program may make a schema of its own for each request; what is beyond is learnt again."""
@@ -228,15 +227,29 @@ def _note_refusal(refusal: Refusal, request: ReservationRequest, values: Values,
 
 
 def settle(gate: Gate, admission: Admission, settlement: Settlement) -> StoreChange:
-    """Settle an admitted call: circuit, credential, dropped parameters, budgets, rates and counters, each
-    written only when it changed.
+    """Settle an admitted call: circuit, credential, dropped parameters, budgets and rates, each written only
+    when it changed.
     """
-    keys = (
-        *gate.keys_with_budgets(admission.reservation.request),
-        gate.call_counters_key(hour_of(admission.at)),
-        gate.known_targets_key,
-    )
+    keys = (*gate.keys_with_budgets(admission.reservation.request), gate.known_targets_key)
     return StoreChange(keys, partial(_settle, gate, admission, settlement))
+
+
+def count_call_of(gate: Gate, admission: Admission, settlement: Settlement) -> Count | None:
+    """A settled call in the counters of its target; None where it says nothing of it."""
+    outcome = settlement.outcome
+    if outcome.kind is Kind.CANCELLED:
+        return None
+    hour = hour_of(admission.at)
+    ok = outcome.kind is Kind.OK
+    add = partial(
+        count_call,
+        ok=ok,
+        fallback=ok and settlement.fallback,
+        latency_ms=settlement.latency_ms,
+        cost=settlement.cost,
+        error=None if ok else f"{outcome.kind}: {outcome.note}".rstrip(": "),
+    )
+    return Count(gate.call_counters_key(hour), CallCounters, add, counters_expiry(hour))
 
 
 def cancel_reservation(gate: Gate, request: ReservationRequest) -> StoreChange:
@@ -281,7 +294,7 @@ def _settle(gate: Gate, admission: Admission, settlement: Settlement, values: Va
         **_settle_credential(gate, admission, settlement.outcome, values, now),
         **reservation.settle(gate.address, gate.limits, admission.reservation, actual, values, now),
         **_remember_dropped(gate, settlement.dropped_parameters, values, now),
-        **_count_call(gate, admission, settlement, values),
+        **({} if settlement.outcome.kind is Kind.CANCELLED else register_target(gate, values)),
     }
     return without_newer(writes, values)
 
@@ -375,25 +388,6 @@ def _remember_dropped(gate: Gate, dropped: frozenset[str], values: Values, now: 
             hourly_expiry(now + DROPPED_RETENTION_SECONDS),
         )
     }
-
-
-def _count_call(gate: Gate, admission: Admission, settlement: Settlement, values: Values) -> dict[str, Write]:
-    outcome = settlement.outcome
-    if outcome.kind is Kind.CANCELLED:
-        return {}
-    hour = hour_of(admission.at)
-    key = gate.call_counters_key(hour)
-    ok = outcome.kind is Kind.OK
-    counters = count_call(
-        load_or_default(values[key], CallCounters),
-        ok=ok,
-        fallback=ok and settlement.fallback,
-        latency_ms=settlement.latency_ms,
-        cost=settlement.cost,
-        error=None if ok else f"{outcome.kind}: {outcome.note}".rstrip(": "),
-    )
-    writes = {key: Write(dump(counters), float((hour + RETENTION_HOURS) * HOUR_SECONDS), ADDITION)}
-    return {**writes, **register_target(gate, values)}
 
 
 def register_target(gate: Gate, values: Values) -> dict[str, Write]:

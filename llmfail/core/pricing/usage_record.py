@@ -8,26 +8,15 @@ text, so that a key holds them as a JSON array. The records of a day are told by
 from __future__ import annotations
 
 from datetime import date
-from functools import partial
+from functools import lru_cache, partial
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
 from llmfail.core.model import Target, Usage
-from llmfail.core.records import name_list
-from llmfail.core.records.joint_write import ADDITION
-from llmfail.core.records.record import (
-    Record,
-    StoreChange,
-    Values,
-    Write,
-    Writes,
-    dump,
-    is_newer,
-    load_or_default,
-    without_newer,
-)
+from llmfail.core.records.record import Record, load_or_default
+from llmfail.core.records.statistics import Count
 
 RETENTION_DAYS = 400
 DAY_SECONDS = 86400.0
@@ -120,10 +109,11 @@ def totals_key(day: str, name: str) -> str:
     return f"usage/{day}/{name}"
 
 
-def count_usage(day: str, event: UsageEvent) -> StoreChange:
+def count_usage(day: str, event: UsageEvent) -> Count:
     """Count one call."""
     name = _encode_key(event)
-    return StoreChange((totals_key(day, name), index_key(day)), partial(_write_event, day, name, event))
+    add = partial(_add_event, event)
+    return Count(totals_key(day, name), UsageTotals, add, _expiry_of(day), index_key(day), name)
 
 
 def load_entry(day: str, name: str, text: str | None) -> UsageEntry | None:
@@ -137,18 +127,7 @@ def load_entry(day: str, name: str, text: str | None) -> UsageEntry | None:
     return UsageEntry(day, named.feature, target, named.user, used) if used.requests else None
 
 
-def _write_event(day: str, name: str, event: UsageEvent, values: Values, _now: float) -> Writes:
-    key, listed = totals_key(day, name), index_key(day)
-    until = _expiry_of(day)
-    writes: dict[str, Write | None] = {
-        key: Write(dump(_add_event(load_or_default(values[key], UsageTotals), event)), until, ADDITION)
-    }
-    if values[key] is None and not is_newer(values[listed]):
-        writes |= name_list.append(listed, name, values, until)
-    return without_newer(writes, values)
-
-
-def _add_event(totals: UsageTotals, event: UsageEvent) -> UsageTotals:
+def _add_event(event: UsageEvent, totals: UsageTotals) -> UsageTotals:
     usage = event.usage or NO_USAGE
     tokens = TokenTotals(
         usage.input_tokens, usage.cached_input_tokens, usage.cache_write_tokens, usage.output_tokens
@@ -171,6 +150,7 @@ def _encode_key(event: UsageEvent) -> str:
     return msgspec.json.encode(UsageKey(feature, str(event.target), user or None)).decode()
 
 
+@lru_cache(maxsize=16)
 def _expiry_of(day: str) -> float:
     """The same moment for all records of a day, whatever the time zone: their index is written once."""
     return (date.fromisoformat(day).toordinal() - EPOCH_ORDINAL + RETENTION_DAYS + 1) * DAY_SECONDS

@@ -59,8 +59,12 @@ def window_keys(configuration: str, moment: float, window: float) -> list[str]:
 
 
 def write_minute(minute: AlertMinute, number: int) -> Write:
+    return Write(dump(minute), minute_expiry(number), ADDITION)
+
+
+def minute_expiry(number: int) -> float:
     """Kept as long as any window may reach back."""
-    return Write(dump(minute), float((number + 1) * MINUTE_SECONDS + LONGEST_WINDOW_SECONDS), ADDITION)
+    return float((number + 1) * MINUTE_SECONDS + LONGEST_WINDOW_SECONDS)
 
 
 def count_judged_ask(

@@ -61,6 +61,11 @@ def hour_of(moment: float) -> int:
     return int(moment // HOUR_SECONDS)
 
 
+def counters_expiry(hour: int) -> float:
+    """When the counters of an hour may be forgotten."""
+    return float((hour + RETENTION_HOURS) * HOUR_SECONDS)
+
+
 def count_call(
     counters: CallCounters, *, ok: bool, fallback: bool, latency_ms: int, cost: int | None, error: str | None
 ) -> CallCounters:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from msgspec.structs import replace
 
@@ -33,11 +33,12 @@ from llmfail.core.records.record import (
     make_idempotent,
     merge_writes,
 )
+from llmfail.core.records.statistics import Count, Statistics, steps_of
 from llmfail.core.routing.ask_events import Settled
 from llmfail.core.routing.ask_state import AskState, PendingCall, due_calls, settlement_of
 from llmfail.engine.planning.budget_period import day_of
 from llmfail.engine.planning.job import Job
-from llmfail.engine.planning.metric_steps import use_metrics_step
+from llmfail.engine.planning.metric_steps import count_call_in_metrics
 from llmfail.engine.planning.targets import TargetRoutes
 from llmfail.engine.ports.protocols import Ports
 from llmfail.store.base import Change
@@ -45,6 +46,7 @@ from llmfail.store.base import Change
 if TYPE_CHECKING:
     from llmfail.core.admission.gate_changes import GateChange, WatchedRecords
 
+R = TypeVar("R")
 _Notices = tuple[BudgetNotice, ...]
 _Changes = tuple["GateChange", ...]
 STORE_DOWN_NOTE = "the store is down, and budgets refuse without it (on_store_error: refuse)"
@@ -72,11 +74,14 @@ class SettlementLog:
         self._apply_event = apply_event
         self._write_lock = ports.lock()
         self._extra_steps: list[StoreChange] = []
+        self._extra_statistics: list[Statistics] = []
         self._settlements_made = 0
         self.notices: list[BudgetNotice] = []
 
     async def admit(self, gate: Gate, reservation_request: ReservationRequest) -> Admission | Refusal:
         """Ask for a call, and settle what is due."""
+        if (at_hand := self._admit_at_hand(gate, reservation_request)) is not None:
+            return at_hand
         writes = bool(self._read_state().calls)
         return await self._ports.store.run_shielded(self._admit(gate, reservation_request), writes=writes)
 
@@ -85,21 +90,34 @@ class SettlementLog:
         if due_calls(self._read_state()):
             await self._ports.store.run_shielded(self._settle_due(), writes=True)
 
-    async def settle(self, *also: StoreChange) -> None:
+    async def settle(self, *also: StoreChange, statistics: Sequence[Statistics] = ()) -> None:
         """Settle what is left, in one step with ``also``."""
         self._extra_steps += also
+        self._extra_statistics += statistics
         await self._ports.store.run_shielded(self._settle_all(), writes=True)
+
+    def _admit_at_hand(self, gate: Gate, request: ReservationRequest) -> Admission | None:
+        """An admission that the records of a moment ago allow, and that writes nothing."""
+        deferred, ports = self._ports.deferred, self._ports
+        if deferred is None or request.scopes or gate.limits or ports.is_down():
+            return None
+        values = deferred.recent.find(gate.keys_with_budgets(request))
+        if values is None or due_calls(self._read_state()):
+            return None
+        writes, answer = gates.admit(gate, request, values, ports.wall())
+        return answer if isinstance(answer, Admission) and not writes else None
 
     async def _admit(self, gate: Gate, reservation_request: ReservationRequest) -> Admission | Refusal:
         async with self._write_lock:
             due = due_calls(self._read_state())
-            before = self._settle_together(due)
+            before = self._after_answers(self._settle_together(due))
             keys = [*before.keys, *gate.keys_with_budgets(reservation_request)]
             scopes = [*_budget_scopes(due), *reservation_request.scopes]
             watched = self._watch(due, [gate], scopes)
             admission = partial(self._admit_change, gate, reservation_request)
-            change = _admit_after(before, scopes, watched, admission)
+            change = self._remembering(_admit_after(before, scopes, watched, admission))
             answer, notices, changes = await self._ports.store.update(keys, SettlingChange(change, before))
+            self._put_off_statistics(due)
             self._forget(due)
         self.notices += notices
         self._report(changes)
@@ -121,6 +139,7 @@ class SettlementLog:
         async with self._write_lock:
             due = due_calls(self._read_state())
             await self._write(self._settle_together(due), due)
+            self._put_off_statistics(due)
             self._forget(due)
 
     async def _settle_all(self) -> None:
@@ -129,36 +148,79 @@ class SettlementLog:
             gates.cancel_reservation(self._routes[target].gate, reservation_request)
             for target, reservation_request in state.unanswered_requests
         ]
-        steps = [*unused, *map(self._settle_call, state.calls), *self._extra_steps]
-        if steps:
-            # Whoever is stopped after the write settles again: a mark tells that it was made.
-            mark = f"{self._job.id}.{self._settlements_made}"
-            await self._write(make_idempotent(mark, combine(steps)), state.calls)
+        settled = [self._settle_call(one) for one in state.calls]
+        statistics = [*map(self._statistics_of, state.calls), *self._extra_statistics]
+        deferred = self._ports.deferred
+        decisive = [*unused, *self._extra_steps]
+        if deferred is not None and not decisive and all(map(self._may_wait, state.calls)):
+            deferred.put_off(statistics, settled)
+        else:
+            await self._write_once([*decisive, *settled], statistics, state.calls)
         self._forget(
             state.calls,
             frozenset(reservation_request.call_id for _, reservation_request in state.unanswered_requests),
         )
-        self._extra_steps = []
+        self._extra_steps, self._extra_statistics = [], []
         self._settlements_made += 1
+
+    async def _write_once(
+        self, steps: list[StoreChange], statistics: Sequence[Statistics], calls: Sequence[PendingCall]
+    ) -> None:
+        """Whoever is stopped after the write settles again: a mark tells that it was made."""
+        deferred = self._ports.deferred
+        if deferred is None:
+            steps += steps_of(statistics)
+        if steps:
+            mark = f"{self._job.id}.{self._settlements_made}"
+            await self._write(make_idempotent(mark, combine(steps)), calls)
+        if deferred is not None:
+            deferred.put_off(statistics)
+
+    def _may_wait(self, call: PendingCall) -> bool:
+        """Whether its settlement only counts: that of an answer that was no trial and held nothing."""
+        admission, settlement = call.admission, call.settlement
+        is_free = not admission.reservation.request.scopes and not self._routes[call.target].gate.limits
+        is_plain = admission.ticket.lease is None and not settlement.dropped_parameters
+        return is_free and is_plain and settlement.outcome.kind is Kind.OK
 
     def _forget(self, settled: Sequence[PendingCall], requests: frozenset[str] = frozenset()) -> None:
         if settled or requests:
             self._apply_event(Settled(requests.union(one.call_id for one in settled)))
 
     def _settle_together(self, calls: Sequence[PendingCall]) -> StoreChange:
-        return (
-            combine([self._settle_call(one) for one in calls]) if calls else StoreChange((), _write_nothing)
-        )
+        if not calls:
+            return StoreChange((), _write_nothing)
+        is_counted = self._ports.deferred is None
+        counted = steps_of(map(self._statistics_of, calls)) if is_counted else []
+        return combine([*map(self._settle_call, calls), *counted])
+
+    def _after_answers(self, step: StoreChange) -> StoreChange:
+        """The change behind the answers that were put off, which are settled by it."""
+        answers = [] if self._ports.deferred is None else self._ports.deferred.take_answers()
+        return combine([*answers, step]) if answers else step
+
+    def _remembering(self, change: Change[R]) -> Change[R]:
+        deferred = self._ports.deferred
+        return change if deferred is None else deferred.recent.remember_after(change)
+
+    def _put_off_statistics(self, calls: Sequence[PendingCall]) -> None:
+        if calls and self._ports.deferred is not None:
+            self._ports.deferred.put_off([self._statistics_of(one) for one in calls])
 
     def _settle_call(self, call: PendingCall) -> StoreChange:
+        settlement = settlement_of(self._read_state(), call)
+        return gates.settle(self._routes[call.target].gate, call.admission, settlement)
+
+    def _statistics_of(self, call: PendingCall) -> Statistics:
         """What was free and no answer is not worth a record of its use."""
         settlement = settlement_of(self._read_state(), call)
-        settled = gates.settle(self._routes[call.target].gate, call.admission, settlement)
+        made = gates.count_call_of(self._routes[call.target].gate, call.admission, settlement)
+        counts = () if made is None else (made,)
         if settlement.cost == 0 and settlement.outcome.kind is not Kind.OK:
-            return settled
-        return combine([settled, self._usage_step(call, settlement)])
+            return Statistics(counts)
+        return Statistics((*counts, *self._use_of(call, settlement)))
 
-    def _usage_step(self, call: PendingCall, settlement: Settlement) -> StoreChange:
+    def _use_of(self, call: PendingCall, settlement: Settlement) -> tuple[Count, ...]:
         """A call that was made, in the records of what was used."""
         day = day_of(call.admission.at, self._job.zone).isoformat()
         use = UsageEvent(
@@ -170,12 +232,15 @@ class SettlementLog:
             answered=settlement.outcome.kind is Kind.OK,
         )
         settings = self._routes.settings
-        counted = use_metrics_step(settings, self._job.feature, call.target, use.usage, use.cost)
-        return combine([usage_record.count_usage(day, use), counted])
+        counted = count_call_in_metrics(settings, self._job.feature, call.target, use.usage, use.cost)
+        return usage_record.count_usage(day, use), counted
 
     async def _write(self, step: StoreChange, calls: Sequence[PendingCall]) -> None:
         scopes = _budget_scopes(calls)
-        change = partial(_change_with_notices, step, scopes, self._watch(calls, [], scopes))
+        step = self._after_answers(step)
+        change = self._remembering(
+            partial(_change_with_notices, step, scopes, self._watch(calls, [], scopes))
+        )
         notices, changes = await self._ports.store.update(step.keys, SettlingChange(change, step))
         self.notices += notices
         self._report(changes)

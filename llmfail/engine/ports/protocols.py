@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from llmfail.core.degrade.queue_item import QueueItem
     from llmfail.core.receipt import Receipt
     from llmfail.core.reports.watch_event import AskBegun, WatchEvent
+    from llmfail.engine.ports.deferred_writes import DeferredWrites
     from llmfail.prices import Catalogue
 
 T = TypeVar("T")
@@ -199,8 +200,8 @@ class Ports(Struct, frozen=True):
     delay. ``is_down`` says that what is kept is not shared with other processes any more. ``answers`` are the
     stored ones and ``enqueue`` the queue, None where nothing is kept. ``run_blocking`` runs what blocks.
     ``concurrent``: two targets can be asked at once (asyncio); ``lock`` makes what keeps one task out while
-    another is in. ``monotonic`` measures durations, ``wall`` names moments by the store's
-    clock, in seconds.
+    another is in; ``deferred`` is what need not be written at once, None where all is. ``monotonic``
+    measures durations, ``wall`` names moments by the store's clock, in seconds.
     """
 
     send: Send
@@ -223,6 +224,7 @@ class Ports(Struct, frozen=True):
     process: ProcessIdentity = ProcessIdentity()
     concurrent: bool = False
     lock: Callable[[], AbstractAsyncContextManager[Any]] = nullcontext
+    deferred: DeferredWrites | None = None
 
     @property
     def active_listener(self) -> WatchListener | None:

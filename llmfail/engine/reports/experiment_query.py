@@ -11,12 +11,13 @@ from llmfail.core.errors import UsageError
 from llmfail.core.evaluation.experiment_report import ExperimentReport, compare_arms
 from llmfail.core.records.arm_counters import ArmCounters
 from llmfail.core.records.feedback_bucket import FeedbackBucket, FeedbackEntry, bucket_of
+from llmfail.core.records.receipt_log import LOG_LENGTH
 from llmfail.core.records.record import load_or_default
 from llmfail.core.records.state_keys import arm_key, feedback_key
 from llmfail.engine.ports.protocols import Ports
 from llmfail.engine.ports.store_access import write
 from llmfail.engine.reports.experiment_steps import feedback_step
-from llmfail.engine.reports.request_log import LOG_LENGTH, load_recent
+from llmfail.engine.reports.request_log import load_recent
 from llmfail.settings.schema.settings import Settings, UnknownName
 
 SCORE_WORDS = {"good": 1.0, "bad": 0.0}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,53 +19,25 @@ from llmfail.core.receipt import (
     TrailEntry,
     format_time,
 )
+from llmfail.core.records import receipt_log
 from llmfail.core.records.alert_window import (
     NO_TARGET,
     AlertMinute,
     count_judged_ask,
+    minute_expiry,
     minute_of,
-    write_minute,
 )
-from llmfail.core.records.counters import (
-    HOUR_SECONDS,
-    RETENTION_HOURS,
-    AskCounters,
-    count_ask,
-    hour_of,
-)
-from llmfail.core.records.joint_write import ADDITION, RingSlot
-from llmfail.core.records.record import (
-    Record,
-    StoreChange,
-    Values,
-    Write,
-    Writes,
-    combine,
-    dump,
-    hourly_expiry,
-    load_fields,
-    load_or_default,
-    without_newer,
-)
+from llmfail.core.records.counters import AskCounters, count_ask, counters_expiry, hour_of
+from llmfail.core.records.record import StoreChange, combine, dump, load_fields
 from llmfail.core.records.state_keys import alert_key, ask_counters_key
+from llmfail.core.records.statistics import Count, Statistics, steps_of
 from llmfail.core.routing.failure import find_missing_cause, has_service_failed
-from llmfail.engine.planning.metric_steps import ask_metrics_step
+from llmfail.engine.planning.metric_steps import count_ask_in_metrics
 from llmfail.engine.ports.protocols import Ports
 from llmfail.settings.schema.settings import Settings
 
 if TYPE_CHECKING:
     from llmfail.core.admission.reservation import UnsettledCalls
-
-LOG_KEY = "log"
-SLOT_PREFIX = "log/"
-LOG_LENGTH = 2000
-LOG_LIFETIME = 30 * 24 * 3600.0
-
-
-class NextIndex(Record, frozen=True):
-    """The number of the next receipt."""
-
-    next: int = 0
 
 
 class AskKeys(Struct, frozen=True):
@@ -83,22 +56,27 @@ class AskKeys(Struct, frozen=True):
         return alert_key(self.configuration, self.minute)
 
 
-def log_step(receipt: Receipt, prompt: str | None, settings: Settings, wall: float) -> StoreChange:
-    """Count an ask of a configuration, and keep its receipt. The answer is not kept, the prompt only when it
-    is given.
+def statistics_of(receipt: Receipt, prompt: str | None, settings: Settings, wall: float) -> Statistics:
+    """An ask of a configuration as it is counted, and its receipt as it is kept. The answer is not kept, the
+    prompt only when it is given.
     """
     keys = AskKeys(settings.configuration_id, hour_of(wall), minute_of(wall))
     shown = None if prompt is None else prompt.encode("utf-8", "replace").decode()
     kept = {"at": format_time(wall), **receipt.to_json(), "prompt": shown}
     if prompt is None:
         del kept["answer"], kept["prompt"]
-    logged = StoreChange([keys.counters, keys.alerts, LOG_KEY], partial(_log_ask, receipt, kept, keys))
-    steps = [logged, ask_metrics_step(receipt, settings)]
+    steps: tuple[StoreChange, ...] = ()
     if receipt.arm is not None:
         from llmfail.engine.reports.experiment_steps import count_arm_step
 
-        steps.append(count_arm_step(receipt, receipt.arm, settings.configuration_id))
-    return combine(steps)
+        steps = (count_arm_step(receipt, receipt.arm, settings.configuration_id),)
+    counts = (*_counts_of(receipt, keys), count_ask_in_metrics(receipt, settings))
+    return Statistics(counts, (dump(kept),), steps)
+
+
+def log_step(receipt: Receipt, prompt: str | None, settings: Settings, wall: float) -> StoreChange:
+    """Keep what ``statistics_of`` says of an ask."""
+    return combine(steps_of([statistics_of(receipt, prompt, settings, wall)]))
 
 
 def log_unsettled_step(lost: UnsettledCalls, entry_id: str, wall: float) -> StoreChange:
@@ -108,7 +86,7 @@ def log_unsettled_step(lost: UnsettledCalls, entry_id: str, wall: float) -> Stor
     )
     kept = {"at": format_time(wall), **Receipt(entry_id, "-", cost_pico_usd=None, error=error).to_json()}
     del kept["answer"]
-    return StoreChange([LOG_KEY], partial(_append, kept))
+    return receipt_log.append([dump(kept)])
 
 
 def describe_unsettled(lost: UnsettledCalls) -> str:
@@ -120,48 +98,39 @@ def describe_unsettled(lost: UnsettledCalls) -> str:
 
 async def load_recent(ports: Ports, limit: int) -> list[dict[str, Any]]:
     """The last receipts, the newest first."""
-    values, _ = await ports.store.read([LOG_KEY])
-    following = _next_index(values)
-    numbers = range(following - 1, max(following - 1 - min(limit, LOG_LENGTH), -1), -1)
-    keys = [_slot_key(number) for number in numbers]
+    values, _ = await ports.store.read([receipt_log.LOG_KEY])
+    keys = receipt_log.slot_keys(values, limit)
     values, _ = await ports.store.read(keys)
     found = (load_fields(values[key]) for key in keys)
     return [fields for fields in found if fields is not None]
 
 
-def _log_ask(receipt: Receipt, kept: dict[str, Any], keys: AskKeys, values: Values, now: float) -> Writes:
-    routing = count_ask(
-        load_or_default(values[keys.counters], AskCounters),
+def _counts_of(receipt: Receipt, keys: AskKeys) -> Iterator[Count]:
+    """The second, for alerts, is not made of an ask whose own cause left it without an answer."""
+    missing, met_open = find_missing_cause(receipt.error), _has_met_open_circuit(receipt)
+    counted = partial(
+        count_ask,
         tier=receipt.tier,
-        missing=find_missing_cause(receipt.error),
-        saw_open_circuit=_has_met_open_circuit(receipt),
+        missing=missing,
+        saw_open_circuit=met_open,
         latency_ms=receipt.latency_ms,
         hit=receipt.source == "cache" if receipt.looked else None,
     )
-    counted = {
-        keys.counters: Write(dump(routing), float((keys.hour + RETENTION_HOURS) * HOUR_SECONDS), ADDITION),
-        **_count_for_alerts(receipt, keys, values),
-    }
-    return without_newer({**counted, **_append(kept, values, now)}, values)
-
-
-def _count_for_alerts(receipt: Receipt, keys: AskKeys, values: Values) -> Writes:
-    """Nothing for an ask whose own cause left it without an answer."""
-    missing = find_missing_cause(receipt.error)
+    yield Count(keys.counters, AskCounters, counted, counters_expiry(keys.hour))
     if missing not in {None, "service"}:
-        return {}
+        return
     first = receipt.trail[0].target if receipt.trail else receipt.target
-    counted = count_judged_ask(
-        load_or_default(values[keys.alerts], AlertMinute),
-        NO_TARGET if first is None else str(first),
+    judged = partial(
+        count_judged_ask,
+        first_target=NO_TARGET if first is None else str(first),
         is_fallback=missing is None
         and 1 <= receipt.tier < DEGRADED_TIER
         and has_service_failed(receipt.trail),
         is_error=missing == "service",
-        saw_open_circuit=_has_met_open_circuit(receipt),
+        saw_open_circuit=met_open,
         latency_ms=receipt.latency_ms,
     )
-    return {keys.alerts: write_minute(counted, keys.minute)}
+    yield Count(keys.alerts, AlertMinute, judged, minute_expiry(keys.minute))
 
 
 def _has_met_open_circuit(receipt: Receipt) -> bool:
@@ -171,21 +140,3 @@ def _has_met_open_circuit(receipt: Receipt) -> bool:
 def _is_circuit_open(entry: TrailEntry) -> bool:
     """Whether its circuit is open because of failures: a pause is no illness."""
     return entry.outcome == SkipReason.CIRCUIT_OPEN and entry.open_reason != OpenReason.PAUSE
-
-
-def _append(kept: dict[str, Any], values: Values, now: float) -> Writes:
-    number = _next_index(values)
-    slot = RingSlot(SLOT_PREFIX, LOG_KEY, "next", LOG_LENGTH)
-    writes = {
-        LOG_KEY: Write(dump(NextIndex(number + 1)), how=ADDITION),
-        _slot_key(number): Write(dump(kept), hourly_expiry(now + LOG_LIFETIME), slot),
-    }
-    return without_newer(writes, values)
-
-
-def _next_index(values: Values) -> int:
-    return load_or_default(values[LOG_KEY], NextIndex).next
-
-
-def _slot_key(number: int) -> str:
-    return f"{SLOT_PREFIX}{number % LOG_LENGTH}"

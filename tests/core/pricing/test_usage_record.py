@@ -17,6 +17,7 @@ from llmfail.core.pricing.usage_record import (
 from llmfail.core.pricing.usage_report import GROUPINGS, DayRange, build_report
 from llmfail.core.records import name_list
 from llmfail.core.records.record import Write
+from llmfail.core.records.statistics import write_counts
 from llmfail.engine.ports.execution import run_sync
 from llmfail.engine.ports.store_access import InlineStore
 from llmfail.engine.reports import usage_query
@@ -43,9 +44,8 @@ class Ports:
 
     def count(self, *, day=DAY, feature="vpr", target=CLAUDE, user=None, tokens=(2000, 1000), cost=0, **rest):
         counted = tokens and Usage(tokens[0], output_tokens=tokens[1])
-        step = usage_record.count_usage(
-            day, UsageEvent(feature, target, user, counted, cost, **{"answered": counted is not None} | rest)
-        )
+        event = UsageEvent(feature, target, user, counted, cost, **{"answered": counted is not None} | rest)
+        step = write_counts([usage_record.count_usage(day, event)])
         self.memory.update(step.keys, lambda values, now: (step.change(values, now), None))
 
     def write(self, key, text):
@@ -81,9 +81,8 @@ def test_calls_of_one_day_feature_target_and_user_are_one_record(ports):
 
 
 def test_tokens_are_kept_by_their_price(ports):
-    step = usage_record.count_usage(
-        DAY, UsageEvent("vpr", CLAUDE, None, Usage(100, 40, 30, 10, 7), 5, answered=True)
-    )
+    event = UsageEvent("vpr", CLAUDE, None, Usage(100, 40, 30, 10, 7), 5, answered=True)
+    step = write_counts([usage_record.count_usage(DAY, event)])
     ports.memory.update(step.keys, lambda values, now: (step.change(values, now), None))
     assert ports.entries()[0].totals.tokens == TokenTotals(input=100, cached=40, written=30, output=7)
 
@@ -134,7 +133,7 @@ def test_no_name_can_pass_for_another(ports):
 
 def test_a_settlement_reads_two_keys_and_writes_one_once_the_row_is_there(ports):
     ports.count()
-    step = usage_record.count_usage(DAY, FREE)
+    step = write_counts([usage_record.count_usage(DAY, FREE)])
     values, now = ports.memory.read(step.keys)
     assert len(step.keys) == 2
     assert list(step.change(values, now)) == [step.keys[0]]
@@ -142,7 +141,7 @@ def test_a_settlement_reads_two_keys_and_writes_one_once_the_row_is_there(ports)
 
 def test_records_of_a_newer_version_are_left_alone(ports):
     ports.count()
-    row = usage_record.count_usage(DAY, FREE).keys[0]
+    row = usage_record.count_usage(DAY, FREE).key
     ports.write(row, '{"v":2,"requests":99}')
     ports.write(usage_record.index_key(DAY), '{"v":2,"length":"many"}')
     before = ports.read(f"{usage_record.index_key(DAY)}#0")
@@ -157,7 +156,7 @@ def test_records_of_a_newer_version_are_left_alone(ports):
 def test_what_is_damaged_counts_as_nothing_and_is_begun_anew(ports, text):
     ports.count(cost=5)
     ports.count(cost=6, user="bob")
-    ports.write(usage_record.count_usage(DAY, FREE).keys[0], text)
+    ports.write(usage_record.count_usage(DAY, FREE).key, text)
     assert [one.totals.cost for one in ports.entries()] == [6]
     ports.count(cost=7)
     assert [one.totals.cost for one in ports.entries()] == [7, 6]
@@ -184,7 +183,7 @@ def test_a_day_is_kept_for_400_days(ports):
 def test_the_end_of_a_record_does_not_move_with_the_time_of_day(ports):
     ends = set()
     for hour in range(3):
-        step = usage_record.count_usage(DAY, FREE)
+        step = write_counts([usage_record.count_usage(DAY, FREE)])
         now = NOVEMBER_21 + hour * 3600
         ends |= {write.expires_at for write in step.change(dict.fromkeys(step.keys), now).values()}
     assert len(ends) == 1

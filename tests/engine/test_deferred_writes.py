@@ -1,0 +1,68 @@
+"""What is known of records for a moment, and when it is written what was put off."""
+
+import asyncio
+
+from llmfail.core.records.record import StoreChange, Write
+from llmfail.core.records.statistics import Statistics
+from llmfail.engine.ports.deferred_writes import MAX_DEFERRED, DeferredWrites, RecentRecords
+from llmfail.engine.ports.store_access import InlineStore
+from llmfail.store.memory import MemoryStore
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_records_are_known_for_so_long_and_only_all_together():
+    clock = Clock()
+    recent = RecentRecords(0.5, clock)
+    assert recent.find(["a", "b"]) is None
+    recent.remember({"a": "1", "never asked for": "x"})
+    assert recent.find(["a", "b"]) is None
+    clock.now += 0.3
+    recent.remember({"b": None})
+    assert recent.find(["a", "b"]) == {"a": "1", "b": None}
+    clock.now += 0.3
+    assert recent.find(["b"]) == {"b": None}
+    assert recent.find(["a", "b"]) is None
+    recent.forget()
+    assert recent.find(["b"]) is None
+
+
+def step(name):
+    return StoreChange([name], lambda values, _now: {name: Write(f"{values[name] or ''}+")})
+
+
+def deferred(clock):
+    memory, planned = MemoryStore(lambda: 0.0), []
+    writes = DeferredWrites(InlineStore(memory), 0.25, clock, lambda *what: planned.append(what))
+    return writes, memory, planned
+
+
+def test_it_is_written_after_the_delay_and_once():
+    writes, memory, planned = deferred(Clock())
+    writes.put_off([Statistics(steps=(step("s"),))], [step("a")])
+    writes.put_off([Statistics(steps=(step("s"),))])
+    assert [seconds for seconds, _ in planned] == [0.25]
+    asyncio.run(planned[0][1]())
+    asyncio.run(writes.flush())
+    assert memory.read(["s", "a"])[0] == {"s": "++", "a": "+"}
+
+
+def test_many_are_written_without_waiting():
+    writes, _, planned = deferred(Clock())
+    for _ in range(MAX_DEFERRED + 5):
+        writes.put_off([Statistics(steps=(step("s"),))])
+    assert [seconds for seconds, _ in planned] == [0.25, 0.0]
+
+
+def test_what_is_taken_along_is_not_written_again():
+    writes, memory, _ = deferred(Clock())
+    writes.put_off([Statistics(steps=(step("s"),))], [step("a")])
+    taken = writes.take_answers()
+    asyncio.run(writes.flush())
+    assert [one.keys for one in taken] == [["a"]]
+    assert memory.read(["s", "a"])[0] == {"s": "+", "a": None}
