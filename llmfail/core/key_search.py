@@ -89,6 +89,9 @@ class KeySearch:
         self._base64_forms = tuple(_iter_base64_forms(plain))
         self._escape = build_escape_pattern(key.reveal())
         self._any_block = _compile_blocks(self._plain_forms, self._base64_forms)
+        forms = (*self._plain_forms, *self._base64_forms)
+        self._texts = b"\0".join(form.text for form in forms)
+        self._starts = tuple({form.text[:size] for form in forms for size in range(1, MIN_HELD_CHARS)})
 
     def find(self, text: str) -> list[Span]:
         """The parts of the text that are parts of the key, in their order."""
@@ -134,6 +137,10 @@ class KeySearch:
 
     def _measure_begun(self, data: bytes) -> int:
         """How long the run is with which the data ends."""
+        end = data[-MIN_HELD_CHARS:]
+        ends = (end, end.translate(_BASE64_ALPHABET))
+        if not any(one in self._texts or one.endswith(self._starts) for one in ends):
+            return 0
         in_base64 = data.translate(_BASE64_ALPHABET)
         return max(
             *(_measure_begun(data, form.text) for form in self._plain_forms),
@@ -225,13 +232,14 @@ def _measure_left(data: bytes, text: bytes) -> int:
 
 def _measure_begun(data: bytes, text: bytes) -> int:
     """The longest end of the data that is a part of the text; a short one counts at its beginning only."""
-    low, high = MIN_HELD_CHARS - 1, min(len(data), len(text))
+    low, high = MIN_HELD_CHARS, min(len(data), len(text))
+    if high < low or data[-low:] not in text:
+        sizes = range(min(high, low - 1), 0, -1)
+        return next((size for size in sizes if text.startswith(data[-size:])), 0)
     while low < high:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if data[-middle:] in text else (low, middle - 1)
-    if low >= MIN_HELD_CHARS:
-        return low
-    return next((size for size in range(high, 0, -1) if text.startswith(data[-size:])), 0)
+    return low
 
 
 def _merge(spans: Iterable[Span]) -> list[Span]:

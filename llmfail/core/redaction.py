@@ -46,6 +46,13 @@ def mask_key(text: str, key: Secret | None) -> str:
     return _mask_spans(text, search_for(key).find(text))
 
 
+def mask_bytes(data: bytes, key: Secret | None) -> bytes:
+    """``mask_key`` for what is about to be sent; the same object where there is nothing to mask."""
+    text = data.decode("utf-8", "surrogateescape")
+    masked = mask_key(text, key)
+    return data if masked == text else masked.encode("utf-8", "surrogateescape")
+
+
 def _mask_spans(text: str, spans: Sequence[Span]) -> str:
     if not spans:
         return text

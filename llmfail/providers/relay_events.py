@@ -7,7 +7,7 @@ held until the next ones tell.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -15,12 +15,14 @@ import msgspec
 from llmfail.core.answer_piece import CallArguments, TextPiece, ThoughtPiece
 from llmfail.core.key_search import MIN_HELD_CHARS
 from llmfail.core.model import Secret
-from llmfail.core.redaction import StreamRedactor, is_masked_in_answers, mask_key
-from llmfail.providers.stream import StreamPiece
+from llmfail.core.redaction import StreamRedactor, is_masked_in_answers, mask_bytes
+from llmfail.providers.stream import StreamEvent
 
 _BLANK_LINE = re.compile(rb"\n\n|\r\n\r\n|\r\r")
 _NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
-_MAX_GROUP_BYTES = 2048
+_MAX_GROUP_BYTES = 16 * 1024
+_MAX_SEEN = 4096
+"""Strings that events repeat."""
 _NAMES = (TextPiece, ThoughtPiece, CallArguments)
 
 
@@ -33,37 +35,44 @@ class RelayedEvents:
         self._unfinished: list[bytes] = []
         self._held: list[bytes] = []
         self._channels: dict[tuple[type, int], _Channel] = {}
+        self._seen: set[bytes] = set()
 
-    def cut(self, data: bytes) -> Iterator[bytes]:
+    def cut(self, data: bytes) -> Iterable[bytes]:
         """The events that are whole now, some at a time; with no data, at the end, what is left. An error
         stands alone, so that nobody is shown what is no answer.
         """
         if not data:
-            rest = b"".join(self._unfinished)
-            self._unfinished = []
-            yield from (rest,) if rest else ()
-            return
+            rest, self._unfinished = b"".join(self._unfinished), []
+            return (rest,) if rest else ()
+        if self._unfinished or b"\r" in data or not data.endswith(b"\n\n"):
+            data = self._take_whole(data)
+        return _split_events(data) if b"error" in data else _split_groups(data)
+
+    def _take_whole(self, data: bytes) -> bytes:
+        """The events that this data completes."""
         tail = self._unfinished[-1][-3:] if self._unfinished else b""
         if not _BLANK_LINE.search(tail + data):
             self._unfinished.append(data)
-            return
+            return b""
         whole = b"".join((*self._unfinished, data))
         end = max(whole.rfind(mark) + len(mark) for mark in (b"\n\n", b"\r\n\r\n", b"\r\r") if mark in whole)
         self._unfinished = [whole[end:]] if end < len(whole) else []
-        yield from _split_events(whole[:end]) if b"error" in whole else _split_groups(whole[:end])
+        return whole[:end]
 
-    def pass_on(self, events: bytes, pieces: Sequence[StreamPiece]) -> bytes:
+    def pass_on(self, events: bytes, pieces: Sequence[StreamEvent]) -> bytes:
         """What may be shown now that these events say these pieces."""
         if self._hides_usage and _NO_CHOICES.search(events):
             events = b"".join(one for one in _split_events(events) if not _is_usage_alone(one))
         if self._key is None:
             return events
         self._held.append(events)
+        said: dict[tuple[type, int], list[str]] = {}
         for piece in pieces:
             if isinstance(piece, _NAMES) and piece.text:
                 number = piece.index if isinstance(piece, CallArguments) else 0
-                channel = self._channels.setdefault((type(piece), number), _Channel(self._key))
-                channel.add(piece.text)
+                said.setdefault((type(piece), number), []).append(piece.text)
+        for name, texts in said.items():
+            self._channels.setdefault(name, _Channel(self._key)).add(texts)
         return b"" if any(one.is_open for one in self._channels.values()) else self._release()
 
     def flush(self) -> bytes:
@@ -80,9 +89,20 @@ class RelayedEvents:
             events = b"".join(_replace_texts(one, said) for one in _split_events(events))
             if any(one.pieces for one in said):
                 return b""  # The key is somewhere in them.
-        text = events.decode("utf-8", "surrogateescape")
-        masked = mask_key(text, self._key)
-        return events if masked == text else masked.encode("utf-8", "surrogateescape")
+        return events if self._is_clean(events) else mask_bytes(events, self._key)
+
+    def _is_clean(self, events: bytes) -> bool:
+        """Whether what these events say besides what others have said has no part of the key. A key with a
+        quotation mark may be in two of their strings.
+        """
+        if self._key is None or '"' in self._key.reveal():
+            return False
+        fresh = set(events.split(b'"')) - self._seen
+        if len(self._seen) > _MAX_SEEN:
+            self._seen.clear()
+        self._seen |= fresh
+        text = b'"'.join(fresh)
+        return mask_bytes(text, self._key) is text
 
 
 class _Replacement:
@@ -106,9 +126,9 @@ class _Channel:
         """Whether its end may be a part of the key."""
         return len(self._redactor.withheld) >= MIN_HELD_CHARS
 
-    def add(self, text: str) -> None:
-        self._pieces.append(text)
-        self._shown += self._redactor.feed(text)
+    def add(self, texts: Sequence[str]) -> None:
+        self._pieces += texts
+        self._shown += self._redactor.feed("".join(texts))
 
     def end(self) -> None:
         self._shown += self._redactor.flush()
@@ -133,7 +153,7 @@ def _split_events(events: bytes) -> Iterator[bytes]:
 def _split_groups(events: bytes) -> Iterator[bytes]:
     """Some events at a time, so that others have their turns between them."""
     if len(events) <= _MAX_GROUP_BYTES:
-        yield events
+        yield from (events,) if events else ()
         return
     group: list[bytes] = []
     size = 0
@@ -156,7 +176,7 @@ def _load_event(event: bytes) -> Any:  # noqa: ANN401 - JSON
 
 
 def _is_usage_alone(event: bytes) -> bool:
-    said = _load_event(event)
+    said = _load_event(event) if _NO_CHOICES.search(event) else None
     return isinstance(said, Mapping) and said.get("choices") == [] and bool(said.get("usage"))
 
 

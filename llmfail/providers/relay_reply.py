@@ -6,7 +6,7 @@ from typing import Final
 
 from llmfail.core.answer_piece import RelayedReply
 from llmfail.core.model import Endpoint, Reply
-from llmfail.core.redaction import is_masked_in_answers, mask_key
+from llmfail.core.redaction import is_masked_in_answers, mask_bytes
 
 _PASSED_HEADERS: Final = frozenset({
     *("content-type", "request-id", "x-request-id", "retry-after", "x-should-retry", "openai-model"),
@@ -18,13 +18,6 @@ def pass_reply_on(reply: Reply, endpoint: Endpoint) -> RelayedReply | None:
     """None for what is no JSON: a program expects nothing else."""
     if reply.body.lstrip()[:1] not in {b"{", b"["}:
         return None
+    body = mask_bytes(reply.body, endpoint.secret) if is_masked_in_answers(endpoint.secret) else reply.body
     headers = {name: value for name, value in reply.headers.items() if name in _PASSED_HEADERS}
-    return RelayedReply(reply.status, headers, _mask_body(reply.body, endpoint))
-
-
-def _mask_body(body: bytes, endpoint: Endpoint) -> bytes:
-    if not is_masked_in_answers(endpoint.secret):
-        return body
-    text = body.decode("utf-8", "surrogateescape")
-    masked = mask_key(text, endpoint.secret)
-    return body if masked == text else masked.encode("utf-8", "surrogateescape")
+    return RelayedReply(reply.status, headers, body)

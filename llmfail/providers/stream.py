@@ -25,7 +25,7 @@ from llmfail.core.request.thoughts import ThoughtFilter, separate_thoughts
 from llmfail.providers.decoding import MAX_ANSWER_CHARS, TOO_LONG, require_possible_length, type_of
 
 _BOM = b"\xef\xbb\xbf"
-_MAX_TURN_BYTES = 2048
+_MAX_TURN_BYTES = 8192
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 
 
@@ -67,8 +67,12 @@ StreamEvent = StreamPiece | LastEvent
 class Accumulator(Protocol):
     """What the events of one answer add up to. ``ended``: the provider said that the answer is whole;
     ``has_end_mark``: and that nothing follows, so that nobody has to wait for the end of the body.
-    ``may_end_unnamed``: ``[DONE]`` is an end mark also where no finish reason came.
+    ``may_end_unnamed``: ``[DONE]`` is an end mark also where no finish reason came. ``model`` is the one that
+    answers, empty until an event tells.
     """
+
+    @property
+    def model(self) -> str: ...
 
     @property
     def is_complete(self) -> bool: ...
@@ -129,6 +133,11 @@ class StreamDecoder:
         return begun.model, begun.usage
 
     @property
+    def model(self) -> str:
+        """The same of the model alone, at once."""
+        return self._accumulator.model
+
+    @property
     def is_complete(self) -> bool:
         """Whether the provider has said that the answer is whole; usage and end mark may still follow."""
         return self._accumulator.is_complete
@@ -141,98 +150,109 @@ class StreamDecoder:
         if self.is_plain_json or not (b"\n" in data or b"\r" in data):
             self._unfinished_line.append(data)
             return []
-        *lines, rest = _split_lines(b"".join((*self._unfinished_line, data)))
-        self._unfinished_line = [rest]
-        return list(self._read_lines(lines))
+        if len(self._unfinished_line) > 1 or (self._unfinished_line and self._unfinished_line[0]):
+            data = b"".join((*self._unfinished_line, data))
+        *lines, rest = _split_lines(data)
+        self._unfinished_line = [rest] if rest else []
+        return self._read_lines(lines)
 
     def finish(self) -> list[StreamEvent]:
         """The body is over. Empty when the last event has been given already."""
         rest = b"".join(self._unfinished_line)
         self._unfinished_line = []
         if self.is_plain_json:
-            return list(self._emit_last(self._read_plain_json(rest)))
-        events = list(self._read_lines((rest, b"")))
-        return [*events, *self._emit_last(self._close_events())]
+            return self._give_last(lambda: self._read_plain_json(rest))
+        return [*self._read_lines((rest, b"")), *self._give_last(self._close_events)]
 
     def finish_early(self) -> list[StreamEvent]:
         """The answer of a stream that is complete, although its end mark has not come."""
-        return list(self._emit_last([Finished(self.completion)]))
+        return self._give_last(lambda: [Finished(self.completion)])
 
-    def _read_lines(self, lines: Sequence[bytes]) -> Iterator[StreamEvent]:
+    def _read_lines(self, lines: Sequence[bytes]) -> list[StreamEvent]:
+        events: list[StreamEvent] = []
         for line in lines:
-            name, _, value = line.removeprefix(_BOM).partition(b":")
-            if name == b"data":
-                self._data_lines.append(value.removeprefix(b" "))
-            elif name == b"error" and value.strip():
-                yield from self._emit_last([_error_event(parse(value))])
-            elif not name and not value and self._data_lines:
-                text = b"\n".join(self._data_lines)
+            if line.startswith(b"data: "):
+                self._data_lines.append(line[6:])
+            elif line:
+                events += self._read_other_line(line)
+            elif self._data_lines:
+                text = self._data_lines[0] if len(self._data_lines) == 1 else b"\n".join(self._data_lines)
                 self._data_lines.clear()
-                yield from self._read_event(text)
+                events += self._read_event(text)
+        return events
 
-    def _read_event(self, text: bytes) -> Iterator[StreamEvent]:
+    def _read_other_line(self, line: bytes) -> Sequence[StreamEvent]:
+        name, _, value = line.removeprefix(_BOM).partition(b":")
+        if name == b"data":
+            self._data_lines.append(value.removeprefix(b" "))
+        elif name == b"error" and value.strip():
+            return self._give_last(lambda: [_error_event(parse(value))])
+        return ()
+
+    def _read_event(self, text: bytes) -> Sequence[StreamEvent]:
         if self._is_over:
-            return
-        if text.strip() == b"[DONE]":
-            is_end = self._accumulator.is_complete or self._accumulator.may_end_unnamed
-            yield from self._emit_last([Finished(self.completion)] if is_end else self._close_events())
-            return
+            return ()
         piece = self._accumulator.read_text(text)
         if piece is not None:
             self.has_begun = True
-            yield from self._say(piece)
-            return
+            return self._say(piece)
+        if text.strip() == b"[DONE]":
+            is_end = self._accumulator.is_complete or self._accumulator.may_end_unnamed
+            return self.finish_early() if is_end else self._give_last(self._close_events)
         payload = parse(text)
         if isinstance(payload, NotJson):
-            yield from self._read_other_text(text, payload)
-        elif find_error(payload, failed=False):
-            yield from self._emit_last([StreamError(payload)])
-        elif isinstance(payload, dict):
-            yield from self._read_object(payload)
+            return self._read_other_text(text, payload)
+        if find_error(payload, failed=False):
+            return self._give_last(lambda: [StreamError(payload)])
+        return self._read_object(payload) if isinstance(payload, dict) else ()
 
-    def _read_other_text(self, text: bytes, payload: NotJson) -> Iterator[StreamEvent]:
+    def _read_other_text(self, text: bytes, payload: NotJson) -> Sequence[StreamEvent]:
         """Several objects without a blank line between them, a keep-alive, or the ruins of an object."""
         lines = text.split(b"\n")
         if len(lines) > 1:
-            for line in lines:
-                yield from self._read_event(line)
-        elif payload.is_html or text.lstrip()[:1] in (b"{", b"["):
-            yield from self._emit_last([BrokenStream(MalformedReply(f"an event of the stream is {payload}"))])
+            return [event for line in lines for event in self._read_event(line)]
+        if payload.is_html or text.lstrip()[:1] in (b"{", b"["):
+            broken = BrokenStream(MalformedReply(f"an event of the stream is {payload}"))
+            return self._give_last(lambda: [broken])
+        return ()
 
-    def _read_object(self, event: dict[str, Any]) -> Iterator[StreamEvent]:
+    def _read_object(self, event: dict[str, Any]) -> list[StreamEvent]:
         accumulator = self._accumulator
         if event and not accumulator.is_complete and accumulator.is_foreign(event):
-            yield from self._emit_last([_error_event(event)])
-            return
+            return self._give_last(lambda: [_error_event(event)])
         self.has_begun = self.has_begun or type_of(event) not in _NOT_BEGUN
+        events: list[StreamEvent] = []
         for piece in accumulator.add(event):
             if type(piece) is not TextPiece:
                 self._count_call(piece)
-                yield piece
+                events.append(piece)
                 continue
-            yield from self._say(piece)
+            events += self._say(piece)
             if self._is_over:
-                return
-        yield from self._emit_last([Finished(self.completion)]) if accumulator.has_end_mark else []
+                return events
+        return [*events, *self.finish_early()] if accumulator.has_end_mark else events
 
-    def _say(self, piece: TextPiece) -> Iterator[StreamEvent]:
+    def _say(self, piece: TextPiece) -> Sequence[StreamEvent]:
         said = piece.text
         self._answer_chars += len(said)
         if self._answer_chars > MAX_ANSWER_CHARS:
-            yield from self._emit_last([BrokenStream(MalformedReply(TOO_LONG))])
-            return
+            return self._give_last(lambda: [BrokenStream(MalformedReply(TOO_LONG))])
         shown = self._thoughts.feed(said)
-        yield piece if shown is said else TextPiece(shown) if shown else Thinking()
+        if shown is said:
+            return (piece,)
+        return (TextPiece(shown) if shown else Thinking(),)
 
-    def _emit_last(self, events: list[StreamEvent]) -> Iterator[StreamEvent]:
+    def _give_last(self, read: Callable[[], list[StreamEvent]]) -> list[StreamEvent]:
+        """The last events, unless they were given before."""
         if self._is_over:
-            return
+            return []
+        events = read()
         self._is_over = True
-        if isinstance(events[0], Finished):
-            if rest := self._thoughts.flush():
-                yield TextPiece(rest)
-            yield from self._tell_rest_of_calls(events[0].completion)
-        yield from events
+        if not isinstance(events[0], Finished):
+            return events
+        rest = self._thoughts.flush()
+        told = self._tell_rest_of_calls(events[0].completion)
+        return [*([TextPiece(rest)] if rest else []), *told, *events]
 
     def _count_call(self, piece: StreamPiece) -> None:
         """Which calls were told, and whether with arguments."""
@@ -275,6 +295,8 @@ def cut_into_turns(data: bytes) -> Iterator[bytes]:
 
 def _split_lines(data: bytes) -> list[bytes]:
     """A CR at the end may be the first half of CRLF, so it waits for what follows."""
+    if b"\r" not in data:
+        return data.split(b"\n")
     held = b"\r" if data.endswith(b"\r") else b""
     *lines, rest = _LINE_END.split(data.removesuffix(held))
     return [*lines, rest + held]

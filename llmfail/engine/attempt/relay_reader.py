@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from llmfail.core.model import Endpoint
 from llmfail.engine.attempt.stream_reader import StreamLimits, StreamRead
 from llmfail.engine.planning.codec import Codec
 from llmfail.engine.ports.protocols import AsyncReply, Ports
 from llmfail.providers.relay_events import RelayedEvents
-from llmfail.providers.stream import Finished, LastEvent, StreamPiece
+from llmfail.providers.stream import Finished, LastEvent, StreamEvent
 
 
 class RelayRead(StreamRead):
@@ -29,30 +29,37 @@ class RelayRead(StreamRead):
         return self._events.cut(data) if data else (*self._events.cut(data), data)
 
     async def _read_part(self, part: bytes, ends_at: float) -> LastEvent | None:
-        pieces: list[StreamPiece] = []
-        for event in self._stream.feed(part) if part else self._stream.finish():
-            if isinstance(event, Finished):
-                await self._pass_on(part, pieces)
-                return event
-            if isinstance(event, LastEvent):
-                return event
-            pieces.append(event)
+        pieces = self._stream.feed(part) if part else self._stream.finish()
+        last = None
+        if pieces and isinstance(end := pieces[-1], LastEvent):
+            last = end
+            pieces.pop()
+        if pieces:
             self._hear_token()
-        await self._pass_on(part, pieces)
-        if not self._stream.is_complete:
+        if last is None or isinstance(last, Finished):
+            await self._pass_on(part, pieces)
+        if last is None and not self._stream.is_complete:
             self._require_time(ends_at)
-        return None
+        return last
 
-    async def _pass_on(self, part: bytes, pieces: list[StreamPiece]) -> None:
+    async def _pass_on(self, part: bytes, pieces: Sequence[StreamEvent]) -> None:
         if self._stream.is_plain_json:
             return
-        self._unsent.append(self._events.pass_on(part, pieces))
+        data = self._events.pass_on(part, pieces)
         output = self._limits.output
-        if self._stream.has_begun:
-            await output.begin(self._stream.read_head, is_relayed=True)
+        if self._stream.has_begun and not output.is_committed:
+            await output.begin(self._read_head, is_relayed=True)
+        if output.is_committed and not self._unsent:
+            await output.emit_bytes(data)
+            return
+        self._unsent.append(data)
         if output.is_committed:
             data, self._unsent = b"".join(self._unsent), []
             await output.emit_bytes(data)
+
+    def _read_head(self) -> tuple[str | None, None]:
+        """The program reads by itself what the provider has read of its request."""
+        return self._stream.model or None, None
 
     async def _flush(self) -> None:
         await self._limits.output.emit_bytes(self._events.flush())

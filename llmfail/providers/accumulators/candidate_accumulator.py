@@ -7,7 +7,13 @@ from typing import Any
 
 from llmfail.core.answer_piece import CallArguments, CallBegun, TextPiece, ThoughtPiece
 from llmfail.core.conversation import Thought, ToolCall
-from llmfail.providers.decoding import SurrogateJoiner, as_string, dump_arguments, iter_mappings
+from llmfail.providers.decoding import (
+    SurrogateJoiner,
+    as_clean_text,
+    as_string,
+    dump_arguments,
+    iter_mappings,
+)
 from llmfail.providers.dialects import gemini_parts
 from llmfail.providers.gemini import iter_parts, read_block_reason, read_finish
 from llmfail.providers.stream import AT_WORK, StreamPiece
@@ -30,6 +36,10 @@ class CandidateAccumulator:
         self._calls_told = 0
         self._kept: dict[str, Any] = {}
         self._is_blocked = False
+
+    @property
+    def model(self) -> str:
+        return as_clean_text(self._kept.get("modelVersion"))
 
     def add(self, event: dict[str, Any]) -> Sequence[StreamPiece]:
         self._kept |= {name: event[name] for name in _KEPT_KEYS if event.get(name)}

@@ -70,13 +70,13 @@ class ChunkAccumulator:
         self._is_thinking = False
         self._calls = CallAccumulator()
         self._finish = ""
-        self._model = self._tier = ""
+        self.model = self._tier = ""
         self._index: int | None = None
         self._usage: Mapping[str, Any] = {}
         self._logprobs: list[Any] = []
 
     def add(self, event: dict[str, Any]) -> Sequence[StreamPiece]:
-        self._model = as_clean_text(event.get("model")) or self._model
+        self.model = as_clean_text(event.get("model")) or self.model
         self._tier = as_clean_text(event.get("service_tier")) or self._tier
         self._usage = (
             as_mapping(event.get("usage"))
@@ -105,7 +105,7 @@ class ChunkAccumulator:
         if not said or not is_ours or self._is_thinking or self._text.has_half or self._finish:
             return None
         self._index = choice.index
-        self._model = chunk.model or self._model
+        self.model = chunk.model or self.model
         self._tier = chunk.service_tier or self._tier
         self._text.add(said)
         return TextPiece(said)
@@ -122,7 +122,7 @@ class ChunkAccumulator:
         choice = {"message": message, "finish_reason": self._finish, "logprobs": {"content": self._logprobs}}
         return {
             "choices": [choice],
-            "model": self._model,
+            "model": self.model,
             "service_tier": self._tier,
             "usage": self._usage,
         }

@@ -49,7 +49,7 @@ class ItemAccumulator:
         self._thoughts: dict[int, SurrogateJoiner] = {}
         self._calls: dict[int, int] = {}
         self._last: Mapping[str, Any] = {}
-        self._model = ""
+        self.model = ""
 
     def add(self, event: dict[str, Any]) -> Sequence[StreamPiece]:
         kind = as_string(event.get("type"))
@@ -57,7 +57,7 @@ class ItemAccumulator:
             said = self._text.add(as_string(event.get("delta")))
             return (TextPiece(said),) if said else AT_WORK
         response = as_mapping(event.get("response"))
-        self._model = as_clean_text(response.get("model")) or self._model
+        self.model = as_clean_text(response.get("model")) or self.model
         if kind in _LAST_EVENTS:
             self._last = response
             self.is_complete = self.has_end_mark = True
@@ -89,7 +89,7 @@ class ItemAccumulator:
         if str(self._refusal):
             said = {"type": "refusal", "refusal": str(self._refusal)}
         whole = [{**one, "content": [said]} if one.get("type") == "message" else one for one in items]
-        return {"model": self._model, **self._last, "output": whole}
+        return {"model": self.model, **self._last, "output": whole}
 
     def _add_hidden(self, kind: str, event: Mapping[str, Any]) -> Iterator[StreamPiece]:
         """What is not text."""

@@ -41,6 +41,10 @@ class MessageAccumulator:
         self._head: dict[str, Any] = {}
         self._usage: dict[str, Any] = {}
 
+    @property
+    def model(self) -> str:
+        return as_clean_text(self._head.get("model"))
+
     def add(self, event: dict[str, Any]) -> Sequence[StreamPiece]:
         match event.get("type"):
             case "content_block_delta":

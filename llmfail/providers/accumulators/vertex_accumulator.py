@@ -19,6 +19,10 @@ class VertexAccumulator:
         self._accumulator: Accumulator | None = None
 
     @property
+    def model(self) -> str:
+        return "" if self._accumulator is None else self._accumulator.model
+
+    @property
     def is_complete(self) -> bool:
         return self._accumulator is not None and self._accumulator.is_complete
 
