@@ -143,6 +143,8 @@ class ForkedProcess:
             reader.join(None if end is None else max(end - time.monotonic(), 0))
             if reader.is_alive():
                 raise subprocess.TimeoutExpired("llmfail", timeout)
+        for stream in streams:
+            stream.close()
         self.wait(None if end is None else max(end - time.monotonic(), 0))
         return read.get(self.stdout), read.get(self.stderr)
 

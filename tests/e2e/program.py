@@ -1,4 +1,4 @@
-"""The installed ``llmfail`` as processes of its own, with a configuration file in front of a simulator.
+"""``llmfail`` as processes of its own, with a configuration file in front of a simulator.
 
 What a test reads is what a user's script reads: the exit code, standard output as bytes, standard error as
 lines, and JSON where JSON was asked for.
@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
+from forked_program import start_llmfail
 from simulator_calls import CLAUDE, GEMINI, GPT
 
 from llmfail.client.options import ask_of
@@ -99,21 +100,20 @@ class Program:
     environ: dict
     before: tuple = ()
     launcher: tuple = ()
-    """A command line that runs the command line behind it, such as ``unshare``."""
+    """A command line that runs the command line behind it, such as ``unshare``. With one the installed script
+    is started; without one a process is forked from one that has imported the program."""
 
     def __call__(self, *arguments, stdin=b""):
         with self.start(*arguments, stdin=subprocess.PIPE) as process:
             return finish(process, stdin)
 
     def start(self, *arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE):
-        return subprocess.Popen(
-            [*map(str, self.launcher), LLMFAIL, *map(str, self.before), *arguments],
-            cwd=self.directory,
-            env=os.environ | self.environ,
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
-        )
+        place = {"cwd": self.directory, "env": os.environ | self.environ}
+        streams = {"stdin": stdin, "stdout": stdout, "stderr": stderr}
+        if not self.launcher:
+            return start_llmfail(*self.before, *arguments, **place, **streams)
+        command = [*map(str, self.launcher), LLMFAIL, *map(str, self.before), *arguments]
+        return subprocess.Popen(command, **place, **streams)
 
     def ask(self, *arguments, stdin=b""):
         """An ask that prints its receipt."""
