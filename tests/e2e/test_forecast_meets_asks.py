@@ -1,11 +1,11 @@
-"""A forecast beside what really happens: a compressed outage, played with the simulator and ``ask`` processes
-on the one hand, and forecast on the other.
+"""A forecast beside what really happens: an outage, played with the simulator, a store on disk and a clock
+that is set on the one hand, and forecast on the other.
 """
 
-import threading
 import time
+from random import Random
 
-from program import ANTHROPIC, OPENAI, build_config
+from program import ANTHROPIC, OPENAI, ask_engine_at, build_config
 
 from llmfail.core.evaluation.interval import wilson_interval
 from llmfail.core.model import Target
@@ -19,7 +19,9 @@ from llmfail.simulator import parse_faults
 SECONDS = 36.0
 PRIMARY_DOWN, FALLBACK_DOWN = (0.0, 24.0), (12.0, 20.0)
 """Seconds of the outages; where they overlap, nobody answers."""
-SEEDS = 40
+RATE = 2.0
+"""Asks a second."""
+SEEDS = 20
 BREAKER = {"failure_threshold": 2, "recovery_timeout": "4s", "success_threshold": 1, "backoff": 1}
 
 
@@ -29,46 +31,35 @@ def faults_at(second):
     return parse_faults(",".join(f"{name}=503" for name in names) or "none")
 
 
-def play_outages(simulator, over):
-    """Each fault at its moment, whatever a process is doing."""
-    began = time.monotonic()
-    for moment in sorted({0.0, *PRIMARY_DOWN, *FALLBACK_DOWN}):
-        if over.wait(max(0.0, began + moment - time.monotonic())):
-            return
-        simulator.set_faults(faults_at(moment))
-
-
-def ask_for_real(llmfail, simulator):
-    """The receipts of one process after another, for as long as the outages are played."""
-    over, found = threading.Event(), []
-    outages = threading.Thread(target=play_outages, args=(simulator, over))
-    outages.start()
-    try:
-        ends_at = time.monotonic() + SECONDS
-        while time.monotonic() < ends_at:
-            found.append(llmfail("ask", f"Ask {len(found)}", "--json").document)
-    finally:
-        over.set()
-        outages.join()
+def ask_for_real(llmfail, simulator, state):
+    """The receipts of asks at moments of the outages, each of a store and connections of its own, as those of
+    processes are.
+    """
+    arrivals, began = Random("reality"), time.time()
+    found, second = [], arrivals.expovariate(RATE)
+    while second < SECONDS:
+        simulator.set_faults(faults_at(second))
+        found.append(ask_engine_at(llmfail, state, began + second))
+        second += arrivals.expovariate(RATE)
     return found
 
 
-def test_a_compressed_outage_is_as_it_was_forecast(llmfail, configure, simulator, tmp_path):
+def test_a_compressed_outage_is_as_it_was_forecast(configure, simulator, state, tmp_path):
     llmfail = configure(build_config(simulator, OPENAI, ANTHROPIC, breaker=BREAKER))
-    receipts = ask_for_real(llmfail, simulator)
-    answered = sum(one["ok"] for one in receipts)
-    trails = [entry for one in receipts for entry in one["trail"]]
-    wasted = sum(entry["action"] == "called" and entry["outcome"] != "ok" for entry in trails)
+    receipts = ask_for_real(llmfail, simulator, state)
+    answered = sum(one.ok for one in receipts)
+    trails = [entry for one in receipts for entry in one.trail]
+    wasted = sum(entry.action == "called" and entry.outcome != "ok" for entry in trails)
 
     settings = load(llmfail.before[1], llmfail.environ, tmp_path, tmp_path)
     outages = (("openai", PRIMARY_DOWN), ("anthropic", FALLBACK_DOWN))
     plan = OutagePlan(recorded=tuple(RecordedOutage(name, *span) for name, span in outages))
-    quick = {Target.parse(name): Latency(0.05, 0.1) for name in (OPENAI, ANTHROPIC)}
+    quick = {Target.parse(name): Latency(0.005, 0.01) for name in (OPENAI, ANTHROPIC)}
     forecasts = [
         play(
             settings,
             Catalogue(),
-            Simulation((settings.features["default"],), plan, SECONDS, len(receipts) / SECONDS, seed, quick),
+            Simulation((settings.features["default"],), plan, SECONDS, RATE, seed, quick),
         )["default"]
         for seed in range(SEEDS)
     ]
