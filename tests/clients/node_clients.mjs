@@ -293,7 +293,8 @@ function describeError(error) {
     classes.push(one.constructor.name);
   }
   const status = error.status ?? error.statusCode ?? null;
-  return { classes, status, code: error.code ?? null, message: String(error.message ?? error) };
+  const retryAfter = error.headers?.get?.("retry-after") ?? null;
+  return { classes, status, code: error.code ?? null, retry_after: retryAfter, message: String(error.message ?? error) };
 }
 
 const lines = createInterface({ input: process.stdin });

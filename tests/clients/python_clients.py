@@ -521,10 +521,12 @@ def describe_error(error):
     names = [one.__name__ for one in type(error).__mro__ if one is not object]
     status = getattr(error, "status_code", None) or getattr(error, "code", None)
     code = getattr(error, "code", None)
+    headers = getattr(getattr(error, "response", None), "headers", {})
     return {
         "classes": names,
         "status": status if isinstance(status, int) else None,
         "code": code if isinstance(code, str) else None,
+        "retry_after": headers.get("retry-after"),
         "message": str(error),
     }
 

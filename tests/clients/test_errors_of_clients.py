@@ -5,6 +5,7 @@ multiply those of the chain.
 import json
 
 import pytest
+from running_gateway import run_gateway
 from scripted_streams import STALL
 
 from llmfail.core.model import Reply
@@ -136,3 +137,49 @@ def test_a_context_that_is_too_small_is_told_in_the_words_of_the_client_s_api(as
 
 def reply_with(document, status=400):
     return Reply(status, {"content-type": "application/json"}, json.dumps(document).encode())
+
+
+LIMITED = """\
+models:
+  google/gemini-3.8-flash: {price: {input: 1, output: 1000000}}
+budgets: [{name: of-keys, limit: 50, per: day, each: key}]
+serve:
+  keys:
+    - {name: seldom, key: key-that-asks-seldom, limits: {requests_per_minute: 1, burst: 1}}
+    - {name: often, key: key-that-asks-often, limits: {requests_per_minute: 60, burst: 1}}
+    - {name: much, key: key-that-says-much, limits: {tokens_per_minute: 1}}
+"""
+
+
+@pytest.fixture
+def limited(tmp_path, providers):
+    with run_gateway(tmp_path, providers[0], LIMITED) as running:
+        yield running
+
+
+@EVERY_SDK
+@pytest.mark.parametrize("key", ["key-that-asks-seldom", "key-that-says-much"])
+def test_a_key_at_its_limit_is_told_when_it_may_ask_again(ask, limited, client, key):
+    """So long no SDK waits by itself."""
+    asked = {"model": "chat", "base": limited.url, "key": key}
+    assert "error" not in ask(client, "text", **asked)
+    said = ask(client, "text", **asked)
+    assert "as often as it may" in expect(client, said, 429, "RateLimitError")
+    if client != "node google":  # whose errors have no headers
+        assert 30 < int(said["error"]["retry_after"])
+    assert [line["status"] for line in limited.log] == [200, 429]
+
+
+@pytest.mark.parametrize("client", ["python openai", "python anthropic", "node openai", "node anthropic"])
+def test_a_key_that_may_ask_again_in_a_second_is_answered_then(ask, limited, client):
+    asked = {"model": "chat", "base": limited.url, "key": "key-that-asks-often"}
+    assert all("error" not in ask(client, "text", **asked) for _ in range(2))
+    assert [line["status"] for line in limited.log] == [200, 429, 200]
+
+
+@EVERY_SDK
+def test_a_key_whose_money_is_spent_is_told_so_once(ask, limited, client):
+    said = ask(client, "text", model="gem", base=limited.url, key="key-that-asks-often")
+    message = expect(client, said, 402, "APIStatusError" if client.startswith("python") else "APIError")
+    assert "of-keys" in message
+    assert [line["status"] for line in limited.log] == [402]
