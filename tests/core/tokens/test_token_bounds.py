@@ -337,6 +337,28 @@ def test_h1_a_text_that_was_weighed_before_weighs_the_same():
         assert size_of(request) == size_of(Request((Message("user", "".join(list(text))),)))
 
 
+class CountedText(str):
+    """Counts how often somebody looks at every one of its characters."""
+
+    __slots__ = ()
+    looks = []
+
+    def encode(self, *arguments):
+        CountedText.looks.append(len(self))
+        return super().encode(*arguments)
+
+
+def test_a_turn_that_was_weighed_is_not_weighed_again_when_the_conversation_goes_on():
+    """Programs send all of it each time, as new texts."""
+    turns = [f"{number}: {WRITTEN['english-letter']}" for number in range(8)]
+    looks = []
+    for count in (6, 7, 7, 8):
+        CountedText.looks.clear()
+        size_of(Request(tuple(Message("user", CountedText(turn)) for turn in turns[:count])))
+        looks.append(len(CountedText.looks))
+    assert looks == [6, 1, 0, 1]
+
+
 def test_twice_a_text_is_about_twice_the_tokens():
     errors = defaultdict(float)
     for name, text in WRITTEN.items():
