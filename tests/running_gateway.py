@@ -166,11 +166,12 @@ class ServeProcess:
             self.said.append("the end")
             self._changed.notify_all()
 
-    def wait_for(self, pattern):
-        """The first line that has it."""
+    def wait_for(self, pattern, times=1):
+        """The line that has it, for the first time or so many times."""
 
         def find():
-            return next((line for line in self.said if re.search(pattern, line)), None)
+            found = [line for line in self.said if re.search(pattern, line)]
+            return found[times - 1] if len(found) >= times else None
 
         with self._changed:
             assert self._changed.wait_for(find, 30), self.said

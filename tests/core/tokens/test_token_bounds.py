@@ -8,6 +8,7 @@ import time
 from collections import defaultdict
 from pathlib import Path
 from string import ascii_letters, ascii_lowercase
+from typing import ClassVar
 from unicodedata import normalize
 
 import pytest
@@ -341,7 +342,7 @@ class CountedText(str):
     """Counts how often somebody looks at every one of its characters."""
 
     __slots__ = ()
-    looks = []
+    looks: ClassVar = []
 
     def encode(self, *arguments):
         CountedText.looks.append(len(self))
