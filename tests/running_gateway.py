@@ -144,9 +144,11 @@ def run_gateway(directory: Path, simulator, more="", limits=None, environ=None, 
 
 
 class ServeProcess:
-    """A process group of ``llmfail serve``, with what it says."""
+    """A process group of ``llmfail serve``, with what it says; ``at_start`` is a signal that it gets again
+    and again from when it has said where it listens until it answers.
+    """
 
-    def __init__(self, *arguments, config=None):
+    def __init__(self, *arguments, config=None, at_start=None):
         named = ["--config", str(config)] if config else []
         command = [sys.executable, "-m", "llmfail", *named, "serve", "--listen", "127.0.0.1:0", *arguments]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
@@ -155,7 +157,7 @@ class ServeProcess:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         self.port = int(re.search(r":(\d+) ", self.wait_for(r"serving .* on http://\S+ "))[1])
-        self._wait_until_live()
+        self._wait_until_live(at_start)
 
     def _read(self):
         for line in self.process.stderr:
@@ -177,9 +179,11 @@ class ServeProcess:
             assert self._changed.wait_for(find, 30), self.said
             return find()
 
-    def _wait_until_live(self):
+    def _wait_until_live(self, at_start):
         ends_at = time.monotonic() + 30
         while time.monotonic() < ends_at:
+            if at_start is not None:
+                self.process.send_signal(at_start)
             with suppress(OSError):
                 if self.call("GET", "/health/live")[0] == 200:
                     return

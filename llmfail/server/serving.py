@@ -25,6 +25,7 @@ from llmfail.server.gateway_client import GatewayClient
 from llmfail.server.request_log_file import RequestLogFile
 from llmfail.server.served_configuration import ServedConfiguration
 from llmfail.server.worker_gauges import SharedGauges, WorkerGauges
+from llmfail.server.workers import hear_reloads
 from llmfail.settings.schema.settings import Settings
 
 JUDGE_INTERVAL_SECONDS = 30.0
@@ -90,6 +91,7 @@ class _Worker:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
+        hear_reloads()
         await self._server.open(listener)
         link = await self._dashboard.start()
         if link is not None and self._options.index == 0:

@@ -9,9 +9,11 @@ import signal
 import time
 from collections.abc import Callable
 from types import FrameType
+from typing import NoReturn
 
 FIRST_WAIT_SECONDS = 0.1
 LONGEST_WAIT_SECONDS = 10.0
+PASSED_ON = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 HEALTHY_SECONDS = 5.0
 """A worker that lived so long has not died of its start."""
 
@@ -36,8 +38,9 @@ class Workers:
 
     def supervise(self) -> int:
         """Until all have ended after a signal; the exit code. Workers that all die at once end it with 1."""
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in PASSED_ON:
             signal.signal(number, self._pass_on)
+        hear_reloads()
         while True:
             self._start_due()
             if self._is_stopping and not self._pids:
@@ -54,17 +57,25 @@ class Workers:
                 self._start(index)
 
     def _start(self, index: int) -> None:
+        """A signal waits until the worker is among those to which it is passed on."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON)
         pid = os.fork()
         if pid == 0:
-            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-                signal.signal(number, signal.SIG_DFL)
-            code = 1
-            try:
-                code = self._run(index)
-            finally:
-                os._exit(code)
+            self._become_worker(index)
         self._pids[index] = pid
         self._started_at[index] = time.monotonic()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def _become_worker(self, index: int) -> NoReturn:
+        """It hears of a reload once it can do one, and ends at once when it is told to."""
+        for number in PASSED_ON:
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGHUP})
+        code = 1
+        try:
+            code = self._run(index)
+        finally:
+            os._exit(code)
 
     def _reap(self) -> bool:
         """Whether one had ended."""
@@ -95,6 +106,15 @@ class Workers:
             self._is_stopping = True
         for pid in self._pids.values():
             os.kill(pid, number)
+
+
+def hold_reloads() -> None:
+    """Keep a SIGHUP for later: who cannot reload yet would die of it."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+
+
+def hear_reloads() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 
 
 def _describe(status: int) -> str:

@@ -1,6 +1,5 @@
 """``llmfail serve`` as processes: how it starts, reloads, drains, and what its workers have in common."""
 
-import contextlib
 import http.client
 import json
 import os
@@ -39,10 +38,10 @@ def simulator():
 def serve(tmp_path, simulator):
     running = []
 
-    def start(*arguments, more="", url=None):
+    def start(*arguments, more="", url=None, at_start=None):
         config = tmp_path / "llmfail.yaml"
         config.write_text(CONFIG.format(url=url or simulator.base_url("openai"), more=more))
-        running.append(ServeProcess(*arguments, config=config))
+        running.append(ServeProcess(*arguments, config=config, at_start=at_start))
         running[-1].config = config
         return running[-1]
 
@@ -195,10 +194,17 @@ def test_a_worker_that_begins_later_knows_what_was_read_again(serve):
     serving.process.send_signal(signal.SIGHUP)
     serving.wait_for("was read again")
     for child in serving.workers:
-        with contextlib.suppress(ProcessLookupError):  # one that was still starting ends by SIGHUP
-            os.kill(child, signal.SIGKILL)
+        os.kill(child, signal.SIGKILL)
     serving.wait_for(r"worker 1 has ended")
     assert {serving.ask() for _ in range(6)} == {401}
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_nobody_dies_who_is_told_to_read_the_configuration_again_while_it_starts(serve, workers):
+    serving = serve("--workers", workers, at_start=signal.SIGHUP)
+    assert serving.ask() == 200
+    assert serving.end() == 0
+    assert not [line for line in serving.said if "has ended" in line]
 
 
 def test_a_killed_worker_is_replaced_and_the_service_goes_on(serve):

@@ -20,7 +20,7 @@ from llmfail.http_server.host_rule import parse_listen
 from llmfail.http_server.http_app import bind
 from llmfail.server.serving import ServeOptions, serve
 from llmfail.server.worker_gauges import SharedGauges
-from llmfail.server.workers import Workers
+from llmfail.server.workers import Workers, hold_reloads
 from llmfail.settings.schema.serve_settings import ServeSettings
 from llmfail.settings.schema.settings import Settings
 
@@ -37,6 +37,7 @@ def run_serve(options: GlobalOptions, listen: str | None, workers: int | None, f
 
     _require_keys(settings.serve, host)
     count = workers or settings.serve.workers
+    hold_reloads()
     listener = bind(host, port)
     _greet(options, settings, listener, faults)
     gauges = SharedGauges(count)
