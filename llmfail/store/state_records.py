@@ -31,13 +31,12 @@ def read_records(store: Store) -> Iterator[StateRecord]:
     """All that have not ended. Raises StoreError."""
     match store:
         case DiskStore():
-            found: Iterable[StateRecord] = store.file.run_if_exists(_read_rows, [])
+            found: Iterable[StateRecord] = store.file.run_if_exists(partial(_read_rows, time.time()), [])
         case RedisStore():
             found = _read_server(store)
         case _:
             found = ()
-    now = time.time()
-    return (one for one in found if one.expires_at is None or one.expires_at > now)
+    yield from found
 
 
 def write_records(store: Store, records: Iterable[StateRecord]) -> int:
@@ -53,8 +52,9 @@ def _write_all(records: Sequence[StateRecord], _values: Values, _now: float) -> 
     return {one.key: Write(one.text, one.expires_at) for one in records}, None
 
 
-def _read_rows(connection: sqlite3.Connection) -> list[StateRecord]:
-    return [StateRecord(*row) for row in connection.execute(SELECT_ROWS)]
+def _read_rows(now: float, connection: sqlite3.Connection) -> list[StateRecord]:
+    rows = (StateRecord(*row) for row in connection.execute(SELECT_ROWS))
+    return [one for one in rows if one.expires_at is None or one.expires_at > now]
 
 
 def _read_server(store: RedisStore) -> Iterator[StateRecord]:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 Command = Sequence[bytes | str | int]
 
+LEAST_SECONDS = 0.001
+
 
 class Unreachable(StoreError):
     """No connection can be had: nothing was sent."""
@@ -44,6 +46,10 @@ class TripDeadline:
     def seconds_left(self) -> float:
         return self._ends_at - time.monotonic()
 
+    def extend(self, seconds: float) -> None:
+        """For what was no waiting for the server."""
+        self._ends_at += seconds
+
     def require(self, what: object) -> float:
         """The seconds left. Raises TimedOut."""
         left = self.seconds_left()
@@ -55,16 +61,16 @@ class TripDeadline:
 class _DeadlineSource(RawIOBase):
     """What a socket receives until a deadline, however slowly it comes."""
 
-    def __init__(self, connected: socket.socket, endpoint: ServerAddress) -> None:
+    def __init__(self, connected: socket.socket) -> None:
         self._socket = connected
-        self._endpoint = endpoint
         self.deadline = TripDeadline(0)
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - any writable bytes
-        self._socket.settimeout(self.deadline.require(self._endpoint))
+        """What is there is taken however late it is: this process may have had to wait for a processor."""
+        self._socket.settimeout(max(self.deadline.seconds_left(), LEAST_SECONDS))
         return self._socket.recv_into(buffer)
 
 
@@ -80,7 +86,7 @@ class RedisConnection:
             raise TimedOut(f"{endpoint} did not answer in time (store_timeout)") from error
         except (OSError, ValueError) as error:
             raise Unreachable(f"{endpoint}: {_describe(error)}") from error
-        self._source = _DeadlineSource(self._socket, endpoint)
+        self._source = _DeadlineSource(self._socket)
         self._reader = BufferedReader(self._source, 65536)
 
     def run(self, commands: Sequence[Command], deadline: TripDeadline) -> list[Reply | RefusedCommand]:

@@ -20,7 +20,7 @@ from llmfail.store.redis.redis_connection import (
 from llmfail.store.redis.redis_scripts import Script
 from llmfail.store.redis.resp import RefusedCommand, Reply
 
-MAX_LOST_TRIPS = 8
+MAX_LOST_TRIPS = 20
 """An attempt whose reply was lost is sent again, with its mark, this often within one verb."""
 MAX_MOVES = 3
 SENTINEL_SHARE = 0.25

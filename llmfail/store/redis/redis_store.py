@@ -124,7 +124,9 @@ class RedisStore:
         values, now = recalled or self._read(keys, deadline)
         is_fresh = recalled is None
         while True:
+            began = time.monotonic()
             writes, result = change(values, now)
+            deadline.extend(time.monotonic() - began)
             if is_fresh and not writes:
                 self._end_lease(contention)
                 return result
