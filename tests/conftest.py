@@ -26,6 +26,16 @@ SLOW_PLACES = frozenset({"cli", "drill", "e2e", "store"})
 """Folders whose tests start real processes, as those beside them in ``tests`` itself do."""
 
 
+STORES = ("disk", "redis")
+
+
+def pytest_generate_tests(metafunc):
+    """What is marked as ``stores`` runs on each of them, unless ``--store`` names one."""
+    marks = {mark.name for mark in metafunc.definition.iter_markers()}
+    if "stores" in marks and "disk" not in marks and metafunc.config.getoption("--store") is None:
+        metafunc.parametrize("store_kind", STORES, indirect=True)
+
+
 def pytest_collection_modifyitems(config, items):
     for item in items:
         if config.getoption("--store") == "redis" and item.get_closest_marker("disk"):
@@ -36,13 +46,17 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_addoption(parser):
-    parser.addoption(
-        "--store", default="disk", choices=["disk", "redis"], help="where the state of the tests is kept"
-    )
+    parser.addoption("--store", choices=STORES, help="where the state of all tests is kept")
+
+
+@pytest.fixture
+def store_kind(request):
+    """Where the state of this test is kept."""
+    return getattr(request, "param", request.config.getoption("--store") or "disk")
 
 
 @pytest.fixture(autouse=True)
-def hermetic(monkeypatch, tmp_path, request):
+def hermetic(monkeypatch, tmp_path, request, store_kind):
     """Nothing of the outside environment reaches a test or a process that it starts."""
     for name in os.environ:
         if OUTSIDE.fullmatch(name):
@@ -54,7 +68,7 @@ def hermetic(monkeypatch, tmp_path, request):
     monkeypatch.setenv("LLMFAIL_STATE_DIR", str(tmp_path / "state"))
     for kind in ("CONFIG", "STATE", "CACHE", "DATA"):
         monkeypatch.setenv(f"XDG_{kind}_HOME", str(home / kind.lower()))
-    if request.config.getoption("--store") == "redis":
+    if store_kind == "redis":
         server = request.getfixturevalue("redis_server")
         monkeypatch.setenv("LLMFAIL_STORE", f"{server.url}?name=test-{os.urandom(4).hex()}")
 

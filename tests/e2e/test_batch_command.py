@@ -533,6 +533,7 @@ class TestStopped:
 
 
 class TestPauses:
+    @pytest.mark.stores
     def test_g6_while_no_target_can_be_asked_the_run_pauses_and_says_so(self, configure, simulator, lines):
         simulator.set_faults(parse_faults("openai=429:1x1"))
         lines("One", "Two", "Three")
@@ -568,6 +569,7 @@ class TestPauses:
 
 
 class TestMoney:
+    @pytest.mark.stores
     def test_the_whole_run_costs_no_more_and_the_rest_has_receipts_that_say_so(
         self, configure, simulator, numbered, out
     ):

@@ -83,6 +83,7 @@ def test_of_100_processes_at_once_exactly_as_many_call_as_the_budget_has_room_fo
     assert Decimal(after["spent_usd"]) == total > 0
 
 
+@pytest.mark.stores
 def test_of_100_processes_exactly_as_many_call_as_a_budget_in_requests_allows(simulator, configure):
     """Forked, so that they cost little; all ask at once."""
     calls = daily(50, unit="requests")
@@ -163,6 +164,7 @@ def test_what_is_spent_is_what_the_receipts_say(simulator, configure):
     assert budget(llmfail, 1)["resets_at"] is None
 
 
+@pytest.mark.stores
 def test_each_user_has_a_budget_of_their_own_and_the_nameless_share_one(simulator, configure):
     llmfail = configure(budgeted(simulator, budgets=[daily(0.10, each="user")]))
     assert [
@@ -227,6 +229,7 @@ def test_a_price_that_nobody_knows_is_refused_under_a_budget_unless_allowed(simu
     assert (free.code, free.document["cost_usd"]) == (0, None)
 
 
+@pytest.mark.stores
 def test_one_warning_per_period_and_status_has_it_too(simulator, configure):
     llmfail = configure(budgeted(simulator, budgets=[daily(0.2, alert_at=0.01)]))
     said = [llmfail.ask().err for _ in range(3)]
@@ -278,6 +281,7 @@ def test_without_a_store_a_budget_refuses_unless_allowed(simulator, configure, s
     assert simulator.count() == (0 if code else 1)
 
 
+@pytest.mark.stores
 def test_of_three_budgets_the_smallest_decides_and_all_three_count(simulator, configure):
     gate = threading.Event()
     simulator.set_answer(lambda seen: gate.wait() and "done")

@@ -217,6 +217,7 @@ def test_a_damaged_cache_is_set_aside_and_begun_anew(llmfail, state):
     assert llmfail.ask().document["source"] == "cache"
 
 
+@pytest.mark.stores
 def test_ten_identical_asks_at_once_are_one_request(llmfail, simulator):
     simulator.set_answer(lambda seen: "short")
     results = run_at_once(llmfail, 10, "ask", "--json")

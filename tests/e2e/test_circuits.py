@@ -26,6 +26,7 @@ def opened(llmfail, simulator):
     return llmfail
 
 
+@pytest.mark.stores
 def test_exactly_five_requests_reach_a_dead_primary(llmfail, simulator):
     opened(llmfail, simulator)
     assert reached(simulator) == (5, 5)
@@ -41,7 +42,8 @@ def test_a_primary_that_refuses_connections_opens_its_circuit_too(llmfail, simul
     assert outcomes == [(OPENAI, "called", "network")] * 5 + [(OPENAI, "skipped", "circuit_open")]
 
 
-def test_status_says_open_and_until_when(llmfail, simulator, request):
+@pytest.mark.stores
+def test_status_says_open_and_until_when(llmfail, simulator, store_kind):
     opened(llmfail, simulator)
     status = llmfail.status()
     primary = status["providers"][OPENAI]
@@ -55,7 +57,7 @@ def test_status_says_open_and_until_when(llmfail, simulator, request):
     assert status["providers"][ANTHROPIC]["fallback_count"] == 5
     assert status["routing"]["total_requests"] == 5
     assert status["routing"]["fallback_rate"] == 1.0
-    assert status["store"] == request.config.getoption("--store")
+    assert status["store"] == store_kind
 
 
 def test_the_exit_code_of_a_check_tells_the_state(llmfail, simulator):
@@ -79,6 +81,7 @@ def test_the_plan_and_the_log_tell_of_it_and_send_nothing(llmfail, simulator):
     assert simulator.count_connections() == before
 
 
+@pytest.mark.stores
 def test_success_in_between_starts_the_count_again(llmfail, simulator):
     for fault in ("openai=503", "none", "openai=503"):
         simulator.set_faults(parse_faults(fault))
@@ -97,6 +100,7 @@ def test_reset_closes_it(llmfail, simulator, name):
     assert llmfail.ask().trail == [(OPENAI, "called", "ok")]
 
 
+@pytest.mark.stores
 def test_trip_holds_it_for_so_long(llmfail, simulator):
     ended = llmfail("trip", "openai", "--for", "30m")
     assert ended.code == 0
@@ -129,6 +133,7 @@ def test_nobody_of_that_name_can_be_reset_or_tripped(llmfail, command):
     assert "openai" in ended.err
 
 
+@pytest.mark.stores
 def test_a_rate_limit_with_retry_after_opens_at_once_for_that_long(llmfail, simulator):
     simulator.set_faults(parse_faults("openai=429:300"))
     first = llmfail.ask()

@@ -18,6 +18,7 @@ def llmfail(simulator, configure):
 
 @pytest.mark.parametrize("kind", ["auth", "billing"])
 class TestWholeCredential:
+    @pytest.mark.stores
     def test_it_is_disabled_for_every_model_and_every_later_process(self, llmfail, simulator, kind):
         simulator.set_faults(parse_faults(f"openai={kind}"))
         first, second = llmfail.ask(), llmfail.ask()
@@ -60,6 +61,7 @@ class TestWholeCredential:
         assert simulator.count() == 1
 
 
+@pytest.mark.stores
 def test_billing_is_tried_again_within_the_hour_and_a_bad_key_never(simulator, configure):
     llmfail = configure(build_config(simulator, OPENAI, GOOGLE, ANTHROPIC))
     simulator.set_faults(parse_faults("openai=billing,google=auth"))

@@ -8,13 +8,14 @@ import os
 import signal
 import sqlite3
 import subprocess
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import mounts
 import pytest
-from program import KEYS, OPENAI, build_config, finish, parse_time, wait_until
+from program import KEYS, OPENAI, PROCESS_TIMEOUT, build_config, finish, parse_time, wait_until
 
 from llmfail.client.options import ask_of
 from llmfail.client.receipts import ReceiptClient
@@ -72,7 +73,7 @@ def names_of(number):
 def ask_in_vain(llmfail, simulator, state, number):
     """So many asks that end in the queue: their ids."""
     simulator.set_faults(parse_faults(DOWN))
-    settings = load(llmfail.before[1], llmfail.environ, llmfail.directory, state)
+    settings = load(llmfail.before[1], os.environ | llmfail.environ, llmfail.directory, state)
     with ReceiptClient(settings=settings, state_dir=state) as client:
         receipts = [client.ask_receipt(ask_of(f"Question {n}", queue=True)) for n in range(number)]
     assert {receipt.error.code for receipt in receipts} == {3}
@@ -131,6 +132,7 @@ class TestAnsweredLater:
         assert parse_time(item["expires_at"]) - parse_time(item["created_at"]) == 7 * 86400
         assert llmfail.status()["queue"] == {"pending": 1}
 
+    @pytest.mark.stores
     def test_its_receipt_is_printed_once_and_it_is_gone(self, llmfail, simulator):
         simulator.set_faults(parse_faults(DOWN))
         queued = llmfail.ask("--queue").document["queued"]
@@ -408,6 +410,7 @@ class TestInVain:
             as_if_it_were_over(state, "rests_until")
         assert [round(rest / 30) for rest in rests] == [1, 2, 4]
 
+    @pytest.mark.stores
     def test_nobody_is_asked_before_the_moment_that_was_told_unless_a_target_would_be_called(
         self, llmfail, simulator, state
     ):
@@ -574,14 +577,18 @@ class TestListAndDrop:
         assert said in dropped.err
         assert len(listed(llmfail)) == 3
 
+    @pytest.mark.stores
     def test_a_request_that_is_dropped_while_it_is_asked_is_not_printed(self, llmfail, simulator, queue):
         (name,) = names_of(1)
         put(queue, name)
-        simulator.set_faults(parse_faults("openai=slow:500"))
+        is_dropped = threading.Event()
+        simulator.set_answer(lambda seen: is_dropped.wait(PROCESS_TIMEOUT) and "an answer")
         with llmfail.start("queue", "run") as runner:
             wait_until(lambda: simulator.count() == 1)
-            assert llmfail("queue", "drop", name).code == 0
+            dropped = llmfail("queue", "drop", name)
+            is_dropped.set()
             ended = finish(runner)
+        assert dropped.code == 0
         assert (ended.code, ended.out) == (0, b"")
         assert name in ended.lines[0]
 
@@ -595,7 +602,7 @@ class TestTrouble:
         assert "queue.sqlite3 is not a regular file" in ended.err
 
     def test_without_a_disk_there_is_no_queue(self, configure, document):
-        ended = configure(document | {"store": "memory"})("queue", "list")
+        ended = configure(document).with_environ(LLMFAIL_STORE="memory")("queue", "list")
         assert ended.code == 2
         assert "there is no queue" in ended.err
 

@@ -53,12 +53,14 @@ def test_with_somebody_else_to_ask_nobody_waits(simulator, configure):
     assert simulator.count("anthropic") == 5
 
 
+@pytest.mark.stores
 def test_a_declared_burst_goes_at_once(simulator, configure):
     llmfail = configure(limited(simulator, OPENAI, ANTHROPIC, **LIMIT, burst=4))
     run_at_once(llmfail, 6, "ask", "--json")
     assert simulator.count("openai") == 4
 
 
+@pytest.mark.stores
 def test_a_limit_on_tokens_counts_what_the_answers_took(simulator, configure):
     llmfail = configure(limited(simulator, OPENAI, ANTHROPIC, tokens_per_minute=100))
     assert llmfail.ask("--max-tokens", "50").document["target"] == OPENAI

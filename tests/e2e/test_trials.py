@@ -69,6 +69,7 @@ def trial_under_way(llmfail, simulator, *, number=1):
     return process
 
 
+@pytest.mark.stores
 def test_one_of_20_processes_tries_and_all_have_an_answer(llmfail, simulator, recovered):
     processes = start_together(llmfail, 20, "ask", "--json")
     try:
@@ -90,6 +91,7 @@ def test_one_of_20_processes_tries_and_all_have_an_answer(llmfail, simulator, re
     assert llmfail.status(OPENAI)["state"] == "closed"
 
 
+@pytest.mark.stores
 def test_c1_a_trial_that_fails_opens_the_circuit_again_for_as_long(llmfail, simulator):
     simulator.set_faults(parse_faults("openai=503"))
     llmfail = llmfail.with_environ(LLMFAIL_BREAKER__RECOVERY_TIMEOUT="100")

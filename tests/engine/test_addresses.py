@@ -275,6 +275,7 @@ def run_sql(file, statement):
         connection.close()
 
 
+@pytest.mark.disk
 def test_d2_the_state_of_version_0_1_is_read_once_and_written_anew(project, simulator, tmp_path):
     file = old_state(tmp_path)
     ours = project("ours", {"local": simulator.base_url("x")})
@@ -285,6 +286,7 @@ def test_d2_the_state_of_version_0_1_is_read_once_and_written_anew(project, simu
     assert state_of(theirs)["state"] == "closed"
 
 
+@pytest.mark.disk
 def test_d2_a_strangers_names_are_not_believed_of_the_state_of_version_0_1(
     stranger, project, simulator, tmp_path
 ):

@@ -1,12 +1,14 @@
-"""A process that is killed in the middle of an ask, over real HTTP and a real state file: what it held and
+"""A process that is killed in the middle of an ask, over real HTTP and a real store: what it held and
 led ends, and nothing is counted twice. The steps at which it is killed are found by the driver itself.
 """
 
+import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from itertools import count
 
 import pytest
@@ -18,6 +20,8 @@ from llmfail.core.model import Target
 from llmfail.core.records.record import load_or_default
 from llmfail.engine.ports.execution import run_sync
 from llmfail.simulator import parse_faults
+from llmfail.store import open_store
+from llmfail.store.state_records import read_records, write_records
 
 CONFIG = """\
 version: 1
@@ -95,9 +99,26 @@ def kill_at():
         asks.stdin.close()
 
 
+@pytest.fixture
+def copy_state(store_kind, request):
+    """``copy_state(before, state)``: what every process finds that is to be killed."""
+    records = []
+
+    def copy(before, state):
+        shutil.copytree(before, state)
+        if store_kind == "redis":
+            with closing(open_store(os.environ["LLMFAIL_STORE"], state, 5.0)) as store:
+                records.extend([] if records else read_records(store))
+                request.getfixturevalue("redis_server").run("FLUSHALL")
+                write_records(store, records)
+
+    return copy
+
+
+@pytest.mark.stores
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_process_killed_at_any_step_leaves_no_hold_no_lease_and_no_double_count(
-    config, simulator, kill_at, tmp_path, number
+    config, simulator, kill_at, copy_state, tmp_path, number
 ):
     simulator.set_faults(parse_faults("anthropic=503"))
     before = tmp_path / "before"
@@ -106,7 +127,7 @@ def test_a_process_killed_at_any_step_leaves_no_hold_no_lease_and_no_double_coun
     time.sleep(1.1)  # both circuits would admit one trial
     for place in count():
         state = tmp_path / f"killed-at-{place}"
-        shutil.copytree(before, state)
+        copy_state(before, state)
         status = kill_at(config, state, place, number)
         if status == 0:
             break

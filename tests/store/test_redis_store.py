@@ -67,9 +67,9 @@ def test_an_addition_whose_reply_is_lost_counts_once(redis_server, redis_url):
 
 def test_p0_3_processes_that_lose_every_third_reply_lose_and_double_nothing(redis_server, redis_url):
     with LossyProxy(redis_server.port, lose_every=3) as proxy:
-        reports = worker_processes.run_workers(8, "count", proxy.url, 40)
-        assert [report["error"] for report in reports] == [None] * 8
-    assert [read_number(open_redis(redis_url), key) for key in "ab"] == [320, 320]
+        reports = worker_processes.run_workers(16, "count", proxy.url, 50)
+        assert [report["error"] for report in reports] == [None] * 16
+    assert [read_number(open_redis(redis_url), key) for key in "ab"] == [800, 800]
 
 
 def test_p0_9_contention_is_no_outage(redis_url):
