@@ -25,6 +25,7 @@ import time
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
+from subprocess import DEVNULL, PIPE, STDOUT
 
 LIBRARIES = (
     "aiohttp",
@@ -39,7 +40,21 @@ LIBRARIES = (
     "yaml",
 )
 """What commands import beside modules of their own."""
-PACKAGES = ("cli", "client", "core", "engine", "prices", "providers", "settings", "store", "wire")
+PACKAGES = (
+    "cli",
+    "client",
+    "core",
+    "drill",
+    "engine",
+    "http_server",
+    "prices",
+    "providers",
+    "server",
+    "settings",
+    "simulator",
+    "store",
+    "wire",
+)
 FOR_INTERPRETER = re.compile("(PYTHON|LC_|_?TYPER_).*|LANG|LANGUAGE")
 """Variables that are read once, while Python or a library of it starts."""
 
@@ -50,6 +65,18 @@ def _for_interpreter(environ):
 
 INTERPRETER = _for_interpreter(os.environ)
 """Those that the forking process starts with, whatever a test sets."""
+
+
+def run_llmfail(*arguments, data=b"", timeout=60, **place):
+    """One of these to its end, as ``subprocess.run`` would give its text."""
+    process = start_llmfail(*arguments, stdin=PIPE, stdout=PIPE, stderr=PIPE, **place)
+    with process:
+        try:
+            out, err = process.communicate(data, timeout)
+        except BaseException:
+            process.kill()
+            raise
+    return subprocess.CompletedProcess(arguments, process.returncode, out.decode(), err.decode())
 
 
 def start_llmfail(*arguments, cwd=".", env=None, stdin=None, stdout=None, stderr=None):
@@ -71,7 +98,7 @@ class ForkedProcess:
         self._given = []  # descriptors that the process has by now, and this one needs no more
         try:
             descriptors = [self._take(stdin, 0), self._take(stdout, 1)]
-            descriptors.append(descriptors[1] if stderr == subprocess.STDOUT else self._take(stderr, 2))
+            descriptors.append(descriptors[1] if stderr == STDOUT else self._take(stderr, 2))
             ours, theirs = socket.socketpair()
             self._given.append(theirs.detach())
             socket.send_fds(_server(), [b"\n"], [*descriptors, self._given[-1]])
@@ -89,9 +116,9 @@ class ForkedProcess:
         setattr(self, name, None)
         if stream is None:
             return number
-        if stream == subprocess.DEVNULL:
+        if stream == DEVNULL:
             self._given.append(os.open(os.devnull, os.O_RDWR))
-        elif stream == subprocess.PIPE:
+        elif stream == PIPE:
             reading, writing = os.pipe()
             theirs, ours = (reading, writing) if number == 0 else (writing, reading)
             setattr(self, name, os.fdopen(ours, "wb" if number == 0 else "rb"))

@@ -8,11 +8,12 @@ import json
 import re
 import signal
 import subprocess
-import sys
 import threading
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from forked_program import start_llmfail
 
 from llmfail.http_server.http_app import ConnectionLimits, HttpServer, bind
 from llmfail.server.gateway import Gateway
@@ -150,8 +151,8 @@ class ServeProcess:
 
     def __init__(self, *arguments, config=None, at_start=None):
         named = ["--config", str(config)] if config else []
-        command = [sys.executable, "-m", "llmfail", *named, "serve", "--listen", "127.0.0.1:0", *arguments]
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        command = [*named, "serve", "--listen", "127.0.0.1:0", *arguments]
+        self.process = start_llmfail(*command, stderr=subprocess.PIPE)
         self.said = []
         self._changed = threading.Condition()
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -162,7 +163,7 @@ class ServeProcess:
     def _read(self):
         for line in self.process.stderr:
             with self._changed:
-                self.said.append(line.rstrip("\n"))
+                self.said.append(line.decode().rstrip("\n"))
                 self._changed.notify_all()
         with self._changed:
             self.said.append("the end")

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from forked_program import run_llmfail
 
 import llmfail
 from llmfail.cli.app import COMMANDS, GROUPS
@@ -18,7 +19,8 @@ LLMFAIL = Path(sys.executable).parent / "llmfail"
 
 
 def helped(*command):
-    done = subprocess.run([LLMFAIL, *command, "--help"], capture_output=True, text=True, check=True)
+    done = run_llmfail(*command, "--help")
+    assert done.returncode == 0, done.stderr
     return done.stdout
 
 
@@ -58,7 +60,8 @@ def test_the_help_lists_every_command():
 
 def test_every_option_the_readme_uses_exists():
     used = re.findall(r"llmfail ask [^\n]*?(--?[a-z][a-z-]*)", README)
-    assert all(re.search(rf"(^|[\s,]){option}[\s,]", helped("ask")) for option in used)
+    text = helped("ask")
+    assert all(re.search(rf"(^|[\s,]){option}[\s,]", text) for option in used)
 
 
 def test_the_exit_codes_of_the_readme_are_those_of_the_errors():
@@ -72,9 +75,7 @@ def test_the_exit_codes_of_the_readme_are_those_of_the_errors():
 def test_the_configuration_in_the_readme_is_valid(tmp_path):
     file = tmp_path / "readme.yaml"
     file.write_text(blocks("yaml")[0])
-    done = subprocess.run(
-        [LLMFAIL, "--config", file, "config", "check"], capture_output=True, text=True, check=False
-    )
+    done = run_llmfail("--config", file, "config", "check")
     assert done.returncode == 0, done.stderr
 
 

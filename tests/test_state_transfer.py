@@ -1,11 +1,9 @@
 """The state moves between disk, Redis and a file, and is the same afterwards."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from forked_program import run_llmfail
 
 from llmfail import Client
 
@@ -27,13 +25,7 @@ budgets: [{{name: daily, limit: 1000, per: day}}]
 @pytest.fixture
 def run(tmp_path):
     def run(*arguments):
-        command = [
-            Path(sys.executable).with_name("llmfail"),
-            "--config",
-            tmp_path / "llmfail.yaml",
-            *arguments,
-        ]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
+        return run_llmfail("--config", tmp_path / "llmfail.yaml", *arguments)
 
     return run
 

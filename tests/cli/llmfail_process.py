@@ -15,7 +15,7 @@ from fcntl import ioctl
 from pathlib import Path
 from subprocess import DEVNULL, PIPE
 
-from forked_program import start_llmfail
+import forked_program
 
 ESCAPES = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
 PROCESS_TIMEOUT = 30
@@ -39,13 +39,8 @@ class CommandResult:
 
 def run_llmfail(*arguments, piped=None):
     """Standard input is empty unless something is piped."""
-    with start_llmfail(*arguments, stdin=PIPE, stdout=PIPE, stderr=PIPE) as process:
-        try:
-            out, err = process.communicate((piped or "").encode(), PROCESS_TIMEOUT)
-        except BaseException:
-            process.kill()
-            raise
-    return CommandResult(process.returncode, out.decode(), err.decode())
+    done = forked_program.run_llmfail(*arguments, data=(piped or "").encode(), timeout=PROCESS_TIMEOUT)
+    return CommandResult(done.returncode, done.stdout, done.stderr)
 
 
 @contextlib.contextmanager
@@ -55,7 +50,9 @@ def run_on_terminal(columns, *arguments, keyboard=False):
     ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 60, columns, 0, 0))
     environ = {**os.environ, "TERM": "xterm-256color"}
     stdin = theirs if keyboard else DEVNULL
-    with start_llmfail(*arguments, stdin=stdin, stdout=theirs, stderr=PIPE, env=environ) as process:
+    with forked_program.start_llmfail(
+        *arguments, stdin=stdin, stdout=theirs, stderr=PIPE, env=environ
+    ) as process:
         os.close(theirs)
         try:
             yield TerminalProcess(process, ours)

@@ -1,9 +1,9 @@
 """Configurations for the drill, in this process and through the real command."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
+
+from forked_program import run_llmfail
 
 from llmfail.drill import runner
 from llmfail.drill.verdict import judge_features
@@ -58,8 +58,4 @@ def count_sent_requests(scene):
 
 def run_command(*arguments, environ=None):
     """The real command, as a process."""
-    command = [sys.executable, "-m", "llmfail", *map(str, arguments)]
-    whole = {**os.environ, **(environ or {})}
-    return subprocess.run(
-        command, capture_output=True, text=True, check=False, env=whole, stdin=subprocess.DEVNULL, timeout=60
-    )
+    return run_llmfail(*arguments, env={**os.environ, **(environ or {})})

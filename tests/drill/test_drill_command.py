@@ -3,12 +3,12 @@
 import json
 import os
 import pty
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import PIPE
 
 import drill_runs
 import pytest
+from forked_program import start_llmfail
 
 from llmfail.drill.scenarios import SCENARIOS
 
@@ -217,9 +217,9 @@ def test_no_secret_of_the_configuration_is_shown(config, arguments):
 
 def test_on_a_terminal_the_table_is_drawn_and_the_verdict_folded_between_words(config):
     parent, child = pty.openpty()
-    command = [sys.executable, "-m", "llmfail", "--config", str(config), "drill"]
     environ = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "80", "LINES": "40"}
-    with subprocess.Popen(command, stdin=child, stdout=child, stderr=subprocess.PIPE, env=environ) as process:
+    streams = {"stdin": child, "stdout": child, "stderr": PIPE}
+    with start_llmfail("--config", config, "drill", env=environ, **streams) as process:
         os.close(child)
         shown = _all_of(parent)
         assert process.wait(60) == 0

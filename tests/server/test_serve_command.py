@@ -4,11 +4,10 @@ import http.client
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 
 import pytest
+from forked_program import run_llmfail
 from running_gateway import ASK, ServeProcess
 from scripted_streams import ScriptedStreams
 
@@ -50,11 +49,6 @@ def serve(tmp_path, simulator):
         one.close()
 
 
-def run(*arguments):
-    command = [sys.executable, "-m", "llmfail", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-
-
 def test_a_newcomer_needs_no_configuration_and_no_key():
     serving = ServeProcess("--drill", "none")
     try:
@@ -77,14 +71,14 @@ def test_without_keys_it_says_what_is_missing(tmp_path):
 
 
 def test_other_machines_need_keys():
-    done = run("serve", "--listen", "0.0.0.0:0")
+    done = run_llmfail("serve", "--listen", "0.0.0.0:0")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "llmfail keys new" in done.stderr
 
 
 def test_a_port_that_is_taken_is_one_line(serve):
     serving = serve()
-    done = run("serve", "--listen", f"127.0.0.1:{serving.port}")
+    done = run_llmfail("serve", "--listen", f"127.0.0.1:{serving.port}")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
 
 
