@@ -82,7 +82,7 @@ def pass_on(session: aiohttp.ClientSession, url: str, size: int, *, stream: bool
 def main() -> int:
     with simulator() as urls, place(urls) as (config, state), asyncio.Runner() as runner:
         loop, url = runner.get_loop(), f"{urls['openai']}/chat/completions"
-        client = AsyncClient(config, state_dir=state)
+        client = AsyncClient(config, state_dir=state, write_delay=0.25)
         connector = aiohttp.TCPConnector(limit=0, loop=loop)
         session = aiohttp.ClientSession(connector=connector, loop=loop)
 

@@ -26,8 +26,9 @@ MIN_HELD_CHARS = 4
 """A text in pieces holds back so many characters from the middle of a key; from its beginning any number."""
 MAX_ESCAPES = 200_000
 """Behind so many escapes of a key's characters the rest of a text counts as the key."""
-SHORT_BYTES = 256
-"""Up to here one look for any block at all is quicker than one for each."""
+SHORT_BYTES = 64
+"""Up to here it is quicker to look for the blocks of the text in the key than the other way round."""
+_ESCAPE_SIGN = re.compile(rb"[%=&\\\r\n]")
 _BASE64_ALPHABET = bytes.maketrans(b"-_", b"+/")
 _CONTINUATION_BYTES = bytes(range(0x80, 0xC0))
 
@@ -88,7 +89,6 @@ class KeySearch:
         self._plain_forms = (_make_form(plain, 1), _make_form(plain.hex().encode(), 2))
         self._base64_forms = tuple(_iter_base64_forms(plain))
         self._escape = build_escape_pattern(key.reveal())
-        self._any_block = _compile_blocks(self._plain_forms, self._base64_forms)
         forms = (*self._plain_forms, *self._base64_forms)
         self._texts = b"\0".join(form.text for form in forms)
         self._starts = tuple({form.text[:size] for form in forms for size in range(1, MIN_HELD_CHARS)})
@@ -106,8 +106,13 @@ class KeySearch:
         return _to_characters(data, _merge(spans))
 
     def _is_clean(self, lowered: bytes) -> bool:
-        """Whether there is neither a block of the key nor an escape."""
-        return self._any_block.search(lowered) is None and self._escape.search(lowered) is None
+        """Whether there is surely neither a run of the key nor an escape."""
+        if _ESCAPE_SIGN.search(lowered):
+            return False
+        in_base64 = lowered.translate(_BASE64_ALPHABET)
+        return not any(_may_contain_run(lowered, form) for form in self._plain_forms) and not any(
+            _may_contain_run(in_base64, form) for form in self._base64_forms
+        )
 
     def find_open_end(self, text: str) -> int:
         """Where the end of the text may be the beginning of a part of the key, or of an escape; its length
@@ -161,14 +166,10 @@ def _make_form(text: bytes, chars_per_byte: float) -> KeyForm:
     return KeyForm(lowered, min_run, tuple((lowered[place : place + size], place) for place in places))
 
 
-def _compile_blocks(plain: Sequence[KeyForm], in_base64: Sequence[KeyForm]) -> re.Pattern[bytes]:
-    """Matches where any block of any form is."""
-    blocks = [re.escape(block) for form in plain for block, _ in form.blocks]
-    for form in in_base64:
-        blocks += (
-            re.escape(block).replace(rb"\+", b"[-+]").replace(b"/", b"[_/]") for block, _ in form.blocks
-        )
-    return re.compile(b"|".join(dict.fromkeys(blocks)))
+def _may_contain_run(data: bytes, form: KeyForm) -> bool:
+    """Whether any block of the data is a part of the form: each run contains a whole one."""
+    size = (form.min_run + 1) // 2
+    return any(data[place : place + size] in form.text for place in range(0, len(data) - size + 1, size))
 
 
 def _iter_base64_forms(key: bytes) -> Iterator[KeyForm]:

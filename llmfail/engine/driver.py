@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from llmfail.core.admission.reservation import BudgetNotice, ReservationRequest
 from llmfail.core.records.record import StoreChange
 from llmfail.core.records.statistics import Statistics
@@ -55,6 +57,8 @@ class Driver:
         reader: AnswerReader | None,
         trace: Trace | None = None,
     ) -> None:
+        if ports.listener is not None and ports.active_listener is None:
+            ports = replace(ports, listener=None)
         self._ports = ports
         self._trace = trace
         self._queue: deque[Operation] = deque()

@@ -18,7 +18,6 @@ from llmfail.core.admission.breaker import (
     CallResult,
     Circuit,
     CircuitState,
-    CircuitView,
     Ticket,
     TrialLease,
 )
@@ -183,7 +182,7 @@ def admit(
     if blocked is not None:
         return {}, blocked
     writes = _normalize_pause(gate, values, now)
-    paused = _refuse_while_paused(gate, breaker.view(circuit, now), values, now)
+    paused = _refuse_while_paused(gate, circuit, values, now)
     if paused is not None:
         return without_newer({**writes, **_normalize_circuit(gate, circuit, now)}, values), paused
     reserved = reservation.admit(gate.address, gate.limits, request, values, now)
@@ -272,7 +271,7 @@ def view(gate: Gate, values: Values, now: float, request: ReservationRequest | N
         return GateView(CircuitState.FORCED_OPEN, view.failures, override.retry_at, override)
     if block is not None:
         return GateView("disabled", view.failures, block.until, refusals.refuse_for_block(block))
-    paused = _refuse_while_paused(gate, view, values, now)
+    paused = _refuse_while_paused(gate, circuit, values, now)
     if paused is not None:
         return GateView(CircuitState.OPEN, view.failures, paused.retry_at, paused)
     leaves_trials = gate.is_probed and request is not None and not request.is_probe
@@ -304,12 +303,16 @@ def _cancel_trial(gate: Gate, lease_id: str, values: Values, now: float) -> Writ
     return without_newer(_settle_circuit(gate, ticket, Outcome(Kind.CANCELLED), values, now), values)
 
 
-def _refuse_while_paused(gate: Gate, circuit: CircuitView, values: Values, now: float) -> Refusal | None:
+def _refuse_while_paused(gate: Gate, circuit: Circuit, values: Values, now: float) -> Refusal | None:
     """The refusal of a pause, unless the circuit refuses for longer, or because an operator says so."""
-    ends_at = pauses.find_end(load_or_default(values[gate.pause_key], Pause), now)
-    if ends_at is None or not gate.rules.enabled or circuit.state is CircuitState.FORCED_OPEN:
+    if values[gate.pause_key] is None:
         return None
-    if circuit.state is CircuitState.OPEN and circuit.retry_at is not None and circuit.retry_at >= ends_at:
+    ends_at = pauses.find_end(load_or_default(values[gate.pause_key], Pause), now)
+    if ends_at is None or not gate.rules.enabled:
+        return None
+    shown = breaker.view(circuit, now)
+    is_longer = shown.state is CircuitState.OPEN and shown.retry_at is not None and shown.retry_at >= ends_at
+    if shown.state is CircuitState.FORCED_OPEN or is_longer:
         return None
     return refusals.refuse_for_pause(ends_at)
 
@@ -339,6 +342,8 @@ def _settle_circuit(
 
 def _normalize_pause(gate: Gate, values: Values, now: float) -> dict[str, Write | None]:
     """Write down a clock that was set back, so that the pause does not grow while the clock catches up."""
+    if values[gate.pause_key] is None:
+        return {}
     before = load_or_default(values[gate.pause_key], Pause)
     return (
         pauses.build_writes(gate.pause_key, before, pauses.normalize(before, now))
@@ -366,6 +371,8 @@ def _settle_pause(gate: Gate, outcome: Outcome, values: Values, now: float) -> d
 def _settle_credential(
     gate: Gate, admission: Admission, outcome: Outcome, values: Values, now: float
 ) -> dict[str, Write]:
+    if values[gate.credential_key] is None and outcome.kind is Kind.OK:
+        return {}
     credential = load_or_default(values[gate.credential_key], CredentialState)
     after = credentials.settle(
         credential,
@@ -379,6 +386,8 @@ def _settle_credential(
 
 
 def _remember_dropped(gate: Gate, dropped: frozenset[str], values: Values, now: float) -> dict[str, Write]:
+    if not dropped:
+        return {}
     known = load_or_default(values[gate.dropped_parameters_key], NameSet).names
     if dropped <= known:
         return {}
@@ -392,7 +401,10 @@ def _remember_dropped(gate: Gate, dropped: frozenset[str], values: Values, now: 
 
 def register_target(gate: Gate, values: Values) -> dict[str, Write]:
     """Add this target to those that ``status`` and ``reset --all`` know, whatever the configuration names."""
-    known = load_or_default(values[gate.known_targets_key], NameSet).names
+    text = values[gate.known_targets_key]
+    if text is not None and f'"{gate.target}"' in text:
+        return {}
+    known = load_or_default(text, NameSet).names
     return (
         {}
         if str(gate.target) in known

@@ -111,7 +111,7 @@ def totals_key(day: str, name: str) -> str:
 
 def count_usage(day: str, event: UsageEvent) -> Count:
     """Count one call."""
-    name = _encode_key(event)
+    name = _encode_key(event.feature, event.target, event.user)
     add = partial(_add_event, event)
     return Count(totals_key(day, name), UsageTotals, add, _expiry_of(day), index_key(day), name)
 
@@ -144,10 +144,11 @@ def _add_event(event: UsageEvent, totals: UsageTotals) -> UsageTotals:
     return replace(counted, unpriced=totals.unpriced + 1, unpriced_tokens=totals.unpriced_tokens + tokens)
 
 
-def _encode_key(event: UsageEvent) -> str:
+@lru_cache(maxsize=1024)
+def _encode_key(feature: str, target: Target, user: str | None) -> str:
     """Names as UTF-8 can encode them, since the store keeps nothing else."""
-    feature, user = (text.encode("utf-8", "replace").decode() for text in (event.feature, event.user or ""))
-    return msgspec.json.encode(UsageKey(feature, str(event.target), user or None)).decode()
+    feature, user = (text.encode("utf-8", "replace").decode() for text in (feature, user or ""))
+    return msgspec.json.encode(UsageKey(feature, str(target), user or None)).decode()
 
 
 @lru_cache(maxsize=16)

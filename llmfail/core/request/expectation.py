@@ -36,7 +36,8 @@ class Expectation(Struct, frozen=True):
     block: str | None = None
 
 
-_SHOWN = (Expectation(), Expectation(nonempty=True))
+NOTHING_EXPECTED = Expectation()
+_SHOWN = (NOTHING_EXPECTED, Expectation(nonempty=True))
 
 
 def merge(one: Expectation, other: Expectation) -> Expectation:

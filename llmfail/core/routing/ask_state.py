@@ -218,7 +218,10 @@ class AskState(Struct, frozen=True):
         return self.candidates[len(self.attempts) :]
 
     def attempt(self, number: int) -> AttemptState:
-        return next(one for one in self.attempts if one.number == number)
+        for one in self.attempts:
+            if one.number == number:
+                return one
+        raise LookupError(number)
 
     def seconds_left(self, now: float) -> float:
         return self.plan.ends_at - now
@@ -237,12 +240,16 @@ class AskState(Struct, frozen=True):
         return rules.find_skip(candidate, self.needs)
 
     def usable_after(self, attempt: AttemptState) -> list[Candidate]:
-        return [one for one in self.candidates[attempt.index + 1 :] if self.find_skip(one) is None]
+        behind = self.candidates[attempt.index + 1 :]
+        return [one for one in behind if self.find_skip(one) is None] if behind else []
 
     def time_limit(self, attempt: AttemptState, now: float) -> float:
         """Seconds that a call may take, so that the candidates behind it have their share."""
-        behind = [one.timeout for one in self.usable_after(attempt)]
-        return rules.compute_attempt_timeout(self.seconds_left(now), [attempt.candidate.timeout, *behind])
+        left, behind = self.seconds_left(now), self.usable_after(attempt)
+        if not behind:
+            return min(attempt.candidate.timeout, left)
+        timeouts = [attempt.candidate.timeout, *(one.timeout for one in behind)]
+        return rules.compute_attempt_timeout(left, timeouts)
 
     def fair_share(self, candidate: Candidate) -> float:
         """Seconds after which a target is to blame for running out of time."""

@@ -194,6 +194,8 @@ def _left_out(state: AskState, attempt: AttemptState) -> frozenset[str]:
     """What a call to this target goes without: what it has refused before, and in this ask."""
     admission = attempt.admission
     remembered = frozenset() if admission is None else admission.dropped_parameters
+    if not remembered and not attempt.dropped:
+        return frozenset()
     return rejected_parameters.names_to_leave_out(remembered | attempt.dropped, state.plan.request)
 
 
@@ -263,7 +265,9 @@ def _called_entry(
     state: AskState, attempt: AttemptState, result: AttemptResult, settlement: Settlement
 ) -> TrailEntry:
     outcome = settlement.outcome
-    left_out = rejected_parameters.describe_left_out(_left_out(state, attempt), state.plan.request)
+    left_out = _left_out(state, attempt)
+    sent_as = rejected_parameters.describe_left_out(left_out, state.plan.request) if left_out else ""
+    cut = _describe_cut(attempt, outcome) if outcome.retry_after is not None else ""
     return TrailEntry(
         target=attempt.target,
         action="called",
@@ -272,8 +276,7 @@ def _called_entry(
         latency_ms=settlement.latency_ms,
         cost_pico_usd=settlement.cost,
         retry_after=outcome.retry_after,
-        note="; ".join(filter(None, (outcome.note, left_out, _describe_cut(attempt, outcome))))
-        or attempt.candidate.note,
+        note="; ".join(filter(None, (outcome.note, sent_as, cut))) or attempt.candidate.note,
         request_id=result.request_id,
         dropped=attempt.candidate.dropped,
         held=attempt.held,

@@ -99,5 +99,7 @@ def attribute_deadline(
 
 def attribute_network(outcome: Outcome, *, is_proven: bool) -> Outcome:
     """A failure of our own network says nothing about the target."""
+    if not outcome.is_unreachable:
+        return outcome
     known = Evidence(outcome.kind, is_unreachable=outcome.is_unreachable, network_is_proven=is_proven)
     return replace(outcome, kind=Kind.CANCELLED) if attribute(known) is Attribution.NETWORK else outcome

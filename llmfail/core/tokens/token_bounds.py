@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from itertools import accumulate
 from math import ceil
 from string import ascii_letters, ascii_uppercase, digits, punctuation
@@ -128,14 +128,16 @@ def estimate(text: str) -> int:
 
 def size_of(request: Request) -> PromptSize:
     """System, messages, tools, text files and schema; images are counted, not measured."""
-    weights = [_weigh(text) for text in iter_texts(request)]
+    expected, size = 0.0, 0
+    for text in iter_texts(request):
+        weight = _weigh(text)
+        expected += weight.expected
+        size += weight.bytes
     messages = len(request.messages) + bool(request.system)
     around = MAX_PER_REQUEST + MAX_PER_MESSAGE * messages + MAX_PER_SCHEMA * (request.schema is not None)
     return PromptSize(
-        expected=ceil(sum(one.expected for one in weights))
-        + EXPECTED_PER_MESSAGE * messages
-        + EXPECTED_PER_REPLY,
-        bytes=sum(one.bytes for one in weights) + around,
+        expected=ceil(expected) + EXPECTED_PER_MESSAGE * messages + EXPECTED_PER_REPLY,
+        bytes=size + around,
         images=count_images(request),
     )
 
@@ -271,6 +273,7 @@ def _count_least_bytes(text: str) -> int:
     return len(text.encode("utf-8", "replace"))
 
 
+@lru_cache(maxsize=1024)
 def _default_ratio_of(model: str) -> float:
     """Claude makes a third more tokens of a text since 4.7."""
     version = version_of(model)

@@ -94,7 +94,22 @@ class SettlementLog:
         """Settle what is left, in one step with ``also``."""
         self._extra_steps += also
         self._extra_statistics += statistics
-        await self._ports.store.run_shielded(self._settle_all(), writes=True)
+        if not self._put_off_all():
+            await self._ports.store.run_shielded(self._settle_all(), writes=True)
+
+    def _put_off_all(self) -> bool:
+        """Whether all that is left may wait; then it does."""
+        deferred, state = self._ports.deferred, self._read_state()
+        if deferred is None or self._extra_steps or state.unanswered_requests:
+            return False
+        calls = [(one, settlement_of(state, one)) for one in state.calls]
+        if not all(self._may_wait(*one) for one in calls):
+            return False
+        statistics = [*(self._statistics_of(*one) for one in calls), *self._extra_statistics]
+        deferred.put_off(statistics, [self._settle_call(*one) for one in calls])
+        self._extra_statistics = []
+        self._forget(state.calls)
+        return True
 
     def _admit_at_hand(self, gate: Gate, request: ReservationRequest) -> Admission | None:
         """An admission that the records of a moment ago allow, and that writes nothing."""
@@ -148,14 +163,10 @@ class SettlementLog:
             gates.cancel_reservation(self._routes[target].gate, reservation_request)
             for target, reservation_request in state.unanswered_requests
         ]
-        settled = [self._settle_call(one) for one in state.calls]
-        statistics = [*map(self._statistics_of, state.calls), *self._extra_statistics]
-        deferred = self._ports.deferred
-        decisive = [*unused, *self._extra_steps]
-        if deferred is not None and not decisive and all(map(self._may_wait, state.calls)):
-            deferred.put_off(statistics, settled)
-        else:
-            await self._write_once([*decisive, *settled], statistics, state.calls)
+        calls = [(one, settlement_of(state, one)) for one in state.calls]
+        settled = [self._settle_call(*one) for one in calls]
+        statistics = [*(self._statistics_of(*one) for one in calls), *self._extra_statistics]
+        await self._write_once([*unused, *settled, *self._extra_steps], statistics, state.calls)
         self._forget(
             state.calls,
             frozenset(reservation_request.call_id for _, reservation_request in state.unanswered_requests),
@@ -176,9 +187,9 @@ class SettlementLog:
         if deferred is not None:
             deferred.put_off(statistics)
 
-    def _may_wait(self, call: PendingCall) -> bool:
+    def _may_wait(self, call: PendingCall, settlement: Settlement) -> bool:
         """Whether its settlement only counts: that of an answer that was no trial and held nothing."""
-        admission, settlement = call.admission, call.settlement
+        admission = call.admission
         is_free = not admission.reservation.request.scopes and not self._routes[call.target].gate.limits
         is_plain = admission.ticket.lease is None and not settlement.dropped_parameters
         return is_free and is_plain and settlement.outcome.kind is Kind.OK
@@ -190,9 +201,10 @@ class SettlementLog:
     def _settle_together(self, calls: Sequence[PendingCall]) -> StoreChange:
         if not calls:
             return StoreChange((), _write_nothing)
+        known = [(one, settlement_of(self._read_state(), one)) for one in calls]
         is_counted = self._ports.deferred is None
-        counted = steps_of(map(self._statistics_of, calls)) if is_counted else []
-        return combine([*map(self._settle_call, calls), *counted])
+        counted = steps_of(self._statistics_of(*one) for one in known) if is_counted else []
+        return combine([*(self._settle_call(*one) for one in known), *counted])
 
     def _after_answers(self, step: StoreChange) -> StoreChange:
         """The change behind the answers that were put off, which are settled by it."""
@@ -205,15 +217,16 @@ class SettlementLog:
 
     def _put_off_statistics(self, calls: Sequence[PendingCall]) -> None:
         if calls and self._ports.deferred is not None:
-            self._ports.deferred.put_off([self._statistics_of(one) for one in calls])
+            state = self._read_state()
+            self._ports.deferred.put_off(
+                [self._statistics_of(one, settlement_of(state, one)) for one in calls]
+            )
 
-    def _settle_call(self, call: PendingCall) -> StoreChange:
-        settlement = settlement_of(self._read_state(), call)
+    def _settle_call(self, call: PendingCall, settlement: Settlement) -> StoreChange:
         return gates.settle(self._routes[call.target].gate, call.admission, settlement)
 
-    def _statistics_of(self, call: PendingCall) -> Statistics:
+    def _statistics_of(self, call: PendingCall, settlement: Settlement) -> Statistics:
         """What was free and no answer is not worth a record of its use."""
-        settlement = settlement_of(self._read_state(), call)
         made = gates.count_call_of(self._routes[call.target].gate, call.admission, settlement)
         counts = () if made is None else (made,)
         if settlement.cost == 0 and settlement.outcome.kind is not Kind.OK:

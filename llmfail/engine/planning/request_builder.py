@@ -25,7 +25,7 @@ from llmfail.core.conversation import (
 from llmfail.core.errors import EmptyPrompt, UsageError
 from llmfail.core.model import Endpoint, Request, Target
 from llmfail.core.request.ask import Ask
-from llmfail.core.request.expectation import Expectation, merge
+from llmfail.core.request.expectation import NOTHING_EXPECTED, Expectation, merge
 from llmfail.core.vendors import find_signing_vendor
 from llmfail.engine.planning.resolved_feature import ResolvedFeature
 from llmfail.settings.schema.degrade_steps import TemplateStep
@@ -98,6 +98,8 @@ def expectation_of(settings: Settings, feature: Feature, ask: Ask) -> Expectatio
     from llmfail.settings.reading import schema_files
 
     own = schema_files.load_expectation(feature.expect, directory_of(settings))
+    if ask.schema is None and ask.expect == NOTHING_EXPECTED:
+        return own
     return merge(own, merge(ask.expect, Expectation(schema=ask.schema)))
 
 

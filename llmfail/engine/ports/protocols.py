@@ -229,7 +229,8 @@ class Ports(Struct, frozen=True):
     @property
     def active_listener(self) -> WatchListener | None:
         """None where nobody listens now."""
-        return self.listener if self.listener is not None and self.listener.is_listening else None
+        listener = self.listener
+        return None if listener is None or not listener.is_listening else listener
 
 
 class Stores(Struct, frozen=True):
