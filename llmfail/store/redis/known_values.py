@@ -8,6 +8,7 @@ import math
 import os
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -18,30 +19,30 @@ from llmfail.store.redis.record_leaves import Fields, add_up, build_text, compar
 from llmfail.store.redis.resp import Reply
 
 REMEMBERED_SECONDS = 10.0
-MAX_REMEMBERED = 2000
+MAX_RECENT_VALUES = 1000
+"""At so many, the recent values become the earlier ones, and the earlier ones are forgotten."""
 MAX_REMEMBERED_CHARS = 16_384
-MAX_COMPARED_BYTES = 4096
+MAX_COMPARED_CHARS = 4096
 """A longer text begins with a version, so that it need not be sent to be compared."""
-_MARK = b"\x01"
-_VERSION_BYTES = 17
+_MARK = "\x01"
+_VERSION_CHARS = 17
 _LAST_MS = 10**15
-_ANY = b"*"
 SAME_END = "="
 TOLD_SECONDS = 0.1
 """A sum that has a limit is told with a write when it was not told for so long."""
 
-Arguments = tuple[bytes | str, ...]
-
 
 class KnownValue(Struct, frozen=True):
-    """A value as it was last seen. ``guard`` is what the server compares with its own; None where it cannot.
-    ``is_record``: the server has it as leaves. ``ends`` is when it ends, as far as this process has said so,
-    ``told_at`` the moment of the monotonic clock at which the server told it, and ``fields`` those of the
-    text, where they are known.
+    """A value as it was last seen. ``kind`` says what of it the server can compare with its own: = the text,
+    ^ its first characters, # the version of a record, - that there is none; empty for nothing. ``guard`` is
+    that. ``is_record``: the server has it as leaves. ``ends`` is when it ends, as far as this process has
+    said so, ``told_at`` the moment of the monotonic clock at which the server told it, and ``fields`` those
+    of the text, where they are known.
     """
 
     text: str | None
-    guard: bytes | None
+    kind: str
+    guard: bytes | str = ""
     is_record: bool = False
     ends: str | None = None
     told_at: float = -math.inf
@@ -49,18 +50,30 @@ class KnownValue(Struct, frozen=True):
 
 
 class EncodedWrite(Struct, frozen=True):
-    """A write as arguments of the script, and what is known once it is made; None: nothing. ``adds``: it
-    needs no comparison of the record, because it is made together with whatever others have changed.
-    ``is_told``: the server answers with what the value is then.
+    """A write as arguments of the script, the first of which is its kind, and what is known once it is made;
+    None: nothing. ``adds``: it needs no comparison of the record, because it is made together with whatever
+    others have changed. ``is_told``: the server answers with what the value is then.
     """
 
-    arguments: Arguments
+    arguments: tuple[Any, ...]
     known: KnownValue | None
     adds: bool = False
     is_told: bool = False
 
 
-NO_VALUE = KnownValue(None, b"-")
+class Guards(NamedTuple):
+    """The places of the keys that are compared, by what is compared, and with what: first those of ``texts``,
+    then of ``heads``, then of ``versions``.
+    """
+
+    absent: list[int]
+    texts: list[int]
+    heads: list[int]
+    versions: list[int]
+    wanted: list[bytes | str]
+
+
+NO_VALUE = KnownValue(None, "-")
 
 
 class KnownValues:
@@ -68,79 +81,99 @@ class KnownValues:
 
     def __init__(self, *, remembers: bool) -> None:
         self._remembers = remembers
-        self._values: dict[str, KnownValue] = {}
-        self._large: set[str] = set()
+        self._seen: dict[str, KnownValue] = {}
+        """What the verb under way has read."""
+        self._is_recalled = False
+        self._recent: dict[str, KnownValue] = {}
+        self._earlier: dict[str, KnownValue] = {}
         self._micros = 0
-        self.guessed: set[str] = set()
-        """Keys of the last recall that are only taken to have no value."""
         self._answered_at = -math.inf
 
     def recall(self, keys: Sequence[str]) -> tuple[Values, float] | None:
         """What is known of these, and a moment that is not after the server's clock; a key that is not known
         is taken to have no value. None where the server has not been heard lately.
         """
-        while self._large:
-            self._values.pop(self._large.pop(), None)
         passed = time.monotonic() - self._answered_at
         if not self._remembers or passed > REMEMBERED_SECONDS:
             return None
-        self.guessed = {key for key in keys if key not in self._values}
-        self._values.update(dict.fromkeys(self.guessed, NO_VALUE))
-        return self._texts_of(keys), (self._micros + int(passed * 1e6)) / 1e6
+        recent, earlier = self._recent.get, self._earlier.get
+        self._seen = {key: recent(key) or earlier(key) or NO_VALUE for key in keys}
+        self._is_recalled = True
+        return self._texts(), (self._micros + int(passed * 1e6)) / 1e6
+
+    def is_guessed(self, key: str) -> bool:
+        """Whether it was only taken to have no value."""
+        return self._is_recalled and self._seen.get(key) is NO_VALUE
 
     def learn(self, keys: Sequence[str], micros: int, replies: Sequence[Reply]) -> tuple[Values, float]:
         """What the server has of these keys, at this moment of its clock."""
-        if not self._remembers or len(self._values) > MAX_REMEMBERED:
-            self._values.clear()
-        self.guessed = set()
-        self._values.update(zip(keys, map(_read_value, replies), strict=True))
-        texts = self._texts_of(keys)
-        self._large.update(key for key, text in texts.items() if len(text or "") > MAX_REMEMBERED_CHARS)
+        self._seen = dict(zip(keys, map(_read_value, replies), strict=True))
+        self._is_recalled = False
+        for key, value in self._seen.items():
+            self._keep(key, value)
         self._tick(micros)
-        return texts, micros / 1e6
+        return self._texts(), micros / 1e6
 
     def learn_writes(self, writes: Mapping[str, EncodedWrite], micros: int, told: Sequence[Reply]) -> None:
         """That these were made, at this moment of its clock; ``told`` are the values of those it tells."""
-        self.guessed = set()
-        for key, write in writes.items():
-            if write.known is None or len(write.known.text or "") > MAX_REMEMBERED_CHARS:
-                self._values.pop(key, None)
-            elif write.arguments[0] == "P":
-                self._values[key] = replace(write.known, guard=b"#%d" % micros)
-            else:
-                self._values[key] = write.known
         keys = [key for key, write in writes.items() if write.is_told]
-        if len(keys) == len(told):
-            for key, reply in zip(keys, told, strict=True):
-                value = replace(_read_value(reply), told_at=time.monotonic())
-                self._values[key] = replace(value, ends=self._values[key].ends)
-        else:  # the reply to this attempt was lost: what is there now is not known
-            for key in keys:
-                self._values.pop(key, None)
+        values = dict(zip(keys, map(_read_value, told), strict=True)) if len(keys) == len(told) else {}
+        for key, write in writes.items():
+            known = write.known
+            if write.is_told:  # without a value the reply to this attempt was lost: who knows what is there
+                value = values.get(key)
+                known = value and replace(value, told_at=time.monotonic(), ends=known and known.ends)
+            elif known is not None and write.arguments[0] == "P":
+                known = replace(known, kind="#", guard=str(micros))
+            self._keep(key, known)
         self._tick(micros)
 
     def get(self, key: str) -> KnownValue | None:
-        return self._values.get(key)
+        """As the verb under way has read it."""
+        return self._seen.get(key)
 
-    def _texts_of(self, keys: Sequence[str]) -> Values:
-        return {key: self._values[key].text for key in keys}
+    def _keep(self, key: str, value: KnownValue | None) -> None:
+        if value is None or value.text is None or len(value.text) > MAX_REMEMBERED_CHARS:
+            self._recent.pop(key, None)
+            self._earlier.pop(key, None)
+        elif self._remembers:
+            self._recent[key] = value
+
+    def _texts(self) -> Values:
+        return {key: value.text for key, value in self._seen.items()}
 
     def _tick(self, micros: int) -> None:
         self._micros, self._answered_at = micros, time.monotonic()
+        if len(self._recent) > MAX_RECENT_VALUES:
+            self._earlier, self._recent = self._recent, {}
 
 
 def encode_guards(
     keys: Sequence[str], known: KnownValues, writes: Mapping[str, EncodedWrite]
-) -> list[bytes] | None:
-    """What the server compares for each key; None where it must be read again first."""
-    guards = []
-    for key in keys:
+) -> Guards | None:
+    """What the server compares; None where it must be read again first."""
+    guards = Guards([], [], [], [], [])
+    heads: list[bytes | str] = []
+    versions: list[bytes | str] = []
+    for place, key in enumerate(keys, 1):
         write, value = writes.get(key), known.get(key)
-        adds = write is not None and write.adds
-        guard = _ANY if adds else value.guard if value is not None else None
-        if guard is None:
+        kind = value.kind if value is not None else ""
+        if write is not None and write.adds:
+            continue
+        if value is None or not kind:
             return None
-        guards.append(guard)
+        if kind == "-":
+            guards.absent.append(place)
+        elif kind == "=":
+            guards.texts.append(place)
+            guards.wanted.append(value.guard)
+        elif kind == "^":
+            guards.heads.append(place)
+            heads.append(value.guard)
+        else:
+            guards.versions.append(place)
+            versions.append(value.guard)
+    guards.wanted.extend((*heads, *versions))
     return guards
 
 
@@ -159,8 +192,8 @@ def _encode_slot(write: Write, prefix: str, later: int) -> EncodedWrite:
     """``later``: how many more slots the update takes of the same ring."""
     how = write.how
     assert isinstance(how, RingSlot)
-    ring = (prefix + how.prefix, prefix + how.index_key, f"/{how.leaf}", str(how.length), str(later))
-    return EncodedWrite(("L", _encode_text(write.text), _encode_end(write.expires_at), *ring), None)
+    ring = (prefix + how.prefix, prefix + how.index_key, f"/{how.leaf}", how.length, later)
+    return EncodedWrite(("L", _mark_text(write.text), _encode_end(write.expires_at), *ring), None)
 
 
 def _encode_write(write: Write | None, before: KnownValue | None) -> EncodedWrite:
@@ -171,8 +204,8 @@ def _encode_write(write: Write | None, before: KnownValue | None) -> EncodedWrit
         found = _encode_sum(write.text, ends, write.how, before)
         if found is not None:
             return found
-    data = _encode_text(write.text)
-    return EncodedWrite(("W", data, ends), KnownValue(write.text, _guard_of(data)))
+    text = _mark_text(write.text)
+    return EncodedWrite(("W", text, ends), KnownValue(write.text, *_guard_of(text)))
 
 
 def _encode_sum(text: str, ends: str, how: Sum, before: KnownValue) -> EncodedWrite | None:
@@ -183,25 +216,28 @@ def _encode_sum(text: str, ends: str, how: Sum, before: KnownValue) -> EncodedWr
     if not before.is_record or before.text is None:
         return _encode_whole(text, fields, ends, how)
     found = compare(before.fields or load_record(before.text) or {}, fields, how)
-    total = "" if found.total is None else str(found.total)
-    limit = str(how.limit) if how.limit is not None and (found.total or 0) > 0 else ""
-    tells = bool(total) and time.monotonic() - before.told_at > TOLD_SECONDS
+    names = ["", *found.added_paths, *found.other_paths]
+    total = limit = ""
+    tells = False
+    if how.limited:
+        names.append("*")
+        total = str(found.total)
+        limit = str(how.limit) if how.limit is not None and found.total > 0 else ""
+        tells = time.monotonic() - before.told_at > TOLD_SECONDS
     end = SAME_END if before.ends == ends else ends
-    flags = ("" if found.adds_only else "1", "1" if tells else "")
-    head = ("A", end, total, limit, *flags, str(len(found.changes)))
-    leaves = [part for one in found.changes for part in one]
-    guard = before.guard if found.adds_only else None
-    known = KnownValue(text, guard, is_record=True, ends=ends, told_at=before.told_at, fields=fields)
-    return EncodedWrite((*head, *leaves), known, adds=not how.fixed, is_told=tells)
+    arguments = ("A", end, total, limit, not found.adds_only, tells, names, found.added, found.others)
+    kind, guard = (before.kind, before.guard) if found.adds_only else ("", "")
+    known = KnownValue(text, kind, guard, is_record=True, ends=ends, told_at=before.told_at, fields=fields)
+    return EncodedWrite(arguments, known, adds=not how.fixed, is_told=tells)
 
 
 def _encode_whole(text: str, fields: Fields, ends: str, how: Sum) -> EncodedWrite:
     leaves = dict(flatten(fields))
     if how.limited:
-        leaves["*"] = b"%d" % add_up(fields, how)
+        leaves["*"] = str(add_up(fields, how))
     parts = [part for leaf in leaves.items() for part in leaf]
-    known = KnownValue(text, b"", is_record=True, ends=ends, fields=fields)
-    return EncodedWrite(("P", ends, str(len(leaves)), *parts), known)
+    known = KnownValue(text, "", is_record=True, ends=ends, fields=fields)
+    return EncodedWrite(("P", ends, parts), known)
 
 
 def _encode_end(moment: float | None) -> str:
@@ -213,29 +249,28 @@ def _encode_end(moment: float | None) -> str:
     return str(int(max(moment * 1000, 1)))
 
 
-def _encode_text(text: str) -> bytes:
+def _mark_text(text: str) -> str:
     """A long text gets a version, and so does one that looks as if it had one."""
-    data = text.encode()
-    if len(data) > MAX_COMPARED_BYTES or data[:1] == _MARK:
-        return _MARK + os.urandom(8).hex().encode() + data
-    return data
+    if len(text) > MAX_COMPARED_CHARS or text[:1] == _MARK:
+        return f"{_MARK}{os.urandom(8).hex()}{text}"
+    return text
 
 
-def _guard_of(data: bytes) -> bytes:
-    return b"^" + data[:_VERSION_BYTES] if data[:1] == _MARK else b"=" + data
+def _guard_of(text: str) -> tuple[str, str]:
+    return ("^", text[:_VERSION_CHARS]) if text[:1] == _MARK else ("=", text)
 
 
 def _read_value(reply: Reply) -> KnownValue:
     match reply:
         case bytes():
-            data = reply[_VERSION_BYTES:] if reply[:1] == _MARK else reply
-            return KnownValue(data.decode("utf-8", "replace"), _guard_of(reply))
+            head = reply[:_VERSION_CHARS]
+            if head[:1] == _MARK.encode():
+                return KnownValue(reply[_VERSION_CHARS:].decode("utf-8", "replace"), "^", head)
+            return KnownValue(reply.decode("utf-8", "replace"), "=", reply)
         case [*fields] if fields:
             names = [field for field in fields if isinstance(field, bytes)]
-            version = next(
-                (value for name, value in zip(names[::2], names[1::2], strict=True) if not name), None
-            )
-            guard = None if version is None else b"#" + version
-            return KnownValue(build_text(names), guard, is_record=True)
+            pairs = zip(names[::2], names[1::2], strict=True)
+            version = next((value for name, value in pairs if not name), b"")
+            return KnownValue(build_text(names), "#" if version else "", version, is_record=True)
         case _:
             return NO_VALUE

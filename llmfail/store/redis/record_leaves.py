@@ -8,45 +8,45 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
 
-from llmfail.core.records.joint_write import Raise, Sum
+from llmfail.core.records.joint_write import ADDITION, Raise, Sum
 
 Fields = Mapping[str, Any]
-Leaves = Mapping[str, bytes]
+Leaves = Mapping[str, str]
 """By path (``/holds/1700000000/amount``): decimal digits, or ``=`` and the JSON of anything else."""
+Change = tuple[str, Any, Any]
+"""The path of a leaf, what it was and what it is."""
+Patterns = tuple[str, ...]
 _LARGEST = 2**62
 MISSING: Any = object()
 """Stands for a leaf that is not there; None is a value."""
+MAX_KNOWN_PATHS = 1000
+_DISCARDED = "discarded"
 _encode = msgspec.json.encode
 _decode = msgspec.json.decode
 
 
-class LeafChange(NamedTuple):
-    """``operation``: + adds, 0 adds and removes a leaf that is 0 then; = replaces ``before`` by ``value``,
-    also where another has done so, and ? only if it is still there; ~ does it only then and is no mismatch
-    else; ! puts ``value`` there, whatever it was; > raises by ``value``, with the bounds in ``before``. An
-    empty value is no leaf.
+class Additions(NamedTuple):
+    """What a write changes about a record: the paths of what it adds to integers, and ``added``; then those
+    of ``others``, three texts for each. ``total`` is what it adds to the sum that has a limit. ``adds_only``:
+    who has only read the record need not look again.
+
+    The three are an operation, a value and what was before; an empty text is no leaf. 0 adds, and removes a
+    leaf that is 0 then; = replaces, also where another has done so, and ? only what is still there; ~ does
+    it only then and is no mismatch else; ! puts it there, whatever it was; > raises by the value, with the
+    bounds in what was before.
     """
 
-    operation: str
-    path: str
-    value: bytes
-    before: bytes = b""
-
-
-class Additions(NamedTuple):
-    """What a write changes about a record; ``total`` is what it adds to the sum that has a limit."""
-
-    changes: Sequence[LeafChange]
-    total: int | None
-
-    @property
-    def adds_only(self) -> bool:
-        """Whether who has only read the record need not look again."""
-        return not any(one.operation in "=?~" and one.value != one.before for one in self.changes)
+    added_paths: list[str]
+    added: list[str]
+    other_paths: list[str]
+    others: list[str]
+    total: int
+    adds_only: bool
 
 
 def load_record(text: str) -> Fields | None:
@@ -78,13 +78,33 @@ def build_text(leaves: Sequence[bytes]) -> str:
 
 def compare(old: Fields, new: Fields, how: Sum) -> Additions:
     """What leads from one record to the other."""
-    raised = {f"/{one.leaf}": one for one in how.raised}
-    changed = {path: pair for path, pair in _walk_changes("", old, new) if path not in raised}
-    changes = [_change_leaf(path, *pair, how) for path, pair in changed.items()]
-    changes += [_raise(path, one) for path, one in raised.items()]
-    limited = [pair for path, pair in changed.items() if _is_one_of(path, how.limited)]
-    total = sum(_count(new) - _count(old) for old, new in limited) if how.limited else None
-    return Additions(changes, total)
+    rules = None if how is ADDITION else _leaf_rules(how.fixed, how.optional, how.latest, how.discarded)
+    raised = {f"/{one.leaf}": one for one in how.raised} if how.raised else {}
+    changes = [change for change in _find_changes("", old, new, []) if change[0] not in raised]
+    added_paths: list[str] = []
+    added: list[str] = []
+    other_paths: list[str] = []
+    others: list[str] = []
+    adds_only = True
+    for path, before, after in changes:
+        operation = rules[path] if rules is not None else ""
+        is_gone = after is MISSING
+        if operation == _DISCARDED:
+            operation = "!" if is_gone else ""
+        if operation or not (_is_count(after) and _is_count(before)):
+            other_paths.append(path)
+            others += (operation or "=", _encode_leaf(after), _encode_leaf(before))
+            adds_only = adds_only and operation == "!"
+        elif is_gone:
+            other_paths.append(path)
+            others += ("0", str(-before), "")
+        else:
+            added_paths.append(path)
+            added.append(str(after if before is MISSING else after - before))
+    for path, one in raised.items():
+        other_paths.append(path)
+        others += _raise(one)
+    return Additions(added_paths, added, other_paths, others, _sum_limited(changes, how.limited), adds_only)
 
 
 def add_up(fields: Fields, how: Sum) -> int:
@@ -92,37 +112,53 @@ def add_up(fields: Fields, how: Sum) -> int:
     return sum(_count(value) for _, value in _find_all(fields, how.limited))
 
 
-def _walk_changes(path: str, old: Fields, new: Fields) -> Iterator[tuple[str, tuple[Any, Any]]]:
-    """Each leaf that is not the same in both, as it was and as it is; MISSING where there is none."""
+def _find_changes(path: str, old: Fields, new: Fields, found: list[Change]) -> list[Change]:
+    """Each leaf that is not the same in both; MISSING where there is none."""
     for name, after in new.items():
         before = old.get(name, MISSING)
         if before == after and type(before) is type(after):
             continue
         at = f"{path}/{_escape(name)}"
-        if isinstance(before, dict) and isinstance(after, dict):
-            yield from _walk_changes(at, before, after)
-        elif isinstance(before, dict) or isinstance(after, dict):
-            yield from ((leaf, (value, MISSING)) for leaf, value in _walk(at, before) if leaf != at)
-            yield from ((leaf, (MISSING, value)) for leaf, value in _walk(at, after) if leaf != at)
-            if not isinstance(before, dict) and before is not MISSING:
-                yield at, (before, MISSING)
-            elif not isinstance(after, dict):
-                yield at, (MISSING, after)
+        if type(after) is not dict and type(before) is not dict:
+            found.append((at, before, after))
+        elif type(after) is type(before):
+            _find_changes(at, before, after, found)
         else:
-            yield at, (before, after)
-    if len(old) + len(new) != 2 * len(new) or old.keys() != new.keys():
+            found += [(leaf, value, MISSING) for leaf, value in _walk(at, before) if value is not MISSING]
+            found += [(leaf, MISSING, value) for leaf, value in _walk(at, after)]
+    if old.keys() != new.keys():
         for name in old.keys() - new.keys():
-            for leaf, value in _walk(f"{path}/{_escape(name)}", old[name]):
-                yield leaf, (value, MISSING)
+            found += [(leaf, value, MISSING) for leaf, value in _walk(f"{path}/{_escape(name)}", old[name])]
+    return found
 
 
-def _change_leaf(path: str, old: object, new: object, how: Sum) -> LeafChange:
-    operation = _find_operation(path, how, is_gone=new is MISSING)
-    if operation is None and not (_is_count(old) and _is_count(new)):
-        operation = "="
-    if operation is not None:
-        return LeafChange(operation, path, _encode_leaf(new), _encode_leaf(old))
-    return LeafChange("0" if new is MISSING else "+", path, b"%d" % (_count(new) - _count(old)))
+def _sum_limited(changes: Sequence[Change], patterns: Patterns) -> int:
+    if not patterns:
+        return 0
+    limited = _leaf_rules(patterns)
+    return sum(_count(after) - _count(before) for path, before, after in changes if limited[path])
+
+
+class _LeafRules(dict[str, str]):
+    """The operation that patterns name for each path, which is looked up once; empty where they name none."""
+
+    def __init__(self, patterns: Mapping[str, Patterns]) -> None:
+        super().__init__()
+        self._patterns = patterns
+
+    def __missing__(self, path: str) -> str:
+        if len(self) >= MAX_KNOWN_PATHS:
+            self.clear()
+        matches = (operation for operation, some in self._patterns.items() if _is_one_of(path, some))
+        self[path] = operation = next(matches, "")
+        return operation
+
+
+@lru_cache(maxsize=100)
+def _leaf_rules(
+    fixed: Patterns, optional: Patterns = (), latest: Patterns = (), discarded: Patterns = ()
+) -> _LeafRules:
+    return _LeafRules({"?": fixed, "~": optional, "!": latest, _DISCARDED: discarded})
 
 
 def _is_count(value: object) -> bool:
@@ -133,20 +169,12 @@ def _count(value: object) -> int:
     return value if isinstance(value, int) else 0
 
 
-def _encode_leaf(value: object) -> bytes:
+def _encode_leaf(value: object) -> str:
     if value is MISSING:
-        return b""
+        return ""
     if type(value) is int and abs(value) < _LARGEST:
-        return b"%d" % value
-    return b"=" + _encode(value)
-
-
-def _find_operation(path: str, how: Sum, *, is_gone: bool) -> str | None:
-    """Of a leaf that is neither a count nor a text of its own."""
-    for operation, patterns in (("?", how.fixed), ("~", how.optional), ("!", how.latest)):
-        if _is_one_of(path, patterns):
-            return operation
-    return "!" if is_gone and _is_one_of(path, how.discarded) else None
+        return str(value)
+    return f"={_encode(value).decode()}"
 
 
 def _is_one_of(path: str, patterns: Sequence[str]) -> bool:
@@ -175,9 +203,9 @@ def _find(path: str, value: Any, names: Sequence[str]) -> Iterator[tuple[str, An
                 yield from _find(f"{path}/{_escape(name)}", value[name], names[1:])
 
 
-def _raise(path: str, how: Raise) -> LeafChange:
-    bounds = (format(bound, ".17g") if math.isfinite(bound) else "" for bound in (how.floor, how.ceiling))
-    return LeafChange(">", path, format(how.added, ".17g").encode(), ":".join(bounds).encode())
+def _raise(how: Raise) -> tuple[str, str, str]:
+    floor, ceiling = (repr(bound) if math.isfinite(bound) else "" for bound in (how.floor, how.ceiling))
+    return ">", repr(how.added), f"{floor}:{ceiling}"
 
 
 def _walk(path: str, value: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - of JSON
@@ -189,7 +217,7 @@ def _walk(path: str, value: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 -
 
 
 def _escape(name: str) -> str:
-    return name.replace("~", "~0").replace("/", "~1")
+    return name.replace("~", "~0").replace("/", "~1") if "/" in name or "~" in name else name
 
 
 def _unescape(name: str) -> str:

@@ -75,7 +75,7 @@ local function halves(text)
   return sign * (tonumber(digits:sub(1, -15)) or 0), sign * tonumber(digits:sub(-14))
 end
 local function add(one, other)
-  if #one < 15 and #other < 15 then return string.format('%.0f', one + other) end
+  if #one < 15 and #other < 15 then return string.format('%d', one + other) end
   local high, low = halves(one)
   local more_high, more_low = halves(other)
   high, low = high + more_high, low + more_low
@@ -99,44 +99,53 @@ WRITE = _make(
     _SHARED
     + _SUMS
     + """\
--- KEYS: mark, leases, what was read, what is written. ARGV: attempt, its moment, the microseconds for which
--- it holds, token, how many keys were read and how many are written, the guards of those read, the writes.
-local mark, leases, attempt, token = KEYS[1], KEYS[2], ARGV[1], ARGV[4]
-local reads, writes = tonumber(ARGV[5]), tonumber(ARGV[6])
+-- KEYS: mark, leases, what was read, what else is written. ARGV: a packed list, then the wanted texts, heads
+-- and versions. The list: attempt, its moment, the microseconds for which it holds, token, how many keys were
+-- read, and of these the places of what was absent, of texts, heads, versions; then the writes, each with
+-- its place.
+local call, pcall, mark, leases = redis.call, redis.pcall, KEYS[1], KEYS[2]
+local attempt, moment, lasts, token, reads, absent, texts, heads, versions, writes =
+  unpack(cmsgpack.unpack(ARGV[1]))
 local clock = micros()
-if redis.call('GET', mark) == attempt then return answer(1, clock, KEYS, 1, 0) end
-local moment = tonumber(ARGV[2])
-local missed, is_late = {}, clock < moment or clock > moment + ARGV[3]
-local texts, asked = {}, {}
-for i = 1, reads do
-  local kind = ARGV[6 + i]:sub(1, 1)
-  if kind == '=' or kind == '-' then texts[#texts + 1] = KEYS[2 + i]; asked[#texts] = i end
+if call('GET', mark) == attempt then return answer(1, clock, KEYS, 1, 0) end
+local missed, is_late = {}, clock < moment or clock > moment + lasts
+local function miss(place) missed[#missed + 1] = place end
+local function keys_of(places, from, first)
+  local keys = {first}
+  for i = from, math.min(from + 4999, #places) do keys[#keys + 1] = KEYS[2 + places[i]] end
+  return keys
 end
-local seen = {}
-for from = 1, #texts, 5000 do
-  local last = math.min(from + 4999, #texts)
-  for place, text in ipairs(redis.call('MGET', unpack(texts, from, last))) do
-    seen[asked[from + place - 1]] = text
+local is_any_leased = false
+for from = 1, math.max(#absent, 1), 5000 do
+  if call('EXISTS', unpack(keys_of(absent, from, leases))) > 0 then
+    is_any_leased = call('EXISTS', leases) == 1
+    for i = from, math.min(from + 4999, #absent) do
+      if call('EXISTS', KEYS[2 + absent[i]]) == 1 then miss(absent[i]) end
+    end
   end
 end
-for i = 1, reads do
-  local key, guard = KEYS[2 + i], ARGV[6 + i]
-  local kind, wanted = guard:sub(1, 1), guard:sub(2)
-  local fits = true
-  if kind == '-' then fits = not seen[i] and redis.call('EXISTS', key) == 0
-  elseif kind == '=' then fits = seen[i] == wanted
-  elseif kind == '^' then fits = redis.pcall('GETRANGE', key, 0, #wanted - 1) == wanted
-  elseif kind == '#' then fits = redis.pcall('HGET', key, '') == wanted end
-  if not fits then missed[#missed + 1] = i end
+for from = 1, #texts, 5000 do
+  local found = call('MGET', unpack(keys_of(texts, from)))
+  for i = 1, #found do
+    if found[i] ~= ARGV[from + i] then miss(texts[from + i - 1]) end
+  end
 end
--- W text ends: a text. D: nothing any more. P ends number (name value)...: a whole record of leaves.
--- A ends sum limit changes told number (operation name value before)...: additions to a record of leaves.
+local wanted_at = 1 + #texts
+for i, place in ipairs(heads) do
+  local head = ARGV[wanted_at + i]
+  if pcall('GETRANGE', KEYS[2 + place], 0, #head - 1) ~= head then miss(place) end
+end
+local version_of = {}
+for i, place in ipairs(versions) do version_of[place] = ARGV[wanted_at + #heads + i] end
+-- W text ends: a text. D: nothing any more. P ends (name value)...: a whole record of leaves.
+-- A ends sum limit changes told names added others: additions to a record of leaves; the names are that of
+-- the version, those of what is added, those of others (operation value before)... and that of the sum.
 -- L text ends prefix index leaf length later: the next slot of a ring, once its index has been changed.
 local function change_leaf(operation, now, value, before)
-  if operation == '+' or operation == '0' then
-    if now and not now:find('^-?%d+$') then return false end
+  if operation == '0' then
+    if now and now:byte() == 61 then return false end
     local sum = now and add(now, value) or value
-    return true, not (operation == '0' and sum == '0') and sum
+    return true, sum ~= '0' and sum
   end
   if operation == '>' then
     local floor, ceiling = before:match('^(.*):(.*)$')
@@ -149,89 +158,90 @@ local function change_leaf(operation, now, value, before)
   if not is_same and operation == '~' then return true, now end
   return true, value ~= '' and value
 end
-local function change_record(key, start)
-  local names, from, last = {''}, start + 7, start + 3 + 4 * ARGV[start + 6]
-  for leaf = from, last, 4 do names[#names + 1] = ARGV[leaf + 1] end
-  if ARGV[start + 2] ~= '' then names[#names + 1] = '*' end
-  local found = redis.pcall('HMGET', key, unpack(names))
-  if found.err or not found[1] then return nil end
-  local made, gone = {}, {}
-  local function put(name, value, now)
-    if not value then gone[#gone + 1] = name
-    elseif value ~= now then made[#made + 1] = name; made[#made + 1] = value end
+local function change_record(place, write)
+  local _, _, _, sum, limit, changes, _, names, added, others = unpack(write)
+  local found, wanted = pcall('HMGET', KEYS[2 + place], unpack(names)), version_of[place]
+  version_of[place] = nil
+  if found.err or not found[1] or (wanted and found[1] ~= wanted) then return nil end
+  local made, gone, n = {}, {}, 0
+  for i = 1, #added do
+    local now, value = found[1 + i], added[i]
+    if now then
+      if now:byte() == 61 then return nil end
+      value = add(now, value)
+    end
+    made[n + 1], made[n + 2], n = names[1 + i], value, n + 2
   end
-  for leaf = from, last, 4 do
-    local now = found[2 + (leaf - from) / 4]
-    local fits, value = change_leaf(ARGV[leaf], now, ARGV[leaf + 2], ARGV[leaf + 3])
+  local at = 1 + #added
+  for i = 1, #others, 3 do
+    at = at + 1
+    local now = found[at]
+    local fits, value = change_leaf(others[i], now, others[i + 1], others[i + 2])
     if not fits then return nil end
-    if now or value then put(ARGV[leaf + 1], value, now) end
+    if not value then
+      if now then gone[#gone + 1] = names[at] end
+    elseif value ~= now then
+      made[n + 1], made[n + 2], n = names[at], value, n + 2
+    end
   end
-  if ARGV[start + 2] ~= '' then
-    local sum = add(found[#names] or '0', ARGV[start + 2])
-    if ARGV[start + 3] ~= '' and is_above(sum, ARGV[start + 3]) then return nil end
-    put('*', sum, found[#names])
+  if sum ~= '' then
+    sum = add(found[#names] or '0', sum)
+    if limit ~= '' and is_above(sum, limit) then return nil end
+    made[n + 1], made[n + 2], n = '*', sum, n + 2
   end
-  if ARGV[start + 4] ~= '' then put('', add(found[1], '1'), nil) end
+  if changes then made[n + 1], made[n + 2] = '', add(found[1], '1') end
   return {made, gone}
 end
-local at = 7 + reads
-local starts, records, is_any_leased = {}, {}, redis.call('EXISTS', leases) == 1
-for i = 1, writes do
-  local key = KEYS[2 + reads + i]
-  starts[i] = at
-  local kind = ARGV[at]
-  local is_joint = kind == 'L' or (kind == 'A' and ARGV[at + 4] == '')
-  if is_any_leased and not is_joint and is_leased_by_another(leases, key, token, clock) then
-    return answer(2, clock, KEYS, 1, 0, {reads + i})
+local records = {}
+for i, write in ipairs(writes) do
+  local kind, place = write[1], write[2]
+  local is_joint = kind == 'L' or (kind == 'A' and not write[6])
+  if is_any_leased and not is_joint and is_leased_by_another(leases, KEYS[2 + place], token, clock) then
+    return answer(2, clock, KEYS, 1, 0, {place})
   end
   if kind == 'A' then
-    records[i] = change_record(key, at)
-    if not records[i] then missed[#missed + 1] = reads + i end
-    at = at + 7 + 4 * ARGV[at + 6]
-  elseif kind == 'P' then at = at + 3 + 2 * ARGV[at + 2]
-  elseif kind == 'D' then at = at + 1
-  elseif kind == 'L' then at = at + 8
-  else at = at + 3 end
-end
-if #missed > 0 or is_late then return answer(0, clock, KEYS, 3, 2 + reads, missed) end
-redis.call('SET', mark, attempt, 'PX', 60000)
-if token ~= '' then
-  for i = 3, #KEYS do redis.call('HDEL', leases, KEYS[i]) end
-end
-local function store_text(key, text, ends)
-  if ends == '' then redis.call('SET', key, text) else redis.call('SET', key, text, 'PXAT', ends) end
-end
-local told = {}
-for i = 1, writes do
-  local key, start = KEYS[2 + reads + i], starts[i]
-  local kind = ARGV[start]
-  if kind == 'D' then redis.call('DEL', key)
-  elseif kind == 'W' then store_text(key, ARGV[start + 1], ARGV[start + 2])
-  elseif kind == 'P' then
-    redis.call('DEL', key)
-    redis.call('HSET', key, '', string.format('%.0f', clock))
-    for leaf = start + 3, start + 1 + 2 * ARGV[start + 2], 2 do
-      redis.call('HSET', key, ARGV[leaf], ARGV[leaf + 1])
-    end
-    if ARGV[start + 1] ~= '' then redis.call('PEXPIREAT', key, ARGV[start + 1]) end
-  elseif kind == 'A' then
-    local made, gone = records[i][1], records[i][2]
-    if #made > 0 then redis.call('HSET', key, unpack(made)) end
-    if #gone > 0 then redis.call('HDEL', key, unpack(gone)) end
-    local ends = ARGV[start + 1]
-    if ends == '' then redis.call('PERSIST', key)
-    elseif ends ~= '=' then redis.call('PEXPIREAT', key, ends) end
-    if ARGV[start + 5] ~= '' then told[#told + 1] = redis.call('HGETALL', key) end
-  else
-    local number = redis.call('HGET', ARGV[start + 4], ARGV[start + 5]) - 1 - ARGV[start + 7]
-    local slot = ARGV[start + 3] .. string.format('%.0f', number % ARGV[start + 6])
-    store_text(slot, ARGV[start + 1], ARGV[start + 2])
+    records[i] = change_record(place, write)
+    if not records[i] then miss(place) end
   end
 end
+for place, wanted in pairs(version_of) do
+  if pcall('HGET', KEYS[2 + place], '') ~= wanted then miss(place) end
+end
+if #missed > 0 or is_late then return answer(0, clock, KEYS, 3, 2 + reads, missed) end
+call('SET', mark, attempt, 'PX', 60000)
+if token ~= '' then
+  for i = 3, #KEYS do call('HDEL', leases, KEYS[i]) end
+end
+local function store_text(key, text, ends)
+  if ends == '' then call('SET', key, text) else call('SET', key, text, 'PXAT', ends) end
+end
+local told = {}
+for i, write in ipairs(writes) do
+  local kind, key, one, two = write[1], KEYS[2 + write[2]], write[3], write[4]
+  if kind == 'D' then call('DEL', key)
+  elseif kind == 'W' then store_text(key, one, two)
+  elseif kind == 'P' then
+    call('DEL', key)
+    call('HSET', key, '', string.format('%.0f', clock))
+    for leaf = 1, #two, 2 do call('HSET', key, two[leaf], two[leaf + 1]) end
+    if one ~= '' then call('PEXPIREAT', key, one) end
+  elseif kind == 'A' then
+    local made, gone = records[i][1], records[i][2]
+    if #made > 0 then call('HSET', key, unpack(made)) end
+    if #gone > 0 then call('HDEL', key, unpack(gone)) end
+    if one == '' then call('PERSIST', key)
+    elseif one ~= '=' then call('PEXPIREAT', key, one) end
+    if write[7] then told[#told + 1] = call('HGETALL', key) end
+  else
+    local number = call('HGET', write[6], write[7]) - 1 - write[9]
+    store_text(write[5] .. string.format('%.0f', number % write[8]), one, two)
+  end
+end
+if #told == 0 then return {ok = string.format('%.0f', clock)} end
 return {1, string.format('%.0f', clock), told, {}}
 """
 )
 """Answers 1 when it is written (also by an earlier trip of the same attempt), 2 when another has a lease, and
 else 0: with the clock, the values of all that was read, and the places of what did not fit. An attempt that
-arrives too late, or before its moment, does not fit either.
+arrives too late, or before its moment, does not fit either. The clock alone says that it is written.
 """

@@ -14,10 +14,11 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from weakref import WeakSet
 
+import msgspec
 from msgspec import Struct
 
 from llmfail.core.errors import StoreError
@@ -25,7 +26,7 @@ from llmfail.core.records.record import Values, Writes
 from llmfail.core.store_url import RedisUrl
 from llmfail.store.base import Change, R
 from llmfail.store.redis.known_values import KnownValues, encode_guards, encode_writes
-from llmfail.store.redis.redis_connection import TimedOut, TripDeadline
+from llmfail.store.redis.redis_connection import Command, TimedOut, TripDeadline
 from llmfail.store.redis.redis_scripts import READ, WRITE, Script
 from llmfail.store.redis.redis_server import RedisServer
 from llmfail.store.redis.resp import Reply
@@ -78,23 +79,28 @@ class RedisStore:
         self._known = KnownValues(remembers=self._remembers)
         self._lock = threading.Lock()
         self._mark = f"!mark/{os.urandom(8).hex()}"
+        self._attempts = 0
 
     def read(self, keys: Sequence[str]) -> tuple[Values, float]:
-        with self._take_turn() as deadline:
+        deadline = self._take_turn()
+        try:
             return self._read(tuple(dict.fromkeys(keys)), deadline)
+        finally:
+            self._lock.release()
 
     def update(self, keys: Sequence[str], change: Change[R], *, waits: bool = True) -> R:  # noqa: ARG002
         """It waits for the server in any case, never longer than the timeout: no event loop may call it."""
-        with self._take_turn() as deadline:
+        deadline = self._take_turn()
+        try:
             return self._update(tuple(dict.fromkeys(keys)), change, deadline)
+        finally:
+            self._lock.release()
 
     def scan_keys(self) -> Iterator[list[str]]:
         """The keys of all records, some at a time; one may come twice where others write meanwhile."""
         cursor = b"0"
         while True:
-            with self._take_turn() as deadline:
-                scan = ("SCAN", cursor, "MATCH", f"{self._prefix}*", "COUNT", SCANNED_KEYS)
-                reply = self.server.run(scan, deadline)
+            reply = self._run_command(("SCAN", cursor, "MATCH", f"{self._prefix}*", "COUNT", SCANNED_KEYS))
             match reply:
                 case [bytes() as cursor, list() as found]:
                     names = [one.decode()[len(self._prefix) :] for one in found if isinstance(one, bytes)]
@@ -106,12 +112,8 @@ class RedisStore:
 
     def read_lifetimes(self, keys: Sequence[str]) -> list[float | None]:
         """The seconds after which each ends; None for ever."""
-        found = []
-        with self._take_turn() as deadline:
-            for key in keys:
-                left = self.server.run(("PTTL", self._prefix + key), deadline)
-                found.append(left / 1000 if isinstance(left, int) and left >= 0 else None)
-        return found
+        lefts = [self._run_command(("PTTL", self._prefix + key)) for key in keys]
+        return [left / 1000 if isinstance(left, int) and left >= 0 else None for left in lefts]
 
     def close(self) -> None:
         """Close the connection. A later verb opens another."""
@@ -134,7 +136,7 @@ class RedisStore:
             if reply is not None and reply.status == MADE:
                 return result
             if reply is not None:
-                contention.note(reply, (*keys, *writes), self._known.guessed)
+                contention.note(reply, list(dict.fromkeys((*keys, *writes))), self._known.is_guessed)
                 deadline = contention.renew(deadline)
             if contention.wants_lease(keys):
                 values, now = self._take_lease(keys, contention, deadline)
@@ -158,16 +160,13 @@ class RedisStore:
         if guards is None:
             return None
         lasts = int(deadline.require(self.url) * 1_000_000)
-        head = (
-            os.urandom(8).hex(),
-            str(int(now * 1_000_000)),
-            str(lasts),
-            token,
-            str(len(keys)),
-            str(len(encoded)),
-        )
-        parts = [part for one in encoded.values() for part in one.arguments]
-        reply = self._run(WRITE, [self._mark, LEASES, *keys, *encoded], (*head, *guards, *parts), deadline)
+        names = list(dict.fromkeys((*keys, *encoded)))
+        places = {name: place for place, name in enumerate(names, 1)}
+        parts = [(one.arguments[0], places[key], *one.arguments[1:]) for key, one in encoded.items()]
+        self._attempts += 1
+        head = (str(self._attempts), int(now * 1_000_000), lasts, token, len(keys))
+        packed = msgspec.msgpack.encode((*head, *guards[:-1], parts))
+        reply = self._run(WRITE, [self._mark, LEASES, *names], (packed, *guards.wanted), deadline)
         if reply.status == MADE:
             self._known.learn_writes(encoded, reply.micros, reply.values)
         return reply
@@ -198,6 +197,8 @@ class RedisStore:
     ) -> ScriptReply:
         found = self.server.run_script(script, [self._prefix + name for name in names], arguments, deadline)
         match found:
+            case bytes():
+                return ScriptReply(MADE, int(found), [], [])
             case [int() as status, bytes() as micros, list() as values, list() as places]:
                 return ScriptReply(
                     status, int(micros), values, [one for one in places if isinstance(one, int)]
@@ -205,15 +206,19 @@ class RedisStore:
             case _:
                 raise StoreError(f"{self.url} answered something else than the script")
 
-    @contextmanager
-    def _take_turn(self) -> Iterator[TripDeadline]:
+    def _run_command(self, command: Command) -> Reply:
+        deadline = self._take_turn()
+        try:
+            return self.server.run(command, deadline)
+        finally:
+            self._lock.release()
+
+    def _take_turn(self) -> TripDeadline:
+        """Whoever has it gives it back by releasing the lock."""
         deadline = TripDeadline(self._timeout)
         if not self._lock.acquire(timeout=self._timeout):
             raise TimedOut(f"{self.url} keeps another thread waiting (store_timeout)")
-        try:
-            yield deadline
-        finally:
-            self._lock.release()
+        return deadline
 
 
 class _Contention:
@@ -227,9 +232,9 @@ class _Contention:
         self._pause = FIRST_PAUSE_SECONDS
         self._patience_ends_at = time.monotonic() + MAX_BUSY_TIMEOUTS * timeout
 
-    def note(self, reply: ScriptReply, names: Sequence[str], guessed: Collection[str]) -> None:
+    def note(self, reply: ScriptReply, names: Sequence[str], is_guessed: Callable[[str], bool]) -> None:
         """That an attempt was not made. What was only guessed of a key says nothing of others."""
-        missed = [name for place in reply.places if (name := names[place - 1]) not in guessed]
+        missed = [name for place in reply.places if not is_guessed(name := names[place - 1])]
         if not missed or reply.status == LEASED:
             return
         self._misses += 1
