@@ -100,6 +100,10 @@ class SurrogateJoiner:
         """Whether the first half of a character waits for the other."""
         return bool(self._pending_half)
 
+    def extend(self, pieces: Iterable[str]) -> None:
+        """Pieces of whole characters, while no half waits."""
+        self._pieces.extend(pieces)
+
     def add(self, piece: str) -> str:
         """What can be said now that this piece is there too."""
         if not self._pending_half and piece.isascii():

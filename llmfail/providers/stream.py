@@ -87,9 +87,9 @@ class Accumulator(Protocol):
         """Take one event; what the model says in it. Calls are numbered from 0."""
         ...
 
-    def read_text(self, event: bytes) -> TextPiece | None:
-        """The text of an event that says nothing else, read in a quick way, as most are; None for any other,
-        which is left to ``add``.
+    def read_texts(self, events: Sequence[bytes], start: int) -> Sequence[str]:
+        """The texts of the events from there on that say nothing else, read in a quick way, as most are; the
+        first other one ends them, and is left to ``add``.
         """
         ...
 
@@ -169,33 +169,44 @@ class StreamDecoder:
         return self._give_last(lambda: [Finished(self.completion)])
 
     def _read_lines(self, lines: Sequence[bytes]) -> list[StreamEvent]:
-        events: list[StreamEvent] = []
+        found: list[StreamEvent] = []
+        texts: list[bytes] = []
         for line in lines:
             if line.startswith(b"data: "):
                 self._data_lines.append(line[6:])
-            elif line:
-                events += self._read_other_line(line)
-            elif self._data_lines:
-                text = self._data_lines[0] if len(self._data_lines) == 1 else b"\n".join(self._data_lines)
-                self._data_lines.clear()
-                events += self._read_event(text)
-        return events
+            elif not line:
+                if self._data_lines:
+                    texts.append(b"\n".join(self._data_lines))
+                    self._data_lines.clear()
+            elif (error := self._read_other_line(line)) is not None:
+                found += self._read_events(texts)
+                found += self._give_last(lambda error=error: [error])  # type: ignore[misc] # its type shows
+                texts.clear()
+        return [*found, *self._read_events(texts)]
 
-    def _read_other_line(self, line: bytes) -> Sequence[StreamEvent]:
+    def _read_other_line(self, line: bytes) -> StreamError | None:
         name, _, value = line.removeprefix(_BOM).partition(b":")
         if name == b"data":
             self._data_lines.append(value.removeprefix(b" "))
-        elif name == b"error" and value.strip():
-            return self._give_last(lambda: [_error_event(parse(value))])
-        return ()
+        return _error_event(parse(value)) if name == b"error" and value.strip() else None
+
+    def _read_events(self, texts: Sequence[bytes]) -> list[StreamEvent]:
+        found: list[StreamEvent] = []
+        start = 0
+        while start < len(texts) and not self._is_over:
+            said = self._accumulator.read_texts(texts, start)
+            if said:
+                self.has_begun = True
+                found += self._say_all(said)
+                start += len(said)
+            else:
+                found += self._read_event(texts[start])
+                start += 1
+        return found
 
     def _read_event(self, text: bytes) -> Sequence[StreamEvent]:
         if self._is_over:
             return ()
-        piece = self._accumulator.read_text(text)
-        if piece is not None:
-            self.has_begun = True
-            return self._say(piece)
         if text.strip() == b"[DONE]":
             is_end = self._accumulator.is_complete or self._accumulator.may_end_unnamed
             return self.finish_early() if is_end else self._give_last(self._close_events)
@@ -210,7 +221,7 @@ class StreamDecoder:
         """Several objects without a blank line between them, a keep-alive, or the ruins of an object."""
         lines = text.split(b"\n")
         if len(lines) > 1:
-            return [event for line in lines for event in self._read_event(line)]
+            return self._read_events(lines)
         if payload.is_html or text.lstrip()[:1] in (b"{", b"["):
             broken = BrokenStream(MalformedReply(f"an event of the stream is {payload}"))
             return self._give_last(lambda: [broken])
@@ -231,6 +242,18 @@ class StreamDecoder:
             if self._is_over:
                 return events
         return [*events, *self.finish_early()] if accumulator.has_end_mark else events
+
+    def _say_all(self, texts: Sequence[str]) -> Sequence[StreamEvent]:
+        """Once there is no thought any more they are told as they are."""
+        found: list[StreamEvent] = []
+        for number, text in enumerate(texts):
+            if self._is_over:
+                break
+            if self._thoughts.is_answering and self._answer_chars + sum(map(len, texts)) <= MAX_ANSWER_CHARS:
+                self._answer_chars += sum(map(len, texts[number:]))
+                return [*found, *map(TextPiece, texts[number:])]
+            found += self._say(TextPiece(text))
+        return found
 
     def _say(self, piece: TextPiece) -> Sequence[StreamEvent]:
         said = piece.text

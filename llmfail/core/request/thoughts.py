@@ -46,10 +46,12 @@ class ThoughtFilter:
         self._blanks: list[str] = []
         self._head = ""
         self._tail = ""
-        self._is_thinking = self._has_thought = self._is_answering = False
+        self._is_thinking = self._has_thought = False
+        self.is_answering = False
+        """Whatever comes belongs to the answer."""
 
     def feed(self, piece: str) -> str:
-        if self._is_answering:
+        if self.is_answering:
             return piece
         if self._is_thinking:
             return self._skip_thoughts(piece)
@@ -65,8 +67,8 @@ class ThoughtFilter:
 
     def flush(self) -> str:
         blanks = [] if self._has_thought else self._blanks
-        held = "" if self._is_thinking or self._is_answering else "".join((*blanks, self._head))
-        self._is_answering = True
+        held = "" if self._is_thinking or self.is_answering else "".join((*blanks, self._head))
+        self.is_answering = True
         return held
 
     def _skip_thoughts(self, piece: str) -> str:

@@ -58,9 +58,9 @@ class CandidateAccumulator:
             self._kept.setdefault("responseId", dump_arguments(event))
         return [piece for part in new for piece in self._say(part)]
 
-    def read_text(self, event: bytes) -> TextPiece | None:  # noqa: ARG002 - the accumulators' common face
+    def read_texts(self, events: Sequence[bytes], start: int) -> Sequence[str]:  # noqa: ARG002 - the accumulators' common face
         """Every chunk may have its own usage too."""
-        return None
+        return ()
 
     def is_foreign(self, event: dict[str, Any]) -> bool:
         return not any(name in event for name in _CHUNK_KEYS)

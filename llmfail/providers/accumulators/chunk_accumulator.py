@@ -95,20 +95,27 @@ class ChunkAccumulator:
             return pieces or (AT_WORK if delta.get("content") else ())
         return [*self._think(delta), *self._tell_text(said), *self._call(delta)] or AT_WORK
 
-    def read_text(self, event: bytes) -> TextPiece | None:
+    def read_texts(self, events: Sequence[bytes], start: int) -> Sequence[str]:
+        if self._is_thinking or self._text.has_half or self._finish:
+            return ()
+        said: list[str] = []
+        chunk = None
         try:
-            chunk = _decode_text(event)
+            for number in range(start, len(events)):
+                read = _decode_text(events[number])
+                [choice] = read.choices
+                text = choice.delta.content
+                if not text or choice.index != (self._index or 0):
+                    break
+                self._index, chunk = choice.index, read
+                said.append(text)
         except msgspec.MsgspecError:
-            return None
-        [choice] = chunk.choices
-        said, is_ours = choice.delta.content, self._index in {None, choice.index}
-        if not said or not is_ours or self._is_thinking or self._text.has_half or self._finish:
-            return None
-        self._index = choice.index
-        self.model = chunk.model or self.model
-        self._tier = chunk.service_tier or self._tier
-        self._text.add(said)
-        return TextPiece(said)
+            pass
+        if chunk is not None:
+            self.model = chunk.model or self.model
+            self._tier = chunk.service_tier or self._tier
+            self._text.extend(said)
+        return said
 
     def is_foreign(self, event: dict[str, Any]) -> bool:
         """Chunks have choices or a usage; the first may have neither, but it is named a chunk."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -64,15 +65,16 @@ class ItemAccumulator:
             return ()
         return tuple(self._add_hidden(kind, event)) or (AT_WORK if kind.startswith(_HIDDEN) else ())
 
-    def read_text(self, event: bytes) -> TextPiece | None:
-        try:
-            said = _decode_text(event).delta
-        except msgspec.MsgspecError:
-            return None
-        if not said or self._text.has_half:
-            return None
-        self._text.add(said)
-        return TextPiece(said)
+    def read_texts(self, events: Sequence[bytes], start: int) -> Sequence[str]:
+        said: list[str] = []
+        with suppress(msgspec.MsgspecError):
+            for number in range(start, len(events)):
+                text = _decode_text(events[number]).delta
+                if not text or self._text.has_half:
+                    break
+                said.append(text)
+        self._text.extend(said)
+        return said
 
     def is_foreign(self, event: dict[str, Any]) -> bool:
         """Every event of this wire is named; new names may come at any time, and mean nothing."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -66,13 +67,16 @@ class MessageAccumulator:
                 self.has_end_mark = self.is_complete
         return ()
 
-    def read_text(self, event: bytes) -> TextPiece | None:
-        try:
-            found = _decode_text(event)
-        except msgspec.MsgspecError:
-            return None
-        block, said = self._blocks.get(found.index), found.delta.text
-        return TextPiece(said) if said and block is not None and block.add_text(said) else None
+    def read_texts(self, events: Sequence[bytes], start: int) -> Sequence[str]:
+        said: list[str] = []
+        with suppress(msgspec.MsgspecError):
+            for number in range(start, len(events)):
+                found = _decode_text(events[number])
+                block, text = self._blocks.get(found.index), found.delta.text
+                if not text or block is None or not block.add_text(text):
+                    break
+                said.append(text)
+        return said
 
     def is_foreign(self, event: dict[str, Any]) -> bool:
         """Every event of this wire is named; new names may come at any time, and mean nothing."""
@@ -130,7 +134,9 @@ class _BlockAccumulator:
 
     def add_text(self, said: str) -> bool:
         """Whether it could be added as it is."""
-        joined = self._joined.setdefault("text", SurrogateJoiner())
+        joined = self._joined.get("text")
+        if joined is None:
+            joined = self._joined["text"] = SurrogateJoiner()
         return not joined.has_half and bool(joined.add(said))
 
     def end(self) -> Sequence[StreamPiece]:

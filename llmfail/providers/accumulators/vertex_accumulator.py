@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from llmfail.core.answer_piece import TextPiece
 from llmfail.providers.accumulators.candidate_accumulator import CandidateAccumulator
 from llmfail.providers.accumulators.message_accumulator import MessageAccumulator
 from llmfail.providers.stream import Accumulator, StreamPiece
@@ -35,8 +34,8 @@ class VertexAccumulator:
             self._accumulator = MessageAccumulator() if is_claude_document(event) else CandidateAccumulator()
         return self._accumulator.add(event)
 
-    def read_text(self, event: bytes) -> TextPiece | None:
-        return None if self._accumulator is None else self._accumulator.read_text(event)
+    def read_texts(self, events: Sequence[bytes], start: int) -> Sequence[str]:
+        return () if self._accumulator is None else self._accumulator.read_texts(events, start)
 
     @property
     def may_end_unnamed(self) -> bool:
