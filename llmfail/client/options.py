@@ -127,6 +127,8 @@ def _read_prompt(
 def _check_field(name: str, value: Any) -> object:  # noqa: ANN401 - whatever a request says
     """A field of a whole request, held against the same rules as an option."""
     if name == "options":
+        if value is NO_OPTIONS:
+            return value
         said = {key: one for key in OPTION_NAMES if (one := getattr(value, key)) is not None}
         return check_option("generation_options", name, said) if said else NO_OPTIONS
     is_judged = name in KINDS and name != "system"

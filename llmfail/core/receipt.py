@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
@@ -262,15 +263,21 @@ def format_usd(pico: int | None) -> str | None:
     """Pico-dollars as a plain decimal string, without trailing zeros: ``0.000212``, ``0``."""
     if pico is None:
         return None
-    text = f"{Decimal(pico) / PICO_PER_DOLLAR:f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    whole, rest = divmod(abs(pico), 10**12)
+    text = f"{whole}.{rest:012d}".rstrip("0").rstrip(".")
+    return f"-{text}" if pico < 0 else text
 
 
 def format_time(moment: float | None) -> str | None:
     """Epoch seconds as ISO 8601 in UTC, rounded up to whole seconds, so never before the moment."""
     if moment is None:
         return None
-    whole = -int(-moment // 1)
+    return _format_second(-int(-moment // 1))
+
+
+@lru_cache(maxsize=64)
+def _format_second(whole: int) -> str:
+    """Many things happen in the same one."""
     return datetime.fromtimestamp(whole, UTC).isoformat().replace("+00:00", "Z")
 
 

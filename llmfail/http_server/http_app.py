@@ -116,24 +116,17 @@ class _Exchange:
 
     def __init__(self, incoming: web.BaseRequest) -> None:
         self._incoming = incoming
-        self._request: IncomingRequest | None = None
         self.response: web.StreamResponse | None = None
-
-    @property
-    def request(self) -> IncomingRequest:
-        if self._request is None:
-            incoming = self._incoming
-            path, _, query = incoming.raw_path.partition("?")
-            self._request = IncomingRequest(
-                incoming.method,
-                path,
-                query,
-                _headers_of(incoming),
-                b"",
-                incoming.remote or "",
-                incoming.secure,
-            )
-        return self._request
+        path, _, query = incoming.raw_path.partition("?")
+        self.request = IncomingRequest(
+            incoming.method,
+            path,
+            query,
+            _headers_of(incoming),
+            b"",
+            incoming.remote or "",
+            incoming.secure,
+        )
 
     @property
     def is_begun(self) -> bool:
@@ -183,14 +176,18 @@ def _headers_of(incoming: web.BaseRequest) -> dict[str, str]:
     """Bytes that are no UTF-8 become U+FFFD: what names a user or a feature ends in logs and stores."""
     headers: dict[str, str] = {}
     for written, said in incoming.headers.items():
-        name, value = written.lower(), said.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        name, value = written.lower(), said if said.isascii() else _clean(said)
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     return headers
 
 
+def _clean(value: str) -> str:
+    return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def _head_bytes(incoming: web.BaseRequest) -> int:
     message = incoming._message  # noqa: SLF001 - the only place that has the bytes
-    return len(message.path) + sum(len(name) + len(value) + 4 for name, value in message.raw_headers)
+    return len(message.path) + sum([len(name) + len(value) + 4 for name, value in message.raw_headers])
 
 
 def _to_response(reply: OutgoingReply) -> web.Response:

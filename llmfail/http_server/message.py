@@ -29,7 +29,7 @@ class IncomingRequest(Struct, frozen=True):
     @property
     def parameters(self) -> Mapping[str, str]:
         """Of the query; of one that is there twice the last."""
-        return dict(parse_qsl(self.query, keep_blank_values=True))
+        return dict(parse_qsl(self.query, keep_blank_values=True)) if self.query else {}
 
 
 class OutgoingReply(Struct, frozen=True):

@@ -76,6 +76,8 @@ def as_clean_text(value: object) -> str:
     """A string that can be encoded: halves of surrogate pairs, which JSON can spell, become U+FFFD."""
     if not isinstance(value, str):
         return ""
+    if value.isascii():
+        return value
     try:
         value.encode()
     except UnicodeEncodeError:

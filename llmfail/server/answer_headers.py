@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from llmfail.core.answer_piece import AnswerBegun
 from llmfail.core.errors import UsageError
-from llmfail.core.receipt import Receipt, format_usd
+from llmfail.core.receipt import Receipt
+from llmfail.server.served_request import RequestLine
 
 PASSED_ON: Final = ("anthropic-version", "anthropic-beta", "openai-beta")
 """What goes to a provider that speaks the dialect of the program."""
@@ -26,29 +27,28 @@ _CACHE_OPTIONS: Final[Mapping[str, Mapping[str, bool]]] = {
     "refresh": {"refresh": True},
     "off": {"no_cache": True},
 }
+_TEXT_OPTIONS: Final = {"x-llmfail-max-cost": "max_cost", "x-llmfail-deadline": "deadline"}
+_FLAG_OPTIONS: Final = {"x-llmfail-strict": "strict", "x-llmfail-no-fallback": "no_fallback"}
 
 
 def read_options(headers: Mapping[str, str]) -> dict[str, Any]:
     """The options of an ask that the headers set. Raises UsageError."""
-    return dict(_iter_options(headers))
-
-
-def _iter_options(headers: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
-    if "x-llmfail-max-cost" in headers:
-        yield "max_cost", headers["x-llmfail-max-cost"]
-    if "x-llmfail-deadline" in headers:
-        yield "deadline", headers["x-llmfail-deadline"]
-    cache = headers.get("x-llmfail-cache", "use").lower()
-    if cache not in _CACHE_OPTIONS:
-        raise UsageError(f"x-llmfail-cache is one of {', '.join(_CACHE_OPTIONS)}, got {cache[:20]!r}")
-    yield from _CACHE_OPTIONS[cache].items()
-    for name in ("strict", "no-fallback"):
-        if _read_flag(headers, f"x-llmfail-{name}"):
-            yield name.replace("-", "_"), True
+    options: dict[str, Any] = {
+        option: headers[name] for name, option in _TEXT_OPTIONS.items() if name in headers
+    }
+    if "x-llmfail-cache" in headers:
+        cache = headers["x-llmfail-cache"].lower()
+        if cache not in _CACHE_OPTIONS:
+            raise UsageError(f"x-llmfail-cache is one of {', '.join(_CACHE_OPTIONS)}, got {cache[:20]!r}")
+        options |= _CACHE_OPTIONS[cache]
+    for name, option in _FLAG_OPTIONS.items():
+        if name in headers and _read_flag(headers, name):
+            options[option] = True
+    return options
 
 
 def _read_flag(headers: Mapping[str, str], name: str) -> bool:
-    value = headers.get(name, "false").lower()
+    value = headers[name].lower()
     if value not in {"1", "true", "yes", "0", "false", "no"}:
         raise UsageError(f"{name} is true or false, got {value[:20]!r}")
     return value in {"1", "true", "yes"}
@@ -56,14 +56,16 @@ def _read_flag(headers: Mapping[str, str], name: str) -> bool:
 
 def read_session(headers: Mapping[str, str], cache_key: object) -> str | None:
     """Which conversation a request belongs to, by its headers or the ``prompt_cache_key`` of its body."""
-    named = (headers.get(name) for name in SESSION_HEADERS)
-    session = next((one for one in named if one), cache_key)
+    named = [headers[name] for name in SESSION_HEADERS if headers.get(name)]
+    session = named[0] if named else cache_key
     return session[:MAX_SESSION_CHARS] if isinstance(session, str) and session else None
 
 
 def read_sdk_timeout(headers: Mapping[str, str]) -> float | None:
+    if SDK_TIMEOUT not in headers:
+        return None
     try:
-        seconds = float(headers.get(SDK_TIMEOUT, ""))
+        seconds = float(headers[SDK_TIMEOUT])
     except ValueError:
         return None
     return seconds if 0 < seconds < 86400 else None
@@ -79,18 +81,16 @@ def describe_begun(id_: str, begun: AnswerBegun) -> dict[str, str]:
     return {**told, "x-llmfail-dropped": ", ".join(begun.dropped)} if begun.dropped else told
 
 
-def describe_answer(receipt: Receipt) -> dict[str, str]:
-    """Of an answer, or of the lack of one."""
-    dropped = dict.fromkeys(name for entry in receipt.trail for name in entry.dropped)
-    cost = format_usd(receipt.cost_pico_usd)
+def describe_answer(receipt: Receipt, line: RequestLine) -> dict[str, str]:
+    """Of an answer, or of the lack of one. ``line`` has what is told of it in the log."""
     found = {
         "x-llmfail-id": receipt.id,
         "x-llmfail-target": str(receipt.target or ""),
         "x-llmfail-tier": str(receipt.tier) if receipt.error is None else "",
         "x-llmfail-source": receipt.source if receipt.error is None else "",
-        "x-llmfail-cost-usd": cost or "",
-        "x-llmfail-attempts": str(sum(entry.action == "called" for entry in receipt.trail)),
-        "x-llmfail-dropped": ", ".join(dropped),
+        "x-llmfail-cost-usd": line.cost_usd or "",
+        "x-llmfail-attempts": str(line.attempts),
+        "x-llmfail-dropped": ", ".join(line.dropped),
         "x-llmfail-queued": receipt.queued or "",
     }
     return {name: value for name, value in found.items() if value}

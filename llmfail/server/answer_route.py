@@ -52,14 +52,14 @@ async def answer(served: ServedRequest) -> OutgoingReply | None:
 def _build_ask(served: ServedRequest, read: ClientRequest) -> Ask:
     fields = read.document.fields
     ask = ask_of(read.document, **choose_options(served, read.asked.model, fields))
-    return replace(add_caller(served, ask, fields), id=served.id)
+    return add_caller(served, ask, fields)
 
 
 def _write_answer(served: ServedRequest, writer: ReplyWriter, found: ServedAnswer) -> OutgoingReply:
     """An answer of which nothing was written yet, or why there is none."""
     receipt, relayed = found
     served.line.add_receipt(receipt)
-    headers = {**served.reply_headers, **describe_answer(receipt)}
+    headers = {**served.reply_headers, **describe_answer(receipt, served.line)}
     if relayed is not None and not (served.line.stream and receipt.error is None):
         return OutgoingReply(relayed.status, {**headers, **keep_reply_headers(relayed.headers)}, relayed.body)
     if receipt.error is not None:

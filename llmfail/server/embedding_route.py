@@ -33,7 +33,7 @@ async def embed(served: ServedRequest) -> OutgoingReply:
     receipt = await served.configuration.client.embed_ask(add_caller(served, ask, {}))
     served.line.add_receipt(receipt)
     await charge_key(served, receipt)
-    headers = {**served.reply_headers, **describe_answer(receipt)}
+    headers = {**served.reply_headers, **describe_answer(receipt, served.line)}
     if receipt.error is not None:
         status, error, own = write_error(route.dialect, error_from_receipt(receipt, time.time()))
         return OutgoingReply(status, {**headers, **own}, error)

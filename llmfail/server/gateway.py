@@ -6,8 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 
 from msgspec.structs import replace
@@ -78,8 +77,10 @@ class Gateway:
             return await self._show_page(exchange, self._dashboard)
         if not self.configuration.host_rule.may_ask(host, origin):
             return _refuse_host(request)
-        if (reply := await self._show_health(request)) is not None:
-            return reply
+        if request.path == "/" or request.path in HEALTH_PATHS:
+            reply = await self._show_health(request)
+            if reply is not None:
+                return reply
         if origin is not None and request.method == "OPTIONS":
             return OutgoingReply(204, _allow_origin(origin))
         return await self._serve_program(exchange, _allow_origin(origin) if origin else {})
@@ -128,7 +129,7 @@ class Gateway:
     async def _serve_program(self, exchange: Exchange, reply_headers: dict[str, str]) -> OutgoingReply | None:
         request, started, at = exchange.request, time.monotonic(), time.time()
         line = begin_line(request, new_id(), at)
-        dialect = dialect_of(request.path)
+        dialect: Dialect = "chat"
         reply: OutgoingReply | None = None
         try:
             route = find_route(request.method, request.path)
@@ -144,8 +145,7 @@ class Gateway:
                 ending=self._ending,
                 reply_headers=reply_headers,
             )
-            with self.configuration.use(), self._gauges.count(), self._remember_task():
-                reply = await self._serve(served)
+            reply = await self._serve_counted(served)
         except NoRoute as wrong:
             kind: ErrorKind = "wrong_method" if wrong.allow else "unknown_path"
             allow = {"allow": wrong.allow} if wrong.allow else {}
@@ -171,14 +171,18 @@ class Gateway:
             self._finish_line(line, reply, started)
         return reply
 
-    @contextmanager
-    def _remember_task(self) -> Iterator[None]:
+    async def _serve_counted(self, served: ServedRequest) -> OutgoingReply | None:
+        """While it is under way it counts, and can be ended."""
         task = asyncio.current_task()
         assert task is not None, "a handler runs in a task"
         self._tasks.add(task)
+        self._gauges.count(+1)
+        served.configuration.count(+1)
         try:
-            yield
+            return await self._serve(served)
         finally:
+            served.configuration.count(-1)
+            self._gauges.count(-1)
             self._tasks.discard(task)
 
     async def _serve(self, served: ServedRequest) -> OutgoingReply | None:

@@ -46,9 +46,10 @@ def choose_options(served: ServedRequest, model: str, fields: Mapping[str, Any])
 
 
 def add_caller(served: ServedRequest, ask: Ask, fields: Mapping[str, Any]) -> Ask:
-    """With the key, the conversation, and the time that its program has."""
+    """With its id, the key, the conversation, and the time that its program has."""
     return replace(
         ask,
+        id=served.id,
         key=None if served.key is None else served.key.name,
         session=read_session(served.request.headers, read_mark(served, fields, "prompt_cache_key")),
         traceparent=served.request.headers.get("traceparent"),

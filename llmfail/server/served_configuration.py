@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from llmfail.core.loopback import is_loopback
 from llmfail.core.routing.model_name import ModelNames
@@ -44,14 +42,9 @@ class ServedConfiguration:
         self.opened_at = int(time.time())
         self._requests = 0
 
-    @contextmanager
-    def use(self) -> Iterator[None]:
-        """While a request is under way."""
-        self._requests += 1
-        try:
-            yield
-        finally:
-            self._requests -= 1
+    def count(self, change: int) -> None:
+        """So many requests more, or less, are under way."""
+        self._requests += change
 
     @property
     def is_in_use(self) -> bool:

@@ -59,8 +59,8 @@ class RequestLine(Struct, omit_defaults=False):
         self.source = receipt.source
         self.error = None if receipt.error is None else receipt.error.kind
         self.cost_usd = format_usd(receipt.cost_pico_usd)
-        self.attempts = sum(entry.action == "called" for entry in receipt.trail)
-        self.dropped = tuple(dict.fromkeys(name for entry in receipt.trail for name in entry.dropped))
+        self.attempts = [entry.action for entry in receipt.trail].count("called")
+        self.dropped = tuple(dict.fromkeys([name for entry in receipt.trail for name in entry.dropped]))
         if receipt.usage is not None:
             self.input_tokens = receipt.usage.input_tokens
             self.output_tokens = receipt.usage.output_tokens

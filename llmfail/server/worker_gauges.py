@@ -7,8 +7,6 @@ from __future__ import annotations
 import asyncio
 import mmap
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from llmfail.core.reports.metric import MetricFamily, Sample
 
@@ -40,16 +38,10 @@ class WorkerGauges:
         self.inflight = 0
         self._write()
 
-    @contextmanager
-    def count(self) -> Iterator[None]:
-        """A request is under way."""
-        self.inflight += 1
+    def count(self, change: int) -> None:
+        """So many requests more, or less, are under way."""
+        self.inflight += change
         self._write()
-        try:
-            yield
-        finally:
-            self.inflight -= 1
-            self._write()
 
     async def measure_lag(self) -> None:
         """By how much the event loop comes late, for ever."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from llmfail.core.conversation import (
+    NO_OPTIONS,
     Attachment,
     GenerationOptions,
     Message,
@@ -33,6 +34,16 @@ from llmfail.providers.decoding import (
 from llmfail.providers.dialects import chat_parts
 from llmfail.providers.dialects.carried_signature import take_from_id
 
+_OPTION_FIELDS: Final = (
+    "top_p",
+    "top_k",
+    "seed",
+    "presence_penalty",
+    "frequency_penalty",
+    "verbosity",
+    "service_tier",
+)
+_MORE_OPTION_FIELDS: Final = frozenset({*_OPTION_FIELDS, "reasoning_effort", "logprobs", "top_logprobs"})
 _READ: Final = (
     "model",
     "messages",
@@ -46,18 +57,14 @@ _READ: Final = (
     "tool_choice",
     "parallel_tool_calls",
     "response_format",
-    "reasoning_effort",
-    "top_p",
-    "top_k",
-    "seed",
-    "presence_penalty",
-    "frequency_penalty",
-    "logprobs",
-    "top_logprobs",
-    "verbosity",
-    "service_tier",
+    *_MORE_OPTION_FIELDS,
 )
 _SYSTEM_ROLES: Final = frozenset({"system", "developer"})
+_PLAIN_ROLES: Final[Mapping[str, Literal["assistant", "system"]]] = {
+    "assistant": "assistant",
+    "system": "system",
+    "developer": "system",
+}
 _AUDIO_TYPES: Final = {"wav": "audio/wav", "mp3": "audio/mpeg"}
 
 
@@ -88,15 +95,7 @@ def read_fields(document: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         yield "stop", stop
     yield from _read_format(as_mapping(document.get("response_format")))
     effort = document.get("reasoning_effort")
-    names = ("top_p", "top_k", "seed", "presence_penalty", "frequency_penalty", "verbosity", "service_tier")
-    yield (
-        "options",
-        GenerationOptions(
-            effort=find_effort(effort),
-            logprobs=(document.get("top_logprobs") or 0) if document.get("logprobs") else None,
-            **{name: document.get(name) for name in names},
-        ),
-    )
+    yield "options", _read_options(document, effort)
     choice = _read_choice(document.get("tool_choice"))
     yield "tool_choice", choice
     yield "parallel_tools", document.get("parallel_tool_calls")
@@ -106,6 +105,16 @@ def read_fields(document: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     if effort is not None and effort != find_effort(effort):
         rest["reasoning_effort"] = effort
     yield "marks", mark_with("chat", rest)
+
+
+def _read_options(document: Mapping[str, Any], effort: object) -> GenerationOptions:
+    if _MORE_OPTION_FIELDS.isdisjoint(document):
+        return NO_OPTIONS
+    return GenerationOptions(
+        effort=find_effort(effort),
+        logprobs=(document.get("top_logprobs") or 0) if document.get("logprobs") else None,
+        **{name: document.get(name) for name in _OPTION_FIELDS},
+    )
 
 
 def split_system(messages: Sequence[Any]) -> tuple[str | tuple[Text, ...], Sequence[Any]]:
@@ -149,6 +158,8 @@ def _read_system(message: Message | Mapping[str, Any]) -> Text:
 def _read_turn(message: Mapping[str, Any]) -> Message:
     role = message["role"]
     content = message.get("content")
+    if len(message) == 2 and isinstance(content, str):
+        return Message(_PLAIN_ROLES.get(role, "user"), as_clean_text(content))
     if role == "assistant":
         text = as_clean_text(read_content(content))
         parts = tuple(map(_sign, chat_parts.read_answer_parts(message, text)))

@@ -94,7 +94,7 @@ def _read_messages(
 
 
 def _require_message(number: int, message: object) -> None:
-    if isinstance(message, Message):
+    if isinstance(message, Message) or _is_ordinary(message):
         return
     if not isinstance(message, dict | Mapping):  # of a dict it is quickly told
         kind = type(message).__name__
@@ -110,6 +110,11 @@ def _require_message(number: int, message: object) -> None:
         isinstance(part, str | dict | Mapping) for part in parts
     ):
         raise UsageError(f"message {number}: its content is a text or a list of parts")
+
+
+def _is_ordinary(message: object) -> bool:
+    """As most are, which is quickly told."""
+    return type(message) is dict and message.get("role") in ROLES and type(message.get("content")) is str
 
 
 def _is_anthropic(message: Mapping[str, Any]) -> bool:

@@ -82,11 +82,8 @@ class Dashboard:
             **{("POST", path): self._act for path in ACTIONS},
             ("POST", "/logout"): self._leave,
         }
-
-    @property
-    def routes(self) -> frozenset[tuple[str, str]]:
+        self.routes = frozenset({*self._open, *self._guarded})
         """Method and path of each."""
-        return frozenset({*self._open, *self._guarded})
 
     async def start(self) -> str | None:
         """The path of the one-time link; None where there is an admin token."""
