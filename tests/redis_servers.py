@@ -49,11 +49,12 @@ class RedisProcess:
     def url(self):
         return f"redis://127.0.0.1:{self.port}/0"
 
-    def start(self):
+    def start(self, *more):
+        """``more``: options for this time."""
         options = (
             [] if self._sentinel else ["--port", str(self.port), "--save", "", "--dir", str(self.directory)]
         )
-        command = [require_program(SERVER), *map(str, self._options), *options]
+        command = [require_program(SERVER), *map(str, self._options), *options, *more]
         with (self.directory / "redis.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [*command, "--sentinel"] if self._sentinel else command,
@@ -69,7 +70,7 @@ class RedisProcess:
         while time.monotonic() < give_up_at:
             with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1) as trial:
                 trial.sendall(b"PING\r\n")
-                if trial.recv(100)[:5] in {b"+PONG", b"-NOAU", b"-DENI"}:
+                if trial.recv(100)[:5] in {b"+PONG", b"-NOAU", b"-DENI", b"-LOAD"}:
                     return
             assert self.process.poll() is None, (self.directory / "redis.log").read_text()
             time.sleep(0.02)

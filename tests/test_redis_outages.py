@@ -207,27 +207,6 @@ def test_p2_23_a_write_that_no_replica_has_does_not_count_as_made(redis_url):
     store.close()
 
 
-def test_p2_18_a_cluster_of_three_nodes_is_followed_to_the_node_that_has_the_namespace(tmp_path):
-    ports = [find_free_port() for _ in range(3)]
-    options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
-    nodes = [start_redis(tmp_path / str(port), *options, port=port) for port in ports]
-    with nodes[0] as first, nodes[1], nodes[2]:
-        addresses = [f"127.0.0.1:{port}" for port in ports]
-        subprocess.run(
-            [require_program("redis-cli"), "--cluster", "create", *addresses, "--cluster-yes"],
-            check=True,
-            capture_output=True,
-        )
-        wait_until(lambda: "cluster_state:ok" in first.run("CLUSTER", "INFO"))
-        stores = [RedisStore(parse_redis_url(f"redis://{address}/0"), 5.0) for address in addresses]
-        for number, store in enumerate(stores):
-            store.update(["a"], lambda values, _now: ({"a": Write(f"{values['a']}+")}, None))
-            assert store.read(["a"])[0] == {"a": "None" + "+" * (number + 1)}
-        assert len({str(store.server.address) for store in stores}) == 1
-        for store in stores:
-            store.close()
-
-
 def test_a_replica_that_is_named_first_is_passed_over(tmp_path):
     with (
         start_redis(tmp_path / "first") as first,

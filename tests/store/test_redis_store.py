@@ -1,9 +1,7 @@
 """The store on Redis, beyond what every store promises: lost replies, frozen servers, forks."""
 
-import subprocess
 import threading
 import time
-from contextlib import suppress
 
 import pytest
 import worker_processes
@@ -274,37 +272,6 @@ def test_p2_18_what_the_server_cannot_do_now_is_an_outage_and_reading_goes_on(
         redis_server.run("CONFIG", "SET", name, before)
     store.update(["a"], increment("a"))
     assert read_number(store, "a") == 2
-
-
-def test_p2_18_a_script_of_somebody_else_that_does_not_end_is_an_outage(redis_server, redis_url):
-    store = open_redis(redis_url, TIMEOUT)
-    redis_server.run("CONFIG", "SET", "busy-reply-threshold", "50")
-    endless = threading.Thread(target=lambda: _run_endless(redis_server))
-    endless.start()
-    time.sleep(0.2)
-    with pytest.raises(StoreError):
-        store.update(["a"], increment("a"))
-    redis_server.run("SCRIPT", "KILL")
-    endless.join()
-    store.update(["a"], increment("a"))
-
-
-def _run_endless(server):
-    with suppress(subprocess.CalledProcessError):  # it is killed
-        server.run("EVAL", "while true do end", "0")
-
-
-def test_p2_18_no_more_clients_is_an_outage(redis_server, redis_url):
-    redis_server.run("CONFIG", "SET", "maxclients", "1")
-    first = open_redis(redis_url)
-    try:
-        first.read(["a"])
-        with pytest.raises(StoreError, match="max number of clients"):
-            open_redis(redis_url).read(["a"])
-    finally:
-        first.close()
-        time.sleep(0.05)
-        redis_server.run("CONFIG", "SET", "maxclients", "10000")
 
 
 def test_p0_10_a_user_who_may_nothing_is_told_so_and_no_password_is(redis_server, redis_url):

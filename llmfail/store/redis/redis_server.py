@@ -28,7 +28,14 @@ SENTINEL_SHARE = 0.25
 REPLICA_WAIT_MS = 200
 _NOT_MASTER_CODES = frozenset({"READONLY", "MASTERDOWN"})
 _REFUSED_CODES = frozenset({"NOAUTH", "WRONGPASS", "NOPERM"})
-_REFUSED_WORDS = ("can't run this command", "DB index", "AUTH <password>", "SELECT is not allowed")
+_REFUSED_WORDS = (
+    "can't run this command",
+    "unauthenticated",
+    "DB index",
+    "AUTH <password>",
+    "SELECT is not allowed",
+)
+_MOVING_CODES = frozenset({"ASK", "TRYAGAIN"})
 
 
 class AccessRefused(StoreError):
@@ -116,13 +123,15 @@ class RedisServer:
             self._follow(str(error))
             return NotMaster(f"{self.url}: the state has moved to {self.address}")
         at = self._connection.address if self._connection is not None else self.url
-        text = f"{at}: {str(error).partition(' script: ')[0]}"
+        text = f"{at}: {_shorten(str(error))}"
         if error.code in _NOT_MASTER_CODES or "READONLY" in str(error):
             if self._connection is not None:
                 self._replicas.add(self._connection.address)
             self.disconnect()
             self.address = None
             return NotMaster(text)
+        if error.code in _MOVING_CODES:
+            return StoreError(f"{at}: the state is moving to another node ({error.code})")
         if error.code in _REFUSED_CODES or any(words in str(error) for words in _REFUSED_WORDS):
             if not self._has_answered:
                 return UsageError(f"store: {text}")
@@ -173,6 +182,13 @@ class RedisServer:
                 return found
             reasons.append(f"{endpoint} knows no master {self.url.master!r}")
         raise Unreachable(f"Sentinel: {'; '.join(reasons)}")
+
+
+def _shorten(refusal: str) -> str:
+    """A long command of somebody who is not known is refused for its length."""
+    if "unauthenticated" in refusal:
+        return "NOAUTH Authentication required."
+    return refusal.partition(" script: ")[0]
 
 
 def _find_master(sentinel: ServerAddress, url: RedisUrl, deadline: TripDeadline) -> ServerAddress | None:
