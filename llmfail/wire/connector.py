@@ -176,12 +176,12 @@ class CallProtocol(ResponseHandler):
                 super().data_received(data)
             return
         try:
-            behind = reply.feed(data)
+            has_more = reply.feed(data)
         except BrokenConnectionError as error:
             self._break_off(error)
             self.abort()
             return
-        if behind:
+        if has_more:
             self.force_close()
         elif len(reply.pieces) > 1 and sum(map(len, reply.pieces)) > MAX_UNREAD_BYTES:
             self._hold_up()

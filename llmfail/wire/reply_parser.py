@@ -1,25 +1,23 @@
 """A reply of HTTP/1.1 as it comes from a connection: bytes go in, its head and the pieces of its body come
 out.
 
-aiohttp's own parser tells a reader of each chunk by several calls, which is most of what a stream costs. No
-input or output happens in here.
+llhttp, by way of httptools, says what the bytes are. aiohttp has the same parser and tells a reader of each
+chunk by several calls, which is most of what a stream costs. No input or output happens in here.
 """
 
 from __future__ import annotations
 
-import re
 from typing import Final
+
+import httptools
 
 from llmfail.wire.error_mapping import NO_REPLY, BrokenConnectionError
 
 MAX_HEAD_BYTES: Final = 256 * 1024
-"""Of a head, and of a line between chunks."""
-_END_OF_HEAD: Final = re.compile(rb"\r?\n\r?\n")
-_STATUS_LINE: Final = re.compile(r"HTTP/1\.([01]) ([1-9][0-9]{2})(?:[ \r]|$)")
-_FIRST_CHUNK: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\n]*)?\r?\n")
-_NEXT_CHUNK: Final = re.compile(rb"\r?\n" + _FIRST_CHUNK.pattern)
+"""Of a head, and of what stands between two pieces of a body."""
 _LIST_HEADERS: Final = frozenset({"connection", "content-encoding", "transfer-encoding"})
-_BODILESS: Final = frozenset({204, 304})
+_STARTS: Final = (b"HTTP/1.0", b"HTTP/1.1")
+_CONTINUES: Final = frozenset(range(100, 200))
 
 
 class ReplyParser:
@@ -33,133 +31,77 @@ class ReplyParser:
         self.headers: dict[str, str] = {}
         self.pieces: list[bytes] = []
         self.has_head = self.is_over = self.keeps_connection = False
-        self._unread = b""
-        self._searched = 0
-        self._left: int | None = 0
-        """Bytes of the body, or of a chunk; None: up to the end of the connection."""
-        self._is_chunked = self._is_in_trailers = False
-        self._chunk_head = _FIRST_CHUNK
+        self._has_more = False
+        self._bytes_since_piece = 0
+        self._start = b""
+        parser = httptools.HttpResponseParser(self)
+        self._parser: httptools.HttpResponseParser | None = parser
+        # Seen in servers: lines that end without CR, and blanks behind the size of a chunk.
+        parser.set_dangerous_leniencies(
+            lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True
+        )
 
-    def feed(self, data: bytes) -> bytes:
-        """What lies behind its end. Raises BrokenConnectionError for what is no HTTP."""
-        if self._unread:
-            data, self._unread = self._unread + data, b""
-        start = 0 if self.has_head else self._read_heads(data)
-        if self.has_head and not self.is_over:
-            start = self._read_chunks(data, start) if self._is_chunked else self._read_bytes(data, start)
-        if self.is_over:
-            return data[start:]
-        self._unread = data[start:]
-        if len(self._unread) > MAX_HEAD_BYTES:
+    def feed(self, data: bytes) -> bool:
+        """Whether something came behind its end. Raises BrokenConnectionError for what is no HTTP."""
+        parser = self._parser
+        if parser is None:
+            return True
+        if len(self._start) < len(_STARTS[0]):
+            self._require_http(data)
+        self._bytes_since_piece += len(data)
+        try:
+            parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            if self.is_over:
+                return True
+            raise BrokenConnectionError(NO_REPLY) from error
+        if self._bytes_since_piece > MAX_HEAD_BYTES:
             raise BrokenConnectionError(NO_REPLY)
-        return b""
+        return self._has_more
 
     def may_end(self) -> bool:
         """Whether nothing is missing where the connection ends."""
-        return self.has_head and self._left is None
+        if not self.has_head or self.is_over or "content-length" in self.headers:
+            return False
+        return self.headers.get("transfer-encoding", "").lower().rpartition(",")[2].strip() != "chunked"
 
-    def _read_heads(self, data: bytes) -> int:
-        """Where the body begins; replies before the one that was asked for are left out."""
-        start = 0
-        while not self.has_head:
-            found = _END_OF_HEAD.search(data, start + self._searched)
-            if found is None:
-                if not data.startswith(b"HTTP/"[: len(data) - start], start):
-                    raise BrokenConnectionError(NO_REPLY)
-                self._searched = max(len(data) - start - 3, 0)
-                break
-            self._read_head(data[start : found.start()].decode("latin-1"))
-            start, self._searched = found.end(), 0
-        return start
-
-    def _read_head(self, head: str) -> None:
-        first, *lines = head.split("\n")
-        status_line = _STATUS_LINE.match(first)
-        if status_line is None or status_line[2] == "101":
+    def _require_http(self, data: bytes) -> None:
+        """The parser reads other versions too, and waits for the end of a line that begins as another."""
+        self._start += data[: len(_STARTS[0]) - len(self._start)]
+        if not any(one.startswith(self._start) for one in _STARTS):
             raise BrokenConnectionError(NO_REPLY)
-        if status_line[2].startswith("1"):
+
+    # What httptools calls.
+
+    def on_message_begin(self) -> None:
+        self._has_more = self.is_over
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._has_more or self.has_head:  # of another reply, or trailers
             return
-        self.status = int(status_line[2])
-        self.headers = headers = _read_headers(lines)
-        self._choose_framing(headers)
-        said = headers.get("connection", "").lower()
-        keeps = "close" not in said if status_line[1] == "1" else "keep-alive" in said
-        self.keeps_connection = keeps and self._left is not None
-        self.has_head = True
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1").strip()
+        if key in _LIST_HEADERS and key in self.headers:
+            text = f"{self.headers[key]}, {text}"
+        self.headers[key] = text
 
-    def _choose_framing(self, headers: dict[str, str]) -> None:
-        coding, length = headers.get("transfer-encoding"), headers.get("content-length")
-        if self.status in _BODILESS:
+    def on_headers_complete(self) -> None:
+        parser = self._parser
+        if self._has_more or parser is None:
+            return
+        status = parser.get_status_code()
+        if status in _CONTINUES:
+            self.headers = {}
+            return
+        self.status, self.has_head = status, True
+        self.keeps_connection = parser.should_keep_alive()
+        self._bytes_since_piece = 0
+
+    def on_body(self, piece: bytes) -> None:
+        if not self._has_more:
+            self.pieces.append(piece)
+            self._bytes_since_piece = 0
+
+    def on_message_complete(self) -> None:
+        if self.has_head:
             self.is_over = True
-        elif coding is not None:
-            self._is_chunked = coding.lower().rpartition(",")[2].strip() == "chunked"
-            self._left = 0 if self._is_chunked else None
-        elif length is None:
-            self._left = None
-        elif length.isascii() and length.isdigit():
-            self._left = int(length)
-            self.is_over = not self._left
-        else:
-            raise BrokenConnectionError(NO_REPLY)
-
-    def _read_bytes(self, data: bytes, start: int) -> int:
-        end = len(data) if self._left is None else min(len(data), start + self._left)
-        if start < end:
-            self.pieces.append(data[start:end])
-        if self._left is not None:
-            self._left -= end - start
-            self.is_over = not self._left
-        return end
-
-    def _read_chunks(self, data: bytes, start: int) -> int:
-        size = len(data)
-        while start < size and not self._is_in_trailers:
-            if self._left:
-                piece = data[start : start + self._left]
-                self.pieces.append(piece)
-                start += len(piece)
-                self._left -= len(piece)
-                continue
-            found = self._chunk_head.match(data, start)
-            if found is None:
-                self._require_unfinished(data[start:])
-                return start
-            start, self._left = found.end(), int(found[1], 16)
-            self._chunk_head = _NEXT_CHUNK
-            self._is_in_trailers = not self._left
-        return self._read_trailers(data, start) if self._is_in_trailers else start
-
-    def _require_unfinished(self, line: bytes) -> None:
-        """What is no head of a chunk may still become one."""
-        is_first = self._chunk_head is _FIRST_CHUNK
-        if line.count(b"\n") > (not is_first) or not (is_first or line.startswith((b"\r", b"\n"))):
-            raise BrokenConnectionError(NO_REPLY)
-
-    def _read_trailers(self, data: bytes, start: int) -> int:
-        """They say nothing that is needed."""
-        for end in (b"\r\n", b"\n"):
-            if data.startswith(end, start):
-                self.is_over = True
-                return start + len(end)
-        found = _END_OF_HEAD.search(data, start)
-        self.is_over = found is not None
-        return start if found is None else found.end()
-
-
-def _read_headers(lines: list[str]) -> dict[str, str]:
-    headers: dict[str, str] = {}
-    name = ""
-    for line in lines:
-        if name and line[:1] in {" ", "\t"}:  # It goes on with the header before.
-            headers[name] += f" {line.strip()}"
-            continue
-        written, colon, text = line.partition(":")
-        name, value = written.lower(), text.strip()
-        if not colon or not name or name != name.strip():
-            raise BrokenConnectionError(NO_REPLY)
-        if name in headers and name in _LIST_HEADERS:
-            value = f"{headers[name]}, {value}"
-        if name == "content-length" and headers.get(name, value) != value:
-            raise BrokenConnectionError(NO_REPLY)
-        headers[name] = value
-    return headers
+            self._parser = None  # it has methods of this object, which would keep each other
