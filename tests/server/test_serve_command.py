@@ -5,14 +5,16 @@ import json
 import os
 import signal
 import threading
+from contextlib import closing
 
 import pytest
 from forked_program import run_llmfail
 from running_gateway import ASK, ServeProcess
 from scripted_streams import ScriptedStreams
+from webhook_recorder import Hook
 
-from llmfail import Client
-from llmfail.simulator import Simulator
+from llmfail import Client, Unavailable
+from llmfail.simulator import Simulator, parse_faults
 
 CONFIG = """\
 version: 1
@@ -218,6 +220,35 @@ def test_workers_end_with_who_started_them(serve):
     serving = serve("--workers", "2")
     serving.process.kill()
     serving.wait_for("^the end$")  # nobody holds its standard error any more
+
+
+ALERTS = """\
+breaker: {{failure_threshold: 2, recovery_timeout: 1s, success_threshold: 1}}
+probe: {{targets: open}}
+alerts: {{min_requests: 1000, webhooks: [{{url: "{url}/told"}}]}}
+"""
+
+
+def test_a_fleet_tells_of_an_alert_once_when_it_is_raised_and_once_when_it_is_over(
+    serve, simulator, tmp_path
+):
+    with closing(Hook()) as hook:
+        more = ALERTS.format(url=hook.url)
+        config = tmp_path / "llmfail.yaml"
+        config.write_text(CONFIG.format(url=simulator.base_url("openai"), more=more))
+        simulator.set_faults(parse_faults("all=503"))
+        with Client(config) as llm:
+            for _ in range(2):
+                with pytest.raises(Unavailable):
+                    llm.ask("hi")
+        fleet = [serve(more=more) for _ in range(3)]
+        hook.wait_for(1)
+        simulator.set_faults(parse_faults("none"))
+        hook.wait_for(2)
+        assert [one.end() for one in fleet] == [0, 0, 0]
+        told = [(one["alert"], one["state"]) for one in hook.bodies("/told")]
+    assert told == [("unanswerable default", "raised"), ("unanswerable default", "resolved")]
+    assert len([line for one in fleet for line in one.said if "alert unanswerable" in line]) == 2
 
 
 def test_a_budget_holds_over_workers_and_endpoints(serve, simulator):
