@@ -66,7 +66,7 @@ class TrailEntry(Struct, frozen=True):
     dropped: tuple[str, ...] = ()
     """What of the request its wire cannot carry; in the JSON only where there is any."""
     cause: str | None = None
-    """The outcome that disabled a skipped target; in the note, not in the JSON."""
+    """The outcome that keeps a target from being asked that was skipped; in the note, not in the JSON."""
     held: int = 0
     """The worst case that was held for a call; not in the JSON."""
     open_reason: str | None = None

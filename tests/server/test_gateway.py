@@ -386,3 +386,16 @@ def test_several_answers_at_once_cost_as_many(gateway, path, body):
     reply = gateway.post(path, body, x_llmfail_max_cost="0.02")
     assert reply.status in {402, 429}, reply.body
     assert "may cost" in reply.body.decode()
+
+
+@pytest.mark.parametrize(("fault", "status"), [("429:20", 429), ("503:20", 503)])
+def test_while_every_target_pauses_the_status_stays_what_it_was(tmp_path, simulator, fault, status):
+    """A rate limit is one as long as it lasts, though nobody is asked."""
+    simulator.set_faults(parse_faults(f"all={fault}"))
+    with run_gateway(tmp_path, simulator) as own:
+        asked = len(simulator.requests)
+        replies = [own.post(*CHAT) for _ in range(3)]
+    assert [one.status for one in replies] == [status] * 3
+    assert len(simulator.requests) - asked == 2
+    assert all(1 <= int(one.headers["retry-after"]) <= 20 for one in replies)
+    assert not [one for one in replies if "x-should-retry" in one.headers]

@@ -307,14 +307,15 @@ def _refuse_while_paused(gate: Gate, circuit: Circuit, values: Values, now: floa
     """The refusal of a pause, unless the circuit refuses for longer, or because an operator says so."""
     if values[gate.pause_key] is None:
         return None
-    ends_at = pauses.find_end(load_or_default(values[gate.pause_key], Pause), now)
+    pause = load_or_default(values[gate.pause_key], Pause)
+    ends_at = pauses.find_end(pause, now)
     if ends_at is None or not gate.rules.enabled:
         return None
     shown = breaker.view(circuit, now)
     is_longer = shown.state is CircuitState.OPEN and shown.retry_at is not None and shown.retry_at >= ends_at
     if shown.state is CircuitState.FORCED_OPEN or is_longer:
         return None
-    return refusals.refuse_for_pause(ends_at)
+    return refusals.refuse_for_pause(ends_at, is_rate_limit=pause.is_rate_limit)
 
 
 def _refuse_when_forced_open(gate: Gate, values: Values, now: float) -> Refusal | None:
@@ -365,7 +366,9 @@ def _settle_pause(gate: Gate, outcome: Outcome, values: Values, now: float) -> d
     if seconds is None or not gate.rules.enabled:
         return {}
     before = load_or_default(values[gate.pause_key], Pause)
-    return pauses.build_writes(gate.pause_key, before, pauses.lengthen(before, seconds, now))
+    is_rate_limit = outcome.kind is Kind.RATE_LIMITED
+    after = pauses.lengthen(before, seconds, now, is_rate_limit=is_rate_limit)
+    return pauses.build_writes(gate.pause_key, before, after)
 
 
 def _settle_credential(

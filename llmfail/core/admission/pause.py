@@ -17,10 +17,13 @@ MIN_PAUSE_SECONDS = 1.0
 
 
 class Pause(Record, frozen=True):
-    """The record. ``until`` is its end, ``at`` the moment of its last change."""
+    """The record. ``until`` is its end, ``at`` the moment of its last change; ``is_rate_limit``: the provider
+    asked for it because too much was asked of it, not because it was down.
+    """
 
     until: float = 0.0
     at: float = 0.0
+    is_rate_limit: bool = False
 
 
 def find_pause(outcome: Outcome, max_pause: float) -> float | None:
@@ -33,10 +36,10 @@ def find_pause(outcome: Outcome, max_pause: float) -> float | None:
     return min(max(hint, MIN_PAUSE_SECONDS), max_pause) or None
 
 
-def lengthen(pause: Pause, seconds: float, now: float) -> Pause:
+def lengthen(pause: Pause, seconds: float, now: float, *, is_rate_limit: bool = False) -> Pause:
     """The pause for so many seconds from now. A hint never shortens a pause: it may answer an older call."""
     pause = normalize(pause, now)
-    return Pause(now + seconds, now) if now + seconds > pause.until else pause
+    return Pause(now + seconds, now, is_rate_limit) if now + seconds > pause.until else pause
 
 
 def find_end(pause: Pause, now: float) -> float | None:

@@ -35,7 +35,7 @@ class Refusal(Struct, frozen=True):
     retry_at: float | None
     note: str
     cause: Kind | None = None
-    """The outcome that disabled the target."""
+    """The outcome that disabled the target, or made it ask for a pause."""
     open_reason: OpenReason | None = None
     """With ``CIRCUIT_OPEN`` only."""
 
@@ -50,9 +50,10 @@ def refuse_for_circuit(refusal: CircuitRefusal) -> Refusal:
     )
 
 
-def refuse_for_pause(ends_at: float) -> Refusal:
+def refuse_for_pause(ends_at: float, *, is_rate_limit: bool = False) -> Refusal:
     note = f"its Retry-After holds until {format_time(ends_at)}"
-    return Refusal(SkipReason.CIRCUIT_OPEN, ends_at, note, open_reason=OpenReason.PAUSE)
+    cause = Kind.RATE_LIMITED if is_rate_limit else None
+    return Refusal(SkipReason.CIRCUIT_OPEN, ends_at, note, cause, OpenReason.PAUSE)
 
 
 def refuse_for_block(block: Block) -> Refusal:

@@ -241,7 +241,8 @@ def _describe_trail(receipt: Receipt) -> str:
 def _find_status(receipt: Receipt, kind: ErrorKind, entry: TrailEntry | None) -> int:
     """That of a provider that refused the request; none that tells a program to log in."""
     if kind == "unavailable":
-        outcomes = {entry.outcome for entry in {one.target: one for one in receipt.trail}.values()}
+        last = {one.target: one for one in receipt.trail}.values()
+        outcomes = {entry.cause or entry.outcome for entry in last}
         return _TOO_MANY if outcomes and outcomes <= _LIMITS else 0
     status = (entry.status or 0) if entry is not None and kind == "refused" else 0
     is_told = _FIRST_REQUEST_STATUS <= status < _FIRST_SERVER_STATUS
