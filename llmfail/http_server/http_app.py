@@ -21,6 +21,7 @@ from llmfail.http_server.message import (
     IncomingRequest,
     OutgoingReply,
     json_reply,
+    split_target,
 )
 from llmfail.http_server.request_body import read_body
 
@@ -117,12 +118,15 @@ class _Exchange:
     def __init__(self, incoming: web.BaseRequest) -> None:
         self._incoming = incoming
         self.response: web.StreamResponse | None = None
-        path, _, query = incoming.raw_path.partition("?")
+        headers = _headers_of(incoming)
+        host, path, query = split_target(incoming.raw_path)
+        if host is not None:
+            headers["host"] = host
         self.request = IncomingRequest(
             incoming.method,
             path,
             query,
-            _headers_of(incoming),
+            headers,
             b"",
             incoming.remote or "",
             incoming.secure,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Protocol
 from urllib.parse import parse_qsl
@@ -10,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 JSON_TYPE = "application/json"
+_WHOLE_URL = re.compile(r"https?://(?P<host>[^/?#]*)", re.IGNORECASE)
 
 
 class IncomingRequest(Struct, frozen=True):
@@ -30,6 +32,18 @@ class IncomingRequest(Struct, frozen=True):
     def parameters(self) -> Mapping[str, str]:
         """Of the query; of one that is there twice the last."""
         return dict(parse_qsl(self.query, keep_blank_values=True)) if self.query else {}
+
+
+def split_target(target: str) -> tuple[str | None, str, str]:
+    """Host (None: as the Host header has it), path and query of a request line. A client that takes a server
+    for its proxy sends the whole URL, whose host counts (RFC 9112, 3.2.2).
+    """
+    host = None
+    if not target.startswith("/") and (found := _WHOLE_URL.match(target)):
+        host, target = found["host"], target[found.end() :]
+        target = target if target.startswith("/") else f"/{target}"
+    path, _, query = target.partition("?")
+    return host, path, query
 
 
 class OutgoingReply(Struct, frozen=True):

@@ -1,6 +1,7 @@
 """What programs get in each dialect, over real sockets, and what is refused before anybody is asked."""
 
 import base64
+import socket
 import struct
 
 import pytest
@@ -399,3 +400,24 @@ def test_while_every_target_pauses_the_status_stays_what_it_was(tmp_path, simula
     assert len(simulator.requests) - asked == 2
     assert all(1 <= int(one.headers["retry-after"]) <= 20 for one in replies)
     assert not [one for one in replies if "x-should-retry" in one.headers]
+
+
+@pytest.mark.parametrize(
+    ("target", "host", "status"),
+    [
+        ("http://127.0.0.1/v1/models", "127.0.0.1", 200),
+        ("HTTP://localhost:4000/v1/models?limit=1", "evil.example", 200),
+        ("https://[::1]/v1/models", "127.0.0.1", 200),
+        ("http://127.0.0.1", "127.0.0.1", 200),
+        ("http://evil.example/v1/models", "127.0.0.1", 403),
+        ("http://127.0.0.1@evil.example/v1/models", "127.0.0.1", 403),
+        ("http://evil.example@127.0.0.1/v1/models", "127.0.0.1", 403),
+        ("http:///v1/models", "127.0.0.1", 400),
+        ("ftp://127.0.0.1/v1/models", "127.0.0.1", 404),
+    ],
+)
+def test_a_whole_url_in_the_request_line_is_served_and_its_host_counts(gateway, target, host, status):
+    """As a client sends it that takes the gateway for its proxy."""
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=30) as talk:
+        talk.sendall(f"GET {target} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n".encode())
+        assert int(talk.makefile("rb").readline().split()[1]) == status

@@ -78,6 +78,15 @@ def test_other_machines_need_keys():
     assert "llmfail keys new" in done.stderr
 
 
+def test_programs_behind_a_proxy_need_keys(tmp_path):
+    config = tmp_path / "llmfail.yaml"
+    config.write_text("version: 1\nserve: {behind_proxy: true}\n")
+    done = run_llmfail("--config", str(config), "serve", "--listen", "127.0.0.1:0")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "through the proxy" in done.stderr
+    assert "llmfail keys new" in done.stderr
+
+
 def test_a_port_that_is_taken_is_one_line(serve):
     serving = serve()
     done = run_llmfail("serve", "--listen", f"127.0.0.1:{serving.port}")

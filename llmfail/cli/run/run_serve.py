@@ -92,11 +92,18 @@ def _run_worker(
 
 
 def _require_keys(serve: ServeSettings, host: str) -> None:
-    """Whoever can reach another address than loopback would spend the owner's money."""
-    if not is_loopback(host) and not any(key.key or key.sha256 for key in serve.keys):
+    """Who reaches another address than loopback, or a proxy before it, would spend the owner's money."""
+    if any(key.key or key.sha256 for key in serve.keys):
+        return
+    make = "`llmfail keys new NAME` makes one; put its entry under `serve: keys:`"
+    if not is_loopback(host):
         raise UsageError(
-            f"other machines may reach {host}, so programs need keys there: `llmfail keys new NAME` makes "
-            "one; put its entry under `serve: keys:`, or listen at 127.0.0.1"
+            f"other machines may reach {host}, so programs need keys there: {make}, or listen at 127.0.0.1"
+        )
+    if serve.behind_proxy:
+        raise UsageError(
+            f"other machines may ask through the proxy, so programs need keys: {make}, or leave out "
+            "`behind_proxy: true`"
         )
 
 
