@@ -2,6 +2,7 @@
 told once, and when it is over the state is used again, with all that was spent meanwhile.
 """
 
+import json
 import socket
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from llmfail.core.errors import UsageError
 from llmfail.core.records.record import Write
 from llmfail.core.store_url import parse_redis_url
 from llmfail.store.redis.redis_store import RedisStore
+from llmfail.store.redis.server_info import ask_server
 
 CONFIG = """\
 version: 1
@@ -204,10 +206,37 @@ def test_p0_10_a_password_that_is_missing_is_told_at_once(configure, server):
     with ask_for_a_password(server), Client(config, warn=pytest.fail) as client:
         with pytest.raises(UsageError, match="NOAUTH"):
             client.ask("hi")
-        command = [Path(sys.executable).with_name("llmfail"), "--config", config, "config", "check"]
-        checked = subprocess.run(command, capture_output=True, text=True, check=False)
+        checked = run_llmfail(config, "config", "check")
     assert checked.returncode == 2
     assert "NOAUTH" in checked.stderr + checked.stdout
+
+
+def run_llmfail(config, *arguments):
+    command = [Path(sys.executable).with_name("llmfail"), "--config", config, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_p2_17_status_and_config_check_tell_what_is_wrong_with_the_server(configure, server):
+    config = configure(server.url)
+    with set_for_a_while(server, "maxmemory-policy", "allkeys-lru"):
+        checked = run_llmfail(config, "config", "check")
+        status = run_llmfail(config, "status")
+        told = json.loads(run_llmfail(config, "status", "--json").stdout)["store_server"]
+    assert checked.returncode == 0
+    for text in (checked.stdout + checked.stderr, status.stdout):
+        words = " ".join(text.split())
+        assert f"127.0.0.1:{server.port}" in words
+        assert "evicts (allkeys-lru)" in words
+        assert "has no append-only file" in words
+    assert (told["role"], told["eviction_policy"]) == ("master", "allkeys-lru")
+    assert abs(told["clock_difference_seconds"]) < 1
+
+
+def test_p2_17_a_clock_that_differs_is_told(server):
+    store = RedisStore(parse_redis_url(server.url), 5.0)
+    told = ask_server(store, 5.0, lambda: time.time() - 90)
+    store.close()
+    assert 89 < told.clock_difference < 91
 
 
 @pytest.fixture(scope="module")

@@ -45,6 +45,7 @@ from llmfail.core.reports.status_text import (
     join_some,
     name_state,
 )
+from llmfail.core.reports.store_server import find_server_warnings
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -152,6 +153,9 @@ def _describe_storage(status: Status) -> Iterator[str]:
         yield "queue: it cannot be read"
     elif pending:
         yield f"queue: {pending} waiting for `llmfail queue run`"
+    if storage.server is not None:
+        for warning in find_server_warnings(storage.server, has_budgets=bool(status.budgets)):
+            yield f"store: {warning}"
 
 
 def _render_targets(

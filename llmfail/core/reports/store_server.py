@@ -46,6 +46,8 @@ class StoreServer(Struct, frozen=True):
             self.role or "",
             f"eviction {self.eviction_policy}" if self.eviction_policy else "",
             f"persistence {self.persistence}" if self.persistence else "",
+            f"replicas {self.replicas}" if self.replicas else "",
+            f"lag {self.lag} s" if self.lag is not None else "",
             f"clock {self.clock_difference:+.3f} s from this host's",
         )
         return f"{self.address}: {', '.join(filter(None, parts))}"
