@@ -64,14 +64,30 @@ LITERAL = {
     "part": "providers: {p: {api: openai, api_key: 'hunter2${K}'}}",
     "token": "providers: {p: {api: vertex, token: hunter2}}",
     "store": "store: redis://:hunter2@localhost/0",
+    "part of a password": "store: 'redis://:hunter2${K}@localhost/0'",
+    "user": "store: redis://hunter2@localhost/0",
+}
+HARMLESS = {
+    "key": TEXT,
+    "store": "store: redis://localhost/0",
+    "password": "store: 'redis://me:${K}@localhost/0'",
 }
 
 
 @pytest.mark.parametrize("text", LITERAL.values(), ids=LITERAL)
 def test_a_file_with_a_secret_in_it_is_not_kept(home, state, config, text):
     config.write_text(text)
-    load(config, {}, home, state)
+    load(config, {"K": "k"}, home, state)
     assert entries(state) == []
+
+
+@pytest.mark.parametrize("text", HARMLESS.values(), ids=HARMLESS)
+def test_a_file_whose_secrets_are_in_the_environment_is_kept(home, state, config, text):
+    config.write_text(text)
+    load(config, {"K": "hunter2"}, home, state)
+    (entry,) = entries(state)
+    assert "hunter2" not in entry.read_text()
+    assert load_tree(state, config, text) is not None
 
 
 def test_a_changed_file_of_the_same_size_is_read_anew(home, state, config):

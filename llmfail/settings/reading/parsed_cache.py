@@ -22,6 +22,8 @@ MAX_PRIVATE_FILE_BYTES: Final = 16_000_000
 """No file that is stored here comes near this size."""
 _HARMLESS_KEY: Final = re.compile(r"\s*(?:none|\$\{[A-Za-z_][A-Za-z0-9_]*(?::-)?\})?\s*")
 """A key that is no secret: empty, ``none``, or a bare reference to the environment."""
+_HARMLESS_LOGIN: Final = re.compile(r"://[\w.-]*:\$\{[A-Za-z_][A-Za-z0-9_]*(?::-)?\}@")
+"""The user of a URL whose password is such a reference."""
 
 
 def load_tree(state_dir: Path, path: Path, text: str) -> object:
@@ -92,7 +94,7 @@ def _cache_path_of(state_dir: Path, path: Path) -> Path:
 
 def _has_secret(tree: object) -> bool:
     """Whether any key is written out. Any header may be one, and so may a tree of the wrong form."""
-    if not isinstance(tree, dict) or "://" in str(tree.get("store")):
+    if not isinstance(tree, dict) or _has_login(str(tree.get("store"))):
         return True
     providers = tree.get("providers") or {}
     entries = list(providers.values()) if isinstance(providers, dict) else [providers]
@@ -107,6 +109,11 @@ def _has_secret(tree: object) -> bool:
         for entry in (*entries, *keys, serve)
         for key in ("api_key", "token", "key", "admin_token")
     )
+
+
+def _has_login(url: str) -> bool:
+    """Whether a URL may have a password in it."""
+    return "://" in url and "@" in _HARMLESS_LOGIN.sub("://", url)
 
 
 def _models_of(tree: dict[str, object]) -> list[object]:
