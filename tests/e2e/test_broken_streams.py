@@ -33,10 +33,11 @@ BEFORE_THE_FIRST_TOKEN = {
     "only blanks": [" \n", " "],
 }
 NEVER_A_TOKEN = {
-    "no head": [STALL],
-    "a head and silence": [HEAD, STALL],
-    "a head and pings": [PINGING],
+    "no head": ([STALL], OPENAI),
+    "a head and silence": ([HEAD, STALL], OPENAI),
+    **{f"a head and pings of {target}": ([PINGING], target) for target in FORMATS},
 }
+"""Pings are of a wire format, silence is of none."""
 
 
 class TestBroken:
@@ -136,12 +137,10 @@ class TestBeforeTheFirstToken:
         assert (ended.code, screen.text) == (0, SPARE_ANSWER)
         assert "incomplete" not in ended.err
 
-    @pytest.mark.parametrize("target", FORMATS)
     @pytest.mark.parametrize("trouble", NEVER_A_TOKEN)
-    def test_a_token_that_does_not_come_in_time_is_somebody_elses(
-        self, chained, streams, screen, target, trouble
-    ):
-        streams.plays(provider_of(target), NEVER_A_TOKEN[trouble])
+    def test_a_token_that_does_not_come_in_time_is_somebody_elses(self, chained, streams, screen, trouble):
+        script, target = NEVER_A_TOKEN[trouble]
+        streams.plays(provider_of(target), script)
         limits = {"first_token_timeout": SHORT_LIMIT, "timeout": "2s"}  # pings make it wait for the latter
         llmfail = chained(target, SPARE, limits=limits)
         ended = ask_on_terminal(llmfail, screen)
@@ -180,8 +179,7 @@ class TestBeforeTheFirstToken:
 
 
 class TestStalled:
-    @pytest.mark.parametrize("target", FORMATS)
-    @pytest.mark.parametrize("silence", [STALL, PINGING], ids=["silence", "pings"])
+    @pytest.mark.parametrize(("silence", "target"), [(STALL, OPENAI), *((PINGING, one) for one in FORMATS)])
     def test_a_stream_that_stops_after_text_has_broken(self, chained, streams, screen, target, silence):
         streams.plays(provider_of(target), ["one", " two", silence])
         llmfail = chained(target, SPARE, limits={"stall_timeout": SHORT_LIMIT})
@@ -210,14 +208,14 @@ class TestStalled:
     def test_the_deadline_is_not(self, chained, streams, screen):
         streams.plays("openai", ["one", STALL])
         ended = ask_on_terminal(
-            chained(OPENAI, SPARE, limits={"stall_timeout": LONG_LIMIT}), screen, "--deadline", "6"
+            chained(OPENAI, SPARE, limits={"stall_timeout": LONG_LIMIT}), screen, "--deadline", "2"
         )
         assert has_broken_off_message(ended, OPENAI)
         assert screen.text == "one\n"
 
     def test_nor_for_a_stream_without_end(self, chained, streams, screen):
         streams.plays("openai", ["one", " ", ENDLESS])
-        ended = ask_on_terminal(chained(OPENAI, SPARE), screen, "--deadline", "6")
+        ended = ask_on_terminal(chained(OPENAI, SPARE), screen, "--deadline", "2")
         assert has_broken_off_message(ended, OPENAI)
         assert screen.text.startswith("one more")
         assert streams.count("spare") == 0

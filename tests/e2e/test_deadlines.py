@@ -42,7 +42,7 @@ class TestTargetsThatHang:
     def test_all_of_them_have_had_their_turn_when_it_passes(self, chained, streams, hang):
         for provider in ("openai", "anthropic"):
             streams.plays(provider, hang)
-        ended = chained(OPENAI, ANTHROPIC).ask("--deadline", "2", "--stream")
+        ended = chained(OPENAI, ANTHROPIC).ask("--deadline", "1", "--stream")
         assert passed(ended)
         assert called(ended) == [OPENAI, ANTHROPIC]
         assert [entry["outcome"] for entry in ended.document["trail"]] == [CUT_SHORT, CUT_SHORT]
@@ -50,19 +50,19 @@ class TestTargetsThatHang:
     def test_the_same_without_a_stream(self, chained, streams):
         for provider in ("openai", "anthropic"):
             streams.plays(provider, [STALL])
-        ended = chained(OPENAI, ANTHROPIC).ask("--deadline", "2")
+        ended = chained(OPENAI, ANTHROPIC).ask("--deadline", "1")
         assert passed(ended)
         assert called(ended) == [OPENAI, ANTHROPIC]
 
     def test_a_terminal_shows_nothing(self, chained, streams, screen):
         for provider in ("openai", "anthropic"):
             streams.plays(provider, [HEAD, STALL])
-        ended = ask_on_terminal(chained(OPENAI, ANTHROPIC), screen, "--deadline", "2")
+        ended = ask_on_terminal(chained(OPENAI, ANTHROPIC), screen, "--deadline", "1")
         assert (ended.code, screen.text, len(ended.lines)) == (7, "", 1)
 
     def test_a_healthy_second_has_time_to_answer(self, chained, streams, hang):
         streams.plays("openai", hang)
-        ended = chained(OPENAI, SPARE).ask("--deadline", "4", "--stream")
+        ended = chained(OPENAI, SPARE).ask("--deadline", "2", "--stream")
         assert ended.trail == [(OPENAI, "called", CUT_SHORT), (SPARE, "called", "ok")]
 
     @pytest.mark.parametrize(
@@ -70,13 +70,13 @@ class TestTargetsThatHang:
     )
     def test_so_it_has_at_a_terminal(self, chained, streams, screen, script):
         streams.plays("openai", script)
-        ended = ask_on_terminal(chained(OPENAI, SPARE), screen, "--deadline", "4")
+        ended = ask_on_terminal(chained(OPENAI, SPARE), screen, "--deadline", "2")
         assert (ended.code, screen.text) == (0, SPARE_ANSWER)
 
     def test_a_healthy_last_of_four_has_time_too(self, chained, streams):
         for provider in ("openai", "anthropic", "google"):
             streams.plays(provider, [STALL])
-        ended = chained(OPENAI, ANTHROPIC, GOOGLE, SPARE).ask("--deadline", "6")
+        ended = chained(OPENAI, ANTHROPIC, GOOGLE, SPARE).ask("--deadline", "3")
         assert (ended.code, ended.document["target"]) == (0, SPARE)
         assert called(ended) == [OPENAI, ANTHROPIC, GOOGLE, SPARE]
 
@@ -105,7 +105,7 @@ class TestLimitsWithin:
 
     def test_an_attempt(self, chained, streams, hang):
         streams.plays("openai", hang)
-        assert chained(OPENAI, SPARE).ask("--stream", "--timeout", "2").document["target"] == SPARE
+        assert chained(OPENAI, SPARE).ask("--stream", "--timeout", "1").document["target"] == SPARE
 
     def test_they_do_not_make_it_longer(self, chained, streams):
         limits = {"first_token_timeout": LONG_LIMIT, "stall_timeout": LONG_LIMIT, "timeout": LONG_LIMIT}
@@ -116,14 +116,14 @@ class TestLimitsWithin:
 class TestWaits:
     def test_rounds_end_with_it(self, chained, streams):
         streams.plays("openai", [ERROR])
-        ended = chained(OPENAI, limits={"retries": 100}, breaker={"enabled": False}).ask("--deadline", "2")
+        ended = chained(OPENAI, limits={"retries": 100}, breaker={"enabled": False}).ask("--deadline", "1")
         assert ended.code in {3, 7}
         assert streams.count() > 1
 
     def test_trials_of_the_same_target_end_with_it(self, chained, streams):
         streams.plays("openai", [ERROR])
         limits = {"retries": 0, "target_retries": 100}
-        ended = chained(OPENAI, limits=limits, breaker={"enabled": False}).ask("--deadline", "2")
+        ended = chained(OPENAI, limits=limits, breaker={"enabled": False}).ask("--deadline", "1")
         assert ended.code in {3, 7}
         assert streams.count() > 1
 
