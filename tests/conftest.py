@@ -37,6 +37,13 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("store_kind", STORES, indirect=True)
 
 
+def pytest_xdist_auto_num_workers():
+    """One more than there are cores, since tests wait for half of their time: for processes, for limits."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None
+    return len(os.sched_getaffinity(0)) + 1 if hasattr(os, "sched_getaffinity") else os.cpu_count() + 1
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collection():
     """More than ten thousand tests stay until the end: there is no garbage among them, neither while they are
