@@ -69,6 +69,8 @@ class Driver:
         self._operations = Operations(
             routes, ports, job, codec, reader, lambda: self.state, self._apply_event
         )
+        self.notices: Sequence[BudgetNotice] = self._operations.log.notices
+        """What people should know of budgets, once everything is settled."""
 
     async def run(self) -> FoundAnswer | None:
         try:
@@ -86,14 +88,15 @@ class Driver:
             raise
         return self.state.found
 
-    @property
-    def notices(self) -> Sequence[BudgetNotice]:
-        """What people should know of budgets, once everything is settled."""
-        return self._operations.log.notices
-
     async def settle(self, *also: StoreChange, statistics: Sequence[Statistics] = ()) -> None:
         """Settle what is left to settle, in one step with ``also``."""
         await self._operations.log.settle(*also, statistics=statistics)
+
+    def end(self) -> None:
+        """The last thing that is done with it. It and its operations know each other, which would keep the
+        request until the next search for garbage.
+        """
+        del self._operations
 
     async def _perform(self, command: Operation) -> Event:
         if self._trace is not None:

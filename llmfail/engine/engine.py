@@ -387,6 +387,7 @@ class Engine:
                 )
         finally:
             await self._settle(driver, steps, statistics)
+            driver.end()
         return replace(receipt, warnings=(*receipt.warnings, *map(_describe_notice, driver.notices)))
 
     async def _find_repeat(self, job: Job, receipt: Receipt, rules: RepeatRules) -> Repeat | None:

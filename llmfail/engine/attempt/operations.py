@@ -109,6 +109,9 @@ class Operations:
             if output is not None:
                 self._tell_left(command, output)
             raise
+        finally:
+            if output is not None:
+                output.end()
         return ev.CallFinished(attempt, result, self._cost_of(attempt, command.target, result))
 
     def _tell_left(self, command: ev.Send, output: TargetOutput) -> None:

@@ -42,7 +42,7 @@ class TargetOutput:
         self._clock = clock
         self._dropped = dropped
         self._unsent = ""
-        self.read_heard: Callable[[], HeardAnswer | None] = lambda: None
+        self.read_heard: Callable[[], HeardAnswer | None] = _hear_nothing
         self.is_committed = False
         self.consumer_time = 0.0
 
@@ -79,9 +79,17 @@ class TargetOutput:
         if self.is_committed and data:
             await self._tell((RelayedBytes(data),))
 
+    def end(self) -> None:
+        """Nobody asks any more what there is of the answer, and its reader is let go."""
+        self.read_heard = _hear_nothing
+
     async def _tell(self, pieces: Sequence[AnswerPiece]) -> None:
         assert self._show is not None, "nothing is shown to nobody"
         started_at = self._clock()
         for piece in pieces:
             await self._show(piece)
         self.consumer_time += self._clock() - started_at
+
+
+def _hear_nothing() -> None:
+    return None
