@@ -12,11 +12,9 @@ where it comes too late, when nobody waits for it any more, it is not made.
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from weakref import WeakSet
 
 import msgspec
 from msgspec import Struct
@@ -26,9 +24,9 @@ from llmfail.core.records.record import Values, Writes
 from llmfail.core.store_url import RedisUrl
 from llmfail.store.base import Change, R
 from llmfail.store.redis.known_values import KnownValues, encode_guards, encode_writes
-from llmfail.store.redis.redis_connection import Command, TimedOut, TripDeadline
+from llmfail.store.redis.redis_client import RedisClient
+from llmfail.store.redis.redis_connection import Command, TripDeadline
 from llmfail.store.redis.redis_scripts import READ, WRITE, Script
-from llmfail.store.redis.redis_server import RedisServer
 from llmfail.store.redis.resp import Reply
 
 MISSES_BEFORE_LEASE = 3
@@ -45,7 +43,6 @@ MAX_BUSY_TIMEOUTS = 10
 LEASES = "!leases"
 SCANNED_KEYS = 500
 MADE, LEASED = 1, 2
-_stores: WeakSet[RedisStore] = WeakSet()
 
 
 class ScriptReply(Struct, frozen=True):
@@ -57,27 +54,20 @@ class ScriptReply(Struct, frozen=True):
     places: list[int]
 
 
-class RedisStore:
-    """``timeout`` is in seconds, for a verb with all its trips. Threads take turns; a forked child opens a
-    connection of its own. ``remembers``: whether values are kept between two verbs.
-    """
+class RedisStore(RedisClient):
+    """``remembers``: whether values are kept between two verbs."""
 
     name = "redis"
     is_local = False
 
     def __init__(self, url: RedisUrl, timeout: float, *, remembers: bool = True) -> None:
-        self.url = url
-        self._timeout = timeout
         self._remembers = remembers
         self._prefix = f"{{llmfail:{url.namespace}}}:"
-        self.start()
-        _stores.add(self)
+        super().__init__(url, timeout)
 
     def start(self) -> None:
-        """As in a process that has done nothing yet."""
-        self.server = RedisServer(self.url)
+        super().start()
         self._known = KnownValues(remembers=self._remembers)
-        self._lock = threading.Lock()
         self._mark = f"!mark/{os.urandom(8).hex()}"
         self._attempts = 0
 
@@ -114,11 +104,6 @@ class RedisStore:
         """The seconds after which each ends; None for ever."""
         lefts = [self._run_command(("PTTL", self._prefix + key)) for key in keys]
         return [left / 1000 if isinstance(left, int) and left >= 0 else None for left in lefts]
-
-    def close(self) -> None:
-        """Close the connection. A later verb opens another."""
-        with self._lock:
-            self.server.disconnect()
 
     def _update(self, keys: tuple[str, ...], change: Change[R], deadline: TripDeadline) -> R:
         contention = _Contention(self._timeout)
@@ -213,13 +198,6 @@ class RedisStore:
         finally:
             self._lock.release()
 
-    def _take_turn(self) -> TripDeadline:
-        """Whoever has it gives it back by releasing the lock."""
-        deadline = TripDeadline(self._timeout)
-        if not self._lock.acquire(timeout=self._timeout):
-            raise TimedOut(f"{self.url} keeps another thread waiting (store_timeout)")
-        return deadline
-
 
 class _Contention:
     """What others write at the same moment as one update wants to."""
@@ -254,13 +232,3 @@ class _Contention:
         """The server answers, and others get on: that is no outage for a while."""
         left = self._patience_ends_at - time.monotonic()
         return TripDeadline(min(left, self._timeout)) if left > 0 else deadline
-
-
-def _start_anew() -> None:
-    """In a forked child: the connection is its parent's, and a lock may be that of another thread."""
-    for store in list(_stores):
-        store.server.disconnect()
-        store.start()
-
-
-os.register_at_fork(after_in_child=_start_anew)
