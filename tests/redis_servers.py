@@ -6,11 +6,13 @@ import signal
 import socket
 import subprocess
 import time
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 
 import pytest
 
 SERVER = "redis-server"
+CLOCK_SOURCE = Path(__file__).parent / "store" / "server_clock.c"
 START_SECONDS = 20
 
 
@@ -107,6 +109,58 @@ class RedisProcess:
 
     def __exit__(self, *_error):
         self.stop()
+
+
+def build_clock_library(directory):
+    """What is preloaded into a server whose clock a test sets."""
+    library = directory / "server_clock.so"
+    command = [require_program("cc"), "-shared", "-fPIC", "-o", library, CLOCK_SOURCE, "-ldl"]
+    subprocess.run(command, check=True, capture_output=True)
+    return library
+
+
+class ServerClock:
+    """A server's clock that stands still until it is set; ``environ`` is for the server."""
+
+    def __init__(self, directory):
+        self._file = directory / "moment"
+        self.now = 1000.0
+        self.environ = {
+            "LD_PRELOAD": str(build_clock_library(directory)),
+            "CLOCK_MOMENT_FILE": str(self._file),
+        }
+
+    @property
+    def now(self):
+        return float(self._file.read_text())
+
+    @now.setter
+    def now(self, moment):
+        draft = self._file.with_suffix(".new")
+        draft.write_text(repr(float(moment)))
+        draft.replace(self._file)
+
+    def __call__(self):
+        return self.now
+
+
+@contextmanager
+def start_cluster(directory):
+    """Three nodes of a cluster."""
+    ports = [find_free_port() for _ in range(3)]
+    options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
+    with ExitStack() as running:
+        nodes = [
+            running.enter_context(start_redis(directory / str(port), *options, port=port)) for port in ports
+        ]
+        addresses = [f"127.0.0.1:{port}" for port in ports]
+        command = [require_program("redis-cli"), "--cluster", "create", *addresses, "--cluster-yes"]
+        subprocess.run(command, check=True, capture_output=True)
+        gives_up_at = time.monotonic() + START_SECONDS
+        while not all("cluster_state:ok" in node.run("CLUSTER", "INFO") for node in nodes):
+            assert time.monotonic() < gives_up_at
+            time.sleep(0.05)
+        yield nodes
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from redis_servers import RedisProcess, find_free_port, require_program, start_redis
+from redis_servers import RedisProcess, find_free_port, start_cluster
 
 from llmfail import Client
 from llmfail.core.errors import UsageError
@@ -242,20 +242,8 @@ def test_p2_17_a_clock_that_differs_is_told(server):
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
     """Three nodes, as redis-cli makes them."""
-    directory = tmp_path_factory.mktemp("cluster")
-    ports = [find_free_port() for _ in range(3)]
-    options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
-    nodes = [start_redis(directory / str(port), *options, port=port) for port in ports]
-    with nodes[0] as first, nodes[1] as second, nodes[2] as third:
-        addresses = [f"127.0.0.1:{port}" for port in ports]
-        subprocess.run(
-            [require_program("redis-cli"), "--cluster", "create", *addresses, "--cluster-yes"],
-            check=True,
-            capture_output=True,
-        )
-        found = [first, second, third]
-        wait_until(lambda: all("cluster_state:ok" in one.run("CLUSTER", "INFO") for one in found))
-        yield found
+    with start_cluster(tmp_path_factory.mktemp("cluster")) as nodes:
+        yield nodes
 
 
 def wait_until(is_so, seconds=20):

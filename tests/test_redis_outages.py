@@ -7,7 +7,12 @@ import time
 from decimal import Decimal
 
 import pytest
-from redis_servers import find_free_port, require_program, start_redis
+from redis_servers import (
+    build_clock_library,
+    find_free_port,
+    require_program,
+    start_redis,
+)
 
 from llmfail import AsyncClient, Client, OverBudget
 from llmfail.core.errors import StoreError
@@ -222,10 +227,7 @@ def test_a_replica_that_is_named_first_is_passed_over(tmp_path):
 @pytest.fixture
 def shifted(tmp_path):
     """A server, and a function that sets its clock ahead of ours by so many seconds."""
-    source = __file__.rpartition("/")[0] + "/store/server_clock.c"
-    library, offset = tmp_path / "server_clock.so", tmp_path / "offset"
-    command = [require_program("cc"), "-shared", "-fPIC", "-o", library, source, "-ldl"]
-    subprocess.run(command, check=True, capture_output=True)
+    library, offset = build_clock_library(tmp_path), tmp_path / "offset"
     offset.write_text("0")
     environ = {"LD_PRELOAD": str(library), "CLOCK_OFFSET_FILE": str(offset)}
     with start_redis(tmp_path / "redis", environ=environ) as server:

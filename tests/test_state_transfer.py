@@ -66,7 +66,7 @@ def test_state_moves_from_disk_to_redis_and_by_a_file_back_to_a_disk(
         client.ask("hi")
     later = books(config)
     assert later[1]["total_requests"] == 4
-    assert run("store", "check").stdout.startswith("127.0.0.1:")
+    assert run("store", "check").stdout.startswith("store: 127.0.0.1:")
     assert run("store", "export", tmp_path / "state.jsonl").returncode == 0
     configure("disk")
     monkeypatch.setenv("LLMFAIL_STATE_DIR", str(tmp_path / "other"))

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from llmfail.core.routing.plan import Plan
     from llmfail.engine.operator import Operator
     from llmfail.engine.ports.protocols import OnPiece
-    from llmfail.store.queue import RequestQueue
+    from llmfail.store.request_queue import RequestQueue
 
 T = TypeVar("T")
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from llmfail.core.routing.plan import Plan
     from llmfail.engine.engine import Engine
     from llmfail.engine.ports.protocols import OnText
-    from llmfail.store.queue import RequestQueue
+    from llmfail.store.request_queue import RequestQueue
 
 
 class Client:

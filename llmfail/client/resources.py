@@ -25,16 +25,15 @@ from llmfail.prices import REFRESHED_DIRECTORY, Catalogue
 from llmfail.settings import load
 from llmfail.settings.schema.settings import Settings
 from llmfail.settings.state_path import find_state_directory
-from llmfail.store import open_answer_store, open_store
+from llmfail.store import open_answer_store, open_queue, open_store
 from llmfail.store.failover import FailoverStore
 from llmfail.store.memory import MemoryStore
 
 if TYPE_CHECKING:
     from llmfail.core.reports.status import StorageCounts
     from llmfail.core.reports.watch_event import OnEvent
-    from llmfail.store.answer_store import CacheSize
     from llmfail.store.base import Store
-    from llmfail.store.queue import RequestQueue
+    from llmfail.store.request_queue import RequestQueue
     from llmfail.tracing.ask_spans import AskSpans
 
 
@@ -54,7 +53,7 @@ class Resources(Struct, frozen=True):
 
     @property
     def stores(self) -> Stores:
-        kept = self.settings.store != "memory"
+        kept = self.settings.queue_place is not None
         return Stores(
             self.state,
             self.answers,
@@ -62,23 +61,21 @@ class Resources(Struct, frozen=True):
             lambda: self.state.is_down,
             self.listener,
             self.state.wall,
+            self._are_flights_in_state,
         )
+
+    def _are_flights_in_state(self) -> bool:
+        """Answers that others have too are waited for where the state is, as long as they can be had."""
+        return self.settings.answers_place not in LOCAL_STORES and not self.answers.is_down
 
     def open_queue(self) -> RequestQueue:
         """The requests kept for later. Nothing is touched before the first verb."""
-        from llmfail.store.queue import RequestQueue
-
-        if self.settings.store == "memory":
+        place, limits = self.settings.queue_place, self.settings.queue
+        if place is None:
             raise UsageError("there is no queue with `store: memory`: nothing outlives the process")
-        limits = self.settings.queue
-        return RequestQueue(
-            self.directory,
-            max_items=limits.max_items,
-            max_age=limits.max_age,
-            timeout=self.settings.store_timeout,
-            clock=self.state.wall,
-            warn=self.warn,
-        )
+        timeout = self.settings.store_timeout
+        most = (limits.max_items, limits.max_age)
+        return open_queue(place, self.directory, most, timeout, self.state.wall, self.warn)
 
     def enqueue(self, ask: Ask, retry_at: float | None) -> str:
         """The id under which the request is kept. Raises StoreError."""
@@ -125,7 +122,7 @@ def open_resources(
             warn(text)
 
     answers = open_answer_store(
-        settings.store, directory, settings.cache.max_size, settings.store_timeout, warn
+        settings.answers_place, directory, settings.cache.max_size, settings.store_timeout, warn
     )
     return Resources(
         settings,
@@ -158,46 +155,49 @@ def _migrate_records(settings: Settings, rows: Mapping[str, Write]) -> Writes:
     return move_records(rows, addresses, settings.configuration_id, periods)
 
 
-def _cache_size(resources: Resources) -> CacheSize:
-    from llmfail.store.answer_store import AnswerStore, CacheSize
-
-    return (
-        resources.answer_store.measure_size()
-        if isinstance(resources.answer_store, AnswerStore)
-        else CacheSize(0, 0)
-    )
-
-
 def count_storage(resources: Resources) -> StorageCounts:
     """What cannot be read is not zero."""
     from llmfail.core.reports.status import StorageCounts
 
     entries = size = pending = None
     with suppress(LlmfailError):
-        stock = _cache_size(resources)
-        entries, size = stock.entries, stock.bytes
+        entries, size = _measure_cache(resources)
     with suppress(LlmfailError):
         pending = _count_pending(resources)
-    server = None
-    if resources.settings.store not in LOCAL_STORES:
-        from llmfail.client.shared_store import describe_server
+    from llmfail.client.shared_store import describe_server, places_of
 
-        server = describe_server(resources.settings)
-    return StorageCounts(entries, size, pending, server)
+    settings = resources.settings
+    server = None if settings.store in LOCAL_STORES else describe_server(settings)
+    return StorageCounts(entries, size, pending, server, places_of(settings))
+
+
+def _measure_cache(resources: Resources) -> tuple[int | None, int | None]:
+    """Answers and their bytes; None on a server, which would have to look at each."""
+    if resources.settings.answers_place != "disk":
+        return (0, 0) if resources.settings.answers_place == "memory" else (None, None)
+    from llmfail.store.answer_store import AnswerStore
+
+    assert isinstance(resources.answer_store, AnswerStore)
+    return resources.answer_store.measure_size()
 
 
 def _count_pending(resources: Resources) -> int:
-    if resources.settings.store == "memory":
+    if resources.settings.queue_place is None:
         return 0
     with closing(resources.open_queue()) as queue:
         return queue.count_pending()
 
 
 def clear_cache(resources: Resources) -> int:
+    """How many answers there were."""
+    if resources.settings.answers_place == "memory":
+        return 0
     from llmfail.store.answer_store import AnswerStore
+    from llmfail.store.redis.redis_answer_store import RedisAnswerStore
 
+    assert isinstance(resources.answer_store, AnswerStore | RedisAnswerStore)
     try:
-        return resources.answer_store.clear() if isinstance(resources.answer_store, AnswerStore) else 0
+        return resources.answer_store.clear()
     except StoreError as error:
         raise UsageError(str(error)) from error
 

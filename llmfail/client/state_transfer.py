@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from llmfail.client.shared_store import check_store
+from llmfail.client.shared_store import check_stores
 from llmfail.core.errors import LlmfailError, StoreError, UsageError
 from llmfail.core.records.record import Write, dump
 from llmfail.core.reports.store_server import StoreCheck
@@ -23,10 +23,13 @@ from llmfail.store.state_records import StateRecord, read_records, write_records
 CHECK_LIFETIME_SECONDS = 60.0
 
 
-def check_state(settings: Settings, state_dir: Path | None) -> StoreCheck:
-    """Whether the store of the configuration can be read and written."""
-    if settings.store not in LOCAL_STORES:
-        return check_store(settings)
+def check_state(settings: Settings, state_dir: Path | None) -> list[StoreCheck]:
+    """Whether the stores of the configuration can be read and written."""
+    checks = check_stores(settings)
+    return checks if settings.store not in LOCAL_STORES else [_check_local(settings, state_dir), *checks]
+
+
+def _check_local(settings: Settings, state_dir: Path | None) -> StoreCheck:
     try:
         with closing(_open(settings, state_dir, settings.store)) as store:
             mark = dump({})

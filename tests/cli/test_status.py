@@ -14,7 +14,18 @@ from llmfail.cli.render.status_view import _format_latencies
 from llmfail.simulator import parse_faults
 
 CLAUDE, GPT, GROQ = "anthropic/claude-sonnet-5-5", "openai/gpt-6.1-terra", "groq/openai/gpt-oss-120b"
-KEYS = {"status", "providers", "routing", "budgets", "alerts", "cache", "queue", "prices_as_of", "store"}
+KEYS = {
+    "status",
+    "providers",
+    "routing",
+    "budgets",
+    "alerts",
+    "cache",
+    "queue",
+    "prices_as_of",
+    "store",
+    "stores",
+}
 TARGET_KEYS = {
     "state",
     "reason",

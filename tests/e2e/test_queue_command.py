@@ -24,7 +24,7 @@ from llmfail.core.request.ask import Ask, to_messages
 from llmfail.engine.planning.queue_origin import origin_of
 from llmfail.settings import load
 from llmfail.simulator import parse_faults
-from llmfail.store.queue import RequestQueue
+from llmfail.store.disk_queue import DiskQueue
 
 DOWN = "openai=503"
 ASK = Ask(to_messages("Say hello"))
@@ -43,14 +43,14 @@ def llmfail(configure, document):
 
 @pytest.fixture
 def queue(state):
-    with contextlib.closing(RequestQueue(state, 10_000, 1000, 5, time.time)) as made:
+    with contextlib.closing(DiskQueue(state, 10_000, 1000, 5, time.time)) as made:
         yield made
 
 
 @pytest.fixture
 def later(state):
     """The queue as somebody sees it when every lease of now is over."""
-    with contextlib.closing(RequestQueue(state, 10_000, 1000, 5, lambda: time.time() + 500)) as made:
+    with contextlib.closing(DiskQueue(state, 10_000, 1000, 5, lambda: time.time() + 500)) as made:
         yield made
 
 
@@ -482,7 +482,7 @@ class TestInVain:
 
     def test_what_was_not_answered_in_time_is_told_and_gone(self, llmfail, simulator, state):
         (name,) = names_of(1)
-        with contextlib.closing(RequestQueue(state, 10, 0.001, 5, time.time)) as brief:
+        with contextlib.closing(DiskQueue(state, 10, 0.001, 5, time.time)) as brief:
             put(brief, name)
         time.sleep(0.01)
         shown = llmfail("queue", "list", "--json")

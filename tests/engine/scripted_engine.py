@@ -134,7 +134,8 @@ def wire_error(cause):
 @dataclass
 class ScriptedEngine:
     """``script`` maps a host to what it says, call by call; the last word is repeated. ``takes`` is how many
-    seconds a call to a host lasts, ``ticks`` how many pass whenever somebody looks at the clock.
+    seconds a call to a host lasts, ``ticks`` how many pass whenever somebody looks at the clock. ``apart``:
+    the leases of those that get an answer are with the state.
     """
 
     directory: object
@@ -143,6 +144,7 @@ class ScriptedEngine:
     more: str = ""
     feature: str = ""
     cached: bool = False
+    apart: bool = False
     now: float = 1_700_000_000.0
     calls: list = field(default_factory=list)
     slept: list = field(default_factory=list)
@@ -171,6 +173,7 @@ class ScriptedEngine:
             random=lambda: 0.5,
             new_id=lambda: f"id{next(ids)}",
             answers=InlineStore(self.answers),
+            are_flights_in_state=lambda: self.apart,
         )
         self.engine = Engine(self.settings, self.ports)
 

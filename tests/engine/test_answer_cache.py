@@ -28,9 +28,19 @@ PRINT = "f" * 64
 TERMS = CachePolicy(60, 600)
 
 
+@pytest.fixture(params=[False, True], ids=["leases with the answers", "leases with the state"])
+def script(request, tmp_path):
+    """An engine that plays a script."""
+
+    def script(said):
+        return ScriptedEngine(tmp_path, said, cached=True, apart=request.param)
+
+    return script
+
+
 @pytest.fixture
-def play(tmp_path):
-    return ScriptedEngine(tmp_path, {host: [answer()] for host in "abc"}, cached=True)
+def play(script):
+    return script({host: [answer()] for host in "abc"})
 
 
 def flight_cache(play, name, terms=TERMS):
@@ -41,14 +51,19 @@ def fetched(play, one, max_wait=10.0):
     return run_sync(one.fetch(PRINT, max_wait, play.ports.sleep))
 
 
+def leases(play):
+    """The store that has them."""
+    return play.store if play.apart else play.answers
+
+
 def flying(play, holder="somewhere else 1 1", lasts=60.0):
     writes = {flight_key(PRINT): Write(dump(FlightLease("theirs", holder, play.now + lasts)))}
-    play.answers.update((), lambda values, now: (writes, None))
+    leases(play).update((), lambda values, now: (writes, None))
 
 
 def flights(play):
     """Those that anybody would wait for."""
-    rows = (row for key, row in play.answers._rows.items() if key.startswith("flight/"))
+    rows = (row for key, row in leases(play)._rows.items() if key.startswith("flight/"))
     return [row for row in rows if load(row.text, FlightLease).ends_at > play.now]
 
 
@@ -84,7 +99,7 @@ def test_who_followed_a_leader_that_gave_up_goes_alone_and_leads_nobody(play):
     flying(play)
     second = flight_cache(play, "second")
     waits = iter(
-        [lambda: None, lambda: play.answers.update((), lambda v, n: ({flight_key(PRINT): None}, None))]
+        [lambda: None, lambda: leases(play).update((), lambda v, n: ({flight_key(PRINT): None}, None))]
     )
 
     async def pause(seconds):
@@ -111,7 +126,7 @@ def test_when_a_lease_has_ended_one_of_the_others_leads_and_they_wait_for_it(pla
         await play.ports.sleep(seconds)
 
     assert run_sync(second.fetch(PRINT, 60.0, pause)) is None
-    row = play.answers._rows[flight_key(PRINT)]
+    row = leases(play)._rows[flight_key(PRINT)]
     assert load(row.text, FlightLease).name == "second"
     before = play.now
     assert fetched(play, third, max_wait=5.0) is None
@@ -126,9 +141,29 @@ def test_a_leader_that_has_ended_here_is_not_waited_for(play):
     assert play.now - before < 0.1
 
 
+def test_who_takes_the_lead_just_after_a_leader_has_come_back_has_its_answer(tmp_path):
+    """The look for an answer and the step to the lead are not one where the leases are elsewhere."""
+    play = ScriptedEngine(tmp_path, {"a": [answer()]}, cached=True, apart=True)
+    leader, late = flight_cache(play, "leader"), flight_cache(play, "late")
+    assert fetched(play, leader) is None
+
+    class BehindItsTime(InlineStore):
+        """Whatever is read, the leader comes back right after."""
+
+        async def read(self, keys):
+            found = await super().read(keys)
+            target = play.settings.features["default"].primary
+            await leader.store_answer(PRINT, target, Completion("said", "stop"))
+            return found
+
+    late.reader = CacheReader(BehindItsTime(play.answers), TERMS, Expectation())
+    assert fetched(play, late).text == "said"
+    assert not flights(play)
+
+
 def test_the_lease_of_a_leader_outlives_the_time_that_it_has(play):
     fetched(play, flight_cache(play, "first"), max_wait=10.0)
-    (row,) = (row for key, row in play.answers._rows.items() if key.startswith("flight/"))
+    (row,) = (row for key, row in leases(play)._rows.items() if key.startswith("flight/"))
     assert load(row.text, FlightLease).ends_at == play.now + 10.0 + FLIGHT_MARGIN
 
 
@@ -138,26 +173,26 @@ def test_where_nothing_is_fresh_enough_nobody_flies(play, terms):
     assert not flights(play)
 
 
-def test_every_way_out_of_an_ask_ends_its_flight(tmp_path):
+def test_every_way_out_of_an_ask_ends_its_flight(script):
     for said in (answer(), error(500), error(400), answer("")):
-        play = ScriptedEngine(tmp_path, {host: [said] for host in "abc"}, cached=True)
+        play = script({host: [said] for host in "abc"})
         play.ask()
         assert not flights(play)
 
 
-def test_an_ask_that_is_stopped_ends_its_flight(tmp_path):
+def test_an_ask_that_is_stopped_ends_its_flight(script):
     class Stop(BaseException):
         """A signal."""
 
-    play = ScriptedEngine(tmp_path, {"a": [Stop()]}, cached=True)
+    play = script({"a": [Stop()]})
     with pytest.raises(Stop):
         play.ask()
     assert not flights(play)
 
 
-def test_tasks_of_one_event_loop_pay_once(tmp_path):
+def test_tasks_of_one_event_loop_pay_once(script):
     """The holder of the flight is this very process, and alive."""
-    play = ScriptedEngine(tmp_path, {"a": [answer()]}, cached=True)
+    play = script({"a": [answer()]})
     began = []
 
     async def send(call, timeout):
@@ -185,24 +220,24 @@ def test_a_second_keeper_on_the_same_answers_sees_them(play):
     assert run_sync(reader.find_fresh([key.removeprefix("answer/")])).text == "hello"
 
 
-def test_who_waits_for_another_keeps_half_of_its_time(tmp_path):
+def test_who_waits_for_another_keeps_half_of_its_time(script):
     """A leader that was stopped, and is alive: the provider is asked before the deadline all the same."""
-    play = ScriptedEngine(tmp_path, {"a": [answer()]}, cached=True)
+    play = script({"a": [answer()]})
     question_of = digest_of(Request((Message("user", "hi"),)))
     target = play.settings.features["default"].primary
     endpoint = endpoint_of(play.settings.provider_of(target), target.model)
     there = FlightLease("theirs", play.ports.process.token, play.now + 10**6)
     writes = {flight_key(fingerprint(question_of, endpoint)): Write(dump(there))}
-    play.answers.update((), lambda values, now: (writes, None))
+    leases(play).update((), lambda values, now: (writes, None))
     before = play.now
     receipt = play.ask(targets=["a/one"], deadline=8.0)
     assert (receipt.source, receipt.target.provider) == ("model", "a")
     assert 3.9 <= play.now - before <= 4.5
 
 
-def test_a_task_that_is_cancelled_while_it_takes_the_lead_leads_nobody(tmp_path):
+def test_a_task_that_is_cancelled_while_it_takes_the_lead_leads_nobody(script):
     """The store goes on with what it was told."""
-    play = ScriptedEngine(tmp_path, {"a": [answer()]}, cached=True)
+    play = script({"a": [answer()]})
 
     class Slow(InlineStore):
         async def update(self, keys, change):
@@ -211,7 +246,7 @@ def test_a_task_that_is_cancelled_while_it_takes_the_lead_leads_nobody(tmp_path)
             return result
 
     async def main():
-        ports = replace(play.ports, answers=Slow(play.answers))
+        ports = replace(play.ports, answers=Slow(play.answers), store=Slow(play.store))
         engine = Engine(play.settings, ports)
         task = asyncio.create_task(engine.ask(Ask(to_messages("hi"))))
         await asyncio.sleep(0.01)

@@ -18,7 +18,7 @@ from llmfail.engine.planning.queue_origin import origin_of
 from llmfail.engine.ports.execution import run_sync
 from llmfail.settings import load
 from llmfail.settings.reading.find import ConfigSource, Origin
-from llmfail.store.queue import RequestQueue
+from llmfail.store.disk_queue import DiskQueue
 
 NEVER = 1e12
 
@@ -51,7 +51,7 @@ def play(tmp_path):
 
 @pytest.fixture
 def queue(tmp_path, play):
-    with contextlib.closing(RequestQueue(tmp_path, 100, NEVER, 5, lambda: play.now)) as made:
+    with contextlib.closing(DiskQueue(tmp_path, 100, NEVER, 5, lambda: play.now)) as made:
         yield made
 
 
@@ -217,7 +217,7 @@ def test_the_degrade_steps_answer_nothing_in_the_queue(tmp_path):
         tmp_path, {host: [error(503)] for host in "abc"}, feature=", degrade: [text: sorry]"
     )
     output = Output()
-    with contextlib.closing(RequestQueue(tmp_path, 100, NEVER, 5, lambda: play.now)) as queue:
+    with contextlib.closing(DiskQueue(tmp_path, 100, NEVER, 5, lambda: play.now)) as queue:
         put(queue, "A", queue=True)
         assert once(QueueRunner(play.engine, queue, output, print)) == PassResult(failed=1)
         assert [item.id for item in queue.items()] == ["A"]

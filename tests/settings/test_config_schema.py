@@ -23,6 +23,7 @@ VALIDATOR = jsonschema.Draft202012Validator(build_schema())
 BOTH_ACCEPT = [
     "version: 1",
     "store: redis://localhost/0",
+    "cache: {store: redis://localhost/0}\nqueue: {store: disk}",
     "providers: {p: {api: openai, api_key: none, limits: {requests_per_minute: 5}}, q: {api: gemini}}",
     "features: {x: {primary: p/m, fallbacks: [p/n, {target: p/o}]}}\nproviders: {p: {api: openai}}",
     "features: {x: {degrade: [cached, {text: hi}, {command: [a], timeout: 3s}, queue]}}",

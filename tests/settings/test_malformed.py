@@ -71,6 +71,8 @@ MALFORMED: dict[str, tuple[str, int, str, str]] = {
     "word nobody knows": ("on_store_error: explode", 2, "on_store_error", "refuse or allow, got 'explode'"),
     "version of the future": ("version: 2", 2, "version", "expected 1, got 2"),
     "store nobody knows": ("store: mysql://x", 2, "store", "redis://host:port/db"),
+    "answers in memory": ("cache: {store: memory}", 2, "cache.store", "expected disk or redis://host:port"),
+    "queue nobody knows": ("queue: {store: mysql://x}", 2, "queue.store", "redis://host:port/db"),
     "provider without api": ("<<: {}\nmodels:\n  nobody/x: {}", 4, "models.nobody/x", "unknown provider"),
     "target without model": ("features: {x: {primary: openai}}", 2, "features.x.primary", "provider/model"),
     "target of a provider nobody has": (

@@ -66,6 +66,8 @@ LITERAL = {
     "store": "store: redis://:hunter2@localhost/0",
     "part of a password": "store: 'redis://:hunter2${K}@localhost/0'",
     "user": "store: redis://hunter2@localhost/0",
+    "store of answers": "cache: {store: redis://:hunter2@localhost/0}",
+    "store of the queue": "queue: {store: redis://:hunter2@localhost/0}",
 }
 HARMLESS = {
     "key": TEXT,

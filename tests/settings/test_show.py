@@ -13,6 +13,7 @@ from llmfail.settings.reading.load import examine
 
 TEXT = """\
 store: redis://me:hunter2@localhost/0
+cache: {store: "rediss://me:hunter2@localhost/1"}
 providers:
   p: {api: openai, api_key: "${K}"}
   q: {api: openai, api_key: hunter2, base_url: "http://${HOST}/v1"}
@@ -40,6 +41,7 @@ def test_keys_are_masked_and_texts_that_use_the_environment_are_as_written(exami
     assert shown["providers"]["p"]["api_key"] == "****"
     assert shown["providers"]["q"]["base_url"] == "http://h/v1"
     assert shown["store"] == "redis://****@localhost/0"
+    assert shown["cache"]["store"] == "rediss://****@localhost/1"
     assert shown["features"]["x"]["system"] == "be ${SECRET}"
 
 
@@ -68,8 +70,8 @@ def test_the_yaml_of_the_example_says_the_same_and_is_a_configuration_again(home
 WHERE = {
     "window: 9": "LLMFAIL_BREAKER__WINDOW",
     "failure_threshold: 5": "default",
-    'api_key: "****"': "line 3, ${K}",
-    "timeout: 7": "line 5",
+    'api_key: "****"': "line 4, ${K}",
+    "timeout: 7": "line 6",
 }
 
 

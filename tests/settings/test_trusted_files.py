@@ -66,6 +66,8 @@ REFUSED = {
     "variable in a template": "templates: {t: 'a ${SECRET}'}",
     "variable in the store": "store: redis://${SECRET}/0",
     "a server for the state": "store: redis://evil.example/0",
+    "a server for answers": "cache: {store: redis://evil.example/0}",
+    "a server for the queue": "queue: {store: redis://evil.example/0}",
     "variable in a fixed text": "features: {x: {degrade: [text: '${SECRET}']}}",
     "variable in a list": provider("api: openai, fallbacks: ['${SECRET}']"),
     "variable behind an escape": "templates: {t: '$${A} ${SECRET}'}",

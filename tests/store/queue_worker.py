@@ -4,7 +4,11 @@ import sys
 import time
 from pathlib import Path
 
-from llmfail.store.queue import RequestQueue
+from llmfail.core.store_url import parse_redis_url
+from llmfail.store.disk_queue import DiskQueue
+from llmfail.store.redis.redis_queue import RedisQueue
+
+MAX_ITEMS, MAX_AGE, TIMEOUT = 10_000, 1000, 30
 
 
 def print_line(text):
@@ -23,11 +27,25 @@ def put_for_ever(queue, name):
 
 
 def answer(queue, name):
-    """Take whatever there is, answer it, and tell what was printed."""
-    for item in queue.items():
-        if queue.take(item.id, name, 30) and queue.store_answer(item.id, name, "{}", 30):
-            print_line(item.id)
-            assert queue.remove(item.id, name)
+    """Take whatever there is, answer it, and tell what was printed; until there is nothing more."""
+    while queue.count_pending():
+        for item in queue.items():
+            if queue.take(item.id, name, 30, is_victim) and queue.store_answer(item.id, name, "{}", 30):
+                print_line(item.id)
+                assert queue.remove(item.id, name)
+
+
+def is_victim(holder):
+    """Whose process is known to have ended."""
+    return holder == "victim"
+
+
+def take_one(queue, name):
+    """Take one that others want too, and be killed in the middle of it."""
+    item = next(queue.items())
+    assert queue.take(item.id, name, 1)
+    print_line(item.id)
+    time.sleep(60)
 
 
 def take(queue, name):
@@ -39,8 +57,14 @@ def take(queue, name):
     time.sleep(60)
 
 
-def main(job, directory, *arguments):
-    queue = RequestQueue(Path(directory), 10_000, 1000, timeout=30, clock=time.time)
+def open_queue(place):
+    if "://" in place:
+        return RedisQueue(parse_redis_url(place), MAX_ITEMS, MAX_AGE, TIMEOUT)
+    return DiskQueue(Path(place), MAX_ITEMS, MAX_AGE, TIMEOUT, time.time)
+
+
+def main(job, place, *arguments):
+    queue = open_queue(place)
     print_line("ready")
     sys.stdin.readline()
     globals()[job](queue, *arguments)

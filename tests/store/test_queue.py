@@ -1,46 +1,87 @@
-"""The queue's file: who may have an item, what is never lost, and what is said when it cannot be used."""
+"""What every queue promises: who may have an item, and what is never lost."""
 
-import contextlib
 import os
 import signal
-import sqlite3
-import stat
 import subprocess
 import sys
-import threading
-from dataclasses import dataclass
+import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import worker_processes
+from redis_servers import RedisProcess, ServerClock
 
-from llmfail.core.degrade.queue_item import QueueOrigin, dump_ask
+from llmfail.core.degrade.queue_item import dump_ask
 from llmfail.core.errors import StoreError
 from llmfail.core.request.ask import Ask, to_messages
-from llmfail.store.queue import RequestQueue
+from llmfail.core.store_url import parse_redis_url
+from llmfail.store.disk_queue import DiskQueue
+from llmfail.store.redis.redis_queue import RedisQueue
 
 QUEUEING = Path(__file__).with_name("queue_worker.py")
 ASK = dump_ask(Ask(to_messages("Say hello"), max_tokens=7))
 DAMAGED = ASK[:-1]
+ITEMS = int(os.environ.get("QUEUE_TEST_ITEMS", "200"))
+WORKERS = int(os.environ.get("QUEUE_TEST_WORKERS", "4"))
+"""3000 and 16 for the whole promise, which takes longer than a test should."""
 NEWER = ASK.replace('"v":1', '"v":2')
 
 
-@dataclass
 class Clock:
-    now: float = 1000.0
+    """Of this process, for queues in files."""
+
+    now = 1000.0
 
     def __call__(self):
         return self.now
 
 
-@pytest.fixture
-def clock():
-    return Clock()
+class DiskPlace:
+    """Where queues of one host are."""
+
+    def __init__(self, tmp_path):
+        self.directory = tmp_path / "deep" / "state"
+        self.argument = str(self.directory)
+        self.clock = Clock()
+
+    def open(self, max_items, max_age, warn=lambda _text: None):
+        return DiskQueue(self.directory, max_items, max_age, 10, self.clock, warn)
+
+
+class RedisPlace(DiskPlace):
+    """Where many hosts have theirs; the clock is the server's."""
+
+    def __init__(self, tmp_path, server, clock):
+        super().__init__(tmp_path)
+        server.run("FLUSHALL")
+        self.argument = server.url
+        self.clock = clock
+        clock.now = 1000.0
+
+    def open(self, max_items, max_age, warn=lambda _text: None):
+        return RedisQueue(parse_redis_url(self.argument), max_items, max_age, 10, warn)
+
+
+@pytest.fixture(scope="module")
+def clocked_server(tmp_path_factory):
+    """A server, and its clock."""
+    directory = tmp_path_factory.mktemp("clocked")
+    clock = ServerClock(directory)
+    with RedisProcess(directory, environ=clock.environ) as server:
+        yield server, clock
+
+
+@pytest.fixture(params=["disk", "redis"])
+def place(request, tmp_path):
+    if request.param == "disk":
+        return DiskPlace(tmp_path)
+    return RedisPlace(tmp_path, *request.getfixturevalue("clocked_server"))
 
 
 @pytest.fixture
-def directory(tmp_path):
-    return tmp_path / "deep" / "state"
+def clock(place):
+    return place.clock
 
 
 @pytest.fixture
@@ -49,8 +90,8 @@ def warnings():
 
 
 @pytest.fixture
-def queue(directory, clock, warnings):
-    made = RequestQueue(directory, 5, 100, 5, clock, warnings.append)
+def queue(place, warnings):
+    made = place.open(5, 100, warnings.append)
     yield made
     made.close()
 
@@ -72,31 +113,26 @@ def in_vain(queue, item_id, holder="one", **more):
     return queue.give_back(item_id, holder, **known | more)
 
 
-def rows(directory, statement="SELECT * FROM queue", *values):
-    with contextlib.closing(sqlite3.connect(directory / "queue.sqlite3")) as connection, connection:
-        return connection.execute(statement, values).fetchall()
-
-
-def everything_in(directory):
-    return b"".join(path.read_bytes() for path in directory.iterdir())
-
-
-def start(job, directory, *arguments):
-    command = [sys.executable, str(QUEUEING), job, str(directory), *map(str, arguments)]
+def start(job, place, *arguments):
+    command = [sys.executable, str(QUEUEING), job, place.argument, *map(str, arguments)]
     worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert worker.stdout.readline() == "ready\n"
     return worker
 
 
+def read_told(workers):
+    return [line for worker in workers for line in worker.communicate()[0].split()]
+
+
 class TestLooking:
-    def test_who_only_looks_makes_no_file(self, queue, directory):
+    def test_who_only_looks_finds_nothing_and_makes_no_file(self, queue, place):
         assert ids(queue) == queue.remove_expired() == queue.drop(["A"]) == []
         assert (queue.count_pending(), queue.find_next_time(), queue.drop_all()) == (0, None, 0)
         assert queue.take("A", "one", 30) is None
         assert not queue.store_answer("A", "one", "{}", 30)
         assert not queue.remove("A", "one")
         queue.release("one")
-        assert not directory.exists()
+        assert not place.directory.exists()
 
     def test_what_was_put_in_is_there_the_oldest_first(self, queue, clock):
         queue.put("B", "vpr", ASK, 1060.5)
@@ -120,14 +156,6 @@ class TestLooking:
         assert (found[1].ask, found[1].is_newer) == (None, is_newer)
         assert all(item.ask is not None for item in found if item.id != "AA")
         assert full.drop(["AA"]) == ["AA"]
-
-    @pytest.mark.parametrize("column", ["feature", "created_at", "expires_at", "attempts", "error", "ask"])
-    @pytest.mark.parametrize("value", [b"\xff\xfe", 7, 1.5, "text"])
-    def test_a_tampered_row_can_still_be_listed_and_dropped(self, full, directory, column, value):
-        full.close()
-        rows(directory, f"UPDATE queue SET {column} = ? WHERE id = 'B'", value)
-        assert ids(full) == ["A", "B", "C"]
-        assert full.drop(["B"]) == ["B"]
 
     def test_the_items_are_read_as_they_are_when_their_turn_comes(self, full):
         walk = full.items()
@@ -309,124 +337,62 @@ class TestLimits:
         assert (ids(full), full.count_pending()) == ([], 0)
 
 
-class TestFile:
-    def test_it_is_for_its_owner_only(self, full, directory):
-        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in directory.iterdir()}
-        names = ["queue.sqlite3", "queue.sqlite3-wal", "queue.sqlite3-shm", "queue.lock"]
-        assert stat.S_IMODE(directory.stat().st_mode) == 0o700
-        assert modes == dict.fromkeys(names, 0o600)
-
-    def test_nothing_of_a_prompt_is_left_once_it_has_gone(self, queue, directory):
-        secret = "the patient's name is Ödön "
-        for name in "ABC":
-            queue.put(name, "vpr", dump_ask(Ask(to_messages(f"{secret * 2000} {name}"))), None)
-        assert secret.encode() in everything_in(directory)
-        size = sum(path.stat().st_size for path in directory.iterdir())
-        queue.take("A", "one", 30)
-        queue.store_answer("A", "one", secret, 30)
-        queue.remove("A", "one")
-        queue.drop(["B"])
-        queue.drop_all()
-        queue.close()
-        assert secret.encode() not in everything_in(directory)
-        assert sum(path.stat().st_size for path in directory.iterdir()) < size / 4, "nor its room"
-
-    def test_a_file_of_a_newer_schema_is_left_alone(self, full, directory):
-        full.close()
-        rows(directory, "PRAGMA user_version = 3")
-        before = (directory / "queue.sqlite3").read_bytes()
-        for verb in (full.count_pending, full.drop_all, lambda: full.put("D", "vpr", ASK, None)):
-            with pytest.raises(StoreError, match=r"queue\.sqlite3 was written by a newer llmfail"):
-                verb()
-        assert (directory / "queue.sqlite3").read_bytes() == before
-
-    def test_a_damaged_file_is_set_aside_and_that_is_told(self, full, directory, warnings):
-        full.close()
-        (directory / "queue.sqlite3").write_bytes(b"no database " * 1000)
-        full.put("D", "vpr", ASK, None)
-        assert ids(full) == ["D"]
-        assert len(warnings) == 1
-        assert "queue.sqlite3 was damaged and is now" in warnings[0]
-        assert b"no database" in everything_in(directory)
-
-    def test_a_lock_held_longer_than_the_timeout_is_an_error_that_says_so(self, full, directory, clock):
-        hasty = RequestQueue(directory, 5, 100, 0.05, clock)
-        holder = sqlite3.connect(directory / "queue.sqlite3", isolation_level=None)
-        holder.execute("BEGIN IMMEDIATE")
-        for verb in (lambda: hasty.put("D", "vpr", ASK, None), lambda: hasty.take("A", "one", 30)):
-            with pytest.raises(StoreError, match=r"queue\.sqlite3 is locked by another process"):
-                verb()
-        assert hasty.count_pending() == 3, "who looks does not wait"
-        holder.close()
-        hasty.put("D", "vpr", ASK, None)
-        hasty.close()
-
-    def test_a_place_that_cannot_be_written_is_an_error_that_says_so(self, tmp_path, clock):
-        (tmp_path / "file").touch()
-        queue = RequestQueue(tmp_path / "file", 5, 100, 1, clock)
-        for verb in (queue.count_pending, lambda: queue.put("A", "vpr", ASK, None), lambda: ids(queue)):
-            with pytest.raises(StoreError, match=r"cannot use .*queue\.sqlite3: Not a directory"):
-                verb()
-
-    def test_a_queue_that_was_deleted_by_a_person_is_empty(self, full, directory):
-        for path in directory.glob("queue.*"):
-            path.unlink()
-        assert ids(full) == []
-        full.put("D", "vpr", ASK, None)
-        assert ids(full) == ["D"]
-
-
 class TestProcesses:
-    def test_8_processes_that_put_in_at_once_lose_nothing(self, directory, clock):
-        workers = [start("put", directory, name, 25) for name in "abcdefgh"]
+    def test_8_processes_that_put_in_at_once_lose_nothing(self, place):
+        workers = [start("put", place, name, 25) for name in "abcdefgh"]
         worker_processes.release_workers(workers)
-        told = [line for worker in workers for line in worker.communicate()[0].split()]
-        assert ids(RequestQueue(directory, 1, 1, 5, clock)) == sorted(told)
+        told = read_told(workers)
         assert len(told) == 200
+        with closing(place.open(1, 1)) as queue:
+            assert ids(queue) == sorted(told)
 
     @pytest.mark.parametrize("attempt", range(3))
-    def test_what_was_put_in_before_a_process_is_killed_is_there(self, directory, clock, attempt):
-        worker = start("put_for_ever", directory, "a")
+    def test_what_was_put_in_before_a_process_is_killed_is_there(self, place, attempt):
+        worker = start("put_for_ever", place, "a")
         worker_processes.release_workers([worker])
         told = [worker.stdout.readline().strip() for _ in range(20)]
         worker.send_signal(signal.SIGKILL)
         told += worker.stdout.read().split()
         worker_processes.wait_for_end(worker)
-        found = ids(RequestQueue(directory, 1, 1, 5, clock))
+        with closing(place.open(1, 1)) as queue:
+            found = ids(queue)
         assert found[: len(told)] == told
         assert len(found) - len(told) in {0, 1}, "the last may have had no time to tell"
 
-    def test_4_processes_that_answer_at_once_answer_each_item_once(self, directory):
-        queue = RequestQueue(directory, 10_000, 1000, 5, lambda: 1e9)
-        for n in range(100):
-            queue.put(f"{n:03}", "vpr", ASK, None)
-        rows(directory, "UPDATE queue SET expires_at = 1e12")
-        workers = [start("answer", directory, name) for name in "abcd"]
-        worker_processes.release_workers(workers)
-        told = [line for worker in workers for line in worker.communicate()[0].split()]
-        assert sorted(told) == [f"{n:03}" for n in range(100)]
-        assert ids(queue) == []
-        queue.close()
+    def test_p0_4_processes_that_answer_at_once_answer_each_item_once_although_one_is_killed(self, place):
+        place.clock.now = time.time()
+        names = [f"{n:04}" for n in range(ITEMS)]
+        with closing(place.open(ITEMS, 1e6)) as queue:
+            for name in names:
+                queue.put(name, "vpr", ASK, None)
+            victim = start("take_one", place, "victim")
+            workers = [start("answer", place, f"worker {n}") for n in range(WORKERS)]
+            worker_processes.release_workers([victim])
+            assert victim.stdout.readline().strip() == names[0]
+            victim.send_signal(signal.SIGKILL)
+            worker_processes.wait_for_end(victim)
+            worker_processes.release_workers(workers)
+            assert sorted(read_told(workers)) == names
+            assert ids(queue) == []
 
-    def test_what_a_killed_process_had_comes_back_when_its_lease_ends(self, directory):
-        clock = Clock(0)
-        queue = RequestQueue(directory, 10, 1e12, 5, clock)
-        for name in "ABC":
-            queue.put(name, "vpr", ASK, None)
-        worker = start("take", directory, "one")
-        worker_processes.release_workers([worker])
-        assert [worker.stdout.readline().strip() for _ in range(4)] == ["A", "B", "C", "all"]
-        worker.send_signal(signal.SIGKILL)
-        worker_processes.wait_for_end(worker)
-        ((until,),) = set(rows(directory, "SELECT lease_until FROM queue WHERE id = 'A'"))
-        clock.now = until - 1
-        assert queue.take("A", "two", 30) is None
-        clock.now = until
-        assert queue.take("A", "two", 30).attempts == 0
-        queue.close()
+    def test_what_a_killed_process_had_comes_back_when_its_lease_ends(self, place):
+        place.clock.now = time.time()
+        with closing(place.open(10, 1e6)) as queue:
+            for name in "ABC":
+                queue.put(name, "vpr", ASK, None)
+            worker = start("take", place, "one")
+            worker_processes.release_workers([worker])
+            assert [worker.stdout.readline().strip() for _ in range(4)] == ["A", "B", "C", "all"]
+            worker.send_signal(signal.SIGKILL)
+            worker_processes.wait_for_end(worker)
+            ends_at = queue.find_next_time()
+            place.clock.now = ends_at - 1
+            assert queue.take("A", "two", 30) is None
+            place.clock.now = ends_at + 1
+            assert queue.take("A", "two", 30).attempts == 0
 
-    def test_a_forked_child_and_its_parent_lose_nothing(self, directory, clock):
-        queue = RequestQueue(directory, 1000, 100, 10, clock)
+    def test_a_forked_child_and_its_parent_lose_nothing(self, place):
+        queue = place.open(1000, 100)
         queue.put("first", "vpr", ASK, None)
 
         def work():
@@ -438,30 +404,3 @@ class TestProcesses:
         assert worker_processes.run_in_child(work, meanwhile=work) == "done"
         assert len(ids(queue)) == 41
         queue.close()
-
-    def test_threads_take_each_item_once(self, directory, clock):
-        queue = RequestQueue(directory, 1000, 100, 30, clock)
-        for n in range(40):
-            queue.put(f"{n:02}", "vpr", ASK, None)
-        taken = []
-
-        def work(holder):
-            taken.extend(item.id for item in queue.items() if queue.take(item.id, holder, 30))
-
-        threads = [threading.Thread(target=work, args=(str(n),)) for n in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert sorted(taken) == [f"{n:02}" for n in range(40)]
-        queue.close()
-
-
-def test_d1_a_file_of_version_0_1_keeps_its_items_which_are_of_no_configuration(full, directory):
-    full.close()
-    for name in ("configuration", "addresses"):
-        rows(directory, f"ALTER TABLE queue DROP COLUMN {name}")
-    rows(directory, "PRAGMA user_version = 1")
-    assert [(item.id, item.origin) for item in full.items()] == [("A", None), ("B", None), ("C", None)]
-    full.put("D", "vpr", ASK, None, QueueOrigin("/here/llmfail.yaml", frozenset({"1", "2"})))
-    assert [item.origin for item in full.items()][3] == QueueOrigin("/here/llmfail.yaml", {"1", "2"})

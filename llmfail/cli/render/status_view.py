@@ -143,7 +143,7 @@ def _describe_storage(status: Status) -> Iterator[str]:
     """Stored answers and requests for later, where there are any."""
     storage, counters = status.storage, status.counters
     if storage.entries is None or storage.bytes is None:
-        yield "cache: it cannot be read"
+        yield f"cache: {storage.unknown_answers}"
     elif storage.entries or counters.hits:
         served = f"{counters.hits} of {counters.hits + counters.misses} asks"
         stored = f"{count_of(storage.entries, 'answer')} in {format_bytes(storage.bytes)}"
@@ -156,6 +156,8 @@ def _describe_storage(status: Status) -> Iterator[str]:
     if storage.server is not None:
         for warning in find_server_warnings(storage.server, has_budgets=bool(status.budgets)):
             yield f"store: {warning}"
+    if not storage.places.are_local:
+        yield storage.places.description
 
 
 def _render_targets(

@@ -22,7 +22,9 @@ from llmfail.core.records.counters import (
     rate,
 )
 from llmfail.core.reports.alert import Alert
+from llmfail.core.reports.store_places import StorePlaces
 from llmfail.core.reports.store_server import StoreServer
+from llmfail.core.store_url import LOCAL_STORES
 
 Health = Literal["healthy", "degraded", "unhealthy"]
 CONFIGURED_OF_BUDGETS = frozenset({"name", "unit", "limit", "limit_usd", "resets_at", "each", "key"})
@@ -141,13 +143,22 @@ class BudgetStatus(Struct, frozen=True):
 
 
 class StorageCounts(Struct, frozen=True):
-    """Stored answers, their bytes, and queued requests; None for what cannot be read."""
+    """Stored answers, their bytes, and queued requests; None for what cannot be read, or is not counted on a
+    server. ``server`` has the state of many hosts.
+    """
 
     entries: int | None = 0
     bytes: int | None = 0
     pending: int | None = 0
     server: StoreServer | None = None
-    """What has the state of many hosts."""
+    places: StorePlaces = StorePlaces()
+
+    @property
+    def unknown_answers(self) -> str:
+        """Why the number of stored answers is not known."""
+        if self.places.answers in LOCAL_STORES:
+            return "the stored answers cannot be read"
+        return f"stored answers are on {self.places.answers} and not counted"
 
 
 class Status(Struct, frozen=True):
@@ -190,6 +201,7 @@ class Status(Struct, frozen=True):
             "queue": {"pending": self.storage.pending},
             "prices_as_of": self.prices_as_of,
             "store": self.store,
+            "stores": self.storage.places.to_json(),
             **({} if self.storage.server is None else {"store_server": self.storage.server.to_json()}),
         }
 

@@ -39,6 +39,16 @@ class StoreServer(Struct, frozen=True):
         }
 
     @property
+    def is_evicting(self) -> bool:
+        """Whether it forgets what is in use when its memory is full."""
+        return self.eviction_policy not in {None, "noeviction"}
+
+    @property
+    def is_forgetful(self) -> bool:
+        """Whether it is known to forget all when it is started again."""
+        return self.persistence not in {None, "append-only"}
+
+    @property
     def description(self) -> str:
         """The same in one line."""
         parts = (
@@ -54,11 +64,21 @@ class StoreServer(Struct, frozen=True):
 
 
 class StoreCheck(Struct, frozen=True):
-    """What was found when a shared store was tried; ``server`` is None when it could not be asked."""
+    """What was found when a store was tried; ``server`` is None for one of this host, and when it could not
+    be asked. ``setting`` is the path of what names the store.
+    """
 
+    setting: tuple[str, ...] = ("store",)
     server: StoreServer | None = None
     problems: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+
+
+def parse_info(reply: object) -> dict[str, str]:
+    """The fields of INFO; none where it was not told."""
+    text = reply.decode("utf-8", "replace") if isinstance(reply, bytes) else ""
+    lines = (line.partition(":") for line in text.splitlines())
+    return {name: value for name, _, value in lines}
 
 
 def read_server_info(address: str, info: Mapping[str, str], clock_difference: float) -> StoreServer:
@@ -92,18 +112,45 @@ def find_version_problem(server: StoreServer) -> str | None:
     return None
 
 
+def describe_eviction(server: StoreServer, what: str) -> str:
+    return (
+        f"{server.address} evicts ({server.eviction_policy}): {what} may be forgotten when its memory is "
+        "full; set maxmemory-policy noeviction"
+    )
+
+
+def _describe_restart(server: StoreServer, what: str) -> str:
+    return f"{server.address} has no append-only file: a restart forgets {what}; set appendonly yes"
+
+
+def find_queue_warnings(server: StoreServer) -> Iterator[str]:
+    """What will lose a queued request one day."""
+    if server.is_evicting:
+        yield describe_eviction(server, "queued requests")
+    if server.is_forgetful:
+        yield _describe_restart(server, "queued requests")
+
+
+def find_answer_warnings(server: StoreServer, *, is_for_answers_only: bool) -> Iterator[str]:
+    """What makes stored answers a trouble for others, or no longer stored."""
+    if not is_for_answers_only:
+        yield (
+            f"{server.address} has stored answers besides what must not be forgotten, and they may fill its "
+            "memory; give them a server of their own, with maxmemory-policy allkeys-lfu"
+        )
+    elif server.eviction_policy == "noeviction":
+        yield (
+            f"{server.address} does not evict: once its memory is full no more answers are stored; "
+            "set maxmemory, and maxmemory-policy allkeys-lfu"
+        )
+
+
 def find_server_warnings(server: StoreServer, *, has_budgets: bool) -> Iterator[str]:
     """What is allowed, and will lose something one day."""
-    if server.eviction_policy not in {None, "noeviction"}:
-        yield (
-            f"{server.address} evicts ({server.eviction_policy}): circuits and budgets may be forgotten when "
-            "its memory is full; set maxmemory-policy noeviction"
-        )
-    if has_budgets and server.persistence not in {None, "append-only"}:
-        yield (
-            f"{server.address} has no append-only file: a restart forgets what budgets have spent; "
-            "set appendonly yes"
-        )
+    if server.is_evicting:
+        yield describe_eviction(server, "circuits and budgets")
+    if has_budgets and server.is_forgetful:
+        yield _describe_restart(server, "what budgets have spent")
     if abs(server.clock_difference) > CLOCK_TOLERANCE_SECONDS:
         ahead = "ahead of" if server.clock_difference > 0 else "behind"
         yield (

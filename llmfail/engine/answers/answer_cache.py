@@ -64,13 +64,17 @@ class CacheReader(Struct, frozen=True):
 
 
 class SingleFlightCache:
-    """The stored answers, as one attempt of an ask uses them. ``name`` is that of the ask."""
+    """The stored answers, as one attempt of an ask uses them. ``name`` is that of the ask. The leases are
+    with the answers or, where those may be evicted, with the state.
+    """
 
     def __init__(self, ports: Ports, reader: CacheReader, name: str) -> None:
         self.reader = reader
         self._ports = ports
         self._name = name
         self._led_fingerprint: str | None = None
+        self._are_apart = ports.are_flights_in_state()
+        self._flights = ports.store if self._are_apart else reader.store
 
     @property
     def is_leader(self) -> bool:
@@ -104,13 +108,21 @@ class SingleFlightCache:
             await self.give_up()
             return
 
-        def change(values: Values, now: float) -> Writes:
+        def store(values: Values, now: float) -> Writes:
             parts = answer.parts if calls else ()
             found = StoredAnswer(answer.text, str(target), now, answer.finish_reason, answer.model, parts)
-            stored = rules.store_answer(fingerprint, found, self.reader.policy.lifetime, values)
-            return {**stored, **rules.end(fingerprint, self._name, values)}
+            return rules.store_answer(fingerprint, found, self.reader.policy.lifetime, values)
 
-        await self._write(fingerprint, change)
+        if self._are_apart:
+            answers = (answer_key(fingerprint),)
+            await self.reader.store.update(answers, lambda values, now: (store(values, now), None))
+            await self.give_up()
+            return
+
+        def store_and_end(values: Values, now: float) -> Writes:
+            return {**store(values, now), **rules.end(fingerprint, self._name, values)}
+
+        await self._write_flight(fingerprint, store_and_end)
 
     async def give_up(self) -> None:
         """Whoever waits for us waits no longer."""
@@ -123,17 +135,22 @@ class SingleFlightCache:
     async def _end_flight(self, rule: Callable[[str, str, Values], Writes]) -> None:
         led = self._led_fingerprint
         if led is not None:
-            await self._write(led, lambda values, _now: rule(led, self._name, values))
+            await self._write_flight(led, lambda values, _now: rule(led, self._name, values))
 
-    async def _write(self, fingerprint: str, change: Callable[[Values, float], Writes]) -> None:
-        await self.reader.store.update(
-            _record_keys(fingerprint), lambda values, now: (change(values, now), None)
+    async def _write_flight(self, fingerprint: str, change: Callable[[Values, float], Writes]) -> None:
+        await self._flights.update(
+            self._record_keys(fingerprint), lambda values, now: (change(values, now), None)
         )
         self._led_fingerprint = None
 
+    def _record_keys(self, fingerprint: str) -> tuple[str, ...]:
+        """Of what is in the same store as the lease."""
+        flight = flight_key(fingerprint)
+        return (flight,) if self._are_apart else (answer_key(fingerprint), flight)
+
     async def _is_still_led(self, fingerprint: str, followed: FlightLease) -> bool:
         """Whether there is nothing to do but wait on: a look, which holds up nobody who writes."""
-        values, now = await self.reader.store.read(_record_keys(fingerprint))
+        values, now = await self._flights.read([flight_key(fingerprint)])
         there = load(values[flight_key(fingerprint)], FlightLease)
         return there == followed and there.ends_at > now and not self._is_dead(followed)
 
@@ -146,19 +163,37 @@ class SingleFlightCache:
         """A lead of ours lasts so many seconds, on the store's clock. Whoever is stopped in the middle of it
         gives up a flight that may have begun.
         """
+        if not self._are_apart:
+            return await self._take_lead(fingerprint, lasts, followed)
+        found = await self.reader.find_fresh([fingerprint])
+        if found is not None:
+            return found
+        lease = await self._take_lead(fingerprint, lasts, followed)
+        if lease is not None:
+            return lease
+        # Whoever led until now has stored an answer before that.
+        found = await self.reader.find_fresh([fingerprint])
+        if found is not None:
+            await self.give_up()
+        return found
+
+    async def _take_lead(
+        self, fingerprint: str, lasts: float, followed: FlightLease | None
+    ) -> StoredAnswer | FlightLease | None:
         dead = followed is not None and self._is_dead(followed)
 
         def change(
             values: Values, now: float
         ) -> tuple[Writes, StoredAnswer | IsLeader | GoAlone | FlightLease]:
-            found = self.reader.load_if_usable(values[answer_key(fingerprint)], self.reader.policy.ttl, now)
+            text = values.get(answer_key(fingerprint))
+            found = self.reader.load_if_usable(text, self.reader.policy.ttl, now)
             if found is not None:
                 return {}, found
             mine = FlightLease(self._name, self._ports.process.token, now + lasts)
             return rules.acquire(fingerprint, mine, followed, leader_is_dead=dead, values=values, now=now)
 
         self._led_fingerprint = fingerprint
-        taken = await self.reader.store.update(_record_keys(fingerprint), change)
+        taken = await self._flights.update(self._record_keys(fingerprint), change)
         if not isinstance(taken, IsLeader):
             self._led_fingerprint = None
         return taken if isinstance(taken, StoredAnswer | FlightLease) else None
@@ -167,7 +202,3 @@ class SingleFlightCache:
 def reader_of(ports: Ports, policy: CachePolicy | None, expected: Expectation) -> CacheReader | None:
     """None where no answers are stored."""
     return None if ports.answers is None or policy is None else CacheReader(ports.answers, policy, expected)
-
-
-def _record_keys(fingerprint: str) -> tuple[str, str]:
-    return answer_key(fingerprint), flight_key(fingerprint)

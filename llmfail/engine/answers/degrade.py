@@ -240,8 +240,8 @@ class DegradeSteps:
             return receipt, "there is no queue here (store: memory, or a drill)"
         try:
             number = await self._ports.run_blocking(lambda: enqueue(failed_ask.ask, receipt.retry_at))
-        except StoreError as full:
-            return receipt, str(full)
+        except (StoreError, UsageError) as refused:
+            return receipt, str(refused)
         story = receipt.error.message if receipt.error else ""
         error = Failure(
             3, "queued", f"nothing could answer now; kept as {number} for `llmfail queue run` ({story})"

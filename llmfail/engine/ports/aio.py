@@ -36,6 +36,7 @@ def build_asyncio_ports(
         wall=stores.wall,
         listener=stores.listener,
         answers=None if stores.answers is None else _async_store_of(stores.answers),
+        are_flights_in_state=stores.are_flights_in_state,
         enqueue=stores.enqueue,
         run_blocking=run_in_a_thread,
         concurrent=True,

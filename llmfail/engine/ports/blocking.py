@@ -60,5 +60,6 @@ def build_blocking_ports(
         wall=stores.wall,
         listener=stores.listener,
         answers=None if stores.answers is None else InlineStore(stores.answers),
+        are_flights_in_state=stores.are_flights_in_state,
         enqueue=stores.enqueue,
     )

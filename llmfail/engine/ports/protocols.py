@@ -198,7 +198,8 @@ RunCommand = Callable[[Sequence[str], str, float, Path], str]
 class Ports(Struct, frozen=True):
     """``send`` and ``open`` raise WireError; ``prepare`` makes them ready, so that a call leaves without
     delay. ``is_down`` says that what is kept is not shared with other processes any more. ``answers`` are the
-    stored ones and ``enqueue`` the queue, None where nothing is kept. ``run_blocking`` runs what blocks.
+    stored ones and ``enqueue`` the queue, None where nothing is kept; ``are_flights_in_state``: the leases of
+    asks that get an answer are in ``store`` now, and not with the answers. ``run_blocking`` runs what blocks.
     ``concurrent``: two targets can be asked at once (asyncio); ``lock`` makes what keeps one task out while
     another is in; ``deferred`` is what need not be written at once, None where all is. ``monotonic``
     measures durations, ``wall`` names moments by the store's clock, in seconds.
@@ -218,6 +219,7 @@ class Ports(Struct, frozen=True):
     random: Callable[[], float] = random_fraction
     new_id: Callable[[], str] = new_id
     answers: AsyncStore | None = None
+    are_flights_in_state: Callable[[], bool] = lambda: False
     enqueue: Enqueue | None = None
     run_command: RunCommand = run_command
     run_blocking: Executor = run_inline
@@ -235,7 +237,8 @@ class Ports(Struct, frozen=True):
 
 class Stores(Struct, frozen=True):
     """What outlives the ask: the state, the stored answers, the queue; and who is told of it. ``wall`` is the
-    clock of the state, in epoch seconds.
+    clock of the state, in epoch seconds. ``are_flights_in_state``: the leases of asks that get an answer
+    are there now, and not with the answers.
     """
 
     state: Store
@@ -244,3 +247,4 @@ class Stores(Struct, frozen=True):
     is_down: Callable[[], bool] = lambda: False
     listener: WatchListener | None = None
     wall: Callable[[], float] = time.time
+    are_flights_in_state: Callable[[], bool] = lambda: False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from itertools import islice
 from typing import Any, Literal
@@ -76,8 +77,11 @@ class PageReader:
                     "by_target": await self.client.usage("target"),
                 }
             case "queue":
-                kept = self.client.settings.store != "memory"
-                return {"queue": tuple(islice(self.client.queue.items(), MAX_QUEUED)) if kept else ()}
+                return {"queue": await asyncio.to_thread(self._list_queued)}
+
+    def _list_queued(self) -> tuple[QueueItem, ...]:
+        kept = self.client.settings.queue_place is not None
+        return tuple(islice(self.client.queue.items(), MAX_QUEUED)) if kept else ()
 
     async def _read_requests(self) -> tuple[Entry, ...]:
         """The log is asked for more until it meets what is known already, or is older than an hour."""

@@ -34,7 +34,7 @@ def build_queue_rows(items: Sequence[QueueItem], now: float) -> tuple[WaitingRow
 def describe_cache(status: Status) -> str:
     storage, counters = status.storage, status.counters
     if storage.entries is None or storage.bytes is None:
-        return "the stored answers cannot be read"
+        return storage.unknown_answers
     looked = counters.hits + counters.misses
     served = (
         f"served {counters.hits:,} of {looked:,} asks ({percent(counters.hits / looked)})" if looked else ""

@@ -25,6 +25,9 @@ _HARMLESS_KEY: Final = re.compile(r"\s*(?:none|\$\{[A-Za-z_][A-Za-z0-9_]*(?::-)?
 _HARMLESS_LOGIN: Final = re.compile(r"://[\w.-]*:\$\{[A-Za-z_][A-Za-z0-9_]*(?::-)?\}@")
 """The user of a URL whose password is such a reference."""
 
+_SECTIONS_WITH_STORES: Final = ("store", "cache", "queue")
+"""The URL of a store may hold a password."""
+
 
 def load_tree(state_dir: Path, path: Path, text: str) -> object:
     """The tree of exactly this text; None when it is not stored."""
@@ -94,7 +97,7 @@ def _cache_path_of(state_dir: Path, path: Path) -> Path:
 
 def _has_secret(tree: object) -> bool:
     """Whether any key is written out. Any header may be one, and so may a tree of the wrong form."""
-    if not isinstance(tree, dict) or _has_login(str(tree.get("store"))):
+    if not isinstance(tree, dict) or any(_has_login(str(tree.get(name))) for name in _SECTIONS_WITH_STORES):
         return True
     providers = tree.get("providers") or {}
     entries = list(providers.values()) if isinstance(providers, dict) else [providers]

@@ -190,6 +190,13 @@ def _parse_store(value: object) -> str:
     return text
 
 
+def _parse_own_store(value: object) -> str:
+    text = _parse_store(value)
+    if text == "memory":
+        raise ValueError("expected disk or redis://host:port/db")
+    return text
+
+
 def parse_target(value: object) -> Target:
     text = parse_text(value)
     try:
@@ -261,6 +268,7 @@ Url = Annotated[
     str, Scalar(_parse_url, {"type": "string", "pattern": r"^(https?://|\$\{)[^?#]+$"}, text=True)
 ]
 StoreUrl = Annotated[str, Scalar(_parse_store, {"type": "string"}, text=True, secret=True)]
+OwnStoreUrl = Annotated[str, Scalar(_parse_own_store, {"type": "string"}, text=True, secret=True)]
 TargetName = Annotated[Target, Scalar(parse_target, {"type": "string", "pattern": "/"}, text=True)]
 TargetOrProvider = Annotated[Target | str, Scalar(_parse_target_or_provider, {"type": "string"}, text=True)]
 Moment = Annotated[str, Scalar(_parse_moment_text, {"type": "string"}, text=True)]

@@ -90,6 +90,16 @@ class Settings(Struct, frozen=True, kw_only=True, dict=True):
         )
 
     @property
+    def answers_place(self) -> str:
+        """The URL of the store of answers, or ``disk`` or ``memory``."""
+        return self.store if self.cache.store == "disk" and self.store == "memory" else self.cache.store
+
+    @property
+    def queue_place(self) -> str | None:
+        """The URL of the queue's store, or ``disk``; None where no request outlives the process."""
+        return None if self.queue.store == "disk" and self.store == "memory" else self.queue.store
+
+    @property
     def configuration_name(self) -> str:
         """The path of the file, or a word for the one that ships; empty for settings without a file."""
         if self.source is None:

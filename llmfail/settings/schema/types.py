@@ -25,6 +25,7 @@ from llmfail.settings.schema.scalars import (
     Fraction,
     HedgeDelay,
     Name,
+    OwnStoreUrl,
     RetryCount,
     Seconds,
     SecondsOrZero,
@@ -137,8 +138,8 @@ class Budget(Struct, frozen=True, kw_only=True):
 
 
 class Cache(Struct, frozen=True, kw_only=True):
-    """Stored answers: fresh for ``ttl``, good for hard times up to ``stale``; ``max_size`` in bytes.
-    ``agents``: also those to requests with tools or thoughts.
+    """Stored answers: fresh for ``ttl``, good for hard times up to ``stale``; ``max_size`` in bytes, of those
+    on the disk. ``agents``: also those to requests with tools or thoughts.
     """
 
     enabled: Flag = True
@@ -146,6 +147,7 @@ class Cache(Struct, frozen=True, kw_only=True):
     stale: SecondsOrZero = 7 * 86400.0
     max_size: Bytes = 500_000_000
     agents: Flag = False
+    store: OwnStoreUrl = "disk"
 
 
 class QueueLimits(Struct, frozen=True, kw_only=True):
@@ -153,6 +155,7 @@ class QueueLimits(Struct, frozen=True, kw_only=True):
 
     max_items: Count = 10_000
     max_age: Seconds = 7 * 86400.0
+    store: OwnStoreUrl = "disk"
 
 
 class Webhook(Struct, frozen=True, kw_only=True):

@@ -45,6 +45,15 @@ def alerts_of(tree: Mapping[str, object]) -> Mapping[str, object]:
     return alerts if isinstance(alerts, dict) else {}
 
 
+def list_stores(tree: Mapping[str, object]) -> Iterator[tuple[Place, object]]:
+    """Of the state, the answers and the queue."""
+    yield ("store",), tree.get("store")
+    for section in ("cache", "queue"):
+        found = tree.get(section)
+        if isinstance(found, dict):
+            yield (section, "store"), found.get("store")
+
+
 def walk_texts(tree: object, at: Place) -> Iterator[tuple[Place, str]]:
     if isinstance(tree, str):
         yield at, tree

@@ -34,6 +34,7 @@ from llmfail.settings.trust.config_tree import (
     base_url_of,
     features_of,
     host_of,
+    list_stores,
     providers_of,
     steps_of,
     templates_of,
@@ -43,6 +44,11 @@ from llmfail.settings.trust.covered_file import digest_files
 from llmfail.settings.trust.schema_keyword import looks_like_schema
 
 PROJECT_VARIABLE: Final = "GOOGLE_CLOUD_PROJECT"
+_KEPT_BY_STORES: Final[Mapping[Place, str]] = {
+    ("store",): "its state",
+    ("cache", "store"): "answers",
+    ("queue", "store"): "prompts",
+}
 _OPEN_SERVE_KEYS: Final = ("hosts", "origins", "keys")
 """Settings of ``serve`` that let others ask than the programs of this machine."""
 
@@ -183,10 +189,12 @@ def _cover_command(place: Place, command: object, directory: Path) -> TrustFindi
 
 
 def _check_store(tree: Mapping[str, object]) -> Iterator[TrustFinding]:
-    """Whoever has the server reads what was asked and when, and says which circuits are open."""
-    store = tree.get("store")
-    if isinstance(store, str) and "://" in store:
-        yield _cover(("store",), "would keep its state on a host of its choice", store)
+    """Whoever has the server of the state reads what was asked and when, and says which circuits are open;
+    those of answers and the queue read what was said.
+    """
+    for place, store in list_stores(tree):
+        if isinstance(store, str) and "://" in store:
+            yield _cover(place, f"would keep {_KEPT_BY_STORES[place]} on a host of its choice", store)
 
 
 def _check_alerts(tree: Mapping[str, object], directory: Path) -> Iterator[TrustFinding]:

@@ -5,7 +5,6 @@ are said to it. No I/O.
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -17,6 +16,14 @@ from llmfail.core.records.joint_write import RingSlot, Sum
 from llmfail.core.records.record import Values, Write, Writes
 from llmfail.store.redis.record_leaves import Fields, add_up, build_text, compare, flatten, load_record
 from llmfail.store.redis.resp import Reply
+from llmfail.store.redis.text_version import (
+    MARK,
+    VERSION_CHARS,
+    add_version,
+    has_version,
+    text_of,
+    version_of,
+)
 
 REMEMBERED_SECONDS = 10.0
 MAX_RECENT_VALUES = 1000
@@ -24,8 +31,6 @@ MAX_RECENT_VALUES = 1000
 MAX_REMEMBERED_CHARS = 16_384
 MAX_COMPARED_CHARS = 4096
 """A longer text begins with a version, so that it need not be sent to be compared."""
-_MARK = "\x01"
-_VERSION_CHARS = 17
 _LAST_MS = 10**15
 SAME_END = "="
 TOLD_SECONDS = 0.1
@@ -193,13 +198,13 @@ def _encode_slot(write: Write, prefix: str, later: int) -> EncodedWrite:
     how = write.how
     assert isinstance(how, RingSlot)
     ring = (prefix + how.prefix, prefix + how.index_key, f"/{how.leaf}", how.length, later)
-    return EncodedWrite(("L", _mark_text(write.text), _encode_end(write.expires_at), *ring), None)
+    return EncodedWrite(("L", _mark_text(write.text), encode_end(write.expires_at), *ring), None)
 
 
 def _encode_write(write: Write | None, before: KnownValue | None) -> EncodedWrite:
     if write is None:
         return EncodedWrite(("D",), NO_VALUE)
-    ends = _encode_end(write.expires_at)
+    ends = encode_end(write.expires_at)
     if isinstance(write.how, Sum) and before is not None:
         found = _encode_sum(write.text, ends, write.how, before)
         if found is not None:
@@ -240,7 +245,7 @@ def _encode_whole(text: str, fields: Fields, ends: str, how: Sum) -> EncodedWrit
     return EncodedWrite(("P", ends, parts), known)
 
 
-def _encode_end(moment: float | None) -> str:
+def encode_end(moment: float | None) -> str:
     """Milliseconds; empty for ever. Raises ValueError before anything is written."""
     if moment is None or moment * 1000 >= _LAST_MS:
         return ""
@@ -251,22 +256,18 @@ def _encode_end(moment: float | None) -> str:
 
 def _mark_text(text: str) -> str:
     """A long text gets a version, and so does one that looks as if it had one."""
-    if len(text) > MAX_COMPARED_CHARS or text[:1] == _MARK:
-        return f"{_MARK}{os.urandom(8).hex()}{text}"
-    return text
+    return add_version(text) if len(text) > MAX_COMPARED_CHARS or text[:1] == MARK else text
 
 
 def _guard_of(text: str) -> tuple[str, str]:
-    return ("^", text[:_VERSION_CHARS]) if text[:1] == _MARK else ("=", text)
+    return ("^", text[:VERSION_CHARS]) if text[:1] == MARK else ("=", text)
 
 
 def _read_value(reply: Reply) -> KnownValue:
     match reply:
         case bytes():
-            head = reply[:_VERSION_CHARS]
-            if head[:1] == _MARK.encode():
-                return KnownValue(reply[_VERSION_CHARS:].decode("utf-8", "replace"), "^", head)
-            return KnownValue(reply.decode("utf-8", "replace"), "=", reply)
+            guard = ("^", version_of(reply)) if has_version(reply) else ("=", reply)
+            return KnownValue(text_of(reply), *guard)
         case [*fields] if fields:
             names = [field for field in fields if isinstance(field, bytes)]
             pairs = zip(names[::2], names[1::2], strict=True)

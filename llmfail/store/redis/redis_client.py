@@ -16,7 +16,9 @@ _clients: WeakSet[RedisClient] = WeakSet()
 
 
 class RedisClient:
-    """``timeout`` is in seconds, for a verb with all its trips."""
+    """``timeout`` is in seconds, for a verb with all its trips; ``setting`` is where the URL was written."""
+
+    setting = "store"
 
     def __init__(self, url: RedisUrl, timeout: float) -> None:
         self.url = url
@@ -26,8 +28,11 @@ class RedisClient:
 
     def start(self) -> None:
         """As in a process that has done nothing yet."""
-        self.server = RedisServer(self.url)
+        self.server = self._make_server()
         self._lock = threading.Lock()
+
+    def _make_server(self) -> RedisServer:
+        return RedisServer(self.url, self.setting)
 
     def disconnect(self) -> None:
         self.server.disconnect()

@@ -9,21 +9,7 @@ Lua are doubles. All is checked before the first write, and a text is never deco
 
 from __future__ import annotations
 
-from hashlib import sha1
-
-from msgspec import Struct
-
-
-class Script(Struct, frozen=True):
-    """A script, and the digest by which the server knows it once it has run it."""
-
-    text: str
-    digest: str
-
-
-def _make(text: str) -> Script:
-    return Script(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
-
+from llmfail.store.redis.script import make_script
 
 _SHARED = """\
 local function value_of(key)
@@ -44,7 +30,7 @@ local function answer(status, clock, keys, from, to, missed)
 end
 """
 
-READ = _make(
+READ = make_script(
     _SHARED
     + """\
 -- KEYS: leases, what is to be leased, what is read. ARGV: token, microseconds it lasts, how many to lease.
@@ -95,7 +81,7 @@ local function is_above(sum, limit)
 end
 """
 
-WRITE = _make(
+WRITE = make_script(
     _SHARED
     + _SUMS
     + """\

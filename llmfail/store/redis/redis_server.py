@@ -6,7 +6,7 @@ is used until it cannot be reached or says that it is not the one any more; then
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from llmfail.core.errors import StoreError, UsageError
 from llmfail.core.store_url import RedisUrl, ServerAddress
@@ -17,8 +17,8 @@ from llmfail.store.redis.redis_connection import (
     TripDeadline,
     Unreachable,
 )
-from llmfail.store.redis.redis_scripts import Script
 from llmfail.store.redis.resp import RefusedCommand, Reply
+from llmfail.store.redis.script import Script
 
 MAX_LOST_TRIPS = 20
 """An attempt whose reply was lost is sent again, with its mark, this often within one verb."""
@@ -48,11 +48,16 @@ class NotMaster(StoreError):
 
 class RedisServer:
     """One connection, for one thread at a time. Raises StoreError; UsageError where the server has never
-    accepted anything from this process and refuses the user, which waiting does not mend.
+    accepted anything from this process and refuses the user, which waiting does not mend. ``setting`` names
+    where the URL was written; ``on_memory`` gets what the server tells of its memory with its first answer.
     """
 
-    def __init__(self, url: RedisUrl) -> None:
+    def __init__(
+        self, url: RedisUrl, setting: str = "store", on_memory: Callable[[Reply], None] | None = None
+    ) -> None:
         self.url = url
+        self.setting = setting
+        self._on_memory = on_memory
         self.address: ServerAddress | None = None
         self._connection: RedisConnection | None = None
         self._has_answered = False
@@ -79,12 +84,34 @@ class RedisServer:
                 self.disconnect()
                 raise
 
+    def run_together(
+        self, commands: Sequence[Command], deadline: TripDeadline
+    ) -> list[Reply | RefusedCommand]:
+        """The reply to each of some commands that may be sent again where a reply was lost."""
+        lost = 0
+        while True:
+            try:
+                replies = self._connect(deadline).run(commands, deadline)
+            except ConnectionLost:
+                lost += 1
+                self.disconnect()
+                if lost > MAX_LOST_TRIPS:
+                    raise
+            except RefusedCommand as error:
+                raise self.explain(error) from error
+            except BaseException:
+                self.disconnect()
+                raise
+            else:
+                self._has_answered |= not any(isinstance(reply, RefusedCommand) for reply in replies)
+                return replies
+
     def run(self, command: Command, deadline: TripDeadline) -> Reply:
         """The reply to one command, sent once."""
         try:
             return self._unwrap(self._connect(deadline).run([command], deadline)[0])
         except RefusedCommand as error:
-            raise self._explain(error) from error
+            raise self.explain(error) from error
         except BaseException:
             self.disconnect()
             raise
@@ -96,16 +123,22 @@ class RedisServer:
 
     def _run_once(self, script: Script, arguments: list[bytes | str | int], deadline: TripDeadline) -> Reply:
         waits: list[Command] = [("WAIT", self.url.replicas, REPLICA_WAIT_MS)] if self.url.replicas else []
+        asks: list[Command] = [] if self._on_memory is None or self._has_answered else [("INFO", "memory")]
         try:
             connection = self._connect(deadline)
-            replies = connection.run([("EVALSHA", script.digest, *arguments), *waits], deadline)
+            # What it asks comes first: whoever has no right to the rest may lose the connection by it.
+            found = connection.run([*asks, ("EVALSHA", script.digest, *arguments), *waits], deadline)
+            memory, replies = found[: len(asks)], found[len(asks) :]
             if isinstance(replies[0], RefusedCommand) and replies[0].code == "NOSCRIPT":
                 replies = connection.run([("EVAL", script.text, *arguments), *waits], deadline)
             reply = self._unwrap(replies[0])
         except RefusedCommand as error:
-            raise self._explain(error) from error
+            raise self.explain(error) from error
         self._has_answered = True
         self._replicas.clear()
+        for told in memory:
+            if self._on_memory is not None and not isinstance(told, RefusedCommand):
+                self._on_memory(told)
         if waits and isinstance(replies[1], int) and replies[1] < self.url.replicas:
             raise StoreError(
                 f"{self.url}: {replies[1]} of {self.url.replicas} replicas have what was written (?wait=)"
@@ -117,11 +150,14 @@ class RedisServer:
             raise reply
         return reply
 
-    def _explain(self, error: RefusedCommand) -> Exception:
+    def explain(self, error: RefusedCommand) -> Exception:
         """The same as an error of a store; what follows from it is done."""
-        if error.code == "MOVED":
-            self._follow(str(error))
-            return NotMaster(f"{self.url}: the state has moved to {self.address}")
+        known = self._connection.address.host if self._connection is not None else ""
+        moved_to = read_moved_address(error, known)
+        if moved_to is not None:
+            self.disconnect()
+            self.address = moved_to
+            return NotMaster(f"{self.url}: the state has moved to {moved_to}")
         at = self._connection.address if self._connection is not None else self.url
         text = f"{at}: {_shorten(str(error))}"
         if error.code in _NOT_MASTER_CODES or "READONLY" in str(error):
@@ -134,18 +170,9 @@ class RedisServer:
             return StoreError(f"{at}: the state is moving to another node ({error.code})")
         if error.code in _REFUSED_CODES or any(words in str(error) for words in _REFUSED_WORDS):
             if not self._has_answered:
-                return UsageError(f"store: {text}")
+                return UsageError(f"{self.setting}: {text}")
             return AccessRefused(text)
         return StoreError(text)
-
-    def _follow(self, text: str) -> None:
-        """``MOVED slot host:port``; without a host it is the one that said so."""
-        address = text.rsplit(maxsplit=1)[-1]
-        host, _, port = address.rpartition(":")
-        known = self._connection.address.host if self._connection is not None else ""
-        self.disconnect()
-        if port.isdigit():
-            self.address = ServerAddress(host.strip("[]") or known, int(port))
 
     def _connect(self, deadline: TripDeadline) -> RedisConnection:
         if self._connection is None:
@@ -189,6 +216,14 @@ def _shorten(refusal: str) -> str:
     if "unauthenticated" in refusal:
         return "NOAUTH Authentication required."
     return refusal.partition(" script: ")[0]
+
+
+def read_moved_address(refused: RefusedCommand, known_host: str) -> ServerAddress | None:
+    """``MOVED slot host:port``; without a host it is the one that said so. None for anything else."""
+    host, _, port = str(refused).rsplit(maxsplit=1)[-1].rpartition(":")
+    if refused.code != "MOVED" or not port.isdigit():
+        return None
+    return ServerAddress(host.strip("[]") or known_host, int(port))
 
 
 def _find_master(sentinel: ServerAddress, url: RedisUrl, deadline: TripDeadline) -> ServerAddress | None:

@@ -26,8 +26,10 @@ from llmfail.store.base import Change, R
 from llmfail.store.redis.known_values import KnownValues, encode_guards, encode_writes
 from llmfail.store.redis.redis_client import RedisClient
 from llmfail.store.redis.redis_connection import Command, TripDeadline
-from llmfail.store.redis.redis_scripts import READ, WRITE, Script
+from llmfail.store.redis.redis_scripts import READ, WRITE
+from llmfail.store.redis.redis_server import RedisServer
 from llmfail.store.redis.resp import Reply
+from llmfail.store.redis.script import Script
 
 MISSES_BEFORE_LEASE = 3
 LARGE_UPDATE_KEYS = 64
@@ -55,12 +57,20 @@ class ScriptReply(Struct, frozen=True):
 
 
 class RedisStore(RedisClient):
-    """``remembers``: whether values are kept between two verbs."""
+    """``remembers``: whether values are kept between two verbs. ``warn`` is told of a server that evicts."""
 
     name = "redis"
     is_local = False
 
-    def __init__(self, url: RedisUrl, timeout: float, *, remembers: bool = True) -> None:
+    def __init__(
+        self,
+        url: RedisUrl,
+        timeout: float,
+        *,
+        remembers: bool = True,
+        warn: Callable[[str], None] | None = None,
+    ) -> None:
+        self._warn = warn
         self._remembers = remembers
         self._prefix = f"{{llmfail:{url.namespace}}}:"
         super().__init__(url, timeout)
@@ -70,6 +80,20 @@ class RedisStore(RedisClient):
         self._known = KnownValues(remembers=self._remembers)
         self._mark = f"!mark/{os.urandom(8).hex()}"
         self._attempts = 0
+
+    def _make_server(self) -> RedisServer:
+        return RedisServer(self.url, on_memory=self._judge_memory if self._warn is not None else None)
+
+    def _judge_memory(self, reply: Reply) -> None:
+        """Told once, also where a forked child comes to the same server."""
+        warn, self._warn = self._warn, None
+        if warn is None or not isinstance(reply, bytes) or b"maxmemory_policy:noeviction" in reply:
+            return
+        from llmfail.core.reports.store_server import describe_eviction, parse_info, read_server_info
+
+        server = read_server_info(str(self.server.address), parse_info(reply), 0.0)
+        if server.is_evicting:
+            warn(describe_eviction(server, "circuits and budgets"))
 
     def read(self, keys: Sequence[str]) -> tuple[Values, float]:
         deadline = self._take_turn()

@@ -12,6 +12,7 @@ from llmfail.cli.io.output import emit, emit_json, say
 from llmfail.cli.run.open_client import open_client
 from llmfail.core.errors import UsageError
 from llmfail.core.reports.figures import count_of, format_bytes
+from llmfail.core.store_url import LOCAL_STORES
 
 app = typer.Typer(cls=CommandGroup, no_args_is_help=True, rich_markup_mode=None)
 
@@ -21,7 +22,8 @@ def stats(
     ctx: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Show how many answers are stored, and how often they served in the last 24 hours.
+    """Show how many answers are stored, and how often they served in the last 24 hours. Those on a server
+    (`cache.store`) are not counted.
 
     Examples:
 
@@ -34,13 +36,16 @@ def stats(
         status = client.status()
         most = client.settings.cache.max_size
     storage, counters = status.storage, status.counters
-    if not status.readable or storage.entries is None or storage.bytes is None:
+    is_uncounted = storage.places.answers not in LOCAL_STORES
+    if not status.readable or (storage.entries is None and not is_uncounted):
         raise UsageError("what is stored cannot be read; see the warning, or --state-dir")
     if as_json:
-        emit_json({**status.cache, "max_bytes": most})
+        emit_json({**status.cache, "max_bytes": None if is_uncounted else most})
         return
-    size = f"{format_bytes(storage.bytes)} of {format_bytes(most)}"
-    kept = f"{count_of(storage.entries, 'answer')} in {size}"
+    kept = storage.unknown_answers
+    if storage.entries is not None and storage.bytes is not None:
+        size = f"{format_bytes(storage.bytes)} of {format_bytes(most)}"
+        kept = f"{count_of(storage.entries, 'answer')} in {size}"
     emit(
         f"{kept}; {counters.hits} of {counters.hits + counters.misses} asks of the last day were answered so"
     )

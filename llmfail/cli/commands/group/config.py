@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,11 +15,10 @@ from llmfail.cli.arguments.command_group import CommandGroup
 from llmfail.cli.arguments.global_options import GlobalOptions, current_directory
 from llmfail.cli.io.output import emit, emit_json, say
 from llmfail.core.errors import Problem, SettingsError, UsageError
+from llmfail.core.reports.store_places import StorePlaces
 from llmfail.core.reports.store_server import StoreCheck
-from llmfail.core.store_url import LOCAL_STORES
 from llmfail.settings.reading import find
 from llmfail.settings.reading.load import ExaminedConfig, examine
-from llmfail.settings.reading.plain_values import Place
 from llmfail.settings.trust import trust
 
 app = typer.Typer(cls=CommandGroup, rich_markup_mode=None, no_args_is_help=True)
@@ -81,15 +80,21 @@ def check(ctx: typer.Context, as_json: AsJson = False) -> None:
     try:
         examination = _examine(options)
     except SettingsError as error:
-        _report(error.problems, (), as_json=as_json, quiet=options.quiet)
+        _report(error.problems, (), StorePlaces(), as_json=as_json, quiet=options.quiet)
         raise typer.Exit(error.exit_code) from None
     objections = _list_objections(examination, options)
-    store = StoreCheck() if objections else _check_store(examination)
-    problems = (*examination.problems, *objections, *examination.locate(_place(store.problems)))
-    warnings = (*_list_warnings(examination, options), *examination.locate(_place(store.warnings)))
-    _report(problems, warnings, as_json=as_json, quiet=options.quiet)
-    if store.server is not None and not as_json:
-        say(f"store: {store.server.description}", quiet=options.quiet)
+    stores = [] if objections else _check_stores(examination)
+    found = ((one.setting, problem) for one in stores for problem in one.problems)
+    problems = (*examination.problems, *objections, *examination.locate(found))
+    found = ((one.setting, warning) for one in stores for warning in one.warnings)
+    warnings = (*_list_warnings(examination, options), *examination.locate(found))
+    places = _find_places(examination)
+    _report(problems, warnings, places, as_json=as_json, quiet=options.quiet)
+    for one in stores if not as_json else ():
+        if one.server is not None:
+            say(f"{'.'.join(one.setting)}: {one.server.description}", quiet=options.quiet)
+    if not places.are_local and not as_json:
+        say(places.description, quiet=options.quiet)
     if problems:
         raise typer.Exit(SettingsError.exit_code)
     if not as_json:
@@ -199,18 +204,21 @@ def _list_objections(examination: ExaminedConfig, options: GlobalOptions) -> tup
     )
 
 
-def _check_store(examination: ExaminedConfig) -> StoreCheck:
+def _check_stores(examination: ExaminedConfig) -> Sequence[StoreCheck]:
     """Only of a configuration that is right otherwise: nothing is sent anywhere on behalf of another."""
     settings = examination.result.settings
-    if settings is None or examination.problems or settings.store in LOCAL_STORES:
-        return StoreCheck()
-    from llmfail.client.shared_store import check_store
+    if settings is None or examination.problems:
+        return ()
+    from llmfail.client.shared_store import check_stores
 
-    return check_store(settings)
+    return check_stores(settings)
 
 
-def _place(messages: Sequence[str]) -> Iterator[tuple[Place, str]]:
-    return (((("store",)), message) for message in messages)
+def _find_places(examination: ExaminedConfig) -> StorePlaces:
+    from llmfail.client.shared_store import places_of
+
+    settings = examination.result.settings
+    return StorePlaces() if settings is None else places_of(settings)
 
 
 def _list_warnings(examination: ExaminedConfig, options: GlobalOptions) -> tuple[Problem, ...]:
@@ -226,7 +234,12 @@ def _list_warnings(examination: ExaminedConfig, options: GlobalOptions) -> tuple
 
 
 def _report(
-    problems: tuple[Problem, ...], warnings: tuple[Problem, ...], *, as_json: bool, quiet: bool
+    problems: tuple[Problem, ...],
+    warnings: tuple[Problem, ...],
+    places: StorePlaces,
+    *,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     if as_json:
         emit_json(
@@ -234,6 +247,7 @@ def _report(
                 "ok": not problems,
                 "problems": _problems_to_json(problems),
                 "warnings": _problems_to_json(warnings),
+                "stores": places.to_json(),
             },
         )
         return

@@ -16,6 +16,7 @@ from llmfail.cli.run.open_client import load_settings
 from llmfail.client.state_transfer import check_state, export_state, import_state, migrate_state
 from llmfail.core.errors import UsageError
 from llmfail.core.reports.figures import count_of
+from llmfail.core.reports.store_server import StoreCheck
 
 app = typer.Typer(cls=CommandGroup, no_args_is_help=True, rich_markup_mode=None)
 
@@ -26,7 +27,8 @@ Force = Annotated[bool, typer.Option("--force", help="Write over the records tha
 
 @app.command()
 def check(ctx: typer.Context, as_json: AsJson = False) -> None:
-    """Try to read and write the store, and tell what its server says of itself. Exits 2 where that fails.
+    """Try to read and write the store, and those of answers and the queue where they are on servers; tell
+    what each server says of itself. Exits 2 where that fails.
 
     Examples:
 
@@ -35,26 +37,34 @@ def check(ctx: typer.Context, as_json: AsJson = False) -> None:
       llmfail store check --json | jq .server.role
     """
     options: GlobalOptions = ctx.obj
-    found = check_state(load_settings(options), options.state_dir)
+    checks = check_state(load_settings(options), options.state_dir)
+    problems = [problem for one in checks for problem in one.problems]
     if as_json:
-        server = None if found.server is None else found.server.to_json()
+        servers = {".".join(one.setting): one.server.to_json() for one in checks if one.server is not None}
+        warnings = [warning for one in checks for warning in one.warnings]
         emit_json(
             {
-                "ok": not found.problems,
-                "problems": found.problems,
-                "warnings": found.warnings,
-                "server": server,
+                "ok": not problems,
+                "problems": problems,
+                "warnings": warnings,
+                "server": servers.get("store"),
+                "servers": servers,
             }
         )
     else:
-        for text in (*found.problems, *(f"warning: {warning}" for warning in found.warnings)):
-            say(text)
-        if found.server is not None:
-            emit(found.server.description)
-        elif not found.problems:
-            emit("it can be read and written")
-    if found.problems:
+        for one in checks:
+            _tell_check(one)
+    if problems:
         raise typer.Exit(UsageError.exit_code)
+
+
+def _tell_check(found: StoreCheck) -> None:
+    for text in (*found.problems, *(f"warning: {warning}" for warning in found.warnings)):
+        say(text)
+    if found.server is not None:
+        emit(f"{'.'.join(found.setting)}: {found.server.description}")
+    elif not found.problems and not found.warnings:
+        emit("it can be read and written")
 
 
 @app.command()
