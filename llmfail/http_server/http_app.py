@@ -16,7 +16,6 @@ from msgspec import Struct
 from llmfail.core.errors import UsageError
 from llmfail.http_server.message import (
     BodyRefused,
-    Exchange,
     Handler,
     IncomingRequest,
     OutgoingReply,
@@ -140,8 +139,15 @@ class _Exchange:
         return await read_body(self._incoming, max_bytes)
 
     async def begin(self, status: int, headers: Mapping[str, str]) -> None:
-        self.response = web.StreamResponse(status=status, headers={**headers, **OWN_HEADERS})
-        await self.response.prepare(self._incoming)
+        await self._begin(_StreamedResponse(status=status, headers={**headers, **OWN_HEADERS}))
+
+    async def begin_at_once(self, status: int, headers: Mapping[str, str]) -> None:
+        """The same, for who looks at the head before there is anything behind it."""
+        await self._begin(web.StreamResponse(status=status, headers={**headers, **OWN_HEADERS}))
+
+    async def _begin(self, response: web.StreamResponse) -> None:
+        self.response = response
+        await response.prepare(self._incoming)
 
     async def write(self, data: bytes) -> None:
         """Raises ConnectionError as well when the other side has stopped to read."""
@@ -164,10 +170,16 @@ class _Exchange:
             self._incoming.transport.close()
 
 
-async def _write_stream(exchange: Exchange, reply: OutgoingReply) -> None:
+class _StreamedResponse(web.StreamResponse):
+    """Its head is sent with the first piece."""
+
+    _send_headers_immediately = False
+
+
+async def _write_stream(exchange: _Exchange, reply: OutgoingReply) -> None:
     assert reply.stream is not None, "somebody has looked"
     try:
-        await exchange.begin(reply.status, reply.headers)
+        await exchange.begin_at_once(reply.status, reply.headers)
         async for piece in reply.stream:
             await exchange.write(piece)
     finally:

@@ -80,7 +80,8 @@ class Exchange(Protocol):
     async def read_body(self, max_bytes: int) -> bytes:
         """Unpacked. Raises BodyRefused."""
 
-    async def begin(self, status: int, headers: Mapping[str, str]) -> None: ...
+    async def begin(self, status: int, headers: Mapping[str, str]) -> None:
+        """The head, which is sent with the first piece."""
 
     async def write(self, data: bytes) -> None: ...
 

@@ -31,3 +31,8 @@ def test_aiohttp_has_what_the_server_replaces(name):
 
 def test_aiohttp_has_the_head_as_it_was_sent():
     assert "_message" in vars(web.BaseRequest)["__init__"].__code__.co_names
+
+
+def test_aiohttp_may_send_the_head_of_a_stream_with_its_first_piece():
+    assert web.StreamResponse._send_headers_immediately is True
+    assert web.Response._send_headers_immediately is False
