@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from llmfail.core.request.ask import Ask
     from llmfail.core.routing.plan import Plan
     from llmfail.engine.operator import Operator
+    from llmfail.engine.ports.deferred_writes import DeferredWrites
     from llmfail.engine.ports.protocols import OnPiece
     from llmfail.store.request_queue import RequestQueue
 
@@ -48,8 +49,9 @@ class AsyncClient:
     """The same for asyncio: any number of calls at once. Use it within one event loop.
 
     ``write_delay`` is for services: for so many seconds answers may wait to be counted together, and what
-    others have changed of a circuit may be unknown for twice as long. Budgets and limits stay exact. Close
-    the client, so that nothing is lost.
+    others have changed of a circuit may be unknown for twice as long. Budgets and limits stay exact; with
+    ``budget_slices`` in the configuration it holds parts of them ahead of its calls. Close the client, so
+    that nothing is lost.
     """
 
     def __init__(
@@ -70,10 +72,7 @@ class AsyncClient:
             self._wire, self._resources.stores, self._resources.catalogue, self._wire.connect
         )
         if write_delay > 0:
-            from llmfail.engine.ports.deferred_writes import DeferredWrites
-
-            deferred = DeferredWrites(self._ports.store, write_delay, self._ports.monotonic, self._run_later)
-            self._ports = replace(self._ports, deferred=deferred)
+            self._ports = replace(self._ports, deferred=self._defer_writes(write_delay))
         self._engine = Engine(self.settings, self._ports)
         self._running: RunningTasks = set()
         self._writing: set[asyncio.Task[None]] = set()
@@ -87,7 +86,7 @@ class AsyncClient:
     async def close(self) -> None:
         """The end of its streams and batches, whoever has left them, and of its connections."""
         await cancel_tasks(self._running)
-        await self._write_deferred()
+        await self._write_deferred(is_last=True)
         await self._wire.close()
         if "queue" in vars(self):
             self.queue.close()
@@ -225,10 +224,20 @@ class AsyncClient:
             self._ports.deferred.recent.forget()
         return done
 
-    async def _write_deferred(self) -> None:
-        """All that was put off until now."""
+    def _defer_writes(self, seconds: float) -> DeferredWrites:
+        from llmfail.engine.ports.budget_slices import BudgetSlices
+        from llmfail.engine.ports.deferred_writes import DeferredWrites
+
+        ports, slices = self._ports, None
+        if self.settings.budget_slices:
+            slices = BudgetSlices(ports.monotonic, ports.is_down)
+        return DeferredWrites(ports.store, seconds, ports.monotonic, self._run_later, slices)
+
+    async def _write_deferred(self, *, is_last: bool = False) -> None:
+        """All that was put off until now; ``is_last``: nothing is held from now on."""
         if self._ports.deferred is not None:
-            await self._ports.deferred.flush()
+            await asyncio.gather(*self._writing)
+            await self._ports.deferred.flush(is_last=is_last)
             await asyncio.gather(*self._writing)
 
     def _run_later(self, seconds: float, work: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -225,7 +225,7 @@ def mark_refused(request: ReservationRequest, values: Values, now: float) -> Wri
         spending, wanted = load_spending(scope, values, now), call.in_unit(scope.unit).amount
         after = budgets.mark_refused(spending, wanted)
         if after is not spending and not budgets.has_room(spending, scope.limit, wanted):
-            writes |= _spending_writes(scope, after, values, now)
+            writes |= spending_writes(scope, after, values, now)
     return without_newer(writes, values)
 
 
@@ -271,8 +271,14 @@ def _hold_in_budgets(
     }
     for scope, spending in spent.items():
         held = budgets.hold(spending, call.in_unit(scope.unit))
-        writes |= _spending_writes(scope, held, values, reservation.at, scope.limit)
+        writes |= spending_writes(scope, held, values, reservation.at, scope.limit)
     return writes
+
+
+def worst_case_of(request: ReservationRequest) -> ReservationRecord | None:
+    """What a call holds in its budgets at most; None where its price is not known and matters."""
+    amount = _worst_case_cost(request) if request.is_priced else 0
+    return None if amount is None else _record_of(request, amount)
 
 
 def _record_of(request: ReservationRequest, amount: int, ends_at: int = 0) -> ReservationRecord:
@@ -301,7 +307,7 @@ def _settle_budgets(
             spending = replace(spending, spent=spending.spent + used)
         else:
             continue
-        writes |= _spending_writes(scope, budgets.mark_warned(spending, scope), values, now)
+        writes |= spending_writes(scope, budgets.mark_warned(spending, scope), values, now)
     return writes
 
 
@@ -313,7 +319,7 @@ def _cancel(request: ReservationRequest, values: Values, now: float) -> Writes:
     writes: dict[str, Write | None] = {key: None}
     for scope in request.scopes:
         freed = budgets.release(load_spending(scope, values, now), call.in_unit(scope.unit))
-        writes |= _spending_writes(scope, freed, values, now)
+        writes |= spending_writes(scope, freed, values, now)
     return without_newer(writes, values)
 
 
@@ -396,7 +402,7 @@ def _learn_calibration(
     }
 
 
-def _spending_writes(
+def spending_writes(
     scope: BudgetScope, spending: Spending, values: Values, now: float, limit: int | None = None
 ) -> dict[str, Write | None]:
     """Ended holds of the period before are reported once: its record is written without them. A ``limit``

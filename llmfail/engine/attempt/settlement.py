@@ -19,7 +19,7 @@ from llmfail.core.admission.budget import BudgetScope
 from llmfail.core.admission.gate import Admission, Gate, Settlement
 from llmfail.core.admission.refusal import Refusal
 from llmfail.core.admission.reservation import BudgetNotice, ReservationRequest
-from llmfail.core.classification.outcome import Kind
+from llmfail.core.classification.outcome import Kind, Outcome
 from llmfail.core.pricing import usage_record
 from llmfail.core.pricing.usage_record import UsageEvent
 from llmfail.core.receipt import SkipReason
@@ -45,10 +45,13 @@ from llmfail.store.base import Change
 
 if TYPE_CHECKING:
     from llmfail.core.admission.gate_changes import GateChange, WatchedRecords
+    from llmfail.engine.ports.budget_slices import BudgetSlices
+    from llmfail.engine.ports.deferred_writes import DeferredWrites
 
 R = TypeVar("R")
 _Notices = tuple[BudgetNotice, ...]
 _Changes = tuple["GateChange", ...]
+NEVER_MADE = Settlement(Outcome(Kind.CANCELLED), latency_ms=0, cost=0, fallback=False)
 STORE_DOWN_NOTE = "the store is down, and budgets refuse without it (on_store_error: refuse)"
 
 
@@ -76,6 +79,7 @@ class SettlementLog:
         self._extra_steps: list[StoreChange] = []
         self._extra_statistics: list[Statistics] = []
         self._settlements_made = 0
+        self._slices = None if ports.deferred is None else ports.deferred.slices
         self.notices: list[BudgetNotice] = []
 
     async def admit(self, gate: Gate, reservation_request: ReservationRequest) -> Admission | Refusal:
@@ -111,16 +115,31 @@ class SettlementLog:
         self._forget(state.calls)
         return True
 
-    def _admit_at_hand(self, gate: Gate, request: ReservationRequest) -> Admission | None:
+    def _admit_at_hand(self, gate: Gate, request: ReservationRequest) -> Admission | Refusal | None:
         """An admission that the records of a moment ago allow, and that writes nothing."""
         deferred, ports = self._ports.deferred, self._ports
-        if deferred is None or request.scopes or gate.limits or ports.is_down():
+        if deferred is None or gate.limits or ports.is_down():
             return None
+        if request.scopes:
+            return self._admit_from_slices(gate, request, deferred)
         values = deferred.recent.find(gate.keys_with_budgets(request))
         if values is None or due_calls(self._read_state()):
             return None
         writes, answer = gates.admit(gate, request, values, ports.wall())
         return answer if isinstance(answer, Admission) and not writes else None
+
+    def _admit_from_slices(
+        self, gate: Gate, request: ReservationRequest, deferred: DeferredWrites
+    ) -> Admission | Refusal | None:
+        """The same within the process's own slices of the budgets, or what a budget has just refused."""
+        slices = deferred.slices
+        if slices is None or request.is_probe or due_calls(self._read_state()):
+            return None
+        values = deferred.recent.find(gate.keys_with_budgets(replace(request, scopes=())))
+        answer = slices.admit(gate, request, values, self._ports.wall())
+        if slices.is_low(request):
+            deferred.hurry()
+        return answer
 
     async def _admit(self, gate: Gate, reservation_request: ReservationRequest) -> Admission | Refusal:
         async with self._write_lock:
@@ -148,6 +167,8 @@ class SettlementLog:
         writes, answer = gates.admit(gate, reservation_request, values, now)
         if isinstance(answer, Admission) and self._ports.is_down():
             answer = replace(answer, reservation=reservation.mark_unshared(answer.reservation))
+        if self._slices is not None and reservation_request.scopes:
+            self._slices.note_answer(reservation_request, answer, values)
         return writes, answer
 
     async def _settle_due(self) -> None:
@@ -195,8 +216,23 @@ class SettlementLog:
         return is_free and is_plain and settlement.outcome.kind is Kind.OK
 
     def _forget(self, settled: Sequence[PendingCall], requests: frozenset[str] = frozenset()) -> None:
+        if self._slices is not None:
+            self._settle_in_slices(self._slices, settled, requests)
         if settled or requests:
             self._apply_event(Settled(requests.union(one.call_id for one in settled)))
+
+    def _settle_in_slices(
+        self, slices: BudgetSlices, settled: Sequence[PendingCall], requests: frozenset[str]
+    ) -> None:
+        """What came of the calls that they admitted, and what has come to light since."""
+        state = self._read_state()
+        for call in settled:
+            slices.settle(call.call_id, settlement_of(state, call))
+        for call_id in requests:
+            slices.settle(call_id, NEVER_MADE)
+        for notices, changes in slices.take_news():
+            self.notices += notices
+            self._report(tuple(changes))
 
     def _settle_together(self, calls: Sequence[PendingCall]) -> StoreChange:
         if not calls:

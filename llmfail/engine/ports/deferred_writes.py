@@ -8,8 +8,9 @@ in order. A process that is killed loses the statistics of that moment, and no m
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from math import inf
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from llmfail.core.records.record import (
     SettlingChange,
@@ -18,13 +19,18 @@ from llmfail.core.records.record import (
     Writes,
     after_writes,
     combine,
+    merge_writes,
     settle_in_any_case,
 )
 from llmfail.core.records.statistics import Statistics, steps_of
 from llmfail.engine.ports.protocols import AsyncStore
 from llmfail.store.base import Change
 
-MAX_DEFERRED = 64
+if TYPE_CHECKING:
+    from llmfail.core.admission.local_admission import SliceRenewal
+    from llmfail.engine.ports.budget_slices import BudgetSlices, RenewalResult
+
+MAX_DEFERRED = 128
 """So many statistics of asks and calls are written together, so that no write takes long."""
 R = TypeVar("R")
 RunLater = Callable[[float, Callable[[], Coroutine[Any, Any, None]]], object]
@@ -72,41 +78,91 @@ class RecentRecords:
 
 class DeferredWrites:
     """They are made ``seconds`` after the first was put off, which is done in the event loop alone, as is the
-    work that ``run_later`` runs after so many seconds.
+    work that ``run_later`` runs after so many seconds. ``slices`` of budgets are renewed with them, where the
+    process has any.
     """
 
     def __init__(
-        self, store: AsyncStore, seconds: float, monotonic: Callable[[], float], run_later: RunLater
+        self,
+        store: AsyncStore,
+        seconds: float,
+        monotonic: Callable[[], float],
+        run_later: RunLater,
+        slices: BudgetSlices | None = None,
     ) -> None:
         self.recent = RecentRecords(2 * seconds, monotonic)
+        self.slices = slices
         self._store = store
         self._seconds = seconds
         self._run_later = run_later
         self._answers: list[StoreChange] = []
         self._statistics: list[Statistics] = []
-        self._is_timed = self._is_full = False
+        self._is_timed = self._is_hurried = False
+        self._flushes_planned = 0
 
     def put_off(self, statistics: Sequence[Statistics], answers: Sequence[StoreChange] = ()) -> None:
         self._statistics += statistics
         self._answers += answers
-        if len(self._statistics) >= MAX_DEFERRED and not self._is_full:
-            self._is_full = True
-            self._run_later(0.0, self.flush)
-        elif not self._is_timed:
-            self._is_timed = True
-            self._run_later(self._seconds, self.flush)
+        if len(self._statistics) >= MAX_DEFERRED:
+            self.hurry()
+        else:
+            self._flush_in_time()
+
+    def hurry(self) -> None:
+        """Write it at once."""
+        if not self._is_hurried:
+            self._is_hurried = True
+            self._plan_flush(0.0)
 
     def take_answers(self) -> list[StoreChange]:
         """What has to be written before anything else is settled."""
         answers, self._answers = self._answers, []
         return answers
 
-    async def flush(self) -> None:
-        """Write what was put off."""
+    async def flush(self, *, is_last: bool = False) -> None:
+        """Write what was put off; ``is_last``: and give the slices back."""
         statistics, self._statistics = self._statistics, []
-        self._is_timed = self._is_full = False
+        self._is_timed = self._is_hurried = False
+        self._flushes_planned += 1
         steps = [*self.take_answers(), *steps_of(statistics)]
-        if steps:
+        renewals = [] if self.slices is None else self.slices.begin_renewals(is_last=is_last)
+        if renewals:
+            await self._renew(renewals, combine(steps))
+        elif steps:
             step = combine(steps)
             change = self.recent.remember_after(settle_in_any_case(step))
             await self._store.update(step.keys, SettlingChange(change, step))
+        if self.slices is not None and self.slices.is_active and not is_last:
+            self._flush_in_time()
+
+    async def _renew(self, renewals: Sequence[SliceRenewal], step: StoreChange) -> None:
+        """In one update with what was put off."""
+        slices = self.slices
+        assert slices is not None, "they are its renewals"
+
+        def change(values: Values, now: float) -> tuple[Writes, RenewalResult]:
+            writes = step.change(values, now)
+            made, result = slices.renew(renewals, {**values, **after_writes(writes)}, now)
+            return merge_writes(writes, made), result
+
+        keys = dict.fromkeys((*step.keys, *(key for one in renewals for key in one.keys)))
+        result = None
+        try:
+            remembered = self.recent.remember_after(change)
+            result = await self._store.update(tuple(keys), SettlingChange(remembered, step))
+        finally:
+            slices.end_renewals(result)
+
+    def _flush_in_time(self) -> None:
+        if not self._is_timed:
+            self._is_timed = True
+            self._plan_flush(self._seconds)
+
+    def _plan_flush(self, seconds: float) -> None:
+        self._flushes_planned += 1
+        self._run_later(seconds, partial(self._flush_unless_done, self._flushes_planned))
+
+    async def _flush_unless_done(self, number: int) -> None:
+        """Nothing where another flush came before it, or will at once."""
+        if number == self._flushes_planned:
+            await self.flush()

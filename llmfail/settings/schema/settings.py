@@ -18,7 +18,7 @@ from llmfail.core.records.state_keys import make_digest
 from llmfail.settings.reading.find import ConfigSource, Origin
 from llmfail.settings.schema.experiment_settings import Experiment
 from llmfail.settings.schema.provider_types import BreakerPatch, ConfiguredPrice, Model, Provider, RateLimits
-from llmfail.settings.schema.scalars import DERIVED, Name, Seconds, StoreUrl, TargetName, Text
+from llmfail.settings.schema.scalars import DERIVED, Flag, Name, Seconds, StoreUrl, TargetName, Text
 from llmfail.settings.schema.serve_settings import ServeSettings
 from llmfail.settings.schema.types import (
     Alerts,
@@ -61,6 +61,7 @@ class Settings(Struct, frozen=True, kw_only=True, dict=True):
     store: StoreUrl = "disk"
     store_timeout: Seconds = 2.0
     on_store_error: Literal["refuse", "allow"] = "refuse"
+    budget_slices: Flag = False
     timezone: Text | None = None
     env_file: Text | None = None
     defaults: Defaults = field(default_factory=Defaults)
