@@ -33,7 +33,8 @@ class OriginalRequest(Struct, frozen=True):
 class AnswerBegun(Struct, frozen=True):
     """The committed target has shown a first sign of an answer. From here on no other target takes over.
     ``usage`` is the input side, where the provider tells it at the start; ``dropped`` what its wire could not
-    carry of the request.
+    carry of the request. ``attempts`` are the calls so far, this one included; ``headers`` are those of the
+    provider's reply that are passed on where it is relayed.
     """
 
     target: Target
@@ -41,6 +42,9 @@ class AnswerBegun(Struct, frozen=True):
     is_relayed: bool
     usage: Usage | None = None
     dropped: tuple[str, ...] = ()
+    tier: int = 0
+    attempts: int = 1
+    headers: Mapping[str, str] = {}
 
 
 class TextPiece(Struct, frozen=True):

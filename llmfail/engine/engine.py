@@ -55,6 +55,7 @@ from llmfail.engine.planning.job import (
     plan_job,
     plan_request,
     reservation_request_of,
+    tier_of,
 )
 from llmfail.engine.planning.resolved_feature import resolve_feature
 from llmfail.engine.planning.targets import TargetRoutes
@@ -526,7 +527,7 @@ def _answered_receipt(blank: Receipt, job: Job, found: FoundAnswer) -> Receipt:
     receipt = replace(
         blank,
         source="cache" if found.stored else "model",
-        tier=_tier(job, found.candidate),
+        tier=tier_of(job, found.candidate.target),
         target=found.candidate.target,
         response_model=answer.model,
         usage=answer.usage,
@@ -560,14 +561,6 @@ def _failed_receipt(blank: Receipt, state: AskState, key_names: Mapping[Target, 
     return replace(
         blank, error=error, retry_at=state.retry_at if error.code in RETRYABLE_EXIT_CODES else None
     )
-
-
-def _tier(job: Job, candidate: Candidate) -> int:
-    if candidate.target == job.primary:
-        return 0
-    if job.downgraded:
-        return 3
-    return 1 if candidate.target.provider == job.primary.provider else 2
 
 
 def _warnings(job: Job, answer: Completion) -> tuple[str, ...]:

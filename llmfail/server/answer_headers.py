@@ -77,7 +77,14 @@ def select_passed_on(headers: Mapping[str, str]) -> dict[str, str]:
 
 def describe_begun(id_: str, begun: AnswerBegun) -> dict[str, str]:
     """Of a streamed answer, whose costs are not known yet."""
-    told = {"x-llmfail-id": id_, "x-llmfail-target": str(begun.target), "x-llmfail-source": "model"}
+    told = {
+        "x-llmfail-id": id_,
+        "x-llmfail-target": str(begun.target),
+        "x-llmfail-tier": str(begun.tier),
+        "x-llmfail-source": "model",
+        "x-llmfail-attempts": str(begun.attempts),
+        **keep_reply_headers(begun.headers),
+    }
     return {**told, "x-llmfail-dropped": ", ".join(begun.dropped)} if begun.dropped else told
 
 

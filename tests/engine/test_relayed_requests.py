@@ -67,7 +67,8 @@ def test_a_target_of_another_dialect_gets_a_translation(stage):
     scripted = stage({"a": [error(500)], "b": [streamed_answer("yes")]})
     pieces, served = serve(scripted, stream=True, dialect="anthropic")
     assert sent_to(scripted) == [("a", None, "one"), ("a", None, "two"), ("b", None, "one")]
-    assert pieces == [AnswerBegun(served.receipt.target, "m", is_relayed=False), TextPiece("yes")]
+    begun = AnswerBegun(served.receipt.target, "m", is_relayed=False, tier=2, attempts=3)
+    assert pieces == [begun, TextPiece("yes")]
     assert served.relayed is None
 
 

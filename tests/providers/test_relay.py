@@ -22,6 +22,7 @@ from llmfail.core.redaction import MASK
 from llmfail.providers import load_wire_format
 from llmfail.providers.relay import Relay
 from llmfail.providers.relay_events import RelayedEvents
+from llmfail.providers.relay_reply import pass_headers_on
 
 KEY = Secret("key-of-a-0123456789")
 WIRES = {
@@ -256,3 +257,11 @@ def test_usage_that_was_asked_for_by_us_alone_is_not_passed_on():
     assert values_of(encode(relay_of("chat", asked), "chat", stream=True).body)["stream_options"] == (
         b'{"include_usage":true,"x":1}'
     )
+
+
+def test_headers_of_a_provider_are_passed_on_without_the_key():
+    endpoint = Endpoint("openai", "https://x.example", "m", KEY)
+    told = {"x-request-id": f"req of {KEY.reveal()}", "content-type": "text/event-stream"}
+    passed = pass_headers_on({**told, "set-cookie": "a=b"}, endpoint)
+    assert passed.keys() == told.keys()
+    assert KEY.reveal() not in passed["x-request-id"]

@@ -127,6 +127,27 @@ def test_an_outage_is_not_seen(gateway, simulator, path, body):
 
 
 @ALL
+@pytest.mark.parametrize("faults", ["none", "openai=503"])
+def test_a_stream_has_the_headers_of_a_whole_answer_but_for_what_it_cost(
+    gateway, simulator, path, body, faults
+):
+    simulator.set_faults(parse_faults(faults))
+    path, body = path.replace("gem:", "chat:"), {**body, "model": "chat"}
+    whole = gateway.post(path, body).headers
+    if "generateContent" in path:
+        stream = gateway.post(f"{path.replace('generate', 'streamGenerate')}?alt=sse", body).headers
+    else:
+        stream = gateway.post(path, {**body, "stream": True}).headers
+    told = ("tier", "source", "attempts", "target", "dropped")
+    assert [stream.get(f"x-llmfail-{name}") for name in told] == [
+        whole.get(f"x-llmfail-{name}") for name in told
+    ]
+    own = {"content-type", "content-length", "transfer-encoding", "cache-control", "x-accel-buffering"}
+    assert whole.keys() - stream.keys() - own == {"x-llmfail-cost-usd"}
+    assert stream.keys() - whole.keys() - own == set()
+
+
+@ALL
 def test_when_nobody_answers_it_is_told_in_the_dialect(gateway, simulator, path, body):
     simulator.set_faults(parse_faults("all=503"))
     reply = gateway.post(path, body)

@@ -24,11 +24,12 @@ from llmfail.engine.answers.vector_cache import VectorCache, vector_cache_of
 from llmfail.engine.attempt.call import CallOptions, call
 from llmfail.engine.attempt.settlement import SettlementLog
 from llmfail.engine.planning.codec import Codec
-from llmfail.engine.planning.job import Job, digest_job
+from llmfail.engine.planning.job import Job, digest_job, tier_of
 from llmfail.engine.planning.targets import TargetRoutes
 from llmfail.engine.ports.protocols import AnswerReader, Ports
 
 if TYPE_CHECKING:
+    from llmfail.core.answer_piece import AnswerBegun
     from llmfail.engine.attempt.target_output import TargetOutput
 
 
@@ -96,9 +97,8 @@ class Operations:
             from llmfail.engine.attempt.target_output import TargetOutput
 
             commit = partial(self._commit, attempt)
-            candidates = (one for one in self._job.candidates if one.target == command.target)
-            dropped = next((one.dropped for one in candidates), ())
-            output = TargetOutput(command.target, self._answer_reader, commit, self._ports.monotonic, dropped)
+            begun = self._describe_begun(attempt)
+            output = TargetOutput(begun, self._answer_reader, commit, self._ports.monotonic)
             limits = StreamLimits(self._job.stream_timeouts, output, self._read_state().plan.ends_at)
         listener = self._ports.active_listener
         headers = None if listener is None else listener.begin_call(self._job.id, str(command.target))
@@ -113,6 +113,22 @@ class Operations:
             if output is not None:
                 output.end()
         return ev.CallFinished(attempt, result, self._cost_of(attempt, command.target, result))
+
+    def _describe_begun(self, attempt: int) -> AnswerBegun:
+        """What is known of an answer before it has begun."""
+        from llmfail.core.answer_piece import AnswerBegun
+
+        state = self._read_state()
+        candidate = state.attempt(attempt).candidate
+        earlier = sum(entry.action == "called" for entry in (*state.trail, *state.round_trail))
+        return AnswerBegun(
+            candidate.target,
+            model=None,
+            is_relayed=False,
+            dropped=candidate.dropped,
+            tier=tier_of(self._job, candidate.target),
+            attempts=earlier + 1,
+        )
 
     def _tell_left(self, command: ev.Send, output: TargetOutput) -> None:
         """What a call has used that is left, if it has begun to answer."""

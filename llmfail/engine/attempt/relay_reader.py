@@ -9,6 +9,7 @@ from llmfail.engine.attempt.stream_reader import StreamLimits, StreamRead
 from llmfail.engine.planning.codec import Codec
 from llmfail.engine.ports.protocols import AsyncReply, Ports
 from llmfail.providers.relay_events import RelayedEvents
+from llmfail.providers.relay_reply import pass_headers_on
 from llmfail.providers.stream import Finished, LastEvent, StreamEvent
 
 
@@ -23,6 +24,7 @@ class RelayRead(StreamRead):
         super().__init__(ports, codec, endpoint, live, limits)
         assert codec.relay is not None, "there is something to pass on"
         self._events = RelayedEvents(endpoint.secret, hides_usage=codec.relay.hides_usage)
+        self._headers = pass_headers_on(live.headers, endpoint)
         self._unsent: list[bytes] = []
 
     def _cut(self, data: bytes) -> Iterable[bytes]:
@@ -48,7 +50,7 @@ class RelayRead(StreamRead):
         data = self._events.pass_on(part, pieces)
         output = self._limits.output
         if self._stream.has_begun and not output.is_committed:
-            await output.begin(self._read_head, is_relayed=True)
+            await output.begin(self._read_head, self._headers)
         if output.is_committed and not self._unsent:
             await output.emit_bytes(data)
             return

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from llmfail.core.answer_piece import AnswerBegun, AnswerPiece, RelayedBytes
-from llmfail.core.model import Completion, Target, Usage
+from llmfail.core.model import Completion, Usage
 from llmfail.engine.ports.protocols import AnswerReader
 
 ReadHead = Callable[[], tuple[str | None, Usage | None]]
@@ -23,24 +25,22 @@ class TargetOutput:
     """``reader`` is None where answers are shown only when they are whole. ``commit`` says whether this
     attempt may be shown. For people it is asked with the first text that is not blank, because an answer
     may be empty; for a program with the first sign of life. ``consumer_time`` are the seconds that
-    showing took, which are not the target's; ``dropped`` is what its wire cannot carry. ``read_heard``
-    tells what there is of the answer. ``clock`` in seconds.
+    showing took, which are not the target's; ``begun`` is what is told of the attempt when it is committed.
+    ``read_heard`` tells what there is of the answer. ``clock`` in seconds.
     """
 
     def __init__(
         self,
-        target: Target,
+        begun: AnswerBegun,
         reader: AnswerReader | None,
         commit: Callable[[], bool],
         clock: Callable[[], float],
-        dropped: tuple[str, ...] = (),
     ) -> None:
-        self._target = target
+        self._begun = begun
         self._show_text = None if reader is None else reader.on_text
         self._show = None if reader is None else reader.on_piece
         self._commit = commit
         self._clock = clock
-        self._dropped = dropped
         self._unsent = ""
         self.read_heard: Callable[[], HeardAnswer | None] = _hear_nothing
         self.is_committed = False
@@ -64,12 +64,14 @@ class TargetOutput:
         await self._show_text(text)
         self.consumer_time += self._clock() - started_at
 
-    async def begin(self, read_head: ReadHead, *, is_relayed: bool = False) -> None:
+    async def begin(self, read_head: ReadHead, relayed_headers: Mapping[str, str] | None = None) -> None:
         """The first sign of life: from here on this attempt answers, unless another one does."""
         if not self.is_committed and self._commit():
             self.is_committed = True
             model, usage = read_head()
-            await self._tell((AnswerBegun(self._target, model, is_relayed, usage, self._dropped),))
+            is_relayed, headers = relayed_headers is not None, relayed_headers or {}
+            begun = replace(self._begun, model=model, is_relayed=is_relayed, usage=usage, headers=headers)
+            await self._tell((begun,))
 
     async def emit(self, pieces: Sequence[AnswerPiece]) -> None:
         if self.is_committed and pieces:

@@ -86,6 +86,15 @@ class Job(Struct, frozen=True):
     """Of the experiment that it is part of."""
 
 
+def tier_of(job: Job, target: Target) -> int:
+    """How far from the primary the answer of a target is."""
+    if target == job.primary:
+        return 0
+    if job.downgraded:
+        return 3
+    return 1 if target.provider == job.primary.provider else 2
+
+
 def digest_job(job: Job) -> str:
     """The part of the identity of its request that is the same on every target."""
     digest = digest_of(job.request)
