@@ -14,6 +14,7 @@ import json
 import os
 import pkgutil
 import re
+import runpy
 import select
 import selectors
 import signal
@@ -79,22 +80,34 @@ def run_llmfail(*arguments, data=b"", timeout=60, **place):
     return subprocess.CompletedProcess(arguments, process.returncode, out.decode(), err.decode())
 
 
-def start_llmfail(*arguments, cwd=".", env=None, stdin=None, stdout=None, stderr=None):
+def start_llmfail(*arguments, **place):
     """The command line with these arguments, as ``subprocess.Popen`` would start it."""
+    return start_script(None, *arguments, **place)
+
+
+def start_script(script, *arguments, cwd=".", env=None, stdin=None, stdout=None, stderr=None, text=False):
+    """A script that uses the package, or the command line where there is none."""
     environ = dict(os.environ if env is None else env)
     words = [os.fsdecode(one) for one in arguments]
     if sys.platform != "linux" or _for_interpreter(environ) != INTERPRETER:
-        command = [sys.executable, "-m", "llmfail", *words]
-        return subprocess.Popen(command, cwd=cwd, env=environ, stdin=stdin, stdout=stdout, stderr=stderr)
-    order = {"arguments": words, "directory": str(Path(cwd).resolve()), "environ": environ}
-    return ForkedProcess(order, stdin, stdout, stderr)
+        command = [sys.executable, *([script] if script else ["-m", "llmfail"]), *words]
+        streams = {"stdin": stdin, "stdout": stdout, "stderr": stderr, "text": text}
+        return subprocess.Popen(command, cwd=cwd, env=environ, **streams)
+    order = {
+        "script": script and str(script),
+        "arguments": words,
+        "directory": str(Path(cwd).resolve()),
+        "environ": environ,
+    }
+    return ForkedProcess(order, (stdin, stdout, stderr), text=text)
 
 
 class ForkedProcess:
     """What tests use of ``subprocess.Popen``, for a process that is a child of the server's."""
 
-    def __init__(self, order, stdin, stdout, stderr):
-        self.returncode = None
+    def __init__(self, order, streams, *, text):
+        stdin, stdout, stderr = streams
+        self.returncode, self._kind = None, "" if text else "b"
         self._given = []  # descriptors that the process has by now, and this one needs no more
         try:
             descriptors = [self._take(stdin, 0), self._take(stdout, 1)]
@@ -121,7 +134,7 @@ class ForkedProcess:
         elif stream == PIPE:
             reading, writing = os.pipe()
             theirs, ours = (reading, writing) if number == 0 else (writing, reading)
-            setattr(self, name, os.fdopen(ours, "wb" if number == 0 else "rb"))
+            setattr(self, name, os.fdopen(ours, ("w" if number == 0 else "r") + self._kind))
             self._given.append(theirs)
         else:
             return stream if isinstance(stream, int) else stream.fileno()
@@ -163,7 +176,8 @@ class ForkedProcess:
             reader.start()
         if self.stdin is not None:
             with suppress(BrokenPipeError):
-                self.stdin.write(data or b"")
+                if data:
+                    self.stdin.write(data)
             with suppress(BrokenPipeError):
                 self.stdin.close()
         for reader in readers:
@@ -260,6 +274,10 @@ def run(descriptors):
             os.dup2(descriptor, number)
         os.closerange(3, os.sysconf("SC_OPEN_MAX"))
         prepare(order)
+        if order["script"] is not None:
+            runpy.run_path(order["script"], run_name="__main__")
+            sys.stdout.flush()
+            os._exit(0)
         from llmfail.cli.startup import main
 
         main()
@@ -277,7 +295,7 @@ def prepare(order):
     os.environ.clear()
     os.environ.update(order["environ"])
     time.tzset()
-    sys.argv = ["llmfail", *order["arguments"]]
+    sys.argv = [order["script"] or "llmfail", *order["arguments"]]
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in ("stdin", "stdout", "stderr"):
         old = getattr(sys, name)

@@ -2,14 +2,14 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from contextlib import closing
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 import worker_processes
+from forked_program import start_script
 from redis_servers import RedisProcess, ServerClock
 
 from llmfail.core.degrade.queue_item import dump_ask
@@ -114,8 +114,8 @@ def in_vain(queue, item_id, holder="one", **more):
 
 
 def start(job, place, *arguments):
-    command = [sys.executable, str(QUEUEING), job, place.argument, *map(str, arguments)]
-    worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    words = job, place.argument, *map(str, arguments)
+    worker = start_script(QUEUEING, *words, stdin=PIPE, stdout=PIPE, text=True)
     assert worker.stdout.readline() == "ready\n"
     return worker
 

@@ -2,20 +2,18 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import PIPE
+
+from forked_program import start_script
 
 WORKER = Path(__file__).with_name("store_worker.py")
 
 
 def start_workers(count, job, directory, *arguments):
     """Workers that are ready and wait for ``release_workers``."""
-    command = [sys.executable, str(WORKER), job, str(directory), *map(str, arguments)]
-    workers = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for _ in range(count)
-    ]
+    words = job, str(directory), *map(str, arguments)
+    workers = [start_script(WORKER, *words, stdin=PIPE, stdout=PIPE, text=True) for _ in range(count)]
     for worker in workers:
         assert worker.stdout.readline() == "ready\n"
     return workers
