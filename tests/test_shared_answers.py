@@ -36,6 +36,8 @@ queue: {{store: {queue}}}
 """
 LLMFAIL = Path(sys.executable).with_name("llmfail")
 TOGETHER = 4
+BACK_SECONDS = 15.0
+"""A store that works again is in use after at most so long."""
 
 
 @pytest.fixture
@@ -196,6 +198,25 @@ def test_a_server_of_answers_that_is_away_is_a_miss_told_once(configure, open_ho
         assert [client.ask("hi").source, client.ask("hi").source] == ["model", "cache"], "of this process"
     assert len(heard) == 1
     assert heard[0].endswith("meanwhile stored answers are kept in memory only")
+
+
+def test_a_server_of_answers_that_comes_back_is_used_again(configure, open_host, simulator, tmp_path):
+    with start_redis(tmp_path / "answers") as server:
+        config = configure(answers=server.url)
+        server.kill()
+        heard = []
+        with open_host(config, 1, heard) as client:
+            client.ask("before")
+            server.start()
+            gives_up_at = time.monotonic() + BACK_SECONDS
+            number = 0
+            while server.run("KEYS", "*answer*") == "":
+                assert time.monotonic() < gives_up_at
+                number += 1
+                client.ask(f"question {number}")
+        with open_host(config, 2) as other:
+            assert other.ask(f"question {number}").source == "cache"
+    assert len(heard) == 1
 
 
 def test_p0_8_a_server_of_answers_that_stands_still_costs_its_timeout_and_no_answer(

@@ -73,6 +73,14 @@ def test_every_provider_is_on_loopback_and_the_store_in_memory(tmp_path):
         assert stage.client.status().store == "memory"
 
 
+def test_no_server_of_answers_or_of_the_queue_hears_of_a_rehearsal(tmp_path):
+    more = "cache: {store: redis://evil.example/0}\nqueue: {store: redis://evil.example/0}"
+    with open_simulated_client(drill_runs.load_settings(tmp_path, CHAIN, more=more), "none") as stage:
+        used = stage.client.settings
+        assert stage.client.ask("hello", feature="f").ok
+    assert (used.answers_place, used.queue_place) == ("memory", None)
+
+
 def test_a_real_key_is_neither_sent_nor_kept(tmp_path):
     with open_simulated_client(drill_runs.load_settings(tmp_path, CHAIN), "all=503,c=none") as stage:
         stage.client.ask("hello", feature="f")

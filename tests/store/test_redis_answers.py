@@ -12,6 +12,7 @@ from llmfail.core.errors import StoreError
 from llmfail.core.records.record import Write
 from llmfail.core.store_url import parse_redis_url
 from llmfail.store.redis.redis_answer_store import MAX_ANSWER_BYTES, RedisAnswerStore
+from llmfail.store.redis.redis_queue import RedisQueue
 
 TIMEOUT = 0.4
 SLACK = 0.2
@@ -163,20 +164,37 @@ def test_clearing_forgets_the_answers_of_this_namespace_alone(redis_server, redi
     assert redis_server.run("GET", "{llmfail:default}:a") == "the state"
 
 
-def test_a_cluster_has_them_on_all_its_nodes(tmp_path):
-    with start_cluster(tmp_path) as nodes:
-        answers = open_answers(nodes[0].url)
-        keys = [answer_key(name) for name in NAMES]
-        answers.update(keys, lambda _values, now: ({key: Write(key, now + 60) for key in keys}, None))
-        assert all(int(node.run("DBSIZE")) > 5 for node in nodes)
-        other = open_answers(nodes[1].url)
-        assert kept(other, *NAMES) == keys
-        before = [count_commands(node) for node in nodes]
-        assert kept(other, *NAMES) == keys
-        told = [count_commands(node) - one for node, one in zip(nodes, before, strict=True)]
-        assert sum(told) == len(NAMES), "each key is asked for where it is"
-        assert other.clear() == len(NAMES)
-        assert kept(answers, *NAMES) == [None] * len(NAMES)
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    with start_cluster(tmp_path_factory.mktemp("cluster")) as nodes:
+        yield nodes
+
+
+def test_a_cluster_has_them_on_all_its_nodes(cluster):
+    answers = open_answers(cluster[0].url)
+    keys = [answer_key(name) for name in NAMES]
+    answers.update(keys, lambda _values, now: ({key: Write(key, now + 60) for key in keys}, None))
+    assert all(int(node.run("DBSIZE")) > 5 for node in cluster)
+    other = open_answers(cluster[1].url)
+    assert kept(other, *NAMES) == keys
+    before = [count_commands(node) for node in cluster]
+    assert kept(other, *NAMES) == keys
+    told = [count_commands(node) - one for node, one in zip(cluster, before, strict=True)]
+    assert sum(told) == len(NAMES), "each key is asked for where it is"
+    assert other.clear() == len(NAMES)
+    assert kept(answers, *NAMES) == [None] * len(NAMES)
+
+
+def test_a_cluster_has_the_queue_on_one_of_its_nodes(cluster):
+    queues = [RedisQueue(parse_redis_url(node.url), 10, 1000, 5.0) for node in cluster]
+    for number, queue in enumerate(queues):
+        queue.put(f"item {number}", "default", "{}", None)
+    for queue in queues:
+        assert [item.id for item in queue.items()] == ["item 0", "item 1", "item 2"]
+        assert queue.count_pending() == 3
+        queue.close()
+    assert queues[0].drop_all() == 3
+    queues[0].close()
 
 
 def count_commands(node):

@@ -206,7 +206,7 @@ class Settings(Struct, frozen=True, kw_only=True, dict=True):
 
     def with_providers_alone(self, providers: Mapping[str, Provider]) -> Self:
         """The same with other providers, and without what would decide besides them: budgets, rate limits of
-        the models, the cache, and a store that outlives the process.
+        the models, the cache, and stores that outlive the process.
         """
         return replace(
             self,
@@ -215,6 +215,7 @@ class Settings(Struct, frozen=True, kw_only=True, dict=True):
             models={target: replace(model, limits=RateLimits()) for target, model in self.models.items()},
             budgets=(),
             cache=Cache(enabled=False),
+            queue=replace(self.queue, store="disk"),
         )
 
     def names_target(self, target: Target) -> bool:
