@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from llmfail import AsyncClient
+from llmfail import AsyncClient, OverBudget
 from llmfail.core.admission.budget import Spending
 from llmfail.core.records.record import load
 from llmfail.core.store_url import parse_redis_url
@@ -116,7 +116,7 @@ def test_p3_21_services_of_which_some_are_killed_and_a_budget_that_is_spent_to_i
     """Without slices each call is two updates; with them few are, but where the budget is nearly spent. What
     the killed held is held until it ends.
     """
-    limit = 8
+    limit = 5
     with services(configure(limit), 8, 25, 60) as (parent, children), Watcher(redis_url) as watcher:
         before = count_scripts(redis_server)
         parent.stdin.write("go\n")
@@ -149,6 +149,41 @@ def test_a_client_that_is_closed_holds_nothing_any_more(configure, redis_url, si
         spending = watcher.read()
     assert (spending.spent, spending.held) == (sum(one.cost_pico_usd for one in receipts), 0)
     assert (during.spent, during.held > 0) == (spending.spent, True)
+
+
+def test_what_was_spent_of_slices_is_whole_after_the_server_has_stood_still(
+    configure, redis_server, redis_url, simulator
+):
+    """Whether the last renewal was made is not known then; the next one finds out."""
+    receipts, refused = [], []
+
+    async def ask_until(client, is_over):
+        while not is_over():
+            try:
+                receipts.append(await client.ask("hi"))
+            except OverBudget:
+                refused.append(time.monotonic())
+                await asyncio.sleep(0.02)
+
+    async def play():
+        config = configure(1_000, simulator.base_url("openai"))
+        config.write_text(config.read_text() + "store_timeout: 0.3s\n")
+        async with AsyncClient(config, write_delay=0.1, warn=lambda _text: None) as client:
+            await ask_until(client, lambda: len(receipts) >= 60)
+            assert client_budget(await client.status()).held
+            redis_server.freeze()
+            try:
+                await ask_until(client, lambda: refused)
+            finally:
+                redis_server.thaw()
+            before, gives_up_at = len(receipts), time.monotonic() + PATIENCE_SECONDS
+            await ask_until(client, lambda: len(receipts) >= before + 60 or time.monotonic() > gives_up_at)
+
+    asyncio.run(play())
+    with Watcher(redis_url) as watcher:
+        spending = watcher.read()
+    assert refused
+    assert (spending.spent, spending.held) == (sum(one.cost_pico_usd for one in receipts), 0)
 
 
 def client_budget(status):

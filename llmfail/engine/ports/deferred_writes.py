@@ -64,12 +64,12 @@ class RecentRecords:
     def remember_after(self, change: Change[R]) -> Change[R]:
         """The change, after which the records are as it has left them."""
 
-        def remembered(values: Values, now: float) -> tuple[Writes, R]:
+        def change_and_remember(values: Values, now: float) -> tuple[Writes, R]:
             writes, result = change(values, now)
             self.remember({**values, **after_writes(writes)})
             return writes, result
 
-        return remembered
+        return change_and_remember
 
     def forget(self) -> None:
         for key in self._known:
