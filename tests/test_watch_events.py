@@ -247,7 +247,7 @@ def test_over_20_processes_each_change_of_a_circuit_is_told_once(config, simulat
         changes = Counter(pipe.read().splitlines())
     assert [os.waitpid(child, 0)[1] for child in children] == [0] * 20
     with Client(config) as llm:
-        (key,) = [gate.circuit_key for gate in [llm._engine._routes[llmfail.Target.parse(A)].gate]]
+        (key,) = [gate.circuit_key for gate in [llm._engine.routes[llmfail.Target.parse(A)].gate]]
         values, _ = llm._resources.state.read([key])
     assert sum(changes.values()) == load_or_default(values[key], Circuit).generation > 2
     assert changes["closed open"] >= 1

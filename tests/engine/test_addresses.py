@@ -162,7 +162,7 @@ def test_d2_two_accounts_whose_keys_are_in_headers_are_two_accounts(project, sim
         }
         for name in ("a", "b")
     }
-    routes = project("ours", accounts)._engine._routes
+    routes = project("ours", accounts)._engine.routes
     gates = [routes[Target(name, "m")].gate for name in ("a", "b")]
     assert gates[0].credential_key != gates[1].credential_key
     assert gates[0].circuit_key == gates[1].circuit_key
@@ -237,7 +237,7 @@ def test_d2_what_a_stranger_learns_of_a_key_and_of_parameters_is_the_strangers_o
     assert state_of(evil, "evil/m")["state"] == "disabled"
     assert ours.ask("hi").answer
     theirs, mine = (
-        one._engine._routes[Target(name, "m")].gate for one, name in ((evil, "evil"), (ours, "local"))
+        one._engine.routes[Target(name, "m")].gate for one, name in ((evil, "evil"), (ours, "local"))
     )
     assert theirs.dropped_parameters_key != mine.dropped_parameters_key
     assert theirs.circuit_key != mine.circuit_key

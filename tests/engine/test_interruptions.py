@@ -92,9 +92,7 @@ def raising():
 
 def ask(play, keeper):
     engine = Engine(play.settings, replace(play.ports, store=keeper))
-    targets = tuple(
-        entry.target for entry in engine._routes.chain(play.settings.find_feature("default"))[::2]
-    )
+    targets = tuple(entry.target for entry in engine.routes.chain(play.settings.find_feature("default"))[::2])
     return engine.ask(Ask(to_messages("hi"), targets=targets[:2]))
 
 

@@ -138,7 +138,7 @@ def test_a_process_killed_at_any_step_leaves_no_hold_no_lease_and_no_double_coun
 
 def check_state_after_kill(config, state, cost_before, number):
     with Client(config, state_dir=state) as client:
-        circuits = [client._engine._routes[target].gate.circuit_key for target in TARGETS]
+        circuits = [client._engine.routes[target].gate.circuit_key for target in TARGETS]
         keys = ["budget/all/total", *circuits]
         values, _ = run_sync(client._ports.store.read(keys))
         spending = load_or_default(values[keys[0]], Spending)
