@@ -1,17 +1,23 @@
-"""What stands between a client and a server and does it harm: every command arrives, and replies are lost."""
+"""What stands between a client and a server and does it harm: every command arrives, and replies are lost or
+late.
+"""
 
 import socket
 import threading
+import time
 from contextlib import suppress
 
 
 class LossyProxy:
-    """In place of every n-th reply it closes the connection; ``lost`` counts them."""
+    """In place of every n-th reply it closes the connection; ``lost`` counts them. Each reply comes ``delay``
+    seconds later.
+    """
 
-    def __init__(self, port, lose_every):
+    def __init__(self, port, lose_every=None, delay=0.0):
         self.lost = 0
         self._port = port
         self._lose_every = lose_every
+        self._delay = delay
         self._replies = 0
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -45,12 +51,13 @@ class LossyProxy:
                 reply = server.recv(1 << 20)
                 if self._is_to_be_lost():
                     return
+                time.sleep(self._delay)
                 client.sendall(reply)
 
     def _is_to_be_lost(self):
         with self._lock:
             self._replies += 1
-            is_lost = self._replies % self._lose_every == 0
+            is_lost = self._lose_every is not None and self._replies % self._lose_every == 0
             self.lost += is_lost
             return is_lost
 

@@ -1,5 +1,6 @@
 """Many processes on one Redis: no more is asked than is allowed, no cost is lost, contention is no outage."""
 
+import asyncio
 import threading
 import time
 from decimal import Decimal
@@ -8,7 +9,7 @@ import pytest
 from ask_processes import AskProcesses, add_up, ask_at_once, list_warnings, sum_costs
 from lossy_proxy import LossyProxy
 
-from llmfail import Client
+from llmfail import AsyncClient, Client
 from llmfail.simulator import parse_faults
 
 CONFIG = """\
@@ -153,6 +154,33 @@ def test_p0_7_processes_whose_server_stops_for_a_while_print_all_that_is_paid_an
         assert len(one["warnings"]) == 2, one["warnings"]
         assert one["warnings"][1] == "the redis store can be used again"
     check_books(config, sum_costs(reports))
+
+
+def test_p1_15_an_event_loop_goes_round_while_its_store_takes_its_time(configure, redis_server, redis_url):
+    threads, rounds = set(), 0
+
+    async def count_rounds():
+        nonlocal rounds
+        while True:
+            await asyncio.sleep(0.01)
+            rounds += 1
+
+    async def ask():
+        async with AsyncClient(config, warn=pytest.fail) as client:
+            server = client._store._store.server
+            run_script = server.run_script
+            server.run_script = lambda *how: threads.add(threading.get_ident()) or run_script(*how)
+            counting = asyncio.create_task(count_rounds())
+            receipts = await asyncio.gather(*(client.ask("hi") for _ in range(200)))
+            counting.cancel()
+            return receipts
+
+    with LossyProxy(redis_server.port, delay=0.2) as proxy:
+        config = configure(proxy.url, 1_000_000, timeout="10s")
+        receipts = asyncio.run(ask())
+    assert threading.get_ident() not in threads
+    assert rounds > 20
+    check_books(configure(redis_url), sum(one.cost_usd for one in receipts))
 
 
 def test_p0_9_many_processes_on_one_budget_are_no_outage(configure, redis_url):

@@ -7,6 +7,7 @@ import time
 from decimal import Decimal
 
 import pytest
+from ask_processes import AskProcesses
 from redis_servers import (
     build_clock_library,
     find_free_port,
@@ -14,10 +15,11 @@ from redis_servers import (
     start_redis,
 )
 
-from llmfail import AsyncClient, Client, OverBudget
+from llmfail import AsyncClient, Client, OverBudget, Unavailable
 from llmfail.core.errors import StoreError
 from llmfail.core.records.record import Write
 from llmfail.core.store_url import parse_redis_url
+from llmfail.simulator import parse_faults
 from llmfail.store.redis.redis_store import RedisStore
 
 CONFIG = """\
@@ -89,7 +91,7 @@ def test_p0_7_a_server_that_is_frozen_and_goes_on(configure, redis_server, redis
         assert asks.receipts
         redis_server.freeze()
         try:
-            asks.ask_for(1.5)
+            asks.ask_for(3)
         finally:
             redis_server.thaw()
         asks.ask_until_answered()
@@ -115,10 +117,10 @@ def test_p0_7_an_asyncio_client_and_a_server_that_is_frozen(configure, redis_ser
     async def play():
         async with AsyncClient(config, warn=heard.append) as client:
             started = time.monotonic()
-            tasks = [asyncio.create_task(ask_until(client, lambda: started + 3.5)) for _ in range(5)]
+            tasks = [asyncio.create_task(ask_until(client, lambda: started + 5.0)) for _ in range(5)]
             await asyncio.sleep(0.4)
             redis_server.freeze()
-            await asyncio.sleep(1.5)
+            await asyncio.sleep(3)
             redis_server.thaw()
             await asyncio.gather(*tasks)
             await ask_until(client, lambda: started + (0 if len(receipts) > 20 else BACK_SECONDS))
@@ -249,6 +251,39 @@ def test_p0_5_a_spent_budget_stays_spent_whatever_the_clock_of_the_server_does(c
         today.append(client.ask("hi"))
         spent = Decimal(client.status().to_json()["budgets"][0]["spent_usd"])
     assert spent >= sum(one.cost_usd for one in today)
+
+
+TRIAL = """\
+breaker: {failure_threshold: 1, recovery_timeout: 1s, half_open_limit: 1}
+"""
+LONGEST_TRIAL = 10 + 30
+
+
+def test_p0_4_the_trial_of_a_host_that_is_gone_holds_its_place_no_longer_than_its_lease(
+    configure, shifted, simulator
+):
+    server, set_ahead = shifted
+    config = configure(server.url)
+    config.write_text(config.read_text() + TRIAL)
+    well = threading.Event()
+    simulator.set_answer(lambda seen: well.wait() and "an answer")
+    with Client(config) as client:
+        simulator.set_faults(parse_faults("openai=503"))
+        with pytest.raises(Unavailable):
+            client.ask("hi")
+        simulator.set_faults(parse_faults("none"))
+        set_ahead(2)
+        with AskProcesses(config, 1) as processes:
+            processes.release()
+            assert simulator.wait_for(lambda: simulator.count() == 2)
+            processes.kill()
+        well.set()
+        set_ahead(LONGEST_TRIAL - 20)
+        with pytest.raises(Unavailable, match="probing"):
+            client.ask("hi")
+        set_ahead(2 + LONGEST_TRIAL)
+        assert client.ask("hi").ok
+    assert simulator.count() == 3
 
 
 @pytest.mark.parametrize("skew", [-300, -2, 2, 40, 300])

@@ -1,5 +1,6 @@
 """The store on Redis, beyond what every store promises: lost replies, frozen servers, forks."""
 
+import asyncio
 import threading
 import time
 
@@ -10,6 +11,7 @@ from lossy_proxy import LossyProxy, SilentServer
 from llmfail.core.errors import StoreError, UsageError
 from llmfail.core.records.record import Write
 from llmfail.core.store_url import parse_redis_url
+from llmfail.engine.ports.threaded_store import GroupCommitStore
 from llmfail.store import open_store
 from llmfail.store.redis.redis_connection import TripDeadline
 from llmfail.store.redis.redis_store import RedisStore
@@ -125,8 +127,10 @@ def test_a_server_that_has_forgotten_the_scripts_is_told_them_again(redis_server
     assert store.read(["a"])[0] == {"a": "2"}
 
 
-def test_p1_16_a_forked_child_has_a_connection_of_its_own(redis_url, store):
-    store.update(["a"], increment("a"))
+@pytest.mark.parametrize("began", [True, False])
+def test_p1_16_a_forked_child_has_a_connection_of_its_own(redis_url, store, began):
+    if began:
+        store.update(["a"], increment("a"))
 
     def work():
         for _ in range(200):
@@ -138,7 +142,23 @@ def test_p1_16_a_forked_child_has_a_connection_of_its_own(redis_url, store):
             store.update(["a"], increment("a"))
 
     assert worker_processes.run_in_child(work, meanwhile) == "200"
-    assert read_number(store, "a") == 201
+    assert read_number(store, "a") == 200 + began
+
+
+def test_p1_16_one_event_loop_after_another_and_several_at_once(redis_url, store):
+    grouped = GroupCommitStore(store)
+
+    async def add():
+        await asyncio.gather(*(grouped.update(["a"], increment("a")) for _ in range(40)))
+
+    for _ in range(2):
+        asyncio.run(add())
+    threads = [threading.Thread(target=asyncio.run, args=(add(),)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert read_number(store, "a") == 200
 
 
 def test_a_fork_while_a_thread_waits_for_the_server_leaves_no_lock_behind(redis_url, store):
