@@ -97,8 +97,14 @@ class TrailEntry(Struct, frozen=True):
         return {**shown, **{name: text for name, text in known.items() if text}}
 
 
+QUEUED = "queued"
+"""The kind of a failure whose request waits to be asked again by ``llmfail queue run``."""
+
+
 class Failure(Struct, frozen=True):
-    """Why there is no answer. ``code`` is the exit code."""
+    """Why there is no answer. ``code`` is the exit code. The message is for whoever asks, on the command
+    line, from Python or over HTTP: options of the command line stand in none.
+    """
 
     code: int
     kind: str

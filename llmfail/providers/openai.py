@@ -123,7 +123,7 @@ def encode_count(request: Request, endpoint: Endpoint) -> Call:
     """
     host = host_of(endpoint)
     if host != "127.0.0.1" and Quirk.COUNTS_TOKENS not in quirks_at(host):
-        raise UnsupportedRequest(f"{endpoint.model}: this provider does not count tokens; leave out --exact")
+        raise UnsupportedRequest(f"{endpoint.model}: this provider does not count tokens; estimate them")
     from llmfail.providers.responses import build_input
 
     body = {"model": endpoint.model, **build_input(request, endpoint)}

@@ -47,6 +47,14 @@ def read_options(headers: Mapping[str, str]) -> dict[str, Any]:
     return options
 
 
+def name_headers(message: str) -> str:
+    """A complaint about an option as its program wrote it: with the header that sets it."""
+    for name, option in _TEXT_OPTIONS.items():
+        if message.startswith((f"{option} ", f"{option}:")):
+            return f"{name}{message.removeprefix(option)}"
+    return message
+
+
 def _read_flag(headers: Mapping[str, str], name: str) -> bool:
     value = headers[name].lower()
     if value not in {"1", "true", "yes", "0", "false", "no"}:

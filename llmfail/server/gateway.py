@@ -24,6 +24,7 @@ from llmfail.http_server.message import (
     json_reply,
 )
 from llmfail.providers.replies.error_reply import ErrorKind, ErrorReply, write_error
+from llmfail.server.answer_headers import name_headers
 from llmfail.server.answer_route import answer
 from llmfail.server.dashboard.dashboard import Dashboard
 from llmfail.server.embedding_route import embed
@@ -158,7 +159,7 @@ class Gateway:
             )
             reply = _write_refusal(dialect, error, reply_headers)
         except LlmfailError as error:
-            reply = _write_refusal(dialect, ErrorReply("unreadable", str(error)), reply_headers)
+            reply = _write_refusal(dialect, ErrorReply("unreadable", name_headers(str(error))), reply_headers)
         except (asyncio.CancelledError, ConnectionError):
             if not self._ending.is_set() or exchange.is_begun:
                 line.client_gone, line.status = True, CLIENT_GONE

@@ -81,6 +81,7 @@ def build_config(simulator, streams):
             **features,
             "default": {"primary": f"played_{everybody[0]}", "degrade": []},
             "chain": {"primary": everybody[0], "fallbacks": everybody[1:]},
+            "queued": {"primary": f"played_{TARGETS['chat']}", "degrade": ["queue"]},
             "degraded": {"primary": f"played_{TARGETS['chat']}", "degrade": [{"text": "Come back later."}]},
             "hedged": {
                 "primary": f"played_{TARGETS['chat']}",

@@ -6,7 +6,7 @@ import json
 
 import pytest
 from running_gateway import run_gateway
-from scripted_streams import STALL
+from scripted_streams import ERROR, STALL
 
 from llmfail.core.model import Reply
 from llmfail.simulator.faults import parse_faults
@@ -90,6 +90,17 @@ def test_what_costs_too_much_is_a_402_that_nobody_repeats(ask, simulator, client
     said = ask(client, "text", model="dear")
     expect(client, said, 402, "APIStatusError" if client.startswith("python") else "APIError")
     assert simulator.count() == before
+
+
+@EVERY_SDK
+def test_what_is_queued_is_a_503_that_nobody_repeats(ask, gateway, streams, client):
+    """It would be queued again each time."""
+    streams.plays("openai", [ERROR])
+    before = streams.count()
+    message = expect(client, ask(client, "text", model="queued"), 503, "InternalServerError")
+    assert "kept in the queue as" in message
+    assert streams.count() - before == 1
+    assert gateway.receipts()[0]["queued"] in message
 
 
 @pytest.mark.parametrize("client", ["python openai", "node anthropic", "node google"])

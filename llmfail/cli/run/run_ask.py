@@ -165,7 +165,8 @@ def _tell_event(event: WatchEvent) -> None:
 def report_receipt(options: GlobalOptions, receipt: Receipt) -> None:
     """Who failed, who answered, what to know. A primary that answers is worth a line only to a person."""
     if receipt.error is not None:
-        say(receipt.error.message, is_error=True)
+        again = "; `llmfail queue run` asks it again" if receipt.queued else ""
+        say(f"{receipt.error.message}{again}", is_error=True)
     else:
         _report_trail(options, receipt)
     for warning in receipt.warnings:

@@ -18,7 +18,15 @@ from llmfail.core.degrade.shorten import shorten_request
 from llmfail.core.degrade.template import MissingParameter, fill
 from llmfail.core.errors import CommandFailed, ExitCode, StoreError, UsageError
 from llmfail.core.model import Request, Target
-from llmfail.core.receipt import DEGRADED_TIER, AnswerSource, Failure, Receipt, sum_cost, sum_worst_case_cost
+from llmfail.core.receipt import (
+    DEGRADED_TIER,
+    QUEUED,
+    AnswerSource,
+    Failure,
+    Receipt,
+    sum_cost,
+    sum_worst_case_cost,
+)
 from llmfail.core.redaction import is_masked_in_answers, mask_key
 from llmfail.core.request.ask import Ask
 from llmfail.core.request.expectation import find_violation
@@ -243,9 +251,7 @@ class DegradeSteps:
         except (StoreError, UsageError) as refused:
             return receipt, str(refused)
         story = receipt.error.message if receipt.error else ""
-        error = Failure(
-            3, "queued", f"nothing could answer now; kept as {number} for `llmfail queue run` ({story})"
-        )
+        error = Failure(3, QUEUED, f"nothing could answer now; kept in the queue as {number} ({story})")
         return replace(receipt, queued=number, error=error), None
 
     def _seconds_left(self) -> float:

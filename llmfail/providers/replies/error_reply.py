@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from llmfail.core.classification.outcome import Kind
 from llmfail.core.conversation import Dialect
 from llmfail.core.errors import ExitCode
-from llmfail.core.receipt import Receipt, SkipReason, TrailEntry
+from llmfail.core.receipt import QUEUED, Receipt, SkipReason, TrailEntry
 from llmfail.providers.encoding import encode_json
 from llmfail.providers.replies.context_overflow import describe_overflow
 
@@ -128,20 +128,21 @@ _LOGIN_STATUSES: Final = frozenset({401, 403, 407})
 
 
 def error_from_receipt(receipt: Receipt, now: float) -> ErrorReply:
-    """``now`` is in epoch seconds."""
+    """``now`` is in epoch seconds. What waits in the queue is asked again there, and not by its program."""
     failure = receipt.error
     assert failure is not None, "there is an answer"
     kind = _CODES.get(failure.code, "bug")
     if kind == "refused":
         kind = _REFUSALS.get(failure.kind, kind)
-    entry = _find_telling(receipt) if kind in _QUOTED else None
+    is_queued = failure.kind == QUEUED
+    entry = _find_telling(receipt) if kind in _QUOTED and not is_queued else None
     if kind == "context_overflow" and entry is not None and _is_about_output(entry):
         kind = "refused"
     return ErrorReply(
         kind,
         failure.message if entry is None else f"{entry.note} ({_describe_trail(receipt)})",
         status=_find_status(receipt, kind, entry),
-        retry_after=None if receipt.retry_at is None else max(receipt.retry_at - now, 0.0),
+        retry_after=None if receipt.retry_at is None or is_queued else max(receipt.retry_at - now, 0.0),
         id=receipt.id,
         trail=list_trail(receipt),
     )

@@ -1,9 +1,17 @@
 """Which exit code an ask without an answer has."""
 
+import ast
+import re
+from itertools import combinations_with_replacement
+from pathlib import Path
+
 import pytest
 
+import llmfail
+from llmfail.core.classification.outcome import Kind
+from llmfail.core.errors import ExitCode
 from llmfail.core.model import Target
-from llmfail.core.receipt import TrailEntry
+from llmfail.core.receipt import SkipReason, TrailEntry
 from llmfail.core.routing.failure import decide_failure, find_missing_cause
 
 CALLED = {"server_error", "timeout", "auth", "billing", "permission", "quota", "rejected_answer"} | {
@@ -141,3 +149,41 @@ def test_i8_of_many_missing_keys_three_are_named_and_the_others_counted():
     refused = TrailEntry(A, "called", "auth", note="401")
     assert explain(refused, *missing).startswith("no usable credential: ANTHROPIC_API_KEY was refused (")
     assert "one of 8 more" in explain(refused, *missing)
+
+
+REASONS = [str(reason) for reason in (*Kind, *SkipReason) if reason is not Kind.OK]
+
+
+@pytest.mark.parametrize("network", [False, True])
+def test_no_message_speaks_of_the_command_line_to_a_program(network):
+    """But to operators, whose matter the keys are."""
+    for reasons in combinations_with_replacement(REASONS, 2):
+        failure = decide_failure(
+            trail(*reasons), deadline_passed=False, own_network=network, retry_at=1_800_000_000.0
+        )
+        assert "--" not in failure.message
+        assert "`llmfail" not in failure.message or failure.code == ExitCode.CREDENTIALS_MISSING
+
+
+ROOMS = (
+    *("core/routing", "core/admission", "core/request", "core/degrade"),
+    *("engine/answers", "engine/attempt", "engine/planning", "providers", "server"),
+)
+"""Where the messages come about that programs are told."""
+OPTION = re.compile(r"(?<![-\w])--[a-z]")
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_no_text_there_has_an_option_of_the_command_line(room):
+    for module in (Path(llmfail.__file__).parent / room).rglob("*.py"):
+        if module.name != "ask_options.py":  # which says what they are
+            assert [text for text in _iter_texts(module) if OPTION.search(text)] == [], module
+
+
+def _iter_texts(module):
+    """Those of a module that are no docstrings."""
+    tree = ast.parse(module.read_text())
+    documents = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documents:
+            yield node.value
