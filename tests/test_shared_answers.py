@@ -1,5 +1,6 @@
 """Answers, single flight and the queue of many hosts, each of which has a state directory of its own."""
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 from redis_servers import build_clock_library, start_redis
 
-from llmfail import Client, Unavailable
+from llmfail import AsyncClient, Client, Unavailable
 from llmfail.core.records.record import Write
 from llmfail.core.store_url import parse_redis_url
 from llmfail.simulator import parse_faults
@@ -128,6 +129,22 @@ def test_hosts_that_ask_the_same_at_once_pay_once_whatever_the_clock_of_the_serv
         assert sorted(one.source for one in receipts) == ["cache"] * (TOGETHER - 1) + ["model"]
         assert simulator.count() == 1
         assert not [key for key in server.run("KEYS", "*").split() if "flight" in key], "its lease is over"
+
+
+def test_tasks_of_services_that_ask_the_same_at_once_pay_once(configure, simulator, redis_url, tmp_path):
+    simulator.set_faults(parse_faults("openai=slow:200"))
+    config = configure(state=redis_url, answers=redis_url)
+
+    async def ask_all():
+        async with (
+            AsyncClient(config, state_dir=tmp_path / "host 1") as first,
+            AsyncClient(config, state_dir=tmp_path / "host 2") as second,
+        ):
+            asks = [client.ask(f"question {n % 5}") for n in range(20) for client in (first, second)]
+            return await asyncio.gather(*asks)
+
+    receipts = asyncio.run(ask_all())
+    assert sum(one.source == "model" for one in receipts) == simulator.count() == 5
 
 
 def test_leases_are_never_with_answers_that_may_be_evicted(configure, ask_at_once, simulator, tmp_path):

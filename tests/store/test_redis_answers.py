@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 import pytest
+import worker_processes
 from lossy_proxy import LossyProxy, SilentServer
 from redis_servers import start_cluster
 
@@ -104,6 +105,22 @@ def test_replies_that_are_lost_lose_no_answer(redis_server, redis_url):
             keep(answers, name, name)
         assert kept(answers, *NAMES) == NAMES
         assert proxy.lost > 30
+
+
+def test_p1_16_a_forked_child_has_a_connection_of_its_own(redis_url, answers):
+    keep(answers, "a")
+
+    def work():
+        for name in NAMES:
+            keep(answers, f"child {name}", name)
+        return str(kept(answers, *(f"child {name}" for name in NAMES)) == NAMES)
+
+    def meanwhile():
+        for name in NAMES:
+            keep(answers, name, name)
+
+    assert worker_processes.run_in_child(work, meanwhile) == "True"
+    assert kept(answers, *NAMES) == NAMES
 
 
 def test_several_hosts_that_write_the_same_at_once_end_with_one_of_them(redis_url):
