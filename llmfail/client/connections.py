@@ -24,17 +24,25 @@ class _Openness:
     def __init__(self) -> None:
         self.is_closed = False
 
-    @contextmanager
-    def attribute_errors(self) -> Iterator[None]:
-        """What breaks off because they were closed. Raises UsageError for a call that comes after that."""
+    def require_open(self) -> None:
+        """Raises UsageError for a call that comes after they were closed."""
         if self.is_closed:
             raise UsageError("this client is closed")
+
+    def attribute(self, error: WireError) -> WireError:
+        """What breaks off because they were closed; any other error as it is."""
+        if not self.is_closed:
+            return error
+        return WireError("closed", "the client was closed before the call had ended")
+
+    @contextmanager
+    def attribute_errors(self) -> Iterator[None]:
+        """The same around a call."""
+        self.require_open()
         try:
             yield
         except WireError as error:
-            if not self.is_closed:
-                raise
-            raise WireError("closed", "the client was closed before the call had ended") from error
+            raise self.attribute(error) from error
 
 
 class LazyWire:
@@ -78,12 +86,18 @@ class LazyAsyncWire:
         self._openness = _Openness()
 
     async def send(self, call: Call, timeout: float) -> Reply:  # noqa: ASYNC109 - covers the whole call
-        with self._openness.attribute_errors():
+        self._openness.require_open()
+        try:
             return await self.connect().send(call, timeout)
+        except WireError as error:
+            raise self._openness.attribute(error) from error
 
     async def open(self, call: Call, timeout: float) -> AsyncReply:  # noqa: ASYNC109 - until its head is here
-        with self._openness.attribute_errors():
+        self._openness.require_open()
+        try:
             return _AsyncReply(await self.connect().open(call, timeout), self._openness)
+        except WireError as error:
+            raise self._openness.attribute(error) from error
 
     def connect(self) -> aio.AiohttpWire:
         if self._wire is None:
@@ -126,8 +140,11 @@ class _AsyncReply:
         self._openness = openness
 
     async def read(self, timeout: float) -> bytes:  # noqa: ASYNC109 - the wire keeps to it
-        with self._openness.attribute_errors():
+        self._openness.require_open()
+        try:
             return await self._reply.read(timeout)
+        except WireError as error:
+            raise self._openness.attribute(error) from error
 
     async def close(self) -> None:
         await self._reply.close()

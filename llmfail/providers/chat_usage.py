@@ -29,6 +29,7 @@ PRICE_VARIANTS = {"flex": "flex", "priority": "priority", "fast": "priority", "b
 """By ``service_tier``; every other is the usual price."""
 _CACHED_KEYS = ("prompt_cache_hit_tokens", "cached_tokens")
 """Where DeepSeek and Together tell what was cached."""
+_COST_KEYS = frozenset({"cost", "cost_in_usd_ticks"})
 _PICO_DOLLARS_PER_TICK = 100
 """xAI's ticks: ten thousand million to the dollar."""
 _MAX_COST_DOLLARS = 1000
@@ -83,6 +84,8 @@ def _read_reasoning(details: Mapping[str, Any]) -> int:
 
 def _decode_reported_cost(usage: Mapping[str, Any]) -> int | None:
     """OpenRouter's own bill; behind a key of the user's own, the vendor's comes on top of it."""
+    if _COST_KEYS.isdisjoint(usage):
+        return None
     ticks = usage.get("cost_in_usd_ticks")
     if isinstance(ticks, int) and not isinstance(ticks, bool) and 0 <= ticks <= _MAX_TICKS:
         return ticks * _PICO_DOLLARS_PER_TICK

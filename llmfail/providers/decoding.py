@@ -157,14 +157,14 @@ def read_usage(said: object, read: Callable[[Mapping[str, Any]], Usage | None]) 
         return None
 
 
-def read_counts(source: Mapping[str, Any], names: Sequence[str], needed: Sequence[str]) -> Iterator[int]:
+def read_counts(source: Mapping[str, Any], names: Sequence[str], needed: Sequence[str]) -> list[int]:
     """Numbers of tokens that are billed; 0 for one that is missing. Raises Uncountable when one that is
     ``needed`` is.
     """
     for name in needed:
         if source.get(name) is None:
             raise UnusableCount
-    return (read_count(source, name) for name in names)
+    return [read_count(source, name) for name in names]
 
 
 def read_count(source: Mapping[str, Any], name: str) -> int:
@@ -187,11 +187,13 @@ def read_token_count(payload: Payload, name: str) -> int:
 def read_partial_count(source: Mapping[str, Any], name: str, total: int) -> int:
     """A number of tokens that are a part of others: never more than those, 0 when nobody knows."""
     value = source.get(name)
-    return 0 if value is None else min(as_token_count(value) or 0, total)
+    return min(as_token_count(value) or 0, total) if value else 0
 
 
 def as_token_count(value: object) -> int | None:
     """A whole number from 0 to any number of tokens that there may be; None for anything else."""
+    if type(value) is int:
+        return value if 0 <= value <= _MAX_TOKENS else None
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _MAX_TOKENS:
         return None
     return int(value) if value == int(value) else None

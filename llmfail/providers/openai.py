@@ -31,6 +31,8 @@ from llmfail.providers.dialects import chat_parts
 from llmfail.providers.encoding import EmbeddingInputs, begin_post, build_post, host_of_url, marks_for
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from llmfail.providers.stream import StreamDecoder
 
 _SAME_NAMES = (
@@ -42,6 +44,8 @@ _SAME_NAMES = (
     "verbosity",
     "service_tier",
 )
+_HIDDEN_KEYS = (*chat_parts.THOUGHT_FIELDS, "tool_calls", "function_call")
+"""Where an answer says something besides its text."""
 _OUTPUT_LIMIT_KEYS = ("max_tokens", "max_completion_tokens")
 
 
@@ -82,7 +86,7 @@ def decode(payload: Payload) -> Completion:
     said = read_reason(choice.get("finish_reason"))
     usage = decode_chat_usage(reply)
     text = as_clean_text(read_content(message.get("content")))
-    parts = chat_parts.read_answer_parts(message, text)
+    parts = () if _says_text_alone(message) else chat_parts.read_answer_parts(message, text)
     finish: FinishReason = "refusal" if refusal else finish_with(read_finish_reason(said), parts)
     return Completion(
         text=text,
@@ -94,6 +98,11 @@ def decode(payload: Payload) -> Completion:
         parts=keep_beyond_text(parts),
         logprobs=as_mapping(choice.get("logprobs")).get("content") or None,
     )
+
+
+def _says_text_alone(message: Mapping[str, Any]) -> bool:
+    """As most answers do, which is quickly told."""
+    return isinstance(message.get("content"), str) and not any(map(message.get, _HIDDEN_KEYS))
 
 
 def encode_embedding(inputs: EmbeddingInputs, endpoint: Endpoint, dimensions: int | None = None) -> Call:

@@ -21,7 +21,7 @@ EVENT_STREAM: Final[Mapping[str, str]] = {
     "cache-control": "no-cache",
     "x-accel-buffering": "no",
 }
-_KEPT_REPLY_HEADERS: Final = frozenset({"content-type", "x-request-id", "request-id"})
+_KEPT_REPLY_HEADERS: Final = ("content-type", "x-request-id", "request-id")
 _CACHE_OPTIONS: Final[Mapping[str, Mapping[str, bool]]] = {
     "use": {},
     "refresh": {"refresh": True},
@@ -112,5 +112,5 @@ def describe_answer(receipt: Receipt, line: RequestLine) -> dict[str, str]:
 
 
 def keep_reply_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Those of a provider's reply that the program is told."""
-    return {name.lower(): value for name, value in headers.items() if name.lower() in _KEPT_REPLY_HEADERS}
+    """Those of a provider's reply, with names in lower case, that the program is told."""
+    return {name: headers[name] for name in _KEPT_REPLY_HEADERS if name in headers}

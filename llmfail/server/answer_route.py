@@ -10,9 +10,9 @@ from llmfail.client.options import ask_of
 from llmfail.core.answer_piece import OriginalRequest, ServedAnswer
 from llmfail.core.request.ask import Ask
 from llmfail.http_server.message import JSON_TYPE, OutgoingReply
-from llmfail.providers.dialects.client_request import ClientRequest, read_client_request
+from llmfail.providers.dialects.client_request import AskedReply, ClientRequest, read_client_request
 from llmfail.providers.replies.error_reply import error_from_receipt, write_error
-from llmfail.providers.replies.reply_writer import ReplyWriter, make_reply_writer
+from llmfail.providers.replies.reply_writer import make_reply_writer
 from llmfail.server.answer_headers import (
     EVENT_STREAM,
     describe_answer,
@@ -38,13 +38,11 @@ async def answer(served: ServedRequest) -> OutgoingReply | None:
     ask = _build_ask(served, read)
     original = _original_of(served, body) if asked.may_relay and not asked.as_array else None
     served.line.stream = asked.stream
-    writer = make_reply_writer(asked)
     if asked.stream:
-        found = await StreamedReply(served, writer).run(ask, original)
-        reply = None if served.exchange.is_begun else _write_answer(served, writer, found)
+        found = await StreamedReply(served, make_reply_writer(asked)).run(ask, original)
     else:
         found = await served.configuration.client.serve(ask, original=original)
-        reply = _write_answer(served, writer, found)
+    reply = None if served.exchange.is_begun else _write_answer(served, asked, found)
     await charge_key(served, found.receipt)
     return reply
 
@@ -55,23 +53,24 @@ def _build_ask(served: ServedRequest, read: ClientRequest) -> Ask:
     return add_caller(served, ask, fields)
 
 
-def _write_answer(served: ServedRequest, writer: ReplyWriter, found: ServedAnswer) -> OutgoingReply:
+def _write_answer(served: ServedRequest, asked: AskedReply, found: ServedAnswer) -> OutgoingReply:
     """An answer of which nothing was written yet, or why there is none."""
     receipt, relayed = found
     served.line.add_receipt(receipt)
     headers = {**served.reply_headers, **describe_answer(receipt, served.line)}
-    if relayed is not None and not (served.line.stream and receipt.error is None):
+    if relayed is not None and not (asked.stream and receipt.error is None):
         return OutgoingReply(relayed.status, {**headers, **keep_reply_headers(relayed.headers)}, relayed.body)
     if receipt.error is not None:
         error = error_from_receipt(receipt, time.time())
         status, body, own = write_error(served.route.dialect, error)
         return OutgoingReply(status, {**headers, **own}, body)
-    if served.line.stream:
+    writer = make_reply_writer(asked)
+    if asked.stream:
         return OutgoingReply(200, {**headers, **EVENT_STREAM}, writer.finish(receipt))
     return OutgoingReply(200, {**headers, "content-type": JSON_TYPE}, writer.write_whole(receipt))
 
 
 def _original_of(served: ServedRequest, body: bytes) -> OriginalRequest:
     parameters = served.request.parameters
-    query = "&".join(f"{name}={parameters[name]}" for name in _PASSED_QUERY if name in parameters)
+    query = "&".join([f"{name}={parameters[name]}" for name in _PASSED_QUERY if name in parameters])
     return OriginalRequest(served.route.dialect, body, select_passed_on(served.request.headers), query)
