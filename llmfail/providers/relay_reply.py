@@ -14,6 +14,11 @@ _PASSED_HEADERS: Final = frozenset({
     *("content-type", "request-id", "x-request-id", "retry-after", "x-should-retry", "openai-model"),
     "openai-processing-ms",
 })  # fmt: skip
+_ORDINARY_TYPES: Final = frozenset({
+    *("application/json", "application/json; charset=utf-8"),
+    *("text/event-stream", "text/event-stream; charset=utf-8"),
+})  # fmt: skip
+"""Nobody's key."""
 MAX_HEADER_CHARS = 256
 
 
@@ -28,7 +33,7 @@ def pass_reply_on(reply: Reply, endpoint: Endpoint) -> RelayedReply | None:
 def pass_headers_on(headers: Mapping[str, str], endpoint: Endpoint) -> dict[str, str]:
     """``headers`` with names in lower case."""
     return {
-        name: one_line(value, endpoint.secret, MAX_HEADER_CHARS)
+        name: value if value in _ORDINARY_TYPES else one_line(value, endpoint.secret, MAX_HEADER_CHARS)
         for name, value in headers.items()
         if name in _PASSED_HEADERS
     }
