@@ -2,25 +2,19 @@
 
 import json
 import os
-import subprocess
-import sys
 from collections import Counter
+from pathlib import Path
+from subprocess import PIPE
 
 import pytest
+from forked_program import start_script
 from program import ANTHROPIC, GOOGLE, OPENAI, build_config, finish
 from scipy import stats
 
 PROCESSES, AT_ONCE = 20, 5
 ASKS_OF_EACH = 12
 USERS = 200
-WORKER = """
-import json, sys
-from llmfail import Client
-with Client(sys.argv[1]) as client:
-    for user in sys.argv[2:]:
-        receipt = client.ask("Say hello", user=user)
-        print(json.dumps([user, receipt.to_json()]))
-"""
+WORKER = Path(__file__).with_name("asks_of_users.py")
 EXPERIMENT = {
     "name": "letters",
     "feature": "default",
@@ -52,12 +46,8 @@ def receipts(llmfail):
 def start_worker(llmfail, number):
     """It asks for twenty users, some of whom others ask for too."""
     users = [f"user-{(number * 17 + place * 7) % USERS}" for place in range(ASKS_OF_EACH)]
-    return subprocess.Popen(
-        [sys.executable, "-c", WORKER, llmfail.before[1], *users],
-        env=os.environ | llmfail.environ,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+    environ = os.environ | llmfail.environ
+    return start_script(WORKER, llmfail.before[1], *users, env=environ, stdout=PIPE, stderr=PIPE)
 
 
 def test_twenty_processes_divide_users_as_one(llmfail, receipts):
