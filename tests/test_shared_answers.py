@@ -147,15 +147,23 @@ def test_tasks_of_services_that_ask_the_same_at_once_pay_once(configure, simulat
     assert sum(one.source == "model" for one in receipts) == simulator.count() == 5
 
 
-def test_leases_are_never_with_answers_that_may_be_evicted(configure, ask_at_once, simulator, tmp_path):
-    simulator.set_faults(parse_faults("openai=slow:200"))
-    with start_redis(tmp_path / "state") as state, start_redis(tmp_path / "answers") as answers:
-        receipts = ask_at_once(configure(state=state.url, answers=answers.url))
-        assert sum(one.source == "model" for one in receipts) == 1
-        keys = answers.run("KEYS", "*").split()
-    assert len(keys) == 1
-    assert keys[0].startswith("{llmfail:default:")
-    assert keys[0].endswith("}:answer")
+def test_leases_are_never_with_answers_that_may_be_evicted(
+    configure, ask_at_once, simulator, redis_url, redis_server, tmp_path
+):
+    simulator.set_faults(parse_faults("openai=slow:400"))
+    with start_redis(tmp_path / "answers") as answers:
+        config = configure(state=redis_url, answers=answers.url)
+        asks = threading.Thread(target=ask_at_once, args=(config,))
+        asks.start()
+        assert simulator.wait_for(lambda: simulator.count() == 1)
+        meanwhile = redis_server.run("KEYS", "*flight*"), answers.run("KEYS", "*")
+        asks.join()
+        (key,) = answers.run("KEYS", "*").split()
+    assert meanwhile[0].startswith("{llmfail:default}:flight/")
+    assert meanwhile[1] == ""
+    assert key.startswith("{llmfail:default:")
+    assert key.endswith("}:answer")
+    assert simulator.count() == 1
 
 
 def test_equal_asks_whose_leader_fails_go_alone(configure, ask_at_once, simulator, redis_url):
