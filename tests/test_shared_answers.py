@@ -35,6 +35,8 @@ budgets: [{{name: daily, limit: 1000, per: day}}]
 cache: {{store: {answers}}}
 queue: {{store: {queue}}}
 """
+pytestmark = pytest.mark.disk
+"""Each test says where everything is."""
 LLMFAIL = Path(sys.executable).with_name("llmfail")
 TOGETHER = 4
 BACK_SECONDS = 15.0
