@@ -32,7 +32,7 @@ class ServiceClient(AsyncClient):
 
     def __init__(self, config):
         super().__init__(config, write_delay=1.0)
-        self._engine = Engine(self.settings, replace(self._ports, send=answer))
+        self._engine = Engine(self.settings, replace(self._ports, send=answer, prepare=lambda: None))
 
     async def ask_receipt(self):
         return await self._engine.ask(Ask(to_messages("hi")))

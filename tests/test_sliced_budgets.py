@@ -116,20 +116,20 @@ def test_p3_21_services_of_which_some_are_killed_and_a_budget_that_is_spent_to_i
     """Without slices each call is two updates; with them few are, but where the budget is nearly spent. What
     the killed held is held until it ends.
     """
-    limit = 5
-    with services(configure(limit), 8, 25, 60) as (parent, children), Watcher(redis_url) as watcher:
+    limit = 8
+    with services(configure(limit), 12, 25, 60) as (parent, children), Watcher(redis_url) as watcher:
         before = count_scripts(redis_server)
         parent.stdin.write("go\n")
         parent.stdin.flush()
         watcher.wait_until_spent(0.25 * limit * PICO)
-        for child in children[:3]:
+        for child in children[:5]:
             os.kill(child, signal.SIGKILL)
         updates = count_scripts(redis_server) - before - watcher.reads
         calls = watcher.read().spent / COST
         reports = read_reports(parent)
         last = watcher.read()
     told = sum(one["spent"] for one in reports)
-    assert len(reports) == 5
+    assert len(reports) == 7
     assert updates < calls
     assert watcher.most <= limit * PICO
     assert told <= last.spent <= limit * PICO

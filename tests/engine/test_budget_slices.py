@@ -10,6 +10,7 @@ import pytest
 
 from llmfail.core.admission.budget import Spending, expire_holds
 from llmfail.core.model import Reply
+from llmfail.core.records import name_list
 from llmfail.core.records.record import load
 from llmfail.core.request.ask import Ask, to_messages
 from llmfail.engine.engine import Engine
@@ -56,8 +57,11 @@ class CountedStore(MemoryStore):
 
     @property
     def spending(self):
-        values, now = self.read([BUDGET_KEY])
-        return expire_holds(load(values[BUDGET_KEY], Spending), now)
+        return self.spending_of(BUDGET_KEY)
+
+    def spending_of(self, key):
+        values, now = self.read([key])
+        return expire_holds(load(values[key], Spending), now)
 
 
 class ServiceStore:
@@ -104,8 +108,8 @@ class Service:
         )
         self.engine = Engine(fleet.settings, ports)
 
-    async def ask(self):
-        receipt = await self.engine.ask(Ask(to_messages("hi")))
+    async def ask(self, user=None):
+        receipt = await self.engine.ask(Ask(to_messages("hi"), user=user))
         if receipt.ok:
             self.costs.append(receipt.cost_pico_usd)
         elif receipt.error.kind == "over_budget":
@@ -214,6 +218,43 @@ def test_a_budget_can_be_spent_to_its_last_call_and_no_further(build):
     assert fleet.store.most <= 6 * PICO
     assert (fleet.store.spending.spent, fleet.store.spending.held) == (spent, 0)
     assert 6 * PICO - spent < WORST
+
+
+@pytest.mark.parametrize(
+    ("unit", "key", "used"),
+    [("requests", "budget/whole:requests/total", 1), ("tokens", "budget/whole:tokens/total", 15)],
+)
+def test_a_slice_counts_what_its_budget_counts(build, unit, key, used):
+    fleet = build(100_000, f", unit: {unit}")
+    (service,) = fleet.open_services(1)
+
+    async def play():
+        await service.ask_often(50, 3)
+        assert fleet.store.spending_of(key).held
+        assert fleet.store.updates < len(service.costs)
+        await close([service])
+
+    fleet.run(play)
+    spending = fleet.store.spending_of(key)
+    assert (spending.spent, spending.held) == (used * len(service.costs), 0)
+
+
+def test_buckets_of_one_budget_have_slices_of_their_own_and_are_all_listed(build):
+    fleet = build(1_000, ", each: user")
+    (service,) = fleet.open_services(1)
+    users = ["ann", "bob", "eve"]
+
+    async def play():
+        for _ in range(100):
+            await asyncio.gather(*(service.ask(user) for user in users))
+        await close([service])
+
+    fleet.run(play)
+    spent = [fleet.store.spending_of(f"{BUDGET_KEY}/{user}") for user in users]
+    assert [(one.spent, one.held) for one in spent] == [(100 * COST, 0)] * 3
+    values, _ = fleet.store.read([f"{BUDGET_KEY}#"])
+    rows, _ = fleet.store.read(name_list.row_keys(f"{BUDGET_KEY}#", values))
+    assert sorted(map(name_list.read_name, rows.values())) == users
 
 
 def test_what_a_budget_has_refused_it_refuses_again_without_the_store(build):
