@@ -146,10 +146,11 @@ def run_gateway(directory: Path, simulator, more="", limits=None, environ=None, 
 
 class ServeProcess:
     """A process group of ``llmfail serve``, with what it says; ``at_start`` is a signal that it gets again
-    and again from when it has said where it listens until it answers.
+    and again from when it has said where it listens until it answers. ``tls`` is how it is connected to.
     """
 
-    def __init__(self, *arguments, config=None, at_start=None):
+    def __init__(self, *arguments, config=None, at_start=None, tls=None):
+        self.tls = tls
         named = ["--config", str(config)] if config else []
         command = [*named, "serve", "--listen", "127.0.0.1:0", *arguments]
         self.process = start_llmfail(*command, stderr=subprocess.PIPE)
@@ -157,7 +158,7 @@ class ServeProcess:
         self._changed = threading.Condition()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        self.port = int(re.search(r":(\d+) ", self.wait_for(r"serving .* on http://\S+ "))[1])
+        self.port = int(re.search(r":(\d+) ", self.wait_for(r"serving .* on https?://\S+ "))[1])
         self._wait_until_live(at_start)
 
     def _read(self):
@@ -193,7 +194,10 @@ class ServeProcess:
 
     def call(self, method, path, body=None, **headers):
         """Status and body."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        if self.tls is None:
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        else:
+            connection = http.client.HTTPSConnection("localhost", self.port, timeout=30, context=self.tls)
         headers = {"content-type": "application/json", **headers}
         try:
             connection.request(method, path, None if body is None else json.dumps(body), headers)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
@@ -56,10 +57,14 @@ class HttpServer:
         self._listening: list[asyncio.Server] = []
         self._is_ending = False
 
-    async def open(self, listener: socket.socket) -> None:
+    async def open(self, listener: socket.socket, tls: ssl.SSLContext | None = None) -> None:
         """Accept connections from a socket that is bound."""
-        loop = asyncio.get_running_loop()
-        self._listening.append(await loop.create_server(self._server, sock=listener, backlog=1024))
+        limit = None if tls is None else self._limits.head_seconds
+        self._listening.append(
+            await asyncio.get_running_loop().create_server(
+                self._server, sock=listener, backlog=1024, ssl=tls, ssl_handshake_timeout=limit
+            )
+        )
 
     def stop_listening(self) -> None:
         """New connections are refused, and idle ones closed; whose request is under way is answered."""

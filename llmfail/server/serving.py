@@ -19,6 +19,7 @@ from llmfail.core.errors import LlmfailError
 from llmfail.core.receipt import format_time
 from llmfail.core.store_url import LOCAL_STORES
 from llmfail.http_server.http_app import ConnectionLimits, HttpServer
+from llmfail.http_server.tls_files import TlsFiles
 from llmfail.server.dashboard.dashboard import Dashboard
 from llmfail.server.gateway import Gateway
 from llmfail.server.gateway_client import GatewayClient
@@ -41,7 +42,7 @@ LAST_WORDS_SECONDS = 1.0
 class ServeOptions(Struct, frozen=True):
     """``load`` reads the configuration anew, ``say`` tells people, ``directory`` is where relative names of
     files begin. ``index`` counts the workers; the first of them also judges alerts. ``parent`` is the
-    process that supervises them, without which they end.
+    process that supervises them, without which they end; ``tls`` is read again with the configuration.
     """
 
     load: Callable[[], Settings]
@@ -52,6 +53,7 @@ class ServeOptions(Struct, frozen=True):
     gauges: SharedGauges
     index: int = 0
     parent: int | None = None
+    tls: TlsFiles | None = None
 
 
 async def serve(listener: socket.socket, settings: Settings, options: ServeOptions) -> int:
@@ -92,10 +94,12 @@ class _Worker:
             loop.add_signal_handler(number, self._stop)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
         hear_reloads()
-        await self._server.open(listener)
+        tls = self._options.tls
+        await self._server.open(listener, None if tls is None else tls.context)
+        url = url_of(listener, tls)
         link = await self._dashboard.start()
         if link is not None and self._options.index == 0:
-            self._options.say(f"dashboard, by a link for one use: {_url_of(listener)}{link}")
+            self._options.say(f"dashboard, by a link for one use: {url}{link}")
         beside = [asyncio.create_task(self._gauges.measure_lag())]
         if self._options.parent is not None:
             beside.append(asyncio.create_task(self._watch_parent(self._options.parent)))
@@ -154,6 +158,8 @@ class _Worker:
         """A configuration that cannot be used changes nothing, and is told."""
         try:
             settings = self._options.load()
+            if self._options.tls is not None:
+                self._options.tls.load()
             fresh = self._open(settings)
         except LlmfailError as error:
             self._dashboard.banner = f"config: stale since {format_time(time.time())}: {error}"
@@ -199,6 +205,8 @@ async def _close_when_unused(replaced: ServedConfiguration) -> None:
         await replaced.client.close()
 
 
-def _url_of(listener: socket.socket) -> str:
+def url_of(listener: socket.socket, tls: TlsFiles | None) -> str:
+    """Where programs connect."""
     host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    shown = f"[{host}]" if ":" in host else host
+    return f"{'http' if tls is None else 'https'}://{shown}:{port}"

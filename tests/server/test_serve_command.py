@@ -4,10 +4,13 @@ import http.client
 import json
 import os
 import signal
+import ssl
 import threading
 from contextlib import closing
 
 import pytest
+from certificates import write_certificate
+from cryptography import x509
 from forked_program import run_llmfail
 from running_gateway import ASK, ServeProcess
 from scripted_streams import ScriptedStreams
@@ -39,10 +42,10 @@ def simulator():
 def serve(tmp_path, simulator):
     running = []
 
-    def start(*arguments, more="", url=None, at_start=None):
+    def start(*arguments, more="", url=None, **how):
         config = tmp_path / "llmfail.yaml"
         config.write_text(CONFIG.format(url=url or simulator.base_url("openai"), more=more))
-        running.append(ServeProcess(*arguments, config=config, at_start=at_start))
+        running.append(ServeProcess(*arguments, config=config, **how))
         running[-1].config = config
         return running[-1]
 
@@ -210,6 +213,46 @@ def test_nobody_dies_who_is_told_to_read_the_configuration_again_while_it_starts
     assert serving.ask() == 200
     assert serving.end() == 0
     assert not [line for line in serving.said if "has ended" in line]
+
+
+TLS = "serve: {tls: {certificate: certificate.pem, key: key.pem}}"
+
+
+def serial_number_of(serving):
+    """Of the certificate that it shows."""
+    shown = ssl.get_server_certificate(("localhost", serving.port))
+    return x509.load_pem_x509_certificate(shown.encode()).serial_number
+
+
+def test_it_speaks_tls_and_a_renewed_certificate_is_read_with_the_configuration(serve, tmp_path):
+    certificate, key = write_certificate(tmp_path)
+    context = ssl.create_default_context(cafile=certificate)
+    serving = serve(more=TLS, tls=context)
+    assert serving.ask() == 200
+    assert serial_number_of(serving) == 1
+    write_certificate(tmp_path, 2)
+    serving.process.send_signal(signal.SIGHUP)
+    serving.wait_for("was read again")
+    assert serial_number_of(serving) == 2
+    key.write_text("nothing")
+    serving.process.send_signal(signal.SIGHUP)
+    serving.wait_for(r"stays as it was: serve\.tls")
+    assert serial_number_of(serving) == 2
+
+
+@pytest.mark.parametrize("key", [None, "nothing"])
+def test_a_certificate_without_a_key_of_its_own_is_one_line(tmp_path, key):
+    _, file = write_certificate(tmp_path)
+    if key is None:
+        file.unlink()
+    else:
+        file.write_text(key)
+    config = tmp_path / "llmfail.yaml"
+    config.write_text(f"version: 1\n{TLS}\n")
+    done = run_llmfail("--config", str(config), "serve", "--listen", "127.0.0.1:0", "--workers", "2")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "serve.tls" in done.stderr
+    assert "key.pem" in done.stderr
 
 
 def test_a_killed_worker_is_replaced_and_the_service_goes_on(serve):

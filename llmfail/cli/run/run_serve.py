@@ -18,7 +18,8 @@ from llmfail.core.errors import LlmfailError, UsageError
 from llmfail.core.loopback import is_loopback
 from llmfail.http_server.host_rule import parse_listen
 from llmfail.http_server.http_app import bind
-from llmfail.server.serving import ServeOptions, serve
+from llmfail.http_server.tls_files import TlsFiles
+from llmfail.server.serving import ServeOptions, serve, url_of
 from llmfail.server.worker_gauges import SharedGauges
 from llmfail.server.workers import Workers, hold_reloads
 from llmfail.settings.schema.serve_settings import ServeSettings
@@ -37,15 +38,16 @@ def run_serve(options: GlobalOptions, listen: str | None, workers: int | None, f
 
     _require_keys(settings.serve, host)
     count = workers or settings.serve.workers
+    tls = _load_tls(settings)
     hold_reloads()
     listener = bind(host, port)
-    _greet(options, settings, listener, faults)
+    _greet(options, settings, (listener, tls), faults)
     gauges = SharedGauges(count)
     parent = None if count == 1 else os.getpid()
 
     def run_worker(index: int) -> int:
         with ExitStack() as stack:
-            place = (listener, host, gauges, index, parent)
+            place = (listener, host, gauges, index, parent, tls)
             return _run_worker(options, (settings, load), faults, stack, place)
 
     def reload() -> None:
@@ -64,9 +66,9 @@ def _run_worker(
     configuration: tuple[Settings, Callable[[], Settings]],
     faults: str | None,
     stack: ExitStack,
-    place: tuple[socket.socket, str, SharedGauges, int, int | None],
+    place: tuple[socket.socket, str, SharedGauges, int, int | None, TlsFiles | None],
 ) -> int:
-    listener, host, gauges, index, parent = place
+    listener, host, gauges, index, parent, tls = place
     settings, load = configuration
     if faults is not None:
         from llmfail.drill.simulated_client import start_simulation
@@ -77,18 +79,29 @@ def _run_worker(
         def load() -> Settings:
             return point(read())
 
-    source = settings.source
     serve_options = ServeOptions(
         load=load,
         say=lambda text: say(text, quiet=options.quiet),
         state_dir=options.state_dir,
         host=host,
-        directory=Path() if source is None else source.path.parent,
+        directory=_directory_of(settings),
         gauges=gauges,
         index=index,
         parent=parent,
+        tls=tls,
     )
     return asyncio.run(serve(listener, settings, serve_options))
+
+
+def _directory_of(settings: Settings) -> Path:
+    """Where relative names of files begin."""
+    return Path() if settings.source is None else settings.source.path.parent
+
+
+def _load_tls(settings: Settings) -> TlsFiles | None:
+    """Raises UsageError."""
+    tls, directory = settings.serve.tls, _directory_of(settings)
+    return None if tls is None else TlsFiles(directory / tls.certificate, directory / tls.key)
 
 
 def _require_keys(serve: ServeSettings, host: str) -> None:
@@ -107,18 +120,23 @@ def _require_keys(serve: ServeSettings, host: str) -> None:
         )
 
 
-def _greet(options: GlobalOptions, settings: Settings, listener: socket.socket, faults: str | None) -> None:
-    host, port = listener.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
+def _greet(
+    options: GlobalOptions,
+    settings: Settings,
+    place: tuple[socket.socket, TlsFiles | None],
+    faults: str | None,
+) -> None:
+    listener, tls = place
+    host, url = listener.getsockname()[0], url_of(listener, tls)
     what = "the simulator" if faults is not None else f"{len(settings.features)} features"
     say(
-        f"serving {what} on http://{shown}:{port} (OpenAI's base URL: http://{shown}:{port}/v1)",
+        f"serving {what} on {url} (OpenAI's base URL: {url}/v1)",
         quiet=options.quiet,
     )
-    if not is_loopback(host) and not settings.serve.behind_proxy:
+    if not is_loopback(host) and tls is None and not settings.serve.behind_proxy:
         say(
-            "warning: what is sent there can be read on the way: put a proxy with TLS before it, and say "
-            "`behind_proxy: true`"
+            "warning: what is sent there can be read on the way: name a certificate under `serve: tls:`, or "
+            "put a proxy with TLS before it, and say `behind_proxy: true`"
         )
     if faults is None and not settings.list_targets():
         say("warning: nothing can answer yet; `llmfail config init` writes a configuration")

@@ -46,6 +46,13 @@ class ServeKey(Struct, frozen=True, kw_only=True):
         return self.expires is not None and today > self.expires
 
 
+class ServeTls(Struct, frozen=True, kw_only=True):
+    """Files in PEM: the certificate, with those that vouch for it, and its key."""
+
+    certificate: Text
+    key: Text
+
+
 class ServeSettings(Struct, frozen=True, kw_only=True):
     """``models``: what a program's ``model`` means, a feature or a target; ``*`` stands for anything.
     ``user_from``: whose budget an ask goes on: the key's, or whom a header or the body names, for keys that
@@ -67,3 +74,4 @@ class ServeSettings(Struct, frozen=True, kw_only=True):
     admin_token: ApiKey | None = None
     log: Text | None = None
     behind_proxy: Flag = False
+    tls: ServeTls | None = None
