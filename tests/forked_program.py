@@ -28,6 +28,8 @@ from importlib import import_module
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, STDOUT
 
+import llmfail
+
 LIBRARIES = (
     "aiohttp",
     "encodings.idna",
@@ -41,21 +43,6 @@ LIBRARIES = (
     "yaml",
 )
 """What commands import beside modules of their own."""
-PACKAGES = (
-    "cli",
-    "client",
-    "core",
-    "drill",
-    "engine",
-    "http_server",
-    "prices",
-    "providers",
-    "server",
-    "settings",
-    "simulator",
-    "store",
-    "wire",
-)
 FOR_INTERPRETER = re.compile("(PYTHON|LC_|_?TYPER_).*|LANG|LANGUAGE")
 """Variables that are read once, while Python or a library of it starts."""
 
@@ -237,12 +224,10 @@ def serve(orders):
 
 
 def import_all():
-    for name in PACKAGES:
-        package = import_module(f"llmfail.{name}")
-        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-            import_module(module.name)
-    for name in LIBRARIES:
-        import_module(name)
+    ours = (module.name for module in pkgutil.walk_packages(llmfail.__path__, "llmfail."))
+    for name in (*ours, *LIBRARIES):
+        if not name.endswith("__main__"):
+            import_module(name)
 
 
 def fork_program(descriptors):
