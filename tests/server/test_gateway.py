@@ -444,3 +444,22 @@ def test_a_whole_url_in_the_request_line_is_served_and_its_host_counts(gateway, 
     with socket.create_connection(("127.0.0.1", gateway.port), timeout=30) as talk:
         talk.sendall(f"GET {target} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n".encode())
         assert int(talk.makefile("rb").readline().split()[1]) == status
+
+
+EARLIER = """\
+  earlier: {primary: openai/gpt-6.1-sol, fallbacks: [anthropic/claude-sonnet-5-5, google/gemini-3.8-flash]}
+models: {openai/gpt-6.1-sol: {endpoint: responses}}
+"""
+
+
+@pytest.mark.parametrize("more", [{"previous_response_id": "resp_1"}, {"store": True}, {"background": True}])
+def test_what_only_one_target_has_stored_goes_to_that_target_alone(tmp_path, simulator, more):
+    body = {"model": "earlier", "input": "hi", "max_output_tokens": 50, **more}
+    with run_gateway(tmp_path, simulator, EARLIER) as own:
+        assert own.post("/v1/responses", body).headers["x-llmfail-target"] == "openai/gpt-6.1-sol"
+        assert simulator.requests[-1].document == {**body, "model": "gpt-6.1-sol"}
+        simulator.set_faults(parse_faults("openai=503"))
+        before = len(simulator.requests)
+        assert own.post("/v1/responses", body).status == 503
+        assert [one.target for one in simulator.requests[before:]] == ["openai/gpt-6.1-sol"]
+        assert own.post("/v1/responses", {"model": "earlier", "input": "hi"}).status == 200
