@@ -123,12 +123,24 @@ def _describe_restart(server: StoreServer, what: str) -> str:
     return f"{server.address} has no append-only file: a restart forgets {what}; set appendonly yes"
 
 
+def _find_time_warnings(server: StoreServer) -> Iterator[str]:
+    if abs(server.clock_difference) > CLOCK_TOLERANCE_SECONDS:
+        ahead = "ahead of" if server.clock_difference > 0 else "behind"
+        yield (
+            f"its clock is {abs(server.clock_difference):.1f} s {ahead} this host's: waits are kept by it, "
+            "and times are shown by it"
+        )
+    if server.lag is not None and server.lag > MAX_LAG_SECONDS:
+        yield f"a replica is {server.lag} s behind: a failover forgets what was written meanwhile"
+
+
 def find_queue_warnings(server: StoreServer) -> Iterator[str]:
     """What will lose a queued request one day."""
     if server.is_evicting:
         yield describe_eviction(server, "queued requests")
     if server.is_forgetful:
         yield _describe_restart(server, "queued requests")
+    yield from _find_time_warnings(server)
 
 
 def find_answer_warnings(server: StoreServer, *, is_for_answers_only: bool) -> Iterator[str]:
@@ -151,11 +163,4 @@ def find_server_warnings(server: StoreServer, *, has_budgets: bool) -> Iterator[
         yield describe_eviction(server, "circuits and budgets")
     if has_budgets and server.is_forgetful:
         yield _describe_restart(server, "what budgets have spent")
-    if abs(server.clock_difference) > CLOCK_TOLERANCE_SECONDS:
-        ahead = "ahead of" if server.clock_difference > 0 else "behind"
-        yield (
-            f"its clock is {abs(server.clock_difference):.1f} s {ahead} this host's: waits are kept by it, "
-            "and times are shown by it"
-        )
-    if server.lag is not None and server.lag > MAX_LAG_SECONDS:
-        yield f"a replica is {server.lag} s behind: a failover forgets what was written meanwhile"
+    yield from _find_time_warnings(server)

@@ -4,6 +4,8 @@ import pytest
 
 from llmfail.core.reports.store_server import (
     StoreServer,
+    find_answer_warnings,
+    find_queue_warnings,
     find_server_warnings,
     find_version_problem,
     read_server_info,
@@ -84,3 +86,39 @@ def test_p2_17_the_oldest_version_is_6_2(info, is_refused):
     problem = find_version_problem(read_server_info("h:1", info, 0.0))
     assert (problem is not None) == is_refused
     assert problem is None or "6.2 is the oldest that can be used" in problem
+
+
+@pytest.mark.parametrize(
+    ("info", "difference", "words"),
+    [
+        (
+            {"maxmemory_policy": "volatile-ttl"},
+            0.0,
+            "queued requests may be forgotten when its memory is full",
+        ),
+        ({"aof_enabled": "0"}, 0.0, "a restart forgets queued requests"),
+        ({}, 2.0, "its clock is 2.0 s ahead of this host's"),
+        ({"slave0": "lag=60"}, 0.0, "a replica is 60 s behind"),
+    ],
+)
+def test_p2_17_what_loses_a_queued_request_one_day_is_warned_of(info, difference, words):
+    (text,) = find_queue_warnings(read_server_info("h:1", info, difference))
+    assert words in text
+
+
+@pytest.mark.parametrize(
+    ("policy", "is_for_answers_only", "words"),
+    [
+        ("allkeys-lfu", True, None),
+        (None, True, None),
+        ("noeviction", True, "does not evict: once its memory is full no more answers are stored"),
+        ("noeviction", False, "give them a server of their own"),
+        ("allkeys-lfu", False, "give them a server of their own"),
+    ],
+)
+def test_p2_19_answers_belong_on_a_server_of_their_own_that_evicts(policy, is_for_answers_only, words):
+    info = {} if policy is None else {"maxmemory_policy": policy}
+    found = list(
+        find_answer_warnings(read_server_info("h:1", info, 0.0), is_for_answers_only=is_for_answers_only)
+    )
+    assert [words in text for text in found] == ([] if words is None else [True])
