@@ -32,7 +32,8 @@ ONE_WRITE_BYTES = 64 * 1024
 
 class Connector(aiohttp.TCPConnector):
     """A pool that hands out no connection that the server has ended, of which it could not be told afterwards
-    whether a call on it had arrived, and none with bytes that would pass for the reply to the next call.
+    whether a call on it had arrived, none with bytes that would pass for the reply to the next call, and none
+    whose server has replied without reading the request, and takes no more.
     """
 
     def __init__(self, ssl_context: ssl.SSLContext) -> None:
@@ -42,7 +43,7 @@ class Connector(aiohttp.TCPConnector):
     async def find_idle(self, request: aiohttp.ClientRequest) -> Connection | None:
         """One that was used before. Waits for nothing."""
         while (connection := await self._get(request.connection_key, [])) is not None:
-            if not protocol_of(connection).has_pending_bytes():
+            if protocol_of(connection).is_at_rest():
                 return connection
             connection.close()
         return None
@@ -73,13 +74,15 @@ class CallProtocol(ResponseHandler):
         self._is_held_up = False
         self._poller: select.poll | None = None
 
-    def has_pending_bytes(self) -> bool:
-        """Whether something came while nothing was asked; the event loop may not have seen it yet."""
+    def is_at_rest(self) -> bool:
+        """Whether nothing came while nothing was asked, and the server takes what is sent; the event loop may
+        not have seen it yet.
+        """
         if self._poller is None:
             assert self.transport is not None
             self._poller = select.poll()
-            self._poller.register(self.transport.get_extra_info("socket"), select.POLLIN)
-        return bool(self._poller.poll(0))
+            self._poller.register(self.transport.get_extra_info("socket"), select.POLLIN | select.POLLOUT)
+        return [events for _, events in self._poller.poll(0)] == [select.POLLOUT]
 
     def start_call(self, head: bytes, body: bytes) -> None:
         """Raises BrokenConnectionError."""

@@ -6,6 +6,8 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
+from llmfail.wire.error_mapping import MAX_REPLY_BYTES
+
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
 _CODINGS: Final[Mapping[str, bool]] = {"gzip": True, "x-gzip": True, "deflate": False}
 """Whether it is gzip."""
@@ -26,7 +28,9 @@ class Decompressor:
         self._codings = [_Inflater(is_gzip=is_gzip) for is_gzip in known if is_gzip is not None]
 
     def decompress(self, piece: bytes) -> bytes:
-        """What can be told of it by now. Raises zlib.error."""
+        """What can be told of it by now, one byte more than the longest reply at most: a small piece may not
+        take up all memory. Raises zlib.error.
+        """
         for coding in self._codings:
             piece = coding.inflate(piece)
         return piece
@@ -35,7 +39,7 @@ class Decompressor:
 class _Inflater:
     def __init__(self, *, is_gzip: bool) -> None:
         self._is_gzip = is_gzip
-        self._inflate: Callable[[bytes], bytes] | None = None
+        self._inflate: Callable[[bytes, int], bytes] | None = None
 
     def inflate(self, piece: bytes) -> bytes:
         if not piece:
@@ -43,7 +47,7 @@ class _Inflater:
         if self._inflate is None:
             window = _GZIP_WINDOW if self._is_gzip else _find_deflate_window(piece)
             self._inflate = zlib.decompressobj(window).decompress
-        return self._inflate(piece)
+        return self._inflate(piece, MAX_REPLY_BYTES + 1)
 
 
 def _find_deflate_window(start: bytes) -> int:

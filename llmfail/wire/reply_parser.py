@@ -51,7 +51,7 @@ class ReplyParser:
         self._bytes_since_piece += len(data)
         try:
             parser.feed_data(data)
-        except httptools.HttpParserError as error:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             if self.is_over:
                 return True
             raise BrokenConnectionError(NO_REPLY) from error

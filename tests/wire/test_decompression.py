@@ -5,7 +5,8 @@ import zlib
 
 import pytest
 
-from llmfail.wire.decompression import iter_decompressed
+from llmfail.wire.decompression import Decompressor, iter_decompressed
+from llmfail.wire.error_mapping import MAX_REPLY_BYTES
 
 TEXT = b"a body that repeats itself, repeats itself, repeats itself"
 
@@ -37,3 +38,8 @@ def test_a_body_is_unpacked_wherever_it_is_cut(coding, body):
 def test_what_is_not_in_its_coding_is_an_error(coding):
     with pytest.raises(zlib.error):
         list(iter_decompressed(iter([b"\xff is nothing that was compressed"]), coding))
+
+
+def test_what_is_longer_than_any_reply_is_not_unpacked_further():
+    packed = gzip.compress(bytes(MAX_REPLY_BYTES + 1000), 1)
+    assert len(Decompressor("gzip").decompress(packed)) == MAX_REPLY_BYTES + 1

@@ -534,6 +534,28 @@ def test_a_call_that_is_not_opened_gives_its_turn_back():
     play(scene)
 
 
+class HastyServer(Server):
+    """Replies to the beginning of a request, and reads no more of its connection."""
+
+    def serve(self, peer):
+        with contextlib.suppress(OSError):
+            peer.connection.recv(1000)
+            peer.say(self.head)
+
+
+def test_a_server_that_has_replied_without_reading_the_request_gets_no_other_on_that_connection():
+    async def scene():
+        with HastyServer(b"HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\n\r\n") as server:
+            wire = AiohttpWire()
+            long = Call("POST", server.call.url, {}, b"x" * (32 << 20))
+            assert (await wire.send(long, LONG)).status == 413
+            assert (await wire.send(server.call, LONG)).status == 413
+            assert len(server.peers) == 2
+            await wire.close()
+
+    play(scene)
+
+
 async def stopped(task):
     task.cancel()
     await asyncio.wait([task])

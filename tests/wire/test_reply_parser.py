@@ -77,6 +77,7 @@ NO_HTTP = {
     "no status": [b"HTTP/1.1 OK\r\n\r\n"],
     "four digits": [b"HTTP/1.1 2000 OK\r\n\r\n"],
     "another protocol was agreed on": [b"HTTP/1.1 101 Switching\r\nupgrade: x\r\n\r\n"],
+    "another protocol follows": [b"HTTP/1.1 101 Switching\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n"],
     "a line without a name": [OK + b": x\r\n\r\n"],
     "a line that goes on in the next": [OK + b"a: b\r\n c\r\n\r\n"],
     "a line without a colon": [OK + b"hello\r\n\r\n"],
