@@ -80,7 +80,12 @@ def read_sdk_timeout(headers: Mapping[str, str]) -> float | None:
 
 
 def select_passed_on(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name: headers[name] for name in PASSED_ON if name in headers}
+    """Raises UsageError for what cannot be sent, which would look like a failure of every provider."""
+    passed = {name: headers[name] for name in PASSED_ON if name in headers}
+    for name, value in passed.items():
+        if not (value.isascii() and value.isprintable()):
+            raise UsageError(f"{name} is a text of printable ASCII characters")
+    return passed
 
 
 def describe_begun(id_: str, begun: AnswerBegun) -> dict[str, str]:

@@ -23,7 +23,8 @@ from llmfail.server.program_request import add_caller, charge_key, choose_option
 from llmfail.server.served_request import ServedRequest
 from llmfail.server.streamed_reply import StreamedReply
 
-_PASSED_QUERY = ("beta",)
+_PASSED_QUERY = {"beta": "true"}
+"""What goes to a provider of the query. Nothing else does: each URL that is called is remembered."""
 
 
 async def answer(served: ServedRequest) -> OutgoingReply | None:
@@ -72,5 +73,6 @@ def _write_answer(served: ServedRequest, asked: AskedReply, found: ServedAnswer)
 
 def _original_of(served: ServedRequest, body: bytes) -> OriginalRequest:
     parameters = served.request.parameters
-    query = "&".join([f"{name}={parameters[name]}" for name in _PASSED_QUERY if name in parameters])
+    passed = [f"{name}={said}" for name, said in _PASSED_QUERY.items() if parameters.get(name) == said]
+    query = "&".join(passed)
     return OriginalRequest(served.route.dialect, body, select_passed_on(served.request.headers), query)

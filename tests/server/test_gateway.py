@@ -185,6 +185,8 @@ def test_what_is_not_served_is_told(gateway, method, path, status, said):
         (CHAT[1], {"x_llmfail_max_cost": "much"}, 400, "x-llmfail-max-cost is an amount"),
         (CHAT[1], {"x_llmfail_deadline": "soon"}, 400, "x-llmfail-deadline: expected a duration"),
         ({**CHAT[1], "tool_choice": "required"}, {}, 400, "no `tools` are offered"),
+        (CHAT[1], {"openai_beta": "a\tb"}, 400, "openai-beta"),
+        (CHAT[1], {"anthropic_beta": "\u00e4".encode()}, 400, "anthropic-beta"),
         (b"{}", {"content_type": "text/plain"}, 415, "application/json"),
         (b"a=b", {"content_type": "application/x-www-form-urlencoded"}, 415, "application/json"),
     ],
@@ -200,6 +202,14 @@ def test_what_the_target_has_no_word_for_is_named(gateway, stream):
     body = {**CHAT[1], "model": "default", "seed": 7, "stream": stream}
     assert gateway.post(CHAT[0], body).headers["x-llmfail-dropped"] == "seed"
     assert "x-llmfail-dropped" not in gateway.post(CHAT[0], {**body, "model": "chat"}).headers
+
+
+@pytest.mark.parametrize("query", ["?beta=true", "?beta=true&x=1", "?beta=1%26api-version%3D2", "?x=1"])
+def test_of_the_query_only_what_is_known_goes_on(gateway, simulator, query):
+    path, body = MESSAGES
+    assert gateway.post(f"{path}{query}", body).status == 200
+    sent = "?beta=true" if "beta=true" in query else ""
+    assert simulator.requests[-1].path.endswith(f"{path}{sent}")
 
 
 def test_headers_say_what_the_body_cannot(gateway):
