@@ -204,6 +204,12 @@ def test_the_id_of_a_user_or_a_session_is_a_short_text(name, written):
         ask_of("hi", **{name: written})
 
 
+@pytest.mark.parametrize("ref", ["\udc80", object()])
+def test_a_ref_that_no_receipt_can_carry_is_refused_before_anybody_is_paid(ref):
+    with pytest.raises(UsageError, match="ref is a text or a number"):
+        ask_of("hi", ref=ref)
+
+
 def test_after_a_fork_each_process_has_connections_of_its_own(config, simulator):
     simulator.set_answer(lambda seen: seen.prompt)
 

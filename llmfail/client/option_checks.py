@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final, Literal
 
+import msgspec
+
 from llmfail.core.conversation import Attachment, GenerationOptions, Opaque, Tool, ToolChoice
 from llmfail.core.errors import UsageError
 from llmfail.core.model import Target
@@ -56,6 +58,17 @@ def read_id(name: str, written: str) -> str:
     except UnicodeEncodeError:
         raise UsageError(f"{name} is a text that UTF-8 can encode") from None
     return found
+
+
+def read_ref(ref: Any) -> Any:  # noqa: ANN401 - the caller's own
+    """What the receipt is to carry, as long as one that has it can be kept: nobody pays for an answer whose
+    receipt cannot.
+    """
+    try:
+        msgspec.json.encode(ref)
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        raise UsageError("ref is a text or a number that JSON can carry") from None
+    return ref
 
 
 def _text(name: str, value: object) -> str:

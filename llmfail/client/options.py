@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, Unpack
 
-from llmfail.client.option_checks import check_option, read_expectation, read_id
+from llmfail.client.option_checks import check_option, read_expectation, read_id, read_ref
 from llmfail.core.conversation import (
     NO_OPTIONS,
     OPTION_NAMES,
@@ -40,7 +40,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 def ask_of(prompt: Prompt, **options: Unpack[Options]) -> Ask:
     """Raises UsageError for a value that cannot be meant, TypeError for an option that does not exist."""
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
-    ref = given.pop("ref", None)
+    ref = read_ref(given.pop("ref", None))
     for name in given:
         if name not in KINDS:
             raise TypeError(_explain_unknown(name))
