@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from llmfail.core.routing.ask_state import AskState
-from llmfail.core.routing.repeat import RepeatRules
 from llmfail.engine.ports.protocols import AnswerReader
+
+if TYPE_CHECKING:
+    from llmfail.core.routing.repeat import RepeatRules
 
 
 class ChainRun(Struct, frozen=True):

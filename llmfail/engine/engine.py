@@ -16,18 +16,16 @@ from llmfail.core.admission.reservation import (
 )
 from llmfail.core.cache.cache_key import describe_asked, fingerprint
 from llmfail.core.model import Target
-from llmfail.core.receipt import Receipt, Repeat
+from llmfail.core.receipt import Receipt
 from llmfail.core.records.record import StoreChange, combine
 from llmfail.core.records.statistics import Statistics, steps_of
 from llmfail.core.request.ask import Ask, to_messages
 from llmfail.core.request.expectation import can_be_shown
 from llmfail.core.routing.ask_state import AskState
-from llmfail.core.routing.repeat import RepeatRules, find_hopeful, find_repeat
 from llmfail.engine.answers.answer_cache import reader_of
 from llmfail.engine.chain_run import ChainRun
 from llmfail.engine.driver import Driver, Trace
 from llmfail.engine.planning import embedding_rules
-from llmfail.engine.planning.chain_opening import find_opening
 from llmfail.engine.planning.codec import Codec, completion_codec, embedding_codec
 from llmfail.engine.planning.job import (
     Job,
@@ -49,6 +47,7 @@ from llmfail.settings.schema.settings import Settings
 if TYPE_CHECKING:
     from llmfail.core.answer_piece import OriginalRequest, ServedAnswer
     from llmfail.core.routing.plan import Plan
+    from llmfail.core.routing.repeat import RepeatRules
 
 PROBE_PROMPT = "Reply with the single word: OK"
 PROBE_MAX_TOKENS = 1024
@@ -241,8 +240,11 @@ class Engine:
                 latency_ms=self.milliseconds_since(run.started_at),
             )
             if receipt.error is not None and run.repeats is not None:
+                from llmfail.engine.planning.chain_opening import decide_repeat
+
                 await driver.settle()
-                receipt = replace(receipt, repeat=await self._find_repeat(job, receipt, run.repeats))
+                repeat = await decide_repeat(self.ports, self.routes, job, receipt, run.repeats)
+                receipt = replace(receipt, repeat=repeat)
             if run.is_counted and receipt.repeat is None and (run.is_last or receipt.ok):
                 statistics.append(self.statistics_of(receipt, ask))
             if job.hedge_delay is not None:
@@ -254,22 +256,6 @@ class Engine:
             await self._settle(driver, steps, statistics)
             driver.end()
         return replace(receipt, warnings=(*receipt.warnings, *map(describe_notice, driver.notices)))
-
-    async def _find_repeat(self, job: Job, receipt: Receipt, rules: RepeatRules) -> Repeat | None:
-        """When a batch asks again what has failed."""
-        hopeful = find_hopeful(receipt.trail)
-        if receipt.error is None or not hopeful:
-            return None
-        opening = await find_opening(self.ports, self.routes, job, hopeful)
-        now, random_number = self.ports.wall(), self.ports.random()
-        return find_repeat(
-            receipt.error,
-            receipt.trail,
-            opening,
-            now,
-            max_pause=rules.max_pause,
-            random_number=random_number,
-        )
 
     async def _run_degrade_steps(
         self, failed: Receipt, job: Job, ask: Ask, ends_at: float, reader: AnswerReader | None

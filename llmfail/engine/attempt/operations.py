@@ -20,7 +20,6 @@ from llmfail.core.routing.ask_events import Event, Operation
 from llmfail.core.routing.ask_state import AskState
 from llmfail.core.routing.attempt_result import AttemptResult
 from llmfail.engine.answers.answer_cache import CacheReader, SingleFlightCache, reader_of
-from llmfail.engine.answers.vector_cache import VectorCache, vector_cache_of
 from llmfail.engine.attempt.call import CallOptions, call
 from llmfail.engine.attempt.settlement import SettlementLog
 from llmfail.engine.planning.codec import Codec
@@ -30,6 +29,7 @@ from llmfail.engine.ports.protocols import AnswerReader, Ports
 
 if TYPE_CHECKING:
     from llmfail.core.answer_piece import AnswerBegun
+    from llmfail.engine.answers.vector_cache import VectorCache
     from llmfail.engine.attempt.target_output import TargetOutput
 
 
@@ -258,4 +258,6 @@ def _vector_cache_of(ports: Ports, job: Job, codec: Codec) -> VectorCache | None
     """None where no vectors are wanted, or none are stored."""
     if not job.wants_vectors:
         return None
+    from llmfail.engine.answers.vector_cache import vector_cache_of
+
     return vector_cache_of(ports, job.cache_policy, job.request, codec)

@@ -1,4 +1,6 @@
-"""When the first of some targets may be asked, by what their gates say now. Nothing is recorded."""
+"""When the first of some targets may be asked, by what their gates say now, and whether a failure is asked again
+then. Nothing is recorded.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +8,33 @@ from collections.abc import Set as AbstractSet
 
 from llmfail.core.admission import gate as gates
 from llmfail.core.model import Target
+from llmfail.core.receipt import Receipt, Repeat
 from llmfail.core.routing.next_opening import find_next_opening
+from llmfail.core.routing.repeat import RepeatRules, find_hopeful, find_repeat
 from llmfail.engine.planning.job import Job, reservation_request_of
 from llmfail.engine.planning.targets import TargetRoutes
 from llmfail.engine.ports.protocols import Ports
 
 
-async def find_opening(
+async def decide_repeat(
+    ports: Ports, routes: TargetRoutes, job: Job, receipt: Receipt, rules: RepeatRules
+) -> Repeat | None:
+    """When a batch asks again what has failed."""
+    hopeful = find_hopeful(receipt.trail)
+    if receipt.error is None or not hopeful:
+        return None
+    opening = await _find_opening(ports, routes, job, hopeful)
+    return find_repeat(
+        receipt.error,
+        receipt.trail,
+        opening,
+        ports.wall(),
+        max_pause=rules.max_pause,
+        random_number=ports.random(),
+    )
+
+
+async def _find_opening(
     ports: Ports, routes: TargetRoutes, job: Job, targets: AbstractSet[Target]
 ) -> float | None:
     """In epoch seconds, at least now; None when none of these will be admitted by itself."""
