@@ -1,5 +1,5 @@
-"""When the first of some targets may be asked, by what their gates say now, and whether a failure is asked again
-then. Nothing is recorded.
+"""When some targets may be asked, by what their gates say now, and whether a failure is asked again then.
+Nothing is recorded.
 """
 
 from __future__ import annotations
