@@ -131,7 +131,7 @@ def read_turns(messages: Sequence[Any]) -> Iterator[Message]:
     """Results of tools that follow each other are one turn."""
     results: list[Part] = []
     for message in messages:
-        if _role_of(message) == "tool" and not isinstance(message, Message):
+        if not isinstance(message, Message) and message.get("role") == "tool":
             results.append(_read_result(message))
             continue
         if results:

@@ -77,7 +77,8 @@ def _read_messages(
     messages: Sequence[object], document: Mapping[str, Any], dialect: Dialect | None
 ) -> RequestDocument:
     for number, message in enumerate(messages, 1):
-        _require_message(number, message)
+        if not _is_ordinary(message):
+            _require_message(number, message)
     if dialect is None:
         plain = [one for one in messages if isinstance(one, Mapping)]
         is_anthropic = bool(document.keys() & _ANTHROPIC_FIELDS) or any(map(_is_anthropic, plain))
@@ -94,7 +95,7 @@ def _read_messages(
 
 
 def _require_message(number: int, message: object) -> None:
-    if isinstance(message, Message) or _is_ordinary(message):
+    if isinstance(message, Message):
         return
     if not isinstance(message, dict | Mapping):  # of a dict it is quickly told
         kind = type(message).__name__
