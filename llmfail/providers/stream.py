@@ -150,8 +150,10 @@ class StreamDecoder:
         if self.is_plain_json or not (b"\n" in data or b"\r" in data):
             self._unfinished_line.append(data)
             return []
-        if len(self._unfinished_line) > 1 or (self._unfinished_line and self._unfinished_line[0]):
+        if self._unfinished_line:
             data = b"".join((*self._unfinished_line, data))
+        elif not self._data_lines and (texts := _split_plain_events(data)):
+            return self._read_events(texts)
         *lines, rest = _split_lines(data)
         self._unfinished_line = [rest] if rest else []
         return self._read_lines(lines)
@@ -314,6 +316,14 @@ def cut_into_turns(data: bytes) -> Iterator[bytes]:
     one, its end, stays one.
     """
     return (data[start : start + _MAX_TURN_BYTES] for start in range(0, max(len(data), 1), _MAX_TURN_BYTES))
+
+
+def _split_plain_events(data: bytes) -> list[bytes]:
+    """What whole events say that have but a line of data each; none where there is anything else."""
+    if not (data.startswith(b"data: ") and data.endswith(b"\n\n")) or b"\r" in data:
+        return []
+    texts = data[6:-2].split(b"\n\ndata: ")
+    return texts if data.count(b"\n") == 2 * len(texts) else []
 
 
 def _split_lines(data: bytes) -> list[bytes]:

@@ -137,6 +137,7 @@ class Gateway:
             dialect = line.dialect = route.dialect
             served = ServedRequest(
                 exchange=exchange,
+                request=request,
                 route=route,
                 configuration=self.configuration,
                 id=line.id,

@@ -76,6 +76,7 @@ class ServedRequest(Struct, frozen=True):
     """
 
     exchange: Exchange
+    request: IncomingRequest
     route: Route
     configuration: ServedConfiguration
     id: str
@@ -85,10 +86,6 @@ class ServedRequest(Struct, frozen=True):
     ending: asyncio.Event
     key: ServeKey | None = None
     reply_headers: Mapping[str, str] = {}
-
-    @property
-    def request(self) -> IncomingRequest:
-        return self.exchange.request
 
     @property
     def allowed(self) -> frozenset[str]:

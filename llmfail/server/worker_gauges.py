@@ -6,11 +6,10 @@ from __future__ import annotations
 
 import asyncio
 import mmap
-import struct
 
 from llmfail.core.reports.metric import MetricFamily, Sample
 
-_SLOT = struct.Struct("dd")
+_NUMBER_BYTES = 8
 LAG_INTERVAL_SECONDS = 0.5
 
 
@@ -19,13 +18,15 @@ class SharedGauges:
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
-        self._memory = mmap.mmap(-1, max(workers, 1) * _SLOT.size)
+        self._cells = memoryview(mmap.mmap(-1, max(workers, 1) * 2 * _NUMBER_BYTES)).cast("d")
 
     def write(self, worker: int, inflight: int, lag: float) -> None:
-        _SLOT.pack_into(self._memory, worker * _SLOT.size, inflight, lag)
+        self._cells[2 * worker] = inflight
+        self._cells[2 * worker + 1] = lag
 
     def read(self) -> list[tuple[float, float]]:
-        return [_SLOT.unpack_from(self._memory, worker * _SLOT.size) for worker in range(self.workers)]
+        numbers = self._cells.tolist()
+        return [(numbers[2 * worker], numbers[2 * worker + 1]) for worker in range(self.workers)]
 
 
 class WorkerGauges:
