@@ -86,7 +86,7 @@ class KnownValues:
 
     def __init__(self, *, remembers: bool) -> None:
         self._remembers = remembers
-        self._seen: dict[str, KnownValue] = {}
+        self.seen: dict[str, KnownValue] = {}
         """What the verb under way has read."""
         self._is_recalled = False
         self._recent: dict[str, KnownValue] = {}
@@ -102,19 +102,19 @@ class KnownValues:
         if not self._remembers or passed > REMEMBERED_SECONDS:
             return None
         recent, earlier = self._recent.get, self._earlier.get
-        self._seen = {key: recent(key) or earlier(key) or NO_VALUE for key in keys}
+        self.seen = {key: recent(key) or earlier(key) or NO_VALUE for key in keys}
         self._is_recalled = True
         return self._texts(), (self._micros + int(passed * 1e6)) / 1e6
 
     def is_guessed(self, key: str) -> bool:
         """Whether it was only taken to have no value."""
-        return self._is_recalled and self._seen.get(key) is NO_VALUE
+        return self._is_recalled and self.seen.get(key) is NO_VALUE
 
     def learn(self, keys: Sequence[str], micros: int, replies: Sequence[Reply]) -> tuple[Values, float]:
         """What the server has of these keys, at this moment of its clock."""
-        self._seen = dict(zip(keys, map(_read_value, replies), strict=True))
+        self.seen = dict(zip(keys, map(_read_value, replies), strict=True))
         self._is_recalled = False
-        for key, value in self._seen.items():
+        for key, value in self.seen.items():
             self._keep(key, value)
         self._tick(micros)
         return self._texts(), micros / 1e6
@@ -133,10 +133,6 @@ class KnownValues:
             self._keep(key, known)
         self._tick(micros)
 
-    def get(self, key: str) -> KnownValue | None:
-        """As the verb under way has read it."""
-        return self._seen.get(key)
-
     def _keep(self, key: str, value: KnownValue | None) -> None:
         if value is None or value.text is None or len(value.text) > MAX_REMEMBERED_CHARS:
             self._recent.pop(key, None)
@@ -145,7 +141,7 @@ class KnownValues:
             self._recent[key] = value
 
     def _texts(self) -> Values:
-        return {key: value.text for key, value in self._seen.items()}
+        return {key: value.text for key, value in self.seen.items()}
 
     def _tick(self, micros: int) -> None:
         self._micros, self._answered_at = micros, time.monotonic()
@@ -161,11 +157,12 @@ def encode_guards(
     heads: list[bytes | str] = []
     versions: list[bytes | str] = []
     for place, key in enumerate(keys, 1):
-        write, value = writes.get(key), known.get(key)
-        kind = value.kind if value is not None else ""
+        write = writes.get(key)
         if write is not None and write.adds:
             continue
-        if value is None or not kind:
+        value = known.seen[key]
+        kind = value.kind
+        if not kind:
             return None
         if kind == "-":
             guards.absent.append(place)
@@ -187,7 +184,9 @@ def encode_writes(writes: Writes, known: KnownValues, prefix: str) -> dict[str, 
     slots = {
         key: write for key, write in writes.items() if write is not None and isinstance(write.how, RingSlot)
     }
-    encoded = {key: _encode_write(write, known.get(key)) for key, write in writes.items() if key not in slots}
+    encoded = {
+        key: _encode_write(write, known.seen.get(key)) for key, write in writes.items() if key not in slots
+    }
     for place, (key, write) in enumerate(slots.items()):
         encoded[key] = _encode_slot(write, prefix, len(slots) - 1 - place)
     return encoded

@@ -7,11 +7,12 @@ A list is one text, and a mapping without anything in it is none.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from llmfail.core.records.joint_write import ADDITION, Raise, Sum
 
@@ -30,7 +31,7 @@ _encode = msgspec.json.encode
 _decode = msgspec.json.decode
 
 
-class Additions(NamedTuple):
+class Additions(Struct):
     """What a write changes about a record: the paths of what it adds to integers, and ``added``; then those
     of ``others``, three texts for each. ``total`` is what it adds to the sum that has a limit. ``adds_only``:
     who has only read the record need not look again.
@@ -45,8 +46,8 @@ class Additions(NamedTuple):
     added: list[str]
     other_paths: list[str]
     others: list[str]
-    total: int
-    adds_only: bool
+    total: int = 0
+    adds_only: bool = True
 
 
 def load_record(text: str) -> Fields | None:
@@ -79,32 +80,32 @@ def build_text(leaves: Sequence[bytes]) -> str:
 def compare(old: Fields, new: Fields, how: Sum) -> Additions:
     """What leads from one record to the other."""
     rules = None if how is ADDITION else _leaf_rules(how.fixed, how.optional, how.latest, how.discarded)
+    limited = _leaf_rules(how.limited) if how.limited else None
     raised = {f"/{one.leaf}": one for one in how.raised} if how.raised else {}
-    changes = [change for change in _find_changes("", old, new, []) if change[0] not in raised]
-    added_paths: list[str] = []
-    added: list[str] = []
-    other_paths: list[str] = []
-    others: list[str] = []
-    adds_only = True
-    for path, before, after in changes:
+    found = Additions([], [], [], [])
+    for path, before, after in _find_changes("", old, new, []):
+        if path in raised:
+            continue
+        if limited is not None and limited[path]:
+            found.total += _count(after) - _count(before)
         operation = rules[path] if rules is not None else ""
-        is_gone = after is MISSING
         if operation == _DISCARDED:
-            operation = "!" if is_gone else ""
-        if operation or not (_is_count(after) and _is_count(before)):
-            other_paths.append(path)
-            others += (operation or "=", _encode_leaf(after), _encode_leaf(before))
-            adds_only = adds_only and operation == "!"
-        elif is_gone:
-            other_paths.append(path)
-            others += ("0", str(-before), "")
+            operation = "!" if after is MISSING else ""
+        more = None if operation else _subtract(after, before)
+        if more is None:
+            found.other_paths.append(path)
+            found.others += (operation or "=", _encode_leaf(after), _encode_leaf(before))
+            found.adds_only = found.adds_only and operation == "!"
+        elif after is MISSING:
+            found.other_paths.append(path)
+            found.others += ("0", str(more), "")
         else:
-            added_paths.append(path)
-            added.append(str(after if before is MISSING else after - before))
+            found.added_paths.append(path)
+            found.added.append(str(more))
     for path, one in raised.items():
-        other_paths.append(path)
-        others += _raise(one)
-    return Additions(added_paths, added, other_paths, others, _sum_limited(changes, how.limited), adds_only)
+        found.other_paths.append(path)
+        found.others += _raise(one)
+    return found
 
 
 def add_up(fields: Fields, how: Sum) -> int:
@@ -114,9 +115,13 @@ def add_up(fields: Fields, how: Sum) -> int:
 
 def _find_changes(path: str, old: Fields, new: Fields, found: list[Change]) -> list[Change]:
     """Each leaf that is not the same in both; MISSING where there is none."""
-    for name, after in new.items():
-        before = old.get(name, MISSING)
-        if before == after and type(before) is type(after):
+    pairs: Iterable[Change]
+    if [*old] == [*new]:
+        pairs = zip(new, old.values(), new.values(), strict=True)
+    else:
+        pairs = [(name, old.get(name, MISSING), new.get(name, MISSING)) for name in {**new, **old}]
+    for name, before, after in pairs:
+        if before is after or (before == after and type(before) is type(after)):
             continue
         at = f"{path}/{_escape(name)}"
         if type(after) is not dict and type(before) is not dict:
@@ -125,18 +130,8 @@ def _find_changes(path: str, old: Fields, new: Fields, found: list[Change]) -> l
             _find_changes(at, before, after, found)
         else:
             found += [(leaf, value, MISSING) for leaf, value in _walk(at, before) if value is not MISSING]
-            found += [(leaf, MISSING, value) for leaf, value in _walk(at, after)]
-    if old.keys() != new.keys():
-        for name in old.keys() - new.keys():
-            found += [(leaf, value, MISSING) for leaf, value in _walk(f"{path}/{_escape(name)}", old[name])]
+            found += [(leaf, MISSING, value) for leaf, value in _walk(at, after) if value is not MISSING]
     return found
-
-
-def _sum_limited(changes: Sequence[Change], patterns: Patterns) -> int:
-    if not patterns:
-        return 0
-    limited = _leaf_rules(patterns)
-    return sum(_count(after) - _count(before) for path, before, after in changes if limited[path])
 
 
 class _LeafRules(dict[str, str]):
@@ -161,8 +156,13 @@ def _leaf_rules(
     return _LeafRules({"?": fixed, "~": optional, "!": latest, _DISCARDED: discarded})
 
 
-def _is_count(value: object) -> bool:
-    return value is MISSING or (type(value) is int and abs(value) < _LARGEST)
+def _subtract(after: Any, before: Any) -> int | None:  # noqa: ANN401 - of JSON
+    """None unless both are counts; what is missing is 0."""
+    after = 0 if after is MISSING else after
+    before = 0 if before is MISSING else before
+    if type(after) is int and type(before) is int and abs(after) < _LARGEST and abs(before) < _LARGEST:
+        return after - before
+    return None
 
 
 def _count(value: object) -> int:
