@@ -138,8 +138,9 @@ class AiohttpWire:
             head = _write_head(call, route)
             connection = await route.connector.find_idle(route.request) or await _connect(route, read_by)
             try:
-                protocol_of(connection).start_call(head, call.body)
-                reply = await protocol_of(connection).read_head(read_by)
+                protocol = protocol_of(connection)
+                protocol.start_call(head, call.body)
+                reply = await protocol.read_head(read_by)
             except BaseException:
                 connection.close()
                 raise
@@ -220,7 +221,11 @@ class AiohttpReply:
         """The body. Raises WireError."""
         read_by = asyncio.get_running_loop().time() + timeout
         try:
+            first = await self._read_piece(read_by)
+            if self._protocol.is_read:
+                return first
             with HeldReply(memory, self._call) as held:
+                held.add(first)
                 while piece := await self._read_piece(read_by):
                     held.add(piece)
                 return held.join()

@@ -120,6 +120,11 @@ class CallProtocol(ResponseHandler):
             self.transport.resume_reading()
         return body
 
+    @property
+    def is_read(self) -> bool:
+        """Whether all of the body was read."""
+        return self._reply is not None and self._reply.is_over and not self._reply.pieces
+
     def end_call(self) -> None:
         """The connection may be used again when the reply was read to its end and says so."""
         reply, self._reply, self._is_idle = self._reply, None, True
