@@ -1,6 +1,10 @@
 """A client of a service (``write_delay``): what it puts off is whole in the end, and decides nothing."""
 
 import asyncio
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +23,7 @@ providers:
 features:
   default: {{primary: anthropic/claude-sonnet-5-5}}
 """
+SLICES = "budget_slices: true\nbudgets: [{name: spent, limit: 100, per: total}]\n"
 BUDGET = "budgets: [{name: calls, limit: 5, per: total, unit: requests}]\n"
 
 
@@ -152,3 +157,26 @@ def test_a_budget_is_exact_and_known_to_others_at_once(config, play):
     assert counted == 0
     with Client(config) as other:
         assert calls_of(other) == 5
+
+
+@pytest.mark.disk
+def test_who_stops_waiting_for_a_report_stops_no_write(config, play):
+    """Such as a scraper that hangs up: what is held ahead of calls is given back later all the same."""
+    config.write_text(config.read_text() + SLICES)
+
+    async def work(client):
+        await asyncio.gather(*(ask(client) for _ in range(3)))
+        with closing(sqlite3.connect(Path(os.environ["LLMFAIL_STATE_DIR"], "state.sqlite3"))) as state:
+            state.execute("begin exclusive")
+            report = asyncio.create_task(client.usage())
+            for _ in range(10):
+                await asyncio.sleep(0)
+            report.cancel()
+            await asyncio.wait([report])
+        async with asyncio.timeout(30):
+            with Client(config) as other:
+                while other.status().budgets[0].spending.held:  # noqa: ASYNC110 - it tells nobody
+                    await asyncio.sleep(0.05)
+        return report.cancelled()
+
+    assert play(work, seconds=0.05)

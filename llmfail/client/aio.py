@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Iterable
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from msgspec.structs import replace
@@ -234,16 +234,24 @@ class AsyncClient:
         return DeferredWrites(ports.store, seconds, ports.monotonic, self._run_later, slices)
 
     async def _write_deferred(self, *, is_last: bool = False) -> None:
-        """All that was put off until now; ``is_last``: nothing is held from now on."""
+        """All that was put off until now; ``is_last``: nothing is held from now on. Whoever stops waiting for
+        it stops no write.
+        """
         if self._ports.deferred is not None:
-            await asyncio.gather(*self._writing)
-            await self._ports.deferred.flush(is_last=is_last)
-            await asyncio.gather(*self._writing)
+            await self._wait_for_writes()
+            while is_last and self._writing:  # none of them may hold what is given back
+                await self._wait_for_writes()
+            self._begin_write(partial(self._ports.deferred.flush, is_last=is_last))
+            await self._wait_for_writes()
 
     def _run_later(self, seconds: float, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        def begin() -> None:
-            task = asyncio.ensure_future(work())
-            self._writing.add(task)
-            task.add_done_callback(self._writing.discard)
+        asyncio.get_running_loop().call_later(seconds, self._begin_write, work)
 
-        asyncio.get_running_loop().call_later(seconds, begin)
+    def _begin_write(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        task = asyncio.ensure_future(work())
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
+
+    async def _wait_for_writes(self) -> None:
+        if self._writing:
+            await asyncio.wait(self._writing)
