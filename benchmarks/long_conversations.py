@@ -16,7 +16,8 @@ from pathlib import Path
 from loop_stalls import BY_PROCESSOR, Heartbeat, within
 from pairs import compare, place, simulator
 
-from llmfail.http_server.http_app import HttpServer, bind
+from llmfail.http_server.http_app import HttpServer
+from llmfail.http_server.listen_address import bind
 from llmfail.server.gateway import Gateway
 from llmfail.server.gateway_client import GatewayClient
 from llmfail.server.request_log_file import RequestLogFile

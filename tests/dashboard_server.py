@@ -5,7 +5,8 @@ import threading
 
 from msgspec.structs import replace
 
-from llmfail.http_server.http_app import HttpServer, bind
+from llmfail.http_server.http_app import HttpServer
+from llmfail.http_server.listen_address import bind
 from llmfail.server.dashboard.dashboard import MAX_FORM_BYTES, Dashboard
 from llmfail.server.gateway_client import GatewayClient
 

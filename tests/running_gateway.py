@@ -7,6 +7,7 @@ import http.client
 import json
 import re
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -15,7 +16,8 @@ from pathlib import Path
 
 from forked_program import start_llmfail
 
-from llmfail.http_server.http_app import ConnectionLimits, HttpServer, bind
+from llmfail.http_server.http_app import ConnectionLimits, HttpServer
+from llmfail.http_server.listen_address import bind
 from llmfail.server.gateway import Gateway
 from llmfail.server.gateway_client import GatewayClient
 from llmfail.server.request_log_file import RequestLogFile
@@ -146,19 +148,22 @@ def run_gateway(directory: Path, simulator, more="", limits=None, environ=None, 
 
 class ServeProcess:
     """A process group of ``llmfail serve``, with what it says; ``at_start`` is a signal that it gets again
-    and again from when it has said where it listens until it answers. ``tls`` is how it is connected to.
+    and again from when it has said where it listens until it answers. ``tls`` is how it is connected to,
+    ``file`` the socket file at which it listens.
     """
 
-    def __init__(self, *arguments, config=None, at_start=None, tls=None):
-        self.tls = tls
+    def __init__(self, *arguments, config=None, at_start=None, tls=None, file=None):
+        self.tls, self.file = tls, file
         named = ["--config", str(config)] if config else []
-        command = [*named, "serve", "--listen", "127.0.0.1:0", *arguments]
+        listen = ["--listen", "127.0.0.1:0" if file is None else f"unix:{file}"]
+        command = [*named, "serve", *listen, *arguments]
         self.process = start_llmfail(*command, stderr=subprocess.PIPE)
         self.said = []
         self._changed = threading.Condition()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        self.port = int(re.search(r":(\d+) ", self.wait_for(r"serving .* on https?://\S+ "))[1])
+        told = self.wait_for(r"serving .* on \S+")
+        self.port = int(re.search(r":(\d+) ", told)[1]) if file is None else None
         self._wait_until_live(at_start)
 
     def _read(self):
@@ -192,12 +197,20 @@ class ServeProcess:
             time.sleep(0.02)
         raise AssertionError(self.said)
 
+    def _connect(self):
+        if self.file is not None:
+            connection = http.client.HTTPConnection("localhost")
+            connection.sock = socket.socket(socket.AF_UNIX)
+            connection.sock.settimeout(30)
+            connection.sock.connect(str(self.file))
+            return connection
+        if self.tls is not None:
+            return http.client.HTTPSConnection("localhost", self.port, timeout=30, context=self.tls)
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+
     def call(self, method, path, body=None, **headers):
         """Status and body."""
-        if self.tls is None:
-            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        else:
-            connection = http.client.HTTPSConnection("localhost", self.port, timeout=30, context=self.tls)
+        connection = self._connect()
         headers = {"content-type": "application/json", **headers}
         try:
             connection.request(method, path, None if body is None else json.dumps(body), headers)

@@ -15,7 +15,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from llmfail import AsyncClient, Client, UsageError
-from llmfail.http_server.host_rule import HostRule, parse_listen
+from llmfail.http_server.host_rule import HostRule
+from llmfail.http_server.listen_address import parse_listen
 from llmfail.http_server.message import IncomingRequest
 from llmfail.watch.health_pages import HealthPages
 

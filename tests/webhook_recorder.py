@@ -13,6 +13,7 @@ class Hook:
         self.statuses = list(statuses) or [204]
         self.released, self.has_posted = threading.Event(), threading.Event()
         self.changed = threading.Condition()
+        self.on_post = lambda: None
         hook = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -22,6 +23,7 @@ class Hook:
                     hook.posted.append((self.path, dict(self.headers.items()), body))
                     hook.changed.notify_all()
                 hook.has_posted.set()
+                hook.on_post()
                 status = hook.statuses.pop(0) if len(hook.statuses) > 1 else hook.statuses[0]
                 if status is None:
                     hook.released.wait(30)

@@ -9,9 +9,7 @@ from collections.abc import Collection
 
 from msgspec import Struct
 
-from llmfail.core.errors import UsageError
 from llmfail.core.loopback import is_loopback
-from llmfail.settings.schema.serve_scalars import split_address
 
 SIMPLE_TYPES = frozenset({"text/plain", "application/x-www-form-urlencoded", "multipart/form-data"})
 """What any page may post anywhere, without asking."""
@@ -42,14 +40,6 @@ class HostRule(Struct, frozen=True):
 
 def is_simple_type(content_type: str) -> bool:
     return content_type.partition(";")[0].strip().lower() in SIMPLE_TYPES
-
-
-def parse_listen(text: str) -> tuple[str, int]:
-    """``127.0.0.1:9464``, ``[::1]:9464``, ``:9464`` (loopback). Raises UsageError."""
-    found = split_address(text)
-    if found is None:
-        raise UsageError(f"--listen is written HOST:PORT, such as 127.0.0.1:9464, got {text!r}")
-    return found
 
 
 def _is_address(name: str) -> bool:

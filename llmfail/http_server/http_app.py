@@ -14,7 +14,6 @@ from functools import partial
 from aiohttp import web
 from msgspec import Struct
 
-from llmfail.core.errors import UsageError
 from llmfail.http_server.message import (
     BodyRefused,
     Handler,
@@ -103,17 +102,6 @@ class HttpServer:
             return _to_response(reply)
         assert exchange.response is not None, "a handler without a reply has written one"
         return exchange.response
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises UsageError."""
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.create_server(address[:2], family=family, backlog=1024)
-    except OSError as error:
-        raise UsageError(f"cannot listen on {host}:{port}: {error.strerror}") from error
-    listener.setblocking(False)  # noqa: FBT003 - the name of its parameter is not public
-    return listener
 
 
 class _Exchange:

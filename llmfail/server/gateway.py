@@ -121,9 +121,10 @@ class Gateway:
 
     def _is_operator(self, request: IncomingRequest) -> bool:
         """Whether the metrics are for whoever asks: this machine, unless a proxy asks for others, or an
-        administrator.
+        administrator. Who comes by a socket file has no address.
         """
-        if not self.configuration.serve.behind_proxy and is_loopback(request.remote):
+        is_here = not request.remote or is_loopback(request.remote)
+        if not self.configuration.serve.behind_proxy and is_here:
             return True
         return self._dashboard is not None and self._dashboard.is_admin(request)
 

@@ -19,6 +19,7 @@ from llmfail.core.errors import LlmfailError
 from llmfail.core.receipt import format_time
 from llmfail.core.store_url import LOCAL_STORES
 from llmfail.http_server.http_app import ConnectionLimits, HttpServer
+from llmfail.http_server.listen_address import url_of
 from llmfail.http_server.tls_files import TlsFiles
 from llmfail.server.dashboard.dashboard import Dashboard
 from llmfail.server.gateway import Gateway
@@ -96,7 +97,7 @@ class _Worker:
         hear_reloads()
         tls = self._options.tls
         await self._server.open(listener, None if tls is None else tls.context)
-        url = url_of(listener, tls)
+        url = url_of(listener, is_tls=tls is not None)
         link = await self._dashboard.start()
         if link is not None and self._options.index == 0:
             self._options.say(f"dashboard, by a link for one use: {url}{link}")
@@ -203,10 +204,3 @@ async def _close_when_unused(replaced: ServedConfiguration) -> None:
             await asyncio.sleep(UNUSED_INTERVAL_SECONDS)
     finally:
         await replaced.client.close()
-
-
-def url_of(listener: socket.socket, tls: TlsFiles | None) -> str:
-    """Where programs connect."""
-    host, port = listener.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
-    return f"{'http' if tls is None else 'https'}://{shown}:{port}"

@@ -16,7 +16,8 @@ from llmfail.core.loopback import is_loopback
 from llmfail.core.reports.metric import MetricFamily
 from llmfail.core.reports.status import Status
 from llmfail.http_server.host_rule import HostRule
-from llmfail.http_server.http_app import HttpServer, bind
+from llmfail.http_server.http_app import HttpServer
+from llmfail.http_server.listen_address import bind
 from llmfail.http_server.message import Exchange, IncomingRequest, OutgoingReply, json_reply
 
 MAX_AGE_SECONDS = 1.0

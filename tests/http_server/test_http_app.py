@@ -8,7 +8,8 @@ import zlib
 import pytest
 
 from llmfail.http_server import request_body
-from llmfail.http_server.http_app import ConnectionLimits, HttpServer, bind
+from llmfail.http_server.http_app import ConnectionLimits, HttpServer
+from llmfail.http_server.listen_address import bind
 from llmfail.http_server.message import OutgoingReply, json_reply
 
 MAX_BODY = 1_000_000

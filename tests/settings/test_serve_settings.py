@@ -41,6 +41,7 @@ def test_it_is_read_and_its_names_hold(read):
     [
         ("listen: 4000", "expected text"),
         ("listen: nowhere", "expected HOST:PORT"),
+        ("listen: 'unix:here.sock'", "or unix:/run/llmfail.sock"),
         ("models: {x: c}", "unknown feature"),
         ("models: {x: nobody/m}", "unknown provider"),
         ("unknown_model: c", "unknown feature"),

@@ -16,7 +16,7 @@ def command(
         typer.Option(
             "--listen",
             metavar="HOST:PORT",
-            help="Where programs connect; default: as configured.",
+            help="Where programs connect, or unix:FILE; default: as configured.",
             show_default=False,
         ),
     ] = None,

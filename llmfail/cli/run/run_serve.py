@@ -16,10 +16,9 @@ from llmfail.cli.io.output import say
 from llmfail.cli.run.open_client import load_settings
 from llmfail.core.errors import LlmfailError, UsageError
 from llmfail.core.loopback import is_loopback
-from llmfail.http_server.host_rule import parse_listen
-from llmfail.http_server.http_app import bind
+from llmfail.http_server.listen_address import bind, bind_file, find_socket_file, parse_listen, url_of
 from llmfail.http_server.tls_files import TlsFiles
-from llmfail.server.serving import ServeOptions, serve, url_of
+from llmfail.server.serving import ServeOptions, serve
 from llmfail.server.worker_gauges import SharedGauges
 from llmfail.server.workers import Workers, hold_reloads
 from llmfail.settings.schema.serve_settings import ServeSettings
@@ -29,7 +28,9 @@ from llmfail.settings.schema.settings import Settings
 def run_serve(options: GlobalOptions, listen: str | None, workers: int | None, faults: str | None) -> int:
     """Until a signal ends it. The exit code. Raises UsageError."""
     settings = load_settings(options)
-    host, port = parse_listen(listen or settings.serve.listen)
+    where = listen or settings.serve.listen
+    file = find_socket_file(where)
+    host, port = parse_listen(where) if file is None else ("localhost", 0)
 
     def load() -> Settings:
         fresh = load_settings(options)
@@ -40,7 +41,7 @@ def run_serve(options: GlobalOptions, listen: str | None, workers: int | None, f
     count = workers or settings.serve.workers
     tls = _load_tls(settings)
     hold_reloads()
-    listener = bind(host, port)
+    listener = bind(host, port) if file is None else bind_file(file)
     _greet(options, settings, (listener, tls), faults)
     gauges = SharedGauges(count)
     parent = None if count == 1 else os.getpid()
@@ -56,9 +57,13 @@ def run_serve(options: GlobalOptions, listen: str | None, workers: int | None, f
         with suppress(LlmfailError):
             settings = load()
 
-    if count == 1:
-        return run_worker(0)
-    return Workers(count, run_worker, reload, lambda text: say(text, quiet=options.quiet)).supervise()
+    try:
+        if count == 1:
+            return run_worker(0)
+        return Workers(count, run_worker, reload, lambda text: say(text, quiet=options.quiet)).supervise()
+    finally:
+        if file is not None:
+            file.unlink(missing_ok=True)
 
 
 def _run_worker(
@@ -127,13 +132,12 @@ def _greet(
     faults: str | None,
 ) -> None:
     listener, tls = place
-    host, url = listener.getsockname()[0], url_of(listener, tls)
+    url, is_file = url_of(listener, is_tls=tls is not None), listener.family == socket.AF_UNIX
     what = "the simulator" if faults is not None else f"{len(settings.features)} features"
-    say(
-        f"serving {what} on {url} (OpenAI's base URL: {url}/v1)",
-        quiet=options.quiet,
-    )
-    if not is_loopback(host) and tls is None and not settings.serve.behind_proxy:
+    base = "" if is_file else f" (OpenAI's base URL: {url}/v1)"
+    say(f"serving {what} on {url}{base}", quiet=options.quiet)
+    is_far = not is_file and not is_loopback(listener.getsockname()[0])
+    if is_far and tls is None and not settings.serve.behind_proxy:
         say(
             "warning: what is sent there can be read on the way: name a certificate under `serve: tls:`, or "
             "put a proxy with TLS before it, and say `behind_proxy: true`"

@@ -34,7 +34,7 @@ async def run_watch(options: GlobalOptions, interval: float | None, listen: str 
             )
         )
         if listen is not None:
-            from llmfail.http_server.host_rule import parse_listen
+            from llmfail.http_server.listen_address import parse_listen
             from llmfail.watch.health_pages import serve_health
 
             host, port = parse_listen(listen)

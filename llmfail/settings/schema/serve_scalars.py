@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from datetime import date
-from typing import Annotated
+from typing import Annotated, Final
 
 from llmfail.core.model import Target
 from llmfail.settings.schema.scalars import HOST_PATTERN, Scalar, parse_target, parse_text, text_matching
+
+UNIX_PREFIX: Final = "unix:"
 
 
 def split_address(text: str) -> tuple[str, int] | None:
@@ -22,8 +24,8 @@ def split_address(text: str) -> tuple[str, int] | None:
 
 def _parse_listen_address(value: object) -> str:
     text = parse_text(value)
-    if split_address(text) is None:
-        raise ValueError("expected HOST:PORT, such as 127.0.0.1:4000")
+    if not text.startswith(f"{UNIX_PREFIX}/") and split_address(text) is None:
+        raise ValueError("expected HOST:PORT, such as 127.0.0.1:4000, or unix:/run/llmfail.sock")
     return text
 
 
