@@ -142,6 +142,19 @@ def test_what_another_does_is_known_after_twice_the_delay(config, play):
     assert isinstance(play(work, seconds=0.05), Unavailable)
 
 
+def test_an_answer_that_frees_a_credential_is_known_to_others_at_once(config, play, simulator):
+    async def work(client):
+        simulator.set_faults(parse_faults("all=billing"))
+        await ask(client)
+        simulator.set_faults(parse_faults("none"))
+        with Client(config) as other:
+            disabled = state_of(other)
+            await client.probe(CLAUDE, force=True)
+            return disabled, state_of(other)
+
+    assert play(work) == ("disabled", "closed")
+
+
 def test_a_budget_is_exact_and_known_to_others_at_once(config, play):
     config.write_text(config.read_text() + BUDGET)
 

@@ -131,12 +131,15 @@ class ProviderOverride(Record, frozen=True):
 
 
 class Admission(Struct, frozen=True):
-    """One call may be made. ``at`` is the store's clock; ``dropped_parameters`` stay out of the request."""
+    """One call may be made. ``at`` is the store's clock; ``dropped_parameters`` stay out of the request.
+    ``is_trial``: its answer closes a circuit or frees a credential, as far as is known.
+    """
 
     ticket: Ticket
     at: float
     dropped_parameters: frozenset[str]
     reservation: Reservation
+    is_trial: bool = False
 
 
 class Settlement(Struct, frozen=True):
@@ -202,7 +205,8 @@ def admit(
     if credential_after != credential:
         writes[gate.credential_key] = Write(dump(credential_after))
     dropped = load_or_default(values[gate.dropped_parameters_key], NameSet).names
-    return without_newer(writes, values), Admission(ticket, now, dropped, held)
+    is_trial = ticket.lease is not None or credential_after != credential
+    return without_newer(writes, values), Admission(ticket, now, dropped, held, is_trial)
 
 
 def _admit_forced(
@@ -216,7 +220,7 @@ def _admit_forced(
         return _note_refusal(reserved, request, values, now), reserved
     writes, held = reserved
     dropped = load_or_default(values[gate.dropped_parameters_key], NameSet).names
-    return without_newer(writes, values), Admission(Ticket(NO_GENERATION), now, dropped, held)
+    return without_newer(writes, values), Admission(Ticket(NO_GENERATION), now, dropped, held, is_trial=True)
 
 
 def _note_refusal(refusal: Refusal, request: ReservationRequest, values: Values, now: float) -> Writes:

@@ -212,7 +212,7 @@ class SettlementLog:
         """Whether its settlement only counts: that of an answer that was no trial and held nothing."""
         admission = call.admission
         is_free = not admission.reservation.request.scopes and not self._routes[call.target].gate.limits
-        is_plain = admission.ticket.lease is None and not settlement.dropped_parameters
+        is_plain = not admission.is_trial and not settlement.dropped_parameters
         return is_free and is_plain and settlement.outcome.kind is Kind.OK
 
     def _forget(self, settled: Sequence[PendingCall], requests: frozenset[str] = frozenset()) -> None:

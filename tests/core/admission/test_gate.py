@@ -87,6 +87,17 @@ def test_an_answer_proves_the_credential_good(book):
     assert isinstance(book.admit(gate(B)), Admission)
 
 
+def test_a_trial_is_a_call_whose_answer_others_wait_for(book):
+    assert not book.admit(gate()).is_trial
+    book.call(gate(), Kind.BILLING)
+    book.now += 3600
+    assert book.admit(gate()).is_trial
+    for _ in range(2):
+        book.call(gate(B, identity="k2"), Kind.TIMEOUT)
+    book.now += 60
+    assert book.admit(gate(B, identity="k2")).is_trial
+
+
 def test_a_disabled_target_takes_no_trial_from_its_circuit(book):
     book.call(gate(), Kind.TIMEOUT)
     book.call(gate(), Kind.TIMEOUT)
