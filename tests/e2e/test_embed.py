@@ -245,6 +245,7 @@ def test_a_feature_without_a_primary_must_have_one_model(simulator, configure):
     assert "feature any has no primary, and vectors of different models do not mix" in ended.err
 
 
+@pytest.mark.disk
 def test_neither_texts_nor_vectors_nor_keys_are_kept(embed, simulator, state):
     run = embed(SMALL)
     simulator.set_faults(parse_faults("openai=401"))

@@ -50,6 +50,7 @@ def start_worker(llmfail, number):
     return start_script(WORKER, llmfail.before[1], *users, env=environ, stdout=PIPE, stderr=PIPE)
 
 
+@pytest.mark.stores
 def test_twenty_processes_divide_users_as_one(llmfail, receipts):
     arms = {}
     for user, receipt in receipts:

@@ -38,6 +38,7 @@ def test_the_log_can_be_asked_for_failures_only(llmfail, asked):
     assert [json.loads(line)["id"] for line in ended.out.splitlines()] == [asked[1]["id"]]
 
 
+@pytest.mark.disk
 def test_a_prompt_is_not_kept_unless_the_configuration_says_so(llmfail, simulator, asked, state):
     def kept():
         return b"".join(path.read_bytes() for path in state.rglob("*") if path.is_file())
@@ -47,5 +48,6 @@ def test_a_prompt_is_not_kept_unless_the_configuration_says_so(llmfail, simulato
     assert PROMPT.encode() in kept()
 
 
+@pytest.mark.disk
 def test_only_the_user_may_read_what_is_kept(asked, state):
     assert all(path.stat().st_mode & 0o077 == 0 for path in [state, *state.rglob("*")])

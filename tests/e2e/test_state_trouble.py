@@ -12,6 +12,8 @@ from program import OPENAI, finish
 
 from llmfail.simulator import parse_faults
 
+pytestmark = pytest.mark.disk
+
 needs_mounts = pytest.mark.skipif(not mounts.can_mount(), reason="mounting is not allowed here")
 
 

@@ -23,7 +23,6 @@ from llmfail.core.records.feedback_bucket import (
     FeedbackEntry,
     bucket_of,
 )
-from llmfail.core.records.joint_write import ADDITION
 from llmfail.core.records.record import (
     StoreChange,
     Values,
@@ -93,7 +92,8 @@ def _outcome_of(receipt: Receipt, target: Target) -> ArmOutcome:
 
 
 def _write_counters(counters: ArmCounters, now: float) -> Write:
-    return Write(dump(counters), hourly_expiry(now + COUNTERS_LIFETIME), ADDITION)
+    """No addition: a mean is no sum, and two asks that lead from one mean to the same one are still two."""
+    return Write(dump(counters), hourly_expiry(now + COUNTERS_LIFETIME))
 
 
 def _write_bucket(bucket: FeedbackBucket, now: float) -> Write:
