@@ -374,3 +374,15 @@ def test_of_several_answers_only_the_first_is_read():
     told = sse(of(0, "A"), of(1, "B"), of(1, "B", "stop"), of(0, "a", "stop"))
     assert play("openai", told)[0] == "Aa"
     assert play("openai", sse(of(1, "A"), of(None, "a", "stop")))[0] == "Aa"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [b"id: 7", b": alive", b"event: x", b"retry", b'data: {"choices": []}', b'error: {"message": "gone"}'],
+)
+def test_what_stands_beside_the_data_of_an_event_is_read_alike_whole_and_cut(more):
+    first, second = sse(chunk("one ")), sse(chunk("two"))
+    body = first + second[:-1] + more + b"\n\n" + sse(chunk(finish="stop")) + DONE
+    text, last = play("openai", body)
+    assert (text, last) == play("openai", *(bytes([byte]) for byte in body))
+    assert isinstance(last, StreamError if more.startswith(b"error") else Finished)
