@@ -132,8 +132,8 @@ class AiohttpWire:
         return time.monotonic() - started
 
     async def _open(self, call: Call, timeout: float, waited: float) -> AiohttpReply:  # noqa: ASYNC109 - as above
-        read_by = asyncio.get_running_loop().time() + timeout
         try:
+            read_by = _compute_read_by(timeout)
             route = self._routes.get(call.url) or self._find_call_route(call.url)
             head = _write_head(call, route)
             connection = await route.connector.find_idle(route.request) or await _connect(route, read_by)
@@ -267,6 +267,15 @@ class AiohttpReply:
 
 def _is_exhaustion(error: BaseException) -> bool:
     return isinstance(error, WireError) and error.cause == "exhaustion"
+
+
+def _compute_read_by(timeout: float) -> float:
+    """In the time of the event loop. Raises TimeoutError where no time is left: a provider might be paid for
+    what nobody waits for.
+    """
+    if timeout <= 0:
+        raise TimeoutError
+    return asyncio.get_running_loop().time() + timeout
 
 
 async def _connect(route: _CallRoute, read_by: float) -> Connection:

@@ -534,6 +534,17 @@ def test_a_call_that_is_not_opened_gives_its_turn_back():
     play(scene)
 
 
+def test_nothing_is_sent_once_there_is_no_time_for_a_reply(wire):
+    with Server(b"HTTP/1.1 204 None\r\n\r\n") as server:
+        wire.send(server.call, LONG)
+        with pytest.raises(WireError) as raised:
+            wire.send(server.call, 0)
+        assert raised.value.cause == "timeout"
+        wire.send(server.call, LONG)
+        server.peer(), server.peer()
+        assert server.asked.empty()
+
+
 class HastyServer(Server):
     """Replies to the beginning of a request, and reads no more of its connection."""
 
