@@ -137,19 +137,24 @@ class Gateway:
             self.process.kill()
 
     def receipts(self):
-        """What the gateway has settled, the newest first."""
+        """What the gateway has settled, the newest first. All of it is written before it tells how it is."""
         from llmfail import Client
 
+        self._get("/health/llm-services")
         with Client(self.config, state_dir=self.directory / "state") as client:
             return client.log()
 
     def _is_up(self):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
         try:
-            connection.request("GET", "/health/live")
-            return connection.getresponse().status == 200
+            return self._get("/health/live") == 200
         except OSError:
             return False
+
+    def _get(self, path):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().status
         finally:
             connection.close()
 

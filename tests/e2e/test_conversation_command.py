@@ -80,8 +80,8 @@ def test_calls_of_tools_are_an_answer(llmfail, simulator, write, where):
     ("tools", "choice", "says"),
     [
         (TOOLS, "wether", "offered are weather, time"),
-        (None, "required", "--tools"),
-        (None, "weather", "--tools"),
+        (None, "required", "no `tools` are offered"),
+        (None, "weather", "no `tools` are offered"),
     ],
 )
 def test_a_tool_that_is_not_offered_cannot_be_required(llmfail, simulator, write, tools, choice, says):

@@ -72,7 +72,9 @@ def _require_offered(ask: Ask) -> ToolChoice | None:
     if choice is None or choice.mode not in {"named", "required"}:
         return choice
     if not ask.tools:
-        raise UsageError("a tool has to be called, but no `tools` are offered")
+        raise UsageError(
+            "a tool has to be called, but no `tools` are offered: offer it, or leave the choice away"
+        )
     names = [tool.name if isinstance(tool, Tool) else None for tool in ask.tools]
     if choice.mode == "named" and None not in names and choice.name not in names:
         raise UsageError(f"no tool is called {choice.name!r}; offered are {', '.join(map(str, names))}")
