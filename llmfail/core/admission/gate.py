@@ -408,10 +408,7 @@ def _remember_dropped(gate: Gate, dropped: frozenset[str], values: Values, now: 
 
 def register_target(gate: Gate, values: Values) -> dict[str, Write]:
     """Add this target to those that ``status`` and ``reset --all`` know, whatever the configuration names."""
-    text = values[gate.known_targets_key]
-    if text is not None and f'"{gate.target}"' in text:
-        return {}
-    known = load_or_default(text, NameSet).names
+    known = load_or_default(values[gate.known_targets_key], NameSet).names
     return (
         {}
         if str(gate.target) in known

@@ -143,6 +143,12 @@ def test_every_call_is_counted_with_its_cost_and_what_was_cancelled_is_not(book)
     assert load_or_default(book.values[gate().known_targets_key], NameSet).names == {"p/a"}
 
 
+def test_a_damaged_list_of_targets_is_written_anew_even_if_the_name_stands_in_it(book):
+    book.values[gate().known_targets_key] = '{"v":1,"names":["p/a"'
+    book.call(gate(), Kind.OK)
+    assert load_or_default(book.values[gate().known_targets_key], NameSet).names == {"p/a"}
+
+
 def test_looking_says_what_admission_would_and_takes_no_place(book):
     book.call(gate(), Kind.TIMEOUT)
     assert (book.view(gate()).state, book.view(gate()).refusal) == ("closed", None)
