@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from functools import cache
 from hashlib import sha256
 from operator import attrgetter
 from typing import Any
@@ -33,10 +34,6 @@ _MORE_OF_REQUESTS = (
     "marks",
 )
 _MORE_OF_ENDPOINTS = ("door", "options", "body", "query")
-_read_more_of_request, _read_more_of_endpoint = (
-    attrgetter(*_MORE_OF_REQUESTS),
-    attrgetter(*_MORE_OF_ENDPOINTS),
-)
 _PLAIN_REQUEST, _PLAIN_ENDPOINT = Request(()), Endpoint("openai", "", "", None)
 
 
@@ -46,7 +43,7 @@ def digest_of(request: Request) -> str:
     messages = [_message_identity(message) for message in request.messages]
     system = request.system or None if isinstance(request.system, str) else _identities(request.system)
     whole = (FINGERPRINT_VERSION, system, sampling, request.schema, messages)
-    more = _values_beyond(_PLAIN_REQUEST, request, _MORE_OF_REQUESTS, _read_more_of_request)
+    more = _values_beyond(_PLAIN_REQUEST, request, _MORE_OF_REQUESTS)
     return _hash((*whole, more) if more else whole)
 
 
@@ -62,7 +59,7 @@ def fingerprint(request_digest: str, endpoint: Endpoint) -> str:
     """
     address = (endpoint.api, endpoint.base_url, endpoint.model, endpoint.api_version)
     whole = (request_digest, address, endpoint.project, endpoint.location)
-    more = _values_beyond(_PLAIN_ENDPOINT, endpoint, _MORE_OF_ENDPOINTS, _read_more_of_endpoint)
+    more = _values_beyond(_PLAIN_ENDPOINT, endpoint, _MORE_OF_ENDPOINTS)
     headers = [(name, value.reveal()) for name, value in (endpoint.headers or {}).items()]
     shaping = sorted(one for one in headers if not CREDENTIAL_NAME.search(one[0]))
     return _hash((*whole, more, shaping) if more or shaping else whole)
@@ -89,15 +86,20 @@ def _hash(whole: tuple[Any, ...]) -> str:
     return sha256(text).hexdigest()
 
 
-def _values_beyond(
-    plain: Struct, value: Struct, names: Sequence[str], read: Callable[[Struct], tuple[Any, ...]]
-) -> list[tuple[str, Any]]:
+def _values_beyond(plain: Struct, value: Struct, names: tuple[str, ...]) -> list[tuple[str, Any]]:
     """The fields in which it differs from a plain one."""
+    read = _reader_of(names)
     own, others = read(value), read(plain)
     if own == others:
         return []
     named = zip(names, own, others, strict=True)
     return [(name, _to_json(one)) for name, one, other in named if one != other]
+
+
+@cache
+def _reader_of(names: tuple[str, ...]) -> Callable[[Struct], tuple[Any, ...]]:
+    """All of these fields at once."""
+    return attrgetter(*names)
 
 
 def _message_identity(message: Message) -> tuple[Any, ...]:

@@ -196,12 +196,12 @@ class SettlementLog:
         self._settlements_made += 1
 
     async def _write_once(
-        self, steps: list[StoreChange], statistics: Sequence[Statistics], calls: Sequence[PendingCall]
+        self, steps: Sequence[StoreChange], statistics: Sequence[Statistics], calls: Sequence[PendingCall]
     ) -> None:
         """Whoever is stopped after the write settles again: a mark tells that it was made."""
         deferred = self._ports.deferred
         if deferred is None:
-            steps += steps_of(statistics)
+            steps = [*steps, *steps_of(statistics)]
         if steps:
             mark = f"{self._job.id}.{self._settlements_made}"
             await self._write(make_idempotent(mark, combine(steps)), calls)

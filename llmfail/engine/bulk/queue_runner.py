@@ -27,9 +27,9 @@ from llmfail.core.request.ask import Ask
 from llmfail.core.routing.attempt_steps import LEASE_MARGIN
 from llmfail.engine.engine import Engine
 from llmfail.engine.planning.queue_origin import is_of_configuration
-from llmfail.engine.ports.protocols import LeasedQueue
 from llmfail.engine.ports.stop_signals import block_signals
 from llmfail.settings.schema.settings import Settings
+from llmfail.store.request_queue import RequestQueue
 
 CLOSED_REASONS = frozenset(
     {
@@ -82,7 +82,7 @@ class QueueRunner:
     def __init__(
         self,
         engine: Engine,
-        queue: LeasedQueue,
+        queue: RequestQueue,
         output: Output,
         report: Callable[[str], None],
         *,

@@ -48,13 +48,12 @@ class RecentRecords:
 
     def find(self, keys: Sequence[str]) -> Values | None:
         """None where one of them is not known; it is remembered from the next time on."""
-        oldest = self._monotonic() - self._max_age
+        oldest, is_known = self._monotonic() - self._max_age, True
         found: dict[str, str | None] = {}
         for key in keys:
-            read_at, found[key] = self._known.get(key) or self._known.setdefault(key, (-inf, None))
-            if read_at < oldest:
-                oldest = inf
-        return None if oldest == inf else found
+            read_at, found[key] = self._known.setdefault(key, (-inf, None))
+            is_known = is_known and read_at >= oldest
+        return found if is_known else None
 
     def remember(self, values: Values) -> None:
         now = self._monotonic()

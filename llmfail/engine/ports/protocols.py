@@ -5,7 +5,7 @@ tests that run in memory on a clock of their own.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -23,7 +23,6 @@ from llmfail.store.base import Change, Store
 
 if TYPE_CHECKING:
     from llmfail.core.answer_piece import AnswerPiece
-    from llmfail.core.degrade.queue_item import QueueItem
     from llmfail.core.receipt import Receipt
     from llmfail.core.reports.watch_event import AskBegun, WatchEvent
     from llmfail.engine.ports.deferred_writes import DeferredWrites
@@ -109,41 +108,6 @@ class WatchListener(Protocol):
     def end_ask(self, ask_id: str, receipt: Receipt | None) -> None:
         """``receipt`` is None for an ask that was broken off."""
         ...
-
-
-class LeasedQueue(Protocol):
-    """The requests kept for later, each asked by the one holder that has taken it, for the seconds of its
-    ``lease``. What is only for the holder gives False for any other. Raises StoreError.
-    """
-
-    def items(self) -> Iterable[QueueItem]: ...
-
-    def take(
-        self, item_id: str, holder: str, lease: float, is_gone: Callable[[str], bool]
-    ) -> QueueItem | None: ...
-
-    def store_answer(self, item_id: str, holder: str, receipt: str, lease: float) -> bool: ...
-
-    def renew(self, item_id: str, holder: str, lease: float) -> bool: ...
-
-    def remove(self, item_id: str, holder: str) -> bool: ...
-
-    def give_back(
-        self,
-        item_id: str,
-        holder: str,
-        *,
-        attempted: bool,
-        rests_until: float | None,
-        retry_at: float | None,
-        error: str,
-    ) -> bool: ...
-
-    def release(self, holder: str) -> None: ...
-
-    def remove_expired(self) -> Sequence[str]: ...
-
-    def close(self) -> None: ...
 
 
 class BlockingReply(Protocol):
