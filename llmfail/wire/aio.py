@@ -53,6 +53,10 @@ if TYPE_CHECKING:
     from aiohttp.connector import Connection
 
 
+MAX_ROUTES = 1024
+"""A URL names the model with some providers, and programs may name any."""
+
+
 class _CallRoute(NamedTuple):
     """The way to one URL, found once. By ``request`` aiohttp knows where to connect; ``target`` is that of
     the request line, and ``host_lines`` are the headers that belong to the way.
@@ -167,6 +171,8 @@ class AiohttpWire:
         )
         # A proxy forwards what is sent without TLS; for the rest it only connects.
         is_forwarded = proxy is not None and parsed.scheme == "http"
+        if len(self._routes) >= MAX_ROUTES:
+            self._routes.clear()
         self._routes[url] = _CallRoute(
             self._connector_for(route),
             request,
