@@ -17,7 +17,7 @@ from llmfail.core.admission import gate as gates
 from llmfail.core.admission.breaker import BreakerRules
 from llmfail.core.admission.budget import BudgetScope, Spending, expire_holds
 from llmfail.core.admission.gate import Admission, Gate, Settlement
-from llmfail.core.admission.reservation import ReservationRequest
+from llmfail.core.admission.reservation_request import ReservationRequest
 from llmfail.core.classification.outcome import Kind, Outcome
 from llmfail.core.model import Address, Request, Target, Usage
 from llmfail.core.pricing.price import Rate, Rates

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from llmfail.core.admission.reservation import BudgetNotice, ReservationRequest
+from llmfail.core.admission.budget_notice import BudgetNotice
+from llmfail.core.admission.reservation_request import ReservationRequest
 from llmfail.core.records.record import StoreChange
 from llmfail.core.records.statistics import Statistics
 from llmfail.core.routing import ask_events as ev

@@ -10,10 +10,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from llmfail.core.admission import hedge_budget
-from llmfail.core.admission.reservation import (
-    BudgetNotice,
-    UnsettledCalls,
-)
+from llmfail.core.admission.budget_notice import BudgetNotice, UnsettledCalls
 from llmfail.core.cache.cache_key import describe_asked, fingerprint
 from llmfail.core.model import Target
 from llmfail.core.receipt import Receipt

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from llmfail.core.admission import gate as gates
 from llmfail.core.admission import reservation
-from llmfail.core.admission.reservation import ReservationRequest
+from llmfail.core.admission.reservation_request import ReservationRequest
 from llmfail.core.records.record import NameSet, load_or_default
 from llmfail.core.request.ask import Ask
 from llmfail.core.routing.attempt_steps import max_rate_limit_wait

@@ -9,7 +9,7 @@ from functools import cached_property, partial
 
 from msgspec import Struct
 
-from llmfail.core.admission import breaker, reservation
+from llmfail.core.admission import breaker, budget_holds, reservation
 from llmfail.core.admission import credential as credentials
 from llmfail.core.admission import pause as pauses
 from llmfail.core.admission import refusal as refusals
@@ -26,7 +26,7 @@ from llmfail.core.admission.credential import CredentialState
 from llmfail.core.admission.pause import Pause
 from llmfail.core.admission.rate_limit import RateLimit
 from llmfail.core.admission.refusal import OpenReason, Refusal
-from llmfail.core.admission.reservation import Reservation, ReservationRequest
+from llmfail.core.admission.reservation_request import Reservation, ReservationRequest
 from llmfail.core.classification.outcome import CircuitEffect, Kind, Outcome
 from llmfail.core.model import Address, Target, Usage
 from llmfail.core.receipt import SkipReason
@@ -226,7 +226,7 @@ def _admit_forced(
 def _note_refusal(refusal: Refusal, request: ReservationRequest, values: Values, now: float) -> Writes:
     """A budget remembers that it refuses; nothing else that stands in the way of a call is written down."""
     is_over_budget = refusal.reason is SkipReason.OVER_BUDGET
-    return reservation.mark_refused(request, values, now) if is_over_budget else {}
+    return budget_holds.mark_refused(request, values, now) if is_over_budget else {}
 
 
 def settle(gate: Gate, admission: Admission, settlement: Settlement) -> StoreChange:
@@ -258,7 +258,7 @@ def count_call_of(gate: Gate, admission: Admission, settlement: Settlement) -> C
 def cancel_reservation(gate: Gate, request: ReservationRequest) -> StoreChange:
     """Give back what was reserved for a call when it is not known whether the admission was written."""
     trial = StoreChange((gate.circuit_key,), partial(_cancel_trial, gate, request.call_id))
-    return combine([trial, reservation.cancel(request)])
+    return combine([trial, budget_holds.cancel(request)])
 
 
 def view(gate: Gate, values: Values, now: float, request: ReservationRequest | None = None) -> GateView:

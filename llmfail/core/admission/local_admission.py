@@ -8,13 +8,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from llmfail.core.admission import budget as budgets
+from llmfail.core.admission import budget_holds
 from llmfail.core.admission import budget_slice as slices
 from llmfail.core.admission import gate as gates
-from llmfail.core.admission import reservation
 from llmfail.core.admission.budget import BudgetScope
 from llmfail.core.admission.budget_slice import BudgetSlice, Renewed, SliceRecord, SliceWish
 from llmfail.core.admission.gate import Admission, Gate
-from llmfail.core.admission.reservation import ReservationRequest
+from llmfail.core.admission.reservation_request import ReservationRequest
 from llmfail.core.records.record import Values, Write, Writes, dump, hourly_expiry, is_newer, load
 
 
@@ -52,7 +52,7 @@ def admit(
     slices of this process, by the keys of their budgets.
     """
     writes, answer = gates.admit(gate, replace(request, scopes=()), values, now)
-    call = reservation.worst_case_of(request)
+    call = budget_holds.worst_case_of(request)
     if writes or call is None or not isinstance(answer, Admission):
         return None
     ends_at = budgets.expiry_of(now + request.lease_seconds)
@@ -72,14 +72,14 @@ def renew(renewal: SliceRenewal, values: Values, now: float) -> tuple[Writes, Re
     scope = renewal.scope
     if is_newer(values[scope.key]):
         return {}, None
-    spending = reservation.load_spending(scope, values, now)
+    spending = budget_holds.load_spending(scope, values, now)
     record = load(values[renewal.key], SliceRecord)
     renewed = slices.renew(renewal.slice, record, spending, scope.limit, renewal.wish, now)
     after = budgets.mark_warned(renewed.spending, scope)
     limit = scope.limit if renewed.takes_more else None
     expires_at = hourly_expiry(max(renewed.record.ends_at, now) + budgets.CALL_RETENTION_SECONDS)
     writes = {
-        **reservation.spending_writes(scope, after, values, now, limit),
+        **budget_holds.spending_writes(scope, after, values, now, limit),
         renewal.key: Write(dump(renewed.record), expires_at),
     }
     return writes, renewed

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from llmfail.core.admission.gate import Admission, GateView
 from llmfail.core.admission.refusal import Refusal
-from llmfail.core.admission.reservation import ReservationRequest
+from llmfail.core.admission.reservation_request import ReservationRequest
 from llmfail.core.model import Target, Usage
 from llmfail.core.routing.attempt_result import Answer, AttemptResult
 from llmfail.core.routing.candidates import Candidate

@@ -12,7 +12,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from llmfail.core.admission.gate import Admission, Settlement
-from llmfail.core.admission.reservation import ReservationRequest
+from llmfail.core.admission.reservation_request import ReservationRequest
 from llmfail.core.classification.outcome import Kind, Outcome
 from llmfail.core.model import Request, Target
 from llmfail.core.receipt import SkipReason, TrailEntry

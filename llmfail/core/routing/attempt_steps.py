@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from llmfail.core.admission.gate import Admission, Settlement
 from llmfail.core.admission.pause import find_pause
 from llmfail.core.admission.refusal import Refusal
-from llmfail.core.admission.reservation import ReservationRequest
+from llmfail.core.admission.reservation_request import ReservationRequest
 from llmfail.core.classification.outcome import Kind, Outcome, RoutingEffect
 from llmfail.core.model import Completion, Target, Usage
 from llmfail.core.receipt import SkipReason, TrailEntry

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from llmfail.core.admission.refusal import Refusal
-from llmfail.core.admission.reservation import ReservationRequest
+from llmfail.core.admission.reservation_request import ReservationRequest
 from llmfail.core.model import Target, Usage
 from llmfail.core.pricing.price import compute_cost, worst_case
 from llmfail.core.receipt import format_usd

@@ -16,9 +16,10 @@ from msgspec.structs import replace
 from llmfail.core.admission import gate as gates
 from llmfail.core.admission import reservation
 from llmfail.core.admission.budget import BudgetScope
+from llmfail.core.admission.budget_notice import BudgetNotice, collect_notices
 from llmfail.core.admission.gate import Admission, Gate, Settlement
 from llmfail.core.admission.refusal import Refusal
-from llmfail.core.admission.reservation import BudgetNotice, ReservationRequest
+from llmfail.core.admission.reservation_request import ReservationRequest
 from llmfail.core.classification.outcome import Kind, Outcome
 from llmfail.core.pricing import usage_record
 from llmfail.core.pricing.usage_record import UsageEvent
@@ -340,7 +341,7 @@ def _change_with_notices(
     """A change that tells which budgets have to be warned of, and what else it has changed."""
     writes = step.change(values, now)
     changes = _find_changes(watched, values, writes, now)
-    return writes, (reservation.collect_notices(budget_scopes, values, writes), changes)
+    return writes, (collect_notices(budget_scopes, values, writes), changes)
 
 
 def _find_changes(watched: WatchedRecords | None, values: Values, writes: Writes, now: float) -> _Changes:
@@ -364,6 +365,6 @@ def _admit_after(
         admitted, answer = admission({**values, **after_writes(settled)}, now)
         writes = merge_writes(settled, admitted)
         changes = _find_changes(watched, values, writes, now)
-        return writes, (answer, reservation.collect_notices(budget_scopes, values, writes), changes)
+        return writes, (answer, collect_notices(budget_scopes, values, writes), changes)
 
     return change

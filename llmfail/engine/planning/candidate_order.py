@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from llmfail.core.admission import budget as budgets
 from llmfail.core.admission import hedge_budget as hedges
-from llmfail.core.admission.reservation import load_spending
+from llmfail.core.admission.budget_holds import load_spending
 from llmfail.core.model import Target
 from llmfail.core.records.counters import (
     CallCounters,

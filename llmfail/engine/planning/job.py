@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from llmfail.core.admission.budget import BudgetScope
-from llmfail.core.admission.reservation import ReservationRequest
+from llmfail.core.admission.reservation_request import ReservationRequest
 from llmfail.core.arm_choice import ArmChoice
 from llmfail.core.cache.cache_key import digest_of
 from llmfail.core.cache.single_flight import CachePolicy

@@ -13,18 +13,15 @@ from llmfail.core.admission import budget_slice as slices
 from llmfail.core.admission import gate as gates
 from llmfail.core.admission import local_admission
 from llmfail.core.admission.budget import BudgetScope
+from llmfail.core.admission.budget_holds import worst_case_of
+from llmfail.core.admission.budget_notice import BudgetNotice, collect_notices
 from llmfail.core.admission.budget_slice import BudgetSlice, Renewed, SliceDemand, SliceHold
 from llmfail.core.admission.budget_unit import ActualUse, measure_use
 from llmfail.core.admission.gate import Admission, Gate, Settlement
 from llmfail.core.admission.gate_changes import GateChange, WatchedRecords, find_changes
 from llmfail.core.admission.local_admission import SliceRenewal
 from llmfail.core.admission.refusal import Refusal
-from llmfail.core.admission.reservation import (
-    BudgetNotice,
-    ReservationRequest,
-    collect_notices,
-    worst_case_of,
-)
+from llmfail.core.admission.reservation_request import ReservationRequest
 from llmfail.core.classification.outcome import Kind
 from llmfail.core.receipt import SkipReason
 from llmfail.core.records.record import Values, Write, Writes, after_writes, merge_writes

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from llmfail.core.admission.budget import share_of_limit
+from llmfail.core.admission.budget_notice import BudgetNotice, BudgetWarning
 from llmfail.core.admission.budget_unit import format_amount
-from llmfail.core.admission.reservation import BudgetNotice, BudgetWarning
 from llmfail.core.cache.cache_key import describe_asked
 from llmfail.core.errors import ExitCode
 from llmfail.core.model import Completion, Embedding, Target

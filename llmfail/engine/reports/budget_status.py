@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llmfail.core.admission.reservation import load_spending
+from llmfail.core.admission.budget_holds import load_spending
 from llmfail.core.records import name_list
 from llmfail.core.reports.status import BudgetStatus
 from llmfail.engine.planning.budget_scope import NO_NAME, budget_scope_of

@@ -37,7 +37,7 @@ from llmfail.engine.ports.protocols import Ports
 from llmfail.settings.schema.settings import Settings
 
 if TYPE_CHECKING:
-    from llmfail.core.admission.reservation import UnsettledCalls
+    from llmfail.core.admission.budget_notice import UnsettledCalls
 
 
 class AskKeys(Struct, frozen=True):

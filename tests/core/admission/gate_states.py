@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from llmfail.core.admission import gate as gates
 from llmfail.core.admission.gate import Admission, Settlement
-from llmfail.core.admission.reservation import ReservationRequest
+from llmfail.core.admission.reservation_request import ReservationRequest
 from llmfail.core.classification.outcome import Outcome
 from llmfail.core.model import Request
 from llmfail.core.records.statistics import write_counts

@@ -8,10 +8,10 @@ from llmfail.core.admission import budget, rate_limit
 from llmfail.core.admission import gate as gates
 from llmfail.core.admission.breaker import BreakerRules
 from llmfail.core.admission.budget import BudgetScope, Spending
+from llmfail.core.admission.budget_notice import collect_notices
 from llmfail.core.admission.gate import Admission, Gate
 from llmfail.core.admission.rate_limit import GcraState, RateLimit
 from llmfail.core.admission.refusal import Refusal
-from llmfail.core.admission.reservation import collect_notices
 from llmfail.core.classification.outcome import Kind, Outcome
 from llmfail.core.model import Address, Request, Target, Usage
 from llmfail.core.pricing.price import Rate, Rates

@@ -9,7 +9,7 @@ from collections import Counter
 from llmfail.core.admission.breaker import Ticket
 from llmfail.core.admission.gate import Admission, GateView
 from llmfail.core.admission.refusal import Refusal
-from llmfail.core.admission.reservation import Reservation, ReservationRequest
+from llmfail.core.admission.reservation_request import Reservation, ReservationRequest
 from llmfail.core.classification.outcome import Kind, Outcome
 from llmfail.core.conversation import Message
 from llmfail.core.model import Completion, Request, Target
