@@ -13,8 +13,8 @@ from msgspec.structs import replace
 from pairs import compare
 
 from llmfail.core.admission import gate as gates
-from llmfail.core.admission.breaker import BreakerRules
 from llmfail.core.admission.budget import BudgetScope
+from llmfail.core.admission.circuit import BreakerRules
 from llmfail.core.admission.gate import Gate, Settlement
 from llmfail.core.admission.rate_limit import RateLimit
 from llmfail.core.admission.reservation_request import ReservationRequest

@@ -14,8 +14,8 @@ from itertools import count
 from msgspec.structs import replace
 
 from llmfail.core.admission import gate as gates
-from llmfail.core.admission.breaker import BreakerRules
 from llmfail.core.admission.budget import BudgetScope, Spending, expire_holds
+from llmfail.core.admission.circuit import BreakerRules
 from llmfail.core.admission.gate import Admission, Gate, Settlement
 from llmfail.core.admission.reservation_request import ReservationRequest
 from llmfail.core.classification.outcome import Kind, Outcome

@@ -14,7 +14,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from llmfail import AsyncClient, Client, OverBudget, Target, Unavailable
-from llmfail.core.admission.breaker import CircuitState
+from llmfail.core.admission.circuit import CircuitState
 from llmfail.core.receipt import Receipt, TrailEntry
 from llmfail.core.records.metric_counters import AskMetrics, UseMetrics
 from llmfail.core.records.record import load

@@ -26,7 +26,7 @@ from llmfail import (
     TargetSkipped,
     Unavailable,
 )
-from llmfail.core.admission.breaker import Circuit
+from llmfail.core.admission.circuit import Circuit
 from llmfail.core.records.record import load_or_default
 from llmfail.core.reports.watch_event import WatchEvent, describe_event, event_to_json, severity_of
 from llmfail.simulator import parse_faults

@@ -18,7 +18,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from llmfail.core.admission import gate as gates
-from llmfail.core.admission.breaker import BreakerRules, CircuitState
+from llmfail.core.admission.circuit import BreakerRules, CircuitState
 from llmfail.core.admission.gate import GateView
 from llmfail.core.errors import WireError
 from llmfail.core.model import Call, Reply, Target

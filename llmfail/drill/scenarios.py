@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from llmfail.core.admission.breaker import CircuitState
+from llmfail.core.admission.circuit import CircuitState
 from llmfail.core.errors import ExitCode
 from llmfail.core.model import Target
 from llmfail.core.receipt import Receipt

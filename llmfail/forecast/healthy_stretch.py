@@ -14,7 +14,7 @@ from math import inf
 from msgspec.structs import replace
 
 from llmfail.core.admission import hedge_budget
-from llmfail.core.admission.breaker import Circuit, CircuitState
+from llmfail.core.admission.circuit import Circuit, CircuitState
 from llmfail.core.model import Target
 from llmfail.core.receipt import Receipt
 from llmfail.core.records.record import load_or_default

@@ -7,7 +7,7 @@ import sqlite3
 import pytest
 
 from llmfail import Client, OverBudget, Unavailable
-from llmfail.core.admission.breaker import Circuit, CircuitState
+from llmfail.core.admission.circuit import Circuit, CircuitState
 from llmfail.core.errors import LlmfailError
 from llmfail.core.model import Target
 from llmfail.core.records.record import Write, dump

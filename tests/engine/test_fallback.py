@@ -5,7 +5,7 @@ import json
 import pytest
 from scripted_engine import ScriptedEngine, address_of, answer, embedding_reply, error, wire_error
 
-from llmfail.core.admission.breaker import Circuit
+from llmfail.core.admission.circuit import Circuit
 from llmfail.core.classification.outcome import Kind, Outcome
 from llmfail.core.conversation import Message
 from llmfail.core.errors import UsageError, WireError

@@ -14,8 +14,8 @@ from itertools import count
 import pytest
 
 from llmfail import Client
-from llmfail.core.admission.breaker import Circuit, CircuitState
 from llmfail.core.admission.budget import Spending, expire_holds
+from llmfail.core.admission.circuit import Circuit, CircuitState
 from llmfail.core.model import Target
 from llmfail.core.records.record import load_or_default
 from llmfail.engine.ports.execution import run_sync

@@ -12,8 +12,8 @@ import pytest
 from msgspec.structs import replace
 from scripted_engine import ScriptedEngine, address_of, answer, error
 
-from llmfail.core.admission.breaker import Circuit
 from llmfail.core.admission.budget import Spending
+from llmfail.core.admission.circuit import Circuit
 from llmfail.core.cache.single_flight import FlightLease
 from llmfail.core.classification.outcome import Kind
 from llmfail.core.model import Target

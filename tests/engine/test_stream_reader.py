@@ -17,7 +17,7 @@ from scripted_engine import (
     wire_error,
 )
 
-from llmfail.core.admission.breaker import Circuit
+from llmfail.core.admission.circuit import Circuit
 from llmfail.core.model import Secret, Target
 from llmfail.core.receipt import format_usd
 from llmfail.core.records.record import load_or_default

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmfail.core.admission.breaker import BreakerRules
+from llmfail.core.admission.circuit import BreakerRules
 from llmfail.core.errors import UsageError
 from llmfail.core.model import Target
 from llmfail.settings import UnknownName

@@ -10,18 +10,20 @@ from functools import cached_property, partial
 from msgspec import Struct
 
 from llmfail.core.admission import breaker, budget_holds, reservation
+from llmfail.core.admission import circuit as circuits
 from llmfail.core.admission import credential as credentials
 from llmfail.core.admission import pause as pauses
 from llmfail.core.admission import refusal as refusals
-from llmfail.core.admission.breaker import (
+from llmfail.core.admission.budget_unit import ActualUse
+from llmfail.core.admission.circuit import (
     BreakerRules,
     CallResult,
     Circuit,
+    CircuitRefusal,
     CircuitState,
     Ticket,
     TrialLease,
 )
-from llmfail.core.admission.budget_unit import ActualUse
 from llmfail.core.admission.credential import CredentialState
 from llmfail.core.admission.pause import Pause
 from llmfail.core.admission.rate_limit import RateLimit
@@ -196,7 +198,7 @@ def admit(
     circuit_after, ticket = breaker.admit(circuit, now, gate.rules, lease, share_key, head_start)
     if circuit_after != circuit:
         writes[gate.circuit_key] = circuit_write(circuit_after, gate.rules)
-    if isinstance(ticket, breaker.CircuitRefusal):
+    if isinstance(ticket, CircuitRefusal):
         return without_newer(writes, values), refusals.refuse_for_circuit(ticket)
     if isinstance(reserved, Refusal):
         return _note_refusal(reserved, request, values, now), reserved
@@ -281,7 +283,7 @@ def view(gate: Gate, values: Values, now: float, request: ReservationRequest | N
     leaves_trials = gate.is_probed and request is not None and not request.is_probe
     head_start = PROBE_HEAD_START_SECONDS if leaves_trials else 0.0
     _, answer = breaker.admit(circuit, now, gate.rules, TrialLease("", now), head_start=head_start)
-    if isinstance(answer, breaker.CircuitRefusal):
+    if isinstance(answer, CircuitRefusal):
         return GateView(view.state, view.failures, answer.retry_at, refusals.refuse_for_circuit(answer))
     reserved = request and reservation.admit(gate.address, gate.limits, request, values, now)
     refusal = reserved if isinstance(reserved, Refusal) else None
@@ -326,7 +328,7 @@ def _refuse_when_forced_open(gate: Gate, values: Values, now: float) -> Refusal 
     override = load(values[gate.override_key], ProviderOverride)
     if override is None or not override.is_active(now):
         return None
-    return refusals.refuse_for_circuit(breaker.CircuitRefusal("held", override.until))
+    return refusals.refuse_for_circuit(CircuitRefusal("held", override.until))
 
 
 def _settle_circuit(
@@ -361,7 +363,7 @@ def _normalize_circuit(gate: Gate, circuit: Circuit, now: float) -> dict[str, Wr
     """The same for the wait of a circuit that is not closed, beneath a pause."""
     if circuit.state is CircuitState.CLOSED:
         return {}
-    after = breaker.normalize(circuit, now)
+    after = circuits.normalize(circuit, now)
     return {} if after == circuit else {gate.circuit_key: circuit_write(after, gate.rules)}
 
 
@@ -416,6 +418,6 @@ def register_target(gate: Gate, values: Values) -> dict[str, Write]:
     )
 
 
-def circuit_write(circuit: breaker.Circuit, rules: BreakerRules) -> Write:
-    expires_at = breaker.expires_at(circuit, rules)
+def circuit_write(circuit: Circuit, rules: BreakerRules) -> Write:
+    expires_at = circuits.expires_at(circuit, rules)
     return Write(dump(circuit), None if expires_at is None else hourly_expiry(expires_at))

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
-from llmfail.core.admission import breaker
-from llmfail.core.admission.breaker import Circuit, CircuitState
+from llmfail.core.admission import circuit as circuits
 from llmfail.core.admission.budget import BudgetScope, Spending
+from llmfail.core.admission.circuit import Circuit, CircuitState
 from llmfail.core.admission.credential import ALL_MODELS, CredentialState
 from llmfail.core.admission.gate import Gate
 from llmfail.core.admission.pause import Pause, find_end
@@ -97,7 +97,7 @@ def _name_state(gate: Gate, values: Values, now: float) -> tuple[str, float | No
     """As it is stored: one whose wait is over is open until a trial is admitted. A pause is told where the
     circuit itself is closed. With it, until when.
     """
-    circuit = breaker.normalize(load_or_default(values[gate.circuit_key], Circuit), now)
+    circuit = circuits.normalize(load_or_default(values[gate.circuit_key], Circuit), now)
     if circuit.held:
         return str(CircuitState.FORCED_OPEN), circuit.held_until
     pause_ends_at = find_end(load_or_default(values[gate.pause_key], Pause), now)

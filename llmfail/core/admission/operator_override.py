@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from llmfail.core.admission import breaker
 from llmfail.core.admission import pause as pauses
-from llmfail.core.admission.breaker import Circuit, CircuitState
+from llmfail.core.admission.circuit import Circuit, CircuitState
 from llmfail.core.admission.gate import (
     Gate,
     ProviderOverride,

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from llmfail.core.admission.breaker import CircuitRefusal
+from llmfail.core.admission.circuit import CircuitRefusal
 from llmfail.core.admission.credential import Block
 from llmfail.core.classification.outcome import Kind
 from llmfail.core.receipt import SkipReason, format_time

@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from msgspec import Struct, field
 
-from llmfail.core.admission.breaker import CircuitState
 from llmfail.core.admission.budget import BudgetScope, Spending, share_of_limit
 from llmfail.core.admission.budget_unit import format_amount
+from llmfail.core.admission.circuit import CircuitState
 from llmfail.core.admission.gate import GateView
 from llmfail.core.admission.refusal import OpenReason
 from llmfail.core.model import Target

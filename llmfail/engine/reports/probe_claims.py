@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from llmfail.core.admission import gate as gates
-from llmfail.core.admission.breaker import Circuit, CircuitState
+from llmfail.core.admission.circuit import Circuit, CircuitState
 from llmfail.core.model import Target
 from llmfail.core.receipt import Receipt
 from llmfail.core.records.record import Values, Write, Writes, dump, load_or_default, without_newer

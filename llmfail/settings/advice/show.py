@@ -13,7 +13,7 @@ from typing import Any
 
 from msgspec.structs import asdict, replace
 
-from llmfail.core.admission.breaker import BreakerRules
+from llmfail.core.admission.circuit import BreakerRules
 from llmfail.core.model import Secret, Target
 from llmfail.settings.reading.env_vars import find_variables
 from llmfail.settings.reading.load import ExaminedConfig

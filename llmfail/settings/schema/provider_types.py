@@ -71,7 +71,7 @@ class RateLimits(Struct, frozen=True, kw_only=True):
 
 
 class BreakerPatch(Struct, frozen=True, kw_only=True):
-    """The breaker rules that one place sets; ``core.admission.breaker.BreakerRules`` says what they mean."""
+    """The breaker rules that one place sets; ``core.admission.circuit.BreakerRules`` says what they mean."""
 
     failure_threshold: Count | None = None
     failure_rate: Fraction | None = None

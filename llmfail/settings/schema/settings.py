@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from llmfail.core.admission.breaker import BreakerRules
+from llmfail.core.admission.circuit import BreakerRules
 from llmfail.core.errors import UsageError
 from llmfail.core.model import Target
 from llmfail.core.records.state_keys import make_digest

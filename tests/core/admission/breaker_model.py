@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Literal, NamedTuple
 
-from llmfail.core.admission.breaker import BreakerRules
+from llmfail.core.admission.circuit import BreakerRules
 from llmfail.core.classification.outcome import CircuitEffect
 
 HOUR = 3600.0

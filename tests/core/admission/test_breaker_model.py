@@ -31,8 +31,9 @@ from hypothesis.stateful import (
 from msgspec.structs import astuple
 
 from llmfail.core.admission import breaker, operator_override
+from llmfail.core.admission import circuit as circuits
 from llmfail.core.admission import gate as gates
-from llmfail.core.admission.breaker import BreakerRules, Circuit, CircuitState, Ticket
+from llmfail.core.admission.circuit import BreakerRules, Circuit, CircuitState, Ticket
 from llmfail.core.admission.gate import Admission, Gate, Settlement
 from llmfail.core.admission.refusal import OpenReason, Refusal
 from llmfail.core.classification.outcome import CircuitEffect, Kind, Outcome
@@ -466,7 +467,7 @@ class Lockstep(RuleBasedStateMachine):
         seen["refused one moment before the pause was over"] += 1
         self.now = end
         view = gates.view(self.gate, self.read(self.gate.keys), self.now)
-        assert breaker.normalize(self.circuit, end) == breaker.normalize(before, end)
+        assert circuits.normalize(self.circuit, end) == circuits.normalize(before, end)
         assert view.state == breaker.view(before, self.now).state
         seen["as before after the pause"] += 1
 
@@ -624,7 +625,7 @@ class Lockstep(RuleBasedStateMachine):
         else:
             assert (looks.state, looks.retry_at) == (CircuitState.CLOSED, None)
             assert looks.failures == told.count_failures_in_a_row(self.now)
-            share = breaker.share_of(breaker.normalize(self.circuit, self.now), self.now, self.rules)
+            share = breaker.share_of(circuits.normalize(self.circuit, self.now), self.now, self.rules)
             assert abs(share - told.share(self.now)) < TINY
 
     @invariant()
@@ -639,7 +640,7 @@ class Lockstep(RuleBasedStateMachine):
 
     @invariant()
     def a_record_is_kept_while_it_means_something(self) -> None:
-        expires = breaker.expires_at(self.circuit, self.rules)
+        expires = circuits.expires_at(self.circuit, self.rules)
         ends = [end for _, end in self.circuit.leases]
         assert expires is None or expires > max(self.circuit.at, self.circuit.until, *ends)
 

@@ -30,7 +30,8 @@ import pytest
 from msgspec.structs import replace
 
 from llmfail.core.admission import breaker
-from llmfail.core.admission.breaker import (
+from llmfail.core.admission import circuit as circuits
+from llmfail.core.admission.circuit import (
     BreakerRules,
     CallResult,
     Circuit,
@@ -558,5 +559,5 @@ def test_a_store_may_not_drop_a_record_that_has_something_to_say(
     story: str, rules: dict[str, Any], kept_until: float
 ) -> None:
     stage = play(story, BreakerRules(**rules))
-    expires = breaker.expires_at(stage.circuit, stage.rules)
+    expires = circuits.expires_at(stage.circuit, stage.rules)
     assert expires is None or expires >= START + kept_until

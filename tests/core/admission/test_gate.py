@@ -7,7 +7,7 @@ from gate_states import GateStore
 from msgspec.structs import replace
 
 from llmfail.core.admission import operator_override
-from llmfail.core.admission.breaker import BreakerRules
+from llmfail.core.admission.circuit import BreakerRules
 from llmfail.core.admission.gate import Admission, Gate
 from llmfail.core.admission.refusal import Refusal
 from llmfail.core.classification.outcome import Kind, Outcome

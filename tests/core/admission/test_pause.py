@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from llmfail.core.admission import operator_override
 from llmfail.core.admission import pause as pauses
-from llmfail.core.admission.breaker import BreakerRules
+from llmfail.core.admission.circuit import BreakerRules
 from llmfail.core.admission.gate import Admission, Gate
 from llmfail.core.admission.pause import Pause, find_pause
 from llmfail.core.classification.outcome import CONSEQUENCES, CircuitEffect, Kind, Outcome

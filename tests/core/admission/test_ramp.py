@@ -4,12 +4,14 @@ import pytest
 from gate_states import GateStore
 
 from llmfail.core.admission import breaker
-from llmfail.core.admission.breaker import (
+from llmfail.core.admission import circuit as circuits
+from llmfail.core.admission.circuit import (
     BreakerRules,
     CallResult,
     Circuit,
     CircuitRefusal,
     CircuitState,
+    Ticket,
     TrialLease,
 )
 from llmfail.core.admission.gate import Admission, Gate, circuit_write
@@ -71,7 +73,7 @@ def test_a_failure_while_ramping_opens_at_once_and_follows_on_the_openings_befor
 
 
 def test_once_the_ramp_is_over_one_failure_is_one_of_three_again():
-    circuit = breaker.settle(RAMPING, breaker.Ticket(3), FAILED, NOW + 120, RULES)
+    circuit = breaker.settle(RAMPING, Ticket(3), FAILED, NOW + 120, RULES)
     assert (circuit.state, circuit.failures, circuit.until) == (CircuitState.CLOSED, 1, 0.0)
 
 
@@ -80,8 +82,8 @@ def test_a_reset_ends_a_ramp():
 
 
 def test_a_clock_that_is_set_back_neither_shortens_nor_lengthens_a_ramp():
-    circuit = breaker.settle(RAMPING, breaker.Ticket(3), OK, NOW + 60, RULES)
-    back = breaker.normalize(circuit, NOW - 1000)
+    circuit = breaker.settle(RAMPING, Ticket(3), OK, NOW + 60, RULES)
+    back = circuits.normalize(circuit, NOW - 1000)
     assert breaker.share_of(back, NOW - 1000, RULES) == pytest.approx(0.55)
 
 

@@ -6,9 +6,9 @@ from msgspec.structs import replace
 
 from llmfail.core.admission import budget, rate_limit
 from llmfail.core.admission import gate as gates
-from llmfail.core.admission.breaker import BreakerRules
 from llmfail.core.admission.budget import BudgetScope, Spending
 from llmfail.core.admission.budget_notice import collect_notices
+from llmfail.core.admission.circuit import BreakerRules
 from llmfail.core.admission.gate import Admission, Gate
 from llmfail.core.admission.rate_limit import GcraState, RateLimit
 from llmfail.core.admission.refusal import Refusal

@@ -6,12 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmfail.core.admission.breaker import (
-    Circuit,
-    CircuitState,
-    TrialLease,
-    WindowSlot,
-)
+from llmfail.core.admission.circuit import Circuit, CircuitState, TrialLease, WindowSlot
 from llmfail.core.admission.credential import Block, CredentialState
 from llmfail.core.classification.outcome import Kind
 from llmfail.core.records.counters import AskCounters, CallCounters

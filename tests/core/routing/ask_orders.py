@@ -6,7 +6,7 @@ chooses what happens next, and checks the rules of an ask after each event.
 
 from collections import Counter
 
-from llmfail.core.admission.breaker import Ticket
+from llmfail.core.admission.circuit import Ticket
 from llmfail.core.admission.gate import Admission, GateView
 from llmfail.core.admission.refusal import Refusal
 from llmfail.core.admission.reservation_request import Reservation, ReservationRequest
