@@ -88,8 +88,9 @@ class Accumulator(Protocol):
         ...
 
     def read_texts(self, events: Sequence[bytes], start: int) -> Sequence[str]:
-        """The texts of the events from there on that say nothing else, read in a quick way, as most are; the
-        first other one ends them, and is left to ``add``.
+        """The texts of the events from there on that say nothing else, or that have none and tell of the end
+        and the usage, read in a quick way, as most are; the first other one ends them, and is left to
+        ``add``.
         """
         ...
 
@@ -248,12 +249,13 @@ class StreamDecoder:
     def _say_all(self, texts: Sequence[str]) -> Sequence[StreamEvent]:
         """Once there is no thought any more they are told as they are."""
         found: list[StreamEvent] = []
-        for number, text in enumerate(texts):
+        said = [text for text in texts if text]
+        for number, text in enumerate(said):
             if self._is_over:
                 break
-            if self._thoughts.is_answering and self._answer_chars + sum(map(len, texts)) <= MAX_ANSWER_CHARS:
-                self._answer_chars += sum(map(len, texts[number:]))
-                return [*found, *map(TextPiece, texts[number:])]
+            if self._thoughts.is_answering and self._answer_chars + sum(map(len, said)) <= MAX_ANSWER_CHARS:
+                self._answer_chars += sum(map(len, said[number:]))
+                return [*found, *map(TextPiece, said[number:])]
             found += self._say(TextPiece(text))
         return found
 

@@ -386,3 +386,43 @@ def test_what_stands_beside_the_data_of_an_event_is_read_alike_whole_and_cut(mor
     text, last = play("openai", body)
     assert (text, last) == play("openai", *(bytes([byte]) for byte in body))
     assert isinstance(last, StreamError if more.startswith(b"error") else Finished)
+
+
+PLAIN_CHUNKS = st.fixed_dictionaries(
+    {
+        "choices": st.lists(
+            st.fixed_dictionaries(
+                {
+                    "delta": st.fixed_dictionaries(
+                        {},
+                        optional={
+                            "content": st.sampled_from(["a", "", "<think>", None, "\ud83d"]),
+                            "role": st.sampled_from(["assistant", None, 1]),
+                            "tool_calls": st.sampled_from([None, []]),
+                        },
+                    )
+                },
+                optional={
+                    "index": st.sampled_from([0, 1, None, "0", True]),
+                    "finish_reason": st.sampled_from([None, "stop", "LENGTH", "null", "abort", 1]),
+                },
+            ),
+            max_size=2,
+        )
+    },
+    optional={
+        "model": st.sampled_from(["gpt-x", "", None]),
+        "object": st.sampled_from(["chat.completion.chunk", "error", None]),
+        "usage": st.sampled_from([None, {}, {"prompt_tokens": 3, "completion_tokens": 2}, {"x": 1.5}, []]),
+        "service_tier": st.sampled_from(["flex", None]),
+    },
+)
+
+
+@given(st.lists(PLAIN_CHUNKS, max_size=6), st.booleans())
+def test_a_chunk_says_the_same_beside_a_field_that_nobody_knows(chunks, is_done):
+    end = DONE if is_done else b""
+    text, last = play("openai", sse(*[{**one, "nobody": None} for one in chunks]) + end)
+    if isinstance(last, StreamError):
+        last.payload.pop("nobody")
+    assert (text, last) == play("openai", sse(*chunks) + end)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from contextlib import suppress
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
@@ -28,33 +29,36 @@ _HIDDEN_KEYS = (*_THOUGHT_KEYS, "reasoning_details", "tool_calls", "refusal")
 
 
 class _Delta(Struct, forbid_unknown_fields=True):
-    content: str
+    content: str | None = None
     role: str | None = None
     refusal: None = None
+    tool_calls: None = None
+    reasoning_content: None = None
+    reasoning: None = None
 
 
 class _Choice(Struct, forbid_unknown_fields=True):
     delta: _Delta
-    index: int = 0
-    finish_reason: None = None
+    index: int | None = None
+    finish_reason: str | None = None
     logprobs: None = None
 
 
-class _TextChunk(Struct, forbid_unknown_fields=True):
-    """A chunk that has nothing but a piece of the text."""
+class _PlainChunk(Struct, forbid_unknown_fields=True):
+    """A chunk that has nothing but a piece of the text, the end or the usage, as most are."""
 
-    choices: tuple[_Choice]
-    model: str
+    choices: list[_Choice]
+    model: str | None = None
     id: str | None = None
-    object: str | None = None
+    object: Literal["chat.completion.chunk"] | None = None
     created: int | None = None
-    usage: None = None
+    usage: dict[str, Any] | None = None
     system_fingerprint: str | None = None
     service_tier: str | None = None
     obfuscation: str | None = None
 
 
-_decode_text = msgspec.json.Decoder(_TextChunk).decode
+_decode_plain = msgspec.json.Decoder(_PlainChunk).decode
 
 
 class ChunkAccumulator:
@@ -83,7 +87,9 @@ class ChunkAccumulator:
             or as_mapping(as_mapping(event.get("x_groq")).get("usage"))
             or self._usage
         )
-        choice: Mapping[str, Any] = next(filter(self._is_our_choice, iter_mappings(event.get("choices"))), {})
+        choice: Mapping[str, Any] = next(
+            (one for one in iter_mappings(event.get("choices")) if self._is_ours(one.get("index"))), {}
+        )
         delta = as_mapping(choice.get("delta")) or as_mapping(choice.get("message"))
         self._finish = read_reason(choice.get("finish_reason")) or self._finish
         self.is_complete = bool(self._finish)
@@ -96,26 +102,29 @@ class ChunkAccumulator:
         return [*self._think(delta), *self._tell_text(said), *self._call(delta)] or AT_WORK
 
     def read_texts(self, events: Sequence[bytes], start: int) -> Sequence[str]:
-        if self._is_thinking or self._text.has_half or self._finish:
+        if self._is_thinking or self._text.has_half:
             return ()
         said: list[str] = []
-        chunk = None
-        try:
+        with suppress(msgspec.MsgspecError):
             for number in range(start, len(events)):
-                read = _decode_text(events[number])
-                [choice] = read.choices
-                text = choice.delta.content
-                if not text or choice.index != (self._index or 0):
+                chunk = _decode_plain(events[number])
+                if len(chunk.choices) > 1:
                     break
-                self._index, chunk = choice.index, read
-                said.append(text)
-        except msgspec.MsgspecError:
-            pass
-        if chunk is not None:
-            self.model = chunk.model or self.model
-            self._tier = chunk.service_tier or self._tier
-            self._text.extend(said)
+                self.model = chunk.model or self.model
+                self._tier = chunk.service_tier or self._tier
+                self._usage = chunk.usage or self._usage
+                said.append(self._read_choice(chunk.choices[0]) if chunk.choices else "")
+        self._text.extend(said)
         return said
+
+    def _read_choice(self, choice: _Choice) -> str:
+        """What it says, if it is ours."""
+        if not self._is_ours(choice.index):
+            return ""
+        if choice.finish_reason is not None:
+            self._finish = read_reason(choice.finish_reason) or self._finish
+            self.is_complete = bool(self._finish)
+        return choice.delta.content or ""
 
     def is_foreign(self, event: dict[str, Any]) -> bool:
         """Chunks have choices or a usage; the first may have neither, but it is named a chunk."""
@@ -167,8 +176,10 @@ class ChunkAccumulator:
         details = {"reasoning_details": merge_details(self._details)} if self._details else {}
         return {**{name: str(joined) for name, joined in self._thoughts.items()}, **details}
 
-    def _is_our_choice(self, choice: Mapping[str, Any]) -> bool:
+    def _is_ours(self, index: object) -> bool:
         """One answer is asked for; of several, which a server numbers, the one that began first is read."""
-        index = number if isinstance(number := choice.get("index"), int) else None
-        self._index = index if self._index is None else self._index
-        return index in {None, self._index}
+        if index == self._index or not isinstance(index, int):
+            return True
+        if self._index is None:
+            self._index = index
+        return index == self._index
