@@ -5,6 +5,7 @@ A wire format is a module with the functions of ``WireFormat``; only the one tha
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol, assert_never
 
 from llmfail.core.classification.body import Payload
@@ -65,6 +66,7 @@ class WireFormat(Protocol):
         ...
 
 
+@cache
 def load_wire_format(api: Api, door: Door = "chat") -> WireFormat:
     """``door`` is which of its two endpoints an OpenAI is asked at. A new format takes a module here, a name
     in ``core.model.Api``, a row in ``core.request.wire_capabilities``, and a format of the simulator.

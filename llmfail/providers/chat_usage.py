@@ -9,19 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from functools import partial
 from math import isfinite
 from typing import Any
 
 from llmfail.core.model import Usage
 from llmfail.core.receipt import PICO_PER_DOLLAR
 from llmfail.providers.decoding import (
+    UnusableCount,
     as_clean_text,
     as_mapping,
     as_token_count,
     read_counts,
     read_partial_count,
-    read_usage,
 )
 
 _COUNT_KEYS = ("prompt_tokens", "completion_tokens")
@@ -39,13 +38,16 @@ _MAX_TICKS = _MAX_COST_DOLLARS * PICO_PER_DOLLAR // _PICO_DOLLARS_PER_TICK
 
 def decode_chat_usage(reply: Mapping[str, Any]) -> Usage | None:
     """An embedding has no completion; half the usage of an answer is none, but for the cost that it tells."""
-    needed = _COUNT_KEYS if "choices" in reply else _COUNT_KEYS[:1]
-    said, tier = reply.get("usage"), as_clean_text(reply.get("service_tier"))
-    if "choices" not in reply and isinstance(said, dict) and said.get("prompt_tokens") is None:
-        said = {**said, "prompt_tokens": said.get("total_tokens")}  # Voyage tells the total alone.
-    usage = read_usage(said, partial(_decode_usage, tier, needed))
-    cost = _decode_reported_cost(as_mapping(said)) if usage is None else None
-    return usage if cost is None else Usage(estimated=True, reported_cost=cost)
+    said, needed = as_mapping(reply.get("usage")), len(_COUNT_KEYS)
+    if "choices" not in reply:
+        needed = 1
+        if said and said.get("prompt_tokens") is None:
+            said = {**said, "prompt_tokens": said.get("total_tokens")}  # Voyage tells the total alone.
+    try:
+        return _decode_usage(said, reply.get("service_tier"), _COUNT_KEYS[:needed])
+    except UnusableCount:
+        cost = _decode_reported_cost(said)
+        return None if cost is None else Usage(estimated=True, reported_cost=cost)
 
 
 def is_free_when_empty(reply: Mapping[str, Any], usage: Usage | None) -> bool:
@@ -56,9 +58,9 @@ def is_free_when_empty(reply: Mapping[str, Any], usage: Usage | None) -> bool:
     return usage is not None and usage.output_tokens == 0 and isinstance(cost, int | float)
 
 
-def _decode_usage(tier: str, needed: Sequence[str], usage: Mapping[str, Any]) -> Usage:
-    details = as_mapping(usage.get("prompt_tokens_details"))
+def _decode_usage(usage: Mapping[str, Any], tier: object, needed: Sequence[str]) -> Usage:
     prompt, output = read_counts(usage, _COUNT_KEYS, needed)
+    details = as_mapping(usage.get("prompt_tokens_details"))
     reasoning = _read_reasoning(as_mapping(usage.get("completion_tokens_details")))
     if reasoning and as_token_count(usage.get("total_tokens")) == prompt + output + reasoning:
         output += reasoning  # xAI counts reasoning beside the completion; its own total gives it away.
@@ -72,7 +74,7 @@ def _decode_usage(tier: str, needed: Sequence[str], usage: Mapping[str, Any]) ->
         cache_write_tokens=read_partial_count(details, "cache_write_tokens", prompt - cached),
         output_tokens=output,
         reasoning_tokens=min(reasoning, output),
-        variant=PRICE_VARIANTS.get(tier or as_clean_text(usage.get("service_tier"))),
+        variant=PRICE_VARIANTS.get(as_clean_text(tier) or as_clean_text(usage.get("service_tier"))),
         reported_cost=_decode_reported_cost(usage),
     )
 

@@ -68,8 +68,16 @@ def as_mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def find_mapping(value: object) -> Mapping[str, Any] | None:
+    """The first object of a list."""
+    for item in value if isinstance(value, list) else ():
+        if isinstance(item, dict):
+            return item
+    return None
+
+
 def iter_mappings(value: object) -> Iterator[Mapping[str, Any]]:
-    yield from (item for item in value if isinstance(item, dict)) if isinstance(value, list) else ()
+    return (item for item in value if isinstance(item, dict)) if isinstance(value, list) else iter(())
 
 
 def as_clean_text(value: object) -> str:
@@ -158,17 +166,22 @@ def read_usage(said: object, read: Callable[[Mapping[str, Any]], Usage | None]) 
 
 
 def read_counts(source: Mapping[str, Any], names: Sequence[str], needed: Sequence[str]) -> list[int]:
-    """Numbers of tokens that are billed; 0 for one that is missing. Raises Uncountable when one that is
+    """Numbers of tokens that are billed; 0 for one that is missing. Raises UnusableCount when one that is
     ``needed`` is.
     """
-    for name in needed:
-        if source.get(name) is None:
+    counts = []
+    for name in names:
+        if (value := source.get(name)) is None and name not in needed:
+            counts.append(0)
+        elif (found := as_token_count(value)) is not None:
+            counts.append(found)
+        else:
             raise UnusableCount
-    return [read_count(source, name) for name in names]
+    return counts
 
 
 def read_count(source: Mapping[str, Any], name: str) -> int:
-    """A number of tokens that is billed; 0 when it is missing. Raises Uncountable for what is none."""
+    """A number of tokens that is billed; 0 when it is missing. Raises UnusableCount for what is none."""
     value = source.get(name)
     found = 0 if value is None else as_token_count(value)
     if found is None:
@@ -283,9 +296,17 @@ def read_base64(text: object) -> bytes | None:
 
 def finish_with(finish: FinishReason, parts: Iterable[Part]) -> FinishReason:
     """Some servers call a natural end what is a call of tools."""
-    return "tool_calls" if finish == "stop" and any(isinstance(one, ToolCall) for one in parts) else finish
+    if finish != "stop":
+        return finish
+    for one in parts:
+        if isinstance(one, ToolCall):
+            return "tool_calls"
+    return finish
 
 
 def keep_beyond_text(parts: tuple[Part, ...]) -> tuple[Part, ...]:
     """The parts, if there is more in them than text."""
-    return parts if any(not isinstance(part, Text) or part.signature for part in parts) else ()
+    for part in parts:
+        if not isinstance(part, Text) or part.signature:
+            return parts
+    return ()

@@ -18,6 +18,7 @@ from llmfail.providers.decoding import (
     as_clean_text,
     as_mapping,
     as_token_count,
+    find_mapping,
     finish_with,
     iter_mappings,
     keep_beyond_text,
@@ -76,7 +77,7 @@ def begin_call(endpoint: Endpoint, *, stream: bool) -> Call:  # noqa: ARG001 - t
 
 def decode(payload: Payload) -> Completion:
     reply = require_object(payload)
-    choice = next(iter_mappings(reply.get("choices")), None)
+    choice = find_mapping(reply.get("choices"))
     if choice is None:
         raise MalformedReply("the answer has no choices")
     message = choice.get("message") or choice.get("delta")

@@ -31,7 +31,7 @@ from llmfail.core.request.wire_capabilities import can_read, dialect_of
 from llmfail.core.vendors import Quirk, quirks_at
 from llmfail.providers import load_wire_format
 from llmfail.providers.dialects import anthropic_request, gemini_request, responses_request
-from llmfail.providers.dialects.relayed_body import clear_carried
+from llmfail.providers.dialects.relayed_body import clear_carried, decode_fields
 from llmfail.providers.encoding import add_configured
 from llmfail.providers.openai import host_of
 
@@ -106,7 +106,7 @@ class Relay(Struct, frozen=True, dict=True):
 
     def encode(self, endpoint: Endpoint, *, stream: bool) -> Call:
         body = clear_carried(self.original.dialect, self.original.body, endpoint)
-        fields: _Fields = msgspec.json.decode(body, type=dict[str, Raw])
+        fields: _Fields = decode_fields(body)
         if self.original.dialect == "gemini":
             self._adapt_config(fields, endpoint)
         else:
@@ -123,22 +123,24 @@ class Relay(Struct, frozen=True, dict=True):
     @cached_property
     def _signatures(self) -> tuple[Signature, ...]:
         """One of each vendor that has signed something in the conversation."""
-        structured = (one for one in self.request.messages if not isinstance(one.content, str))
-        parts = (part for message in structured for part in message.parts)
-        signed = (part.signature for part in parts if isinstance(part, Thought | ToolCall | Text))
-        return tuple({one.vendor: one for one in signed if one is not None}.values())
+        found: dict[str, Signature] = {}
+        for message in self.request.messages:
+            for part in () if isinstance(message.content, str) else message.content:
+                if isinstance(part, Thought | ToolCall | Text) and part.signature is not None:
+                    found[part.signature.vendor] = part.signature
+        return tuple(found.values())
 
     @cached_property
     def hides_usage(self) -> bool:
         """Whether the program did not ask for the usage of a stream, which is asked for in any case."""
         if self.original.dialect != "chat":
             return False
-        options = msgspec.json.decode(self.original.body, type=_StreamFields).stream_options
+        options = _decode_stream_fields(self.original.body).stream_options
         return not (options or {}).get("include_usage")
 
     def digest(self) -> str:
         """What shapes the answer beyond the request that every wire carries; empty where nothing does."""
-        fields = msgspec.json.decode(self.original.body, type=dict[str, Raw])
+        fields = decode_fields(self.original.body)
         shaping = {name: value for name, value in fields.items() if name not in _NOT_SHAPING}
         headers = sorted(one for one in self._passed_headers().items() if one[0] != "anthropic-version")
         if self.request.is_plain and not headers and shaping.keys() <= _PLAIN:
@@ -149,7 +151,7 @@ class Relay(Struct, frozen=True, dict=True):
     def _adapt_config(self, fields: _Fields, endpoint: Endpoint) -> None:
         """Gemini has in an object what the others have beside the messages."""
         name = "generation_config" if "generation_config" in fields else "generationConfig"
-        before = msgspec.json.decode(fields.get(name, b"{}"), type=dict[str, Raw])
+        before = decode_fields(fields.get(name, b"{}"))
         config: _Fields = dict(before)
         self._adapt(config, endpoint)
         if config != before:
@@ -211,6 +213,9 @@ class Relay(Struct, frozen=True, dict=True):
 
 class _StreamFields(Struct):
     stream_options: dict[str, Any] | None = None
+
+
+_decode_stream_fields = msgspec.json.Decoder(_StreamFields).decode
 
 
 def _may_see(signature: Signature, endpoint: Endpoint, own: str | None) -> bool:

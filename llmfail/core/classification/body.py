@@ -49,8 +49,6 @@ Payload = Any
 
 def parse(body: bytes, *, max_values: int = MAX_VALUES) -> Payload:
     """Never raises. Blank lines in front, sent to keep a connection alive, are skipped."""
-    if not body.strip(_JSON_WHITESPACE):
-        return NotJson("")
     if len(body) > max_values and sum(map(body.count, b",[{")) > max_values:
         return NotJson("", has_too_many_values=True)
     try:
@@ -61,6 +59,8 @@ def parse(body: bytes, *, max_values: int = MAX_VALUES) -> Payload:
 
 def _parse_leniently(body: bytes) -> Payload:
     """The value with NaN, Infinity and very long numbers allowed."""
+    if not body.strip(_JSON_WHITESPACE):
+        return NotJson("")
     if len(body) <= _MAX_LENIENT_BYTES:
         try:
             return json.loads(body, parse_int=_parse_whole_number)

@@ -47,7 +47,7 @@ def explain_end(word: str) -> str:
 
 def read_finish_reason(word: str) -> FinishReason:
     """``other`` for a word that no list has, and for none at all."""
-    return _KNOWN.get(word.strip().lower(), "other")
+    return _KNOWN.get(word) or _KNOWN.get(word.strip().lower(), "other")
 
 
 def kind_of_broken_end(word: str) -> Kind:

@@ -25,5 +25,7 @@ MAX_ID_CHARS = 128
 
 def find_request_id(headers: Mapping[str, str], hide: Secret | None) -> str | None:
     """``headers`` with names in lower case; ``hide`` is masked."""
-    found = next((headers[name] for name in REQUEST_ID_HEADERS if headers.get(name)), None)
-    return None if found is None else one_line(found, hide, MAX_ID_CHARS) or None
+    for name in REQUEST_ID_HEADERS:
+        if found := headers.get(name):
+            return one_line(found, hide, MAX_ID_CHARS) or None
+    return None

@@ -163,9 +163,11 @@ def _require_vector_each(texts: tuple[str, ...], answer: Embedding) -> Embedding
 
 async def read_reply(ports: Ports, codec: Codec, endpoint: Endpoint, reply: Reply) -> AttemptResult:
     """``result_from_reply``, where it holds up nobody else for long."""
-    read = partial(result_from_reply, codec, endpoint, reply, ports.wall())
-    is_long = len(reply.body) > LARGE_BYTES or codec.may_judge_long
-    result = await ports.run_blocking(read) if is_long else read()
+    now = ports.wall()
+    if len(reply.body) > LARGE_BYTES or codec.may_judge_long:
+        result = await ports.run_blocking(partial(result_from_reply, codec, endpoint, reply, now))
+    else:
+        result = result_from_reply(codec, endpoint, reply, now)
     if not codec.relays_to(endpoint):
         return result
     from llmfail.providers.relay_reply import pass_reply_on
@@ -229,9 +231,9 @@ async def read_completion(
     ports: Ports, codec: Codec, endpoint: Endpoint, completion: Completion, status: int
 ) -> AttemptResult:
     """``result_from_stream``, where it holds up nobody else for long."""
-    read = partial(result_from_stream, codec, endpoint, completion, status)
-    is_long = len(completion.text) > LARGE_BYTES or codec.may_judge_long
-    return await ports.run_blocking(read) if is_long else read()
+    if len(completion.text) > LARGE_BYTES or codec.may_judge_long:
+        return await ports.run_blocking(partial(result_from_stream, codec, endpoint, completion, status))
+    return result_from_stream(codec, endpoint, completion, status)
 
 
 def result_from_stream(
