@@ -22,7 +22,8 @@ from llmfail.core.classification.outcome import Kind, Outcome
 from llmfail.core.model import Address, Request, Target, Usage
 from llmfail.core.pricing import usage_record
 from llmfail.core.pricing.price import Rate, Rates
-from llmfail.core.pricing.usage_record import UsageEvent
+from llmfail.core.records.counted_events import CountedCall
+from llmfail.core.records.counters import CallCounters, count_calls
 from llmfail.core.records.record import (
     NameSet,
     Write,
@@ -30,7 +31,7 @@ from llmfail.core.records.record import (
     dump,
     load_or_default,
 )
-from llmfail.core.records.statistics import write_counts
+from llmfail.core.records.statistics import Count, CountedRecord, write_counts
 from llmfail.core.request.ask import to_messages
 from llmfail.core.tokens import token_bounds
 from llmfail.store.disk import DiskStore
@@ -71,7 +72,11 @@ CLAIM = ReservationRequest(
     scopes=COVERS,
     max_wait=60.0,
 )
-USE = UsageEvent("default", TARGET, "ann", Usage(12, output_tokens=40), 5_000_000, answered=True)
+CALL = CountedCall(ok=True, fallback=False, latency_ms=900, cost=5_000_000, usage=Usage(12, output_tokens=40))
+CALL_RECORDS = (
+    CountedRecord(GATE.call_counters_key(0), CallCounters, count_calls),
+    usage_record.usage_record_of("2026-11-21", "default", TARGET, "ann"),
+)
 PAID = Settlement(Outcome(Kind.OK), 900, 5_000_000, fallback=False, usage=Usage(12, output_tokens=40))
 
 
@@ -87,10 +92,7 @@ def main() -> int:
                     GATE.keys_with_budgets(reservation_request),
                     partial(gates.admit, GATE, reservation_request),
                 )
-                counts = [
-                    gates.count_call_of(GATE, admitted, PAID),
-                    usage_record.count_usage("2026-11-21", USE),
-                ]
+                counts = [Count(CALL, CALL_RECORDS)]
                 step = combine([gates.settle(GATE, admitted, PAID), write_counts(counts)])
                 disk.update(step.keys, lambda values, now, step=step: (step.change(values, now), None))
 

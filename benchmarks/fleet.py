@@ -24,16 +24,16 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from bookkeeping import CLAIM, GATE, PAID, USE
+from bookkeeping import CALL, CALL_RECORDS, CLAIM, GATE, PAID
 from msgspec.structs import replace
 from pairs import LLMFAIL, place, simulator
 
 from llmfail.core.admission import gate as gates
-from llmfail.core.pricing import usage_record
 from llmfail.core.records import receipt_log
-from llmfail.core.records.counters import AskCounters, count_ask
+from llmfail.core.records.counted_events import CountedAsk
+from llmfail.core.records.counters import AskCounters, count_asks
 from llmfail.core.records.record import combine, dump, make_idempotent
-from llmfail.core.records.statistics import Count, write_counts
+from llmfail.core.records.statistics import Count, CountedRecord, write_counts
 from llmfail.store import open_store
 
 MARK = "routing/hour"
@@ -58,7 +58,8 @@ class Figures(NamedTuple):
     trips: float
 
 
-COUNT_ASK = partial(count_ask, tier=0, missing=None, saw_open_circuit=False, latency_ms=900)
+ASK = CountedAsk(tier=0, missing=None, saw_open_circuit=False, latency_ms=900)
+ASK_RECORDS = (CountedRecord(MARK, AskCounters, count_asks),)
 
 
 def ask(store, gate, claim, runs):
@@ -74,9 +75,10 @@ def ask(store, gate, claim, runs):
                 gates.settle(gate, admission, PAID),
                 write_counts(
                     [
-                        gates.count_call_of(gate, admission, PAID),
-                        usage_record.count_usage("2026-07-01", USE),
-                        Count(MARK, AskCounters, COUNT_ASK),
+                        Count(
+                            CALL, (replace(CALL_RECORDS[0], key=gate.call_counters_key(0)), CALL_RECORDS[1])
+                        ),
+                        Count(ASK, ASK_RECORDS),
                     ]
                 ),
                 receipt_log.append([dump({"id": claim.call_id})]),

@@ -16,11 +16,16 @@ from prometheus_client.parser import text_string_to_metric_families
 from llmfail import AsyncClient, Client, OverBudget, Target, Unavailable
 from llmfail.core.admission.circuit import CircuitState
 from llmfail.core.receipt import Receipt, TrailEntry
-from llmfail.core.records.metric_counters import AskMetrics, UseMetrics
-from llmfail.core.records.record import load
-from llmfail.core.records.statistics import write_counts
+from llmfail.core.records.counted_events import CountedCall
+from llmfail.core.records.metric_counters import (
+    AskMetrics,
+    UseMetrics,
+    count_ask_metrics,
+    count_use_metrics,
+)
 from llmfail.core.reports.metric import CIRCUIT_STATES, METRICS, SECONDS_NAME
-from llmfail.engine.planning.metric_steps import count_ask_in_metrics, count_call_in_metrics
+from llmfail.engine.planning.metric_labels import label_of
+from llmfail.engine.reports.request_log import statistics_of
 from llmfail.settings.reading.load import load as load_settings
 from llmfail.simulator import parse_faults
 
@@ -142,21 +147,15 @@ def test_failures_are_counted_by_their_kind(config, simulator):
 def test_ten_thousand_invented_names_make_one_series_more_for_each_label(config):
     with Client(config) as llm:
         settings = llm.settings
-    steps, values = {}, {}
+    counts, calls = [], []
     for number in range(10_000):
         invented = Target("openai", f"invented-{number}")
-        entry = TrailEntry(invented, "called", "model_not_found")
-        for count in (
-            count_ask_in_metrics(Receipt("id", "default", trail=(entry,), latency_ms=number), settings),
-            count_call_in_metrics(settings, "default", invented, None, None),
-        ):
-            key, step = count.key, write_counts([count])
-            values = {key: None, **values}
-            values |= {name: write.text for name, write in step.change({key: values[key]}, 0.0).items()}
-            steps[key] = step
-    asks, use = (
-        load(values[key], kind) for key, kind in zip(sorted(steps), (AskMetrics, UseMetrics), strict=True)
-    )
+        receipt = Receipt("id", "default", trail=(TrailEntry(invented, "called", "model_not_found"),))
+        counts += statistics_of(receipt, None, settings, 0.0).counts
+        label = label_of(settings, invented)
+        calls.append(CountedCall(ok=False, fallback=False, latency_ms=1, cost=None, target=label))
+    asks = count_ask_metrics(AskMetrics(), [one.event for one in counts])
+    use = count_use_metrics(UseMetrics(), calls)
     assert asks.attempts == {"other\tmodel_not_found": 10_000}
     assert use.calls == use.unpriced == {"other": 10_000}
     assert sum(asks.seconds.values()) == 10_000

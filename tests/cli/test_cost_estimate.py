@@ -13,8 +13,8 @@ from llmfail_process import read_store_rows, run_llmfail, run_on_terminal, write
 from llmfail.core.conversation import Message
 from llmfail.core.model import Request, Target, Usage
 from llmfail.core.pricing import usage_record
-from llmfail.core.pricing.usage_record import UsageEvent
-from llmfail.core.records.statistics import write_counts
+from llmfail.core.records.counted_events import CountedCall
+from llmfail.core.records.statistics import Count, write_counts
 from llmfail.core.tokens import token_bounds
 from llmfail.simulator import parse_faults
 from llmfail.store import open_store
@@ -74,9 +74,10 @@ def keep(change):
 def use(feature, target, cost, *, answered=True):
     """A call today."""
     day = datetime.now(UTC).date().isoformat()
-    counted = Usage(2000, output_tokens=1000)
-    event = UsageEvent(feature, Target.parse(target), None, counted, cost, answered)
-    keep(write_counts([usage_record.count_usage(day, event)]))
+    usage = Usage(2000, output_tokens=1000)
+    call = CountedCall(ok=answered, fallback=False, latency_ms=1, cost=cost, usage=usage)
+    record = usage_record.usage_record_of(day, feature, Target.parse(target), None)
+    keep(write_counts([Count(call, (record,))]))
 
 
 def test_every_feature_is_estimated_at_2000_and_1000_tokens():

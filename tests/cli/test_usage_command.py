@@ -13,8 +13,8 @@ from llmfail_process import run_llmfail, run_on_terminal, write_config
 
 from llmfail.core.model import Target, Usage
 from llmfail.core.pricing import usage_record
-from llmfail.core.pricing.usage_record import UsageEvent
-from llmfail.core.records.statistics import write_counts
+from llmfail.core.records.counted_events import CountedCall
+from llmfail.core.records.statistics import Count, write_counts
 from llmfail.simulator import parse_faults
 from llmfail.store import open_store
 
@@ -31,8 +31,9 @@ def config(tmp_path, simulator, monkeypatch):
 
 def count(feature="vpr", target=CLAUDE, user=None, cost=21_000_000_000, day="2026-11-21"):
     usage = Usage(2000, output_tokens=1000)
-    event = UsageEvent(feature, Target.parse(target), user, usage, cost, answered=True)
-    step = write_counts([usage_record.count_usage(day, event)])
+    call = CountedCall(ok=True, fallback=False, latency_ms=1, cost=cost, usage=usage)
+    record = usage_record.usage_record_of(day, feature, Target.parse(target), user)
+    step = write_counts([Count(call, (record,))])
     directory = Path(os.environ["LLMFAIL_STATE_DIR"])
     directory.mkdir(mode=0o700, exist_ok=True)
     store = open_store("disk", directory, 2.0, print)

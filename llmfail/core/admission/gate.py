@@ -33,12 +33,6 @@ from llmfail.core.classification.outcome import CircuitEffect, Kind, Outcome
 from llmfail.core.model import Address, Target, Usage
 from llmfail.core.receipt import SkipReason
 from llmfail.core.records import state_keys
-from llmfail.core.records.counters import (
-    CallCounters,
-    count_call,
-    counters_expiry,
-    hour_of,
-)
 from llmfail.core.records.record import (
     NameSet,
     Record,
@@ -53,7 +47,6 @@ from llmfail.core.records.record import (
     load_or_default,
     without_newer,
 )
-from llmfail.core.records.statistics import Count
 
 MAX_DROPPED_NAMES = 500
 """A program may make a schema of its own for each request; what is beyond is learnt again."""
@@ -237,24 +230,6 @@ def settle(gate: Gate, admission: Admission, settlement: Settlement) -> StoreCha
     """
     keys = (*gate.keys_with_budgets(admission.reservation.request), gate.known_targets_key)
     return StoreChange(keys, partial(_settle, gate, admission, settlement))
-
-
-def count_call_of(gate: Gate, admission: Admission, settlement: Settlement) -> Count | None:
-    """A settled call in the counters of its target; None where it says nothing of it."""
-    outcome = settlement.outcome
-    if outcome.kind is Kind.CANCELLED:
-        return None
-    hour = hour_of(admission.at)
-    ok = outcome.kind is Kind.OK
-    add = partial(
-        count_call,
-        ok=ok,
-        fallback=ok and settlement.fallback,
-        latency_ms=settlement.latency_ms,
-        cost=settlement.cost,
-        error=None if ok else f"{outcome.kind}: {outcome.note}".rstrip(": "),
-    )
-    return Count(gate.call_counters_key(hour), CallCounters, add, counters_expiry(hour))
 
 
 def cancel_reservation(gate: Gate, request: ReservationRequest) -> StoreChange:

@@ -7,34 +7,22 @@ text, so that a key holds them as a JSON array. The records of a day are told by
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
-from functools import lru_cache, partial
+from functools import lru_cache
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from llmfail.core.model import Target, Usage
+from llmfail.core.model import Target
+from llmfail.core.records.counted_events import CountedCall
 from llmfail.core.records.record import Record, load_or_default
-from llmfail.core.records.statistics import Count
+from llmfail.core.records.statistics import CountedRecord
 
 RETENTION_DAYS = 400
 DAY_SECONDS = 86400.0
 EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
-NO_USAGE = Usage()
-
-
-class UsageEvent(Struct, frozen=True):
-    """One call that answered, or may have been charged. ``usage`` is None when nothing was reported, ``cost``
-    (pico-dollars) when nobody knows it; ``answered``: the answer was good.
-    """
-
-    feature: str
-    target: Target
-    user: str | None
-    usage: Usage | None
-    cost: int | None
-    answered: bool
 
 
 class TokenTotals(Struct, frozen=True):
@@ -109,11 +97,24 @@ def totals_key(day: str, name: str) -> str:
     return f"usage/{day}/{name}"
 
 
-def count_usage(day: str, event: UsageEvent) -> Count:
-    """Count one call."""
-    name = _encode_key(event.feature, event.target, event.user)
-    add = partial(_add_event, event)
-    return Count(totals_key(day, name), UsageTotals, add, _expiry_of(day), index_key(day), name)
+def usage_record_of(day: str, feature: str, target: Target, user: str | None) -> CountedRecord:
+    """The record in which a call is counted that answered, or may have been charged."""
+    name = _encode_key(feature, target, user)
+    key, list_key = totals_key(day, name), index_key(day)
+    return CountedRecord(key, UsageTotals, count_usage, _expiry_of(day), list_key, name)
+
+
+def count_usage(totals: UsageTotals, calls: Sequence[CountedCall]) -> UsageTotals:
+    unpriced = [call for call in calls if call.cost is None]
+    return replace(
+        totals,
+        requests=totals.requests + len(calls),
+        answered=totals.answered + sum(call.ok for call in calls),
+        tokens=totals.tokens + _sum_tokens(calls),
+        cost=totals.cost + sum(call.cost or 0 for call in calls),
+        unpriced=totals.unpriced + len(unpriced),
+        unpriced_tokens=totals.unpriced_tokens + _sum_tokens(unpriced),
+    )
 
 
 def load_entry(day: str, name: str, text: str | None) -> UsageEntry | None:
@@ -127,24 +128,16 @@ def load_entry(day: str, name: str, text: str | None) -> UsageEntry | None:
     return UsageEntry(day, named.feature, target, named.user, used) if used.requests else None
 
 
-def _add_event(event: UsageEvent, totals: UsageTotals) -> UsageTotals:
-    usage = event.usage or NO_USAGE
-    tokens = TokenTotals(
-        usage.input_tokens, usage.cached_input_tokens, usage.cache_write_tokens, usage.output_tokens
+def _sum_tokens(calls: Sequence[CountedCall]) -> TokenTotals:
+    reported = [call.usage for call in calls if call.usage is not None]
+    return TokenTotals(
+        sum(usage.input_tokens for usage in reported),
+        sum(usage.cached_input_tokens for usage in reported),
+        sum(usage.cache_write_tokens for usage in reported),
+        sum(usage.output_tokens for usage in reported),
     )
-    counted = replace(
-        totals,
-        requests=totals.requests + 1,
-        answered=totals.answered + event.answered,
-        tokens=totals.tokens + tokens,
-        cost=totals.cost + (event.cost or 0),
-    )
-    if event.cost is not None:
-        return counted
-    return replace(counted, unpriced=totals.unpriced + 1, unpriced_tokens=totals.unpriced_tokens + tokens)
 
 
-@lru_cache(maxsize=1024)
 def _encode_key(feature: str, target: Target, user: str | None) -> str:
     """Names as UTF-8 can encode them, since the store keeps nothing else."""
     feature, user = (text.encode("utf-8", "replace").decode() for text in (feature, user or ""))

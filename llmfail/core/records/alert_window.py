@@ -7,12 +7,14 @@ fault says nothing of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import attrgetter
 
 from msgspec import field
 from msgspec.structs import replace
 
-from llmfail.core.records.counters import Histogram, add_latency, merge_histograms
+from llmfail.core.records.counted_events import CountedAsk, group_by
+from llmfail.core.records.counters import Histogram, add_latencies, merge_histograms
 from llmfail.core.records.joint_write import ADDITION
 from llmfail.core.records.record import Record, Values, Write, Writes, dump, load_or_default, without_newer
 from llmfail.core.records.state_keys import alert_key
@@ -67,25 +69,20 @@ def minute_expiry(number: int) -> float:
     return float((number + 1) * MINUTE_SECONDS + LONGEST_WINDOW_SECONDS)
 
 
-def count_judged_ask(
-    minute: AlertMinute,
-    first_target: str,
-    *,
-    is_fallback: bool,
-    is_error: bool,
-    saw_open_circuit: bool,
-    latency_ms: int,
-) -> AlertMinute:
-    counters = minute.by_target.get(first_target) or AlertCounters()
-    counted = replace(
-        counters,
-        asks=counters.asks + 1,
-        fallbacks=counters.fallbacks + is_fallback,
-        errors=counters.errors + is_error,
-        met_open=counters.met_open + saw_open_circuit,
-        latencies=add_latency(counters.latencies, latency_ms),
-    )
-    return replace(minute, by_target={**minute.by_target, first_target: counted})
+def count_judged_asks(minute: AlertMinute, asks: Sequence[CountedAsk]) -> AlertMinute:
+    """Asks that have an answer, or that the service left without one."""
+    by_target = dict(minute.by_target)
+    for target, its_asks in group_by(attrgetter("first_target"), asks).items():
+        counters = by_target.get(target) or AlertCounters()
+        by_target[target] = replace(
+            counters,
+            asks=counters.asks + len(its_asks),
+            fallbacks=counters.fallbacks + sum(ask.is_fallback for ask in its_asks),
+            errors=counters.errors + sum(ask.missing is not None for ask in its_asks),
+            met_open=counters.met_open + sum(ask.saw_open_circuit for ask in its_asks),
+            latencies=add_latencies(counters.latencies, [ask.latency_ms for ask in its_asks]),
+        )
+    return AlertMinute(by_target)
 
 
 def sum_window(minutes: Iterable[AlertMinute]) -> AlertCounters:

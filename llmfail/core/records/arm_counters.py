@@ -9,7 +9,7 @@ from math import sqrt
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from llmfail.core.records.counters import Histogram, add_latency
+from llmfail.core.records.counters import Histogram, add_latencies
 from llmfail.core.records.record import Record
 
 COUNTERS_LIFETIME = 400 * 86400.0
@@ -91,7 +91,7 @@ def count_outcome(counters: ArmCounters, outcome: ArmOutcome) -> ArmCounters:
         unpriced=counters.unpriced + (cost is None),
         cost=counters.cost if cost is None else counters.cost.add(cost),
         latency=counters.latency if took is None else counters.latency.add(took / 1000),
-        latencies=counters.latencies if took is None else add_latency(counters.latencies, took),
+        latencies=counters.latencies if took is None else add_latencies(counters.latencies, [took]),
     )
 
 

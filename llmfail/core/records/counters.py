@@ -5,21 +5,21 @@ Latencies are counted in buckets that grow by a tenth, so a percentile is right 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from math import ceil, exp, log
-from typing import Literal
 
 from msgspec import field
 from msgspec.structs import replace
 
+from llmfail.core.records.counted_events import CountedAsk, CountedCall
 from llmfail.core.records.record import Record
 
 HOUR_SECONDS = 3600
 RETENTION_HOURS = 24 * 8
 BUCKET_GROWTH = 1.1
+_LOG_OF_GROWTH = log(BUCKET_GROWTH)
 
-MissingAnswer = Literal["service", "credential", "budget", "request", "machine"]
-"""What left an ask without an answer: providers that failed, or a cause of the caller's own."""
 Histogram = Mapping[int, int]
 """How many calls, per bucket of latency."""
 
@@ -66,48 +66,40 @@ def counters_expiry(hour: int) -> float:
     return float((hour + RETENTION_HOURS) * HOUR_SECONDS)
 
 
-def count_call(
-    counters: CallCounters, *, ok: bool, fallback: bool, latency_ms: int, cost: int | None, error: str | None
-) -> CallCounters:
+def count_calls(counters: CallCounters, calls: Sequence[CountedCall]) -> CallCounters:
+    answered = [call for call in calls if call.ok]
+    errors = (call.error for call in reversed(calls) if call.error)
     return replace(
         counters,
-        calls=counters.calls + 1,
-        ok=counters.ok + ok,
-        fallbacks=counters.fallbacks + fallback,
-        cost=counters.cost + (cost or 0),
-        unpriced=counters.unpriced + (cost is None),
-        latencies=add_latency(counters.latencies, latency_ms) if ok else counters.latencies,
-        last_error=error or counters.last_error,
+        calls=counters.calls + len(calls),
+        ok=counters.ok + len(answered),
+        fallbacks=counters.fallbacks + sum(call.fallback for call in calls),
+        cost=counters.cost + sum(call.cost or 0 for call in calls),
+        unpriced=counters.unpriced + sum(call.cost is None for call in calls),
+        latencies=add_latencies(counters.latencies, [call.latency_ms for call in answered]),
+        last_error=next(errors, counters.last_error),
     )
 
 
-def count_ask(
-    counters: AskCounters,
-    *,
-    tier: int,
-    missing: MissingAnswer | None,
-    saw_open_circuit: bool,
-    latency_ms: int,
-    hit: bool | None = None,
-) -> AskCounters:
-    """``missing``: what left it without an answer; None when there is one. ``hit``: whether a stored answer
-    served; None when the ask could not use one.
-    """
-    ok = missing is None
+def count_asks(counters: AskCounters, asks: Sequence[CountedAsk]) -> AskCounters:
+    answered = Counter(ask.tier for ask in asks if ask.missing is None)
+    missing = Counter(ask.missing for ask in asks)
+    hits = Counter(ask.hit for ask in asks)
+    latencies = [ask.latency_ms for ask in asks]
     return replace(
         counters,
-        asks=counters.asks + 1,
-        fallbacks=counters.fallbacks + (ok and 1 <= tier <= 3),
-        degraded=counters.degraded + (ok and tier == 4),
-        errors=counters.errors + (missing == "service"),
-        met_open=counters.met_open + saw_open_circuit,
-        latency_ms=counters.latency_ms + latency_ms,
-        latencies=add_latency(counters.latencies, latency_ms),
-        hits=counters.hits + (hit is True),
-        misses=counters.misses + (hit is False),
-        without_credential=counters.without_credential + (missing == "credential"),
-        over_budget=counters.over_budget + (missing == "budget"),
-        requests_at_fault=counters.requests_at_fault + (missing == "request"),
+        asks=counters.asks + len(asks),
+        fallbacks=counters.fallbacks + answered[1] + answered[2] + answered[3],
+        degraded=counters.degraded + answered[4],
+        errors=counters.errors + missing["service"],
+        met_open=counters.met_open + sum(ask.saw_open_circuit for ask in asks),
+        latency_ms=counters.latency_ms + sum(latencies),
+        latencies=add_latencies(counters.latencies, latencies),
+        hits=counters.hits + hits[True],
+        misses=counters.misses + hits[False],
+        without_credential=counters.without_credential + missing["credential"],
+        over_budget=counters.over_budget + missing["budget"],
+        requests_at_fault=counters.requests_at_fault + missing["request"],
     )
 
 
@@ -147,9 +139,13 @@ def sum_ask_counters(hours: Iterable[AskCounters]) -> AskCounters:
     return total
 
 
-def add_latency(latencies: Histogram, latency_ms: int) -> Histogram:
-    bucket = round(log(max(latency_ms, 1)) / log(BUCKET_GROWTH))
-    return {**latencies, bucket: latencies.get(bucket, 0) + 1}
+def add_latencies(histogram: Histogram, latencies: Iterable[int]) -> Histogram:
+    """Latencies in milliseconds."""
+    counts = dict(histogram)
+    for latency_ms in latencies:
+        bucket = round(log(max(latency_ms, 1)) / _LOG_OF_GROWTH)
+        counts[bucket] = counts.get(bucket, 0) + 1
+    return counts
 
 
 def merge_histograms(left: Histogram, right: Histogram) -> Histogram:
@@ -162,7 +158,7 @@ def percentile(latencies: Histogram, share: float) -> int | None:
     for bucket in sorted(latencies):
         rank -= latencies[bucket]
         if rank <= 0:
-            return round(exp(bucket * log(BUCKET_GROWTH)))
+            return round(exp(bucket * _LOG_OF_GROWTH))
     return None
 
 

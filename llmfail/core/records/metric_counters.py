@@ -6,12 +6,16 @@ twice does not shrink. They have as many entries as the configuration has names:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from operator import attrgetter
+from typing import TypeVar
 
 from msgspec import field
 from msgspec.structs import replace
 
+from llmfail.core.records.counted_events import CountedAsk, CountedCall, group_by
 from llmfail.core.records.record import Record
 
 OTHER = "other"
@@ -20,6 +24,13 @@ SEPARATOR = "\t"
 """Between the labels of one entry; no name contains it."""
 SECONDS_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0)
 """Upper ends of the buckets for the seconds of an ask."""
+_TOKENS_BY_KIND = {
+    "input": attrgetter("input_tokens"),
+    "cached_input": attrgetter("cached_input_tokens"),
+    "cache_write": attrgetter("cache_write_tokens"),
+    "output": attrgetter("output_tokens"),
+}
+K = TypeVar("K")
 
 Entries = Mapping[str, int]
 """A count, or pico-dollars, per labels joined by the separator."""
@@ -49,55 +60,43 @@ class UseMetrics(Record, frozen=True):
     unpriced: Entries = field(default_factory=dict)
 
 
-class CountedEntry(NamedTuple):
-    """One entry of a trail as it is counted; ``action`` is called or skipped."""
-
-    action: str
-    target: str
-    outcome: str
-
-
 def join_labels(*labels: str) -> str:
     return SEPARATOR.join(labels)
 
 
-def add(entries: Entries, name: str, amount: int = 1) -> Entries:
-    return {**entries, name: entries.get(name, 0) + amount} if amount else entries
-
-
-def count_ask_metrics(
-    metrics: AskMetrics, request: str, trail: Iterable[CountedEntry], latency_ms: int
-) -> AskMetrics:
-    """``request`` is its labels, joined."""
-    attempts, skips = dict(metrics.attempts), dict(metrics.skips)
-    for entry in trail:
-        counted = attempts if entry.action == "called" else skips
-        name = join_labels(entry.target, entry.outcome)
-        counted[name] = counted.get(name, 0) + 1
-    bucket = next(
-        (index for index, end in enumerate(SECONDS_BUCKETS) if latency_ms <= end * 1000), len(SECONDS_BUCKETS)
-    )
+def count_ask_metrics(metrics: AskMetrics, asks: Sequence[CountedAsk]) -> AskMetrics:
     return replace(
         metrics,
-        requests=add(metrics.requests, request),
-        attempts=attempts,
-        skips=skips,
-        seconds={**metrics.seconds, bucket: metrics.seconds.get(bucket, 0) + 1},
-        total_ms=metrics.total_ms + latency_ms,
+        requests=_add(metrics.requests, Counter(ask.request for ask in asks)),
+        attempts=_add(metrics.attempts, Counter(name for ask in asks for name in ask.attempts)),
+        skips=_add(metrics.skips, Counter(name for ask in asks for name in ask.skips)),
+        seconds=_add(metrics.seconds, Counter(_seconds_bucket_of(ask) for ask in asks)),
+        total_ms=metrics.total_ms + sum(ask.latency_ms for ask in asks),
     )
 
 
-def count_use_metrics(
-    metrics: UseMetrics, target: str, feature: str, tokens: Mapping[str, int], cost: int | None
-) -> UseMetrics:
-    """``tokens`` by their kind."""
-    counted = metrics.tokens
-    for kind, amount in tokens.items():
-        counted = add(counted, join_labels(target, kind), amount)
+def count_use_metrics(metrics: UseMetrics, calls: Sequence[CountedCall]) -> UseMetrics:
+    """Calls that answered, or may have been charged."""
+    tokens: Counter[str] = Counter()
+    cost: Counter[str] = Counter()
+    for (target, feature), its_calls in group_by(attrgetter("target", "feature"), calls).items():
+        cost[join_labels(target, feature)] += sum(call.cost or 0 for call in its_calls)
+        reported = [call.usage for call in its_calls if call.usage is not None]
+        for kind, tokens_of in _TOKENS_BY_KIND.items():
+            tokens[join_labels(target, kind)] += sum(map(tokens_of, reported))
     return replace(
         metrics,
-        tokens=counted,
-        cost=add(metrics.cost, join_labels(target, feature), cost or 0),
-        calls=add(metrics.calls, target),
-        unpriced=add(metrics.unpriced, target) if cost is None else metrics.unpriced,
+        tokens=_add(metrics.tokens, tokens),
+        cost=_add(metrics.cost, cost),
+        calls=_add(metrics.calls, Counter(call.target for call in calls)),
+        unpriced=_add(metrics.unpriced, Counter(call.target for call in calls if call.cost is None)),
     )
+
+
+def _add(entries: Mapping[K, int], more: Mapping[K, int]) -> Mapping[K, int]:
+    """An entry is made by the first amount that is not zero."""
+    return {**entries, **{name: entries.get(name, 0) + amount for name, amount in more.items() if amount}}
+
+
+def _seconds_bucket_of(ask: CountedAsk) -> int:
+    return bisect_left(SECONDS_BUCKETS, ask.latency_ms / 1000)

@@ -5,11 +5,14 @@ Any number of asks can be counted in one change, which reads and writes each rec
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
+from msgspec import Struct
+
 from llmfail.core.records import name_list, receipt_log
+from llmfail.core.records.counted_events import CountedAsk, CountedCall
 from llmfail.core.records.joint_write import ADDITION
 from llmfail.core.records.record import (
     Record,
@@ -24,17 +27,24 @@ from llmfail.core.records.record import (
 )
 
 
-class Count(NamedTuple):
-    """What is added to one record: ``add`` gives the record with one more ask or call in it. A record that is
-    new is put into the list at ``list_key`` by its ``name``, where there is such a list.
+class CountedRecord(Struct, frozen=True):
+    """A record of counts: ``count`` gives it with some more events in it. One that is new is put into the
+    list at ``list_key`` by its ``name``, where there is such a list.
     """
 
     key: str
     kind: type[Record]
-    add: Callable[[Any], Record]
+    count: Callable[[Any, Sequence[Any]], Record]
     expires_at: float | None = None
     list_key: str | None = None
     name: str = ""
+
+
+class Count(NamedTuple):
+    """An event, and the records in which it is counted."""
+
+    event: CountedAsk | CountedCall
+    records: tuple[CountedRecord, ...]
 
 
 class Statistics(NamedTuple):
@@ -63,23 +73,29 @@ def steps_of(statistics: Iterable[Statistics]) -> list[StoreChange]:
     return steps
 
 
-def write_counts(counts: Sequence[Count]) -> StoreChange:
-    keys = dict.fromkeys(one.key for one in counts)
-    keys.update(dict.fromkeys(one.list_key for one in counts if one.list_key is not None))
-    return StoreChange(tuple(keys), partial(_write_counts, counts))
+def write_counts(counts: Iterable[Count]) -> StoreChange:
+    records: dict[str, CountedRecord] = {}
+    events: dict[str, list[CountedAsk | CountedCall]] = {}
+    for event, its_records in counts:
+        for record in its_records:
+            records[record.key] = record
+            events.setdefault(record.key, []).append(event)
+    keys = dict.fromkeys(records)
+    keys.update(dict.fromkeys(one.list_key for one in records.values() if one.list_key is not None))
+    return StoreChange(tuple(keys), partial(_write_counts, records, events))
 
 
-def _write_counts(counts: Sequence[Count], values: Values, _now: float) -> Writes:
-    sums: dict[str, Record] = {}
-    last: dict[str, Count] = {}
-    for one in counts:
-        before = sums.get(one.key)
-        sums[one.key] = one.add(load_or_default(values[one.key], one.kind) if before is None else before)
-        last[one.key] = one
-    writes: dict[str, Write | None] = {
-        key: Write(dump(sums[key]), one.expires_at, ADDITION) for key, one in last.items()
-    }
-    for one in last.values():
+def _write_counts(
+    records: Mapping[str, CountedRecord],
+    events: Mapping[str, Sequence[CountedAsk | CountedCall]],
+    values: Values,
+    _now: float,
+) -> Writes:
+    writes: dict[str, Write | None] = {}
+    for key, one in records.items():
+        counted = one.count(load_or_default(values[key], one.kind), events[key])
+        writes[key] = Write(dump(counted), one.expires_at, ADDITION)
+    for one in records.values():
         if one.list_key is not None and values[one.key] is None and not is_newer(values[one.list_key]):
             listed = writes.get(one.list_key)
             known = {one.list_key: values[one.list_key] if listed is None else listed.text}

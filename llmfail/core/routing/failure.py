@@ -10,7 +10,7 @@ from llmfail.core.classification.outcome import Kind, Outcome
 from llmfail.core.errors import ExitCode
 from llmfail.core.model import Target
 from llmfail.core.receipt import Failure, SkipReason, TrailEntry, format_time
-from llmfail.core.records.counters import MissingAnswer
+from llmfail.core.records.counted_events import MissingAnswer
 
 CREDENTIAL_REASONS = frozenset(
     {SkipReason.NO_KEY, SkipReason.DISABLED, Kind.AUTH, Kind.BILLING, Kind.PERMISSION}

@@ -21,8 +21,6 @@ from llmfail.core.admission.gate import Admission, Gate, Settlement
 from llmfail.core.admission.refusal import Refusal
 from llmfail.core.admission.reservation_request import ReservationRequest
 from llmfail.core.classification.outcome import Kind, Outcome
-from llmfail.core.pricing import usage_record
-from llmfail.core.pricing.usage_record import UsageEvent
 from llmfail.core.receipt import SkipReason
 from llmfail.core.records.record import (
     SettlingChange,
@@ -34,12 +32,11 @@ from llmfail.core.records.record import (
     make_idempotent,
     merge_writes,
 )
-from llmfail.core.records.statistics import Count, Statistics, steps_of
+from llmfail.core.records.statistics import Statistics, steps_of
 from llmfail.core.routing.ask_events import Settled
 from llmfail.core.routing.ask_state import AskState, PendingCall, due_calls, settlement_of
-from llmfail.engine.planning.budget_period import day_of
+from llmfail.engine.attempt.call_statistics import statistics_of_call
 from llmfail.engine.planning.job import Job
-from llmfail.engine.planning.metric_steps import count_call_in_metrics
 from llmfail.engine.planning.targets import TargetRoutes
 from llmfail.engine.ports.protocols import Ports
 from llmfail.store.base import Change
@@ -263,27 +260,8 @@ class SettlementLog:
         return gates.settle(self._routes[call.target].gate, call.admission, settlement)
 
     def _statistics_of(self, call: PendingCall, settlement: Settlement) -> Statistics:
-        """What was free and no answer is not worth a record of its use."""
-        made = gates.count_call_of(self._routes[call.target].gate, call.admission, settlement)
-        counts = () if made is None else (made,)
-        if settlement.cost == 0 and settlement.outcome.kind is not Kind.OK:
-            return Statistics(counts)
-        return Statistics((*counts, *self._use_of(call, settlement)))
-
-    def _use_of(self, call: PendingCall, settlement: Settlement) -> tuple[Count, ...]:
-        """A call that was made, in the records of what was used."""
-        day = day_of(call.admission.at, self._job.zone).isoformat()
-        use = UsageEvent(
-            feature=self._job.feature,
-            target=call.target,
-            user=self._job.caller.user,
-            usage=settlement.usage,
-            cost=settlement.cost,
-            answered=settlement.outcome.kind is Kind.OK,
-        )
-        settings = self._routes.settings
-        counted = count_call_in_metrics(settings, self._job.feature, call.target, use.usage, use.cost)
-        return usage_record.count_usage(day, use), counted
+        gate = self._routes[call.target].gate
+        return statistics_of_call(self._routes.settings, self._job, gate, call.admission, settlement)
 
     async def _write(self, step: StoreChange, calls: Sequence[PendingCall]) -> None:
         scopes = _budget_scopes(calls)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import partial
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
-
-from msgspec import Struct
 
 from llmfail.core.admission.budget_unit import format_amount
 from llmfail.core.admission.refusal import OpenReason
@@ -21,46 +18,35 @@ from llmfail.core.receipt import (
 )
 from llmfail.core.records import receipt_log
 from llmfail.core.records.alert_window import (
+    MINUTE_SECONDS,
     NO_TARGET,
     AlertMinute,
-    count_judged_ask,
+    count_judged_asks,
     minute_expiry,
     minute_of,
 )
-from llmfail.core.records.counters import AskCounters, count_ask, counters_expiry, hour_of
+from llmfail.core.records.counted_events import CountedAsk
+from llmfail.core.records.counters import AskCounters, count_asks, counters_expiry, hour_of
+from llmfail.core.records.metric_counters import AskMetrics, count_ask_metrics
 from llmfail.core.records.record import StoreChange, combine, dump, load_fields
-from llmfail.core.records.state_keys import alert_key, ask_counters_key
-from llmfail.core.records.statistics import Count, Statistics, steps_of
+from llmfail.core.records.state_keys import alert_key, ask_counters_key, ask_metrics_key
+from llmfail.core.records.statistics import Count, CountedRecord, Statistics, steps_of
 from llmfail.core.routing.failure import find_missing_cause, has_service_failed
-from llmfail.engine.planning.metric_steps import count_ask_in_metrics
+from llmfail.engine.planning.metric_labels import label_entries, label_request
 from llmfail.engine.ports.protocols import Ports
 from llmfail.settings.schema.settings import Settings
 
 if TYPE_CHECKING:
     from llmfail.core.admission.budget_notice import UnsettledCalls
 
-
-class AskKeys(Struct, frozen=True):
-    """The records in which an ask of a configuration is counted, of one hour and one minute."""
-
-    configuration: str
-    hour: int
-    minute: int
-
-    @property
-    def counters(self) -> str:
-        return ask_counters_key(self.configuration, self.hour)
-
-    @property
-    def alerts(self) -> str:
-        return alert_key(self.configuration, self.minute)
+_JUDGED = frozenset({None, "service"})
+"""An ask whose own cause left it without an answer says nothing of the service."""
 
 
 def statistics_of(receipt: Receipt, prompt: str | None, settings: Settings, wall: float) -> Statistics:
     """An ask of a configuration as it is counted, and its receipt as it is kept. The answer is not kept, the
     prompt only when it is given.
     """
-    keys = AskKeys(settings.configuration_id, hour_of(wall), minute_of(wall))
     shown = None if prompt is None else prompt.encode("utf-8", "replace").decode()
     kept = {"at": format_time(wall), **receipt.to_json(), "prompt": shown}
     if prompt is None:
@@ -70,8 +56,9 @@ def statistics_of(receipt: Receipt, prompt: str | None, settings: Settings, wall
         from llmfail.engine.reports.experiment_steps import count_arm_step
 
         steps = (count_arm_step(receipt, receipt.arm, settings.configuration_id),)
-    counts = (*_counts_of(receipt, keys), count_ask_in_metrics(receipt, settings))
-    return Statistics(counts, (dump(kept),), steps)
+    ask = _counted_ask_of(receipt, settings)
+    records = _records_of(settings.configuration_id, minute_of(wall), is_judged=ask.missing in _JUDGED)
+    return Statistics((Count(ask, records),), (dump(kept),), steps)
 
 
 def log_step(receipt: Receipt, prompt: str | None, settings: Settings, wall: float) -> StoreChange:
@@ -105,32 +92,38 @@ async def load_recent(ports: Ports, limit: int) -> list[dict[str, Any]]:
     return [fields for fields in found if fields is not None]
 
 
-def _counts_of(receipt: Receipt, keys: AskKeys) -> Iterator[Count]:
-    """The second, for alerts, is not made of an ask whose own cause left it without an answer."""
-    missing, met_open = find_missing_cause(receipt.error), _has_met_open_circuit(receipt)
-    counted = partial(
-        count_ask,
+def _counted_ask_of(receipt: Receipt, settings: Settings) -> CountedAsk:
+    missing = find_missing_cause(receipt.error)
+    first = receipt.trail[0].target if receipt.trail else receipt.target
+    may_be_fallback = missing is None and 1 <= receipt.tier < DEGRADED_TIER
+    return CountedAsk(
         tier=receipt.tier,
         missing=missing,
-        saw_open_circuit=met_open,
+        saw_open_circuit=_has_met_open_circuit(receipt),
         latency_ms=receipt.latency_ms,
         hit=receipt.source == "cache" if receipt.looked else None,
-    )
-    yield Count(keys.counters, AskCounters, counted, counters_expiry(keys.hour))
-    if missing not in {None, "service"}:
-        return
-    first = receipt.trail[0].target if receipt.trail else receipt.target
-    judged = partial(
-        count_judged_ask,
         first_target=NO_TARGET if first is None else str(first),
-        is_fallback=missing is None
-        and 1 <= receipt.tier < DEGRADED_TIER
-        and has_service_failed(receipt.trail),
-        is_error=missing == "service",
-        saw_open_circuit=met_open,
-        latency_ms=receipt.latency_ms,
+        is_fallback=may_be_fallback and has_service_failed(receipt.trail),
+        request=label_request(receipt),
+        attempts=label_entries(receipt, settings, "called"),
+        skips=label_entries(receipt, settings, "skipped"),
     )
-    yield Count(keys.alerts, AlertMinute, judged, minute_expiry(keys.minute))
+
+
+@lru_cache(maxsize=64)
+def _records_of(configuration: str, minute: int, *, is_judged: bool) -> tuple[CountedRecord, ...]:
+    """The records in which an ask of a configuration is counted. ``is_judged``: also for alerts."""
+    hour = hour_of(minute * MINUTE_SECONDS)
+    counters = CountedRecord(
+        ask_counters_key(configuration, hour), AskCounters, count_asks, counters_expiry(hour)
+    )
+    metrics = CountedRecord(ask_metrics_key(configuration), AskMetrics, count_ask_metrics)
+    if not is_judged:
+        return counters, metrics
+    alerts = CountedRecord(
+        alert_key(configuration, minute), AlertMinute, count_judged_asks, minute_expiry(minute)
+    )
+    return counters, alerts, metrics
 
 
 def _has_met_open_circuit(receipt: Receipt) -> bool:

@@ -7,7 +7,6 @@ from llmfail.core.admission.gate import Admission, Settlement
 from llmfail.core.admission.reservation_request import ReservationRequest
 from llmfail.core.classification.outcome import Outcome
 from llmfail.core.model import Request
-from llmfail.core.records.statistics import write_counts
 from llmfail.core.request.ask import to_messages
 from llmfail.core.tokens import token_bounds
 
@@ -34,9 +33,6 @@ class GateStore:
 
     def settle(self, gate, admitted, outcome, **facts):
         settlement = Settlement(outcome, **{"latency_ms": 100, "cost": 5, "fallback": False} | facts)
-        counted = gates.count_call_of(gate, admitted, settlement)
-        if counted is not None:
-            self.apply(write_counts([counted]))
         return self.apply(gates.settle(gate, admitted, settlement))
 
     def call(self, gate, kind, **facts):

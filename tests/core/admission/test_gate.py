@@ -12,7 +12,6 @@ from llmfail.core.admission.gate import Admission, Gate
 from llmfail.core.admission.refusal import Refusal
 from llmfail.core.classification.outcome import Kind, Outcome
 from llmfail.core.model import Address, Target
-from llmfail.core.records.counters import CallCounters
 from llmfail.core.records.record import NameSet, load_or_default
 
 A, B = Target("p", "a"), Target("p", "b")
@@ -134,12 +133,10 @@ def test_a_quirk_is_remembered_for_its_target(book):
     assert book.admit(gate(B)).dropped_parameters == frozenset()
 
 
-def test_every_call_is_counted_with_its_cost_and_what_was_cancelled_is_not(book):
-    book.call(gate(), Kind.OK)
-    book.call(gate(), Kind.TIMEOUT)
+def test_a_target_is_known_from_its_first_call_that_was_not_cancelled(book):
     book.call(gate(), Kind.CANCELLED)
-    tally = load_or_default(book.values[gate().call_counters_key(int(book.now // 3600))], CallCounters)
-    assert (tally.calls, tally.ok, tally.cost, tally.last_error) == (2, 1, 10, "timeout: timeout")
+    assert gate().known_targets_key not in book.values
+    book.call(gate(), Kind.TIMEOUT)
     assert load_or_default(book.values[gate().known_targets_key], NameSet).names == {"p/a"}
 
 

@@ -11,13 +11,13 @@ from llmfail.core.pricing import usage_record
 from llmfail.core.pricing.usage_record import (
     TokenTotals,
     UsageEntry,
-    UsageEvent,
     UsageTotals,
 )
 from llmfail.core.pricing.usage_report import GROUPINGS, DayRange, build_report
 from llmfail.core.records import name_list
+from llmfail.core.records.counted_events import CountedCall
 from llmfail.core.records.record import Write
-from llmfail.core.records.statistics import write_counts
+from llmfail.core.records.statistics import Count, write_counts
 from llmfail.engine.ports.execution import run_sync
 from llmfail.engine.ports.store_access import InlineStore
 from llmfail.engine.reports import usage_query
@@ -28,7 +28,12 @@ CLAUDE, GPT = Target("anthropic", "claude-sonnet-5-5"), Target("openai", "gpt-6.
 NOVEMBER_21 = datetime(2026, 11, 21, 12, tzinfo=UTC).timestamp()
 SETTINGS = Settings(timezone="UTC")
 DAY = "2026-11-21"
-FREE = UsageEvent("vpr", CLAUDE, None, None, 0, answered=False)
+FREE = CountedCall(ok=False, fallback=False, latency_ms=1, cost=0)
+
+
+def count(call=FREE, *, day=DAY, feature="vpr", target=CLAUDE, user=None):
+    record = usage_record.usage_record_of(day, feature, target, user)
+    return write_counts([Count(call, (record,))])
 
 
 class Ports:
@@ -42,10 +47,11 @@ class Ports:
     def wall(self):
         return self.now
 
-    def count(self, *, day=DAY, feature="vpr", target=CLAUDE, user=None, tokens=(2000, 1000), cost=0, **rest):
+    def count(self, *, tokens=(2000, 1000), cost=0, answered=None, **whose):
         counted = tokens and Usage(tokens[0], output_tokens=tokens[1])
-        event = UsageEvent(feature, target, user, counted, cost, **{"answered": counted is not None} | rest)
-        step = write_counts([usage_record.count_usage(day, event)])
+        ok = counted is not None if answered is None else answered
+        call = CountedCall(ok=ok, fallback=False, latency_ms=1, cost=cost, usage=counted)
+        step = count(call, **whose)
         self.memory.update(step.keys, lambda values, now: (step.change(values, now), None))
 
     def write(self, key, text):
@@ -81,8 +87,8 @@ def test_calls_of_one_day_feature_target_and_user_are_one_record(ports):
 
 
 def test_tokens_are_kept_by_their_price(ports):
-    event = UsageEvent("vpr", CLAUDE, None, Usage(100, 40, 30, 10, 7), 5, answered=True)
-    step = write_counts([usage_record.count_usage(DAY, event)])
+    usage = Usage(100, 40, 30, 10, 7)
+    step = count(CountedCall(ok=True, fallback=False, latency_ms=1, cost=5, usage=usage))
     ports.memory.update(step.keys, lambda values, now: (step.change(values, now), None))
     assert ports.entries()[0].totals.tokens == TokenTotals(input=100, cached=40, written=30, output=7)
 
@@ -133,7 +139,7 @@ def test_no_name_can_pass_for_another(ports):
 
 def test_a_settlement_reads_two_keys_and_writes_one_once_the_row_is_there(ports):
     ports.count()
-    step = write_counts([usage_record.count_usage(DAY, FREE)])
+    step = count()
     values, now = ports.memory.read(step.keys)
     assert len(step.keys) == 2
     assert list(step.change(values, now)) == [step.keys[0]]
@@ -141,7 +147,7 @@ def test_a_settlement_reads_two_keys_and_writes_one_once_the_row_is_there(ports)
 
 def test_records_of_a_newer_version_are_left_alone(ports):
     ports.count()
-    row = usage_record.count_usage(DAY, FREE).key
+    row = usage_record.usage_record_of(DAY, "vpr", CLAUDE, None).key
     ports.write(row, '{"v":2,"requests":99}')
     ports.write(usage_record.index_key(DAY), '{"v":2,"length":"many"}')
     before = ports.read(f"{usage_record.index_key(DAY)}#0")
@@ -156,7 +162,7 @@ def test_records_of_a_newer_version_are_left_alone(ports):
 def test_what_is_damaged_counts_as_nothing_and_is_begun_anew(ports, text):
     ports.count(cost=5)
     ports.count(cost=6, user="bob")
-    ports.write(usage_record.count_usage(DAY, FREE).key, text)
+    ports.write(usage_record.usage_record_of(DAY, "vpr", CLAUDE, None).key, text)
     assert [one.totals.cost for one in ports.entries()] == [6]
     ports.count(cost=7)
     assert [one.totals.cost for one in ports.entries()] == [7, 6]
@@ -183,7 +189,7 @@ def test_a_day_is_kept_for_400_days(ports):
 def test_the_end_of_a_record_does_not_move_with_the_time_of_day(ports):
     ends = set()
     for hour in range(3):
-        step = write_counts([usage_record.count_usage(DAY, FREE)])
+        step = count()
         now = NOVEMBER_21 + hour * 3600
         ends |= {write.expires_at for write in step.change(dict.fromkeys(step.keys), now).values()}
     assert len(ends) == 1

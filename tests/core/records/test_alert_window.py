@@ -3,22 +3,29 @@
 from llmfail.core.records.alert_window import (
     AlertCounters,
     AlertMinute,
-    count_judged_ask,
+    count_judged_asks,
     forget_targets,
     load_window,
     sum_window,
     window_keys,
     write_minute,
 )
+from llmfail.core.records.counted_events import CountedAsk
 from llmfail.core.records.record import after_writes, load
 
 A, B = "anthropic/claude", "openai/gpt"
 
 
 def count(minute, target, *, error=False, fallback=False):
-    return count_judged_ask(
-        minute, target, is_fallback=fallback, is_error=error, saw_open_circuit=False, latency_ms=10
+    ask = CountedAsk(
+        tier=0,
+        missing="service" if error else None,
+        saw_open_circuit=False,
+        latency_ms=10,
+        first_target=target,
+        is_fallback=fallback,
     )
+    return count_judged_asks(minute, [ask])
 
 
 def test_a_window_is_the_minutes_that_it_touches():

@@ -3,20 +3,18 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmfail.core.records.counted_events import CountedAsk
 from llmfail.core.records.counters import (
     AskCounters,
-    add_latency,
-    count_ask,
+    add_latencies,
+    count_asks,
     merge_histograms,
     percentile,
 )
 
 
 def histogram(latencies):
-    counts = {}
-    for latency in latencies:
-        counts = add_latency(counts, latency)
-    return counts
+    return add_latencies({}, latencies)
 
 
 @given(st.lists(st.integers(1, 600_000), min_size=1, max_size=60), st.sampled_from([0.5, 0.9, 0.95, 0.99]))
@@ -37,10 +35,10 @@ def test_two_halves_are_the_whole():
 
 
 def count(*asks):
-    routing = AskCounters()
-    for tier, missing in asks:
-        routing = count_ask(routing, tier=tier, missing=missing, saw_open_circuit=False, latency_ms=10)
-    return routing
+    return count_asks(
+        AskCounters(),
+        [CountedAsk(tier, missing, saw_open_circuit=False, latency_ms=10) for tier, missing in asks],
+    )
 
 
 def test_an_ask_is_a_fallback_or_degraded_or_an_error_or_none_of_them():

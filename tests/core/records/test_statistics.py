@@ -1,28 +1,31 @@
 """Statistics: many asks counted in one change are the same as one after another."""
 
-from functools import partial
-
 from hypothesis import given
 from hypothesis import strategies as st
 
 from llmfail.core.records import receipt_log
-from llmfail.core.records.counters import CallCounters, count_call
+from llmfail.core.records.counted_events import CountedCall
+from llmfail.core.records.counters import CallCounters, count_calls
 from llmfail.core.records.record import dump, load, load_or_default
-from llmfail.core.records.statistics import Count, Statistics, steps_of, write_counts
+from llmfail.core.records.statistics import Count, CountedRecord, Statistics, steps_of, write_counts
 from llmfail.store.memory import MemoryStore
 
+KEYS = ["a", "b", "unlisted"]
 calls = st.builds(
-    lambda key, ok, latency, cost: Count(
-        key,
-        CallCounters,
-        partial(count_call, ok=ok, fallback=False, latency_ms=latency, cost=cost, error=None),
-        list_key="names" if key != "unlisted" else None,
-        name=key,
+    lambda keys, ok, latency, cost, error: Count(
+        CountedCall(ok=ok, fallback=False, latency_ms=latency, cost=cost, error=error),
+        tuple(
+            CountedRecord(
+                key, CallCounters, count_calls, list_key="names" if key != "unlisted" else None, name=key
+            )
+            for key in keys
+        ),
     ),
-    st.sampled_from(["a", "b", "unlisted"]),
+    st.lists(st.sampled_from(KEYS), min_size=1, unique=True),
     st.booleans(),
     st.integers(0, 10_000),
     st.none() | st.integers(0, 10**12),
+    st.none() | st.sampled_from(["timeout: late", "network"]),
 )
 
 
@@ -62,8 +65,9 @@ def test_a_record_of_a_newer_version_is_left_alone_and_the_others_are_counted():
     memory = MemoryStore(lambda: 0.0)
     newer = '{"v":2,"calls":"many"}'
     memory.update((), lambda _values, _now: ({"a": receipt_log.Write(newer)}, None))
-    add = partial(count_call, ok=True, fallback=False, latency_ms=5, cost=1, error=None)
-    make(memory, write_counts([Count(key, CallCounters, add) for key in ("a", "b", "a")]))
+    call = CountedCall(ok=True, fallback=False, latency_ms=5, cost=1)
+    records = [CountedRecord(key, CallCounters, count_calls) for key in ("a", "b", "a")]
+    make(memory, write_counts([Count(call, (record,)) for record in records]))
     assert contents(memory)["a"] == newer
     assert load(contents(memory)["b"], CallCounters).calls == 1
 
