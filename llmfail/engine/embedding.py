@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from llmfail.core.cache.cache_key import describe_asked
+from llmfail.core.cache.cache_key import describe_asked, digest_of
 from llmfail.core.errors import EmptyPrompt
 from llmfail.core.receipt import Receipt
 from llmfail.core.records.statistics import steps_of
@@ -68,7 +68,7 @@ def _build_stored_receipt(
         feature=job.feature,
         latency_ms=engine.milliseconds_since(started),
         ref=ask.ref,
-        request=describe_asked(request, job.feature, ask.targets, job.expected),
+        request=describe_asked(digest_of(request), job.feature, ask.targets, job.expected),
         looked=True,
     )
     return answered_receipt(blank, job, found)

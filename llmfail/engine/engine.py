@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from llmfail.core.admission import hedge_budget
 from llmfail.core.admission.budget_notice import BudgetNotice, UnsettledCalls
-from llmfail.core.cache.cache_key import describe_asked, fingerprint
+from llmfail.core.cache.cache_key import describe_asked, digest_of, fingerprint
 from llmfail.core.model import Target
 from llmfail.core.receipt import Receipt
 from llmfail.core.records.record import StoreChange, combine
@@ -168,7 +168,7 @@ class Engine:
         what is not configured.
         """
         request, expected = plan_request(self.settings, ask, vectors=vectors)
-        return describe_asked(request, ask.feature, ask.targets, expected)
+        return describe_asked(digest_of(request), ask.feature, ask.targets, expected)
 
     def check(self, ask: Ask, *, vectors: bool = False) -> None:
         """Raises UsageError for what would be wrong with every ask that differs from this one in its text

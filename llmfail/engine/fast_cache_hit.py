@@ -38,7 +38,8 @@ async def find_cached_receipt(settings: Settings, ports: Ports, ask: Ask) -> Rec
         return None
     request = request_of(settings, feature, ask, expected)
     endpoint = endpoint_of_target(settings, target)
-    found = await reader.find_fresh([fingerprint(digest_of(request), endpoint)])
+    digest = digest_of(request)
+    found = await reader.find_fresh([fingerprint(digest, endpoint)])
     if found is None:
         return None
     receipt = Receipt(
@@ -53,7 +54,7 @@ async def find_cached_receipt(settings: Settings, ports: Ports, ask: Ask) -> Rec
         parts=found.parts,
         latency_ms=round((ports.monotonic() - started) * 1000),
         ref=ask.ref,
-        request=describe_asked(request, feature.name, ask.targets, expected),
+        request=describe_asked(digest, feature.name, ask.targets, expected),
         looked=True,
     )
     prompt = ask.prompt if settings.privacy.log_prompts else None

@@ -6,19 +6,17 @@ keys, time limits and prices are not.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from functools import cache
 from hashlib import sha256
 from operator import attrgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import msgspec
-from msgspec import Struct
-from msgspec.structs import replace
-
-from llmfail.core.conversation import Attachment, Message, ToolResult
+from llmfail.core.cache.conversation_hash import encode_identity, hash_conversation, identities_of
 from llmfail.core.model import CREDENTIAL_NAME, Endpoint, Request, Target
+
+if TYPE_CHECKING:
+    from msgspec import Struct
 
 FINGERPRINT_VERSION = 1
 """Fingerprints of different versions never match."""
@@ -40,11 +38,12 @@ _PLAIN_REQUEST, _PLAIN_ENDPOINT = Request(()), Endpoint("openai", "", "", None)
 def digest_of(request: Request) -> str:
     """The part of the identity that is the same on every target."""
     sampling = (request.max_tokens, request.temperature, request.stop)
-    messages = [_message_identity(message) for message in request.messages]
-    system = request.system or None if isinstance(request.system, str) else _identities(request.system)
-    whole = (FINGERPRINT_VERSION, system, sampling, request.schema, messages)
+    system = request.system or None if isinstance(request.system, str) else identities_of(request.system)
+    head = encode_identity((FINGERPRINT_VERSION, system, sampling, request.schema))
     more = _values_beyond(_PLAIN_REQUEST, request, _MORE_OF_REQUESTS)
-    return _hash((*whole, more) if more else whole)
+    hashed = hash_conversation(head[:-1] + b",[", request.messages)
+    hashed.update(b"]," + encode_identity(more) + b"]" if more else b"]]")
+    return hashed.hexdigest()
 
 
 def digest_of_text(text: str, dimensions: int | None = None) -> str:
@@ -65,11 +64,12 @@ def fingerprint(request_digest: str, endpoint: Endpoint) -> str:
     return _hash((*whole, more, shaping) if more or shaping else whole)
 
 
-def describe_asked(request: Request, feature: str, targets: Sequence[Target], expected: object) -> str:
-    """What a receipt says was asked: the request, of which feature or named targets, and what its answer was
-    expected to be. Two that differ in their version, the part before the hyphen, cannot be compared.
+def describe_asked(digest: str, feature: str, targets: Sequence[Target], expected: object) -> str:
+    """What a receipt says was asked: the request with this ``digest_of``, of which feature or named targets,
+    and what its answer was expected to be. Two that differ in their version, the part before the hyphen,
+    cannot be compared.
     """
-    whole = (digest_of(request), feature, [str(target) for target in targets], expected)
+    whole = (digest, feature, [str(target) for target in targets], expected)
     return f"{FINGERPRINT_VERSION}-{_hash(whole)[:ASKED_DIGITS]}"
 
 
@@ -79,11 +79,7 @@ def are_comparable(one: str, other: str) -> bool:
 
 
 def _hash(whole: tuple[Any, ...]) -> str:
-    try:
-        text = msgspec.json.encode(whole)
-    except UnicodeEncodeError:  # half a surrogate pair
-        text = json.dumps(whole).encode()
-    return sha256(text).hexdigest()
+    return sha256(encode_identity(whole)).hexdigest()
 
 
 def _values_beyond(plain: Struct, value: Struct, names: tuple[str, ...]) -> list[tuple[str, Any]]:
@@ -93,29 +89,10 @@ def _values_beyond(plain: Struct, value: Struct, names: tuple[str, ...]) -> list
     if own == others:
         return []
     named = zip(names, own, others, strict=True)
-    return [(name, _to_json(one)) for name, one, other in named if one != other]
+    return [(name, one) for name, one, other in named if one != other]
 
 
 @cache
 def _reader_of(names: tuple[str, ...]) -> Callable[[Struct], tuple[Any, ...]]:
     """All of these fields at once."""
     return attrgetter(*names)
-
-
-def _message_identity(message: Message) -> tuple[Any, ...]:
-    if isinstance(message.content, str) and message.marks is None:
-        return message.role, message.content, []
-    return message.role, _identities(message.parts), message.marks
-
-
-def _identities(parts: Sequence[Any] | None) -> list[Any] | None:
-    return None if parts is None else [_to_json(part) for part in parts]
-
-
-def _to_json(value: Any) -> Any:  # noqa: ANN401 - any part of a request
-    """A value as JSON, and a file as the hash of what is in it."""
-    if isinstance(value, Attachment):
-        return [msgspec.to_builtins(replace(value, data=b"")), sha256(value.data).hexdigest()]
-    if isinstance(value, ToolResult):
-        return [msgspec.to_builtins(replace(value, content="")), _identities(value.parts)]
-    return msgspec.to_builtins(value, enc_hook=dict)

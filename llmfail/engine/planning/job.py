@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import tzinfo
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import Struct
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from llmfail.providers.relay import Relay
 
 
-class Job(Struct, frozen=True):
+class Job(Struct, frozen=True, dict=True):
     """Everything about one ask that is decided before the first call. Durations in seconds."""
 
     id: str
@@ -85,6 +85,11 @@ class Job(Struct, frozen=True):
     arm: ArmChoice | None = None
     """Of the experiment that it is part of."""
 
+    @cached_property
+    def digest(self) -> str:
+        """The part of the identity of its request that is the same on every target."""
+        return digest_of(self.request)
+
 
 def tier_of(job: Job, target: Target) -> int:
     """How far from the primary the answer of a target is."""
@@ -96,10 +101,9 @@ def tier_of(job: Job, target: Target) -> int:
 
 
 def digest_job(job: Job) -> str:
-    """The part of the identity of its request that is the same on every target."""
-    digest = digest_of(job.request)
+    """The same of its request as it goes on, which may say more than every wire carries."""
     more = "" if job.relay is None else job.relay.digest()
-    return f"{digest}/{more}" if more else digest
+    return f"{job.digest}/{more}" if more else job.digest
 
 
 async def plan_job(

@@ -52,7 +52,7 @@ def build_receipt(
         cost_pico_usd=sum_cost(trail),
         latency_ms=latency_ms,
         ref=ask.ref,
-        request=describe_asked(job.request, job.feature, ask.targets, job.expected),
+        request=describe_asked(job.digest, job.feature, ask.targets, job.expected),
         looked=job.cache_policy is not None and job.cache_policy.can_read,
         arm=job.arm,
     )
