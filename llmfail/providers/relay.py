@@ -19,6 +19,7 @@ from llmfail.core.conversation import (
     NO_OPTIONS,
     Dialect,
     GenerationOptions,
+    Message,
     Signature,
     Text,
     Thought,
@@ -30,6 +31,7 @@ from llmfail.core.model import CREDENTIAL_NAME, Call, Endpoint, Request
 from llmfail.core.request.wire_capabilities import can_read, dialect_of
 from llmfail.core.vendors import Quirk, quirks_at
 from llmfail.providers import load_wire_format
+from llmfail.providers.decoding import as_mapping
 from llmfail.providers.dialects import anthropic_request, gemini_request, responses_request
 from llmfail.providers.dialects.relayed_body import clear_carried, decode_fields
 from llmfail.providers.encoding import add_configured
@@ -105,8 +107,10 @@ class Relay(Struct, frozen=True, dict=True):
         return all(_may_see(one, endpoint, own) for one in self._signatures)
 
     def encode(self, endpoint: Endpoint, *, stream: bool) -> Call:
-        body = clear_carried(self.original.dialect, self.original.body, endpoint)
-        fields: _Fields = decode_fields(body)
+        written = self._written
+        if self._structured:
+            written = clear_carried(self.original.dialect, written, endpoint)
+        fields: _Fields = {**written}
         if self.original.dialect == "gemini":
             self._adapt_config(fields, endpoint)
         else:
@@ -121,11 +125,20 @@ class Relay(Struct, frozen=True, dict=True):
         return add_configured(Call("POST", url, headers, msgspec.json.encode(fields)), endpoint)
 
     @cached_property
+    def _written(self) -> Mapping[str, Raw]:
+        return decode_fields(self.original.body)
+
+    @cached_property
+    def _structured(self) -> list[Message]:
+        """What is more than a text: only there a program brings back what a model has signed."""
+        return [one for one in self.request.messages if type(one.content) is not str or one.marks is not None]
+
+    @cached_property
     def _signatures(self) -> tuple[Signature, ...]:
         """One of each vendor that has signed something in the conversation."""
         found: dict[str, Signature] = {}
-        for message in self.request.messages:
-            for part in () if isinstance(message.content, str) else message.content:
+        for message in self._structured:
+            for part in message.parts:
                 if isinstance(part, Thought | ToolCall | Text) and part.signature is not None:
                     found[part.signature.vendor] = part.signature
         return tuple(found.values())
@@ -135,13 +148,12 @@ class Relay(Struct, frozen=True, dict=True):
         """Whether the program did not ask for the usage of a stream, which is asked for in any case."""
         if self.original.dialect != "chat":
             return False
-        options = _decode_stream_fields(self.original.body).stream_options
-        return not (options or {}).get("include_usage")
+        options = msgspec.json.decode(self._written.get("stream_options", b"null"))
+        return not as_mapping(options).get("include_usage")
 
     def digest(self) -> str:
         """What shapes the answer beyond the request that every wire carries; empty where nothing does."""
-        fields = decode_fields(self.original.body)
-        shaping = {name: value for name, value in fields.items() if name not in _NOT_SHAPING}
+        shaping = {name: value for name, value in self._written.items() if name not in _NOT_SHAPING}
         headers = sorted(one for one in self._passed_headers().items() if one[0] != "anthropic-version")
         if self.request.is_plain and not headers and shaping.keys() <= _PLAIN:
             return ""
@@ -209,13 +221,6 @@ class Relay(Struct, frozen=True, dict=True):
             for name, value in named
             if name not in _HOP_HEADERS and not CREDENTIAL_NAME.search(name)
         }
-
-
-class _StreamFields(Struct):
-    stream_options: dict[str, Any] | None = None
-
-
-_decode_stream_fields = msgspec.json.Decoder(_StreamFields).decode
 
 
 def _may_see(signature: Signature, endpoint: Endpoint, own: str | None) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +16,7 @@ from llmfail.core.request.fitted_request import fit_request
 from llmfail.providers import load_wire_format
 from llmfail.providers.dialects.carried_signature import PREFIX, PREFIX_IN_BASE64
 from llmfail.providers.dialects.client_request import read_client_request
-from llmfail.providers.dialects.relayed_body import clear_carried
+from llmfail.providers.dialects.relayed_body import clear_carried, decode_fields
 from llmfail.providers.relay import Relay
 from llmfail.providers.replies.reply_writer import AskedReply, make_reply_writer
 
@@ -135,12 +136,16 @@ OF_DIALECT = {
 }
 
 
+def clear(dialect, body, endpoint):
+    return msgspec.json.encode(clear_carried(dialect, decode_fields(body), endpoint))
+
+
 @pytest.mark.parametrize("dialect", OF_DIALECT)
 @pytest.mark.parametrize("vendor", SEALED)
 def test_a_body_that_is_relayed_has_nothing_of_ours_and_nothing_of_other_vendors(dialect, vendor):
     there = OF_DIALECT[dialect]
     body = json.dumps({"model": "m", **answer_in(dialect, vendor), "own_field": 1}).encode()
-    cleared = clear_carried(dialect, body, there)
+    cleared = clear(dialect, body, there)
     assert PREFIX.encode() not in cleared
     assert PREFIX_IN_BASE64.encode() not in cleared
     assert (b"SEAL" in cleared) is (there.vendor == vendor)
@@ -169,13 +174,14 @@ def test_a_call_of_another_model_is_relayed_to_gemini_with_the_value_that_says_s
     )
     answer = json.loads(make_reply_writer(AskedReply("gemini", "m", "01H")).write_whole(receipt))
     body = json.dumps({"contents": [answer["candidates"][0]["content"]]}).encode()
-    parts = json.loads(clear_carried("gemini", body, ENDPOINTS["google"]))["contents"][0]["parts"]
+    parts = json.loads(clear("gemini", body, ENDPOINTS["google"]))["contents"][0]["parts"]
     assert [part.get("thoughtSignature") for part in parts] == ["skip_thought_signature_validator", None]
 
 
 def test_a_body_without_anything_of_ours_is_relayed_as_the_same_bytes():
     body = b'{"model":"m", "messages" : [ {"role":"user","content":"\xc3\xa4"} ]}'
-    assert clear_carried("anthropic", body, ENDPOINTS["anthropic"]) is body
+    fields = decode_fields(body)
+    assert clear_carried("anthropic", fields, ENDPOINTS["anthropic"]) is fields
 
 
 @pytest.mark.parametrize(
@@ -184,7 +190,35 @@ def test_a_body_without_anything_of_ours_is_relayed_as_the_same_bytes():
 @given(said=st.lists(VALUES, max_size=3))
 def test_whatever_stands_around_what_is_ours_is_relayed_without_a_bug(dialect, turns, said):
     body = json.dumps({turns: [*said, {"id": f"~{PREFIX}", "parts": ["bGxtZmFpbDEu"]}]}).encode()
-    assert isinstance(clear_carried(dialect, body, OF_DIALECT[dialect]), bytes)
+    assert isinstance(clear(dialect, body, OF_DIALECT[dialect]), bytes)
+
+
+DAMAGED = f"{PREFIX}%%%"
+THOUGHT = {"type": "redacted_thinking", "data": DAMAGED}
+SIGNED = {"text": "So.", "thoughtSignature": f"{PREFIX_IN_BASE64}AAAA"}
+
+
+@pytest.mark.parametrize(
+    ("dialect", "turns", "damaged"),
+    [
+        (
+            "chat",
+            "messages",
+            {"role": "assistant", "content": "So.", "reasoning_details": [{"data": DAMAGED}]},
+        ),
+        ("chat", "messages", {"role": "tool", "tool_call_id": f"call_1~{DAMAGED}", "content": "ok"}),
+        ("responses", "input", {"type": "reasoning", "summary": [], "encrypted_content": DAMAGED}),
+        ("anthropic", "messages", {"role": "assistant", "content": [THOUGHT]}),
+        ("gemini", "contents", {"role": "model", "parts": [SIGNED]}),
+    ],
+)
+def test_what_was_damaged_on_its_way_is_relayed_to_nobody(dialect, turns, damaged):
+    document = {turns: [damaged]}
+    original = OriginalRequest(dialect, json.dumps(document).encode())
+    relay = Relay(original, request_of(dialect, document))
+    body = relay.encode(OF_DIALECT[dialect], stream=False).body
+    assert PREFIX.encode() not in body
+    assert PREFIX_IN_BASE64.encode() not in body
 
 
 @pytest.mark.parametrize("dialect", ["responses", "anthropic", "gemini"])

@@ -164,9 +164,10 @@ def _read_turn(message: Mapping[str, Any]) -> Message:
         text = as_clean_text(read_content(content))
         parts = tuple(map(_sign, chat_parts.read_answer_parts(message, text)))
         read = ("role", "content", "tool_calls", "function_call", *chat_parts.THOUGHT_FIELDS)
-        is_plain = len(parts) == 1 and isinstance(parts[0], Text)
+        is_plain = not parts or (len(parts) == 1 and isinstance(parts[0], Text))
+        is_bare = is_plain and not message.get("reasoning_details")
         marks = mark_with("chat", rest_of(message, *read))
-        return Message("assistant", text if is_plain or not parts else parts, marks)
+        return Message("assistant", text if is_bare else parts or (Text(text),), marks)
     marks = mark_with("chat", rest_of(message, "role", "content"))
     if isinstance(content, str):
         return Message("system" if role in _SYSTEM_ROLES else "user", as_clean_text(content), marks)

@@ -1,4 +1,4 @@
-"""A body that is passed on as a program wrote it, without what only we can read in it.
+"""The conversation of a body that is passed on as a program wrote it, without what only we can read in it.
 
 Where an answer of another vendor stands in the conversation, its signatures are taken out, or put back if it
 is the vendor that is asked. All else stays as it is, byte for byte.
@@ -34,22 +34,21 @@ _TURNS: Final[Mapping[Dialect, str]] = {
     "gemini": "contents",
 }
 _MARK, _MARK_IN_BASE64 = PREFIX.encode("ascii"), PREFIX_IN_BASE64.encode("ascii")
-decode_fields: Final[Callable[[bytes], dict[str, Any]]] = msgspec.json.Decoder(dict[str, Raw]).decode
+decode_fields: Final[Callable[[bytes], dict[str, Raw]]] = msgspec.json.Decoder(dict[str, Raw]).decode
 """An object whose values stay the bytes that they are."""
 
 
-def clear_carried(dialect: Dialect, body: bytes, endpoint: Endpoint) -> bytes:
-    """The body for an endpoint of this dialect; the same bytes where there is nothing of ours in them."""
-    if _MARK not in body and _MARK_IN_BASE64 not in body:
-        return body
-    document = decode_fields(body)
+def clear_carried(dialect: Dialect, fields: Mapping[str, Raw], endpoint: Endpoint) -> Mapping[str, Raw]:
+    """The fields of a body for an endpoint of this dialect; the same where there is nothing of ours."""
     name = _TURNS[dialect]
-    turns = msgspec.json.decode(document[name]) if name in document else None
+    written = bytes(fields.get(name, b""))
+    mark = _MARK_IN_BASE64 if dialect == "gemini" else _MARK
+    turns = msgspec.json.decode(written) if mark in written else None
     if not isinstance(turns, list):
-        return body
+        return fields
     clear = _CLEARERS[dialect]
     kept = [one for turn in turns for one in clear(turn, endpoint)]
-    return encode_json({**document, name: Raw(encode_json(kept))})
+    return {**fields, name: Raw(encode_json(kept))}
 
 
 def _clear_chat(message: object, endpoint: Endpoint) -> Iterator[object]:
