@@ -14,7 +14,7 @@ import time
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import aiohttp
 from yarl import URL
@@ -22,7 +22,7 @@ from yarl import URL
 from llmfail.core.errors import UsageError, WireError
 from llmfail.core.model import Call, Reply
 from llmfail.wire.call_slots import CallSlots, compute_max_calls
-from llmfail.wire.connector import Connector, protocol_of
+from llmfail.wire.connector import CallProtocol, Connector, ServerConnections
 from llmfail.wire.decompression import Decompressor
 from llmfail.wire.error_mapping import (
     MAX_REPLY_BYTES,
@@ -49,21 +49,16 @@ from llmfail.wire.reply_memory import HeldReply, ReplyMemory
 from llmfail.wire.reply_parser import ReplyParser
 from llmfail.wire.request_url import RequestUrl, parse_url
 
-if TYPE_CHECKING:
-    from aiohttp.connector import Connection
-
-
 MAX_ROUTES = 1024
 """A URL names the model with some providers, and programs may name any."""
 
 
 class _CallRoute(NamedTuple):
-    """The way to one URL, found once. By ``request`` aiohttp knows where to connect; ``target`` is that of
-    the request line, and ``host_lines`` are the headers that belong to the way.
+    """The way to one URL, found once. ``target`` is that of the request line, and ``host_lines`` are the
+    headers that belong to the way.
     """
 
-    connector: Connector
-    request: aiohttp.ClientRequest
+    server: ServerConnections
     target: str
     host_lines: str
     proxy: Proxy | None
@@ -83,10 +78,10 @@ class AiohttpWire:
 
     async def send(self, call: Call, timeout: float) -> Reply:  # noqa: ASYNC109 - it covers the whole call
         """The whole reply. Raises WireError; ``timeout`` in seconds covers everything."""
-        ends_at = time.monotonic() + timeout
-        reply = await self._open_in_turn(call, ends_at)
+        read_by = asyncio.get_running_loop().time() + timeout
+        reply = await self._open_in_turn(call, read_by)
         try:
-            body = await reply.read_whole(ends_at - time.monotonic(), self._reply_memory)
+            body = await reply.read_whole(read_by, self._reply_memory)
         finally:
             reply.end()
         return Reply(reply.status, reply.headers, body)
@@ -95,39 +90,39 @@ class AiohttpWire:
         """A reply whose head is here. Raises WireError; ``timeout`` in seconds covers everything up to there.
         The reply holds its turn until whoever opened it closes it.
         """
-        return await self._open_in_turn(call, time.monotonic() + timeout)
+        return await self._open_in_turn(call, asyncio.get_running_loop().time() + timeout)
 
     async def close(self) -> None:
         for connector in self._connectors.values():
-            await connector.close()
+            await connector.close_all()
         self._connectors.clear()
         self._routes.clear()
         # asyncio closes the transports of calls that were stopped one turn of the loop later.
         await asyncio.sleep(0)
 
-    async def _open_in_turn(self, call: Call, ends_at: float) -> AiohttpReply:
-        """A reply whose head is here. Where nothing is left to connect with, a call of ours that is under way
-        has to end first.
+    async def _open_in_turn(self, call: Call, read_by: float) -> AiohttpReply:
+        """A reply whose head is here by then, in the time of the event loop. Where nothing is left to connect
+        with, a call of ours that is under way has to end first.
         """
         waited = 0.0
         while True:
-            waited += await self._acquire_slot(call, ends_at - time.monotonic())
+            waited += await self._acquire_slot(call, read_by)
             try:
-                return await self._open(call, ends_at - time.monotonic(), waited)
+                return await self._open(call, read_by, waited)
             except BaseException as error:
                 if _is_exhaustion(error) and self._slots.retire():
                     continue
                 self._slots.release()
                 raise
 
-    async def _acquire_slot(self, call: Call, timeout: float) -> float:  # noqa: ASYNC109 - as above
+    async def _acquire_slot(self, call: Call, read_by: float) -> float:
         """The seconds that were waited for it."""
         if not self._slots.are_all_taken():
             await self._slots.acquire()
             return 0.0
         started = time.monotonic()
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout_at(read_by):
                 await self._slots.acquire()
         except TimeoutError as error:
             limit = f"{self._max_calls} calls at once (ulimit -n)"
@@ -135,25 +130,26 @@ class AiohttpWire:
             raise WireError("turn", text) from error
         return time.monotonic() - started
 
-    async def _open(self, call: Call, timeout: float, waited: float) -> AiohttpReply:  # noqa: ASYNC109 - as above
+    async def _open(self, call: Call, read_by: float, waited: float) -> AiohttpReply:
         try:
-            read_by = _compute_read_by(timeout)
+            _require_time(read_by)
             route = self._routes.get(call.url) or self._find_call_route(call.url)
             head = _write_head(call, route)
-            connection = await route.connector.find_idle(route.request) or await _connect(route, read_by)
+            protocol = route.server.find_idle()
+            if protocol is None:
+                protocol = await _connect(route, read_by)
             try:
-                protocol = protocol_of(connection)
                 protocol.start_call(head, call.body)
                 reply = await protocol.read_head(read_by)
             except BaseException:
-                connection.close()
+                protocol.leave()
                 raise
         except Exception as error:
             found = find_wire_error(call, error)
             if found is None:
                 raise
             raise _attribute_timeout(call, found, waited) from error
-        return AiohttpReply(call, connection, reply, self._slots, waited)
+        return AiohttpReply(call, route.server, protocol, reply, self._slots, waited)
 
     def _find_call_route(self, url: str) -> _CallRoute:
         parsed = parse_url(url)
@@ -174,8 +170,7 @@ class AiohttpWire:
         if len(self._routes) >= MAX_ROUTES:
             self._routes.clear()
         self._routes[url] = _CallRoute(
-            self._connector_for(route),
-            request,
+            self._connector_for(route).connections_of(request),
             parsed.text if is_forwarded else parsed.target,
             _write_host_lines(parsed, proxy if is_forwarded else None),
             proxy,
@@ -194,14 +189,20 @@ class AiohttpReply:
     """
 
     def __init__(
-        self, call: Call, connection: Connection, reply: ReplyParser, slots: CallSlots, waited: float
+        self,
+        call: Call,
+        server: ServerConnections,
+        protocol: CallProtocol,
+        reply: ReplyParser,
+        slots: CallSlots,
+        waited: float,
     ) -> None:
         self.waited = waited
         self.status = reply.status
         self.headers = reply.headers
         self._call = call
-        self._connection = connection
-        self._protocol = protocol_of(connection)
+        self._server = server
+        self._protocol = protocol
         coding = reply.headers.get("content-encoding")
         self._decompressor = None if coding is None else Decompressor(coding)
         self._size = 0
@@ -223,9 +224,8 @@ class AiohttpReply:
                 raise
             raise found from error
 
-    async def read_whole(self, timeout: float, memory: ReplyMemory) -> bytes:  # noqa: ASYNC109 - as above
+    async def read_whole(self, read_by: float, memory: ReplyMemory) -> bytes:
         """The body. Raises WireError."""
-        read_by = asyncio.get_running_loop().time() + timeout
         try:
             first = await self._read_piece(read_by)
             if self._protocol.is_read:
@@ -249,8 +249,7 @@ class AiohttpReply:
         """A connection whose body came to its end is used again; any other ends here."""
         if not self._is_closed:
             self._is_closed = True
-            self._protocol.end_call()
-            self._connection.release()
+            self._server.take_back(self._protocol)
             self._slots.release()
 
     async def _read_piece(self, read_by: float) -> bytes:
@@ -275,19 +274,16 @@ def _is_exhaustion(error: BaseException) -> bool:
     return isinstance(error, WireError) and error.cause == "exhaustion"
 
 
-def _compute_read_by(timeout: float) -> float:
-    """In the time of the event loop. Raises TimeoutError where no time is left: a provider might be paid for
-    what nobody waits for.
-    """
-    if timeout <= 0:
+def _require_time(read_by: float) -> None:
+    """Raises TimeoutError where no time is left: a provider might be paid for what nobody waits for."""
+    if asyncio.get_running_loop().time() >= read_by:
         raise TimeoutError
-    return asyncio.get_running_loop().time() + timeout
 
 
-async def _connect(route: _CallRoute, read_by: float) -> Connection:
+async def _connect(route: _CallRoute, read_by: float) -> CallProtocol:
     with map_proxy_errors(route.proxy), _map_aiohttp_errors(is_proxied=route.proxy is not None):
         async with asyncio.timeout_at(read_by):
-            return await route.connector.open_new(route.request)
+            return await route.server.open_new()
 
 
 def _write_head(call: Call, route: _CallRoute) -> bytes:

@@ -1,9 +1,10 @@
-"""aiohttp's pool of connections, with what a caller of models needs of it beyond: no connection is handed out
-that the server has ended or on which it sent what no call asked for, a reset is no end of a body, and what is
-closed is closed at once.
+"""Connections of aiohttp, with what a caller of models needs beyond: none is used again that the server has
+ended or on which it sent what no call asked for, a reset is no end of a body, and what is closed is closed at
+once.
 
-How to connect, through proxies and TLS, is aiohttp's matter; a call on a connection is ours: aiohttp's
-request, response and readers would take most of the time of a call.
+How to connect, through proxies and TLS, is aiohttp's matter; a call on a connection is ours, and so is the
+choice of one that is open: aiohttp's pool, request, response and readers would take most of the time of a
+call.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from __future__ import annotations
 import asyncio
 import select
 import ssl
+from collections import deque
 from functools import partial
+from time import monotonic
 from typing import TYPE_CHECKING, cast
 
 import aiohttp
@@ -21,9 +24,12 @@ from llmfail.wire.error_mapping import CONNECT_TIMEOUT_SECONDS, NO_REPLY, Broken
 from llmfail.wire.reply_parser import ReplyParser
 
 if TYPE_CHECKING:
+    from aiohttp.client_reqrep import ConnectionKey
     from aiohttp.connector import Connection
 
 _CONNECT_TIMEOUT = aiohttp.ClientTimeout(sock_connect=CONNECT_TIMEOUT_SECONDS)
+MAX_IDLE_SECONDS = 15.0
+"""Without a call; a server may close a connection at any time."""
 MAX_UNREAD_BYTES = 1 << 20
 """Of a body that nobody reads: then the server has to wait."""
 ONE_WRITE_BYTES = 256 * 1024
@@ -31,29 +37,76 @@ ONE_WRITE_BYTES = 256 * 1024
 
 
 class Connector(aiohttp.TCPConnector):
-    """A pool that hands out no connection that the server has ended, of which it could not be told afterwards
-    whether a call on it had arrived, none with bytes that would pass for the reply to the next call, and none
-    whose server has replied without reading the request, and takes no more.
-    """
+    """Connects, by one way of the network, to any server."""
 
     def __init__(self, ssl_context: ssl.SSLContext) -> None:
         super().__init__(limit=0, ssl=ssl_context, resolver=aiohttp.ThreadedResolver())
         self._factory = partial(CallProtocol, loop=self._loop)  # type: ignore[assignment] # partial is invariant
+        self._servers: dict[ConnectionKey, ServerConnections] = {}
 
-    async def find_idle(self, request: aiohttp.ClientRequest) -> Connection | None:
-        """One that was used before. Waits for nothing."""
-        while (connection := await self._get(request.connection_key, [])) is not None:
-            if protocol_of(connection).is_at_rest():
-                return connection
-            connection.close()
+    def connections_of(self, request: aiohttp.ClientRequest) -> ServerConnections:
+        """Those to the server that the request goes to."""
+        return self._servers.setdefault(request.connection_key, ServerConnections(self, request))
+
+    async def close_all(self) -> None:
+        for server in self._servers.values():
+            server.close_idle()
+        await self.close()
+
+
+class ServerConnections:
+    """The connections to one server. None is handed out that the server has ended, of which it could not be
+    told afterwards whether a call on it had arrived, none with bytes that would pass for the reply to the
+    next call, and none whose server has replied without reading the request, and takes no more.
+    """
+
+    def __init__(self, connector: Connector, request: aiohttp.ClientRequest) -> None:
+        self._connector = connector
+        self._request = request
+        self._idle: deque[CallProtocol] = deque()
+        self._sweep: asyncio.TimerHandle | None = None
+
+    def find_idle(self) -> CallProtocol | None:
+        """The one that was used last."""
+        oldest = monotonic() - MAX_IDLE_SECONDS
+        while self._idle:
+            protocol = self._idle.pop()
+            if protocol.idle_since >= oldest and protocol.is_at_rest():
+                return protocol
+            protocol.leave()
         return None
 
-    async def open_new(self, request: aiohttp.ClientRequest) -> Connection:
-        return await self.connect(request, [], _CONNECT_TIMEOUT)
+    async def open_new(self) -> CallProtocol:
+        connection = await self._connector.connect(self._request, [], _CONNECT_TIMEOUT)
+        protocol = cast("CallProtocol", connection.protocol)
+        protocol.connection = connection
+        return protocol
 
+    def take_back(self, protocol: CallProtocol) -> None:
+        """After a call, for the next one if there may be one."""
+        if not protocol.end_call():
+            protocol.leave()
+            return
+        protocol.idle_since = monotonic()
+        self._idle.append(protocol)
+        if self._sweep is None:
+            self._sweep = asyncio.get_running_loop().call_later(MAX_IDLE_SECONDS, self._close_old)
 
-def protocol_of(connection: Connection) -> CallProtocol:
-    return cast("CallProtocol", connection.protocol)
+    def close_idle(self) -> None:
+        if self._sweep is not None:
+            self._sweep.cancel()
+        while self._idle:
+            self._idle.pop().leave()
+
+    def _close_old(self) -> None:
+        """Those that nobody needed for so long, and look again when the next may be."""
+        oldest = monotonic() - MAX_IDLE_SECONDS
+        self._sweep = None
+        while self._idle and self._idle[0].idle_since <= oldest:
+            self._idle.popleft().leave()
+        if self._idle:
+            wait = self._idle[0].idle_since - oldest
+            self._sweep = asyncio.get_running_loop().call_later(wait, self._close_old)
 
 
 class CallProtocol(ResponseHandler):
@@ -63,6 +116,9 @@ class CallProtocol(ResponseHandler):
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)
+        self.connection: Connection | None = None
+        """aiohttp's name for it."""
+        self.idle_since = 0.0
         self._reply: ReplyParser | None = None
         self._is_idle = False
         """A call has used it, and is over."""
@@ -78,11 +134,14 @@ class CallProtocol(ResponseHandler):
         """Whether nothing came while nothing was asked, and the server takes what is sent; the event loop may
         not have seen it yet.
         """
+        if not self.is_connected():
+            return False
         if self._poller is None:
             assert self.transport is not None
             self._poller = select.poll()
             self._poller.register(self.transport.get_extra_info("socket"), select.POLLIN | select.POLLOUT)
-        return [events for _, events in self._poller.poll(0)] == [select.POLLOUT]
+        [(_, events)] = self._poller.poll(0) or [(0, 0)]
+        return events == select.POLLOUT
 
     def start_call(self, head: bytes, body: bytes) -> None:
         """Raises BrokenConnectionError."""
@@ -125,11 +184,17 @@ class CallProtocol(ResponseHandler):
         """Whether all of the body was read."""
         return self._reply is not None and self._reply.is_over and not self._reply.pieces
 
-    def end_call(self) -> None:
-        """The connection may be used again when the reply was read to its end and says so."""
+    def end_call(self) -> bool:
+        """Whether the connection may be used again: the reply was read to its end, and says so."""
         reply, self._reply, self._is_idle = self._reply, None, True
-        if reply is None or not (reply.is_over and reply.keeps_connection) or self._is_held_up:
-            self.force_close()
+        is_kept = reply is not None and reply.is_over and reply.keeps_connection and self.is_connected()
+        return is_kept and not (self._is_held_up or self.should_close)
+
+    def leave(self) -> None:
+        """Nobody uses this connection again."""
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.close()
 
     async def _wait(self, read_by: float) -> None:
         """Until something came. One timer serves all that is read of a connection: it is set anew only when

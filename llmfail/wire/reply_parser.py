@@ -31,7 +31,7 @@ class ReplyParser:
         self.headers: dict[str, str] = {}
         self.pieces: list[bytes] = []
         self.has_head = self.is_over = self.keeps_connection = False
-        self._has_more = False
+        self._has_more = self._is_http = False
         self._bytes_since_piece = 0
         self._start = b""
         parser = httptools.HttpResponseParser(self)
@@ -46,7 +46,7 @@ class ReplyParser:
         parser = self._parser
         if parser is None:
             return True
-        if len(self._start) < len(_STARTS[0]):
+        if not self._is_http:
             self._require_http(data)
         self._bytes_since_piece += len(data)
         try:
@@ -68,7 +68,8 @@ class ReplyParser:
     def _require_http(self, data: bytes) -> None:
         """The parser reads other versions too, and waits for the end of a line that begins as another."""
         self._start += data[: len(_STARTS[0]) - len(self._start)]
-        if not any(one.startswith(self._start) for one in _STARTS):
+        self._is_http = self._start in _STARTS
+        if not (self._is_http or any(one.startswith(self._start) for one in _STARTS)):
             raise BrokenConnectionError(NO_REPLY)
 
     # What httptools calls.

@@ -13,6 +13,7 @@ import pytest
 
 from llmfail.core.errors import UsageError, WireError
 from llmfail.core.model import Call
+from llmfail.wire import connector
 from llmfail.wire.aio import AiohttpWire
 from llmfail.wire.call_slots import CallSlots
 
@@ -118,6 +119,19 @@ def test_a_connection_is_used_again():
                 await wire.send(call(server.url), 5)
             await wire.close()
             assert (len(server.requests), server.accepted) == (3, 1)
+
+    play(scene)
+
+
+def test_a_connection_that_nobody_needs_for_a_while_is_closed(monkeypatch):
+    monkeypatch.setattr(connector, "MAX_IDLE_SECONDS", 0.05)
+
+    async def scene():
+        async with Server() as server:
+            wire = AiohttpWire()
+            await asyncio.gather(*(wire.send(call(server.url), 5) for _ in range(2)))
+            await server.until(lambda: not server.open)
+            await wire.close()
 
     play(scene)
 
