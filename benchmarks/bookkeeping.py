@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from pairs import compare
 
 from llmfail.core.admission import gate as gates
+from llmfail.core.admission import gate_settlement
 from llmfail.core.admission.budget import BudgetScope
 from llmfail.core.admission.circuit import BreakerRules
 from llmfail.core.admission.gate import Gate, Settlement
@@ -93,7 +94,7 @@ def main() -> int:
                     partial(gates.admit, GATE, reservation_request),
                 )
                 counts = [Count(CALL, CALL_RECORDS)]
-                step = combine([gates.settle(GATE, admitted, PAID), write_counts(counts)])
+                step = combine([gate_settlement.settle(GATE, admitted, PAID), write_counts(counts)])
                 disk.update(step.keys, lambda values, now, step=step: (step.change(values, now), None))
 
         def two_updates() -> None:

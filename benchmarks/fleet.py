@@ -29,6 +29,7 @@ from msgspec.structs import replace
 from pairs import LLMFAIL, place, simulator
 
 from llmfail.core.admission import gate as gates
+from llmfail.core.admission import gate_settlement
 from llmfail.core.records import receipt_log
 from llmfail.core.records.counted_events import CountedAsk
 from llmfail.core.records.counters import AskCounters, count_asks
@@ -72,7 +73,7 @@ def ask(store, gate, claim, runs):
         claim.call_id,
         combine(
             [
-                gates.settle(gate, admission, PAID),
+                gate_settlement.settle(gate, admission, PAID),
                 write_counts(
                     [
                         Count(

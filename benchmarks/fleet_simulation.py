@@ -14,6 +14,7 @@ from itertools import count
 from msgspec.structs import replace
 
 from llmfail.core.admission import gate as gates
+from llmfail.core.admission import gate_settlement
 from llmfail.core.admission.budget import BudgetScope, Spending, expire_holds
 from llmfail.core.admission.circuit import BreakerRules
 from llmfail.core.admission.gate import Admission, Gate, Settlement
@@ -156,7 +157,7 @@ class Fleet:
         self.costs += cost
         self.answered += 1
         paid = Settlement(Outcome(Kind.OK), 900, cost, fallback=False, usage=Usage(12, output_tokens=40))
-        step, own = gates.settle(GATE, admission, paid), self.hosts[host]
+        step, own = gate_settlement.settle(GATE, admission, paid), self.hosts[host]
         if own is not None and not admission.reservation.request.scopes:
             own.slices.settle(call_id, paid)
             own.deferred.put_off((), [step])

@@ -23,7 +23,6 @@ import zlib
 
 from msgspec.structs import replace
 
-from llmfail.core.admission import rate_window
 from llmfail.core.admission.circuit import (
     BreakerRules,
     CallResult,
@@ -33,6 +32,10 @@ from llmfail.core.admission.circuit import (
     CircuitView,
     Ticket,
     TrialLease,
+    count_answer,
+    count_failure,
+    drop_old_answers,
+    has_high_failure_rate,
     normalize,
 )
 from llmfail.core.classification.outcome import CircuitEffect
@@ -162,15 +165,13 @@ def _settle_closed(circuit: Circuit, result: CallResult, now: float, rules: Brea
         case CircuitEffect.NEUTRAL:
             return circuit
         case CircuitEffect.SUCCESS:
-            return replace(
-                circuit, failures=0, answered=rate_window.count_answer(circuit.answered, now, rules), at=now
-            )
+            return replace(circuit, failures=0, answered=count_answer(circuit.answered, now, rules), at=now)
         case CircuitEffect.FAILURE:
             failed = replace(
                 circuit,
                 failures=circuit.failures + 1,
-                slots=rate_window.count_failure(circuit.slots, now, rules),
-                answered=rate_window.drop_old(circuit.answered, now, rules),
+                slots=count_failure(circuit.slots, now, rules),
+                answered=drop_old_answers(circuit.answered, now, rules),
                 at=now,
             )
             if share_of(circuit, now, rules) < 1:
@@ -198,7 +199,7 @@ def _close_circuit(circuit: Circuit, now: float, rules: BreakerRules) -> Circuit
 
 
 def _must_open(circuit: Circuit, rules: BreakerRules) -> bool:
-    return circuit.failures >= rules.failure_threshold or rate_window.has_high_failure_rate(circuit, rules)
+    return circuit.failures >= rules.failure_threshold or has_high_failure_rate(circuit, rules)
 
 
 def _open_circuit(circuit: Circuit, result: CallResult, now: float, rules: BreakerRules) -> Circuit:

@@ -5,7 +5,7 @@ Both are pure changes for a store's ``update``, so each is one atomic step over 
 
 from __future__ import annotations
 
-from functools import cached_property, partial
+from functools import cached_property
 
 from msgspec import Struct
 
@@ -14,10 +14,8 @@ from llmfail.core.admission import circuit as circuits
 from llmfail.core.admission import credential as credentials
 from llmfail.core.admission import pause as pauses
 from llmfail.core.admission import refusal as refusals
-from llmfail.core.admission.budget_unit import ActualUse
 from llmfail.core.admission.circuit import (
     BreakerRules,
-    CallResult,
     Circuit,
     CircuitRefusal,
     CircuitState,
@@ -29,18 +27,16 @@ from llmfail.core.admission.pause import Pause
 from llmfail.core.admission.rate_limit import RateLimit
 from llmfail.core.admission.refusal import OpenReason, Refusal
 from llmfail.core.admission.reservation_request import Reservation, ReservationRequest
-from llmfail.core.classification.outcome import CircuitEffect, Kind, Outcome
+from llmfail.core.classification.outcome import Outcome
 from llmfail.core.model import Address, Target, Usage
 from llmfail.core.receipt import SkipReason
 from llmfail.core.records import state_keys
 from llmfail.core.records.record import (
     NameSet,
     Record,
-    StoreChange,
     Values,
     Write,
     Writes,
-    combine,
     dump,
     hourly_expiry,
     load,
@@ -48,13 +44,10 @@ from llmfail.core.records.record import (
     without_newer,
 )
 
-MAX_DROPPED_NAMES = 500
-"""A program may make a schema of its own for each request; what is beyond is learnt again."""
 PROBE_HEAD_START_SECONDS = 10.0
 """For so long the trials of a target that is probed are left to a watch; users take them when none comes."""
 NO_GENERATION = -1
 """No circuit is of this generation."""
-DROPPED_RETENTION_SECONDS = 30 * 24 * 3600.0
 
 
 class Gate(Struct, frozen=True, dict=True):
@@ -224,20 +217,6 @@ def _note_refusal(refusal: Refusal, request: ReservationRequest, values: Values,
     return budget_holds.mark_refused(request, values, now) if is_over_budget else {}
 
 
-def settle(gate: Gate, admission: Admission, settlement: Settlement) -> StoreChange:
-    """Settle an admitted call: circuit, credential, dropped parameters, budgets and rates, each written only
-    when it changed.
-    """
-    keys = (*gate.keys_with_budgets(admission.reservation.request), gate.known_targets_key)
-    return StoreChange(keys, partial(_settle, gate, admission, settlement))
-
-
-def cancel_reservation(gate: Gate, request: ReservationRequest) -> StoreChange:
-    """Give back what was reserved for a call when it is not known whether the admission was written."""
-    trial = StoreChange((gate.circuit_key,), partial(_cancel_trial, gate, request.call_id))
-    return combine([trial, budget_holds.cancel(request)])
-
-
 def view(gate: Gate, values: Values, now: float, request: ReservationRequest | None = None) -> GateView:
     """The decision of ``admit`` without its writes; without a request, only about circuit and credential, and
     whether a probe would be admitted.
@@ -265,25 +244,6 @@ def view(gate: Gate, values: Values, now: float, request: ReservationRequest | N
     return GateView(view.state, view.failures, None, refusal, breaker.share_of(circuit, now, gate.rules))
 
 
-def _settle(gate: Gate, admission: Admission, settlement: Settlement, values: Values, now: float) -> Writes:
-    is_answered = settlement.outcome.kind is Kind.OK
-    actual = ActualUse(settlement.usage, settlement.cost, is_answered=is_answered)
-    writes = {
-        **_settle_circuit(gate, admission.ticket, settlement.outcome, values, now),
-        **_settle_pause(gate, settlement.outcome, values, now),
-        **_settle_credential(gate, admission, settlement.outcome, values, now),
-        **reservation.settle(gate.address, gate.limits, admission.reservation, actual, values, now),
-        **_remember_dropped(gate, settlement.dropped_parameters, values, now),
-        **({} if settlement.outcome.kind is Kind.CANCELLED else register_target(gate, values)),
-    }
-    return without_newer(writes, values)
-
-
-def _cancel_trial(gate: Gate, lease_id: str, values: Values, now: float) -> Writes:
-    ticket = Ticket(load_or_default(values[gate.circuit_key], Circuit).generation, lease_id)
-    return without_newer(_settle_circuit(gate, ticket, Outcome(Kind.CANCELLED), values, now), values)
-
-
 def _refuse_while_paused(gate: Gate, circuit: Circuit, values: Values, now: float) -> Refusal | None:
     """The refusal of a pause, unless the circuit refuses for longer, or because an operator says so."""
     if values[gate.pause_key] is None:
@@ -306,22 +266,6 @@ def _refuse_when_forced_open(gate: Gate, values: Values, now: float) -> Refusal 
     return refusals.refuse_for_circuit(CircuitRefusal("held", override.until))
 
 
-def _settle_circuit(
-    gate: Gate, ticket: Ticket, outcome: Outcome, values: Values, now: float
-) -> dict[str, Write]:
-    """A rate limit that says when it ends is no failure: the pause is all that follows from it."""
-    circuit = load_or_default(values[gate.circuit_key], Circuit)
-    is_rate_limited = outcome.kind is Kind.RATE_LIMITED
-    is_pause_alone = is_rate_limited and pauses.find_pause(outcome, gate.rules.max_pause) is not None
-    effect = CircuitEffect.NEUTRAL if is_pause_alone else outcome.consequence.circuit_effect
-    after = breaker.settle(circuit, ticket, CallResult(effect, is_rate_limited), now, gate.rules)
-    if after == circuit:
-        return {}
-    write = circuit_write(after, gate.rules)
-    how = breaker.COUNTED_ANSWER if breaker.is_counted_answer(circuit, after) else None
-    return {gate.circuit_key: write._replace(how=how)}
-
-
 def _normalize_pause(gate: Gate, values: Values, now: float) -> dict[str, Write | None]:
     """Write down a clock that was set back, so that the pause does not grow while the clock catches up."""
     if values[gate.pause_key] is None:
@@ -340,57 +284,6 @@ def _normalize_circuit(gate: Gate, circuit: Circuit, now: float) -> dict[str, Wr
         return {}
     after = circuits.normalize(circuit, now)
     return {} if after == circuit else {gate.circuit_key: circuit_write(after, gate.rules)}
-
-
-def _settle_pause(gate: Gate, outcome: Outcome, values: Values, now: float) -> dict[str, Write | None]:
-    seconds = pauses.find_pause(outcome, gate.rules.max_pause)
-    if seconds is None or not gate.rules.enabled:
-        return {}
-    before = load_or_default(values[gate.pause_key], Pause)
-    is_rate_limit = outcome.kind is Kind.RATE_LIMITED
-    after = pauses.lengthen(before, seconds, now, is_rate_limit=is_rate_limit)
-    return pauses.build_writes(gate.pause_key, before, after)
-
-
-def _settle_credential(
-    gate: Gate, admission: Admission, outcome: Outcome, values: Values, now: float
-) -> dict[str, Write]:
-    if values[gate.credential_key] is None and outcome.kind is Kind.OK:
-        return {}
-    credential = load_or_default(values[gate.credential_key], CredentialState)
-    after = credentials.settle(
-        credential,
-        gate.target.model,
-        outcome,
-        now,
-        admitted_at=admission.at,
-        renews_itself=gate.renews_itself,
-    )
-    return {} if after == credential else {gate.credential_key: Write(dump(after))}
-
-
-def _remember_dropped(gate: Gate, dropped: frozenset[str], values: Values, now: float) -> dict[str, Write]:
-    if not dropped:
-        return {}
-    known = load_or_default(values[gate.dropped_parameters_key], NameSet).names
-    if dropped <= known:
-        return {}
-    return {
-        gate.dropped_parameters_key: Write(
-            dump(NameSet(dropped if len(known) >= MAX_DROPPED_NAMES else known | dropped)),
-            hourly_expiry(now + DROPPED_RETENTION_SECONDS),
-        )
-    }
-
-
-def register_target(gate: Gate, values: Values) -> dict[str, Write]:
-    """Add this target to those that ``status`` and ``reset --all`` know, whatever the configuration names."""
-    known = load_or_default(values[gate.known_targets_key], NameSet).names
-    return (
-        {}
-        if str(gate.target) in known
-        else {gate.known_targets_key: Write(dump(NameSet(known | {str(gate.target)})))}
-    )
 
 
 def circuit_write(circuit: Circuit, rules: BreakerRules) -> Write:

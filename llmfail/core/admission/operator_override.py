@@ -9,8 +9,8 @@ from llmfail.core.admission.gate import (
     Gate,
     ProviderOverride,
     circuit_write,
-    register_target,
 )
+from llmfail.core.admission.gate_settlement import register_target
 from llmfail.core.admission.pause import Pause
 from llmfail.core.records.record import (
     Values,

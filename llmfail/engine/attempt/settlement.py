@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from msgspec.structs import replace
 
 from llmfail.core.admission import gate as gates
-from llmfail.core.admission import reservation
+from llmfail.core.admission import gate_settlement, reservation
 from llmfail.core.admission.budget import BudgetScope
 from llmfail.core.admission.budget_notice import BudgetNotice, collect_notices
 from llmfail.core.admission.gate import Admission, Gate, Settlement
@@ -179,7 +179,7 @@ class SettlementLog:
     async def _settle_all(self) -> None:
         state = self._read_state()
         unused = [
-            gates.cancel_reservation(self._routes[target].gate, reservation_request)
+            gate_settlement.cancel_reservation(self._routes[target].gate, reservation_request)
             for target, reservation_request in state.unanswered_requests
         ]
         calls = [(one, settlement_of(state, one)) for one in state.calls]
@@ -257,7 +257,7 @@ class SettlementLog:
             )
 
     def _settle_call(self, call: PendingCall, settlement: Settlement) -> StoreChange:
-        return gates.settle(self._routes[call.target].gate, call.admission, settlement)
+        return gate_settlement.settle(self._routes[call.target].gate, call.admission, settlement)
 
     def _statistics_of(self, call: PendingCall, settlement: Settlement) -> Statistics:
         gate = self._routes[call.target].gate

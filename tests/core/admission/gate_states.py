@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from llmfail.core.admission import gate as gates
+from llmfail.core.admission import gate_settlement
 from llmfail.core.admission.gate import Admission, Settlement
 from llmfail.core.admission.reservation_request import ReservationRequest
 from llmfail.core.classification.outcome import Outcome
@@ -33,7 +34,7 @@ class GateStore:
 
     def settle(self, gate, admitted, outcome, **facts):
         settlement = Settlement(outcome, **{"latency_ms": 100, "cost": 5, "fallback": False} | facts)
-        return self.apply(gates.settle(gate, admitted, settlement))
+        return self.apply(gate_settlement.settle(gate, admitted, settlement))
 
     def call(self, gate, kind, **facts):
         admitted = self.admit(gate)

@@ -30,7 +30,7 @@ from hypothesis.stateful import (
 )
 from msgspec.structs import astuple
 
-from llmfail.core.admission import breaker, operator_override
+from llmfail.core.admission import breaker, gate_settlement, operator_override
 from llmfail.core.admission import circuit as circuits
 from llmfail.core.admission import gate as gates
 from llmfail.core.admission.circuit import BreakerRules, Circuit, CircuitState, Ticket
@@ -260,7 +260,7 @@ class Lockstep(RuleBasedStateMachine):
         before = self.circuit
         self.note_settling(issued)
         settlement = Settlement(verdict.outcome, 100, 0, fallback=False)
-        step = gates.settle(self.gate, issued.admission, settlement)
+        step = gate_settlement.settle(self.gate, issued.admission, settlement)
         writes = step.change(self.read(step.keys), self.now)
         assert writes == step.change(self.read(step.keys), self.now), "a rule has no dice"
         self.keep(writes)
@@ -591,7 +591,7 @@ class Lockstep(RuleBasedStateMachine):
         writes, admission = self.admit(off, 9.0)
         assert writes == {}
         assert isinstance(admission, Admission)
-        step = gates.settle(off, admission, Settlement(verdict.outcome, 100, 0, fallback=False))
+        step = gate_settlement.settle(off, admission, Settlement(verdict.outcome, 100, 0, fallback=False))
         written = step.change(self.read(step.keys), self.now)
         assert not written.keys() & {self.gate.circuit_key, self.gate.pause_key}
         seen["disabled while open"] += self.told.mood == "open"

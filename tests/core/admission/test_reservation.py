@@ -4,8 +4,7 @@ import pytest
 from gate_states import SIZE, GateStore, build_reservation_request
 from msgspec.structs import replace
 
-from llmfail.core.admission import budget, rate_limit
-from llmfail.core.admission import gate as gates
+from llmfail.core.admission import budget, gate_settlement, rate_limit
 from llmfail.core.admission.budget import BudgetScope, Spending
 from llmfail.core.admission.budget_notice import collect_notices
 from llmfail.core.admission.circuit import BreakerRules
@@ -221,14 +220,14 @@ def test_what_is_withdrawn_holds_nothing_and_only_once(book):
     admit(book, covers)
     admit(book, covers, "other")
     for _ in range(2):
-        book.apply(gates.cancel_reservation(gate(), build_reservation_request(scopes=covers)))
+        book.apply(gate_settlement.cancel_reservation(gate(), build_reservation_request(scopes=covers)))
     assert spending(book).held == WORST
 
 
 def test_a_call_that_was_settled_can_not_be_withdrawn(book):
     covers = (cover(WORST),)
     book.settle(gate(), admit(book, covers), OK, cost=7)
-    book.apply(gates.cancel_reservation(gate(), build_reservation_request(scopes=covers)))
+    book.apply(gate_settlement.cancel_reservation(gate(), build_reservation_request(scopes=covers)))
     assert (spending(book).spent, spending(book).held) == (7, 0)
 
 
