@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 from webhook_recorder import Hook
@@ -101,6 +102,54 @@ def test_an_alert_is_told_once_when_raised_and_once_when_over_by_processes_that_
     ]
     assert len(hook.bodies("/slack")) == 4
     assert all(one.keys() == {"text"} for one in hook.bodies("/slack"))
+
+
+def test_a_trial_changes_nothing_and_its_answer_tells_whether_it_is_over(config, simulator, hook):
+    config.write_text(config.read_text().replace("recovery_timeout: 60s", "recovery_timeout: 1s"))
+    fail_twice(config, simulator)
+    watch_once(config)
+    with Client(config) as llm:
+        ends_at = time.monotonic() + 30
+        while llm.status().targets[0].state != "half_open" and time.monotonic() < ends_at:
+            time.sleep(0.05)
+    watch_once(config)
+    assert "resolved" not in {one["state"] for one in hook.bodies("/json")}
+    simulator.set_faults(parse_faults("none"))
+    with Client(config) as llm:
+        while llm.status().targets[0].state != "closed":
+            llm.ask("hi")
+    watch_once(config)
+    states = [one["state"] for one in hook.bodies("/json") if one["alert"] == "unanswerable default"]
+    assert states == ["raised", "resolved"]
+
+
+class Overtaken(WatchClient):
+    """Another does something while its first status is on its way."""
+
+    async def status(self):
+        status = await super().status()
+        if self.meanwhile is not None:
+            meanwhile, self.meanwhile = self.meanwhile, None
+            await meanwhile()
+        return status
+
+
+def test_a_status_that_is_older_than_what_another_has_told_raises_nothing_again(config, simulator, hook):
+    fail_twice(config, simulator)
+    watch_once(config)
+
+    async def play():
+        async def recover():
+            await other.reset()
+            await other.judge_alerts()
+
+        async with WatchClient(config) as other, Overtaken(config) as late:
+            late.meanwhile = recover
+            return await late.judge_alerts()
+
+    status, notices = asyncio.run(play())
+    assert (status.health, notices) == ("healthy", ())
+    assert [one["state"] for one in hook.bodies("/json")] == ["raised"] * 2 + ["resolved"] * 2
 
 
 def test_bodies_are_signed_as_they_are_sent(config, simulator, hook):
@@ -216,6 +265,12 @@ class TestTheBook:
         assert none == ()
         _, over = claim_notices(book, [], 3.0, "a")
         assert [(one.state, one.level) for one in over] == [("resolved", "critical")]
+
+    def test_what_is_undecided_stays_as_it_is(self):
+        undecided = {self.ALERT.name}
+        book, _ = claim_notices(AlertBook(), [self.ALERT], 0.0, "a")
+        assert claim_notices(book, [], 1.0, "b", undecided) == (book, ())
+        assert claim_notices(AlertBook(), [], 1.0, "b", undecided) == (AlertBook(), ())
 
     def test_what_a_dead_process_began_to_tell_is_told_by_another_after_its_claim(self):
         book, told = claim_notices(AlertBook(), [self.ALERT], 0.0, "dead")

@@ -28,14 +28,8 @@ from llmfail.core.records.state_keys import (
     provider_override_key,
 )
 from llmfail.core.reports.alert import Thresholds, find_alerts
-from llmfail.core.reports.status import (
-    Status,
-    StorageCounts,
-    TargetStatus,
-    find_budget_alerts,
-    find_unanswerable,
-    health_of,
-)
+from llmfail.core.reports.health import find_unanswerable, find_undecided, health_of
+from llmfail.core.reports.status import Status, StorageCounts, TargetStatus, find_budget_alerts
 from llmfail.engine.planning.budget_period import day_of, midnight, zone_of
 from llmfail.engine.planning.request_builder import endpoint_of
 from llmfail.engine.planning.targets import TargetRoutes
@@ -87,6 +81,7 @@ class Operator:
             counters=routing,
             alerts=raised,
             unanswerable=without,
+            undecided=find_undecided(shown, features),
             store=store.name,
             readable=not store.is_down,
             forced_open=_find_unseen_overrides(overrides, shown, values, now),

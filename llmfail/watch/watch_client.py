@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 from llmfail.client.aio import AsyncClient
 from llmfail.core.receipt import Receipt
-from llmfail.core.reports.alert_notice import AlertNotice, list_alerts
+from llmfail.core.reports.alert_notice import AlertNotice
 from llmfail.core.reports.status import Status
 from llmfail.engine.planning.targets import TargetRoutes
-from llmfail.engine.reports.alert_claims import claim_alert_notices, end_alert_claims
+from llmfail.engine.reports.alert_claims import claim_alert_notices, end_alert_claims, read_alert_book
 from llmfail.engine.reports.probe_claims import claim_probes, probe_until_decided
 from llmfail.watch.alert_delivery import AlertDelivery
 
@@ -23,10 +23,12 @@ class WatchClient(AsyncClient):
 
     async def judge_alerts(self) -> tuple[Status, tuple[AlertNotice, ...]]:
         """How things are, and what this process has told because it has changed."""
-        status = await self.status()
         configuration, holder = self.settings.configuration_id, f"{socket.gethostname()}-{os.getpid()}"
-        alerts = list_alerts(status)
-        notices = await claim_alert_notices(self._ports, configuration, alerts, holder)
+        notices = None
+        while notices is None:
+            before = await read_alert_book(self._ports, configuration)
+            status = await self.status()
+            notices = await claim_alert_notices(self._ports, configuration, status, before, holder)
         if notices:
             await self._deliver(notices)
             await end_alert_claims(self._ports, configuration, notices, holder)

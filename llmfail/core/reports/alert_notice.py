@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any, Literal
 
 import msgspec
@@ -66,25 +67,42 @@ class NoticeClaim(Struct, frozen=True):
 
 
 class AlertBook(Record, frozen=True):
-    """The alerts that are raised, as they were told last, and what is still to be told."""
+    """The alerts that are raised, as they were told last, and what is still to be told. ``changed_at``: when
+    the last telling was claimed, in epoch seconds.
+    """
 
     raised: Mapping[str, AlertNotice] = field(default_factory=dict)
     claims: Mapping[str, NoticeClaim] = field(default_factory=dict)
+    changed_at: float = 0.0
 
 
 def list_alerts(status: Status) -> tuple[Alert, ...]:
-    """Those of ``status``, and a critical one for each feature that nobody can answer."""
+    """Those of ``status``, and a critical one for each feature that nobody can answer; a trial that is under
+    way raises none.
+    """
     unanswerable = (
-        Alert(f"unanswerable {name}", "critical", 1.0, 0.0, f"no target can answer {name} now")
+        Alert(_name_unanswerable(name), "critical", 1.0, 0.0, f"no target can answer {name} now")
         for name in status.unanswerable
+        if name not in status.undecided
     )
     return (*status.alerts, *unanswerable)
 
 
+def list_undecided(status: Status) -> frozenset[str]:
+    """Names of alerts of which only a trial tells whether they are over."""
+    return frozenset(map(_name_unanswerable, status.undecided))
+
+
 def claim_notices(
-    book: AlertBook, alerts: Iterable[Alert], now: float, holder: str
+    book: AlertBook,
+    alerts: Iterable[Alert],
+    now: float,
+    holder: str,
+    undecided: AbstractSet[str] = frozenset(),
 ) -> tuple[AlertBook, tuple[AlertNotice, ...]]:
-    """What the holder has to tell: what has changed, and what another began to tell and did not."""
+    """What the holder has to tell: what has changed, and what another began to tell and did not. What is
+    ``undecided`` stays as it is.
+    """
     current = {alert.name: alert for alert in alerts}
     raised = dict(book.raised)
     news: list[AlertNotice] = []
@@ -92,14 +110,14 @@ def claim_notices(
         if name not in raised or (alert.level, raised[name].level) == ("critical", "warning"):
             raised[name] = _make_notice(alert, now)
             news.append(raised[name])
-    over = [name for name in raised if name not in current]
+    over = [name for name in raised if name not in current and name not in undecided]
     news += [replace(raised.pop(name), state="resolved", at=now) for name in over]
     overdue = [claim.notice for claim in book.claims.values() if claim.until <= now]
     told = [one for one in overdue if one.key not in {new.key for new in news}] + news
     if not told:
         return book, ()
     claims = {**book.claims, **{one.key: NoticeClaim(one, holder, now + CLAIM_SECONDS) for one in told}}
-    return AlertBook(raised=raised, claims=claims), tuple(told)
+    return AlertBook(raised=raised, claims=claims, changed_at=now), tuple(told)
 
 
 def end_claims(book: AlertBook, notices: Iterable[AlertNotice], holder: str) -> AlertBook:
@@ -123,6 +141,10 @@ def write_body(notice: AlertNotice, style: str, host: str) -> bytes:
 def sign_body(body: bytes, secret: str) -> str:
     """The value of the signature header: HMAC of the bytes as they are sent."""
     return "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+
+
+def _name_unanswerable(feature: str) -> str:
+    return f"unanswerable {feature}"
 
 
 def _make_notice(alert: Alert, now: float) -> AlertNotice:

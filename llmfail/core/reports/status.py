@@ -71,6 +71,11 @@ class TargetStatus(Struct, frozen=True):
     def is_usable(self) -> bool:
         return not self.missing_key and self.gate_view.refusal is None
 
+    @property
+    def is_on_trial(self) -> bool:
+        """Whether its next calls tell if it answers again."""
+        return self.state == CircuitState.HALF_OPEN
+
     def to_json(self) -> dict[str, Any]:
         return {
             "state": self.state,
@@ -169,6 +174,8 @@ class Status(Struct, frozen=True):
     unanswerable: tuple[str, ...]
     """Features that no model can answer now."""
     store: str
+    undecided: tuple[str, ...] = ()
+    """Features of which only targets on trial may answer."""
     readable: bool = True
     forced_open: Mapping[str, float | None] = field(default_factory=dict)
     """Providers without any known target that an operator has forced open: until when, or None."""
@@ -232,27 +239,6 @@ def _make_budget_alert(budget: BudgetStatus) -> Alert:
         threshold=round(share_of_limit(budget.alert_at, scope.limit), 4),
         message=f"budget {scope.label}: {amounts} are spent ({value:.0%}){refusing}",
     )
-
-
-def find_unanswerable(
-    targets: Sequence[TargetStatus], features: Mapping[str, Sequence[Target]]
-) -> tuple[str, ...]:
-    """The features that no model can answer now; ``features`` names the chain of each."""
-    usable = {target.target for target in targets if target.is_usable}
-    return tuple(name for name, chain in features.items() if not usable & set(chain))
-
-
-def health_of(
-    targets: Sequence[TargetStatus], alerts: Sequence[Alert], unanswerable: Sequence[str], *, readable: bool
-) -> Health:
-    """A target without a key does not make the status degraded, but a feature without any usable target is
-    unhealthy. A state that is not ``readable`` cannot be healthy.
-    """
-    if unanswerable:
-        return "unhealthy"
-    closed = all(target.state == CircuitState.CLOSED for target in targets if not target.missing_key)
-    critical = any(alert.level == "critical" for alert in alerts)
-    return "healthy" if closed and readable and not critical else "degraded"
 
 
 def _leave_out_figures(shown: dict[str, Any]) -> dict[str, Any]:

@@ -6,26 +6,44 @@ from collections.abc import Sequence
 
 from llmfail.core.records.record import Values, Write, Writes, dump, load_or_default, without_newer
 from llmfail.core.records.state_keys import alert_book_key
-from llmfail.core.reports.alert import Alert
-from llmfail.core.reports.alert_notice import AlertBook, AlertNotice, claim_notices, end_claims
+from llmfail.core.reports.alert_notice import (
+    AlertBook,
+    AlertNotice,
+    claim_notices,
+    end_claims,
+    list_alerts,
+    list_undecided,
+)
+from llmfail.core.reports.status import Status
 from llmfail.core.reports.watch_event import AlertLevel, AlertRaised, AlertResolved
 from llmfail.engine.ports.protocols import Ports
 
 
-async def claim_alert_notices(
-    ports: Ports, configuration: str, alerts: Sequence[Alert], holder: str
-) -> tuple[AlertNotice, ...]:
-    """What this process has to tell now; who listens is told."""
+async def read_alert_book(ports: Ports, configuration: str) -> AlertBook:
     key = alert_book_key(configuration)
+    values, _ = await ports.store.read([key])
+    return load_or_default(values[key], AlertBook)
 
-    def change(values: Values, now: float) -> tuple[Writes, tuple[AlertNotice, ...]]:
+
+async def claim_alert_notices(
+    ports: Ports, configuration: str, status: Status, before: AlertBook, holder: str
+) -> tuple[AlertNotice, ...] | None:
+    """What this process has to tell of that status; who listens is told. ``before`` is the book as it was
+    before the status was read: None where another has told something since, which it may not know of.
+    """
+    key = alert_book_key(configuration)
+    alerts, undecided = list_alerts(status), list_undecided(status)
+
+    def change(values: Values, now: float) -> tuple[Writes, tuple[AlertNotice, ...] | None]:
         book = load_or_default(values[key], AlertBook)
-        after, claimed = claim_notices(book, alerts, now, holder)
+        if book.changed_at != before.changed_at:
+            return {}, None
+        after, claimed = claim_notices(book, alerts, now, holder, undecided)
         return ({} if after is book else _write(key, after, values)), claimed
 
     notices = await ports.store.update([key], change)
     listener = ports.active_listener
-    if listener is not None:
+    if listener is not None and notices is not None:
         for one in notices:
             kind = AlertRaised if one.state == "raised" else AlertResolved
             level: AlertLevel = "critical" if one.level == "critical" else "warning"
