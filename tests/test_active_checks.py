@@ -67,6 +67,19 @@ def test_probes_close_an_open_circuit_so_that_no_user_s_ask_is_a_trial(config, s
     assert probe_due(config) == ()
 
 
+def test_a_trial_that_is_due_is_not_waited_for(config, simulator):
+    config.write_text(config.read_text() + "probe: {targets: open}\n")
+    open_circuit(config, simulator)
+
+    async def read_wait():
+        async with WatchClient(config) as client:
+            return client.seconds_to_trial(await client.status())
+
+    assert asyncio.run(read_wait()) == 0
+    probe_due(config)
+    assert asyncio.run(read_wait()) is None
+
+
 def test_a_probe_that_fails_opens_it_again(config, simulator):
     config.write_text(config.read_text() + "probe: {targets: open}\n")
     open_circuit(config, simulator)

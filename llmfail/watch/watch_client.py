@@ -43,8 +43,12 @@ class WatchClient(AsyncClient):
 
     def seconds_to_trial(self, status: Status) -> float | None:
         """Until the first open circuit may be tried, where that is wanted; None: nothing is waited for."""
+        if self.settings.probe is None:
+            return None
+        now = time.time()
         ends = [one.gate_view.retry_at for one in status.targets if one.gate_view.retry_at is not None]
-        return None if self.settings.probe is None or not ends else max(min(ends) - time.time(), 0.0)
+        due = [now for one in status.targets if one.is_on_trial and one.is_usable]
+        return max(min(ends + due) - now, 0.0) if ends or due else None
 
     async def _deliver(self, notices: Sequence[AlertNotice]) -> None:
         """To all at once, so that one that hangs holds up nobody else; to each in their order."""
