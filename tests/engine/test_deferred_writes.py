@@ -2,8 +2,15 @@
 
 import asyncio
 
-from llmfail.core.records.record import StoreChange, Write
+from llmfail.core.admission.circuit import BreakerRules, Circuit, Ticket
+from llmfail.core.admission.gate import Admission, Gate, Settlement
+from llmfail.core.admission.gate_settlement import PlainAnswer
+from llmfail.core.admission.reservation_request import Reservation, ReservationRequest
+from llmfail.core.classification.outcome import Kind, Outcome
+from llmfail.core.model import Address, Target
+from llmfail.core.records.record import StoreChange, Write, load_or_default
 from llmfail.core.records.statistics import Statistics
+from llmfail.core.tokens.token_bounds import EMPTY_PROMPT
 from llmfail.engine.ports.deferred_writes import MAX_DEFERRED, DeferredWrites, RecentRecords
 from llmfail.engine.ports.store_access import InlineStore
 from llmfail.store.memory import MemoryStore
@@ -36,6 +43,19 @@ def step(name):
     return StoreChange([name], lambda values, _now: {name: Write(f"{values[name] or ''}+")})
 
 
+def plain_answer(model):
+    """One of a target, by which its circuit is written."""
+    gate = Gate(Target("p", model), Address("openai", "https://p.test/v1", model), "key", BreakerRules())
+    reservation = Reservation(ReservationRequest("id", 60.0, "f", EMPTY_PROMPT, 9), 0.0)
+    admission = Admission(Ticket(0), 0.0, frozenset(), reservation)
+    return PlainAnswer(gate, admission, Settlement(Outcome(Kind.OK), 9, 5, fallback=False))
+
+
+def count_answers(memory, answer):
+    key = answer.gate.circuit_key
+    return sum(load_or_default(memory.read([key])[0][key], Circuit).answered.values())
+
+
 def deferred(clock):
     memory, planned = MemoryStore(lambda: 0.0), []
     writes = DeferredWrites(InlineStore(memory), 0.25, clock, lambda *what: planned.append(what))
@@ -44,12 +64,14 @@ def deferred(clock):
 
 def test_it_is_written_after_the_delay_and_once():
     writes, memory, planned = deferred(Clock())
-    writes.put_off([Statistics(steps=(step("s"),))], [step("a")])
+    answers = [plain_answer("a"), plain_answer("b")]
+    writes.put_off([Statistics(steps=(step("s"),))], [*answers, answers[0]])
     writes.put_off([Statistics(steps=(step("s"),))])
     assert [seconds for seconds, _ in planned] == [0.25]
     asyncio.run(planned[0][1]())
     asyncio.run(writes.flush())
-    assert memory.read(["s", "a"])[0] == {"s": "++", "a": "+"}
+    assert memory.read(["s"])[0] == {"s": "++"}
+    assert [count_answers(memory, one) for one in answers] == [2, 1]
 
 
 def test_many_are_written_without_waiting():
@@ -61,8 +83,10 @@ def test_many_are_written_without_waiting():
 
 def test_what_is_taken_along_is_not_written_again():
     writes, memory, _ = deferred(Clock())
-    writes.put_off([Statistics(steps=(step("s"),))], [step("a")])
-    taken = writes.take_answers()
+    answer = plain_answer("a")
+    writes.put_off([Statistics(steps=(step("s"),))], [answer])
+    [taken] = writes.take_answers()
     asyncio.run(writes.flush())
-    assert [one.keys for one in taken] == [["a"]]
-    assert memory.read(["s", "a"])[0] == {"s": "+", "a": None}
+    assert memory.read(["s"])[0] == {"s": "+"}
+    assert count_answers(memory, answer) == 0
+    assert answer.gate.circuit_key in taken.change(dict.fromkeys(taken.keys), 0.0)

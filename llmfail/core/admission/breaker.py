@@ -20,6 +20,7 @@ earlier one do not count.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterable
 
 from msgspec.structs import replace
 
@@ -32,7 +33,7 @@ from llmfail.core.admission.circuit import (
     CircuitView,
     Ticket,
     TrialLease,
-    count_answer,
+    add_answers,
     count_failure,
     drop_old_answers,
     has_high_failure_rate,
@@ -105,6 +106,17 @@ def settle(circuit: Circuit, ticket: Ticket, result: CallResult, now: float, rul
     return circuit
 
 
+def count_answers(circuit: Circuit, tickets: Iterable[Ticket], now: float, rules: BreakerRules) -> Circuit:
+    """The same for the answers of calls that were no trials, one after another."""
+    if not rules.enabled:
+        return circuit
+    circuit = normalize(circuit, now)
+    answers = sum(ticket.generation == circuit.generation for ticket in tickets)
+    if not answers or circuit.state is not CircuitState.CLOSED:
+        return circuit
+    return _add_answers(circuit, answers, now, rules)
+
+
 def reset(circuit: Circuit, now: float) -> Circuit:
     """A closed and empty circuit; calls under way do not count."""
     return Circuit(generation=circuit.generation + 1, at=now)
@@ -165,7 +177,7 @@ def _settle_closed(circuit: Circuit, result: CallResult, now: float, rules: Brea
         case CircuitEffect.NEUTRAL:
             return circuit
         case CircuitEffect.SUCCESS:
-            return replace(circuit, failures=0, answered=count_answer(circuit.answered, now, rules), at=now)
+            return _add_answers(circuit, 1, now, rules)
         case CircuitEffect.FAILURE:
             failed = replace(
                 circuit,
@@ -177,6 +189,11 @@ def _settle_closed(circuit: Circuit, result: CallResult, now: float, rules: Brea
             if share_of(circuit, now, rules) < 1:
                 return _open_circuit(replace(failed, reopenings=failed.reopenings + 1), result, now, rules)
             return _open_circuit(failed, result, now, rules) if _must_open(failed, rules) else failed
+
+
+def _add_answers(circuit: Circuit, answers: int, now: float, rules: BreakerRules) -> Circuit:
+    answered = add_answers(circuit.answered, answers, now, rules)
+    return replace(circuit, failures=0, answered=answered, at=now)
 
 
 def _settle_trial(circuit: Circuit, result: CallResult, now: float, rules: BreakerRules) -> Circuit:

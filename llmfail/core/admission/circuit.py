@@ -156,9 +156,11 @@ def count_failure(slots: tuple[WindowSlot, ...], now: float, rules: BreakerRules
     return (*kept, WindowSlot(number, calls + 1, failures + 1))
 
 
-def count_answer(answered: Mapping[int, int], now: float, rules: BreakerRules) -> Mapping[int, int]:
+def add_answers(
+    answered: Mapping[int, int], answers: int, now: float, rules: BreakerRules
+) -> Mapping[int, int]:
     number = _slot_number(now, rules)
-    return {**drop_old_answers(answered, now, rules), number: answered.get(number, 0) + 1}
+    return {**drop_old_answers(answered, now, rules), number: answered.get(number, 0) + answers}
 
 
 def drop_old_answers(answered: Mapping[int, int], now: float, rules: BreakerRules) -> Mapping[int, int]:

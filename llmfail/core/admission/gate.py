@@ -104,9 +104,20 @@ class Gate(Struct, frozen=True, dict=True):
             self.override_key,
         )
 
+    @cached_property
+    def keys_without_budgets(self) -> tuple[str, ...]:
+        """The keys that the admission and the settlement of a request in no budget need."""
+        limits = (limit.key for limit in self.limits)
+        return (*self.keys, state_keys.calibration_key(self.address), *limits)
+
     def keys_with_budgets(self, request: ReservationRequest) -> tuple[str, ...]:
         """The keys that the admission and the settlement of this request need."""
-        return (*self.keys, *reservation.keys(self.address, self.limits, request))
+        if not request.scopes:
+            return self.keys_without_budgets
+        return (*self.keys_without_budgets, *budget_holds.keys_of(request))
+
+    def __hash__(self) -> int:
+        return hash(self.keys)
 
 
 class ProviderOverride(Record, frozen=True):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from functools import partial
+from typing import NamedTuple
 
 from llmfail.core.admission import breaker, budget_holds, reservation
 from llmfail.core.admission import credential as credentials
@@ -36,12 +38,40 @@ MAX_DROPPED_NAMES = 500
 DROPPED_RETENTION_SECONDS = 30 * 24 * 3600.0
 
 
+class PlainAnswer(NamedTuple):
+    """An admitted call that answered, and whose settlement only counts."""
+
+    gate: Gate
+    admission: Admission
+    settlement: Settlement
+
+
 def settle(gate: Gate, admission: Admission, settlement: Settlement) -> StoreChange:
     """Settle an admitted call: circuit, credential, dropped parameters, budgets and rates, each written only
     when it changed.
     """
     keys = (*gate.keys_with_budgets(admission.reservation.request), gate.known_targets_key)
     return StoreChange(keys, partial(_settle, gate, admission, settlement))
+
+
+def is_plain(gate: Gate, admission: Admission, settlement: Settlement) -> bool:
+    """Whether its settlement only counts: that of an answer that was no trial and held nothing."""
+    is_free = not admission.reservation.request.scopes and not gate.limits
+    is_ordinary = not admission.is_trial and not settlement.dropped_parameters
+    return is_free and is_ordinary and settlement.outcome.kind is Kind.OK
+
+
+def settle_answers(answers: Iterable[PlainAnswer]) -> list[StoreChange]:
+    """Settle plain answers, as ``settle`` would one after another, by one change for each gate."""
+    by_gate: dict[Gate, list[PlainAnswer]] = {}
+    for one in answers:
+        by_gate.setdefault(one.gate, []).append(one)
+    return [
+        StoreChange(
+            (*gate.keys_without_budgets, gate.known_targets_key), partial(_settle_answers, gate, some)
+        )
+        for gate, some in by_gate.items()
+    ]
 
 
 def cancel_reservation(gate: Gate, request: ReservationRequest) -> StoreChange:
@@ -66,10 +96,24 @@ def _settle(gate: Gate, admission: Admission, settlement: Settlement, values: Va
     writes = {
         **_settle_circuit(gate, admission.ticket, settlement.outcome, values, now),
         **_settle_pause(gate, settlement.outcome, values, now),
-        **_settle_credential(gate, admission, settlement.outcome, values, now),
+        **_settle_credential(gate, [(admission, settlement.outcome)], values, now),
         **reservation.settle(gate.address, gate.limits, admission.reservation, actual, values, now),
         **_remember_dropped(gate, settlement.dropped_parameters, values, now),
         **({} if settlement.outcome.kind is Kind.CANCELLED else register_target(gate, values)),
+    }
+    return without_newer(writes, values)
+
+
+def _settle_answers(gate: Gate, answers: Sequence[PlainAnswer], values: Values, now: float) -> Writes:
+    circuit = load_or_default(values[gate.circuit_key], Circuit)
+    tickets = [one.admission.ticket for one in answers]
+    results = [(one.admission, one.settlement.outcome) for one in answers]
+    samples = [(one.admission.reservation.request.size, one.settlement.usage) for one in answers]
+    writes: dict[str, Write | None] = {
+        **_write_circuit(gate, circuit, breaker.count_answers(circuit, tickets, now, gate.rules)),
+        **_settle_credential(gate, results, values, now),
+        **reservation.learn_calibration(gate.address, samples, values, now),
+        **register_target(gate, values),
     }
     return without_newer(writes, values)
 
@@ -88,10 +132,14 @@ def _settle_circuit(
     is_pause_alone = is_rate_limited and pauses.find_pause(outcome, gate.rules.max_pause) is not None
     effect = CircuitEffect.NEUTRAL if is_pause_alone else outcome.consequence.circuit_effect
     after = breaker.settle(circuit, ticket, CallResult(effect, is_rate_limited), now, gate.rules)
-    if after == circuit:
+    return _write_circuit(gate, circuit, after)
+
+
+def _write_circuit(gate: Gate, before: Circuit, after: Circuit) -> dict[str, Write]:
+    if after == before:
         return {}
     write = circuit_write(after, gate.rules)
-    how = breaker.COUNTED_ANSWER if breaker.is_counted_answer(circuit, after) else None
+    how = breaker.COUNTED_ANSWER if breaker.is_counted_answer(before, after) else None
     return {gate.circuit_key: write._replace(how=how)}
 
 
@@ -106,20 +154,22 @@ def _settle_pause(gate: Gate, outcome: Outcome, values: Values, now: float) -> d
 
 
 def _settle_credential(
-    gate: Gate, admission: Admission, outcome: Outcome, values: Values, now: float
+    gate: Gate, results: Sequence[tuple[Admission, Outcome]], values: Values, now: float
 ) -> dict[str, Write]:
-    if values[gate.credential_key] is None and outcome.kind is Kind.OK:
+    """What admitted calls say of their credential, one after another."""
+    if values[gate.credential_key] is None and all(outcome.kind is Kind.OK for _, outcome in results):
         return {}
-    credential = load_or_default(values[gate.credential_key], CredentialState)
-    after = credentials.settle(
-        credential,
-        gate.target.model,
-        outcome,
-        now,
-        admitted_at=admission.at,
-        renews_itself=gate.renews_itself,
-    )
-    return {} if after == credential else {gate.credential_key: Write(dump(after))}
+    before = after = load_or_default(values[gate.credential_key], CredentialState)
+    for admission, outcome in results:
+        after = credentials.settle(
+            after,
+            gate.target.model,
+            outcome,
+            now,
+            admitted_at=admission.at,
+            renews_itself=gate.renews_itself,
+        )
+    return {} if after == before else {gate.credential_key: Write(dump(after))}
 
 
 def _remember_dropped(gate: Gate, dropped: frozenset[str], values: Values, now: float) -> dict[str, Write]:

@@ -7,7 +7,7 @@ How a target counts tokens is learnt here too, since the worst case depends on i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -33,14 +33,6 @@ from llmfail.core.tokens.token_bounds import Calibration, PromptSize
 
 CALIBRATION_RETENTION_SECONDS = 180 * 86400.0
 GCRA_MARGIN_SECONDS = 3600.0
-
-
-def keys(address: Address, limits: Sequence[RateLimit], request: ReservationRequest) -> tuple[str, ...]:
-    return (
-        state_keys.calibration_key(address),
-        *(limit.key for limit in limits),
-        *budget_holds.keys_of(request),
-    )
 
 
 def load_calibration(address: Address, values: Values) -> Calibration:
@@ -104,7 +96,7 @@ def settle(
         writes |= _adjust_token_limits(
             limits, reservation, usage.input_tokens + usage.output_tokens, values, now
         )
-        writes |= _learn_calibration(address, reservation.request.size, usage, values, now)
+        writes |= learn_calibration(address, [(reservation.request.size, usage)], values, now)
     elif actual.cost == 0:
         writes |= _adjust_token_limits(limits, reservation, 0, values, now)
     return writes
@@ -137,13 +129,20 @@ def _refuse_over_rate(states: Mapping[RateLimit, GcraState], wait: float, now: f
     return Refusal(SkipReason.RATE_LIMITED_HERE, now + wait, note)
 
 
-def _learn_calibration(
-    address: Address, size: PromptSize, usage: Usage, values: Values, now: float
+def learn_calibration(
+    address: Address, samples: Iterable[tuple[PromptSize, Usage | None]], values: Values, now: float
 ) -> dict[str, Write]:
-    if size.expected < tokens.MIN_SAMPLE_TOKENS:
+    """What answers say of how their target counts tokens, one after another. An estimate says nothing."""
+    told = [
+        (size, usage.input_tokens)
+        for size, usage in samples
+        if size.expected >= tokens.MIN_SAMPLE_TOKENS and usage is not None and not usage.estimated
+    ]
+    if not told:
         return {}
-    known = load_calibration(address, values)
-    after = tokens.learn(known, size, usage.input_tokens)
+    known = after = load_calibration(address, values)
+    for size, input_tokens in told:
+        after = tokens.learn(after, size, input_tokens)
     if after == known:
         return {}
     return {

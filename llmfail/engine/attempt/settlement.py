@@ -18,6 +18,7 @@ from llmfail.core.admission import gate_settlement, reservation
 from llmfail.core.admission.budget import BudgetScope
 from llmfail.core.admission.budget_notice import BudgetNotice, collect_notices
 from llmfail.core.admission.gate import Admission, Gate, Settlement
+from llmfail.core.admission.gate_settlement import PlainAnswer, is_plain
 from llmfail.core.admission.refusal import Refusal
 from llmfail.core.admission.reservation_request import ReservationRequest
 from llmfail.core.classification.outcome import Kind, Outcome
@@ -105,10 +106,11 @@ class SettlementLog:
         if deferred is None or self._extra_steps or state.unanswered_requests:
             return False
         calls = [(one, settlement_of(state, one)) for one in state.calls]
-        if not all(self._may_wait(*one) for one in calls):
+        answers = [PlainAnswer(self._gate_of(one), one.admission, settled) for one, settled in calls]
+        if not all(is_plain(*one) for one in answers):
             return False
         statistics = [*(self._statistics_of(*one) for one in calls), *self._extra_statistics]
-        deferred.put_off(statistics, [self._settle_call(*one) for one in calls])
+        deferred.put_off(statistics, answers)
         self._extra_statistics = []
         self._forget(state.calls)
         return True
@@ -133,7 +135,7 @@ class SettlementLog:
         slices = deferred.slices
         if slices is None or request.is_probe or due_calls(self._read_state()):
             return None
-        values = deferred.recent.find(gate.keys_with_budgets(replace(request, scopes=())))
+        values = deferred.recent.find(gate.keys_without_budgets)
         answer = slices.admit(gate, request, values, self._ports.wall())
         if slices.is_low(request):
             deferred.hurry()
@@ -206,13 +208,6 @@ class SettlementLog:
         if deferred is not None:
             deferred.put_off(statistics)
 
-    def _may_wait(self, call: PendingCall, settlement: Settlement) -> bool:
-        """Whether its settlement only counts: that of an answer that was no trial and held nothing."""
-        admission = call.admission
-        is_free = not admission.reservation.request.scopes and not self._routes[call.target].gate.limits
-        is_plain = not admission.is_trial and not settlement.dropped_parameters
-        return is_free and is_plain and settlement.outcome.kind is Kind.OK
-
     def _forget(self, settled: Sequence[PendingCall], requests: frozenset[str] = frozenset()) -> None:
         if self._slices is not None:
             self._settle_in_slices(self._slices, settled, requests)
@@ -257,11 +252,14 @@ class SettlementLog:
             )
 
     def _settle_call(self, call: PendingCall, settlement: Settlement) -> StoreChange:
-        return gate_settlement.settle(self._routes[call.target].gate, call.admission, settlement)
+        return gate_settlement.settle(self._gate_of(call), call.admission, settlement)
 
     def _statistics_of(self, call: PendingCall, settlement: Settlement) -> Statistics:
-        gate = self._routes[call.target].gate
-        return statistics_of_call(self._routes.settings, self._job, gate, call.admission, settlement)
+        settings, gate = self._routes.settings, self._gate_of(call)
+        return statistics_of_call(settings, self._job, gate, call.admission, settlement)
+
+    def _gate_of(self, call: PendingCall) -> Gate:
+        return self._routes[call.target].gate
 
     async def _write(self, step: StoreChange, calls: Sequence[PendingCall]) -> None:
         scopes = _budget_scopes(calls)
@@ -291,7 +289,7 @@ class SettlementLog:
         state = self._read_state()
         outcomes = {one.target: settlement_of(state, one).outcome for one in calls}
         whys = {target: f"{one.kind}: {one.note}".rstrip(": ") for target, one in outcomes.items()}
-        return WatchedRecords([*(self._routes[one.target].gate for one in calls), *gates], scopes, whys)
+        return WatchedRecords([*map(self._gate_of, calls), *gates], scopes, whys)
 
 
 def refuse_when_store_down(ports: Ports, job: Job, reservation_request: ReservationRequest) -> Refusal | None:

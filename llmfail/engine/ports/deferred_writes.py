@@ -12,6 +12,7 @@ from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from llmfail.core.admission.gate_settlement import PlainAnswer, settle_answers
 from llmfail.core.records.record import (
     SettlingChange,
     StoreChange,
@@ -94,12 +95,12 @@ class DeferredWrites:
         self._store = store
         self._seconds = seconds
         self._run_later = run_later
-        self._answers: list[StoreChange] = []
+        self._answers: list[PlainAnswer] = []
         self._statistics: list[Statistics] = []
         self._is_timed = self._is_hurried = False
         self._flushes_planned = 0
 
-    def put_off(self, statistics: Sequence[Statistics], answers: Sequence[StoreChange] = ()) -> None:
+    def put_off(self, statistics: Sequence[Statistics], answers: Sequence[PlainAnswer] = ()) -> None:
         self._statistics += statistics
         self._answers += answers
         if len(self._statistics) >= MAX_DEFERRED:
@@ -116,7 +117,7 @@ class DeferredWrites:
     def take_answers(self) -> list[StoreChange]:
         """What has to be written before anything else is settled."""
         answers, self._answers = self._answers, []
-        return answers
+        return settle_answers(answers)
 
     async def flush(self, *, is_last: bool = False) -> None:
         """Write what was put off; ``is_last``: and give the slices back."""
