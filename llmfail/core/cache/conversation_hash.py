@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from hashlib import sha256
 from itertools import accumulate
@@ -35,7 +36,8 @@ def identities_of(parts: Sequence[Any] | None) -> list[Any] | None:
 
 def hash_conversation(head: bytes, messages: Sequence[Message]) -> _Hash:
     """SHA-256 of ``head`` and the messages as JSON with commas between them, to which more can be added."""
-    if sum(map(count_chars, messages)) < MIN_REMEMBERED_CHARS:
+    is_short = sum(map(count_chars, messages)) < MIN_REMEMBERED_CHARS
+    if is_short or not sys.flags.hash_randomization:
         return _continue_hash(sha256(head), messages, b"")
     names = list(accumulate(messages, _name_after, initial=hash(head)))
     for count in range(len(messages), 0, -1):
@@ -62,7 +64,9 @@ def _continue_hash(begun: _Hash, messages: Sequence[Message], comma: bytes) -> _
 
 
 def _name_after(before: int, message: Message) -> int:
-    """Of the conversation up to this message. Python's hashes are keyed by process: nobody can aim at one."""
+    """Of the conversation up to this message. Nobody can aim at the name of another's: Python's hashes are
+    keyed by process, and where PYTHONHASHSEED fixes the key, nothing is remembered.
+    """
     try:
         return hash((before, message))
     except TypeError:  # of JSON

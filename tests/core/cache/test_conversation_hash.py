@@ -1,5 +1,7 @@
 """Whatever is remembered of a conversation, its hash is that of all that was said in it."""
 
+import subprocess
+import sys
 from hashlib import sha256
 
 import msgspec
@@ -72,3 +74,19 @@ def test_no_more_is_remembered_than_allowed(monkeypatch):
     for number in range(20):
         hash_conversation(b"[", (Message("user", f"{number}: {LONG}"),))
     assert 1 <= len(conversation_hash._remembered) <= 3
+
+
+def test_nothing_is_remembered_where_everybody_knows_the_key_of_hashes():
+    """Else whoever finds a conversation of the same name would get the stored answer to another."""
+    script = (
+        "from llmfail.core.cache import conversation_hash as tested\n"
+        "from llmfail.core.conversation import Message\n"
+        "tested.hash_conversation(b'[', (Message('user', 'A long text. ' * 500),))\n"
+        "print(len(tested._remembered))"
+    )
+
+    def count_remembered(seed):
+        environ = {"PYTHONHASHSEED": seed}
+        return subprocess.check_output([sys.executable, "-c", script], env=environ, text=True)
+
+    assert (count_remembered("random"), count_remembered("0")) == ("1\n", "0\n")
