@@ -63,6 +63,13 @@ def test_a_stream_comes_back_byte_by_byte(stage):
     assert served.relayed is None
 
 
+def test_what_might_have_become_a_thought_is_passed_on_once_where_the_end_mark_never_comes(stage):
+    said = (chunk("<thi"), chunk(finish="stop"))
+    pieces, served = serve(stage({"a": [ScriptedReply(*said, 99.0)]}), stream=True)
+    assert b"".join(one.data for one in pieces[1:]) == b"".join(said)
+    assert served.receipt.answer == "<thi"
+
+
 def test_a_target_of_another_dialect_gets_a_translation(stage):
     scripted = stage({"a": [error(500)], "b": [streamed_answer("yes")]})
     pieces, served = serve(scripted, stream=True, dialect="anthropic")

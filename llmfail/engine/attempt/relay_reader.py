@@ -10,7 +10,7 @@ from llmfail.engine.planning.codec import Codec
 from llmfail.engine.ports.protocols import AsyncReply, Ports
 from llmfail.providers.relay_events import RelayedEvents
 from llmfail.providers.relay_reply import pass_headers_on
-from llmfail.providers.stream import Finished, LastEvent, StreamEvent
+from llmfail.providers.stream import Finished, LastEvent, StreamEvent, StreamPiece
 
 
 class RelayRead(StreamRead):
@@ -43,6 +43,9 @@ class RelayRead(StreamRead):
         if last is None and not self._stream.is_complete:
             self._require_time(ends_at)
         return last
+
+    async def _accept_token(self, event: StreamPiece) -> None:  # noqa: ARG002 - it was passed on as it came
+        self._hear_token()
 
     async def _pass_on(self, part: bytes, pieces: Sequence[StreamEvent]) -> None:
         if self._stream.is_plain_json:

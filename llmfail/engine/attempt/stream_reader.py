@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import cached_property
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -79,11 +80,14 @@ class StreamRead:
         self._live = live
         self._limits = limits
         self._stream: StreamDecoder = load_wire_format(endpoint.api, endpoint.door).make_stream_decoder()
-        self._redactor = PieceRedactor(endpoint)
         self._has_begun = self._was_complete = False
         self._next_token_by = 0.0
         self._first_token_at: float | None = None
         limits.output.read_heard = self._read_heard
+
+    @cached_property
+    def _redactor(self) -> PieceRedactor:
+        return PieceRedactor(self._endpoint)
 
     async def run(self, first_by: float, ends_at: float) -> AttemptResult:
         self._next_token_by = first_by
