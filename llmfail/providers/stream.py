@@ -202,7 +202,7 @@ class StreamDecoder:
                 self.has_begun = True
                 found += self._say_all(said)
                 start += len(said)
-            else:
+            if start < len(texts):
                 found += self._read_event(texts[start])
                 start += 1
         return found

@@ -28,7 +28,8 @@ _HIDDEN_KEYS = (*_THOUGHT_KEYS, "reasoning_details", "tool_calls", "refusal")
 """Where a model says something besides the text."""
 
 
-class _Delta(Struct, forbid_unknown_fields=True):
+# They are gone again at once, so the garbage collector need not look at them.
+class _Delta(Struct, forbid_unknown_fields=True, gc=False):
     content: str | None = None
     role: str | None = None
     refusal: None = None
@@ -37,14 +38,14 @@ class _Delta(Struct, forbid_unknown_fields=True):
     reasoning: None = None
 
 
-class _Choice(Struct, forbid_unknown_fields=True):
+class _Choice(Struct, forbid_unknown_fields=True, gc=False):
     delta: _Delta
     index: int | None = None
     finish_reason: str | None = None
     logprobs: None = None
 
 
-class _PlainChunk(Struct, forbid_unknown_fields=True):
+class _PlainChunk(Struct, forbid_unknown_fields=True, gc=False):
     """A chunk that has nothing but a piece of the text, the end or the usage, as most are."""
 
     choices: list[_Choice]
@@ -91,8 +92,7 @@ class ChunkAccumulator:
             (one for one in iter_mappings(event.get("choices")) if self._is_ours(one.get("index"))), {}
         )
         delta = as_mapping(choice.get("delta")) or as_mapping(choice.get("message"))
-        self._finish = read_reason(choice.get("finish_reason")) or self._finish
-        self.is_complete = bool(self._finish)
+        self._end(choice.get("finish_reason"))
         if choice.get("logprobs"):
             self._logprobs += iter_mappings(as_mapping(choice["logprobs"]).get("content"))
         said = self._text.add(read_content(delta.get("content")))
@@ -106,25 +106,24 @@ class ChunkAccumulator:
             return ()
         said: list[str] = []
         with suppress(msgspec.MsgspecError):
-            for number in range(start, len(events)):
-                chunk = _decode_plain(events[number])
-                if len(chunk.choices) > 1:
-                    break
+            for event in events[start:]:
+                chunk, text = _decode_plain(event), None
+                for choice in chunk.choices:
+                    if choice.index == self._index or self._is_ours(choice.index):
+                        text = choice.delta.content
+                        if choice.finish_reason is not None:
+                            self._end(choice.finish_reason)
+                        break
                 self.model = chunk.model or self.model
                 self._tier = chunk.service_tier or self._tier
                 self._usage = chunk.usage or self._usage
-                said.append(self._read_choice(chunk.choices[0]) if chunk.choices else "")
+                said.append(text or "")
         self._text.extend(said)
         return said
 
-    def _read_choice(self, choice: _Choice) -> str:
-        """What it says, if it is ours."""
-        if not self._is_ours(choice.index):
-            return ""
-        if choice.finish_reason is not None:
-            self._finish = read_reason(choice.finish_reason) or self._finish
-            self.is_complete = bool(self._finish)
-        return choice.delta.content or ""
+    def _end(self, reason: object) -> None:
+        self._finish = read_reason(reason) or self._finish
+        self.is_complete = bool(self._finish)
 
     def is_foreign(self, event: dict[str, Any]) -> bool:
         """Chunks have choices or a usage; the first may have neither, but it is named a chunk."""
