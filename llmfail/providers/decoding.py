@@ -9,7 +9,7 @@ import math
 import struct
 from base64 import b64decode
 from binascii import a2b_base64
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import msgspec
@@ -265,7 +265,7 @@ def find_effort(word: object) -> Literal["none", "low", "medium", "high", "max"]
     return found
 
 
-def rest_of(document: Mapping[str, Any], *read: str) -> Mapping[str, Any]:
+def rest_of(document: Mapping[str, Any], read: Container[str]) -> dict[str, Any]:
     """The fields that were not read and that say something."""
     return {name: value for name, value in document.items() if name not in read and value is not None}
 

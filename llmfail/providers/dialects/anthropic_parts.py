@@ -109,7 +109,7 @@ def read_tool(tool: Mapping[str, Any]) -> Tool | Opaque:
         description=as_clean_text(tool.get("description")) or None,
         parameters=as_mapping(tool.get("input_schema")),
         strict=tool.get("strict"),
-        marks=mark_with("anthropic", rest_of(tool, "name", "description", "input_schema", "strict")),
+        marks=mark_with("anthropic", rest_of(tool, ("name", "description", "input_schema", "strict"))),
     )
 
 
@@ -193,7 +193,7 @@ def _write_thought(thought: Thought) -> dict[str, Any]:
 def _read_block(block: Mapping[str, Any]) -> Part:
     match block.get("type"):
         case "text":
-            marks = mark_with("anthropic", rest_of(block, "type", "text"))
+            marks = mark_with("anthropic", rest_of(block, ("type", "text")))
             return Text(as_clean_text(block.get("text")), marks)
         case "image" | "document":
             return _read_file(block)
@@ -202,7 +202,7 @@ def _read_block(block: Mapping[str, Any]) -> Part:
                 id=as_clean_text(block.get("id")),
                 name=as_clean_text(block.get("name")),
                 arguments=dump_arguments(block.get("input")),
-                marks=mark_with("anthropic", rest_of(block, "type", "id", "name", "input")),
+                marks=mark_with("anthropic", rest_of(block, ("type", "id", "name", "input"))),
             )
         case "tool_result":
             return _read_result(block)
@@ -225,7 +225,7 @@ def _read_thought(block: Mapping[str, Any]) -> Thought:
 def _read_file(block: Mapping[str, Any]) -> Attachment | Opaque:
     source = as_mapping(block.get("source"))
     media_type = "image/*" if block["type"] == "image" else "application/pdf"
-    marks = mark_with("anthropic", rest_of(block, "type", "source"))
+    marks = mark_with("anthropic", rest_of(block, ("type", "source")))
     name = as_clean_text(block.get("title")) or block["type"]
     if source.get("type") == "url" and isinstance(source.get("url"), str):
         return Attachment(name, media_type, url=source["url"], marks=marks)
@@ -245,5 +245,5 @@ def _read_result(block: Mapping[str, Any]) -> ToolResult | Opaque:
         call_id=as_clean_text(block.get("tool_use_id")),
         content=as_clean_text(content) if isinstance(content, str) else plain,
         is_error=block.get("is_error") is True,
-        marks=mark_with("anthropic", rest_of(block, "type", "tool_use_id", "content", "is_error")),
+        marks=mark_with("anthropic", rest_of(block, ("type", "tool_use_id", "content", "is_error"))),
     )

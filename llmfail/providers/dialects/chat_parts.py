@@ -161,7 +161,7 @@ def sign_thoughts(fields: Mapping[str, Any]) -> Signature:
 def _read_call(call: Mapping[str, Any]) -> ToolCall:
     function = as_mapping(call.get("function"))
     own_id, carried = take_from_id(as_clean_text(call.get("id")))
-    rest = rest_of(call, "id", "type", "function", "index")
+    rest = rest_of(call, ("id", "type", "function", "index"))
     return ToolCall(
         id=own_id,
         name=as_clean_text(function.get("name")),

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
 from llmfail.core.conversation import (
-    NO_OPTIONS,
     Attachment,
     GenerationOptions,
     Message,
@@ -44,20 +43,22 @@ _OPTION_FIELDS: Final = (
     "service_tier",
 )
 _MORE_OPTION_FIELDS: Final = frozenset({*_OPTION_FIELDS, "reasoning_effort", "logprobs", "top_logprobs"})
-_READ: Final = (
-    "model",
-    "messages",
-    "max_tokens",
-    "max_completion_tokens",
-    "temperature",
-    "stop",
-    "stream",
-    "stream_options",
-    "tools",
-    "tool_choice",
-    "parallel_tool_calls",
-    "response_format",
-    *_MORE_OPTION_FIELDS,
+_READ: Final = frozenset(
+    {
+        "model",
+        "messages",
+        "max_tokens",
+        "max_completion_tokens",
+        "temperature",
+        "stop",
+        "stream",
+        "stream_options",
+        "tools",
+        "tool_choice",
+        "parallel_tool_calls",
+        "response_format",
+        *_MORE_OPTION_FIELDS,
+    }
 )
 _SYSTEM_ROLES: Final = frozenset({"system", "developer"})
 _PLAIN_ROLES: Final[Mapping[str, Literal["assistant", "system"]]] = {
@@ -74,7 +75,7 @@ def read_tool(tool: Mapping[str, Any]) -> Tool | Opaque:
     if tool.get("type", "function") != "function" or not isinstance(function, Mapping):
         return Opaque("chat", tool)
     parameters = function.get("parameters")
-    rest = rest_of(function, "type", "name", "description", "parameters", "strict")
+    rest = rest_of(function, ("type", "name", "description", "parameters", "strict"))
     return Tool(
         name=as_clean_text(function.get("name")),
         description=as_clean_text(function.get("description")) or None,
@@ -84,34 +85,38 @@ def read_tool(tool: Mapping[str, Any]) -> Tool | Opaque:
     )
 
 
-def read_fields(document: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The fields of an Ask, apart from messages and tools."""
+def read_fields(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of an Ask that it sets, apart from messages and tools."""
+    fields: dict[str, Any] = {}
     limit = document.get("max_completion_tokens") or document.get("max_tokens")
     if limit is not None:
-        yield "max_tokens", limit
-    if document.get("temperature") is not None:
-        yield "temperature", document["temperature"]
+        fields["max_tokens"] = limit
+    if (temperature := document.get("temperature")) is not None:
+        fields["temperature"] = temperature
     if stop := document.get("stop"):
-        yield "stop", stop
-    yield from _read_format(as_mapping(document.get("response_format")))
-    effort = document.get("reasoning_effort")
-    yield "options", _read_options(document, effort)
-    choice = _read_choice(document.get("tool_choice"))
-    yield "tool_choice", choice
-    yield "parallel_tools", document.get("parallel_tool_calls")
-    rest = dict(rest_of(document, *_READ))
-    if choice is None and document.get("tool_choice") is not None:
-        rest["tool_choice"] = document["tool_choice"]
-    if effort is not None and effort != find_effort(effort):
-        rest["reasoning_effort"] = effort
-    yield "marks", mark_with("chat", rest)
+        fields["stop"] = stop
+    if format_ := document.get("response_format"):
+        fields |= _read_format(as_mapping(format_))
+    rest = rest_of(document, _READ)
+    if not _MORE_OPTION_FIELDS.isdisjoint(document):
+        fields["options"] = _read_options(document, rest)
+    if (choice := document.get("tool_choice")) is not None:
+        fields["tool_choice"] = _read_choice(choice, rest)
+    if (parallel := document.get("parallel_tool_calls")) is not None:
+        fields["parallel_tools"] = parallel
+    if rest:
+        fields["marks"] = mark_with("chat", rest)
+    return fields
 
 
-def _read_options(document: Mapping[str, Any], effort: object) -> GenerationOptions:
-    if _MORE_OPTION_FIELDS.isdisjoint(document):
-        return NO_OPTIONS
+def _read_options(document: Mapping[str, Any], rest: dict[str, Any]) -> GenerationOptions:
+    """An effort in a word of its own goes along."""
+    word = document.get("reasoning_effort")
+    effort = find_effort(word)
+    if word is not None and word != effort:
+        rest["reasoning_effort"] = word
     return GenerationOptions(
-        effort=find_effort(effort),
+        effort=effort,
         logprobs=(document.get("top_logprobs") or 0) if document.get("logprobs") else None,
         **{name: document.get(name) for name in _OPTION_FIELDS},
     )
@@ -119,10 +124,12 @@ def _read_options(document: Mapping[str, Any], effort: object) -> GenerationOpti
 
 def split_system(messages: Sequence[Any]) -> tuple[str | tuple[Text, ...], Sequence[Any]]:
     """What the system says before all others, and the rest."""
-    first = next(
-        (index for index, one in enumerate(messages) if _role_of(one) not in _SYSTEM_ROLES), len(messages)
-    )
-    parts = tuple(_read_system(one) for one in messages[:first])
+    first = 0
+    while first < len(messages) and _role_of(messages[first]) in _SYSTEM_ROLES:
+        first += 1
+    if not first:
+        return (), messages
+    parts = tuple(map(_read_system, messages[:first]))
     is_plain = len(parts) == 1 and parts[0].marks is None
     return parts[0].text if is_plain else parts, messages[first:]
 
@@ -131,13 +138,17 @@ def read_turns(messages: Sequence[Any]) -> Iterator[Message]:
     """Results of tools that follow each other are one turn."""
     results: list[Part] = []
     for message in messages:
-        if not isinstance(message, Message) and message.get("role") == "tool":
+        if isinstance(message, Message):
+            turn = message
+        elif message.get("role") == "tool":
             results.append(_read_result(message))
             continue
+        else:
+            turn = _read_turn(message)
         if results:
             yield Message("user", tuple(results))
             results = []
-        yield message if isinstance(message, Message) else _read_turn(message)
+        yield turn
     if results:
         yield Message("user", tuple(results))
 
@@ -149,7 +160,7 @@ def _role_of(message: Message | Mapping[str, Any]) -> str:
 def _read_system(message: Message | Mapping[str, Any]) -> Text:
     if isinstance(message, Message):
         return Text(message.text)
-    marks = dict(rest_of(message, "content"))
+    marks = rest_of(message, ("content",))
     if message["role"] == "system":
         del marks["role"]
     return Text(as_clean_text(read_content(message.get("content"))), mark_with("chat", marks))
@@ -166,9 +177,9 @@ def _read_turn(message: Mapping[str, Any]) -> Message:
         read = ("role", "content", "tool_calls", "function_call", *chat_parts.THOUGHT_FIELDS)
         is_plain = not parts or (len(parts) == 1 and isinstance(parts[0], Text))
         is_bare = is_plain and not message.get("reasoning_details")
-        marks = mark_with("chat", rest_of(message, *read))
+        marks = mark_with("chat", rest_of(message, read))
         return Message("assistant", text if is_bare else parts or (Text(text),), marks)
-    marks = mark_with("chat", rest_of(message, "role", "content"))
+    marks = mark_with("chat", rest_of(message, ("role", "content")))
     if isinstance(content, str):
         return Message("system" if role in _SYSTEM_ROLES else "user", as_clean_text(content), marks)
     parts = tuple(map(_read_part, iter_mappings(content)))
@@ -192,22 +203,22 @@ def _read_result(message: Mapping[str, Any]) -> ToolResult:
         call_id=take_from_id(as_clean_text(message.get("tool_call_id")))[0],
         content=parts or as_clean_text(content),
         name=as_clean_text(message.get("name")),
-        marks=mark_with("chat", rest_of(message, "role", "tool_call_id", "content")),
+        marks=mark_with("chat", rest_of(message, ("role", "tool_call_id", "content"))),
     )
 
 
 def _read_part(part: Mapping[str, Any]) -> Part:
     match part.get("type"):
         case "text":
-            return Text(as_clean_text(part.get("text")), mark_with("chat", rest_of(part, "type", "text")))
+            return Text(as_clean_text(part.get("text")), mark_with("chat", rest_of(part, ("type", "text"))))
         case "image_url":
             image = as_mapping(part.get("image_url"))
             url = as_clean_text(image.get("url") or part.get("image_url"))
-            return _read_file("image", "image/*", url, rest_of(image, "url"))
+            return _read_file("image", "image/*", url, rest_of(image, ("url",)))
         case "file" if isinstance(data := as_mapping(part.get("file")).get("file_data"), str):
             file = part["file"]
             name = as_clean_text(file.get("filename")) or "file.pdf"
-            return _read_file(name, "application/pdf", data, rest_of(file, "file_data", "filename"))
+            return _read_file(name, "application/pdf", data, rest_of(file, ("file_data", "filename")))
         case "input_audio":
             sound = as_mapping(part.get("input_audio"))
             kind = _AUDIO_TYPES.get(str(sound.get("format")))
@@ -225,18 +236,21 @@ def _read_file(name: str, media_type: str, url: str, rest: Mapping[str, Any]) ->
     return Attachment(name, found[0] or media_type, found[1], marks=marks)
 
 
-def _read_format(format_: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _read_format(format_: Mapping[str, Any]) -> dict[str, Any]:
     named = as_mapping(format_.get("json_schema"))
     if isinstance(named.get("schema"), Mapping):
-        yield "schema", named["schema"]
-        yield "schema_name", as_clean_text(named.get("name")) or "answer"
-        yield "schema_strict", named.get("strict")
-    elif format_.get("type") == "json_object":
-        yield "json", True
+        name = as_clean_text(named.get("name")) or "answer"
+        return {"schema": named["schema"], "schema_name": name, "schema_strict": named.get("strict")}
+    return {"json": True} if format_.get("type") == "json_object" else {}
 
 
-def _read_choice(choice: object) -> ToolChoice | None:
+def _read_choice(choice: object, rest: dict[str, Any]) -> ToolChoice | None:
+    """One that has no name here goes along."""
     if isinstance(choice, Mapping):
         name = as_mapping(choice.get("function")).get("name") or choice.get("name")
-        return ToolChoice("named", as_clean_text(name)) if name else None
-    return ToolChoice(choice) if choice in ("auto", "none", "required") else None
+        if name:
+            return ToolChoice("named", as_clean_text(name))
+    elif choice in ("auto", "none", "required"):
+        return ToolChoice(choice)
+    rest["tool_choice"] = choice
+    return None

@@ -58,10 +58,13 @@ def read_client_request(
     if dialect == "chat" and "messages" not in document and "input" in document:
         return _read_mixed(document)
     read = read_request(document, dialect)
-    asked = AskedReply(dialect, model or _read_model(document), stream=document.get("stream") is True)
+    asked = AskedReply(
+        dialect,
+        model or _read_model(document),
+        stream=document.get("stream") is True,
+        include_usage=dialect == "chat" and _wants_usage(document),
+    )
     match dialect:
-        case "chat":
-            return ClientRequest(read, _with_usage(asked, document))
         case "responses":
             return ClientRequest(read, _repeat(asked, document, read))
         case "gemini":
@@ -100,13 +103,20 @@ def _read_model(document: Mapping[str, Any]) -> str:
 def _read_mixed(document: Mapping[str, Any]) -> ClientRequest:
     """Cursor writes a request to Responses where it wants to be answered as Chat Completions answers."""
     read = read_request(document, "responses")
-    asked = AskedReply("chat", _read_model(document), stream=document.get("stream") is True, may_relay=False)
-    return ClientRequest(read, _with_usage(asked, document))
+    asked = AskedReply(
+        "chat",
+        _read_model(document),
+        stream=document.get("stream") is True,
+        include_usage=_wants_usage(document),
+        may_relay=False,
+    )
+    return ClientRequest(read, asked)
 
 
-def _with_usage(asked: AskedReply, document: Mapping[str, Any]) -> AskedReply:
-    options = as_mapping(document.get("stream_options"))
-    return replace(asked, include_usage=options.get("include_usage") is True)
+def _wants_usage(document: Mapping[str, Any]) -> bool:
+    """Whether the end of a stream shall tell what was used."""
+    options = document.get("stream_options")
+    return options is not None and as_mapping(options).get("include_usage") is True
 
 
 def _repeat(asked: AskedReply, document: Mapping[str, Any], read: RequestDocument) -> AskedReply:

@@ -190,7 +190,7 @@ def _read_call(call: Mapping[str, Any], signature: Signature | None, seed: str) 
 
 def _read_result(result: Mapping[str, Any]) -> ToolResult:
     response = as_mapping(result.get("response"))
-    rest = dict(rest_of(result, "id", "name", "response", "parts"))
+    rest = rest_of(result, ("id", "name", "response", "parts"))
     files = tuple(filter(None, map(_read_file, iter_mappings(result.get("parts")))))
     key = next(iter(response), "") if len(response) == 1 else ""
     plain = key in {"result", "error"} and isinstance(response[key], str)
@@ -210,5 +210,5 @@ def _read_file(part: Mapping[str, Any]) -> Attachment | None:
     if data is None:
         return None
     media_type = as_clean_text(inline.get("mimeType") or inline.get("mime_type"))
-    marks = mark_with("gemini", rest_of(inline, "mimeType", "mime_type", "data"))
+    marks = mark_with("gemini", rest_of(inline, ("mimeType", "mime_type", "data")))
     return Attachment(as_clean_text(inline.get("displayName")) or "file", media_type, data, marks=marks)

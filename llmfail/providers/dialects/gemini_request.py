@@ -89,7 +89,7 @@ def read_fields(document: Mapping[str, Any]) -> dict[str, Any]:
     choice, marks = _read_choice(as_mapping(document.get("toolConfig")))
     options, own = _read_options(config)
     marks |= {"generationConfig": own} if own else {}
-    marks |= rest_of(document, *_READ)
+    marks |= rest_of(document, _READ)
     fields |= {"tool_choice": choice, "options": options, "marks": mark_with("gemini", marks)}
     return {name: value for name, value in fields.items() if value is not None}
 
@@ -126,7 +126,7 @@ def _join_thoughts(parts: Iterable[Part]) -> Iterator[Part]:
 
 def _read_part(part: Mapping[str, Any], seed: str) -> tuple[Part, ...]:
     """Nothing for an empty text. A part with a field that has no name here goes back as it was."""
-    if rest_of(part, *_PART_FIELDS):
+    if rest_of(part, _PART_FIELDS):
         return (Opaque("gemini", part),)
     return tuple(map(_sign, gemini_parts.read_separate_parts([part], seed)))
 
@@ -167,7 +167,7 @@ def _read_system(content: Mapping[str, Any]) -> str | tuple[Text, ...] | None:
 def _read_tools(tools: Iterable[Mapping[str, Any]]) -> Iterator[Tool | Opaque]:
     for tool in tools:
         yield from map(_read_function, iter_mappings(tool.get("functionDeclarations")))
-        if rest := rest_of(tool, "functionDeclarations"):
+        if rest := rest_of(tool, ("functionDeclarations",)):
             yield Opaque("gemini", rest)
 
 
@@ -179,7 +179,7 @@ def _read_function(function: Mapping[str, Any]) -> Tool:
         name=as_clean_text(function.get("name")),
         description=as_clean_text(function.get("description")) or None,
         parameters=schema,
-        marks=mark_with("gemini", rest_of(function, "name", "description", "parametersJsonSchema")),
+        marks=mark_with("gemini", rest_of(function, ("name", "description", "parametersJsonSchema"))),
     )
 
 
@@ -206,11 +206,11 @@ def _read_options(config: Mapping[str, Any]) -> tuple[GenerationOptions, dict[st
     """The options, and the fields of the configuration that only Gemini has."""
     thinking = as_mapping(config.get("thinkingConfig"))
     effort = _EFFORTS.get(str(thinking.get("thinkingLevel")))
-    own = dict(rest_of(config, *_READ_CONFIG))
+    own = rest_of(config, _READ_CONFIG)
     if own.get("responseMimeType") == _JSON:
         del own["responseMimeType"]
     is_known = effort and thinking.get("thinkingLevel") != "XHIGH"
-    rest = rest_of(thinking, "thinkingLevel") if is_known else thinking
+    rest = rest_of(thinking, ("thinkingLevel",)) if is_known else thinking
     own |= {"thinkingConfig": rest} if rest else {}
     logprobs = own.get("logprobs") if own.get("responseLogprobs") else None
     if logprobs is not None:

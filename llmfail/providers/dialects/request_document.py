@@ -37,12 +37,12 @@ def read_request(document: object, dialect: Dialect | None = None) -> RequestDoc
     written shows in it where nobody says. Raises UsageError, which names the message by its place, counted
     from 1.
     """
-    if isinstance(document, Mapping):
+    if isinstance(document, (dict, Mapping)):
         for reader in (gemini_request, responses_request):
             if dialect == reader.DIALECT or (dialect is None and reader.shows_in(document)):
                 return RequestDocument(reader.read_messages(document), reader.read_fields(document))
         messages = document.get("messages")
-        if not isinstance(messages, Sequence) or isinstance(messages, str):
+        if not isinstance(messages, (list, Sequence)) or isinstance(messages, str):
             raise UsageError("a request is a list of messages, or an object with a list called messages")
         return _read_messages(messages, document, dialect)
     if isinstance(document, str | bytes) or not isinstance(document, Iterable):
@@ -85,7 +85,7 @@ def _read_messages(
         dialect = "anthropic" if is_anthropic else "chat"
         messages = [_read_own(one) or one for one in messages]
     reader = anthropic_request if dialect == "anthropic" else chat_request
-    fields = dict(reader.read_fields(document)) if document else {}
+    fields = reader.read_fields(document)
     if document.get("tools"):
         fields["tools"] = read_tools(document["tools"])
     system, turns = reader.split_system(messages)

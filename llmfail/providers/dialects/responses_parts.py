@@ -84,7 +84,7 @@ def read_input_item(item: Mapping[str, Any]) -> tuple[Part, ...]:
     """
     kind = item.get("type", "message")
     if kind == "function_call":
-        marks = rest_of(item, "type", "call_id", "name", "arguments")
+        marks = rest_of(item, ("type", "call_id", "name", "arguments"))
         return tuple(replace(part, marks=mark_with("responses", marks)) for part in read_output([item]))
     if kind != "message":
         return read_output([item])
@@ -103,13 +103,15 @@ def read_input_part(part: Mapping[str, Any]) -> Part:
     """A part of what the user, the system or a tool says."""
     kind = type_of(part)
     if kind in _TEXT_TYPES:
-        return Text(as_clean_text(part.get("text")), mark_with("responses", rest_of(part, "type", "text")))
+        return Text(as_clean_text(part.get("text")), mark_with("responses", rest_of(part, ("type", "text"))))
     if kind == "input_image" and isinstance(url := part.get("image_url"), str):
-        return _read_file("image", "image/*", url, mark_with("responses", rest_of(part, "type", "image_url")))
+        return _read_file(
+            "image", "image/*", url, mark_with("responses", rest_of(part, ("type", "image_url")))
+        )
     if kind == "input_file":
         url = part.get("file_data") or part.get("file_url")
         name = as_clean_text(part.get("filename")) or "file.pdf"
-        rest = rest_of(part, "type", "file_data", "file_url", "filename")
+        rest = rest_of(part, ("type", "file_data", "file_url", "filename"))
         if isinstance(url, str):
             return _read_file(name, "application/pdf", url, mark_with("responses", rest))
     return Opaque("responses", part)
@@ -123,7 +125,7 @@ def read_result(item: Mapping[str, Any]) -> ToolResult:
         content=tuple(part for part in parts if isinstance(part, Text | Attachment))
         if parts
         else as_clean_text(output),
-        marks=mark_with("responses", rest_of(item, "type", "call_id", "output")),
+        marks=mark_with("responses", rest_of(item, ("type", "call_id", "output"))),
     )
 
 

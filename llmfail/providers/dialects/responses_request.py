@@ -82,7 +82,7 @@ def _iter_turns(items: Iterable[Mapping[str, Any]]) -> Iterator[Message]:
 def read_fields(document: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of an Ask, apart from messages."""
     first, _ = _split_system(_read_items(document))
-    rest = dict(rest_of(document, *_READ))
+    rest = rest_of(document, _READ)
     text = as_mapping(document.get("text"))
     fields = {
         "system": _read_system(document.get("instructions"), first),
@@ -94,7 +94,7 @@ def read_fields(document: Mapping[str, Any]) -> dict[str, Any]:
         "options": _read_options(document, rest),
         **_read_format(as_mapping(text.get("format"))),
     }
-    if other := rest_of(text, "format", "verbosity"):
+    if other := rest_of(text, ("format", "verbosity")):
         rest["text"] = other
     if document.get("store") is True:
         rest["store"] = True
@@ -110,7 +110,7 @@ def read_tools(tools: Iterable[Mapping[str, Any]]) -> Iterator[Tool | Opaque]:
     for tool in tools:
         inner = tool.get("tools")
         if tool.get("type") == "namespace" and isinstance(inner, list):
-            own = rest_of(tool, "type", "tools")
+            own = rest_of(tool, ("type", "tools"))
             yield from (read_tool(one, namespace=own) for one in iter_mappings(inner))
         else:
             yield read_tool(tool)
@@ -121,7 +121,7 @@ def read_tool(tool: Mapping[str, Any], *, namespace: Mapping[str, Any] | None = 
     parameters = tool.get("parameters")
     if tool.get("type", "function") != "function" or not (parameters is None or isinstance(parameters, dict)):
         return Opaque("responses", tool if namespace is None else {"namespace": namespace, **tool})
-    marks = dict(rest_of(tool, "type", "name", "description", "parameters", "strict"))
+    marks = rest_of(tool, ("type", "name", "description", "parameters", "strict"))
     name = as_clean_text(tool.get("name"))
     if namespace is not None:
         marks["namespace"] = namespace
@@ -206,7 +206,7 @@ def _side_of(item: Mapping[str, Any]) -> Literal["said", "assistant", "results"]
 
 def _read_said(item: Mapping[str, Any]) -> Message:
     role: Role = "system" if item["role"] in _SYSTEM_ROLES else "user"
-    marks = dict(rest_of(item, "role", "content"))
+    marks = rest_of(item, ("role", "content"))
     if item["role"] == "developer":
         marks["role"] = "developer"
     content = item["content"]
@@ -234,7 +234,7 @@ def _read_choice(choice: object, rest: dict[str, Any]) -> ToolChoice | None:
     if not isinstance(choice, Mapping):
         return None
     is_function = choice.get("type") == "function" and choice.get("name")
-    if not is_function or rest_of(choice, "type", "name"):
+    if not is_function or rest_of(choice, ("type", "name")):
         rest["tool_choice"] = choice
     if not is_function:
         return None
@@ -247,7 +247,7 @@ def _read_options(document: Mapping[str, Any], rest: dict[str, Any]) -> Generati
     reasoning = as_mapping(document.get("reasoning"))
     said = reasoning.get("effort")
     effort = find_effort(said)
-    if own := rest_of(reasoning, *(("effort",) if effort == said else ())):
+    if own := rest_of(reasoning, ("effort",) if effort == said else ()):
         rest["reasoning"] = own
     include = document.get("include")
     shows_logprobs = isinstance(include, list) and _LOGPROBS in include
