@@ -21,7 +21,7 @@ from llmfail.core.admission.gate import GateView
 from llmfail.core.admission.refusal import OpenReason, Refusal
 from llmfail.core.model import Target
 from llmfail.core.receipt import SkipReason
-from llmfail.core.records.counters import AskCounters, CallCounters, add_latency
+from llmfail.core.records.counters import AskCounters, CallCounters, add_latencies
 from llmfail.core.reports.activity import BARS, TargetBar
 from llmfail.core.reports.status import BudgetStatus, Status, StorageCounts, TargetStatus
 
@@ -44,9 +44,7 @@ def main() -> int:
 
 
 def make_status() -> Status:
-    latencies: dict[int, int] = {}
-    for number in range(200):
-        latencies = dict(add_latency(latencies, 600 + 9 * number))
+    latencies = add_latencies({}, (600 + 9 * number for number in range(200)))
     opened = Refusal(SkipReason.CIRCUIT_OPEN, NOW + 47, "", open_reason=OpenReason.FAILURES)
     return Status(
         health="degraded",

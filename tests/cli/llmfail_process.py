@@ -6,7 +6,6 @@ import os
 import pty
 import re
 import select
-import sqlite3
 import struct
 import termios
 import time
@@ -16,6 +15,9 @@ from pathlib import Path
 from subprocess import DEVNULL, PIPE
 
 import forked_program
+
+from llmfail.store import open_store
+from llmfail.store.state_records import read_records
 
 ESCAPES = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
 PROCESS_TIMEOUT = 30
@@ -135,11 +137,27 @@ def write_config(path, simulator, **rest):
     return path
 
 
+@contextlib.contextmanager
+def open_state():
+    """The store in which the state of this test is kept."""
+    directory = Path(os.environ["LLMFAIL_STATE_DIR"])
+    directory.mkdir(mode=0o700, exist_ok=True)
+    store = open_store(os.environ.get("LLMFAIL_STORE", "disk"), directory, 2.0, print)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
 def read_store_rows():
-    """Everything in the store, as it lies on the disk."""
-    file = Path(os.environ["LLMFAIL_STATE_DIR"]) / "state.sqlite3"
-    if not file.exists():
+    """Everything in the store."""
+    if "LLMFAIL_STORE" not in os.environ and not Path(os.environ["LLMFAIL_STATE_DIR"]).exists():
         return []
-    with contextlib.closing(sqlite3.connect(file)) as connection:
-        tables = connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'state'").fetchone()[0]
-        return connection.execute("SELECT * FROM state ORDER BY key").fetchall() if tables else []
+    with open_state() as store:
+        return sorted((one.key, one.text) for one in read_records(store))
+
+
+def write_change(change):
+    """In the store, what the ``change`` writes."""
+    with open_state() as store:
+        store.update(change.keys, lambda values, now: (change.change(values, now), None))

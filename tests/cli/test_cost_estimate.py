@@ -1,14 +1,18 @@
 """``llmfail cost-estimate``: from a configuration to figures; the arithmetic is tested in core."""
 
 import json
-import os
 import re
 from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
-from llmfail_process import read_store_rows, run_llmfail, run_on_terminal, write_config
+from llmfail_process import (
+    read_store_rows,
+    run_llmfail,
+    run_on_terminal,
+    write_change,
+    write_config,
+)
 
 from llmfail.core.conversation import Message
 from llmfail.core.model import Request, Target, Usage
@@ -17,7 +21,6 @@ from llmfail.core.records.counted_events import CountedCall
 from llmfail.core.records.statistics import Count, write_counts
 from llmfail.core.tokens import token_bounds
 from llmfail.simulator import parse_faults
-from llmfail.store import open_store
 
 CLAUDE, GPT = "anthropic/claude-sonnet-5-5", "openai/gpt-6.1-terra"
 UNLISTED = "groq/nobody-lists-this"
@@ -62,22 +65,13 @@ def expected(target, prompt, system=None):
     return token_bounds.estimate_input(size, token_bounds.default_calibration(Target.parse(target).model))
 
 
-def keep(change):
-    """In the store, what ``change`` writes."""
-    directory = Path(os.environ["LLMFAIL_STATE_DIR"])
-    directory.mkdir(mode=0o700, exist_ok=True)
-    store = open_store("disk", directory, 2.0, print)
-    store.update(change.keys, lambda values, now: (change.change(values, now), None))
-    store.close()
-
-
 def use(feature, target, cost, *, answered=True):
     """A call today."""
     day = datetime.now(UTC).date().isoformat()
     usage = Usage(2000, output_tokens=1000)
     call = CountedCall(ok=answered, fallback=False, latency_ms=1, cost=cost, usage=usage)
     record = usage_record.usage_record_of(day, feature, Target.parse(target), None)
-    keep(write_counts([Count(call, (record,))]))
+    write_change(write_counts([Count(call, (record,))]))
 
 
 def test_every_feature_is_estimated_at_2000_and_1000_tokens():

@@ -1,13 +1,11 @@
 """What the log makes of records that were damaged, or written by somebody else."""
 
-import contextlib
 import json
-import os
-import sqlite3
-from pathlib import Path
 
 import pytest
-from llmfail_process import run_llmfail, run_on_terminal, write_config
+from llmfail_process import open_state, run_llmfail, run_on_terminal, write_config
+
+from llmfail.core.records.record import Write
 
 
 @pytest.fixture(autouse=True)
@@ -17,15 +15,14 @@ def config(tmp_path, simulator, monkeypatch):
 
 
 def damage(change):
-    """Change the record of the first request in the database; the id of the second, which stays."""
+    """Change the stored record of the first request; the id of the second, which stays."""
     ids = [run_llmfail("ask", "hi", "--json").json["id"] for _ in range(2)]
-    file = Path(os.environ["LLMFAIL_STATE_DIR"]) / "state.sqlite3"
-    with contextlib.closing(sqlite3.connect(file)) as connection, connection:
-        [(text,)] = connection.execute("SELECT value FROM state WHERE key = 'log/0'")
-        record = json.loads(text)
+    with open_state() as store:
+        values, _ = store.read(["log/0"])
+        record = json.loads(values["log/0"])
         assert record["id"] == ids[0]
         change(record)
-        connection.execute("UPDATE state SET value = ? WHERE key = 'log/0'", [json.dumps(record)])
+        store.update(["log/0"], lambda _values, _now: ({"log/0": Write(json.dumps(record))}, None))
     return ids[1]
 
 

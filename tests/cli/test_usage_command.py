@@ -3,20 +3,17 @@
 import csv
 import io
 import json
-import os
 import re
 from datetime import date, timedelta
-from pathlib import Path
 
 import pytest
-from llmfail_process import run_llmfail, run_on_terminal, write_config
+from llmfail_process import run_llmfail, run_on_terminal, write_change, write_config
 
 from llmfail.core.model import Target, Usage
 from llmfail.core.pricing import usage_record
 from llmfail.core.records.counted_events import CountedCall
 from llmfail.core.records.statistics import Count, write_counts
 from llmfail.simulator import parse_faults
-from llmfail.store import open_store
 
 CLAUDE, GPT = "anthropic/claude-sonnet-5-5", "openai/gpt-6.1-terra"
 HEADER = ["key", "requests", "input_tokens", "output_tokens", "cost_usd", "unpriced_requests"]
@@ -33,12 +30,7 @@ def count(feature="vpr", target=CLAUDE, user=None, cost=21_000_000_000, day="202
     usage = Usage(2000, output_tokens=1000)
     call = CountedCall(ok=True, fallback=False, latency_ms=1, cost=cost, usage=usage)
     record = usage_record.usage_record_of(day, feature, Target.parse(target), user)
-    step = write_counts([Count(call, (record,))])
-    directory = Path(os.environ["LLMFAIL_STATE_DIR"])
-    directory.mkdir(mode=0o700, exist_ok=True)
-    store = open_store("disk", directory, 2.0, print)
-    store.update(step.keys, lambda values, now: (step.change(values, now), None))
-    store.close()
+    write_change(write_counts([Count(call, (record,))]))
 
 
 def shown(*arguments):

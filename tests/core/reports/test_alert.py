@@ -3,7 +3,7 @@
 import pytest
 
 from llmfail.core.records.alert_window import AlertCounters
-from llmfail.core.records.counters import add_latency
+from llmfail.core.records.counters import add_latencies
 from llmfail.core.reports.alert import Thresholds, find_alerts
 
 THRESHOLDS = Thresholds(
@@ -47,9 +47,7 @@ def test_i17_shares_are_per_cent_and_say_of_how_many_asks():
 
 @pytest.mark.parametrize(("seconds", "level"), [(29, None), (45, "warning"), (90, "critical")])
 def test_a_latency_is_judged_in_seconds(seconds, level):
-    latencies = {}
-    for _ in range(10):
-        latencies = add_latency(latencies, seconds * 1000)
+    latencies = add_latencies({}, [seconds * 1000] * 10)
     assert levels(AlertCounters(asks=10, latencies=latencies)).get("latency_p95") == level
 
 
