@@ -217,7 +217,6 @@ def _plan_of(
         scopes = routes.budget_scopes(job.feature, job.caller, candidate.target, moment)
         return reservation_request_of(job, candidate, scopes, moment, priced=False)
 
-    targets = {one.target for one in job.candidates}
     return AskPlan(
         id=job.id,
         request=job.request,
@@ -235,6 +234,4 @@ def _plan_of(
         is_shown=reader is not None,
         is_for_program=reader is not None and reader.on_piece is not None,
         is_cached=ports.answers is not None and job.cache_policy is not None,
-        rate_limited=frozenset(one for one in targets if routes[one].gate.limits),
-        ramped=frozenset(one for one in targets if routes[one].gate.rules.ramp),
     )

@@ -43,32 +43,32 @@ class StoredAnswerSought(Struct, frozen=True):
     answer: Answer | None = None
 
 
-class CacheHit(Struct, frozen=True):
+class AttemptEvent(Struct, frozen=True):
+    """What an attempt is told, or for number 0 that the pause before a round is over."""
+
     attempt: int
+
+
+class CacheHit(AttemptEvent, frozen=True):
     answer: Answer
 
 
-class CacheMiss(Struct, frozen=True):
+class CacheMiss(AttemptEvent, frozen=True):
     """There is no stored answer. ``is_leader``: others wait for this one, under a single-flight lease."""
 
-    attempt: int
     is_leader: bool
 
 
-class Admitted(Struct, frozen=True):
-    attempt: int
+class Admitted(AttemptEvent, frozen=True):
     admission: Admission
 
 
-class Refused(Struct, frozen=True):
-    attempt: int
+class Refused(AttemptEvent, frozen=True):
     refusal: Refusal
 
 
-class Sent(Struct, frozen=True):
+class Sent(AttemptEvent, frozen=True):
     """From here on its cost is unknown until the call has ended."""
-
-    attempt: int
 
 
 class FirstOutput(Struct, frozen=True):
@@ -79,32 +79,26 @@ class FirstOutput(Struct, frozen=True):
     attempt: int
 
 
-class CallFinished(Struct, frozen=True):
+class CallFinished(AttemptEvent, frozen=True):
     """A call has ended. ``cost`` in pico-dollars, None when it is unknown."""
 
-    attempt: int
     result: AttemptResult
     cost: int | None
 
 
-class CallLeft(Struct, frozen=True):
+class CallLeft(AttemptEvent, frozen=True):
     """A call was left after its answer had begun: what that has used and cost, as far as it was heard."""
 
-    attempt: int
     usage: Usage
     cost: int | None
 
 
-class Woke(Struct, frozen=True):
+class Woke(AttemptEvent, frozen=True):
     """A pause is over."""
 
-    attempt: int
 
-
-class LeaseEnded(Struct, frozen=True):
+class LeaseEnded(AttemptEvent, frozen=True):
     """What it had to tell the cache is written."""
-
-    attempt: int
 
 
 class TimerFired(Struct, frozen=True):
@@ -122,10 +116,8 @@ class GatesViewed(Struct, frozen=True):
     at: float
 
 
-class Cancelled(Struct, frozen=True):
+class Cancelled(AttemptEvent, frozen=True):
     """The operation of an attempt was stopped before it ended."""
-
-    attempt: int
 
 
 class AskInterrupted(Struct, frozen=True):
@@ -138,23 +130,17 @@ class Settled(Struct, frozen=True):
     call_ids: frozenset[str]
 
 
+AnyAttemptEvent = (
+    CacheHit | CacheMiss | Admitted | Refused | Sent | CallFinished | CallLeft | Woke | LeaseEnded | Cancelled
+)
 Event = (
     Started
     | StoredAnswerSought
-    | CacheHit
-    | CacheMiss
-    | Admitted
-    | Refused
-    | Sent
+    | AnyAttemptEvent
     | FirstOutput
-    | CallFinished
-    | CallLeft
-    | Woke
-    | LeaseEnded
     | TimerFired
     | HedgeDecided
     | GatesViewed
-    | Cancelled
     | AskInterrupted
     | Settled
 )

@@ -35,7 +35,6 @@ from llmfail.core.routing.ask_events import ASK, Command, Event, Moment
 from llmfail.core.routing.ask_state import MAX_RUNNING, AskState, AttemptState, Phase, Stage
 from llmfail.core.routing.attempt_end import Step, replace_attempt
 from llmfail.core.routing.attempt_result import FoundAnswer
-from llmfail.core.routing.attempt_steps import AttemptEvent
 from llmfail.core.routing.candidates import Candidate
 from llmfail.core.routing.next_opening import find_next_opening
 
@@ -57,13 +56,17 @@ def step(state: AskState, event: Event, now: Moment) -> Step:
 
 
 def _react(state: AskState, event: Event, now: Moment) -> Step:  # noqa: C901, PLR0911 - a case an event
-    if isinstance(event, AttemptEvent):
+    if isinstance(event, ev.AttemptEvent):
         if event.attempt == ASK:  # the pause before a round, which is no attempt's
             return _begin_round(state, state.candidates)
         return attempt_steps.react(state, event, now)
     match event:
         case ev.Started():
             return _begin_round(state, state.plan.candidates)
+        case ev.Settled(ids):
+            requests = tuple([one for one in state.unanswered_requests if one[1].call_id not in ids])
+            calls = tuple([one for one in state.calls if one.call_id not in ids])
+            return replace(state, calls=calls, unanswered_requests=requests), ()
         case ev.StoredAnswerSought(candidate, answer):
             state = replace(state, stage=Stage.ATTEMPTING)
             if candidate is None or answer is None:
@@ -81,10 +84,6 @@ def _react(state: AskState, event: Event, now: Moment) -> Step:  # noqa: C901, P
             return _wait_for_opening(state, dict(views), at, now)
         case ev.AskInterrupted():
             return _interrupt(state)
-        case ev.Settled(ids):
-            requests = tuple(one for one in state.unanswered_requests if one[1].call_id not in ids)
-            calls = tuple(one for one in state.calls if one.call_id not in ids)
-            return replace(state, calls=calls, unanswered_requests=requests), ()
         case _:
             assert_never(event)
 
@@ -94,7 +93,7 @@ def _interrupt(state: AskState) -> Step:
     if state.stage is Stage.OVER:
         return state, ()
     state = replace(state, stage=Stage.INTERRUPTED)
-    led = [one for one in state.running if one.has_lease]
+    led = [one for one in state.list_running() if one.has_lease]
     for one in led:
         state = replace_attempt(state, replace(one, phase=Phase.ENDING_LEASE))
     return state, tuple(ev.EndLease(one.number, hand_over=True) for one in led)
@@ -127,25 +126,28 @@ def _schedule_attempts(state: AskState, now: Moment) -> Step:
         return state, ()
     state, more = _start_attempts(state, now)
     commands += more
-    if not state.running and (ramping := state.list_ramping()) and state.seconds_left(now.monotonic) > 0:
+    if state.list_running():
+        return state, commands
+    if (ramping := state.list_ramping()) and state.seconds_left(now.monotonic) > 0:
         state = replace(state, candidates=(*state.candidates, *ramping), ignores_ramps=True)
         state, more = _start_attempts(state, now)
         commands += more
-    if not state.running:
-        state, more = _end_round(state, now)
-        commands += more
-    return state, commands
+        if state.list_running():
+            return state, commands
+    state, more = _end_round(state, now)
+    return state, commands + more
 
 
 def _start_attempts(state: AskState, now: Moment) -> Step:
     commands: tuple[Command, ...] = ()
-    while state.waiting and state.found is None and state.committed is None and not state.stopped:
-        unused = _unused_hedge(state)
-        if state.running:
-            if unused is None or len(state.running) == MAX_RUNNING:
+    while state.may_start():
+        running = state.list_running()
+        if running:
+            unused = _unused_hedge(state)
+            if unused is None or len(running) == MAX_RUNNING:
                 break
             state = replace_attempt(state, replace(unused, is_hedge=False))
-        state, more = attempt_steps.start(state, now, is_hedge=bool(state.running))
+        state, more = attempt_steps.start(state, now, is_hedge=bool(running))
         commands += more
     return state, commands
 
@@ -154,7 +156,7 @@ def _cancel_losers(state: AskState) -> Step:
     """Only one answer is shown, and behind a target that refused the request for all no other is asked."""
     commands: tuple[Command, ...] = ()
     decided = state.winner if state.committed is None else state.committed
-    for one in state.running:
+    for one in state.list_running():
         is_behind = state.stopped_at is not None and one.index > state.stopped_at
         has_lost = is_behind or (decided is not None and one.number != decided)
         is_writing = one.phase in {Phase.STORING, Phase.ENDING_LEASE}
@@ -166,20 +168,19 @@ def _cancel_losers(state: AskState) -> Step:
 
 def _unused_hedge(state: AskState) -> AttemptState | None:
     """A hedge that came to no call: another attempt takes its place at once."""
-    ended = (one for one in state.attempts if one.is_hedge and one.phase is Phase.ENDED)
-    return next((one for one in ended if not one.has_called), None)
+    hedges = [one for one in state.attempts if one.is_hedge]
+    return next((one for one in hedges if one.phase is Phase.ENDED and not one.has_called), None)
 
 
 def _could_hedge(state: AskState) -> bool:
-    is_open = state.committed is None and state.found is None and not state.stopped
     is_allowed = state.may_hedge and state.debited_for is None
-    return is_open and is_allowed and bool(state.waiting) and 0 < len(state.running) < MAX_RUNNING
+    return is_allowed and state.may_start() and 0 < len(state.list_running()) < MAX_RUNNING
 
 
 def _keep_timer(state: AskState) -> Step:
     """An answer is late so many seconds after the last attempt started or ended."""
     could = state.stage is Stage.ATTEMPTING and _could_hedge(state)
-    timer = (state.attempts_begun, len(state.running)) if could else None
+    timer = (state.attempts_begun, len(state.list_running())) if could else None
     if timer == state.timer:
         return state, ()
     delay = state.plan.hedge_delay
@@ -199,13 +200,14 @@ def _decide_hedge(state: AskState, now: Moment, *, is_allowed: bool) -> Step:
 
 
 def _end_round(state: AskState, now: Moment) -> Step:
-    unused = sum(one.is_hedge and not one.has_called for one in state.attempts)
+    called = [one for one in state.attempts if one.has_called]
+    unused = sum([one.is_hedge for one in state.attempts]) - sum([one.is_hedge for one in called])
     left = state.seconds_left(now.monotonic)
     is_open = state.found is None and not state.stopped
     state = replace(
         state,
         trail=(*state.trail, *state.round_trail),
-        walks=state.walks + any(one.has_called for one in state.attempts),
+        walks=state.walks + bool(called),
         unused_hedges=state.unused_hedges + unused,
         deadline_passed=state.deadline_passed or (is_open and left <= 0),
     )
@@ -262,9 +264,12 @@ def _last_entry(state: AskState, target: Target) -> TrailEntry:
 
 
 def _finish(state: AskState) -> AskState:
-    """If at least two hosts were tried and not one could be found, it is our own network."""
-    called = sum(entry.action == "called" for entry in state.trail)
-    unfound = [one for one in state.calls if one.settlement.outcome.is_unreachable]
-    hosts = {one.host for one in unfound}
-    is_down = state.found is None and len(hosts) >= 2 and len(unfound) == called
+    is_down = state.found is None and _is_own_network_down(state)
     return replace(state, stage=Stage.OVER, is_own_network_down=is_down)
+
+
+def _is_own_network_down(state: AskState) -> bool:
+    """If at least two hosts were tried and not one could be found, it is our own network."""
+    unfound = [one for one in state.calls if one.settlement.outcome.is_unreachable]
+    called = [entry for entry in state.trail if entry.action == "called"]
+    return len({one.host for one in unfound}) >= 2 and len(unfound) == len(called)

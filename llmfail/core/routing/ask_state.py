@@ -31,8 +31,8 @@ MAX_RUNNING = 2
 class AskPlan(Struct, frozen=True):
     """What is decided before the ask begins. ``ends_at`` and ``wait_ends_at`` are moments on the monotonic
     clock; ``fair_deadline`` is the configured deadline, in seconds; ``hedge_delay`` in seconds, None where
-    one attempt runs at a time; ``rate_limited`` are the targets with limits of our own;
-    ``reservation_request_of`` says what a call to a candidate asks of its gate at a moment.
+    one attempt runs at a time; ``reservation_request_of`` says what a call to a candidate asks of its gate at
+    a moment.
     """
 
     id: str
@@ -54,9 +54,6 @@ class AskPlan(Struct, frozen=True):
     """All of it is shown, to a program."""
     is_cached: bool = False
     """Answers are stored and looked up."""
-    rate_limited: frozenset[Target] = frozenset()
-    ramped: frozenset[Target] = frozenset()
-    """The targets that take a growing share of the asks after their circuits have closed."""
 
 
 class Stage(StrEnum):
@@ -97,6 +94,12 @@ class PendingCall(Struct, frozen=True):
         return self.admission.reservation.request.call_id
 
 
+NOT_SENT = Settlement(Outcome(Kind.CANCELLED), latency_ms=0, cost=0, fallback=False)
+"""What an admitted call comes to whose caller is stopped before it is sent."""
+SENT = replace(NOT_SENT, cost=None)
+"""The same once it is sent, when nobody knows what it costs."""
+
+
 class AttemptState(Struct, frozen=True):
     """One candidate's turn. ``index`` counts the candidates of the round from 0; ``tries`` counts its calls;
     ``admission_requests`` counts how often the present try has asked its gate; ``is_sent``: the cost of its
@@ -125,17 +128,13 @@ class AttemptState(Struct, frozen=True):
     trail: tuple[TrailEntry, ...] = ()
 
     @property
-    def target(self) -> Target:
-        return self.candidate.target
-
-    @property
     def held(self) -> int:
         """What its call may cost at worst, in pico-dollars."""
         return 0 if self.admission is None else self.admission.reservation.amount
 
     @property
     def has_called(self) -> bool:
-        return any(entry.action == "called" for entry in self.trail)
+        return "called" in [entry.action for entry in self.trail]
 
 
 class AskState(Struct, frozen=True):
@@ -208,14 +207,15 @@ class AskState(Struct, frozen=True):
     def stopped(self) -> bool:
         return self.stopped_at is not None
 
-    @property
-    def running(self) -> list[AttemptState]:
-        return [one for one in self.attempts if one.phase is not Phase.ENDED]
+    def may_start(self) -> bool:
+        """Whether a candidate of this round waits for its turn, while no answer is found or shown, and no
+        target has said that none can help.
+        """
+        is_open = self.found is None and self.committed is None and self.stopped_at is None
+        return is_open and len(self.attempts) < len(self.candidates)
 
-    @property
-    def waiting(self) -> tuple[Candidate, ...]:
-        """The candidates of this round that have not had their turn."""
-        return self.candidates[len(self.attempts) :]
+    def list_running(self) -> list[AttemptState]:
+        return [one for one in self.attempts if one.phase is not Phase.ENDED]
 
     def attempt(self, number: int) -> AttemptState:
         for one in self.attempts:
@@ -228,7 +228,7 @@ class AskState(Struct, frozen=True):
 
     def list_ramping(self) -> tuple[Candidate, ...]:
         """The candidates that were left out of this round because they ramp, where that is still so."""
-        if self.ignores_ramps or not self.plan.ramped or self.found is not None or self.stopped:
+        if self.ignores_ramps or self.found is not None or self.stopped:
             return ()
         return tuple(
             one.candidate
@@ -259,7 +259,7 @@ class AskState(Struct, frozen=True):
     def round_trail(self) -> tuple[TrailEntry, ...]:
         """In the order of the round, but the attempts that have lost first, and the one that decided last."""
         ordered = sorted(self.attempts, key=lambda one: (one.number == self.winner, not one.has_lost))
-        return tuple(entry for one in ordered for entry in one.trail)
+        return tuple([entry for one in ordered for entry in one.trail])
 
 
 def begin(plan: AskPlan) -> AskState:

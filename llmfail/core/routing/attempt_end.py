@@ -19,13 +19,16 @@ ANSWERED_FIRST_NOTE = "another target answered first"
 REFUSED_NOTE = "another target refused the request for all"
 
 
-def replace_attempt(state: AskState, attempt: AttemptState, **changes: object) -> AskState:
-    """The ask with this attempt instead of the one at its index, or behind the last one if it is new, and
-    with other ``changes`` of the ask.
-    """
-    before, after = state.attempts[: attempt.index], state.attempts[attempt.index + 1 :]
-    begun = max(state.attempts_begun, attempt.number)
-    return replace(state, attempts=(*before, attempt, *after), attempts_begun=begun, **changes)
+def replace_attempt(state: AskState, attempt: AttemptState) -> AskState:
+    """The ask with this attempt instead of the one at its index."""
+    return replace(state, attempts=with_attempt(state, attempt))
+
+
+def with_attempt(state: AskState, attempt: AttemptState) -> tuple[AttemptState, ...]:
+    """The attempts of the round, with this one instead of the one at its index."""
+    attempts = [*state.attempts]
+    attempts[attempt.index] = attempt
+    return tuple(attempts)
 
 
 def decide(state: AskState, attempt: AttemptState, found: FoundAnswer, *, is_good: bool = True) -> Step:
@@ -37,14 +40,13 @@ def decide(state: AskState, attempt: AttemptState, found: FoundAnswer, *, is_goo
     commands: tuple[Command, ...] = ()
     if state.plan.is_cached and is_good and not found.stored:
         phase = Phase.STORING
-        commands = (ev.StoreAnswer(attempt.number, attempt.target, answer),)
+        commands = (ev.StoreAnswer(attempt.number, attempt.candidate.target, answer),)
     elif attempt.has_lease:
         phase = Phase.ENDING_LEASE
         commands = (ev.EndLease(attempt.number),)
     if state.committed in {None, attempt.number} and state.found is None:
-        return replace_attempt(
-            state, replace(attempt, phase=phase), winner=attempt.number, found=found
-        ), commands
+        attempts = with_attempt(state, replace(attempt, phase=phase))
+        return replace(state, attempts=attempts, winner=attempt.number, found=found), commands
     return replace_attempt(state, replace(attempt, phase=phase, has_lost=True)), commands
 
 
@@ -55,9 +57,9 @@ def stop_chain(state: AskState, attempt: AttemptState) -> Step:
 
 
 def refuse(state: AskState, attempt: AttemptState, refusal: Refusal) -> Step:
-    state = note_retry_time(state, attempt.target, refusal.retry_at)
+    state = note_retry_time(state, attempt.candidate.target, refusal.retry_at)
     entry = TrailEntry(
-        attempt.target,
+        attempt.candidate.target,
         "skipped",
         refusal.reason,
         note=refusal.note,
@@ -74,7 +76,7 @@ def end_cancelled(state: AskState, attempt: AttemptState, now: Moment) -> Step:
     if attempt.is_sent:
         is_refused = state.committed is None and state.found is None and state.stopped
         entry = TrailEntry(
-            attempt.target,
+            attempt.candidate.target,
             "called",
             Kind.CANCELLED,
             latency_ms=milliseconds_since_sent(attempt, now),

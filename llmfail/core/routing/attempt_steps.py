@@ -18,7 +18,7 @@ from llmfail.core.receipt import SkipReason, TrailEntry
 from llmfail.core.routing import ask_events as ev
 from llmfail.core.routing import next_step, rejected_parameters
 from llmfail.core.routing.ask_events import Moment
-from llmfail.core.routing.ask_state import AskState, AttemptState, PendingCall, Phase
+from llmfail.core.routing.ask_state import NOT_SENT, SENT, AskState, AttemptState, PendingCall, Phase
 from llmfail.core.routing.attempt_end import (
     Step,
     decide,
@@ -29,23 +29,11 @@ from llmfail.core.routing.attempt_end import (
     refuse,
     replace_attempt,
     stop_chain,
+    with_attempt,
 )
 from llmfail.core.routing.attempt_result import AttemptResult, FoundAnswer, PartialAnswer
 from llmfail.core.routing.attribution import attribute_deadline
 from llmfail.core.routing.candidates import CandidateSkip
-
-AttemptEvent = (
-    ev.CacheHit
-    | ev.CacheMiss
-    | ev.Admitted
-    | ev.Refused
-    | ev.Sent
-    | ev.CallFinished
-    | ev.CallLeft
-    | ev.Woke
-    | ev.LeaseEnded
-    | ev.Cancelled
-)
 
 LEASE_MARGIN = 30.0
 """Seconds that a trial's place, and what is held in budgets, outlive the call's timeout."""
@@ -60,7 +48,9 @@ SHORT_WAIT = 1.0
 """Seconds to wait for a rate limit while other targets could answer."""
 
 
-def react(state: AskState, event: AttemptEvent, now: Moment) -> Step:  # noqa: C901, PLR0911 - a case an event
+def react(  # noqa: C901, PLR0911 - a case an event
+    state: AskState, event: ev.AnyAttemptEvent, now: Moment
+) -> Step:
     attempt = state.attempt(event.attempt)
     match event:
         case ev.Sent():
@@ -82,11 +72,7 @@ def react(state: AskState, event: AttemptEvent, now: Moment) -> Step:  # noqa: C
                 replace(state, unanswered_requests=_other_requests(state, attempt)), attempt, refusal
             )
         case ev.Woke():
-            if attempt.is_cancelling:
-                return end_cancelled(state, attempt, now)
-            return (
-                _send_if_on_time if attempt.phase is Phase.WAITING_FOR_RATE_LIMIT else _request_admission
-            )(state, attempt, now)
+            return _go_on(state, attempt, now)
         case ev.LeaseEnded():
             return replace_attempt(state, replace(attempt, phase=Phase.ENDED, has_lease=False)), ()
         case ev.Cancelled():
@@ -95,17 +81,26 @@ def react(state: AskState, event: AttemptEvent, now: Moment) -> Step:  # noqa: C
             assert_never(event)
 
 
+def _go_on(state: AskState, attempt: AttemptState, now: Moment) -> Step:
+    """After a pause."""
+    if attempt.is_cancelling:
+        return end_cancelled(state, attempt, now)
+    is_admitted = attempt.phase is Phase.WAITING_FOR_RATE_LIMIT
+    return (_send_if_on_time if is_admitted else _request_admission)(state, attempt, now)
+
+
 def start(state: AskState, now: Moment, *, is_hedge: bool) -> Step:
     """The next candidate's turn. An ask that waits for another one's answer keeps half of its time."""
     number, index = state.attempts_begun + 1, len(state.attempts)
     attempt = AttemptState(number, index, state.candidates[index], is_hedge=is_hedge)
+    state = replace(state, attempts=(*state.attempts, attempt), attempts_begun=number)
     if not state.plan.is_cached:
         return _ask(state, attempt, now)
     left = state.seconds_left(now.monotonic)
     may_wait = left > 0 and state.find_skip(attempt.candidate) is None
     max_wait = min(state.time_limit(attempt, now.monotonic), left / 2) if may_wait else None
     state = replace_attempt(state, replace(attempt, has_lease=may_wait))
-    return state, (ev.LookUp(number, attempt.target, max_wait),)
+    return state, (ev.LookUp(number, attempt.candidate.target, max_wait),)
 
 
 def max_rate_limit_wait(left: float, *, others: bool) -> float:
@@ -123,7 +118,7 @@ def _ask(state: AskState, attempt: AttemptState, now: Moment) -> Step:
         skip = CandidateSkip(SkipReason.DEADLINE, "no time was left")
     if skip is None:
         return _request_admission(state, attempt, now)
-    return end(state, attempt, TrailEntry(attempt.target, "skipped", skip.reason, note=skip.note))
+    return end(state, attempt, TrailEntry(attempt.candidate.target, "skipped", skip.reason, note=skip.note))
 
 
 def _request_admission(state: AskState, attempt: AttemptState, now: Moment) -> Step:
@@ -131,17 +126,17 @@ def _request_admission(state: AskState, attempt: AttemptState, now: Moment) -> S
     if attempt.admission_requests == MAX_ADMISSION_REQUESTS:
         late = Refusal(SkipReason.RATE_LIMITED_HERE, None, "too late for its place")
         return refuse(state, attempt, late)
-    plan, left = state.plan, state.seconds_left(now.monotonic)
-    is_limited, may_ramp = attempt.target in plan.rate_limited, attempt.target in plan.ramped
+    plan, candidate, left = state.plan, attempt.candidate, state.seconds_left(now.monotonic)
     limit = left if plan.is_shown else state.time_limit(attempt, now.monotonic)
-    reservation_request = plan.reservation_request_of(attempt.candidate, now.wall)
+    may_ramp = candidate.may_ramp and not state.ignores_ramps
+    reservation_request = plan.reservation_request_of(candidate, now.wall)
     reservation_request = replace(
         reservation_request,
         call_id=f"{plan.id}.{state.calls_begun + 1}",
         lease_seconds=limit + LEASE_MARGIN,
         max_cost=None if reservation_request.max_cost is None else reservation_request.max_cost - state.spent,
-        ask_id=plan.id if may_ramp and not state.ignores_ramps and state.usable_after(attempt) else "",
-        max_wait=max_rate_limit_wait(left, others=bool(state.usable_after(attempt))) if is_limited else 0.0,
+        ask_id=plan.id if may_ramp and state.usable_after(attempt) else "",
+        max_wait=_max_wait(state, attempt, left) if candidate.is_rate_limited else 0.0,
     )
     attempt = replace(
         attempt,
@@ -149,23 +144,31 @@ def _request_admission(state: AskState, attempt: AttemptState, now: Moment) -> S
         admission_requests=attempt.admission_requests + 1,
         call_id=reservation_request.call_id,
     )
-    requests = (*state.unanswered_requests, (attempt.target, reservation_request))
-    state = replace_attempt(state, attempt, unanswered_requests=requests, calls_begun=state.calls_begun + 1)
-    return state, (ev.Admit(attempt.number, attempt.target, reservation_request),)
+    state = replace(
+        state,
+        attempts=with_attempt(state, attempt),
+        unanswered_requests=(*state.unanswered_requests, (candidate.target, reservation_request)),
+        calls_begun=state.calls_begun + 1,
+    )
+    return state, (ev.Admit(attempt.number, candidate.target, reservation_request),)
+
+
+def _max_wait(state: AskState, attempt: AttemptState, left: float) -> float:
+    return max_rate_limit_wait(left, others=bool(state.usable_after(attempt)))
 
 
 def _on_admitted(state: AskState, attempt: AttemptState, admission: Admission, now: Moment) -> Step:
     """The gate has admitted the call: it is sent at once, or after its wait for the rate limit. It costs
     nothing until it is sent.
     """
-    call = PendingCall(attempt.target, admission, _cancelled_settlement(cost=0))
+    call = PendingCall(attempt.candidate.target, admission, NOT_SENT)
     state = replace(state, calls=(*state.calls, call), unanswered_requests=_other_requests(state, attempt))
     attempt = replace(attempt, admission=admission, admitted_at=now.monotonic, admitted_wall=now.wall)
     if attempt.is_cancelling:
         return end_cancelled(state, attempt, now)
     wait = admission.reservation.wait
     if wait <= 0:
-        return _send_if_on_time(state, attempt, now)
+        return _send(state, attempt, now)
     return replace_attempt(state, replace(attempt, phase=Phase.WAITING_FOR_RATE_LIMIT)), (
         ev.Sleep(attempt.number, wait),
     )
@@ -178,16 +181,21 @@ def _send_if_on_time(state: AskState, attempt: AttemptState, now: Moment) -> Ste
     """
     admission = attempt.admission
     assert admission is not None, "a call is sent after an admission"
-    lateness = MAX_LATENESS if attempt.target in state.plan.rate_limited else LEASE_MARGIN
+    lateness = MAX_LATENESS if attempt.candidate.is_rate_limited else LEASE_MARGIN
     passed = max(now.monotonic - attempt.admitted_at, now.wall - attempt.admitted_wall)
     if passed > admission.reservation.wait + lateness:
-        calls = _update_call(state, attempt, settlement=_cancelled_settlement(cost=0), is_over=True)
-        state = replace(state, calls=calls)
+        state = replace(state, calls=_update_call(state, attempt, NOT_SENT, is_over=True))
         return _request_admission(state, attempt, now)
+    return _send(state, attempt, now)
+
+
+def _send(state: AskState, attempt: AttemptState, now: Moment) -> Step:
     limit = state.time_limit(attempt, now.monotonic)
     attempt = replace(attempt, phase=Phase.CALLING, limit=limit, sent_at=now.monotonic)
     dropped = _left_out(state, attempt)
-    return replace_attempt(state, attempt), (ev.Send(attempt.number, attempt.target, limit, dropped),)
+    return replace_attempt(state, attempt), (
+        ev.Send(attempt.number, attempt.candidate.target, limit, dropped),
+    )
 
 
 def _left_out(state: AskState, attempt: AttemptState) -> frozenset[str]:
@@ -205,15 +213,15 @@ def _mark_sent(state: AskState, attempt: AttemptState, now: Moment) -> AskState:
     """
     sent_at = attempt.sent_at if attempt.is_sent else now.monotonic
     spent = state.spent if attempt.is_sent else state.spent + attempt.held
-    calls = _update_call(state, attempt, settlement=_cancelled_settlement(cost=None))
-    return replace_attempt(state, replace(attempt, is_sent=True, sent_at=sent_at), spent=spent, calls=calls)
+    attempts = with_attempt(state, replace(attempt, is_sent=True, sent_at=sent_at))
+    return replace(state, attempts=attempts, spent=spent, calls=_update_call(state, attempt, SENT))
 
 
 def _leave(state: AskState, attempt: AttemptState, usage: Usage, cost: int | None) -> AskState:
     """Its cost is known about, instead of its worst case."""
-    settlement = replace(_cancelled_settlement(cost), usage=usage)
+    settlement = replace(SENT, cost=cost, usage=usage)
     spent = state.spent + (0 if cost is None else cost - attempt.held)
-    return replace(state, calls=_update_call(state, attempt, settlement=settlement), spent=spent)
+    return replace(state, calls=_update_call(state, attempt, settlement), spent=spent)
 
 
 def _judge(
@@ -234,29 +242,28 @@ def _judge(
         outcome=outcome,
         latency_ms=milliseconds_since_sent(attempt, now),
         cost=cost,
-        fallback=attempt.target != state.plan.primary,
+        fallback=attempt.candidate.target != state.plan.primary,
         dropped_parameters=_to_remember(state, attempt, outcome),
         usage=result.answer.usage if result.answer else None,
     )
     works = state.network_works or (not outcome.is_unreachable and outcome.kind is not Kind.CANCELLED)
     state = replace(
         state,
-        calls=_update_call(state, attempt, settlement=settlement, host=result.host, is_over=True),
+        calls=_update_call(state, attempt, settlement, result.host, is_over=True),
         network_works=works,
         spent=state.spent + (cost - attempt.held if attempt.is_sent and cost is not None else 0),
     )
-    attempt = replace(attempt, is_sent=False)
     if result.skipped is not None:
-        entry = TrailEntry(attempt.target, "skipped", result.skipped, note=outcome.note)
-        return end(state, attempt, entry)
+        entry = TrailEntry(attempt.candidate.target, "skipped", result.skipped, note=outcome.note)
+        return end(state, replace(attempt, is_sent=False), entry)
     entry = _called_entry(state, attempt, result, settlement)
-    state = _learn(state, attempt, outcome, now)
-    return _after_call(state, replace(attempt, trail=(*attempt.trail, entry)), result, now)
+    attempt = replace(attempt, is_sent=False, trail=(*attempt.trail, entry))
+    return _after_call(_learn(state, attempt, outcome, now), attempt, result, now)
 
 
 def _to_remember(state: AskState, attempt: AttemptState, outcome: Outcome) -> frozenset[str]:
     """What the target refused, once it took the rest of the request."""
-    if outcome.kind not in {Kind.OK, Kind.REJECTED_ANSWER}:
+    if not attempt.dropped or outcome.kind not in {Kind.OK, Kind.REJECTED_ANSWER}:
         return frozenset()
     return rejected_parameters.names_to_remember(attempt.dropped, state.plan.request)
 
@@ -269,7 +276,7 @@ def _called_entry(
     sent_as = rejected_parameters.describe_left_out(left_out, state.plan.request) if left_out else ""
     cut = _describe_cut(attempt, outcome) if outcome.retry_after is not None else ""
     return TrailEntry(
-        target=attempt.target,
+        target=attempt.candidate.target,
         action="called",
         outcome=outcome.kind,
         status=result.status,
@@ -305,7 +312,7 @@ def _learn(state: AskState, attempt: AttemptState, outcome: Outcome, now: Moment
     pause = find_pause(outcome, attempt.candidate.max_pause)
     retry_at = outcome.quota_resets_at if pause is None else now.wall + pause
     outcomes = (*state.outcomes, replace(outcome, retry_after=pause))
-    return replace(note_retry_time(state, attempt.target, retry_at), outcomes=outcomes, needs=needs)
+    return replace(note_retry_time(state, attempt.candidate.target, retry_at), outcomes=outcomes, needs=needs)
 
 
 def _after_call(state: AskState, attempt: AttemptState, result: AttemptResult, now: Moment) -> Step:
@@ -319,7 +326,7 @@ def _after_call(state: AskState, attempt: AttemptState, result: AttemptResult, n
         return decide(state, attempt, found, is_good=is_good)
     state = replace(state, relayed=result.relayed)
     if state.committed == attempt.number and isinstance(answer, Completion):
-        state = replace(state, partial=PartialAnswer(attempt.target, answer, outcome))
+        state = replace(state, partial=PartialAnswer(attempt.candidate.target, answer, outcome))
         return stop_chain(state, attempt)
     if attempt.is_cancelling:
         return end_cancelled(state, attempt, now)
@@ -355,14 +362,19 @@ def _record_bad_request(state: AskState, attempt: AttemptState, outcome: Outcome
 
 
 def _other_requests(state: AskState, attempt: AttemptState) -> tuple[tuple[Target, ReservationRequest], ...]:
-    return tuple(one for one in state.unanswered_requests if one[1].call_id != attempt.call_id)
+    return tuple([one for one in state.unanswered_requests if one[1].call_id != attempt.call_id])
 
 
-def _update_call(state: AskState, attempt: AttemptState, **changes: object) -> tuple[PendingCall, ...]:
+def _update_call(
+    state: AskState, attempt: AttemptState, settlement: Settlement, host: str = "", *, is_over: bool = False
+) -> tuple[PendingCall, ...]:
     """The calls, with that of the attempt as it is now."""
-    return tuple([replace(one, **changes) if one.call_id == attempt.call_id else one for one in state.calls])
-
-
-def _cancelled_settlement(cost: int | None) -> Settlement:
-    """A call that came to nothing because the caller was stopped."""
-    return Settlement(Outcome(Kind.CANCELLED), 0, cost, fallback=False)
+    admission = attempt.admission
+    return tuple(
+        [
+            PendingCall(one.target, admission, settlement, host, is_over)
+            if one.admission is admission
+            else one
+            for one in state.calls
+        ]
+    )

@@ -29,8 +29,9 @@ class Candidate(Struct, frozen=True):
     """A target that could answer, with what is known about it. ``timeout`` is in seconds; ``latency_ms`` is
     its recent median; ``missing_key`` tells how to set a missing key; ``budget_scopes`` are the budgets in
     which a call to it counts; ``endpoint`` names the server, which several targets may share; ``max_pause``
-    is how many seconds of a Retry-After are obeyed. ``dropped`` is what its wire cannot carry of the request,
-    ``unsuited`` why it cannot be sent it at all.
+    is how many seconds of a Retry-After are obeyed. ``is_rate_limited``: it has limits of our own;
+    ``may_ramp``: it takes a growing share of the asks after its circuit has closed. ``dropped`` is what its
+    wire cannot carry of the request, ``unsuited`` why it cannot be sent it at all.
     """
 
     target: Target
@@ -46,6 +47,8 @@ class Candidate(Struct, frozen=True):
     budget_scopes: tuple[BudgetScope, ...] = ()
     endpoint: str = ""
     max_pause: float = 3600.0
+    is_rate_limited: bool = False
+    may_ramp: bool = False
     dropped: tuple[str, ...] = ()
     unsuited: str = ""
 

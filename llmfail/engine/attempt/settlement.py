@@ -21,7 +21,6 @@ from llmfail.core.admission.gate import Admission, Gate, Settlement
 from llmfail.core.admission.gate_settlement import PlainAnswer, is_plain
 from llmfail.core.admission.refusal import Refusal
 from llmfail.core.admission.reservation_request import ReservationRequest
-from llmfail.core.classification.outcome import Kind, Outcome
 from llmfail.core.receipt import SkipReason
 from llmfail.core.records.record import (
     SettlingChange,
@@ -35,7 +34,7 @@ from llmfail.core.records.record import (
 )
 from llmfail.core.records.statistics import Statistics, steps_of
 from llmfail.core.routing.ask_events import Settled
-from llmfail.core.routing.ask_state import AskState, PendingCall, due_calls, settlement_of
+from llmfail.core.routing.ask_state import NOT_SENT, AskState, PendingCall, due_calls, settlement_of
 from llmfail.engine.attempt.call_statistics import statistics_of_call
 from llmfail.engine.planning.job import Job
 from llmfail.engine.planning.targets import TargetRoutes
@@ -50,7 +49,6 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 _Notices = tuple[BudgetNotice, ...]
 _Changes = tuple["GateChange", ...]
-NEVER_MADE = Settlement(Outcome(Kind.CANCELLED), latency_ms=0, cost=0, fallback=False)
 STORE_DOWN_NOTE = "the store is down, and budgets refuse without it (on_store_error: refuse)"
 
 
@@ -222,7 +220,7 @@ class SettlementLog:
         for call in settled:
             slices.settle(call.call_id, settlement_of(state, call))
         for call_id in requests:
-            slices.settle(call_id, NEVER_MADE)
+            slices.settle(call_id, NOT_SENT)
         for notices, changes in slices.take_news():
             self.notices += notices
             self._report(tuple(changes))

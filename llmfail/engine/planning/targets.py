@@ -102,6 +102,8 @@ class TargetRoutes:
             missing_key=route.missing_key,
             endpoint=f"{route.endpoint.api} {route.endpoint.base_url}",
             max_pause=route.gate.rules.max_pause,
+            is_rate_limited=bool(route.gate.limits),
+            may_ramp=bool(route.gate.rules.ramp),
         )
 
 

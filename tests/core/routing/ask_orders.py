@@ -6,6 +6,8 @@ chooses what happens next, and checks the rules of an ask after each event.
 
 from collections import Counter
 
+from msgspec.structs import replace
+
 from llmfail.core.admission.circuit import Ticket
 from llmfail.core.admission.gate import Admission, GateView
 from llmfail.core.admission.refusal import Refusal
@@ -59,7 +61,7 @@ def plan_of(choose):
         for name in "abcd"[:count]
     )
     shown = choose([False, True])
-    return AskPlan(
+    plan = AskPlan(
         id="ask",
         request=REQUEST,
         candidates=candidates,
@@ -75,8 +77,9 @@ def plan_of(choose):
         is_streamed=shown,
         is_shown=shown,
         is_cached=choose([False, True]),
-        rate_limited=frozenset(one.target for one in candidates if choose([False, False, True])),
     )
+    limited = tuple(replace(one, is_rate_limited=choose([False, False, True])) for one in candidates)
+    return replace(plan, candidates=limited)
 
 
 class World:
@@ -321,7 +324,7 @@ class World:
 
     def check(self):
         state = self.state
-        running = state.running
+        running = state.list_running()
         assert len(running) <= (MAX_RUNNING if self.plan.hedge_delay is not None else 1)
         assert len(set(self.shown)) <= 1, "the text of one target at most is shown"
         assert state.committed is None or [state.committed] == self.shown or not self.shown
