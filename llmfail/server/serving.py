@@ -36,6 +36,8 @@ PARENT_INTERVAL_SECONDS = 0.5
 UNUSED_INTERVAL_SECONDS = 0.5
 WRITE_DELAY, SHARED_WRITE_DELAY = 0.25, 0.5
 """Seconds for which answers wait to be counted together, in files of this host and on a server."""
+FORWARDED_PORT = 4000
+"""In the advice how to reach a socket file with a browser."""
 LAST_WORDS_SECONDS = 1.0
 """How long those have whose answers are broken off."""
 
@@ -97,10 +99,9 @@ class _Worker:
         hear_reloads()
         tls = self._options.tls
         await self._server.open(listener, None if tls is None else tls.context)
-        url = url_of(listener, is_tls=tls is not None)
         link = await self._dashboard.start()
         if link is not None and self._options.index == 0:
-            self._options.say(f"dashboard, by a link for one use: {url}{link}")
+            self._options.say(_describe_link(listener, link, is_tls=tls is not None))
         beside = [asyncio.create_task(self._gauges.measure_lag())]
         if self._options.parent is not None:
             beside.append(asyncio.create_task(self._watch_parent(self._options.parent)))
@@ -195,6 +196,18 @@ class _Worker:
             except LlmfailError as error:
                 self._options.say(f"alerts cannot be judged now: {error}")
             await asyncio.sleep(wait)
+
+
+def _describe_link(listener: socket.socket, link: str, *, is_tls: bool) -> str:
+    """Where a browser finds the dashboard; it opens no socket file itself."""
+    if listener.family != socket.AF_UNIX:
+        return f"dashboard, by a link for one use: {url_of(listener, is_tls=is_tls)}{link}"
+    file = Path(listener.getsockname()).absolute()
+    port = f"{'https' if is_tls else 'http'}://localhost:{FORWARDED_PORT}"
+    return (
+        f"dashboard: a browser needs a port, which `ssh -N -L {FORWARDED_PORT}:{file} localhost` makes; "
+        f"then, by a link for one use: {port}{link}"
+    )
 
 
 async def _close_when_unused(replaced: ServedConfiguration) -> None:

@@ -270,6 +270,16 @@ def test_a_socket_file_is_for_its_owner_alone_and_goes_with_its_server(serve, tm
     assert not file.exists()
 
 
+def test_the_dashboard_behind_a_socket_file_is_told_as_a_port_that_is_passed_on_to_it(serve, tmp_path):
+    file = tmp_path / "llmfail.sock"
+    serving = serve(file=file)
+    told = serving.wait_for("^llmfail: dashboard")
+    assert f"`ssh -N -L 4000:{file} localhost`" in told
+    link = told.partition("http://localhost:4000")[2]
+    assert serving.call("GET", link, host="localhost:4000")[0] == 303
+    assert serving.call("GET", link, host="localhost:4000")[0] == 403
+
+
 def test_a_socket_file_that_a_killed_server_has_left_is_used_again(serve, tmp_path):
     file = tmp_path / "llmfail.sock"
     serve(file=file).end(signal.SIGKILL)
