@@ -29,7 +29,7 @@ from llmfail.server.answer_route import answer
 from llmfail.server.dashboard.dashboard import Dashboard
 from llmfail.server.embedding_route import embed
 from llmfail.server.model_routes import count_tokens, show_model, show_models
-from llmfail.server.program_keys import limits_of, read_key
+from llmfail.server.program_keys import describe_limit, limits_of, read_key
 from llmfail.server.request_log_file import RequestLogFile
 from llmfail.server.request_route import NoRoute, RouteKind, dialect_of, find_route
 from llmfail.server.served_configuration import ServedConfiguration
@@ -200,9 +200,9 @@ class Gateway:
             )
         if key is not None:
             limits = limits_of(key, configuration.settings.namespace)
-            if wait := await configuration.client.admit_program(limits):
-                message = f"the key {key.name} has asked as often as it may; in {wait:.0f} s it may again"
-                raise GatewayRefusal(ErrorReply("rate_limited", message, retry_after=wait))
+            if reached := await configuration.client.admit_program(limits):
+                message = describe_limit(reached)
+                raise GatewayRefusal(ErrorReply("rate_limited", message, retry_after=reached.seconds))
         return await _HANDLERS[served.route.kind](served if key is None else replace(served, key=key))
 
     @staticmethod

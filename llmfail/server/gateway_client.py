@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from llmfail.core.admission.program_limit import admit_request, charge_tokens
+from llmfail.core.admission.program_limit import LimitReached, admit_request, charge_tokens
 from llmfail.core.admission.rate_limit import RateLimit
 from llmfail.core.receipt import Receipt
 from llmfail.core.records.record import StoreChange
@@ -24,10 +24,10 @@ class GatewayClient(WatchClient):
         """The state, for what keeps something beside the asks."""
         return self._ports.store
 
-    async def admit_program(self, limits: Sequence[RateLimit]) -> float:
-        """0 when a request may go on, else the seconds until it may; exact over all processes."""
+    async def admit_program(self, limits: Sequence[RateLimit]) -> LimitReached | None:
+        """None when a request may go on; exact over all processes."""
         if not limits:
-            return 0.0
+            return None
         return await self.store.update([one.key for one in limits], partial(admit_request, limits))
 
     async def embed_ask(self, ask: Ask) -> Receipt:

@@ -1,12 +1,14 @@
 """Whose money and whose limits an ask over HTTP counts in, and what the request log tells of it."""
 
 import json
+import re
 from datetime import date
 
 import jsonschema
 import pytest
 from running_gateway import run_gateway
 
+from llmfail.core.reports.figures import duration
 from llmfail.server.program_keys import ProgramKeys
 from llmfail.settings.schema.serve_settings import ServeKey, ServeSettings
 from llmfail.settings.schema.settings import Settings
@@ -54,18 +56,24 @@ def test_a_key_asks_as_often_as_it_may(start):
         assert (statuses, refused.status) == ([200, 200, 429], 429)
         assert refused.json["error"]["type"] == "rate_limit_exceeded"
         assert 1 <= int(refused.headers["retry-after"]) <= 61
-        assert "the key ann" in refused.json["error"]["message"]
+        assert re.fullmatch(
+            r"the key ann has asked as often as it may \(2 requests per minute\); it may ask again in \d+s",
+            refused.json["error"]["message"],
+        )
         assert gateway.post(*CHAT, **EVE).status == 200
 
 
 def test_a_key_uses_as_many_tokens_as_it_may(start):
     with start() as gateway:
-        statuses = [gateway.post(*CHAT, **BOB).status for _ in range(3)]
-    assert statuses == [
-        200,
-        429,
-        429,
-    ]
+        assert gateway.post(*CHAT, **BOB).status == 200
+        refused = gateway.post(*CHAT, **BOB)
+        assert refused.status == gateway.post(*CHAT, **BOB).status == 429
+        message = refused.json["error"]["message"]
+        told = (
+            r"the key bob has used as many tokens as it may \(30 tokens per minute\); it may ask again in \S+"
+        )
+        assert re.fullmatch(told, message)
+        assert message.endswith(f" {duration(int(refused.headers['retry-after']))}")
 
 
 @pytest.mark.parametrize("asks", [[CHAT, MESSAGES, CHAT], [EMBED, CHAT, EMBED]], ids=["answers", "vectors"])

@@ -6,18 +6,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from msgspec import Struct
+
 from llmfail.core.admission.rate_limit import GcraState, RateLimit, expires_at, reserve, wait_seconds
 from llmfail.core.records.record import Values, Write, Writes, dump, load_or_default
 
 
-def admit_request(limits: Sequence[RateLimit], values: Values, now: float) -> tuple[Writes, float]:
-    """What to write, and 0; or nothing, and the seconds until there is a place."""
+class LimitReached(Struct, frozen=True):
+    """A limit that has no place, and the seconds until it has one again."""
+
+    limit: RateLimit
+    seconds: float
+
+
+def admit_request(
+    limits: Sequence[RateLimit], values: Values, now: float
+) -> tuple[Writes, LimitReached | None]:
+    """What to write; or nothing, and the limit that has no place for longest."""
     states = {limit.key: load_or_default(values[limit.key], GcraState) for limit in limits}
-    wait = max((wait_seconds(states[limit.key], limit, now) for limit in limits), default=0.0)
-    if wait:
-        return {}, wait
+    waits = [LimitReached(limit, wait_seconds(states[limit.key], limit, now)) for limit in limits]
+    longest = max(waits, key=lambda one: one.seconds, default=None)
+    if longest is not None and longest.seconds:
+        return {}, longest
     counted = [limit for limit in limits if limit.unit == "requests"]
-    return _write({one.key: reserve(states[one.key], one, 1, now, now) for one in counted}, now), 0.0
+    return _write({one.key: reserve(states[one.key], one, 1, now, now) for one in counted}, now), None
 
 
 def charge_tokens(limits: Sequence[RateLimit], tokens: int, values: Values, now: float) -> Writes:
