@@ -6,7 +6,7 @@ wire's dialect, and comes back there as it was; every other wire leaves it out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -119,11 +119,6 @@ class Message(Struct, frozen=True, omit_defaults=True):
         return self.content if isinstance(self.content, str) else join_text(self.content)
 
     @property
-    def is_plain(self) -> bool:
-        """Whether every wire has it: a text of the user or of the assistant."""
-        return isinstance(self.content, str) and self.marks is None and self.role != "system"
-
-    @property
     def is_blank(self) -> bool:
         """Whether there is nothing in it but white space."""
         content = self.content
@@ -173,6 +168,14 @@ class GenerationOptions(Struct, frozen=True):
 
 NO_OPTIONS = GenerationOptions()
 OPTION_NAMES = GenerationOptions.__struct_fields__
+
+
+def are_plain(messages: Sequence[Message]) -> bool:
+    """Whether every wire has them: texts of the user and of the assistant."""
+    for one in messages:
+        if not isinstance(one.content, str) or one.marks is not None or one.role == "system":
+            return False
+    return True
 
 
 def is_blank_of_text(message: Message) -> bool:

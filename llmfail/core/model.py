@@ -25,6 +25,7 @@ from llmfail.core.conversation import (
     Tool,
     ToolCall,
     ToolChoice,
+    are_plain,
     join_text,
 )
 
@@ -139,12 +140,9 @@ class Request(Struct, frozen=True):
     @property
     def is_plain(self) -> bool:
         """Whether there is nothing in it but texts, a schema and numbers that every wire has."""
-        return (
-            not (self.tools or self.marks or self.json)
-            and self.options == NO_OPTIONS
-            and not isinstance(self.system, tuple)
-            and all(one.is_plain for one in self.messages)
-        )
+        if self.tools or self.marks or self.json or isinstance(self.system, tuple):
+            return False
+        return self.options == NO_OPTIONS and are_plain(self.messages)
 
     @property
     def system_parts(self) -> tuple[Text, ...]:

@@ -167,14 +167,14 @@ class Engine:
         """What the receipt of this ask would say was asked; ``vectors``: of ``embed``. Raises UsageError for
         what is not configured.
         """
-        request, expected = plan_request(self.settings, ask, vectors=vectors)
+        request, expected = plan_request(self.routes, ask, vectors=vectors)
         return describe_asked(digest_of(request), ask.feature, ask.targets, expected)
 
     def check(self, ask: Ask, *, vectors: bool = False) -> None:
         """Raises UsageError for what would be wrong with every ask that differs from this one in its text
         only.
         """
-        feature, targets = find_targets(self.settings, self.routes, ask, vectors=vectors)
+        feature, targets = find_targets(self.routes, ask, vectors=vectors)
         if vectors:
             embedding_rules.require_embeddings(feature, embedding_codec(("",)), self.routes, targets)
 
@@ -182,19 +182,19 @@ class Engine:
         """How many tokens its request is on the first target. Raises UsageError."""
         from llmfail.engine.reports.token_count import count_tokens
 
-        request, _ = plan_request(self.settings, ask)
-        _, targets = find_targets(self.settings, self.routes, ask)
+        request, _ = plan_request(self.routes, ask)
+        _, targets = find_targets(self.routes, ask)
         return await count_tokens(self.routes, self.ports, request, targets[0])
 
     def max_texts(self, ask: Ask) -> int:
         """How many texts every target of this ask embeds in one call. Raises UsageError."""
-        _, targets = find_targets(self.settings, self.routes, ask, vectors=True)
+        _, targets = find_targets(self.routes, ask, vectors=True)
         endpoints = [self.routes[target].endpoint for target in targets]
         return min(load_wire_format(one.api).max_texts(one) for one in endpoints)
 
     async def may_hedge(self, ask: Ask) -> bool:
         """Whether a second target may be asked while the first is late, which takes an event loop."""
-        return await hedge_delay(self.settings, self.routes, ask, self.read_only_ports) is not None
+        return await hedge_delay(self.routes, ask, self.read_only_ports) is not None
 
     async def plan(self, ask: Ask) -> Plan:
         """What ``ask`` would do now; nothing is sent, nothing is recorded."""

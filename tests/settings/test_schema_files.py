@@ -10,6 +10,7 @@ import pytest
 
 from llmfail.core.errors import SettingsError, UsageError
 from llmfail.core.request.expectation import Expectation
+from llmfail.engine.planning.request_builder import EXPECTED_BY_DEFAULT
 from llmfail.settings.reading.cross_checks import check_patterns_and_schemas
 from llmfail.settings.reading.find import ConfigSource, Origin
 from llmfail.settings.reading.load import validate_tree
@@ -90,7 +91,7 @@ def test_a_caller_may_have_a_way_of_its_own_to_the_bytes(tmp_path):
 
 
 def test_a_feature_that_says_nothing_expects_some_text(tmp_path):
-    assert load_expectation(None, tmp_path) == Expectation(nonempty=True)
+    assert Expectation(nonempty=True) == EXPECTED_BY_DEFAULT
     assert load_expectation(Expect(), tmp_path) == Expectation(nonempty=True)
 
 

@@ -30,8 +30,9 @@ class Candidate(Struct, frozen=True):
     its recent median; ``missing_key`` tells how to set a missing key; ``budget_scopes`` are the budgets in
     which a call to it counts; ``endpoint`` names the server, which several targets may share; ``max_pause``
     is how many seconds of a Retry-After are obeyed. ``is_rate_limited``: it has limits of our own;
-    ``may_ramp``: it takes a growing share of the asks after its circuit has closed. ``dropped`` is what its
-    wire cannot carry of the request, ``unsuited`` why it cannot be sent it at all.
+    ``may_ramp``: it takes a growing share of the asks after its circuit has closed; ``takes_plain_text``:
+    nothing is lost of a request that is plain (``Request.is_plain``). ``dropped`` is what its wire cannot
+    carry of the request, ``unsuited`` why it cannot be sent it at all.
     """
 
     target: Target
@@ -49,6 +50,7 @@ class Candidate(Struct, frozen=True):
     max_pause: float = 3600.0
     is_rate_limited: bool = False
     may_ramp: bool = False
+    takes_plain_text: bool = False
     dropped: tuple[str, ...] = ()
     unsuited: str = ""
 

@@ -17,7 +17,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import cache, lru_cache
-from itertools import accumulate
 from math import ceil
 from string import ascii_letters, ascii_uppercase, digits, punctuation
 from typing import Annotated, NamedTuple
@@ -197,7 +196,12 @@ def default_calibration(model: str) -> Calibration:
 
 def is_tiny(request: Request) -> bool:
     """Whether it is surely below what ``learn`` learns from."""
-    return all(size < MIN_SAMPLE_TOKENS // 2 for size in accumulate(map(len, iter_texts(request))))
+    left = MIN_SAMPLE_TOKENS // 2
+    for text in iter_texts(request):
+        left -= len(text)
+        if left <= 0:
+            return False
+    return True
 
 
 def lower_bound(request: Request) -> int:

@@ -7,8 +7,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from math import inf
-from typing import Literal, NamedTuple
+from typing import Literal
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from llmfail.core.admission import budget as budgets
@@ -53,7 +54,7 @@ class RoundRobinTurn(Record, frozen=True):
     taken: int = 0
 
 
-class CandidateOrder(NamedTuple):
+class CandidateOrder(Struct, frozen=True):
     """The candidates as the feature or the arm has them, as they are tried, and whether a budget near its
     limit has put the cheapest first.
     """
@@ -67,8 +68,11 @@ async def choose_order(
     routes: TargetRoutes, resolved: ResolvedFeature, ask: Ask, candidates: tuple[Candidate, ...], ports: Ports
 ) -> CandidateOrder:
     feature = resolved.written
-    listed = put_arm_first(await _arrange(routes, feature, ask, candidates, ports), resolved.arm)
-    if ask.targets or not await _is_near_limit(routes, feature, ask, listed, ports):
+    listed = await _arrange(routes, feature, ask, candidates, ports)
+    if resolved.arm is not None:
+        listed = put_arm_first(listed, resolved.arm)
+    may_downgrade = routes.may_downgrade and not ask.targets
+    if not may_downgrade or not await _is_near_limit(routes, feature, ask, listed, ports):
         return CandidateOrder(listed, listed, is_near_budget=False)
     tried = order_candidates(listed, "cost", OrderInputs(at=ports.wall()))
     return CandidateOrder(listed, tried, is_near_budget=True)
@@ -78,7 +82,7 @@ async def _arrange(
     routes: TargetRoutes, feature: Feature, ask: Ask, candidates: tuple[Candidate, ...], ports: Ports
 ) -> tuple[Candidate, ...]:
     order = feature.order or ("listed" if feature.primary is not None else order_of(feature.priority))
-    if ask.targets or len(candidates) < 2:
+    if ask.targets or order == "listed" or len(candidates) < 2:
         return candidates
     match order:
         case "latency":

@@ -20,8 +20,6 @@ def assign_arm(settings: Settings, feature: str, ask: Ask, ask_id: str, moment: 
     return ArmChoice(experiment.name, choose_arm(experiment.name, experiment.weights, unit))
 
 
-def put_arm_first(candidates: Sequence[Candidate], arm: ArmChoice | None) -> tuple[Candidate, ...]:
+def put_arm_first(candidates: Sequence[Candidate], arm: ArmChoice) -> tuple[Candidate, ...]:
     """The other candidates keep their order."""
-    if arm is None:
-        return tuple(candidates)
     return tuple(sorted(candidates, key=lambda candidate: candidate.target != arm.target))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import tzinfo
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -27,11 +27,11 @@ from llmfail.core.tokens import token_bounds
 from llmfail.core.tokens.token_bounds import PromptSize
 from llmfail.engine.planning.budget_period import zone_of
 from llmfail.engine.planning.budget_scope import Caller
-from llmfail.engine.planning.candidate_order import CandidateOrder, choose_hedge_delay, choose_order
+from llmfail.engine.planning.candidate_order import choose_hedge_delay, choose_order
 from llmfail.engine.planning.embedding_rules import split_by_model
 from llmfail.engine.planning.experiment_arm import assign_arm
 from llmfail.engine.planning.request_builder import expectation_of, is_large, request_of
-from llmfail.engine.planning.resolved_feature import ResolvedFeature, resolve_feature
+from llmfail.engine.planning.resolved_feature import ResolvedFeature
 from llmfail.engine.planning.targets import TargetRoutes
 from llmfail.engine.ports.protocols import Ports
 from llmfail.settings.schema.settings import Settings
@@ -120,23 +120,25 @@ async def plan_job(
     UsageError for what is not configured.
     """
     id_ = ask.id or ports.new_id()
-    resolved = _resolve(settings, ask, vectors=vectors)
+    resolved = _resolve(routes, ask, vectors=vectors)
     if settings.experiments and not vectors:
         resolved = resolved.with_arm(assign_arm(settings, resolved.name, ask, id_, ports.wall()))
     feature, numbers = resolved.written, resolved.numbers
-    ask = replace(ask, fallback=ask.fallback and numbers.fallback)
+    if not numbers.fallback:
+        ask = replace(ask, fallback=False)
     candidates = _require_candidates(routes, resolved, ask, vectors=vectors)
     candidates, others = split_by_model(feature, ask, candidates) if vectors else (candidates, ())
     order = await choose_order(routes, resolved, ask, candidates, ports)
     request, expected = _request_of(settings, resolved, ask, vectors=vectors, blank=is_preview)
-    if not vectors:
-        order = order._replace(tried=_judge_candidates(routes, order.tried, request))
+    tried = order.tried if vectors else _judge_candidates(routes, order.tried, request)
     needs_size = is_preview or ask.max_cost is not None or bool(settings.budgets)
     found = _Found(
         id_,
-        order,
-        size=await _prompt_size(routes, order.tried, request, ports, is_needed=needs_size),
-        hedge_delay=await choose_hedge_delay(routes, feature, ask, order.tried, ports),
+        primary=order.listed[0].target,
+        tried=tried,
+        is_near_budget=order.is_near_budget,
+        size=await _prompt_size(tried, request, ports, is_needed=needs_size),
+        hedge_delay=await choose_hedge_delay(routes, feature, ask, tried, ports),
         stream_timeouts=StreamTimeouts(numbers.first_token_timeout, numbers.stall_timeout)
         if ask.stream and not vectors
         else None,
@@ -146,11 +148,13 @@ async def plan_job(
     return _build_job(settings, resolved, ask, (request, expected), found)
 
 
-class _Found(NamedTuple):
+class _Found(Struct, frozen=True):
     """What a job is made of besides what was said."""
 
     id: str
-    order: CandidateOrder
+    primary: Target
+    tried: tuple[Candidate, ...]
+    is_near_budget: bool
     size: PromptSize
     hedge_delay: float | None
     stream_timeouts: StreamTimeouts | None
@@ -163,12 +167,11 @@ def _build_job(
 ) -> Job:
     feature, numbers = resolved.written, resolved.numbers
     request, expected = asked
-    tried = found.order.tried
     return Job(
         id=found.id,
         feature=feature.name,
         request=request,
-        candidates=tried if ask.fallback else tried[:1],
+        candidates=found.tried if ask.fallback else found.tried[:1],
         rounds=numbers.retries,
         target_retries=numbers.target_retries,
         stop_on_refusal=feature.on_refusal == "stop",
@@ -176,8 +179,8 @@ def _build_job(
         fair_deadline=numbers.deadline,
         size=found.size,
         output=request.output_bound,
-        primary=found.order.listed[0].target,
-        downgraded=found.order.is_near_budget,
+        primary=found.primary,
+        downgraded=found.is_near_budget,
         caller=Caller(ask.user, ask.key),
         zone=zone_of(settings.timezone),
         max_cost=ask.max_cost,
@@ -199,10 +202,10 @@ def _judge_candidates(
 ) -> tuple[Candidate, ...]:
     """The candidates with what their wires cannot carry of the request; a plain prompt every wire carries."""
     is_plain = request.is_plain
-    if is_plain and all(routes[one.target].takes_plain_text for one in candidates):
+    if not [one for one in candidates if not (is_plain and one.takes_plain_text)]:
         return candidates
     return tuple(
-        one if is_plain and routes[one.target].takes_plain_text else _judge_candidate(routes, one, request)
+        one if is_plain and one.takes_plain_text else _judge_candidate(routes, one, request)
         for one in candidates
     )
 
@@ -214,24 +217,22 @@ def _judge_candidate(routes: TargetRoutes, candidate: Candidate, request: Reques
     return replace(candidate, dropped=report.dropped, unsuited=report.unsuited)
 
 
-def plan_request(settings: Settings, ask: Ask, *, vectors: bool = False) -> tuple[Request, Expectation]:
+def plan_request(routes: TargetRoutes, ask: Ask, *, vectors: bool = False) -> tuple[Request, Expectation]:
     """The request of this ask, and what its answer must be. Raises UsageError."""
-    return _request_of(settings, _resolve(settings, ask, vectors=vectors), ask, vectors=vectors)
+    return _request_of(routes.settings, _resolve(routes, ask, vectors=vectors), ask, vectors=vectors)
 
 
-def find_targets(
-    settings: Settings, routes: TargetRoutes, ask: Ask, *, vectors: bool = False
-) -> tuple[str, tuple[Target, ...]]:
+def find_targets(routes: TargetRoutes, ask: Ask, *, vectors: bool = False) -> tuple[str, tuple[Target, ...]]:
     """The feature of this ask, and the targets that may answer it. Raises UsageError."""
-    resolved = _resolve(settings, ask, vectors=vectors)
+    resolved = _resolve(routes, ask, vectors=vectors)
     candidates = _require_candidates(routes, resolved, ask, vectors=vectors)
     if vectors:
         candidates, _ = split_by_model(resolved.written, ask, candidates)
     return resolved.name, tuple(one.target for one in candidates)
 
 
-def _resolve(settings: Settings, ask: Ask, *, vectors: bool) -> ResolvedFeature:
-    return resolve_feature(settings, replace(ask, max_tokens=0) if vectors else ask)
+def _resolve(routes: TargetRoutes, ask: Ask, *, vectors: bool) -> ResolvedFeature:
+    return routes.resolve(replace(ask, max_tokens=0) if vectors else ask)
 
 
 def _request_of(
@@ -244,9 +245,9 @@ def _request_of(
     return request_of(settings, feature, ask, expected, blank=blank), expected
 
 
-async def hedge_delay(settings: Settings, routes: TargetRoutes, ask: Ask, ports: Ports) -> float | None:
+async def hedge_delay(routes: TargetRoutes, ask: Ask, ports: Ports) -> float | None:
     """The ``hedge_delay`` that ``plan_job`` would give the job of this ask. Raises UsageError."""
-    resolved = resolve_feature(settings, ask)
+    resolved = routes.resolve(ask)
     candidates = _require_candidates(routes, resolved, ask, vectors=False)
     ask = replace(ask, fallback=ask.fallback and resolved.numbers.fallback)
     order = await choose_order(routes, resolved, ask, candidates, ports)
@@ -254,21 +255,17 @@ async def hedge_delay(settings: Settings, routes: TargetRoutes, ask: Ask, ports:
 
 
 async def _prompt_size(
-    routes: TargetRoutes,
-    candidates: Sequence[Candidate],
-    request: Request,
-    ports: Ports,
-    *,
-    is_needed: bool,
+    candidates: Sequence[Candidate], request: Request, ports: Ports, *, is_needed: bool
 ) -> PromptSize:
     """A tiny request is measured only where a budget, a rate limit or the caller needs its size; it is too
     small to calibrate the estimates.
     """
-    is_size_needed = is_needed or any(routes[one.target].gate.limits for one in candidates)
-    if not is_size_needed and token_bounds.is_tiny(request):
+    is_needed = is_needed or bool([one for one in candidates if one.is_rate_limited])
+    if not is_needed and token_bounds.is_tiny(request):
         return token_bounds.EMPTY_PROMPT
-    measure = partial(token_bounds.size_of, request)
-    return await ports.run_blocking(measure) if is_large(request) else measure()
+    if is_large(request):
+        return await ports.run_blocking(partial(token_bounds.size_of, request))
+    return token_bounds.size_of(request)
 
 
 def reservation_request_of(
@@ -297,22 +294,22 @@ def _require_candidates(
     routes: TargetRoutes, feature: ResolvedFeature, ask: Ask, *, vectors: bool
 ) -> tuple[Candidate, ...]:
     """The candidates, at least one. Raises UsageError."""
-    candidates = _candidates(routes, feature, ask)
+    candidates = routes.candidates_of(feature.written, feature.chain)
     if feature.written.primary is None and not ask.targets:
-        candidates = tuple(
-            one for one in candidates if routes.prices.is_embedding_model(one.target) is vectors
-        )
+        candidates = _select_able(routes, feature, candidates, vectors=vectors)
     if not candidates:
         raise UsageError(
             f"feature {feature.name} has no target: give it a primary, or models with room for its max_tokens"
         )
-    return candidates
+    timeout = ask.timeout
+    return candidates if timeout is None else tuple(replace(one, timeout=timeout) for one in candidates)
 
 
-def _candidates(routes: TargetRoutes, feature: ResolvedFeature, ask: Ask) -> tuple[Candidate, ...]:
-    found = routes.candidates_of(feature.written, feature.chain)
-    if feature.written.primary is None and not ask.targets:
-        room = feature.numbers.max_tokens
-        found = tuple(one for one in found if one.max_output is None or one.max_output >= room)
-        found = tuple(one for one in found if one.missing_key is None) or found
-    return found if ask.timeout is None else tuple(replace(one, timeout=ask.timeout) for one in found)
+def _select_able(
+    routes: TargetRoutes, feature: ResolvedFeature, candidates: tuple[Candidate, ...], *, vectors: bool
+) -> tuple[Candidate, ...]:
+    """Of all that the configuration has: those with room for the answer and, if any has one, with a key."""
+    room = feature.numbers.max_tokens
+    found = tuple(one for one in candidates if one.max_output is None or one.max_output >= room)
+    found = tuple(one for one in found if one.missing_key is None) or found
+    return tuple(one for one in found if routes.prices.is_embedding_model(one.target) is vectors)

@@ -31,13 +31,15 @@ from llmfail.engine.planning.resolved_feature import ResolvedFeature
 from llmfail.settings.schema.degrade_steps import TemplateStep
 from llmfail.settings.schema.provider_types import OptionsPatch, Provider
 from llmfail.settings.schema.settings import Settings, UnknownName
-from llmfail.settings.schema.types import Feature
+from llmfail.settings.schema.types import Expect, Feature
 
 LARGE_BYTES = 256 * 1024
 """From here on a request or a reply may take milliseconds to be written or read."""
 
 
 NO_PATCH = OptionsPatch()
+EXPECTED_BY_DEFAULT = Expectation(nonempty=Expect().nonempty)
+"""Of an answer to a feature that says nothing of it: some text."""
 
 
 def request_of(
@@ -82,11 +84,12 @@ def _require_offered(ask: Ask) -> ToolChoice | None:
 
 
 def _files_as_they_are(messages: tuple[Message, ...]) -> tuple[Message, ...]:
-    if all(isinstance(message.content, str) or not message.attachments for message in messages):
-        return messages
-    from llmfail.core.request.media_type import correct_media_types
+    for message in messages:
+        if not isinstance(message.content, str) and message.attachments:
+            from llmfail.core.request.media_type import correct_media_types
 
-    return tuple(map(correct_media_types, messages))
+            return tuple(map(correct_media_types, messages))
+    return messages
 
 
 def is_large(request: Request) -> bool:
@@ -97,9 +100,11 @@ def is_large(request: Request) -> bool:
 
 def expectation_of(settings: Settings, feature: Feature, ask: Ask) -> Expectation:
     """What the feature and the caller expect together. Raises UsageError for a schema that is none."""
-    from llmfail.settings.reading import schema_files
+    own = EXPECTED_BY_DEFAULT
+    if feature.expect is not None:
+        from llmfail.settings.reading.schema_files import load_expectation
 
-    own = schema_files.load_expectation(feature.expect, directory_of(settings))
+        own = load_expectation(feature.expect, directory_of(settings))
     if ask.schema is None and ask.expect == NOTHING_EXPECTED:
         return own
     return merge(own, merge(ask.expect, Expectation(schema=ask.schema)))
@@ -150,9 +155,10 @@ def _messages(settings: Settings, feature: Feature, ask: Ask) -> tuple[Message, 
     if name is None:
         if ask.parameters:
             _require_used(ask.parameters, settings, feature)
-        if all(message.is_blank for message in ask.messages):
-            raise EmptyPrompt("the prompt is empty")
-        return ask.messages
+        for message in ask.messages:
+            if not message.is_blank:
+                return ask.messages
+        raise EmptyPrompt("the prompt is empty")
     from llmfail.core.degrade.template import TEMPLATE_FILE_MARK, build_prompt
 
     *earlier, last = ask.messages

@@ -44,20 +44,36 @@ class ResolvedFeature(Struct, frozen=True):
 
 def resolve_feature(settings: Settings, ask: Ask) -> ResolvedFeature:
     """Raises UnknownName."""
-    feature = settings.find_feature(ask.feature)
-    numbers = settings.resolve_defaults(feature)
+    return apply_ask(configured_feature(settings, ask.feature), settings, ask)
+
+
+def configured_feature(settings: Settings, name: str) -> ResolvedFeature:
+    """As the configuration has it, for an ask that says nothing more. Raises UnknownName."""
+    feature = settings.find_feature(name)
+    return ResolvedFeature(
+        written=feature,
+        chain=settings.chain_of(feature),
+        numbers=settings.resolve_defaults(feature),
+        cache_policy=_cache_policy(settings, feature),
+    )
+
+
+def apply_ask(feature: ResolvedFeature, settings: Settings, ask: Ask) -> ResolvedFeature:
+    """The configured feature with what the ask says of it."""
+    chain, numbers, policy = feature.chain, feature.numbers, feature.cache_policy
+    if ask.targets:
+        chain = _named_chain(settings, ask)
     if ask.max_tokens is not None or ask.temperature is not None:
         numbers = replace(
             numbers,
             max_tokens=numbers.max_tokens if ask.max_tokens is None else ask.max_tokens,
             temperature=numbers.temperature if ask.temperature is None else ask.temperature,
         )
-    return ResolvedFeature(
-        written=feature,
-        chain=_named_chain(settings, ask) if ask.targets else settings.chain_of(feature),
-        numbers=numbers,
-        cache_policy=_cache_policy(settings, feature, ask),
-    )
+    if policy is not None:
+        policy = _policy_of_ask(policy, settings, feature.written, ask)
+    if chain is feature.chain and numbers is feature.numbers and policy is feature.cache_policy:
+        return feature
+    return replace(feature, chain=chain, numbers=numbers, cache_policy=policy)
 
 
 def _named_chain(settings: Settings, ask: Ask) -> tuple[Fallback, ...]:
@@ -78,14 +94,19 @@ def is_agents(ask: Ask) -> bool:
     )
 
 
-def _cache_policy(settings: Settings, feature: Feature, ask: Ask) -> CachePolicy | None:
+def _cache_policy(settings: Settings, feature: Feature) -> CachePolicy | None:
     own, common = feature.cache, settings.cache
-    if is_agents(ask) and not (common.agents if own.agents is None else own.agents):
-        return None
-    if ask.cache == "off" or not (common.enabled if own.enabled is None else own.enabled):
+    if not (common.enabled if own.enabled is None else own.enabled):
         return None
     return CachePolicy(
         ttl=common.ttl if own.ttl is None else own.ttl,
         stale=common.stale if own.stale is None else own.stale,
-        refresh=ask.cache == "refresh",
+        refresh=False,
     )
+
+
+def _policy_of_ask(policy: CachePolicy, settings: Settings, feature: Feature, ask: Ask) -> CachePolicy | None:
+    own, common = feature.cache, settings.cache
+    if ask.cache == "off" or (is_agents(ask) and not (common.agents if own.agents is None else own.agents)):
+        return None
+    return replace(policy, refresh=True) if ask.cache == "refresh" else policy

@@ -18,11 +18,13 @@ from llmfail.core.errors import UsageError
 from llmfail.core.model import Address, Endpoint, Target
 from llmfail.core.pricing.price import Price
 from llmfail.core.records import state_keys
+from llmfail.core.request.ask import Ask
 from llmfail.core.routing.candidates import Candidate
 from llmfail.core.vendors import Quirk, vendor_of
 from llmfail.engine.planning.budget_scope import Caller, budget_scopes_of
 from llmfail.engine.planning.price_lookup import TargetPrices
 from llmfail.engine.planning.request_builder import endpoint_of_target
+from llmfail.engine.planning.resolved_feature import ResolvedFeature, apply_ask, configured_feature
 from llmfail.prices import Catalogue
 from llmfail.settings.schema.provider_types import CredentialSource, RateLimits
 from llmfail.settings.schema.settings import Settings
@@ -31,8 +33,7 @@ from llmfail.settings.schema.types import Fallback, Feature
 
 class TargetRoute(Struct, frozen=True):
     """``needs_google_token``: the key is a token that has to be fetched first. ``reports_cost``: its answers
-    say what they cost. ``key_name``: what people call its key. ``takes_plain_text``: nothing is lost of a
-    request that is plain (``Request.is_plain``).
+    say what they cost. ``key_name``: what people call its key.
     """
 
     gate: Gate
@@ -42,15 +43,18 @@ class TargetRoute(Struct, frozen=True):
     reports_cost: bool
     missing_key: str | None
     key_name: str
-    takes_plain_text: bool
 
 
 class TargetRoutes:
-    """The routes and chains of one configuration."""
+    """The features, routes and chains of one configuration, each worked out when it is first asked for.
+    ``may_downgrade``: a budget that is nearly spent puts the cheapest targets first.
+    """
 
     def __init__(self, settings: Settings, catalogue: Catalogue) -> None:
         self.prices = TargetPrices(settings, catalogue)
         self.settings = settings
+        self.may_downgrade = any(one.downgrade_at is not None for one in settings.budgets)
+        self._features: dict[str, ResolvedFeature] = {}
         self._known: dict[Target, TargetRoute] = {}
         self._chains: dict[tuple[str, tuple[Fallback, ...]], tuple[Candidate, ...]] = {}
 
@@ -59,6 +63,13 @@ class TargetRoutes:
         if target not in self._known:
             self._known[target] = _build_route(self.settings, target, self.prices.find(target))
         return self._known[target]
+
+    def resolve(self, ask: Ask) -> ResolvedFeature:
+        """The feature of an ask, as it holds for it. Raises UnknownName."""
+        known = self._features.get(ask.feature)
+        if known is None:
+            known = self._features[ask.feature] = configured_feature(self.settings, ask.feature)
+        return apply_ask(known, self.settings, ask)
 
     def chain(self, feature: Feature) -> tuple[Candidate, ...]:
         """The candidates of a feature as it is written."""
@@ -90,6 +101,7 @@ class TargetRoutes:
         model = self.settings.model_of(entry.target)
         facts = self.prices.facts(entry.target)
         route = self[entry.target]
+        endpoint = route.endpoint
         return Candidate(
             target=entry.target,
             timeout=self.settings.configured_timeout(feature, entry.target),
@@ -100,10 +112,11 @@ class TargetRoutes:
             context=model.context or facts.context,
             max_output=model.max_output or facts.max_output,
             missing_key=route.missing_key,
-            endpoint=f"{route.endpoint.api} {route.endpoint.base_url}",
+            endpoint=f"{endpoint.api} {endpoint.base_url}",
             max_pause=route.gate.rules.max_pause,
             is_rate_limited=bool(route.gate.limits),
             may_ramp=bool(route.gate.rules.ramp),
+            takes_plain_text=endpoint.options == NO_OPTIONS and endpoint.door == "chat",
         )
 
 
@@ -130,7 +143,6 @@ def _build_route(settings: Settings, target: Target, price: Price | None) -> Tar
         reports_cost=vendor is not None and Quirk.REPORTS_COST in vendor.quirks,
         missing_key=provider.missing_credential_hint or lost_key,
         key_name=provider.key_variable or f"the {'Google token' if google else 'key'} of {provider.name}",
-        takes_plain_text=endpoint.options == NO_OPTIONS and endpoint.door == "chat",
     )
 
 

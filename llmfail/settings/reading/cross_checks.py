@@ -72,9 +72,10 @@ def check_patterns_and_schemas(settings: Settings, directory: Path) -> Findings:
     """
     from llmfail.settings.reading import schema_files
 
-    for name, feature in settings.features.items():
+    expected = {name: one.expect for name, one in settings.features.items() if one.expect is not None}
+    for name, expect in expected.items():
         try:
-            schema_files.load_expectation(feature.expect, directory)
+            schema_files.load_expectation(expect, directory)
         except UsageError as problem:
             yield ("features", name, "expect"), str(problem)
     for name, patterns in settings.rules.items():

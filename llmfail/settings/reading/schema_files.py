@@ -68,15 +68,10 @@ def load_schema(path: Path, read_bytes: Callable[[Path, int], bytes] = read_regu
     return schema
 
 
-_EXPECTED_BY_DEFAULT: Final = Expectation(nonempty=Expect().nonempty)
-
-
-def load_expectation(expect: Expect | None, directory: Path) -> Expectation:
-    """What a feature expects of an answer; by default, some text. File names are relative to ``directory``.
-    Raises UsageError for an invalid pattern or schema.
+def load_expectation(expect: Expect, directory: Path) -> Expectation:
+    """What a feature expects of an answer. File names are relative to ``directory``. Raises UsageError for an
+    invalid pattern or schema.
     """
-    if expect is None:
-        return _EXPECTED_BY_DEFAULT
     patterns = () if expect.regex is None else (expect.regex,)
     expected = Expectation(
         nonempty=expect.nonempty, complete=expect.complete, json=expect.json, patterns=patterns
