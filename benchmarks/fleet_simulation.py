@@ -18,7 +18,7 @@ from llmfail.core.admission import gate_settlement
 from llmfail.core.admission.budget import BudgetScope, Spending, expire_holds
 from llmfail.core.admission.circuit import BreakerRules
 from llmfail.core.admission.gate import Admission, Gate, Settlement
-from llmfail.core.admission.gate_settlement import PlainAnswer
+from llmfail.core.admission.gate_settlement import SettledCall
 from llmfail.core.admission.reservation_request import ReservationRequest
 from llmfail.core.classification.outcome import Kind, Outcome
 from llmfail.core.model import Address, Request, Target, Usage
@@ -161,7 +161,7 @@ class Fleet:
         own = self.hosts[host]
         if own is not None and not admission.reservation.request.scopes:
             own.slices.settle(call_id, paid)
-            own.deferred.put_off((), [PlainAnswer(GATE, admission, paid)])
+            own.deferred.put_off((), [SettledCall(GATE, admission, paid)])
         else:
             step = gate_settlement.settle(GATE, admission, paid)
             self.store.update(step.keys, lambda values, now: (step.change(values, now), None))

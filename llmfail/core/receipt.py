@@ -91,10 +91,16 @@ class TrailEntry(Struct, frozen=True):
             "latency_ms": self.latency_ms,
             "cost_usd": format_usd(self.cost_pico_usd),
             "retry_after": self.retry_after,
-            **({"dropped": list(self.dropped)} if self.dropped else {}),
         }
-        known = {"request_id": self.request_id, "open_reason": self.open_reason, "note": self.note}
-        return {**shown, **{name: text for name, text in known.items() if text}}
+        if self.dropped:
+            shown["dropped"] = list(self.dropped)
+        if self.request_id:
+            shown["request_id"] = self.request_id
+        if self.open_reason:
+            shown["open_reason"] = self.open_reason
+        if self.note:
+            shown["note"] = self.note
+        return shown
 
 
 QUEUED = "queued"
@@ -195,7 +201,8 @@ class Receipt(Struct, frozen=True):
         return ExitCode.ANSWERED if self.error is None else self.error.code
 
     def to_json(self) -> dict[str, Any]:
-        shown = {
+        """The calls of tools are in it twice: alone, and in the whole turn, in which the signatures are."""
+        shown: dict[str, Any] = {
             "id": self.id,
             "ok": self.ok,
             "answer": self.answer,
@@ -217,22 +224,16 @@ class Receipt(Struct, frozen=True):
             "error": _failure_to_json(self.error),
             "trail": [entry.to_json() for entry in self.trail],
         }
-        more = {
-            "experiment": self.arm and self.arm.experiment,
-            "arm": self.arm and str(self.arm.target),
-            "thoughts": self.thoughts,
-            "logprobs": self.logprobs,
-        }
-        return {**shown, **{name: value for name, value in more.items() if value}, **self._calls_to_json()}
-
-    def _calls_to_json(self) -> dict[str, Any]:
-        """The calls, and the whole turn, in which the signatures are."""
-        if not self.tool_calls:
-            return {}
-        return {
-            "tool_calls": [call_to_json(one) for one in self.tool_calls],
-            "message": msgspec.to_builtins(self.message, enc_hook=dict),
-        }
+        if self.arm is not None:
+            shown |= {"experiment": self.arm.experiment, "arm": str(self.arm.target)}
+        if self.thoughts:
+            shown["thoughts"] = self.thoughts
+        if self.logprobs:
+            shown["logprobs"] = self.logprobs
+        if self.parts and (calls := self.tool_calls):
+            shown["tool_calls"] = [call_to_json(one) for one in calls]
+            shown["message"] = msgspec.to_builtins(self.message, enc_hook=dict)
+        return shown
 
 
 def call_to_json(call: ToolCall) -> dict[str, Any]:
@@ -251,8 +252,8 @@ def to_json_line(receipt: Receipt) -> str:
 
 def sum_cost(trail: Sequence[TrailEntry]) -> int | None:
     """The cost of all calls; unknown when one of them is."""
-    costs = [entry.cost_pico_usd for entry in trail]
-    return None if None in costs else sum(cost or 0 for cost in costs)
+    known = [entry.cost_pico_usd for entry in trail if entry.cost_pico_usd is not None]
+    return sum(known) if len(known) == len(trail) else None
 
 
 def sum_worst_case_cost(trail: Sequence[TrailEntry]) -> int:
@@ -265,8 +266,11 @@ def dollars_of(pico: int | None) -> Decimal | None:
     return None if pico is None else Decimal(pico) / PICO_PER_DOLLAR
 
 
+@lru_cache(maxsize=64)
 def format_usd(pico: int | None) -> str | None:
-    """Pico-dollars as a plain decimal string, without trailing zeros: ``0.000212``, ``0``."""
+    """Pico-dollars as a plain decimal string, without trailing zeros: ``0.000212``, ``0``. What an ask cost
+    is written several times.
+    """
     if pico is None:
         return None
     whole, rest = divmod(abs(pico), 10**12)

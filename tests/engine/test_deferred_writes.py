@@ -4,7 +4,7 @@ import asyncio
 
 from llmfail.core.admission.circuit import BreakerRules, Circuit, Ticket
 from llmfail.core.admission.gate import Admission, Gate, Settlement
-from llmfail.core.admission.gate_settlement import PlainAnswer
+from llmfail.core.admission.gate_settlement import SettledCall
 from llmfail.core.admission.reservation_request import Reservation, ReservationRequest
 from llmfail.core.classification.outcome import Kind, Outcome
 from llmfail.core.model import Address, Target
@@ -48,7 +48,7 @@ def plain_answer(model):
     gate = Gate(Target("p", model), Address("openai", "https://p.test/v1", model), "key", BreakerRules())
     reservation = Reservation(ReservationRequest("id", 60.0, "f", EMPTY_PROMPT, 9), 0.0)
     admission = Admission(Ticket(0), 0.0, frozenset(), reservation)
-    return PlainAnswer(gate, admission, Settlement(Outcome(Kind.OK), 9, 5, fallback=False))
+    return SettledCall(gate, admission, Settlement(Outcome(Kind.OK), 9, 5, fallback=False))
 
 
 def count_answers(memory, answer):

@@ -38,8 +38,8 @@ MAX_DROPPED_NAMES = 500
 DROPPED_RETENTION_SECONDS = 30 * 24 * 3600.0
 
 
-class PlainAnswer(NamedTuple):
-    """An admitted call that answered, and whose settlement only counts."""
+class SettledCall(NamedTuple):
+    """An admitted call, and what came of it."""
 
     gate: Gate
     admission: Admission
@@ -54,16 +54,17 @@ def settle(gate: Gate, admission: Admission, settlement: Settlement) -> StoreCha
     return StoreChange(keys, partial(_settle, gate, admission, settlement))
 
 
-def is_plain(gate: Gate, admission: Admission, settlement: Settlement) -> bool:
+def is_plain(call: SettledCall) -> bool:
     """Whether its settlement only counts: that of an answer that was no trial and held nothing."""
+    gate, admission, settlement = call
     is_free = not admission.reservation.request.scopes and not gate.limits
     is_ordinary = not admission.is_trial and not settlement.dropped_parameters
     return is_free and is_ordinary and settlement.outcome.kind is Kind.OK
 
 
-def settle_answers(answers: Iterable[PlainAnswer]) -> list[StoreChange]:
+def settle_answers(answers: Iterable[SettledCall]) -> list[StoreChange]:
     """Settle plain answers, as ``settle`` would one after another, by one change for each gate."""
-    by_gate: dict[Gate, list[PlainAnswer]] = {}
+    by_gate: dict[Gate, list[SettledCall]] = {}
     for one in answers:
         by_gate.setdefault(one.gate, []).append(one)
     return [
@@ -104,7 +105,7 @@ def _settle(gate: Gate, admission: Admission, settlement: Settlement, values: Va
     return without_newer(writes, values)
 
 
-def _settle_answers(gate: Gate, answers: Sequence[PlainAnswer], values: Values, now: float) -> Writes:
+def _settle_answers(gate: Gate, answers: Sequence[SettledCall], values: Values, now: float) -> Writes:
     circuit = load_or_default(values[gate.circuit_key], Circuit)
     tickets = [one.admission.ticket for one in answers]
     results = [(one.admission, one.settlement.outcome) for one in answers]

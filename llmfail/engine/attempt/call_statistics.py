@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from msgspec import Struct
 
-from llmfail.core.admission.gate import Admission, Gate, Settlement
+from llmfail.core.admission.gate_settlement import SettledCall
 from llmfail.core.classification.outcome import Kind
 from llmfail.core.model import Address, Target
 from llmfail.core.pricing.usage_record import usage_record_of
@@ -40,12 +40,11 @@ class CallSource(Struct, frozen=True):
     is_used: bool
 
 
-def statistics_of_call(
-    settings: Settings, job: Job, gate: Gate, admission: Admission, settlement: Settlement
-) -> Statistics:
+def statistics_of_call(settings: Settings, job: Job, call: SettledCall) -> Statistics:
     """What was cancelled says nothing of its target, and what was free and no answer is not worth a record of
     its use.
     """
+    gate, admission, settlement = call
     outcome, cost = settlement.outcome, settlement.cost
     ok = outcome.kind is Kind.OK
     source = CallSource(
@@ -59,7 +58,7 @@ def statistics_of_call(
         says_something=outcome.kind is not Kind.CANCELLED,
         is_used=ok or cost != 0,
     )
-    call = CountedCall(
+    counted = CountedCall(
         ok=ok,
         fallback=ok and settlement.fallback,
         latency_ms=settlement.latency_ms,
@@ -69,7 +68,7 @@ def statistics_of_call(
         target=label_of(settings, gate.target),
         feature=job.feature,
     )
-    return Statistics((Count(call, _records_of(source)),))
+    return Statistics((Count(counted, _records_of(source)),))
 
 
 @lru_cache(maxsize=1024)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import starmap
 from typing import TYPE_CHECKING, TypeVar
 
 from msgspec.structs import replace
@@ -17,8 +18,8 @@ from llmfail.core.admission import gate as gates
 from llmfail.core.admission import gate_settlement, reservation
 from llmfail.core.admission.budget import BudgetScope
 from llmfail.core.admission.budget_notice import BudgetNotice, collect_notices
-from llmfail.core.admission.gate import Admission, Gate, Settlement
-from llmfail.core.admission.gate_settlement import PlainAnswer, is_plain
+from llmfail.core.admission.gate import Admission, Gate
+from llmfail.core.admission.gate_settlement import SettledCall, is_plain
 from llmfail.core.admission.refusal import Refusal
 from llmfail.core.admission.reservation_request import ReservationRequest
 from llmfail.core.receipt import SkipReason
@@ -103,12 +104,10 @@ class SettlementLog:
         deferred, state = self._ports.deferred, self._read_state()
         if deferred is None or self._extra_steps or state.unanswered_requests:
             return False
-        calls = [(one, settlement_of(state, one)) for one in state.calls]
-        answers = [PlainAnswer(self._gate_of(one), one.admission, settled) for one, settled in calls]
-        if not all(is_plain(*one) for one in answers):
+        settled = self._list_settled(state.calls)
+        if not all(map(is_plain, settled)):
             return False
-        statistics = [*(self._statistics_of(*one) for one in calls), *self._extra_statistics]
-        deferred.put_off(statistics, answers)
+        deferred.put_off([*map(self._statistics_of, settled), *self._extra_statistics], settled)
         self._extra_statistics = []
         self._forget(state.calls)
         return True
@@ -182,9 +181,9 @@ class SettlementLog:
             gate_settlement.cancel_reservation(self._routes[target].gate, reservation_request)
             for target, reservation_request in state.unanswered_requests
         ]
-        calls = [(one, settlement_of(state, one)) for one in state.calls]
-        settled = [self._settle_call(*one) for one in calls]
-        statistics = [*(self._statistics_of(*one) for one in calls), *self._extra_statistics]
+        calls = self._list_settled(state.calls)
+        settled = starmap(gate_settlement.settle, calls)
+        statistics = [*map(self._statistics_of, calls), *self._extra_statistics]
         await self._write_once([*unused, *settled, *self._extra_steps], statistics, state.calls)
         self._forget(
             state.calls,
@@ -210,7 +209,7 @@ class SettlementLog:
         if self._slices is not None:
             self._settle_in_slices(self._slices, settled, requests)
         if settled or requests:
-            self._apply_event(Settled(requests.union(one.call_id for one in settled)))
+            self._apply_event(Settled(requests | {one.call_id for one in settled}))
 
     def _settle_in_slices(
         self, slices: BudgetSlices, settled: Sequence[PendingCall], requests: frozenset[str]
@@ -228,10 +227,10 @@ class SettlementLog:
     def _settle_together(self, calls: Sequence[PendingCall]) -> StoreChange:
         if not calls:
             return StoreChange((), _write_nothing)
-        known = [(one, settlement_of(self._read_state(), one)) for one in calls]
+        settled = self._list_settled(calls)
         is_counted = self._ports.deferred is None
-        counted = steps_of(self._statistics_of(*one) for one in known) if is_counted else []
-        return combine([*(self._settle_call(*one) for one in known), *counted])
+        counted = steps_of(map(self._statistics_of, settled)) if is_counted else []
+        return combine([*starmap(gate_settlement.settle, settled), *counted])
 
     def _after_answers(self, step: StoreChange) -> StoreChange:
         """The change behind the answers that were put off, which are settled by it."""
@@ -244,20 +243,18 @@ class SettlementLog:
 
     def _put_off_statistics(self, calls: Sequence[PendingCall]) -> None:
         if calls and self._ports.deferred is not None:
-            state = self._read_state()
-            self._ports.deferred.put_off(
-                [self._statistics_of(one, settlement_of(state, one)) for one in calls]
-            )
+            self._ports.deferred.put_off([*map(self._statistics_of, self._list_settled(calls))])
 
-    def _settle_call(self, call: PendingCall, settlement: Settlement) -> StoreChange:
-        return gate_settlement.settle(self._gate_of(call), call.admission, settlement)
+    def _list_settled(self, calls: Sequence[PendingCall]) -> list[SettledCall]:
+        """What they come to, by all that is known now."""
+        state = self._read_state()
+        return [
+            SettledCall(self._routes[one.target].gate, one.admission, settlement_of(state, one))
+            for one in calls
+        ]
 
-    def _statistics_of(self, call: PendingCall, settlement: Settlement) -> Statistics:
-        settings, gate = self._routes.settings, self._gate_of(call)
-        return statistics_of_call(settings, self._job, gate, call.admission, settlement)
-
-    def _gate_of(self, call: PendingCall) -> Gate:
-        return self._routes[call.target].gate
+    def _statistics_of(self, call: SettledCall) -> Statistics:
+        return statistics_of_call(self._routes.settings, self._job, call)
 
     async def _write(self, step: StoreChange, calls: Sequence[PendingCall]) -> None:
         scopes = _budget_scopes(calls)
@@ -287,7 +284,7 @@ class SettlementLog:
         state = self._read_state()
         outcomes = {one.target: settlement_of(state, one).outcome for one in calls}
         whys = {target: f"{one.kind}: {one.note}".rstrip(": ") for target, one in outcomes.items()}
-        return WatchedRecords([*map(self._gate_of, calls), *gates], scopes, whys)
+        return WatchedRecords([*(self._routes[one.target].gate for one in calls), *gates], scopes, whys)
 
 
 def refuse_when_store_down(ports: Ports, job: Job, reservation_request: ReservationRequest) -> Refusal | None:

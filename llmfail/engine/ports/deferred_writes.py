@@ -12,7 +12,7 @@ from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from llmfail.core.admission.gate_settlement import PlainAnswer, settle_answers
+from llmfail.core.admission.gate_settlement import SettledCall, settle_answers
 from llmfail.core.records.record import (
     SettlingChange,
     StoreChange,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from llmfail.core.admission.local_admission import SliceRenewal
     from llmfail.engine.ports.budget_slices import BudgetSlices, RenewalResult
 
-MAX_DEFERRED = 128
+MAX_DEFERRED = 512
 """So many statistics of asks and calls are written together, so that no write takes long."""
 R = TypeVar("R")
 RunLater = Callable[[float, Callable[[], Coroutine[Any, Any, None]]], object]
@@ -95,12 +95,12 @@ class DeferredWrites:
         self._store = store
         self._seconds = seconds
         self._run_later = run_later
-        self._answers: list[PlainAnswer] = []
+        self._answers: list[SettledCall] = []
         self._statistics: list[Statistics] = []
         self._is_timed = self._is_hurried = False
         self._flushes_planned = 0
 
-    def put_off(self, statistics: Sequence[Statistics], answers: Sequence[PlainAnswer] = ()) -> None:
+    def put_off(self, statistics: Sequence[Statistics], answers: Sequence[SettledCall] = ()) -> None:
         self._statistics += statistics
         self._answers += answers
         if len(self._statistics) >= MAX_DEFERRED:

@@ -107,7 +107,7 @@ class Settings(Struct, frozen=True, kw_only=True, dict=True):
             return ""
         return PACKAGED_ID if self.source.origin is Origin.PACKAGE else self.source.absolute_path
 
-    @property
+    @cached_property
     def configuration_id(self) -> str:
         """What tells this configuration from others in the store; empty for settings without a file."""
         if self.source is None:

@@ -10,7 +10,7 @@ from llmfail.core.admission.budget import BudgetScope
 from llmfail.core.admission.circuit import BreakerRules, Circuit, CircuitState, Ticket, TrialLease, WindowSlot
 from llmfail.core.admission.credential import ALL_MODELS, Block, CredentialState
 from llmfail.core.admission.gate import Admission, Gate, Settlement
-from llmfail.core.admission.gate_settlement import PlainAnswer, is_plain, settle_answers
+from llmfail.core.admission.gate_settlement import SettledCall, is_plain, settle_answers
 from llmfail.core.admission.rate_limit import RateLimit
 from llmfail.core.admission.reservation_request import Reservation
 from llmfail.core.classification.outcome import Kind, Outcome
@@ -48,7 +48,7 @@ credentials = st.builds(
 )
 usages = st.none() | st.builds(Usage, st.integers(0, 2000), output_tokens=st.just(5), estimated=st.booleans())
 answers = st.builds(
-    lambda gate, generation, at, size, usage: PlainAnswer(
+    lambda gate, generation, at, size, usage: SettledCall(
         gate,
         Admission(Ticket(generation), at, frozenset(), Reservation(build_reservation_request(size=size), at)),
         Settlement(Outcome(Kind.OK), 9, 5, fallback=False, usage=usage),
@@ -85,12 +85,12 @@ def test_settled_together_they_come_to_the_same_as_one_after_another(circuit, cr
 
 
 def test_an_answer_is_not_plain_that_was_a_trial_or_holds_something():
-    plain = PlainAnswer(
+    plain = SettledCall(
         GATES[0],
         Admission(Ticket(0), NOW, frozenset(), Reservation(build_reservation_request(), NOW)),
         Settlement(Outcome(Kind.OK), 9, 5, fallback=False),
     )
-    assert is_plain(*plain)
+    assert is_plain(plain)
     limited = replace(GATES[0], limits=(RateLimit("rate", "p", "requests", 60),))
     scoped = build_reservation_request(scopes=(BudgetScope("daily", "budget/daily", 5),))
     for other in (
@@ -100,4 +100,4 @@ def test_an_answer_is_not_plain_that_was_a_trial_or_holds_something():
         plain._replace(settlement=replace(plain.settlement, dropped_parameters=frozenset({"seed"}))),
         plain._replace(settlement=replace(plain.settlement, outcome=Outcome(Kind.TIMEOUT))),
     ):
-        assert not is_plain(*other)
+        assert not is_plain(other)
