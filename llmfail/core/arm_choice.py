@@ -14,10 +14,13 @@ from llmfail.core.model import Target
 
 
 class ArmChoice(Struct, frozen=True):
-    """The arm of an ask: the target that is asked first."""
+    """The arm of an ask: the target that is asked first. ``is_sticky``: further asks of its user or session
+    have the same.
+    """
 
     experiment: str
     target: Target
+    is_sticky: bool = True
 
 
 def choose_arm(experiment: str, weights: Mapping[Target, float], unit: str) -> Target:

@@ -55,7 +55,7 @@ async def preview(engine: Engine, ask: Ask) -> Plan:
         hints = "; ".join(filter(None, (left_out, describe_share(view.share))))
         steps.append(build_step(candidate, reservation_request, known, obstacle, hints))
     degrade = tuple(map(step_name, engine.settings.find_feature(ask.feature).degrade))
-    return Plan(job.feature, tuple(steps), degrade, await _preview_cache(engine, job, steps))
+    return Plan(job.feature, tuple(steps), degrade, await _preview_cache(engine, job, steps), job.arm)
 
 
 async def _preview_cache(engine: Engine, job: Job, steps: Sequence[PlanStep]) -> CacheState:

@@ -53,6 +53,23 @@ def test_the_price_is_that_of_the_moment_and_of_the_size_of_the_prompt(tmp_path,
     assert 15 < times < 25
 
 
+@pytest.mark.parametrize(
+    ("sticky", "whose"), [("user", ""), ("none", " of this ask, and the next may have another")]
+)
+def test_the_arm_of_an_experiment_is_named_and_first(tmp_path, simulator, monkeypatch, sticky, whose):
+    experiment = {"name": "letters", "feature": "default", "arms": [GPT, CLAUDE], "sticky": sticky}
+    config = write_config(tmp_path / "e.yaml", simulator, experiments=[experiment])
+    monkeypatch.setenv("LLMFAIL_CONFIG", str(config))
+    found = plan("hi", "--user", "u1")
+    assert (found["experiment"], found["sticky"]) == ("letters", sticky == "user")
+    assert found["arm"] == found["candidates"][0]["target"]
+    line = run_llmfail("plan", "hi", "--user", "u1").lines[-1]
+    assert line in {f"experiment letters: the arm is {arm}{whose}" for arm in (GPT, CLAUDE)}
+    receipt = run_llmfail("ask", "hi", "--user", "u1", "--json").json
+    assert receipt["arm"] == found["arm"] or sticky == "none"
+    assert "experiment" not in plan("hi", "-m", GPT)
+
+
 def test_a_target_that_ask_would_skip_is_skipped_for_the_same_reason():
     run_llmfail("trip", "anthropic")
     assert decisions("hi") == {CLAUDE: ("skip", "held"), GPT: ("call", None), GROQ: ("skip", "no_key")}

@@ -81,8 +81,8 @@ def test_whoever_sticks_keeps_the_arm_and_others_are_divided_one_by_one(engine, 
     assert len({found.ask(**{sticky: "anna"}).arm for _ in range(10)}) == 1
     assert {found.ask().arm.target for _ in range(30)} == {B, D}
     assert {found.ask(**{"session" if sticky == "user" else "user": "anna"}).arm for _ in range(30)} == {
-        ArmChoice("letters", B),
-        ArmChoice("letters", D),
+        ArmChoice("letters", B, is_sticky=False),
+        ArmChoice("letters", D, is_sticky=False),
     }
 
 

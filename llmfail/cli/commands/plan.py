@@ -73,8 +73,11 @@ def _summarize(preview: Plan) -> str:
 
 
 def _list_footnotes(preview: Plan, *, prompted: bool) -> list[str]:
-    degrade = [f"when nobody answers: {', '.join(preview.degrade)}"] if preview.degrade else []
-    return degrade if prompted else [*degrade, "without a prompt: the costs are those of the answer"]
+    notes = [f"when nobody answers: {', '.join(preview.degrade)}"] if preview.degrade else []
+    if preview.arm is not None:
+        whose = "" if preview.arm.is_sticky else " of this ask, and the next may have another"
+        notes.append(f"experiment {preview.arm.experiment}: the arm is {preview.arm.target}{whose}")
+    return notes if prompted else [*notes, "without a prompt: the costs are those of the answer"]
 
 
 def _render_steps(screen: Console, steps: tuple[PlanStep, ...]) -> RenderableType:

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from llmfail.core.admission.refusal import Refusal
 from llmfail.core.admission.reservation_request import ReservationRequest
+from llmfail.core.arm_choice import ArmChoice
 from llmfail.core.model import Target, Usage
 from llmfail.core.pricing.price import compute_cost, worst_case
 from llmfail.core.receipt import format_usd
@@ -52,13 +53,22 @@ class Plan(Struct, frozen=True):
     steps: tuple[PlanStep, ...]
     degrade: tuple[str, ...]
     cache: CacheState
+    arm: ArmChoice | None = None
+    """Of the experiment that the ask would be part of; in the JSON only where there is one."""
 
     def to_json(self) -> dict[str, Any]:
+        arm = self.arm
+        experiment = arm and {
+            "experiment": arm.experiment,
+            "arm": str(arm.target),
+            "sticky": arm.is_sticky,
+        }
         return {
             "feature": self.feature,
             "cache": self.cache,
             "candidates": [step.to_json() for step in self.steps],
             "degrade": list(self.degrade),
+            **(experiment or {}),
         }
 
 

@@ -16,8 +16,9 @@ def assign_arm(settings: Settings, feature: str, ask: Ask, ask_id: str, moment: 
     if experiment is None:
         return None
     units = {"user": ask.user, "session": ask.session, "none": None}
-    unit = units[experiment.sticky] or ask_id
-    return ArmChoice(experiment.name, choose_arm(experiment.name, experiment.weights, unit))
+    named = units[experiment.sticky]
+    target = choose_arm(experiment.name, experiment.weights, named or ask_id)
+    return ArmChoice(experiment.name, target, is_sticky=bool(named))
 
 
 def put_arm_first(candidates: Sequence[Candidate], arm: ArmChoice) -> tuple[Candidate, ...]:
