@@ -9,7 +9,7 @@ import sys
 from typing import NoReturn
 
 from llmfail.cli import startup
-from llmfail.cli.arguments import fast_ask_parser
+from llmfail.cli.arguments import fast_parser
 from llmfail.cli.signals import Interrupted, raise_on_stop_signals
 from llmfail.core.errors import EmptyPrompt, ExitCode, LlmfailError, UsageError
 
@@ -57,10 +57,8 @@ def run(arguments: list[str]) -> int:
 
 def _run_command(arguments: list[str]) -> int:
     """The exit code that the command itself decides on."""
-    plain = None if COMPLETION_VARIABLE in os.environ else fast_ask_parser.parse(arguments)
-    if plain is not None:
-        return _run_fast_ask(plain)
-    return _run_typer(arguments)
+    plain = None if COMPLETION_VARIABLE in os.environ else fast_parser.parse(arguments)
+    return _run_typer(arguments) if plain is None else _run_parsed(plain)
 
 
 def _run_typer(arguments: list[str]) -> int:
@@ -88,13 +86,18 @@ def _run_typer(arguments: list[str]) -> int:
     return code if isinstance(code, int) else ExitCode.ANSWERED
 
 
-def _run_fast_ask(parsed: fast_ask_parser.ParsedAsk) -> int:
+def _run_parsed(parsed: fast_parser.ParsedCommand) -> int:
     startup.import_msgspec()
     from llmfail.cli.arguments.global_options import parse_global_options
-    from llmfail.cli.run.run_ask import run_ask
 
     options = parse_global_options(parsed.config, parsed.state_dir, parsed.verbose, parsed.quiet)
-    return run_ask(options, parsed.ask_options)
+    if parsed.command == "serve":
+        from llmfail.cli.run.run_serve import run_serve
+
+        return run_serve(options, **parsed.options)
+    from llmfail.cli.run.run_ask import run_ask
+
+    return run_ask(options, parsed.options)
 
 
 def _explain_unexpected(error: Exception) -> tuple[ExitCode, str]:

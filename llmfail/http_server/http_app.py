@@ -11,7 +11,10 @@ import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
-from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_request import BaseRequest
+from aiohttp.web_response import Response, StreamResponse
+from aiohttp.web_server import Server
 from msgspec import Struct
 
 from llmfail.http_server.message import (
@@ -31,7 +34,7 @@ UNREAD_SECONDS = 60.0
 """How long a piece of a reply may wait for somebody to read those before it."""
 OWN_HEADERS: Mapping[str, str] = {"server": "llmfail"}
 """aiohttp would tell its version and that of Python."""
-_Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+_Answer = Callable[[BaseRequest], Awaitable[StreamResponse]]
 _LOG = logging.getLogger("llmfail.http_server")
 
 
@@ -78,13 +81,13 @@ class HttpServer:
         self.stop_listening()
         await self._server.shutdown(CLOSE_SECONDS)
 
-    async def _answer(self, incoming: web.BaseRequest) -> web.StreamResponse:
+    async def _answer(self, incoming: BaseRequest) -> StreamResponse:
         response = await self._respond(incoming)
         if self._is_ending:
             response.force_close()
         return response
 
-    async def _respond(self, incoming: web.BaseRequest) -> web.StreamResponse:
+    async def _respond(self, incoming: BaseRequest) -> StreamResponse:
         exchange = _Exchange(incoming)
         if _head_bytes(incoming) > self._limits.max_head_bytes:
             return _to_response(json_reply({"error": "the head of the request is too large"}, 431))
@@ -107,9 +110,9 @@ class HttpServer:
 class _Exchange:
     """As ``Exchange``, over one request of aiohttp."""
 
-    def __init__(self, incoming: web.BaseRequest) -> None:
+    def __init__(self, incoming: BaseRequest) -> None:
         self._incoming = incoming
-        self.response: web.StreamResponse | None = None
+        self.response: StreamResponse | None = None
         headers = _headers_of(incoming)
         host, path, query = split_target(incoming.raw_path)
         if host is not None:
@@ -136,9 +139,9 @@ class _Exchange:
 
     async def begin_at_once(self, status: int, headers: Mapping[str, str]) -> None:
         """The same, for who looks at the head before there is anything behind it."""
-        await self._begin(web.StreamResponse(status=status, headers={**headers, **OWN_HEADERS}))
+        await self._begin(StreamResponse(status=status, headers={**headers, **OWN_HEADERS}))
 
-    async def _begin(self, response: web.StreamResponse) -> None:
+    async def _begin(self, response: StreamResponse) -> None:
         self.response = response
         await response.prepare(self._incoming)
 
@@ -158,12 +161,12 @@ class _Exchange:
 
     def break_off(self) -> None:
         if self.response is None:
-            self.response = web.StreamResponse(status=500)
+            self.response = StreamResponse(status=500)
         if self._incoming.transport is not None:
             self._incoming.transport.close()
 
 
-class _StreamedResponse(web.StreamResponse):
+class _StreamedResponse(StreamResponse):
     """Its head is sent with the first piece."""
 
     _send_headers_immediately = False
@@ -181,7 +184,7 @@ async def _write_stream(exchange: _Exchange, reply: OutgoingReply) -> None:
             await close()
 
 
-def _headers_of(incoming: web.BaseRequest) -> dict[str, str]:
+def _headers_of(incoming: BaseRequest) -> dict[str, str]:
     """Bytes that are no UTF-8 become U+FFFD: what names a user or a feature ends in logs and stores."""
     headers: dict[str, str] = {}
     for written, said in incoming.headers.items():
@@ -194,16 +197,16 @@ def _clean(value: str) -> str:
     return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-def _head_bytes(incoming: web.BaseRequest) -> int:
+def _head_bytes(incoming: BaseRequest) -> int:
     message = incoming._message  # noqa: SLF001 - the only place that has the bytes
     return len(message.path) + sum([len(name) + len(value) + 4 for name, value in message.raw_headers])
 
 
-def _to_response(reply: OutgoingReply) -> web.Response:
-    return web.Response(body=reply.body, status=reply.status, headers={**reply.headers, **OWN_HEADERS})
+def _to_response(reply: OutgoingReply) -> Response:
+    return Response(body=reply.body, status=reply.status, headers={**reply.headers, **OWN_HEADERS})
 
 
-class _Server(web.Server):
+class _Server(Server):
     """Counts its connections, and makes them with limits of their own."""
 
     def __init__(self, handler: _Answer, limits: ConnectionLimits) -> None:
@@ -221,10 +224,10 @@ class _Server(web.Server):
             logger=_LOG,
         )
 
-    def __call__(self) -> web.RequestHandler:
+    def __call__(self) -> RequestHandler:
         return self._make()
 
-    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+    def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
         super().connection_made(handler, transport)
         if len(self._connections) > self._limits.max_connections:
             transport.abort()
@@ -236,7 +239,7 @@ class _Server(web.Server):
                 connection.force_close()
 
 
-class _Connection(web.RequestHandler):
+class _Connection(RequestHandler):
     """Closes itself when a head takes too long or grows too large."""
 
     __slots__ = ("_head_size", "_head_timer", "_limits")
@@ -283,11 +286,11 @@ class _Connection(web.RequestHandler):
 
     def handle_error(
         self,
-        request: web.BaseRequest,
+        request: BaseRequest,
         status: int = 500,
         exc: BaseException | None = None,
         message: str | None = None,  # noqa: ARG002 - it quotes the request, and so a credential
-    ) -> web.StreamResponse:
+    ) -> StreamResponse:
         """Always JSON, and never what went wrong inside."""
         if status >= 500:
             _LOG.error("a request could not be handled", exc_info=exc)

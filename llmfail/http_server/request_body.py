@@ -6,11 +6,15 @@ import asyncio
 import zlib
 from collections.abc import Callable
 from importlib import import_module
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from aiohttp import StreamReader, web
+from aiohttp.web_protocol import RequestPayloadError
 
 from llmfail.http_server.message import BodyRefused
+
+if TYPE_CHECKING:
+    from aiohttp import StreamReader
+    from aiohttp.web_request import BaseRequest
 
 FIRST_BYTE_SECONDS = 20.0
 SLOWEST_BYTES_PER_SECOND = 50_000
@@ -27,7 +31,7 @@ class _Decompressor(Protocol):
     def decompress(self, data: bytes, max_length: int) -> bytes: ...
 
 
-async def read_body(request: web.BaseRequest, max_bytes: int) -> bytes:
+async def read_body(request: BaseRequest, max_bytes: int) -> bytes:
     """Raises BodyRefused."""
     if (request.content_length or 0) > max_bytes:
         raise BodyRefused(413, _describe_limit(max_bytes))
@@ -56,7 +60,7 @@ async def _read_in_time(content: StreamReader, max_bytes: int) -> bytes:
                 limit.reschedule(began + FIRST_BYTE_SECONDS + size / SLOWEST_BYTES_PER_SECOND)
     except TimeoutError:
         raise BodyRefused(408, "the body of the request came too slowly") from None
-    except web.RequestPayloadError:
+    except RequestPayloadError:
         raise BodyRefused(400, "the body of the request is not framed as its headers say") from None
     return b"".join(pieces)
 

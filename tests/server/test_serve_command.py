@@ -66,6 +66,17 @@ def test_a_newcomer_needs_no_configuration_and_no_key():
         serving.close()
 
 
+def test_a_worker_imports_nothing_that_only_other_commands_need(serve, monkeypatch):
+    """Whatever it has imported it keeps for good."""
+    monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")
+    serving = serve()
+    assert [serving.ask(), serving.ask(stream=True)] == [200, 200]
+    imported = {line.rpartition("|")[2].strip() for line in serving.said if line.startswith("import time:")}
+    assert "llmfail.server.gateway" in imported
+    unneeded = {"aiohttp.web", "argparse", "httpcore", "rich", "typer"}
+    assert imported & unneeded == set()
+
+
 def test_without_keys_it_says_what_is_missing(tmp_path):
     serving = ServeProcess()
     try:

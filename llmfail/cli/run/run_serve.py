@@ -25,7 +25,9 @@ from llmfail.settings.schema.serve_settings import ServeSettings
 from llmfail.settings.schema.settings import Settings
 
 
-def run_serve(options: GlobalOptions, listen: str | None, workers: int | None, faults: str | None) -> int:
+def run_serve(
+    options: GlobalOptions, listen: str | None = None, workers: int | None = None, drill: str | None = None
+) -> int:
     """Until a signal ends it. The exit code. Raises UsageError."""
     settings = load_settings(options)
     where = listen or settings.serve.listen
@@ -42,14 +44,14 @@ def run_serve(options: GlobalOptions, listen: str | None, workers: int | None, f
     tls = _load_tls(settings)
     hold_reloads()
     listener = bind(host, port) if file is None else bind_file(file)
-    _greet(options, settings, (listener, tls), faults)
+    _greet(options, settings, (listener, tls), drill)
     gauges = SharedGauges(count)
     parent = None if count == 1 else os.getpid()
 
     def run_worker(index: int) -> int:
         with ExitStack() as stack:
             place = (listener, host, gauges, index, parent, tls)
-            return _run_worker(options, (settings, load), faults, stack, place)
+            return _run_worker(options, (settings, load), drill, stack, place)
 
     def reload() -> None:
         """For workers that begin later; those that run tell what is wrong with it."""

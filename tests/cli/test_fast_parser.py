@@ -12,34 +12,44 @@ from hypothesis import strategies as st
 from typer._click.exceptions import ClickException
 
 from llmfail.cli.app import build_command_line
-from llmfail.cli.arguments import fast_ask_parser
+from llmfail.cli.arguments import fast_parser
 from llmfail.cli.arguments.ask_values import read_options
 from llmfail.cli.arguments.global_options import GlobalOptions
 from llmfail.client.options import ask_of
 from llmfail.core.errors import LlmfailError
 
-GROUP = build_command_line(["ask"], {})
-ASK = GROUP.commands["ask"]
-DECLARED = {
-    name: option
-    for option in ASK.params
-    for name in (*option.opts, *option.secondary_opts)
-    if name.startswith("-") and option.expose_value
-}
+GROUP = build_command_line([*fast_parser.COMMANDS], {})
+
+
+def declared_of(command):
+    return {
+        name: option
+        for option in GROUP.commands[command].params
+        for name in (*option.opts, *option.secondary_opts)
+        if name.startswith("-") and option.expose_value
+    }
+
+
 SHARED = {name for option in GROUP.params for name in option.opts if name.startswith("-")}
 
 WORDS = st.one_of(
     st.sampled_from(
-        ["ask", "plan", "-", "--", "", "x", "5", "05", "0", "-5", "1.5", "1e3", "nan", "a=b", "Ünï"]
+        ["ask", "serve", "plan", "-", "--", "", "x", "5", "05", "0", "-5", "1.5", "1e3", "nan", "a=b", "Ünï"]
     ),
     st.text(max_size=4).filter(lambda text: "\0" not in text),
 )
-OPTIONS = st.sampled_from([*DECLARED, *SHARED, "--help", "-h", "--nonsense", "-vv", "-vq", "--js"])
-TOKENS = st.one_of(
-    WORDS,
-    OPTIONS,
-    st.builds("{}={}".format, OPTIONS, WORDS),
-    st.builds("{}{}".format, st.sampled_from(["-f", "-m", "-s"]), WORDS),
+
+
+def words_of(command):
+    """What somebody may type behind it."""
+    own = [*declared_of(command), *SHARED, "--help", "-h", "--nonsense", "-vv", "-vq", "--js"]
+    options = st.sampled_from(own)
+    glued = st.builds("{}{}".format, st.sampled_from(["-f", "-m", "-s"]), WORDS)
+    return st.one_of(WORDS, options, st.builds("{}={}".format, options, WORDS), glued)
+
+
+LINES = st.sampled_from([*fast_parser.COMMANDS]).flatmap(
+    lambda command: st.tuples(st.just(command), st.lists(words_of(command), max_size=6))
 )
 
 
@@ -51,10 +61,10 @@ class Refused:
 NOTHING = GlobalOptions(None, Path("/state"))
 
 
-def by_typer(arguments):
-    """What Typer reads behind ``ask``: its own options, and those of the program."""
+def by_typer(command, arguments):
+    """What Typer reads behind a command: its own options, and those of the program."""
     try:
-        with ASK.make_context("ask", list(arguments), obj=NOTHING) as context:
+        with GROUP.commands[command].make_context(command, list(arguments), obj=NOTHING) as context:
             return context.params, context.obj
     except (ClickException, SystemExit):
         return Refused()
@@ -66,7 +76,7 @@ def by_typer(arguments):
         raise
 
 
-DEFAULTS, _ = by_typer([])
+DEFAULTS = {command: by_typer(command, [])[0] for command in fast_parser.COMMANDS}
 
 
 def by_fast_parser(parsed):
@@ -78,46 +88,50 @@ def by_fast_parser(parsed):
                 found = found.add(name, value)
     except LlmfailError:
         return Refused()
-    return DEFAULTS | parsed.ask_options, found
+    return DEFAULTS[parsed.command] | parsed.options, found
 
 
-@given(st.lists(TOKENS, max_size=6))
-@settings(max_examples=1500, deadline=None)
-def test_what_is_read_swiftly_typer_reads_alike(arguments):
-    plain = fast_ask_parser.parse(["ask", *arguments])
-    event("plain" if plain else "left to Typer")
+@given(LINES)
+@settings(max_examples=2000, deadline=None)
+def test_what_is_read_swiftly_typer_reads_alike(line):
+    command, arguments = line
+    plain = fast_parser.parse([command, *arguments])
+    event(f"{command}: plain" if plain else "left to Typer")
     if plain is not None:
-        assert by_fast_parser(plain) == by_typer(arguments)
+        assert by_fast_parser(plain) == by_typer(command, arguments)
 
 
-@given(st.lists(TOKENS, max_size=5))
+@given(LINES)
 @settings(max_examples=500, deadline=None)
-def test_what_comes_before_the_command_is_read_alike_too(arguments):
-    plain = fast_ask_parser.parse([*arguments, "ask", "hello"])
+def test_what_comes_before_the_command_is_read_alike_too(line):
+    command, arguments = line
+    plain = fast_parser.parse([*arguments, command])
     if plain is None:
         return
-    with GROUP.make_context("llmfail", [*arguments, "ask", "hello"]) as context:
+    with GROUP.make_context("llmfail", [*arguments, command]) as context:
         params = context.params
     assert (plain.verbose, plain.quiet) == (params["verbose"], params["quiet"])
     assert (plain.config, plain.state_dir) == (params["config"], params["state_dir"])
 
 
-def test_every_option_of_an_ask_is_known_to_both():
+@pytest.mark.parametrize("command", fast_parser.COMMANDS)
+def test_every_option_is_known_to_both(command):
+    known, declared = fast_parser.COMMANDS[command], declared_of(command)
     swiftly = {
-        **{flag: option.name for flag, option in fast_ask_parser.VALUE_OPTIONS.items()},
-        **{flag: option.name for flag, option in fast_ask_parser.REPEATABLE_OPTIONS.items()},
-        **fast_ask_parser.FLAGS,
-        **fast_ask_parser.NEGATIONS,
+        **{flag: option.name for flag, option in known.values.items()},
+        **{flag: option.name for flag, option in known.repeatable.items()},
+        **known.flags,
+        **known.negations,
     }
-    assert {name: option.name for name, option in DECLARED.items() if option.name != "help"} == swiftly
-    assert set(fast_ask_parser.FLAGS) | set(fast_ask_parser.NEGATIONS) == {
-        n for n, o in DECLARED.items() if o.is_flag and o.name != "help"
+    assert {name: option.name for name, option in declared.items() if option.name != "help"} == swiftly
+    assert set(known.flags) | set(known.negations) == {
+        n for n, o in declared.items() if o.is_flag and o.name != "help"
     }
-    assert set(fast_ask_parser.REPEATABLE_OPTIONS) == {n for n, o in DECLARED.items() if o.multiple}
+    assert set(known.repeatable) == {n for n, o in declared.items() if o.multiple}
 
 
 def test_what_is_not_typed_says_nothing():
-    assert ask_of("hi", **read_options(DEFAULTS)) == ask_of("hi")
+    assert ask_of("hi", **read_options(DEFAULTS["ask"])) == ask_of("hi")
 
 
 @pytest.mark.parametrize(
@@ -127,16 +141,18 @@ def test_what_is_not_typed_says_nothing():
         ["ask"],
         ["-q", "-v", "--config", "c.yaml", "--state-dir", "s", "ask", "-", "-f", "vpr", "--json"],
         ["ask", "-m", "a/b", "-m", "c/d", "--max-tokens", "5", "--temperature", "0.5", "--stop=END", "hello"],
+        ["serve", "-q"],
+        ["--config", "c.yaml", "serve", "--listen", "unix:/run/s", "--workers=2", "--drill", "anthropic=503"],
         ["ask", "hello", "-p", "a=b", "--param", "c=d", "--expect", "regex:^-", "-o", "-"],
     ],
 )
 def test_what_scripts_write_is_read_swiftly(arguments):
-    assert fast_ask_parser.parse(arguments) is not None
+    assert fast_parser.parse(arguments) is not None
 
 
 def test_i5_options_of_the_program_are_read_before_the_command_and_behind_it_alike():
-    before = fast_ask_parser.parse(["-q", "-v", "--config", "c", "--state-dir", "s", "ask", "hi"])
-    behind = fast_ask_parser.parse(["ask", "-q", "hi", "-v", "--config", "c", "--state-dir", "s"])
+    before = fast_parser.parse(["-q", "-v", "--config", "c", "--state-dir", "s", "ask", "hi"])
+    behind = fast_parser.parse(["ask", "-q", "hi", "-v", "--config", "c", "--state-dir", "s"])
     assert before == behind
     assert behind.quiet
     assert behind.config == "c"
@@ -158,13 +174,16 @@ def test_i5_options_of_the_program_are_read_before_the_command_and_behind_it_ali
         ["ask", "--", "hello"],
         ["ask", "--max-tokens", "many"],
         ["ask", "--max-tokens", "0"],
+        ["serve", "--help"],
+        ["serve", "hello"],
+        ["serve", "--workers", "0"],
         ["--version", "ask"],
         ["--config", "a", "--config", "b", "ask"],
         ["--config=a", "ask"],
     ],
 )
 def test_what_needs_an_explanation_or_thought_is_left_to_typer(arguments):
-    assert fast_ask_parser.parse(arguments) is None
+    assert fast_parser.parse(arguments) is None
 
 
 def test_an_ask_imports_neither_typer_nor_what_it_does_not_need(tmp_path):
