@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import warnings
@@ -234,6 +235,32 @@ def test_after_a_fork_each_process_has_connections_of_its_own(config, simulator)
             with os.fdopen(ours) as answer:
                 assert answer.read() == "0"
             os.waitpid(child, 0)
+
+
+@pytest.mark.parametrize("write_delay", [0, 30])
+def test_a_forked_child_has_its_own_part_of_an_asyncio_client(config, simulator, write_delay):
+    simulator.set_answer(lambda seen: seen.prompt)
+
+    async def ask_and_close(llm):
+        answer = (await llm.ask("in the child")).answer
+        await llm.close()
+        return int(answer != "in the child")
+
+    async def play():
+        async with AsyncClient(config, write_delay=write_delay) as llm:
+            await llm.ask("before")
+            child = os.fork()
+            if child == 0:
+                signal.alarm(30)
+                os._exit(asyncio.run(ask_and_close(llm)))
+            assert (await asyncio.to_thread(os.waitpid, child, 0))[1] == 0
+            assert (await llm.ask("after")).answer == "after"
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of a fork while there are threads
+        asyncio.run(play())
+    with Client(config) as llm:
+        assert llm.routing_stats()["total_requests"] == 3
 
 
 def test_asyncio_has_the_same_engine(config, simulator):

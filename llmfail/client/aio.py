@@ -7,6 +7,7 @@ import os
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
+from weakref import WeakSet
 
 from msgspec.structs import replace
 
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from llmfail.store.request_queue import RequestQueue
 
 T = TypeVar("T")
+_open: WeakSet[AsyncClient] = WeakSet()
 
 
 class AsyncClient:
@@ -67,15 +69,27 @@ class AsyncClient:
         self._resources = open_resources(config, state_dir, settings, warn, on_event)
         self.settings = self._resources.settings
         self._store = self._resources.state
+        self._write_delay = write_delay
         self._wire = LazyAsyncWire()
+        self._start()
+        _open.add(self)
+
+    def _start(self) -> None:
+        """What belongs to one process and one event loop."""
         self._ports = build_asyncio_ports(
             self._wire, self._resources.stores, self._resources.catalogue, self._wire.connect
         )
-        if write_delay > 0:
-            self._ports = replace(self._ports, deferred=self._defer_writes(write_delay))
+        if self._write_delay > 0:
+            self._ports = replace(self._ports, deferred=self._defer_writes(self._write_delay))
         self._engine = Engine(self.settings, self._ports)
         self._running: RunningTasks = set()
         self._writing: set[asyncio.Task[None]] = set()
+
+    def start_anew(self) -> None:
+        """In a forked child: threads, connections, tasks and what was put off are its parent's."""
+        if not self._wire.is_closed:
+            self._wire = LazyAsyncWire()
+            self._start()
 
     async def __aenter__(self) -> Self:
         return self
@@ -255,3 +269,11 @@ class AsyncClient:
     async def _wait_for_writes(self) -> None:
         if self._writing:
             await asyncio.wait(self._writing)
+
+
+def _start_all_anew() -> None:
+    for one in list(_open):
+        one.start_anew()
+
+
+os.register_at_fork(after_in_child=_start_all_anew)

@@ -85,6 +85,10 @@ class LazyAsyncWire:
         self._wire: aio.AiohttpWire | None = None
         self._openness = _Openness()
 
+    @property
+    def is_closed(self) -> bool:
+        return self._openness.is_closed
+
     async def send(self, call: Call, timeout: float) -> Reply:  # noqa: ASYNC109 - covers the whole call
         self._openness.require_open()
         try:
