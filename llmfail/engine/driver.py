@@ -28,7 +28,7 @@ from llmfail.engine.attempt.operations import Operations
 from llmfail.engine.planning.codec import Codec
 from llmfail.engine.planning.job import Job, reservation_request_of
 from llmfail.engine.planning.targets import TargetRoutes
-from llmfail.engine.ports.protocols import AnswerReader, Ports
+from llmfail.engine.ports.protocols import AnswerReader, Ports, WatchListener
 
 if TYPE_CHECKING:
     import asyncio
@@ -58,18 +58,15 @@ class Driver:
         reader: AnswerReader | None,
         trace: Trace | None = None,
     ) -> None:
-        if ports.listener is not None and ports.active_listener is None:
-            ports = replace(ports, listener=None)
-        self._ports = ports
+        listener = ports.active_listener
+        self._ports = ports = ports if ports.listener is listener else replace(ports, listener=listener)
         self._trace = trace
         self._queue: deque[Operation] = deque()
         self._tasks: dict[asyncio.Task[Event], Operation | ev.ArmTimer] = {}
-        self._reporter = _reporter_of(ports, job)
+        self._reporter = None if listener is None else _reporter_of(listener, ports, job)
         plan = _plan_of(routes, ports, job, ends_at, reader)
         self.state = ask_state.begin(plan)
-        self._operations = Operations(
-            routes, ports, job, codec, reader, lambda: self.state, self._apply_event
-        )
+        self._operations = Operations(routes, ports, job, codec, reader, self)
         self.notices: Sequence[BudgetNotice] = self._operations.log.notices
         """What people should know of budgets, once everything is settled."""
 
@@ -78,12 +75,12 @@ class Driver:
             if self.state.plan.hedge_delay is not None:
                 # An answer is late by the target's time, not by that of our own imports.
                 self._ports.prepare()
-            self._apply_event(ev.Started())
+            self.apply_event(ev.Started())
             while self._queue or self._tasks:
                 if self._tasks:
                     await self._await_tasks()
                 else:
-                    self._apply_event(await self._perform(self._queue.popleft()))
+                    self.apply_event(await self._perform(self._queue.popleft()))
         except BaseException:
             await self._stop()
             raise
@@ -101,12 +98,14 @@ class Driver:
 
     async def _perform(self, command: Operation) -> Event:
         if self._trace is not None:
-            self._trace(command, self._now())
+            self._trace(command, Moment(self._ports.monotonic(), self._ports.wall()))
         return await self._operations.perform(command)
 
-    def _apply_event(self, event: Event) -> None:
+    def apply_event(self, event: Event) -> None:
         """What can be done at once is done, an operation waits for its turn."""
-        now = self._now(draws=not isinstance(event, _NEVER_WAITS))
+        ports = self._ports
+        random_number = 0.5 if isinstance(event, _NEVER_WAITS) else ports.random()
+        now = Moment(ports.monotonic(), ports.wall(), random_number)
         if self._trace is not None:
             self._trace(event, now)
         self.state, commands = ask_machine.step(self.state, event, now)
@@ -129,12 +128,6 @@ class Driver:
 
         self._tasks[asyncio.ensure_future(self._perform(command))] = command
 
-    def _now(self, *, draws: bool = False) -> Moment:
-        """``draws``: with a random number of its own, for a wait."""
-        if not draws:
-            return Moment(self._ports.monotonic(), self._ports.wall())
-        return Moment(self._ports.monotonic(), self._ports.wall(), self._ports.random())
-
     async def _await_tasks(self) -> None:
         """Until something has ended."""
         import asyncio
@@ -143,7 +136,7 @@ class Driver:
         for task in [one for one in self._tasks if one.done()]:
             ended = self._tasks.pop(task, None)
             if ended is not None:
-                self._apply_event(self._event_of(task, ended))
+                self.apply_event(self._event_of(task, ended))
 
     def _event_of(self, task: asyncio.Task[Event], command: Operation | ev.ArmTimer) -> Event:
         """What ends an attempt that has lost is of no interest."""
@@ -176,16 +169,16 @@ class Driver:
         self._queue.clear()
         self._apply_results()
         await self._cancel_tasks()
-        self._apply_event(ev.AskInterrupted())
+        self.apply_event(ev.AskInterrupted())
         while self._queue:
-            self._apply_event(await self._perform(self._queue.popleft()))
+            self.apply_event(await self._perform(self._queue.popleft()))
 
     def _apply_results(self) -> None:
         """What has ended before the interruption counts as what it came to; nothing new is begun."""
         for task in [one for one in self._tasks if one.done() and not one.cancelled()]:
             command = self._tasks.pop(task)
             if task.exception() is None:
-                self._apply_event(self._event_of(task, command))
+                self.apply_event(self._event_of(task, command))
 
     async def _cancel_tasks(self) -> None:
         """An interruption meanwhile waits for them all the same."""
@@ -201,13 +194,10 @@ class Driver:
         self._tasks.clear()
 
 
-def _reporter_of(ports: Ports, job: Job) -> TrailReporter | None:
-    """None where nobody listens."""
-    if ports.active_listener is None:
-        return None
+def _reporter_of(listener: WatchListener, ports: Ports, job: Job) -> TrailReporter:
     from llmfail.engine.attempt.event_reports import TrailReporter
 
-    return TrailReporter(ports.active_listener, ports, job)
+    return TrailReporter(listener, ports, job)
 
 
 def _plan_of(

@@ -17,7 +17,7 @@ from llmfail.core.receipt import Receipt
 from llmfail.core.records.record import StoreChange, combine
 from llmfail.core.records.statistics import Statistics, steps_of
 from llmfail.core.request.ask import Ask, to_messages
-from llmfail.core.request.expectation import can_be_shown
+from llmfail.core.request.expectation import can_be_shown, without_schema
 from llmfail.core.routing.ask_state import AskState
 from llmfail.engine.answers.answer_cache import reader_of
 from llmfail.engine.chain_run import ChainRun
@@ -95,41 +95,38 @@ class Engine:
         from llmfail.core.answer_piece import ServedAnswer
 
         reader = None if on_piece is None else AnswerReader(on_piece=on_piece)
-        ask = replace(ask, stream=reader is not None)
+        if ask.stream is not (reader is not None):
+            ask = replace(ask, stream=reader is not None)
         started = self.ports.monotonic()
         job = await plan_job(self.settings, self.routes, ask, self.ports)
         if original is not None:
             from llmfail.engine.planning.relay_plan import add_relay
 
             job = add_relay(job, ask, original)
-        own_schema = ask.schema is not None and job.expected.schema == ask.schema
-        if not can_be_shown(replace(job.expected, schema=None) if own_schema else job.expected):
-            reader = None
+        if reader is not None:
+            is_own_schema = ask.schema is not None and job.expected.schema == ask.schema
+            expected = without_schema(job.expected) if is_own_schema else job.expected
+            reader = reader if can_be_shown(expected) else None
         ends: list[AskState] = []
         receipt = await self._answer(job, ask, ChainRun(started, reader=reader, on_end=ends.append))
         return ServedAnswer(receipt, find_reply(receipt, ends[0]))
 
-    async def _answer(self, job: Job, ask: Ask, run: ChainRun, *, degrade: bool = True) -> Receipt:
-        return await self.observe(job, ask, self._run_with_steps(job, ask, run, degrade=degrade))
+    def _answer(self, job: Job, ask: Ask, run: ChainRun, *, degrade: bool = True) -> Awaitable[Receipt]:
+        return self.observe(job, ask, self._run_with_steps(job, ask, run, degrade=degrade))
 
-    async def observe(self, job: Job, ask: Ask, work: Awaitable[Receipt]) -> Receipt:
-        """Whoever traces is told when it begins and ends."""
+    def observe(self, job: Job, ask: Ask, work: Awaitable[Receipt]) -> Awaitable[Receipt]:
+        """The work, of which whoever traces is told when it begins and ends."""
         listener = self.ports.active_listener
         if listener is None:
-            return await work
-        from llmfail.engine.attempt.event_reports import report_begin
+            return work
+        from llmfail.engine.attempt.event_reports import observe
 
-        report_begin(listener, job, ask)
-        receipt = None
-        try:
-            receipt = await work
-        finally:
-            listener.end_ask(job.id, receipt)
-        return receipt
+        return observe(listener, job, ask, work)
 
     async def _run_with_steps(self, job: Job, ask: Ask, run: ChainRun, *, degrade: bool) -> Receipt:
         steps_follow = degrade and (ask.queue or bool(self.settings.find_feature(ask.feature).degrade))
-        run = replace(run, is_last=not steps_follow)
+        if steps_follow:
+            run = replace(run, is_last=False)
         receipt = await self.run_chain(job, ask, _codec_of(job), run)
         if receipt.repeat is not None:
             return receipt
@@ -252,6 +249,8 @@ class Engine:
         finally:
             await self._settle(driver, steps, statistics)
             driver.end()
+        if not driver.notices:
+            return receipt
         return replace(receipt, warnings=(*receipt.warnings, *map(describe_notice, driver.notices)))
 
     async def _run_degrade_steps(
@@ -313,6 +312,8 @@ class Engine:
         )
 
     def _report_answer(self, receipt: Receipt, job: Job) -> None:
+        if receipt.tier == 0:
+            return  # the primary target has answered, of which nobody need be told
         listener = self.ports.active_listener
         if listener is not None:
             from llmfail.engine.attempt.event_reports import report_answer

@@ -51,6 +51,8 @@ def identity_of(base_url: str, key: Secret | None) -> str:
 
 def admit(credential: CredentialState, model: str, now: float) -> tuple[CredentialState, Block | None]:
     """The block that holds this call back, or None. A trial that is let through is noted in the record."""
+    if not credential.blocks:
+        return credential, None
     block = find_block(credential, model, now)
     if block is not None:
         return credential, block

@@ -52,6 +52,10 @@ def merge(one: Expectation, other: Expectation) -> Expectation:
     )
 
 
+def without_schema(expected: Expectation) -> Expectation:
+    return expected if expected.schema is None else msgspec.structs.replace(expected, schema=None)
+
+
 def can_be_shown(expected: Expectation) -> bool:
     """Whether an answer may be shown before it is whole: nothing is expected but some text."""
     return expected in _SHOWN

@@ -4,7 +4,7 @@ state machine keeps and from the changes that a settlement finds. Where nobody l
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from decimal import Decimal
 from typing import TypeVar, cast
 
@@ -78,8 +78,18 @@ class TrailReporter:
         )
 
 
-def report_begin(listener: WatchListener, job: Job, ask: Ask) -> None:
-    """Tell whoever traces that an ask begins."""
+async def observe(listener: WatchListener, job: Job, ask: Ask, work: Awaitable[Receipt]) -> Receipt:
+    """The work, of which whoever traces is told when it begins and ends."""
+    _report_begin(listener, job, ask)
+    receipt = None
+    try:
+        receipt = await work
+    finally:
+        listener.end_ask(job.id, receipt)
+    return receipt
+
+
+def _report_begin(listener: WatchListener, job: Job, ask: Ask) -> None:
     begun = AskBegun(
         id=job.id,
         feature=job.feature,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Coroutine
 from functools import partial
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
 from msgspec.structs import replace
 
@@ -17,10 +17,10 @@ from llmfail.core.model import Completion, Embedding, Target
 from llmfail.core.pricing.price import charge
 from llmfail.core.routing import ask_events as ev
 from llmfail.core.routing.ask_events import Event, Operation
-from llmfail.core.routing.ask_state import AskState
 from llmfail.core.routing.attempt_result import AttemptResult
 from llmfail.engine.answers.answer_cache import CacheReader, SingleFlightCache, reader_of
 from llmfail.engine.attempt.call import CallOptions, call
+from llmfail.engine.attempt.live_ask import LiveAsk
 from llmfail.engine.attempt.settlement import SettlementLog
 from llmfail.engine.planning.codec import Codec
 from llmfail.engine.planning.job import Job, digest_job, tier_of
@@ -34,48 +34,43 @@ if TYPE_CHECKING:
 
 
 class Operations:
-    """``read_state`` gives the ask as it is now; ``apply_event`` makes an event known to it while an
-    operation goes on: that a call is sent, that its first text wants to be shown, that failures are settled.
-    """
+    """Those of one ask."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - what an ask needs
+    def __init__(
         self,
         routes: TargetRoutes,
         ports: Ports,
         job: Job,
         codec: Codec,
         reader: AnswerReader | None,
-        read_state: Callable[[], AskState],
-        apply_event: Callable[[Event], None],
+        ask: LiveAsk,
     ) -> None:
         self._routes = routes
         self._ports = ports
         self._job = job
         self._codec = codec
         self._answer_reader = reader
-        self._read_state = read_state
-        self._apply_event = apply_event
+        self._ask = ask
         self._reader = reader_of(ports, job.cache_policy, job.expected)
         self._vectors = _vector_cache_of(ports, job, codec)
         self._caches: dict[int, SingleFlightCache] = {}
         self._digest = ""
-        self.log = SettlementLog(ports, job, routes, read_state, apply_event)
+        self.log = SettlementLog(ports, job, routes, ask)
 
-    async def perform(self, command: Operation) -> Event:
+    def perform(self, command: Operation) -> Coroutine[Any, Any, Event]:
         match command:
             case ev.Admit():
-                return await self._admit(command)
+                return self._admit(command)
             case ev.Send():
-                return await self._send(command)
+                return self._send(command)
             case ev.Sleep(attempt, seconds):
-                await self._pause(seconds)
-                return ev.Woke(attempt)
+                return self._sleep(attempt, seconds)
             case ev.DebitHedge():
-                return await self._debit_hedge()
+                return self._debit_hedge()
             case ev.ViewGates():
-                return await self._view_gates(command)
+                return self._view_gates(command)
             case ev.SeekStoredAnswer() | ev.LookUp() | ev.StoreAnswer() | ev.EndLease():
-                return await self._use_cache(command)
+                return self._use_cache(command)
             case _:
                 assert_never(command)
 
@@ -99,10 +94,10 @@ class Operations:
             commit = partial(self._commit, attempt)
             begun = self._describe_begun(attempt)
             output = TargetOutput(begun, self._answer_reader, commit, self._ports.monotonic)
-            limits = StreamLimits(self._job.stream_timeouts, output, self._read_state().plan.ends_at)
+            limits = StreamLimits(self._job.stream_timeouts, output, self._ask.state.plan.ends_at)
         listener = self._ports.active_listener
         headers = None if listener is None else listener.begin_call(self._job.id, str(command.target))
-        options = CallOptions(command.limit, lambda: self._apply_event(ev.Sent(attempt)), limits, headers)
+        options = CallOptions(command.limit, lambda: self._ask.apply_event(ev.Sent(attempt)), limits, headers)
         try:
             result = await call(self._ports, self._codec, route, command.dropped_parameters, options)
         except BaseException:
@@ -118,7 +113,7 @@ class Operations:
         """What is known of an answer before it has begun."""
         from llmfail.core.answer_piece import AnswerBegun
 
-        state = self._read_state()
+        state = self._ask.state
         candidate = state.attempt(attempt).candidate
         earlier = sum(entry.action == "called" for entry in (*state.trail, *state.round_trail))
         return AnswerBegun(
@@ -137,21 +132,21 @@ class Operations:
         heard = output.read_heard()
         if heard is None or heard.completion.usage is None:
             return
-        silent = heard.first_token_at - self._read_state().attempt(command.attempt).sent_at
+        silent = heard.first_token_at - self._ask.state.attempt(command.attempt).sent_at
         usage = estimate_left_usage(heard.completion.usage, silent, self._job.output)
         answer = replace(heard.completion, usage=usage)
         cost = self._cost_of(command.attempt, command.target, AttemptResult(Outcome(Kind.CANCELLED), answer))
-        self._apply_event(ev.CallLeft(command.attempt, usage, cost))
+        self._ask.apply_event(ev.CallLeft(command.attempt, usage, cost))
 
     def _commit(self, attempt: int) -> bool:
-        self._apply_event(ev.FirstOutput(attempt))
-        return self._read_state().committed == attempt
+        self._ask.apply_event(ev.FirstOutput(attempt))
+        return self._ask.state.committed == attempt
 
     def _cost_of(self, attempt: int, target: Target, result: AttemptResult) -> int | None:
         """In pico-dollars, by the price at the moment at which the call could start."""
         if result.answer is None:
             return 0 if result.is_free else None
-        admission = self._read_state().attempt(attempt).admission
+        admission = self._ask.state.attempt(attempt).admission
         assert admission is not None, "a call is sent after its admission"
         price = self._routes.prices.find_billed(target, result.answer.model)
         reports_cost = self._routes[target].reports_cost
@@ -163,13 +158,17 @@ class Operations:
             await self.log.settle_before_pause()
             await self._ports.sleep(seconds)
 
+    async def _sleep(self, attempt: int, seconds: float) -> Event:
+        await self._pause(seconds)
+        return ev.Woke(attempt)
+
     async def _debit_hedge(self) -> Event:
         key = self._routes.hedge_key(self._job.feature)
         return ev.HedgeDecided(await self._ports.store.update((key,), partial(hedge_budget.debit, key)))
 
     async def _view_gates(self, command: ev.ViewGates) -> Event:
         await self.log.settle_before_pause()
-        plan, wall = self._read_state().plan, self._ports.wall()
+        plan, wall = self._ask.state.plan, self._ports.wall()
         asked = [
             (self._routes[one.target].gate, plan.reservation_request_of(one, wall))
             for one in plan.candidates

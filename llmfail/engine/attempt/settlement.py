@@ -7,7 +7,7 @@ works: if at least two hosts were tried and not one could be found, they say not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import starmap
 from typing import TYPE_CHECKING, TypeVar
@@ -35,8 +35,9 @@ from llmfail.core.records.record import (
 )
 from llmfail.core.records.statistics import Statistics, steps_of
 from llmfail.core.routing.ask_events import Settled
-from llmfail.core.routing.ask_state import NOT_SENT, AskState, PendingCall, due_calls, settlement_of
+from llmfail.core.routing.ask_state import NOT_SENT, PendingCall, due_calls, settlement_of
 from llmfail.engine.attempt.call_statistics import statistics_of_call
+from llmfail.engine.attempt.live_ask import LiveAsk
 from llmfail.engine.planning.job import Job
 from llmfail.engine.planning.targets import TargetRoutes
 from llmfail.engine.ports.protocols import Ports
@@ -54,10 +55,9 @@ STORE_DOWN_NOTE = "the store is down, and budgets refuse without it (on_store_er
 
 
 class SettlementLog:
-    """Settles the calls of one ask, as its state has them. ``read_state`` gives the state, and
-    ``apply_event`` makes an event known to it in the same turn of the event loop as the write. Of what is
-    written, one thing at a time; whoever is stopped in the middle calls ``settle`` again. ``notices`` are for
-    people.
+    """Settles the calls of one ask, as its state has them, and makes it known to the ask in the same turn of
+    the event loop as the write. Of what is written, one thing at a time; whoever is stopped in the middle
+    calls ``settle`` again. ``notices`` are for people.
     """
 
     def __init__(
@@ -65,14 +65,12 @@ class SettlementLog:
         ports: Ports,
         job: Job,
         routes: TargetRoutes,
-        read_state: Callable[[], AskState],
-        apply_event: Callable[[Settled], None],
+        ask: LiveAsk,
     ) -> None:
         self._ports = ports
         self._job = job
         self._routes = routes
-        self._read_state = read_state
-        self._apply_event = apply_event
+        self._ask = ask
         self._write_lock = ports.lock()
         self._extra_steps: list[StoreChange] = []
         self._extra_statistics: list[Statistics] = []
@@ -84,12 +82,12 @@ class SettlementLog:
         """Ask for a call, and settle what is due."""
         if (at_hand := self._admit_at_hand(gate, reservation_request)) is not None:
             return at_hand
-        writes = bool(self._read_state().calls)
+        writes = bool(self._ask.state.calls)
         return await self._ports.store.run_shielded(self._admit(gate, reservation_request), writes=writes)
 
     async def settle_before_pause(self) -> None:
         """Others learn of a failure before this ask waits."""
-        if due_calls(self._read_state()):
+        if due_calls(self._ask.state):
             await self._ports.store.run_shielded(self._settle_due(), writes=True)
 
     async def settle(self, *also: StoreChange, statistics: Sequence[Statistics] = ()) -> None:
@@ -101,7 +99,7 @@ class SettlementLog:
 
     def _put_off_all(self) -> bool:
         """Whether all that is left may wait; then it does."""
-        deferred, state = self._ports.deferred, self._read_state()
+        deferred, state = self._ports.deferred, self._ask.state
         if deferred is None or self._extra_steps or state.unanswered_requests:
             return False
         settled = self._list_settled(state.calls)
@@ -120,7 +118,7 @@ class SettlementLog:
         if request.scopes:
             return self._admit_from_slices(gate, request, deferred)
         values = deferred.recent.find(gate.keys_with_budgets(request))
-        if values is None or due_calls(self._read_state()):
+        if values is None or due_calls(self._ask.state):
             return None
         writes, answer = gates.admit(gate, request, values, ports.wall())
         return answer if isinstance(answer, Admission) and not writes else None
@@ -130,7 +128,7 @@ class SettlementLog:
     ) -> Admission | Refusal | None:
         """The same within the process's own slices of the budgets, or what a budget has just refused."""
         slices = deferred.slices
-        if slices is None or request.is_probe or due_calls(self._read_state()):
+        if slices is None or request.is_probe or due_calls(self._ask.state):
             return None
         values = deferred.recent.find(gate.keys_without_budgets)
         answer = slices.admit(gate, request, values, self._ports.wall())
@@ -140,7 +138,7 @@ class SettlementLog:
 
     async def _admit(self, gate: Gate, reservation_request: ReservationRequest) -> Admission | Refusal:
         async with self._write_lock:
-            due = due_calls(self._read_state())
+            due = due_calls(self._ask.state)
             before = self._after_answers(self._settle_together(due))
             keys = [*before.keys, *gate.keys_with_budgets(reservation_request)]
             scopes = [*_budget_scopes(due), *reservation_request.scopes]
@@ -170,13 +168,13 @@ class SettlementLog:
 
     async def _settle_due(self) -> None:
         async with self._write_lock:
-            due = due_calls(self._read_state())
+            due = due_calls(self._ask.state)
             await self._write(self._settle_together(due), due)
             self._put_off_statistics(due)
             self._forget(due)
 
     async def _settle_all(self) -> None:
-        state = self._read_state()
+        state = self._ask.state
         unused = [
             gate_settlement.cancel_reservation(self._routes[target].gate, reservation_request)
             for target, reservation_request in state.unanswered_requests
@@ -209,13 +207,13 @@ class SettlementLog:
         if self._slices is not None:
             self._settle_in_slices(self._slices, settled, requests)
         if settled or requests:
-            self._apply_event(Settled(requests | {one.call_id for one in settled}))
+            self._ask.apply_event(Settled(requests | {one.call_id for one in settled}))
 
     def _settle_in_slices(
         self, slices: BudgetSlices, settled: Sequence[PendingCall], requests: frozenset[str]
     ) -> None:
         """What came of the calls that they admitted, and what has come to light since."""
-        state = self._read_state()
+        state = self._ask.state
         for call in settled:
             slices.settle(call.call_id, settlement_of(state, call))
         for call_id in requests:
@@ -247,7 +245,7 @@ class SettlementLog:
 
     def _list_settled(self, calls: Sequence[PendingCall]) -> list[SettledCall]:
         """What they come to, by all that is known now."""
-        state = self._read_state()
+        state = self._ask.state
         return [
             SettledCall(self._routes[one.target].gate, one.admission, settlement_of(state, one))
             for one in calls
@@ -281,7 +279,7 @@ class SettlementLog:
             return None
         from llmfail.core.admission.gate_changes import WatchedRecords
 
-        state = self._read_state()
+        state = self._ask.state
         outcomes = {one.target: settlement_of(state, one).outcome for one in calls}
         whys = {target: f"{one.kind}: {one.note}".rstrip(": ") for target, one in outcomes.items()}
         return WatchedRecords([*(self._routes[one.target].gate for one in calls), *gates], scopes, whys)

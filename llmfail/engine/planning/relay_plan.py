@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from llmfail.core.answer_piece import OriginalRequest
 from llmfail.core.conversation import NO_OPTIONS, OPTION_NAMES, Message
 from llmfail.core.request.ask import Ask
-from llmfail.core.request.expectation import can_be_shown
+from llmfail.core.request.expectation import can_be_shown, without_schema
 from llmfail.engine.planning.job import Job
 from llmfail.providers.relay import Relay
 
@@ -22,7 +22,7 @@ def add_relay(job: Job, ask: Ask, original: OriginalRequest | None) -> Job:
     if original is None or request.system != ask.system or request.schema != ask.schema:
         return job
     is_as_asked = request.messages is ask.messages or _texts(request.messages) == _texts(ask.messages)
-    if not is_as_asked or not can_be_shown(replace(job.expected, schema=None)):
+    if not is_as_asked or not can_be_shown(without_schema(job.expected)):
         return job
     configured = request.options
     if ask.options != NO_OPTIONS:

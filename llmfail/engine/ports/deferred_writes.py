@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 MAX_DEFERRED = 512
 """So many statistics of asks and calls are written together, so that no write takes long."""
+NEVER_READ = -inf, None
 R = TypeVar("R")
 RunLater = Callable[[float, Callable[[], Coroutine[Any, Any, None]]], object]
 
@@ -52,7 +53,7 @@ class RecentRecords:
         oldest, is_known = self._monotonic() - self._max_age, True
         found: dict[str, str | None] = {}
         for key in keys:
-            read_at, found[key] = self._known.setdefault(key, (-inf, None))
+            read_at, found[key] = self._known.setdefault(key, NEVER_READ)
             is_known = is_known and read_at >= oldest
         return found if is_known else None
 
@@ -73,7 +74,7 @@ class RecentRecords:
 
     def forget(self) -> None:
         for key in self._known:
-            self._known[key] = -inf, None
+            self._known[key] = NEVER_READ
 
 
 class DeferredWrites:
