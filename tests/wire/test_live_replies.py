@@ -580,7 +580,7 @@ def test_a_call_that_is_stopped_while_it_opens_leaves_nothing():
             opening = asyncio.create_task(wire.open(silent.call, LONG))
             peer = await asyncio.to_thread(silent.peer)
             waiting = asyncio.create_task(wire.open(silent.call, LONG))
-            await until(lambda: wire._slots._semaphore._waiters)
+            await until(lambda: wire._slots._waiting)
             await stopped(waiting)
             await stopped(opening)
             assert await asyncio.to_thread(peer.ended.wait, LONG)
@@ -655,7 +655,7 @@ def test_the_limit_of_a_call_begins_with_its_turn():
             wire = AiohttpWire(max_calls=1)
             first = await wire.open(quick.call, LONG)
             second = asyncio.create_task(wire.open(slow.call, LONG))
-            await until(lambda: wire._slots._semaphore._waiters)
+            await until(lambda: wire._slots._waiting)
             loop.ahead += LONG * 0.9
             await first.close()
             peer = await asyncio.to_thread(slow.peer)

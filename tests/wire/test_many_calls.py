@@ -280,6 +280,27 @@ def test_credentials_in_a_url_are_neither_sent_nor_in_the_way_of_the_key():
     play(scene)
 
 
+def test_a_slot_goes_to_who_has_waited_longest_and_is_still_there():
+    async def queue():
+        slots, served = CallSlots(1), []
+
+        async def wait(name):
+            await slots.acquire()
+            served.append(name)
+
+        await slots.acquire()
+        first, second, third = [asyncio.create_task(wait(name)) for name in ("first", "second", "third")]
+        await asyncio.sleep(0)
+        first.cancel()
+        slots.release()
+        second.cancel()  # Its turn has come, and it has not seen it yet.
+        await third
+        slots.release()
+        return served, slots.are_all_taken()
+
+    assert asyncio.run(queue()) == (["third"], False)
+
+
 def test_a_slot_that_can_be_none_is_given_up_unless_it_is_the_only_one_taken():
     async def take():
         slots = CallSlots(2)
