@@ -253,9 +253,12 @@ class StreamDecoder:
         for number, text in enumerate(said):
             if self._is_over:
                 break
-            if self._thoughts.is_answering and self._answer_chars + sum(map(len, said)) <= MAX_ANSWER_CHARS:
-                self._answer_chars += sum(map(len, said[number:]))
-                return [*found, *map(TextPiece, said[number:])]
+            if self._thoughts.is_answering:
+                rest = said[number:]
+                chars = self._answer_chars + sum(map(len, rest))
+                if chars <= MAX_ANSWER_CHARS:
+                    self._answer_chars = chars
+                    return [*found, *map(TextPiece, rest)]
             found += self._say(TextPiece(text))
         return found
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from typing import Any, Literal
 
 import msgspec
@@ -105,7 +104,7 @@ class ChunkAccumulator:
         if self._is_thinking or self._text.has_half:
             return ()
         said: list[str] = []
-        with suppress(msgspec.MsgspecError):
+        try:
             for event in events[start:]:
                 chunk, text = _decode_plain(event), None
                 for choice in chunk.choices:
@@ -118,6 +117,8 @@ class ChunkAccumulator:
                 self._tier = chunk.service_tier or self._tier
                 self._usage = chunk.usage or self._usage
                 said.append(text or "")
+        except msgspec.MsgspecError:
+            pass
         self._text.extend(said)
         return said
 
