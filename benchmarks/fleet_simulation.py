@@ -67,6 +67,7 @@ class Host:
             FLUSH_SECONDS,
             lambda: fleet.now,
             lambda seconds, work: fleet.plan(seconds, lambda: run_sync(work())),
+            print,
             self.slices,
         )
 

@@ -242,10 +242,10 @@ class AsyncClient:
         from llmfail.engine.ports.budget_slices import BudgetSlices
         from llmfail.engine.ports.deferred_writes import DeferredWrites
 
-        ports, slices = self._ports, None
+        ports, warn, slices = self._ports, self._resources.warn, None
         if self.settings.budget_slices:
             slices = BudgetSlices(ports.monotonic, ports.is_down)
-        return DeferredWrites(ports.store, seconds, ports.monotonic, self._run_later, slices)
+        return DeferredWrites(ports.store, seconds, ports.monotonic, self._run_later, warn, slices)
 
     async def _write_deferred(self, *, is_last: bool = False) -> None:
         """All that was put off until now; ``is_last``: nothing is held from now on. Whoever stops waiting for

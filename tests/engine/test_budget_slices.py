@@ -92,7 +92,7 @@ class Service:
         clock, store = fleet.clock, ServiceStore(fleet.store, self)
         self.is_down = False
         slices = BudgetSlices(clock.monotonic, lambda: self.is_down)
-        self.deferred = DeferredWrites(store, 1.0, clock.monotonic, self._run_later, slices)
+        self.deferred = DeferredWrites(store, 1.0, clock.monotonic, self._run_later, print, slices)
         ports = Ports(
             send=self._send,
             open=self._send,

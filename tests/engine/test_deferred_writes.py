@@ -2,17 +2,21 @@
 
 import asyncio
 
+import pytest
+
 from llmfail.core.admission.circuit import BreakerRules, Circuit, Ticket
 from llmfail.core.admission.gate import Admission, Gate, Settlement
 from llmfail.core.admission.gate_settlement import SettledCall
 from llmfail.core.admission.reservation_request import Reservation, ReservationRequest
 from llmfail.core.classification.outcome import Kind, Outcome
 from llmfail.core.model import Address, Target
-from llmfail.core.records.record import StoreChange, Write, load_or_default
+from llmfail.core.records.receipt_log import LOG_KEY, NextIndex
+from llmfail.core.records.record import StoreChange, Write, dump, load_or_default
 from llmfail.core.records.statistics import Statistics
 from llmfail.core.tokens.token_bounds import EMPTY_PROMPT
 from llmfail.engine.ports.deferred_writes import MAX_DEFERRED, DeferredWrites, RecentRecords
 from llmfail.engine.ports.store_access import InlineStore
+from llmfail.store.disk import DiskStore
 from llmfail.store.memory import MemoryStore
 
 
@@ -56,9 +60,9 @@ def count_answers(memory, answer):
     return sum(load_or_default(memory.read([key])[0][key], Circuit).answered.values())
 
 
-def deferred(clock):
-    memory, planned = MemoryStore(lambda: 0.0), []
-    writes = DeferredWrites(InlineStore(memory), 0.25, clock, lambda *what: planned.append(what))
+def deferred(clock, store=None, warn=print):
+    memory, planned = store or MemoryStore(lambda: 0.0), []
+    writes = DeferredWrites(InlineStore(memory), 0.25, clock, lambda *what: planned.append(what), warn)
     return writes, memory, planned
 
 
@@ -90,3 +94,32 @@ def test_what_is_taken_along_is_not_written_again():
     assert memory.read(["s"])[0] == {"s": "+"}
     assert count_answers(memory, answer) == 0
     assert answer.gate.circuit_key in taken.change(dict.fromkeys(taken.keys), 0.0)
+
+
+def refuse(_values, _now):
+    raise ValueError("no sense in it")
+
+
+@pytest.mark.parametrize(
+    ("broken", "error"),
+    [
+        (StoreChange(["s"], refuse), "no sense in it"),
+        (StoreChange(["s"], lambda _values, _now: {"s": Write("\ud800")}), "'utf-8' codec can't encode"),
+    ],
+    ids=["a change that raises", "a text that cannot be encoded"],
+)
+def test_what_cannot_be_written_takes_nothing_along_and_is_told_once(tmp_path, broken, error):
+    told = []
+    store = DiskStore(tmp_path, 5.0)
+    writes, *_ = deferred(Clock(), store, told.append)
+    answer = plain_answer("a")
+    for _ in range(2):
+        good = [Statistics(steps=(step("s"),), entries=(dump({"id": "x"}),)) for _ in range(5)]
+        writes.put_off([*good[:2], Statistics(steps=(broken,)), *good[2:]], [answer])
+        asyncio.run(writes.flush())
+    assert store.read(["s"])[0] == {"s": "+" * 10}
+    assert count_answers(store, answer) == 2
+    assert load_or_default(store.read([LOG_KEY])[0][LOG_KEY], NextIndex).next == 10
+    assert len(told) == 1
+    assert told[0].startswith(f"1 of 7 counts of asks and calls could not be kept: {error}")
+    store.close()

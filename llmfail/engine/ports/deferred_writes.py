@@ -13,6 +13,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from llmfail.core.admission.gate_settlement import SettledCall, settle_answers
+from llmfail.core.errors import StoreError
 from llmfail.core.records.record import (
     SettlingChange,
     StoreChange,
@@ -80,7 +81,7 @@ class RecentRecords:
 class DeferredWrites:
     """They are made ``seconds`` after the first was put off, which is done in the event loop alone, as is the
     work that ``run_later`` runs after so many seconds. ``slices`` of budgets are renewed with them, where the
-    process has any.
+    process has any. ``warn`` is told for people what could not be kept.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class DeferredWrites:
         seconds: float,
         monotonic: Callable[[], float],
         run_later: RunLater,
+        warn: Callable[[str], None],
         slices: BudgetSlices | None = None,
     ) -> None:
         self.recent = RecentRecords(2 * seconds, monotonic)
@@ -96,6 +98,8 @@ class DeferredWrites:
         self._store = store
         self._seconds = seconds
         self._run_later = run_later
+        self._warn = warn
+        self._has_told_loss = False
         self._answers: list[SettledCall] = []
         self._statistics: list[Statistics] = []
         self._is_timed = self._is_hurried = False
@@ -125,16 +129,49 @@ class DeferredWrites:
         statistics, self._statistics = self._statistics, []
         self._is_timed = self._is_hurried = False
         self._flushes_planned += 1
-        steps = [*self.take_answers(), *steps_of(statistics)]
+        parts = [*(Statistics(steps=(one,)) for one in self.take_answers()), *statistics]
         renewals = [] if self.slices is None else self.slices.begin_renewals(is_last=is_last)
-        if renewals:
-            await self._renew(renewals, combine(steps))
-        elif steps:
-            step = combine(steps)
-            change = self.recent.remember_after(settle_in_any_case(step))
-            await self._store.update(step.keys, SettlingChange(change, step))
+        try:
+            await self._write(parts, renewals)
+        except StoreError:
+            raise
+        except Exception as error:
+            lost = await self._write_where_possible(parts)
+            if not lost:  # the renewals are the cause
+                raise
+            self._tell_loss(f"{lost} of {len(parts)} counts of asks and calls could not be kept: {error}")
         if self.slices is not None and self.slices.is_active and not is_last:
             self._flush_in_time()
+
+    async def _write(self, parts: Sequence[Statistics], renewals: Sequence[SliceRenewal] = ()) -> None:
+        """In one update."""
+        step = combine(steps_of(parts))
+        if renewals:
+            await self._renew(renewals, step)
+        elif step.keys:
+            change = self.recent.remember_after(settle_in_any_case(step))
+            await self._store.update(step.keys, SettlingChange(change, step))
+
+    async def _write_where_possible(self, parts: Sequence[Statistics]) -> int:
+        """Each by itself where several together cannot be written, which is found by halves. How many could
+        not be.
+        """
+        try:
+            await self._write(parts)
+        except StoreError:
+            raise
+        except Exception:  # noqa: BLE001 - as above
+            middle = len(parts) // 2
+            if not middle:
+                return 1
+            return sum([await self._write_where_possible(half) for half in (parts[:middle], parts[middle:])])
+        return 0
+
+    def _tell_loss(self, text: str) -> None:
+        """Once, however often it happens again."""
+        if not self._has_told_loss:
+            self._has_told_loss = True
+            self._warn(text)
 
     async def _renew(self, renewals: Sequence[SliceRenewal], step: StoreChange) -> None:
         """In one update with what was put off."""
