@@ -58,6 +58,25 @@ def lock(tmp_path, simulator):
     return Lock(simulator, tmp_path / "state" / "state.sqlite3")
 
 
+class Blocked:
+    """A file in the place of the state directory, from the next call on until ``release``."""
+
+    def __init__(self, simulator, directory):
+        self.directory = directory
+        self.aside = directory.with_name("aside")
+        simulator.set_answer(self.answer)
+
+    def answer(self, _seen):
+        if not self.aside.exists():
+            self.directory.rename(self.aside)
+            self.directory.touch()
+        return "an answer"
+
+    def release(self):
+        self.directory.unlink()
+        self.aside.rename(self.directory)
+
+
 def spent(config):
     with Client(config) as other:
         status = other.status()
@@ -127,3 +146,41 @@ def test_e2_a_budget_that_allows_without_its_store_counts_those_calls_later(conf
         receipts += [client.ask("while it is locked") for _ in range(3)]
         lock.release()
     check_books(config, receipts)
+
+
+def serve_and_end(config, simulator, directory, *, is_back):
+    """A service whose store is out of reach from its only call on; ``is_back``: until it is about to end."""
+    heard = []
+
+    async def ask():
+        client = AsyncClient(config, warn=heard.append, write_delay=600.0)
+        await client.status()
+        blocked = Blocked(simulator, directory)
+        receipt = await client.ask("the store goes while this is answered")
+        if is_back:
+            asyncio.get_running_loop().call_later(0.1, blocked.release)
+        await client.close()
+        if not is_back:
+            blocked.release()
+        return receipt
+
+    return asyncio.run(ask()), heard
+
+
+@pytest.mark.disk
+def test_a_service_that_ends_waits_for_its_store_once_more(config, simulator, tmp_path):
+    config.write_text(config.read_text().replace("0.2s", "60s"))
+    receipt, heard = serve_and_end(config, simulator, tmp_path / "state", is_back=True)
+    check_books(config, [receipt])
+    assert len(heard) == 2, heard
+    assert heard[1] == "the disk store can be used again"
+
+
+@pytest.mark.disk
+def test_a_service_that_ends_without_its_store_tells_how_much_is_lost(config, simulator, tmp_path):
+    receipt, heard = serve_and_end(config, simulator, tmp_path / "state", is_back=False)
+    assert receipt.ok
+    assert len(heard) == 2, heard
+    lost = "2 writes are lost, with what was settled and counted meanwhile"
+    assert heard[1] == f"the disk store could not be used again: {lost}"
+    assert spent(config)[0]["spent_usd"] == "0"

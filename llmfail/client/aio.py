@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from llmfail.engine.ports.protocols import OnPiece
     from llmfail.store.request_queue import RequestQueue
 
+CLOSING_PAUSE_SECONDS = 0.05
+"""Between two tries to use a store again before the end."""
 T = TypeVar("T")
 _open: WeakSet[AsyncClient] = WeakSet()
 
@@ -104,7 +106,12 @@ class AsyncClient:
         await self._wire.close()
         if "queue" in vars(self):
             self.queue.close()
-        self._resources.close()
+        try:
+            await self._wait_for_store()
+        finally:
+            self._resources.close()
+            if self._ports.deferred is not None:
+                self._store.tell_loss()
 
     @show_options("ask")
     async def ask(self, prompt: Prompt, **options: Unpack[Options]) -> Receipt:
@@ -257,6 +264,16 @@ class AsyncClient:
                 await self._wait_for_writes()
             self._begin_write(partial(self._ports.deferred.flush, is_last=is_last))
             await self._wait_for_writes()
+
+    async def _wait_for_store(self) -> None:
+        """A service waits for a store that is down once more before it ends, as long as for one that is
+        locked.
+        """
+        ports = self._ports
+        ends_at = ports.monotonic() + (0.0 if ports.deferred is None else self.settings.store_timeout)
+        while self._store.has_kept and ports.monotonic() < ends_at:
+            await ports.sleep(CLOSING_PAUSE_SECONDS)
+            await ports.run_blocking(self._store.write_kept)
 
     def _run_later(self, seconds: float, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         asyncio.get_running_loop().call_later(seconds, self._begin_write, work)

@@ -126,10 +126,29 @@ class FailoverStore:
                 if self.is_down:  # else another thread has just brought the store back
                     return self._update_fallback(keys, change)
 
-    def close(self) -> None:
-        """Close the store. What was kept for it is written if that can be done at once."""
+    @property
+    def has_kept(self) -> bool:
+        """Whether anything waits for a store that is down."""
+        return self.is_down and bool(self._kept)
+
+    def write_kept(self) -> None:
+        """Write what was kept for a store that is down if it can be used now, whenever it was tried last."""
         if self.is_down:
             self._return_to_store()
+
+    def tell_loss(self) -> None:
+        """How much is lost with a process that ends now."""
+        lost = len(self._kept) + self._forgotten
+        if self.is_down and lost:
+            writes = "1 write is" if lost == 1 else f"{lost} writes are"
+            self._warn(
+                f"the {self._store.name} store could not be used again: {writes} lost, with what was settled "
+                "and counted meanwhile"
+            )
+
+    def close(self) -> None:
+        """Close the store. What was kept for it is written if that can be done at once."""
+        self.write_kept()
         try:
             self._store.close()
         except StoreError as error:
