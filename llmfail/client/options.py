@@ -5,7 +5,7 @@ wrong is told in the caller's terms.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, Unpack
+from typing import Any, Final, Literal, TypeAlias, TypeVar, Unpack
 
 from llmfail.client.option_checks import check_option, read_expectation, read_id, read_ref
 from llmfail.core.conversation import (
@@ -16,7 +16,7 @@ from llmfail.core.conversation import (
     merge_options,
 )
 from llmfail.core.errors import UsageError
-from llmfail.core.request.ask import Ask, to_messages
+from llmfail.core.request.ask import Ask, RequestDocument, to_messages
 from llmfail.core.request.ask_options import (
     ASK_OPTIONS,
     OptionKind,
@@ -24,10 +24,7 @@ from llmfail.core.request.ask_options import (
     explain_contradiction,
 )
 
-if TYPE_CHECKING:
-    from llmfail.providers.dialects.request_document import RequestDocument
-
-Prompt: TypeAlias = "str | Sequence[Message | Mapping[str, Any]] | Mapping[str, Any] | RequestDocument"
+Prompt: TypeAlias = str | Sequence[Message | Mapping[str, Any]] | Mapping[str, Any] | RequestDocument
 """A text, or a conversation, whose messages may be written as the APIs of OpenAI and Anthropic have them, or
 a whole request to one of these, which may have been read already.
 """
@@ -39,34 +36,38 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 def ask_of(prompt: Prompt, **options: Unpack[Options]) -> Ask:
     """Raises UsageError for a value that cannot be meant, TypeError for an option that does not exist."""
-    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
-    ref = read_ref(given.pop("ref", None))
+    said = _check_options({name: value for name, value in options.items() if value is not None})
+    messages, document = _read_prompt(prompt, said.pop("attachments", ()))
+    if "system" in said and document.get("system"):
+        raise UsageError("say the system prompt as an option or as a message, not both")
+    if "options" in said and "options" in document:
+        said["options"] = merge_options(document["options"], said["options"])
+    no_cache, refresh = said.pop("no_cache", False), said.pop("refresh", False)
+    fallback = not said.pop("no_fallback", False)
+    cache: Literal["use", "refresh", "off"] = "off" if no_cache else "refresh" if refresh else "use"
+    return Ask(messages, cache=cache, fallback=fallback, **{**document, **said})
+
+
+def _check_options(given: dict[str, Any]) -> dict[str, Any]:
+    """Each as its kind has it, and by its name in an Ask, where it is a field there."""
+    ref = read_ref(given.pop("ref")) if "ref" in given else None
     for name in given:
         if name not in KINDS:
             raise TypeError(_explain_unknown(name))
-    values = {name: check_option(KINDS[name], name, value) for name, value in given.items()}
-    if contradiction := explain_contradiction(values, str):
+    said = {name: check_option(KINDS[name], name, value) for name, value in given.items()}
+    if contradiction := explain_contradiction(said, str):
         raise UsageError(contradiction)
-    messages, document = _read_prompt(prompt, values.pop("attachments", ()))
-    if "system" in values and document.get("system"):
-        raise UsageError("say the system prompt as an option or as a message, not both")
     for name in ("user", "session"):
-        if name in values:
-            values[name] = read_id(name, values[name])
-    if "expect" in values:
-        values["expect"] = read_expectation(values["expect"])
-    renamed = {_ASK_FIELDS.get(name, name): value for name, value in values.items()}
-    renamed = {**document, **renamed}
-    if "options" in renamed:
-        renamed["options"] = merge_options(document.get("options", NO_OPTIONS), renamed["options"])
-    no_cache, refresh = renamed.pop("no_cache", False), renamed.pop("refresh", False)
-    return Ask(
-        messages,
-        ref=ref,
-        cache="off" if no_cache else "refresh" if refresh else "use",
-        fallback=not renamed.pop("no_fallback", False),
-        **renamed,
-    )
+        if name in said:
+            said[name] = read_id(name, said[name])
+    if "expect" in said:
+        said["expect"] = read_expectation(said["expect"])
+    for name, field in _ASK_FIELDS.items():
+        if name in said:
+            said[field] = said.pop(name)
+    if ref is not None:
+        said["ref"] = ref
+    return said
 
 
 def embed_ask_of(texts: Sequence[str], options: Options) -> Ask:
@@ -112,9 +113,7 @@ def _read_prompt(
     """The messages, and what a whole request says besides."""
     if isinstance(prompt, str):
         return to_messages(prompt, *attachments), {}
-    from llmfail.providers.dialects.request_document import RequestDocument, read_request
-
-    read = prompt if isinstance(prompt, RequestDocument) else read_request(prompt)
+    read = prompt if isinstance(prompt, RequestDocument) else _read_request(prompt)
     fields = {name: _check_field(name, value) for name, value in read.fields.items() if value is not None}
     if not attachments:
         return read.messages, fields
@@ -122,6 +121,12 @@ def _read_prompt(
         raise UsageError("attachments go with what the user says last")
     *earlier, last = read.messages
     return (*earlier, Message("user", (*attachments, *last.parts))), fields
+
+
+def _read_request(prompt: Sequence[Message | Mapping[str, Any]] | Mapping[str, Any]) -> RequestDocument:
+    from llmfail.providers.dialects.request_document import read_request
+
+    return read_request(prompt)
 
 
 def _check_field(name: str, value: Any) -> object:  # noqa: ANN401 - whatever a request says

@@ -29,10 +29,13 @@ _CACHE_OPTIONS: Final[Mapping[str, Mapping[str, bool]]] = {
 }
 _TEXT_OPTIONS: Final = {"x-llmfail-max-cost": "max_cost", "x-llmfail-deadline": "deadline"}
 _FLAG_OPTIONS: Final = {"x-llmfail-strict": "strict", "x-llmfail-no-fallback": "no_fallback"}
+_OPTION_HEADERS: Final = frozenset({*_TEXT_OPTIONS, *_FLAG_OPTIONS, "x-llmfail-cache"})
 
 
 def read_options(headers: Mapping[str, str]) -> dict[str, Any]:
     """The options of an ask that the headers set. Raises UsageError."""
+    if _OPTION_HEADERS.isdisjoint(headers):
+        return {}
     options: dict[str, Any] = {
         option: headers[name] for name, option in _TEXT_OPTIONS.items() if name in headers
     }
@@ -64,8 +67,11 @@ def _read_flag(headers: Mapping[str, str], name: str) -> bool:
 
 def read_session(headers: Mapping[str, str], cache_key: object) -> str | None:
     """Which conversation a request belongs to, by its headers or the ``prompt_cache_key`` of its body."""
-    named = [headers[name] for name in SESSION_HEADERS if headers.get(name)]
-    session = named[0] if named else cache_key
+    session = cache_key
+    for name in SESSION_HEADERS:
+        if named := headers.get(name):
+            session = named
+            break
     return session[:MAX_SESSION_CHARS] if isinstance(session, str) and session else None
 
 

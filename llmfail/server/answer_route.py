@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
 from msgspec.structs import replace
 
@@ -23,7 +24,7 @@ from llmfail.server.program_request import add_caller, charge_key, choose_option
 from llmfail.server.served_request import ServedRequest
 from llmfail.server.streamed_reply import StreamedReply
 
-_PASSED_QUERY = {"beta": "true"}
+_PASSED_QUERY = "beta=true"
 """What goes to a provider of the query. Nothing else does: each URL that is called is remembered."""
 
 
@@ -37,7 +38,7 @@ async def answer(served: ServedRequest) -> OutgoingReply | None:
     read = read_client_request(route.dialect, body, model=route.model, verb=route.verb, query=parameters)
     asked = replace(read.asked, id=served.id, created_at=int(served.at))
     ask = _build_ask(served, read)
-    original = _original_of(served, body) if asked.may_relay and not asked.as_array else None
+    original = _original_of(served, body, parameters) if asked.may_relay and not asked.as_array else None
     served.line.stream = asked.stream
     if asked.stream:
         found = await StreamedReply(served, make_reply_writer(asked)).run(ask, original)
@@ -71,8 +72,6 @@ def _write_answer(served: ServedRequest, asked: AskedReply, found: ServedAnswer)
     return OutgoingReply(200, {**headers, "content-type": JSON_TYPE}, writer.write_whole(receipt))
 
 
-def _original_of(served: ServedRequest, body: bytes) -> OriginalRequest:
-    parameters = served.request.parameters
-    passed = [f"{name}={said}" for name, said in _PASSED_QUERY.items() if parameters.get(name) == said]
-    query = "&".join(passed)
+def _original_of(served: ServedRequest, body: bytes, parameters: Mapping[str, str]) -> OriginalRequest:
+    query = _PASSED_QUERY if _PASSED_QUERY in [f"{name}={said}" for name, said in parameters.items()] else ""
     return OriginalRequest(served.route.dialect, body, select_passed_on(served.request.headers), query)

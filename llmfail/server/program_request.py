@@ -69,8 +69,8 @@ async def charge_key(served: ServedRequest, receipt: Receipt) -> None:
 
 def read_mark(served: ServedRequest, fields: Mapping[str, Any], name: str) -> object:
     """A field of the body that only its dialect has."""
-    marks = fields.get("marks") or {}
-    return marks.get(served.route.dialect, {}).get(name)
+    marks = fields.get("marks")
+    return marks.get(served.route.dialect, {}).get(name) if marks else None
 
 
 def _find_user(served: ServedRequest, fields: Mapping[str, Any]) -> str | None:

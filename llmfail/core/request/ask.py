@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from msgspec import Struct, field
 
@@ -81,6 +81,15 @@ class Ask(Struct, frozen=True):
     def prompt(self) -> str:
         """What the caller typed, before any template."""
         return "\n\n".join(message.text for message in self.messages)
+
+
+class RequestDocument(NamedTuple):
+    """A request that was written for one vendor's API: its messages, and the fields of an Ask that it sets
+    besides.
+    """
+
+    messages: tuple[Message, ...]
+    fields: Mapping[str, Any]
 
 
 def to_messages(prompt: str, *attachments: Attachment) -> tuple[Message, ...]:

@@ -11,8 +11,9 @@ from msgspec.structs import replace
 
 from llmfail.core.conversation import Dialect, Tool
 from llmfail.core.errors import UsageError
+from llmfail.core.request.ask import RequestDocument
 from llmfail.providers.decoding import as_clean_text, as_mapping
-from llmfail.providers.dialects.request_document import RequestDocument, read_request
+from llmfail.providers.dialects.request_document import read_request
 from llmfail.providers.encoding import marks_for
 
 

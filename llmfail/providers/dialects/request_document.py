@@ -8,12 +8,13 @@ Nothing is lost on the way back to the same API: what has no name here goes alon
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 
 from llmfail.core.conversation import Dialect, Message, Opaque, Tool
 from llmfail.core.errors import UsageError
+from llmfail.core.request.ask import RequestDocument
 from llmfail.providers.decoding import type_of
 from llmfail.providers.dialects import anthropic_request, chat_request, gemini_request, responses_request
 
@@ -23,13 +24,6 @@ _ANTHROPIC_TYPES: Final = frozenset(
 )
 _ANTHROPIC_FIELDS: Final = frozenset({"system", "stop_sequences", "thinking", "output_config", "top_k"})
 ROLES: Final = ("user", "assistant", "system", "developer", "tool", "function")
-
-
-class RequestDocument(NamedTuple):
-    """The messages, and the fields of an Ask that the document sets besides."""
-
-    messages: tuple[Message, ...]
-    fields: Mapping[str, Any]
 
 
 def read_request(document: object, dialect: Dialect | None = None) -> RequestDocument:
