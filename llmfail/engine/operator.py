@@ -21,7 +21,8 @@ from llmfail.core.records.counters import (
     sum_ask_counters,
     sum_call_counters,
 )
-from llmfail.core.records.record import NameSet, Values, load, load_or_default
+from llmfail.core.records.known_targets import TargetNames
+from llmfail.core.records.record import Values, load, load_or_default
 from llmfail.core.records.state_keys import (
     ask_counters_key,
     known_targets_key,
@@ -172,7 +173,7 @@ class Operator:
         called = sorted(
             target
             for provider, key in keys.items()
-            for target in map(_parse_stored, load_or_default(values[key], NameSet).names)
+            for target in map(_parse_stored, load_or_default(values[key], TargetNames).names)
             if target is not None and target.provider == provider
         )
         return tuple(dict.fromkeys((*self._settings.list_targets(), *called)))

@@ -14,7 +14,7 @@ from llmfail.core.records.receipt_log import LOG_KEY, NextIndex
 from llmfail.core.records.record import StoreChange, Write, dump, load_or_default
 from llmfail.core.records.statistics import Statistics
 from llmfail.core.tokens.token_bounds import EMPTY_PROMPT
-from llmfail.engine.ports.deferred_writes import MAX_DEFERRED, DeferredWrites, RecentRecords
+from llmfail.engine.ports.deferred_writes import MAX_DEFERRED, MAX_RECENT, DeferredWrites, RecentRecords
 from llmfail.engine.ports.store_access import InlineStore
 from llmfail.store.disk import DiskStore
 from llmfail.store.memory import MemoryStore
@@ -41,6 +41,13 @@ def test_records_are_known_for_so_long_and_only_all_together():
     assert recent.find(["a", "b"]) is None
     recent.forget()
     assert recent.find(["b"]) is None
+
+
+def test_any_number_of_records_may_be_asked_for():
+    recent = RecentRecords(0.5, Clock())
+    for number in range(MAX_RECENT + 5):
+        recent.find([f"circuit/{number}"])
+    assert len(recent) <= MAX_RECENT
 
 
 def step(name):

@@ -22,6 +22,8 @@ from llmfail.core.records.record import Record
 TRIAL_INTERVAL_SECONDS = 3600.0
 """Seconds between two trials of a blocked credential."""
 DEFAULT_QUOTA_WAIT_SECONDS = 3600.0
+MAX_BLOCKED_MODELS = 100
+"""With one credential."""
 ALL_MODELS = ""
 """The scope of a block on every model."""
 
@@ -80,7 +82,7 @@ def settle(
         block = Block(
             outcome.kind, _block_until(outcome, now, renews_itself=renews_itself), outcome.note, now
         )
-        return replace(credential, blocks={**credential.blocks, where: block})
+        return replace(credential, blocks=_add_block(credential.blocks, where, block))
     if not credential.blocks.keys() & {ALL_MODELS, model}:
         return credential
     kept = {
@@ -98,6 +100,14 @@ def find_block(credential: CredentialState, model: str, now: float) -> Block | N
         if block is not None and (block.until is None or now < block.until):
             return block
     return None
+
+
+def _add_block(blocks: Mapping[str, Block], where: str, block: Block) -> dict[str, Block]:
+    """Of models that programs invent the oldest are forgotten."""
+    models = blocks.keys() - {ALL_MODELS, where}
+    newest = sorted(models, key=lambda one: blocks[one].since)[1 - MAX_BLOCKED_MODELS :]
+    kept = {ALL_MODELS, *newest}
+    return {**{one: found for one, found in blocks.items() if one in kept}, where: block}
 
 
 def _pass_block(scope: str, model: str, block: Block, now: float) -> Block | None:

@@ -20,6 +20,7 @@ from llmfail.core.admission.gate import Admission, Gate, Settlement, circuit_wri
 from llmfail.core.admission.pause import Pause
 from llmfail.core.admission.reservation_request import ReservationRequest
 from llmfail.core.classification.outcome import CircuitEffect, Kind, Outcome
+from llmfail.core.records.known_targets import TargetNames, add_target
 from llmfail.core.records.record import (
     NameSet,
     StoreChange,
@@ -35,6 +36,8 @@ from llmfail.core.records.record import (
 
 MAX_DROPPED_NAMES = 500
 """A program may make a schema of its own for each request; what is beyond is learnt again."""
+_UNREGISTERED = frozenset({Kind.CANCELLED, Kind.MODEL_NOT_FOUND})
+"""Outcomes that tell of no target that there is."""
 DROPPED_RETENTION_SECONDS = 30 * 24 * 3600.0
 
 
@@ -83,12 +86,9 @@ def cancel_reservation(gate: Gate, request: ReservationRequest) -> StoreChange:
 
 def register_target(gate: Gate, values: Values) -> dict[str, Write]:
     """Add this target to those that ``status`` and ``reset --all`` know, whatever the configuration names."""
-    known = load_or_default(values[gate.known_targets_key], NameSet).names
-    return (
-        {}
-        if str(gate.target) in known
-        else {gate.known_targets_key: Write(dump(NameSet(known | {str(gate.target)})))}
-    )
+    known = load_or_default(values[gate.known_targets_key], TargetNames)
+    after = add_target(known, str(gate.target))
+    return {} if after is known else {gate.known_targets_key: Write(dump(after))}
 
 
 def _settle(gate: Gate, admission: Admission, settlement: Settlement, values: Values, now: float) -> Writes:
@@ -100,7 +100,7 @@ def _settle(gate: Gate, admission: Admission, settlement: Settlement, values: Va
         **_settle_credential(gate, [(admission, settlement.outcome)], values, now),
         **reservation.settle(gate.address, gate.limits, admission.reservation, actual, values, now),
         **_remember_dropped(gate, settlement.dropped_parameters, values, now),
-        **({} if settlement.outcome.kind is Kind.CANCELLED else register_target(gate, values)),
+        **({} if settlement.outcome.kind in _UNREGISTERED else register_target(gate, values)),
     }
     return without_newer(writes, values)
 

@@ -23,7 +23,9 @@ MINUTE_SECONDS = 60
 LONGEST_WINDOW_SECONDS = 86400
 """No alert looks back further."""
 NO_TARGET = "-"
-"""Stands for the first target of an ask that came to none."""
+"""Stands for the first target of an ask that came to none, and for those beyond ``MAX_TARGETS``."""
+MAX_TARGETS = 100
+"""Targets that are kept apart in a minute: programs may invent any number of them."""
 
 
 class AlertCounters(Record, frozen=True):
@@ -72,7 +74,9 @@ def minute_expiry(number: int) -> float:
 def count_judged_asks(minute: AlertMinute, asks: Sequence[CountedAsk]) -> AlertMinute:
     """Asks that have an answer, or that the service left without one."""
     by_target = dict(minute.by_target)
-    for target, its_asks in group_by(attrgetter("first_target"), asks).items():
+    for first_target, its_asks in group_by(attrgetter("first_target"), asks).items():
+        has_room = first_target in by_target or len(by_target) < MAX_TARGETS
+        target = first_target if has_room else NO_TARGET
         counters = by_target.get(target) or AlertCounters()
         by_target[target] = replace(
             counters,

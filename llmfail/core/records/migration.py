@@ -14,7 +14,8 @@ from msgspec.structs import replace
 
 from llmfail.core.model import Address
 from llmfail.core.records import state_keys
-from llmfail.core.records.record import NameSet, Write, Writes, dump, load_or_default
+from llmfail.core.records.known_targets import TargetNames, add_target
+from llmfail.core.records.record import Write, Writes, dump, load_or_default
 
 _KEYS_OF_TARGETS: Mapping[str, Callable[[Address], str]] = {
     "circuit": state_keys.circuit_key,
@@ -110,11 +111,11 @@ def _add_model(address: Address, parts: list[str]) -> Address:
 
 def _divide_targets(row: Write, providers: Mapping[str, Address]) -> Iterator[tuple[str, Write]]:
     """The names of the targets that were called, by the addresses of their providers."""
-    names = load_or_default(row.text, NameSet).names
-    called: dict[str, frozenset[str]] = {}
+    names = load_or_default(row.text, TargetNames).names
+    called: dict[str, TargetNames] = {}
     for name in names:
         provider = name.partition("/")[0]
         if provider in providers:
             key = state_keys.known_targets_key(providers[provider])
-            called[key] = called.get(key, frozenset()) | {name}
-    return ((key, Write(dump(NameSet(found)))) for key, found in called.items())
+            called[key] = add_target(called.get(key, TargetNames()), name)
+    return ((key, Write(dump(found))) for key, found in called.items())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from msgspec.structs import replace
 
 from llmfail.core.model import Target
@@ -25,6 +27,10 @@ INPUT_KEYS: tuple[RateName, ...] = ("cached_input", "cache_write", "cache_write_
 """Whose price is that of input when nothing else is said."""
 
 
+MAX_KNOWN = 1000
+"""What is worked out for targets is forgotten beyond so many: programs may invent any number of them."""
+
+
 class TargetPrices:
     """Of one configuration. A server that wants no key is nobody's whose prices are listed: what it costs is
     what the configuration says.
@@ -35,6 +41,9 @@ class TargetPrices:
         self._catalogue = catalogue
         self._known: dict[Target, Price | None] = {}
 
+    def __len__(self) -> int:
+        return len(self._known)
+
     @property
     def as_of(self) -> str:
         """The day of the catalogue."""
@@ -42,9 +51,13 @@ class TargetPrices:
 
     def find(self, target: Target) -> Price | None:
         """None when nobody knows both what input and what output costs."""
-        if target not in self._known:
-            self._known[target] = self._build_price(target, self._find_entry(target))
-        return self._known[target]
+        try:
+            return self._known[target]
+        except KeyError:
+            price = self._build_price(target, self._find_entry(target))
+            forget_when_full(self._known)
+            self._known[target] = price
+            return price
 
     def is_embedding_model(self, target: Target) -> bool:
         """Whether it gives vectors and no text: its list has a price for input alone."""
@@ -92,6 +105,12 @@ class TargetPrices:
         return _overlay(
             self._settings.price_of(target), None if found is None else _listed_price(found, provider)
         )
+
+
+def forget_when_full(known: dict[Any, Any]) -> None:
+    """Before something is added to what is known."""
+    if len(known) >= MAX_KNOWN:
+        known.clear()
 
 
 def _listed_price(found: CatalogueMatch, provider: Provider | None) -> Price | None:

@@ -22,7 +22,7 @@ from llmfail.core.request.ask import Ask
 from llmfail.core.routing.candidates import Candidate
 from llmfail.core.vendors import Quirk, vendor_of
 from llmfail.engine.planning.budget_scope import Caller, budget_scopes_of
-from llmfail.engine.planning.price_lookup import TargetPrices
+from llmfail.engine.planning.price_lookup import TargetPrices, forget_when_full
 from llmfail.engine.planning.request_builder import endpoint_of_target
 from llmfail.engine.planning.resolved_feature import ResolvedFeature, apply_ask, configured_feature
 from llmfail.prices import Catalogue
@@ -58,11 +58,18 @@ class TargetRoutes:
         self._known: dict[Target, TargetRoute] = {}
         self._chains: dict[tuple[str, tuple[Fallback, ...]], tuple[Candidate, ...]] = {}
 
+    def __len__(self) -> int:
+        """How much is kept."""
+        return max(len(self._known), len(self._chains), len(self.prices))
+
     def __getitem__(self, target: Target) -> TargetRoute:
         """Raises UsageError for a provider that is not configured."""
-        if target not in self._known:
-            self._known[target] = _build_route(self.settings, target, self.prices.find(target))
-        return self._known[target]
+        known = self._known.get(target)
+        if known is None:
+            known = _build_route(self.settings, target, self.prices.find(target))
+            forget_when_full(self._known)
+            self._known[target] = known
+        return known
 
     def resolve(self, ask: Ask) -> ResolvedFeature:
         """The feature of an ask, as it holds for it. Raises UnknownName."""
@@ -80,6 +87,7 @@ class TargetRoutes:
         known = self._chains.get((feature.name, chain))
         if known is None:
             known = tuple(self._build_candidate(feature, entry) for entry in chain)
+            forget_when_full(self._chains)
             self._chains[feature.name, chain] = known
         return known
 

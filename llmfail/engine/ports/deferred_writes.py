@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 MAX_DEFERRED = 512
 """So many statistics of asks and calls are written together, so that no write takes long."""
 NEVER_READ = -inf, None
+MAX_RECENT = 10_000
+"""Records of which a service remembers what it read; beyond them it begins anew."""
 R = TypeVar("R")
 RunLater = Callable[[float, Callable[[], Coroutine[Any, Any, None]]], object]
 
@@ -49,9 +51,14 @@ class RecentRecords:
         self._monotonic = monotonic
         self._known: dict[str, tuple[float, str | None]] = {}
 
+    def __len__(self) -> int:
+        return len(self._known)
+
     def find(self, keys: Sequence[str]) -> Values | None:
         """None where one of them is not known; it is remembered from the next time on."""
         oldest, is_known = self._monotonic() - self._max_age, True
+        if len(self._known) + len(keys) > MAX_RECENT:
+            self._known.clear()
         found: dict[str, str | None] = {}
         for key in keys:
             read_at, found[key] = self._known.setdefault(key, NEVER_READ)

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from llmfail.core.admission import operator_override
 from llmfail.core.admission.circuit import BreakerRules
+from llmfail.core.admission.credential import MAX_BLOCKED_MODELS, CredentialState
 from llmfail.core.admission.gate import Admission, Gate
 from llmfail.core.admission.refusal import Refusal
 from llmfail.core.classification.outcome import Kind, Outcome
@@ -138,6 +139,23 @@ def test_a_target_is_known_from_its_first_call_that_was_not_cancelled(book):
     assert gate().known_targets_key not in book.values
     book.call(gate(), Kind.TIMEOUT)
     assert load_or_default(book.values[gate().known_targets_key], NameSet).names == {"p/a"}
+
+
+def test_a_model_that_its_provider_does_not_have_is_no_target(book):
+    book.call(gate(), Kind.MODEL_NOT_FOUND)
+    assert gate().known_targets_key not in book.values
+    assert book.admit(gate()).reason == "disabled"
+
+
+def test_any_number_of_invented_models_leaves_a_record_of_bounded_length(book):
+    book.call(gate(), Kind.MODEL_NOT_FOUND)
+    for number in range(MAX_BLOCKED_MODELS + 5):
+        book.now += 1
+        book.call(gate(Target("p", f"invented-{number}")), Kind.MODEL_NOT_FOUND)
+    blocks = load_or_default(book.values[gate().credential_key], CredentialState).blocks
+    assert len(blocks) == MAX_BLOCKED_MODELS
+    assert f"invented-{MAX_BLOCKED_MODELS + 4}" in blocks
+    assert "a" not in blocks
 
 
 def test_a_damaged_list_of_targets_is_written_anew_even_if_the_name_stands_in_it(book):

@@ -1,6 +1,8 @@
 """The asks by which alerts are judged: per minute, per first target, and forgotten by a reset."""
 
 from llmfail.core.records.alert_window import (
+    MAX_TARGETS,
+    NO_TARGET,
     AlertCounters,
     AlertMinute,
     count_judged_asks,
@@ -39,6 +41,16 @@ def test_a_window_is_the_sum_of_its_minutes_and_targets():
     total = sum_window([early, late])
     assert (total.asks, total.errors, total.fallbacks) == (3, 1, 1)
     assert sum(total.latencies.values()) == 3
+
+
+def test_beyond_so_many_targets_a_minute_counts_the_others_together():
+    minute = AlertMinute()
+    for number in range(MAX_TARGETS + 5):
+        minute = count(minute, f"p/{number}", error=True)
+    assert len(minute.by_target) == MAX_TARGETS + 1
+    assert minute.by_target[NO_TARGET].errors == 5
+    assert count(minute, "p/0").by_target["p/0"].asks == 2
+    assert sum_window([minute]).errors == MAX_TARGETS + 5
 
 
 def test_i2_a_reset_forgets_the_asks_of_what_it_resets_and_no_others():
