@@ -25,6 +25,7 @@ from llmfail.core.request.thoughts import ThoughtFilter, separate_thoughts
 from llmfail.providers.decoding import MAX_ANSWER_CHARS, TOO_LONG, require_possible_length, type_of
 
 _BOM = b"\xef\xbb\xbf"
+_END_MARK = b"[DONE]"
 _MAX_TURN_BYTES = 8192
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 
@@ -195,10 +196,10 @@ class StreamDecoder:
 
     def _read_events(self, texts: Sequence[bytes]) -> list[StreamEvent]:
         found: list[StreamEvent] = []
+        before_mark = texts[:-1] if texts and texts[-1] == _END_MARK else texts
         start = 0
         while start < len(texts) and not self._is_over:
-            said = self._accumulator.read_texts(texts, start)
-            if said:
+            if start < len(before_mark) and (said := self._accumulator.read_texts(before_mark, start)):
                 self.has_begun = True
                 found += self._say_all(said)
                 start += len(said)
@@ -210,7 +211,7 @@ class StreamDecoder:
     def _read_event(self, text: bytes) -> Sequence[StreamEvent]:
         if self._is_over:
             return ()
-        if text.strip() == b"[DONE]":
+        if text.strip() == _END_MARK:
             is_end = self._accumulator.is_complete or self._accumulator.may_end_unnamed
             return self.finish_early() if is_end else self._give_last(self._close_events)
         payload = parse(text)
@@ -328,7 +329,7 @@ def _split_plain_events(data: bytes) -> list[bytes]:
     if not (data.startswith(b"data: ") and data.endswith(b"\n\n")) or b"\r" in data:
         return []
     texts = data[6:-2].split(b"\n\ndata: ")
-    return texts if data.count(b"\n") == 2 * len(texts) else []
+    return [] if b"\n" in b"".join(texts) else texts
 
 
 def _split_lines(data: bytes) -> list[bytes]:
