@@ -29,7 +29,7 @@ class EventListener:
 
     @property
     def is_listening(self) -> bool:
-        return self._on_event is not None or self.is_tracing or _find_logger() is not None
+        return self._on_event is not None or self._spans is not None or _find_logger() is not None
 
     @property
     def is_tracing(self) -> bool:

@@ -12,8 +12,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
-
 from llmfail.core.admission.budget_notice import BudgetNotice
 from llmfail.core.admission.reservation_request import ReservationRequest
 from llmfail.core.records.record import StoreChange
@@ -44,8 +42,8 @@ _NEVER_WAITS = (ev.Started, ev.Admitted, ev.Sent, ev.FirstOutput, ev.Settled)
 
 
 class Driver:
-    """One ask under way, until ``ends_at`` on the monotonic clock. Run it once, read ``state``, and
-    ``settle`` whatever happened.
+    """One ask under way, until ``ends_at`` on the monotonic clock; ``ports`` have no listener where nobody
+    listens. Run it once, read ``state``, and ``settle`` whatever happened.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - what an ask needs
@@ -58,12 +56,11 @@ class Driver:
         reader: AnswerReader | None,
         trace: Trace | None = None,
     ) -> None:
-        listener = ports.active_listener
-        self._ports = ports = ports if ports.listener is listener else replace(ports, listener=listener)
+        self._ports = ports
         self._trace = trace
         self._queue: deque[Operation] = deque()
         self._tasks: dict[asyncio.Task[Event], Operation | ev.ArmTimer] = {}
-        self._reporter = None if listener is None else _reporter_of(listener, ports, job)
+        self._reporter = None if ports.listener is None else _reporter_of(ports.listener, ports, job)
         plan = _plan_of(routes, ports, job, ends_at, reader)
         self.state = ask_state.begin(plan)
         self._operations = Operations(routes, ports, job, codec, reader, self)

@@ -59,6 +59,7 @@ class Engine:
     def __init__(self, settings: Settings, ports: Ports, trace: Trace | None = None) -> None:
         self.settings = settings
         self.ports = ports
+        self._unheard_ports = replace(ports, listener=None)
         self._trace = trace
         self.routes = TargetRoutes(settings, ports.catalogue)
 
@@ -218,7 +219,8 @@ class Engine:
     async def run_chain(self, job: Job, ask: Ask, codec: Codec, run: ChainRun) -> Receipt:
         """What was learnt of the targets is recorded in any case."""
         ends_at = run.started_at + job.deadline
-        driver = Driver(self.routes, self.ports, job, codec, ends_at, run.reader, self._trace)
+        ports = self._unheard_ports if self.ports.active_listener is None else self.ports
+        driver = Driver(self.routes, ports, job, codec, ends_at, run.reader, self._trace)
         steps: list[StoreChange] = []
         statistics: list[Statistics] = []
         try:

@@ -32,7 +32,16 @@ from llmfail.core.receipt import SkipReason, TrailEntry
 from llmfail.core.routing import ask_events as ev
 from llmfail.core.routing import attempt_steps, next_step
 from llmfail.core.routing.ask_events import ASK, Command, Event, Moment
-from llmfail.core.routing.ask_state import MAX_RUNNING, AskState, AttemptState, Phase, Stage
+from llmfail.core.routing.ask_state import (
+    ATTEMPTING,
+    ENDED,
+    MAX_RUNNING,
+    OVER,
+    AskState,
+    AttemptState,
+    Phase,
+    Stage,
+)
 from llmfail.core.routing.attempt_end import Step, replace_attempt
 from llmfail.core.routing.attempt_result import FoundAnswer
 from llmfail.core.routing.candidates import Candidate
@@ -46,7 +55,7 @@ MIN_LOOK_INTERVAL_SECONDS = 0.02
 
 def step(state: AskState, event: Event, now: Moment) -> Step:
     state, commands = _react(state, event, now)
-    if state.stage is Stage.ATTEMPTING:
+    if state.stage is ATTEMPTING:
         state, more = _schedule_attempts(state, now)
         commands += more
     if state.plan.hedge_delay is not None:
@@ -68,7 +77,7 @@ def _react(state: AskState, event: Event, now: Moment) -> Step:  # noqa: C901, P
             calls = tuple([one for one in state.calls if one.call_id not in ids])
             return replace(state, calls=calls, unanswered_requests=requests), ()
         case ev.StoredAnswerSought(candidate, answer):
-            state = replace(state, stage=Stage.ATTEMPTING)
+            state = replace(state, stage=ATTEMPTING)
             if candidate is None or answer is None:
                 return state, ()
             return replace(state, found=FoundAnswer(candidate, answer, stored=True)), ()
@@ -90,7 +99,7 @@ def _react(state: AskState, event: Event, now: Moment) -> Step:  # noqa: C901, P
 
 def _interrupt(state: AskState) -> Step:
     """All that is left to do, besides the settlement, is to hand over the leases."""
-    if state.stage is Stage.OVER:
+    if state.stage is OVER:
         return state, ()
     state = replace(state, stage=Stage.INTERRUPTED)
     led = [one for one in state.list_running() if one.has_lease]
@@ -103,7 +112,7 @@ def _begin_round(state: AskState, candidates: tuple[Candidate, ...]) -> Step:
     """A hedged round takes a stored answer of either of the two that it would ask."""
     state = replace(
         state,
-        stage=Stage.ATTEMPTING,
+        stage=ATTEMPTING,
         round_number=state.round_number + 1,
         candidates=candidates,
         attempts=(),
@@ -122,7 +131,7 @@ def _schedule_attempts(state: AskState, now: Moment) -> Step:
     commands: tuple[Command, ...] = ()
     if state.plan.hedge_delay is not None:
         state, commands = _cancel_losers(state)
-    elif state.attempts and state.attempts[-1].phase is not Phase.ENDED:
+    elif state.attempts and state.attempts[-1].phase is not ENDED:
         return state, ()
     state, more = _start_attempts(state, now)
     commands += more
@@ -169,7 +178,7 @@ def _cancel_losers(state: AskState) -> Step:
 def _unused_hedge(state: AskState) -> AttemptState | None:
     """A hedge that came to no call: another attempt takes its place at once."""
     hedges = [one for one in state.attempts if one.is_hedge]
-    return next((one for one in hedges if one.phase is Phase.ENDED and not one.has_called), None)
+    return next((one for one in hedges if one.phase is ENDED and not one.has_called()), None)
 
 
 def _could_hedge(state: AskState) -> bool:
@@ -179,7 +188,7 @@ def _could_hedge(state: AskState) -> bool:
 
 def _keep_timer(state: AskState) -> Step:
     """An answer is late so many seconds after the last attempt started or ended."""
-    could = state.stage is Stage.ATTEMPTING and _could_hedge(state)
+    could = state.stage is ATTEMPTING and _could_hedge(state)
     timer = (state.attempts_begun, len(state.list_running())) if could else None
     if timer == state.timer:
         return state, ()
@@ -190,7 +199,7 @@ def _keep_timer(state: AskState) -> Step:
 
 def _decide_hedge(state: AskState, now: Moment, *, is_allowed: bool) -> Step:
     """A hedge that was paid for is given back when its time has gone by."""
-    is_due = state.stage is Stage.ATTEMPTING and state.debited_for == state.attempts_begun
+    is_due = state.stage is ATTEMPTING and state.debited_for == state.attempts_begun
     state = replace(state, debited_for=None)
     if not is_allowed:
         return replace(state, may_hedge=False), ()
@@ -200,19 +209,26 @@ def _decide_hedge(state: AskState, now: Moment, *, is_allowed: bool) -> Step:
 
 
 def _end_round(state: AskState, now: Moment) -> Step:
-    called = [one for one in state.attempts if one.has_called]
-    unused = sum([one.is_hedge for one in state.attempts]) - sum([one.is_hedge for one in called])
-    left = state.seconds_left(now.monotonic)
-    is_open = state.found is None and not state.stopped
+    called = [one for one in state.attempts if one.has_called()]
+    unused = [one for one in state.attempts if one.is_hedge and one not in called]
+    is_open = state.found is None and state.stopped_at is None
     state = replace(
         state,
-        trail=(*state.trail, *state.round_trail),
+        stage=state.stage if state.found is None else OVER,
+        trail=(*state.trail, *state.list_round_trail()),
         walks=state.walks + bool(called),
-        unused_hedges=state.unused_hedges + unused,
-        deadline_passed=state.deadline_passed or (is_open and left <= 0),
+        unused_hedges=state.unused_hedges + len(unused),
+        deadline_passed=state.deadline_passed or (is_open and state.seconds_left(now.monotonic) <= 0),
     )
+    if state.found is not None:
+        return state, ()
     if not is_open or state.deadline_passed:
         return _finish(state), ()
+    return _go_round_again(state, now)
+
+
+def _go_round_again(state: AskState, now: Moment) -> Step:
+    """Another round where a failure may pass, or a look at the gates where the caller waits for one."""
     plan = state.plan
     wait = next_step.decide_round_wait(state.outcomes, state.walks, plan.rounds, now.random_number)
     candidates = tuple(one for one in _distinct(state.candidates) if _may_help(state, one))
@@ -265,7 +281,7 @@ def _last_entry(state: AskState, target: Target) -> TrailEntry:
 
 def _finish(state: AskState) -> AskState:
     is_down = state.found is None and _is_own_network_down(state)
-    return replace(state, stage=Stage.OVER, is_own_network_down=is_down)
+    return replace(state, stage=OVER, is_own_network_down=is_down)
 
 
 def _is_own_network_down(state: AskState) -> bool:

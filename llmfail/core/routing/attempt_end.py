@@ -10,7 +10,7 @@ from llmfail.core.model import Target
 from llmfail.core.receipt import TrailEntry
 from llmfail.core.routing import ask_events as ev
 from llmfail.core.routing.ask_events import Command, Moment
-from llmfail.core.routing.ask_state import AskState, AttemptState, Phase
+from llmfail.core.routing.ask_state import ENDED, AskState, AttemptState, Phase
 from llmfail.core.routing.attempt_result import FoundAnswer
 
 Step = tuple[AskState, tuple[Command, ...]]
@@ -36,7 +36,7 @@ def decide(state: AskState, attempt: AttemptState, found: FoundAnswer, *, is_goo
     ``is_good``.
     """
     answer = found.answer
-    phase = Phase.ENDED
+    phase = ENDED
     commands: tuple[Command, ...] = ()
     if state.plan.is_cached and is_good and not found.stored:
         phase = Phase.STORING
@@ -97,7 +97,7 @@ def end(
 ) -> Step:
     """The end of a turn, once its lease is given up or handed over."""
     trail = attempt.trail if entry is None else (*attempt.trail, entry)
-    phase = Phase.ENDING_LEASE if attempt.has_lease else Phase.ENDED
+    phase = Phase.ENDING_LEASE if attempt.has_lease else ENDED
     state = replace_attempt(state, replace(attempt, trail=trail, phase=phase))
     return state, (ev.EndLease(attempt.number, hand_over),) if attempt.has_lease else ()
 

@@ -18,7 +18,7 @@ from llmfail.core.receipt import SkipReason, TrailEntry
 from llmfail.core.routing import ask_events as ev
 from llmfail.core.routing import next_step, rejected_parameters
 from llmfail.core.routing.ask_events import Moment
-from llmfail.core.routing.ask_state import NOT_SENT, SENT, AskState, AttemptState, PendingCall, Phase
+from llmfail.core.routing.ask_state import ENDED, NOT_SENT, SENT, AskState, AttemptState, PendingCall, Phase
 from llmfail.core.routing.attempt_end import (
     Step,
     decide,
@@ -55,10 +55,10 @@ def react(  # noqa: C901, PLR0911 - a case an event
     match event:
         case ev.Sent():
             return _mark_sent(state, attempt, now), ()
-        case ev.Admitted(_, admission):
-            return _on_admitted(state, attempt, admission, now)
-        case ev.CallFinished(_, result, cost):
-            return _judge(state, attempt, result, cost, now)
+        case ev.Admitted():
+            return _on_admitted(state, attempt, event.admission, now)
+        case ev.CallFinished():
+            return _judge(state, attempt, event.result, event.cost, now)
         case ev.CallLeft(_, usage, cost):
             return _leave(state, attempt, usage, cost), ()
         case ev.CacheMiss(_, is_leader):
@@ -74,7 +74,7 @@ def react(  # noqa: C901, PLR0911 - a case an event
         case ev.Woke():
             return _go_on(state, attempt, now)
         case ev.LeaseEnded():
-            return replace_attempt(state, replace(attempt, phase=Phase.ENDED, has_lease=False)), ()
+            return replace_attempt(state, replace(attempt, phase=ENDED, has_lease=False)), ()
         case ev.Cancelled():
             return end_cancelled(state, attempt, now)
         case _:
@@ -161,9 +161,15 @@ def _on_admitted(state: AskState, attempt: AttemptState, admission: Admission, n
     """The gate has admitted the call: it is sent at once, or after its wait for the rate limit. It costs
     nothing until it is sent.
     """
-    call = PendingCall(attempt.candidate.target, admission, NOT_SENT)
+    call = PendingCall(attempt.call_id, attempt.candidate.target, admission, NOT_SENT)
     state = replace(state, calls=(*state.calls, call), unanswered_requests=_other_requests(state, attempt))
-    attempt = replace(attempt, admission=admission, admitted_at=now.monotonic, admitted_wall=now.wall)
+    attempt = replace(
+        attempt,
+        admission=admission,
+        held=admission.reservation.amount,
+        admitted_at=now.monotonic,
+        admitted_wall=now.wall,
+    )
     if attempt.is_cancelling:
         return end_cancelled(state, attempt, now)
     wait = admission.reservation.wait
@@ -369,11 +375,10 @@ def _update_call(
     state: AskState, attempt: AttemptState, settlement: Settlement, host: str = "", *, is_over: bool = False
 ) -> tuple[PendingCall, ...]:
     """The calls, with that of the attempt as it is now."""
-    admission = attempt.admission
     return tuple(
         [
-            PendingCall(one.target, admission, settlement, host, is_over)
-            if one.admission is admission
+            PendingCall(one.call_id, one.target, one.admission, settlement, host, is_over)
+            if one.call_id == attempt.call_id
             else one
             for one in state.calls
         ]

@@ -208,7 +208,10 @@ def lower_bound(request: Request) -> int:
     """A number of tokens that the text of this request hardly stays under. Of a long text the characters
     count, which are fewer than its bytes.
     """
-    return sum(map(_count_least_bytes, iter_texts(request))) // MAX_BYTES_PER_TOKEN
+    least = 0
+    for text in iter_texts(request):
+        least += _count_least_bytes(text)
+    return least // MAX_BYTES_PER_TOKEN
 
 
 def _weigh(text: str) -> TextWeight:

@@ -115,7 +115,7 @@ class Operations:
 
         state = self._ask.state
         candidate = state.attempt(attempt).candidate
-        earlier = sum(entry.action == "called" for entry in (*state.trail, *state.round_trail))
+        earlier = sum(entry.action == "called" for entry in (*state.trail, *state.list_round_trail()))
         return AnswerBegun(
             candidate.target,
             model=None,

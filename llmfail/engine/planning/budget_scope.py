@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from llmfail.core.admission.budget import BudgetScope
 from llmfail.core.model import Target
@@ -18,7 +19,7 @@ NO_NAME = ""
 """The user, and the key, of an ask that names none: they all share one budget."""
 
 
-class Caller(NamedTuple):
+class Caller(Struct, frozen=True):
     """Who asks, as far as budgets tell callers apart."""
 
     user: str | None

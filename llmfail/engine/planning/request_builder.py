@@ -94,8 +94,10 @@ def _files_as_they_are(messages: tuple[Message, ...]) -> tuple[Message, ...]:
 
 def is_large(request: Request) -> bool:
     """Whether it may take milliseconds to write or to hash."""
-    system = len(request.system_text) if request.system else 0
-    return system + sum(map(count_chars, request.messages)) > LARGE_BYTES
+    size = len(request.system_text) if request.system else 0
+    for message in request.messages:
+        size += count_chars(message)
+    return size > LARGE_BYTES
 
 
 def expectation_of(settings: Settings, feature: Feature, ask: Ask) -> Expectation:

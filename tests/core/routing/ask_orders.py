@@ -348,7 +348,7 @@ class World:
         assert all(one.phase is Phase.ENDED for one in state.attempts)
         called = Counter(str(entry.target) for entry in state.trail if entry.action == "called")
         assert called == self.called, "the trail has every call once"
-        hedged = sum(one.is_hedge and one.has_called for one in state.attempts)
+        hedged = sum(one.is_hedge and one.has_called() for one in state.attempts)
         assert hedged <= self.debits, "no more hedges than were allowed"
         assert state.unused_hedges <= self.debits
         if self.plan.rounds == 0 and self.plan.wait_ends_at == 0.0:
