@@ -17,13 +17,19 @@ from llmfail.store.sqlite.database import DatabaseSchema, open_with_schema
 
 CHECKPOINT_PAGES = 4000
 """Pages of the WAL (16 MB) before they are copied, which waits for the disk, as the last close does."""
+CACHED_KIB = 500
+"""Of the file, in each connection; the system keeps all of it besides, and SQLite would keep 2 MB."""
 STATE_SCHEMA = DatabaseSchema(
     version=2,
     statements=(
         "CREATE TABLE IF NOT EXISTS state (key TEXT PRIMARY KEY, value TEXT, expires_at REAL) WITHOUT ROWID",
         "CREATE INDEX IF NOT EXISTS expiry ON state (expires_at) WHERE expires_at IS NOT NULL",
     ),
-    pragmas=("synchronous = NORMAL", f"wal_autocheckpoint = {CHECKPOINT_PAGES}"),
+    pragmas=(
+        "synchronous = NORMAL",
+        f"wal_autocheckpoint = {CHECKPOINT_PAGES}",
+        f"cache_size = -{CACHED_KIB}",
+    ),
 )
 # The cast makes text of whatever a damaged row contains; the reader of the record judges it.
 SELECT_VALUES = (
