@@ -207,6 +207,7 @@ def _plan_of(
     return AskPlan(
         id=job.id,
         request=job.request,
+        size=job.size,
         candidates=job.candidates,
         primary=job.primary,
         ends_at=ends_at,

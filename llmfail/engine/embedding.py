@@ -102,7 +102,7 @@ async def _record_dimensions(engine: Engine, receipt: Receipt, space: EmbeddingS
 
 def _until_callable(job: Job) -> Sequence[Candidate]:
     """The candidates up to the first that can be called."""
-    needs = requirements_of(job.request)
+    needs = requirements_of(job.request, job.size)
     for place, candidate in enumerate(job.candidates):
         if find_skip(candidate, needs) is None:
             return job.candidates[: place + 1]

@@ -329,4 +329,4 @@ class Engine:
 
 def _codec_of(job: Job) -> Codec:
     stream = job.stream_timeouts is not None
-    return completion_codec(job.request, job.expected, stream=stream, relay=job.relay)
+    return completion_codec(job.request, job.expected, stream=stream, relay=job.relay, is_large=job.is_large)

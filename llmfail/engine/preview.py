@@ -45,7 +45,7 @@ async def preview(engine: Engine, ask: Ask) -> Plan:
     ):
         view = gates.view(gate, values, now, reservation_request)
         obstacle = (
-            find_skip(candidate, requirements_of(job.request))
+            find_skip(candidate, requirements_of(job.request, job.size))
             or refuse_when_store_down(engine.ports, job, reservation_request)
             or view.refusal
         )
@@ -76,6 +76,6 @@ def _preview_reservation(engine: Engine, job: Job, place: int, moment: float) ->
     """What an ask would request of the gate of its candidate at this index, if its turn came at once."""
     candidate, later = job.candidates[place], job.candidates[place + 1 :]
     covers = engine.routes.budget_scopes(job.feature, job.caller, candidate.target, moment)
-    others = any(find_skip(one, requirements_of(job.request)) is None for one in later)
+    others = any(find_skip(one, requirements_of(job.request, job.size)) is None for one in later)
     reservation_request = reservation_request_of(job, candidate, covers, moment, priced=True)
     return replace(reservation_request, max_wait=max_rate_limit_wait(job.deadline, others=others))

@@ -20,6 +20,7 @@ from llmfail.core.routing import candidates as rules
 from llmfail.core.routing.attempt_result import FoundAnswer, PartialAnswer
 from llmfail.core.routing.attribution import attribute_network
 from llmfail.core.routing.candidates import Candidate, Requirements
+from llmfail.core.tokens.token_bounds import PromptSize
 
 if TYPE_CHECKING:
     from llmfail.core.answer_piece import RelayedReply
@@ -37,6 +38,7 @@ class AskPlan(Struct, frozen=True):
 
     id: str
     request: Request
+    size: PromptSize
     candidates: tuple[Candidate, ...]
     primary: Target
     ends_at: float
@@ -259,7 +261,7 @@ class AskState(Struct, frozen=True):
 
 
 def begin(plan: AskPlan) -> AskState:
-    return AskState(plan, rules.requirements_of(plan.request))
+    return AskState(plan, rules.requirements_of(plan.request, plan.size))
 
 
 def due_calls(state: AskState) -> list[PendingCall]:

@@ -12,7 +12,7 @@ from llmfail.core.hash_fraction import hash_fraction
 from llmfail.core.model import Request, Target, Usage
 from llmfail.core.pricing.price import Price, compute_cost
 from llmfail.core.receipt import SkipReason
-from llmfail.core.tokens.token_bounds import lower_bound
+from llmfail.core.tokens.token_bounds import PromptSize, lower_bound
 
 Order = Literal["listed", "cost", "quality", "latency", "round_robin", "weighted"]
 Priority = Literal["strategic", "template", "validation"]
@@ -113,8 +113,8 @@ def order_of(priority: Priority) -> Order:
     return "quality" if priority == "strategic" else "cost"
 
 
-def requirements_of(request: Request) -> Requirements:
-    return Requirements(request.max_tokens, lower_bound(request))
+def requirements_of(request: Request, size: PromptSize) -> Requirements:
+    return Requirements(request.max_tokens, lower_bound(size))
 
 
 def find_skip(candidate: Candidate, requirements: Requirements) -> CandidateSkip | None:

@@ -67,12 +67,14 @@ _LLAMA_LIKE = re.compile(r"llama|mi[sx]tral|qwen|deepseek")
 
 class PromptSize(Struct, frozen=True):
     """How long a request is on no target in particular, with what a chat template wraps around it: the tokens
-    that are expected, and the bytes, which no number of tokens exceeds.
+    that are expected, and the bytes, which no number of tokens exceeds. ``least_bytes`` are those of its text
+    as it is written, of a long one its characters.
     """
 
     expected: int
     bytes: int
     images: int = 0
+    least_bytes: int = 0
 
 
 EMPTY_PROMPT = PromptSize(0, 0)
@@ -87,10 +89,11 @@ class Calibration(Record, frozen=True):
 
 
 class TextWeight(NamedTuple):
-    """The tokens that are expected of a text, and its bytes, which no number of tokens exceeds."""
+    """What ``PromptSize`` says, of a text alone."""
 
     expected: float
     bytes: int
+    least_bytes: int
 
 
 class _ByteKind(NamedTuple):
@@ -127,17 +130,19 @@ def estimate(text: str) -> int:
 
 def size_of(request: Request) -> PromptSize:
     """System, messages, tools, text files and schema; images are counted, not measured."""
-    expected, size = 0.0, 0
+    expected, size, least = 0.0, 0, 0
     for text in iter_texts(request):
         weight = _weigh(text)
         expected += weight.expected
         size += weight.bytes
+        least += weight.least_bytes
     messages = len(request.messages) + bool(request.system)
     around = MAX_PER_REQUEST + MAX_PER_MESSAGE * messages + MAX_PER_SCHEMA * (request.schema is not None)
     return PromptSize(
         expected=ceil(expected) + EXPECTED_PER_MESSAGE * messages + EXPECTED_PER_REPLY,
         bytes=size + around,
         images=count_images(request),
+        least_bytes=least,
     )
 
 
@@ -204,23 +209,19 @@ def is_tiny(request: Request) -> bool:
     return True
 
 
-def lower_bound(request: Request) -> int:
-    """A number of tokens that the text of this request hardly stays under. Of a long text the characters
-    count, which are fewer than its bytes.
-    """
-    least = 0
-    for text in iter_texts(request):
-        least += _count_least_bytes(text)
-    return least // MAX_BYTES_PER_TOKEN
+def lower_bound(size: PromptSize) -> int:
+    """A number of tokens that the text of a request hardly stays under."""
+    return size.least_bytes // MAX_BYTES_PER_TOKEN
 
 
 def _weigh(text: str) -> TextWeight:
     if len(text) < MIN_REMEMBERED_CHARS:
-        return TextWeight(_expect_tokens(text), _count_bytes(text))
+        return TextWeight(_expect_tokens(text), _count_bytes(text), _count_least_bytes(text))
     name = len(text), hash(text)
     known = _remembered.get(name)
     if known is None:
-        known = TextWeight(_expect_tokens_of_long(text), _count_bytes(text))
+        expected = _expect_tokens_of_long(text)
+        known = TextWeight(expected, _count_bytes(text), _count_least_bytes(text))
         if len(_remembered) >= MAX_REMEMBERED_TEXTS:
             _remembered.clear()
         _remembered[name] = known

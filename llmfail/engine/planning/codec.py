@@ -27,7 +27,7 @@ from llmfail.core.request.thoughts import separate_thoughts
 from llmfail.core.routing.attempt_result import Answer, AttemptResult
 from llmfail.core.routing.rejected_parameters import FORMAT, SCHEMA
 from llmfail.core.tokens import token_bounds
-from llmfail.engine.planning.request_builder import LARGE_BYTES, is_large
+from llmfail.engine.planning.request_builder import LARGE_BYTES
 from llmfail.engine.ports.protocols import Ports
 from llmfail.providers import WireFormat, load_wire_format
 from llmfail.providers.decoding import require_possible_length
@@ -86,7 +86,12 @@ class Codec(Struct, frozen=True):
 
 
 def completion_codec(
-    request: Request, expected: Expectation, *, stream: bool = False, relay: Relay | None = None
+    request: Request,
+    expected: Expectation,
+    *,
+    stream: bool = False,
+    relay: Relay | None = None,
+    is_large: bool = False,
 ) -> Codec:
     def encode(fmt: WireFormat, endpoint: Endpoint) -> Call:
         if relay is not None and relay.reaches(endpoint):
@@ -104,7 +109,7 @@ def completion_codec(
         find_impossible_count=lambda usage: token_bounds.find_impossible_count(
             usage, token_bounds.upper_bound(token_bounds.size_of(request)), request.output_bound
         ),
-        is_large=is_large(request),
+        is_large=is_large,
         relay=relay,
     )
 

@@ -54,6 +54,8 @@ class Job(Struct, frozen=True, dict=True):
     fair_deadline: float
     """The deadline of the configuration: a target that had its share of this is to blame for a timeout."""
     size: PromptSize
+    is_large: bool
+    """To write or to hash the request may take milliseconds."""
     output: int
     """Tokens that an answer may have at most."""
     primary: Target
@@ -131,13 +133,15 @@ async def plan_job(
     order = await choose_order(routes, resolved, ask, candidates, ports)
     request, expected = _request_of(settings, resolved, ask, vectors=vectors, blank=is_preview)
     tried = order.tried if vectors else _judge_candidates(routes, order.tried, request)
+    large = is_large(request)
     needs_size = is_preview or ask.max_cost is not None or bool(settings.budgets)
     found = _Found(
         id_,
         primary=order.listed[0].target,
         tried=tried,
         is_near_budget=order.is_near_budget,
-        size=await _prompt_size(tried, request, ports, is_needed=needs_size),
+        size=await _prompt_size(tried, request, ports, is_needed=needs_size, is_large=large),
+        is_large=large,
         hedge_delay=await choose_hedge_delay(routes, feature, ask, tried, ports),
         stream_timeouts=StreamTimeouts(numbers.first_token_timeout, numbers.stall_timeout)
         if ask.stream and not vectors
@@ -156,6 +160,7 @@ class _Found(Struct, frozen=True):
     tried: tuple[Candidate, ...]
     is_near_budget: bool
     size: PromptSize
+    is_large: bool
     hedge_delay: float | None
     stream_timeouts: StreamTimeouts | None
     wants_vectors: bool
@@ -178,6 +183,7 @@ def _build_job(
         deadline=numbers.deadline + (ask.wait or 0.0) if ask.deadline is None else ask.deadline,
         fair_deadline=numbers.deadline,
         size=found.size,
+        is_large=found.is_large,
         output=request.output_bound,
         primary=found.primary,
         downgraded=found.is_near_budget,
@@ -255,7 +261,7 @@ async def hedge_delay(routes: TargetRoutes, ask: Ask, ports: Ports) -> float | N
 
 
 async def _prompt_size(
-    candidates: Sequence[Candidate], request: Request, ports: Ports, *, is_needed: bool
+    candidates: Sequence[Candidate], request: Request, ports: Ports, *, is_needed: bool, is_large: bool
 ) -> PromptSize:
     """A tiny request is measured only where a budget, a rate limit or the caller needs its size; it is too
     small to calibrate the estimates.
@@ -263,7 +269,7 @@ async def _prompt_size(
     is_needed = is_needed or bool([one for one in candidates if one.is_rate_limited])
     if not is_needed and token_bounds.is_tiny(request):
         return token_bounds.EMPTY_PROMPT
-    if is_large(request):
+    if is_large:
         return await ports.run_blocking(partial(token_bounds.size_of, request))
     return token_bounds.size_of(request)
 

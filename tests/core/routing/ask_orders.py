@@ -64,6 +64,7 @@ def plan_of(choose):
     plan = AskPlan(
         id="ask",
         request=REQUEST,
+        size=EMPTY_PROMPT,
         candidates=candidates,
         primary=candidates[0].target,
         ends_at=choose([60.0, 60.0, 60.0, 4.0]),

@@ -17,6 +17,7 @@ from llmfail.core.routing.candidates import (
     order_candidates,
     requirements_of,
 )
+from llmfail.core.tokens.token_bounds import size_of
 
 NOW = 1_800_000_000.0
 REQUEST = Request((Message("user", "x" * 8000),), max_tokens=1000)
@@ -117,7 +118,7 @@ def test_every_order_of_an_empty_chain_is_empty():
     ],
 )
 def test_a_candidate_is_left_out_only_for_what_is_known(facts, overflowed, reason):
-    needs = requirements_of(REQUEST)
+    needs = requirements_of(REQUEST, size_of(REQUEST))
     if overflowed is not None:
         needs = replace(needs, context=overflowed + 1)
     found = find_skip(candidate("a", **facts), needs)

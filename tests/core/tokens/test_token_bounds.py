@@ -191,7 +191,7 @@ def test_a_file_that_is_no_text_and_half_a_character_are_weighed_too():
 
 def test_the_least_is_below_the_truth():
     request = Request((Message("user", WRITTEN["english-letter"]),))
-    assert 0 < lower_bound(request) < exact(O200K, WRITTEN["english-letter"])
+    assert 0 < lower_bound(size_of(request)) < exact(O200K, WRITTEN["english-letter"])
 
 
 def test_hex_and_emoji_after_prose_stay_within_the_bound():
