@@ -8,7 +8,7 @@ from pathlib import Path
 
 import mounts
 import pytest
-from program import OPENAI, finish
+from program import OPENAI, build_config, finish
 
 from llmfail.simulator import parse_faults
 
@@ -117,6 +117,35 @@ def test_a_state_directory_that_takes_no_more_costs_no_answer(llmfail, state, pl
     else:
         state.mkdir(mode=0o700)
     assert is_answered_with_one_warning(llmfail.under(*place(state))("ask", "Say hello"))
+
+
+@needs_mounts
+@pytest.mark.parametrize("place", [mounts.mount_full, mounts.mount_read_only], ids=["full", "read-only"])
+def test_answers_and_the_queue_on_a_server_do_not_need_the_state_directory(
+    configure, simulator, state, redis_url, place
+):
+    config = build_config(simulator, cache={"enabled": True, "store": redis_url}, queue={"store": redis_url})
+    llmfail = configure(config)
+    assert llmfail("status").code == 0
+    troubled = llmfail.under(*place(state))
+    for _ in range(2):
+        assert is_answered_with_one_warning(troubled("ask", "Say hello"))
+    assert simulator.count() == 1
+    simulator.set_faults(parse_faults("all=503"))
+    queued = troubled("ask", "Say something else", "--queue")
+    assert (queued.code, len(queued.lines)) == (3, 2)
+    assert "kept in the queue" in queued.err
+    simulator.set_faults(parse_faults("none"))
+    assert len(troubled("queue", "list", "--json").document) == 1
+    assert (troubled("queue", "run", "--all").code, troubled("queue", "list").out) == (0, b"")
+
+
+@needs_mounts
+def test_a_directory_that_has_become_read_only_is_told_as_one(llmfail, state):
+    assert llmfail("ask", "Say hello").code == 0
+    ended = llmfail.under(*mounts.mount_read_only(state))("ask", "Say hello")
+    assert is_answered_with_one_warning(ended)
+    assert "state.sqlite3: its directory cannot be written" in ended.err
 
 
 def test_a_limit_on_the_size_of_files_costs_no_answer(llmfail):

@@ -72,7 +72,9 @@ def to_store_error(path: Path, error: sqlite3.Error | OSError) -> StoreError:
         case sqlite3.SQLITE_ERROR if str(error).startswith("no such"):
             return FileDamaged(f"{path} lacks a table; remove it, or name another directory with --state-dir")
         case _:
-            return _unusable_error(path, REASON_BY_CODE.get(code, str(error)))
+            is_sealed = code == sqlite3.SQLITE_CANTOPEN and not os.access(path.parent, os.W_OK)
+            reason = REASON_BY_CODE.get(code, str(error))
+            return _unusable_error(path, "its directory cannot be written" if is_sealed else reason)
 
 
 def connect(path: Path, timeout: float = 0) -> sqlite3.Connection:
