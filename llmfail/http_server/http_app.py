@@ -13,10 +13,11 @@ from functools import partial
 
 from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_request import BaseRequest
-from aiohttp.web_response import Response, StreamResponse
+from aiohttp.web_response import StreamResponse
 from aiohttp.web_server import Server
 from msgspec import Struct
 
+from llmfail.http_server.http_response import SERVER_NAME, WholeResponse
 from llmfail.http_server.message import (
     BodyRefused,
     Handler,
@@ -32,8 +33,7 @@ CLOSE_SECONDS = 0.01
 """aiohttp takes 0 for no limit."""
 UNREAD_SECONDS = 60.0
 """How long a piece of a reply may wait for somebody to read those before it."""
-OWN_HEADERS: Mapping[str, str] = {"server": "llmfail"}
-"""aiohttp would tell its version and that of Python."""
+OWN_HEADERS: Mapping[str, str] = {"server": SERVER_NAME}
 _Answer = Callable[[BaseRequest], Awaitable[StreamResponse]]
 _LOG = logging.getLogger("llmfail.http_server")
 
@@ -89,8 +89,8 @@ class HttpServer:
 
     async def _respond(self, incoming: BaseRequest) -> StreamResponse:
         exchange = _Exchange(incoming)
-        if _head_bytes(incoming) > self._limits.max_head_bytes:
-            return _to_response(json_reply({"error": "the head of the request is too large"}, 431))
+        if exchange.head_bytes > self._limits.max_head_bytes:
+            return WholeResponse(json_reply({"error": "the head of the request is too large"}, 431))
         try:
             reply = await self._handler(exchange)
             if reply is not None and reply.stream is not None:
@@ -102,7 +102,7 @@ class HttpServer:
             exchange.break_off()
             reply = None
         if reply is not None:
-            return _to_response(reply)
+            return WholeResponse(reply)
         assert exchange.response is not None, "a handler without a reply has written one"
         return exchange.response
 
@@ -113,7 +113,7 @@ class _Exchange:
     def __init__(self, incoming: BaseRequest) -> None:
         self._incoming = incoming
         self.response: StreamResponse | None = None
-        headers = _headers_of(incoming)
+        headers, self.head_bytes = _read_head(incoming)
         host, path, query = split_target(incoming.raw_path)
         if host is not None:
             headers["host"] = host
@@ -184,26 +184,21 @@ async def _write_stream(exchange: _Exchange, reply: OutgoingReply) -> None:
             await close()
 
 
-def _headers_of(incoming: BaseRequest) -> dict[str, str]:
-    """Bytes that are no UTF-8 become U+FFFD: what names a user or a feature ends in logs and stores."""
+def _read_head(incoming: BaseRequest) -> tuple[dict[str, str], int]:
+    """The headers, and how many bytes they and the path are. Bytes that are no UTF-8 become U+FFFD: what
+    names a user or a feature ends in logs and stores.
+    """
     headers: dict[str, str] = {}
+    size = len(incoming.raw_path)
     for written, said in incoming.headers.items():
-        name, value = written.lower(), said if said.isascii() else _clean(said)
+        name, value = written.lower(), said
+        size += len(written) + len(said) + 4
+        if not said.isascii():
+            sent = said.encode("utf-8", "surrogateescape")
+            size += len(sent) - len(said)
+            value = sent.decode("utf-8", "replace")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    return headers
-
-
-def _clean(value: str) -> str:
-    return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-
-
-def _head_bytes(incoming: BaseRequest) -> int:
-    message = incoming._message  # noqa: SLF001 - the only place that has the bytes
-    return len(message.path) + sum([len(name) + len(value) + 4 for name, value in message.raw_headers])
-
-
-def _to_response(reply: OutgoingReply) -> Response:
-    return Response(body=reply.body, status=reply.status, headers={**reply.headers, **OWN_HEADERS})
+    return headers, size
 
 
 class _Server(Server):
@@ -297,6 +292,6 @@ class _Connection(RequestHandler):
         if request.writer.output_size > 0:
             raise ConnectionError("the reply has begun")
         text = "the gateway has failed" if status >= 500 else "this cannot be read as a request"
-        response = _to_response(json_reply({"error": text}, status))
+        response = WholeResponse(json_reply({"error": text}, status))
         response.force_close()
         return response

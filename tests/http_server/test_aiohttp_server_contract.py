@@ -29,10 +29,10 @@ def test_aiohttp_has_what_the_server_replaces(name):
     assert hasattr(on_a_loop(lambda: web.Server(None)), name), f"Server.{name} is gone"
 
 
-def test_aiohttp_has_the_head_as_it_was_sent():
-    assert "_message" in vars(web.BaseRequest)["__init__"].__code__.co_names
+@pytest.mark.parametrize("name", ["_keep_alive", "_req", "prepare", "write_eof"])
+def test_aiohttp_has_what_a_whole_response_replaces(name):
+    assert hasattr(web.StreamResponse, name), f"StreamResponse.{name} is gone"
 
 
 def test_aiohttp_may_send_the_head_of_a_stream_with_its_first_piece():
     assert web.StreamResponse._send_headers_immediately is True
-    assert web.Response._send_headers_immediately is False
