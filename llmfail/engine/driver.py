@@ -37,7 +37,7 @@ Trace = Callable[[Event | Command, Moment], None]
 """Is called with each event just before it is applied, and with each operation just before it begins."""
 
 
-_NEVER_WAITS = (ev.Started, ev.Admitted, ev.Sent, ev.FirstOutput, ev.Settled)
+_NEVER_WAITS = frozenset({ev.Started, ev.Admitted, ev.Sent, ev.FirstOutput, ev.Settled})
 """Events behind which nothing waits for a time that depends on chance."""
 
 
@@ -101,7 +101,7 @@ class Driver:
     def apply_event(self, event: Event) -> None:
         """What can be done at once is done, an operation waits for its turn."""
         ports = self._ports
-        random_number = 0.5 if isinstance(event, _NEVER_WAITS) else ports.random()
+        random_number = 0.5 if type(event) in _NEVER_WAITS else ports.random()
         now = Moment(ports.monotonic(), ports.wall(), random_number)
         if self._trace is not None:
             self._trace(event, now)

@@ -17,7 +17,7 @@ from llmfail.core.model import Completion, Target, Usage
 from llmfail.core.receipt import SkipReason, TrailEntry
 from llmfail.core.routing import ask_events as ev
 from llmfail.core.routing import next_step, rejected_parameters
-from llmfail.core.routing.ask_events import Moment
+from llmfail.core.routing.ask_events import Command, Moment
 from llmfail.core.routing.ask_state import ENDED, NOT_SENT, SENT, AskState, AttemptState, PendingCall, Phase
 from llmfail.core.routing.attempt_end import (
     Step,
@@ -162,7 +162,7 @@ def _on_admitted(state: AskState, attempt: AttemptState, admission: Admission, n
     nothing until it is sent.
     """
     call = PendingCall(attempt.call_id, attempt.candidate.target, admission, NOT_SENT)
-    state = replace(state, calls=(*state.calls, call), unanswered_requests=_other_requests(state, attempt))
+    calls, requests = (*state.calls, call), _other_requests(state, attempt)
     attempt = replace(
         attempt,
         admission=admission,
@@ -171,13 +171,15 @@ def _on_admitted(state: AskState, attempt: AttemptState, admission: Admission, n
         admitted_wall=now.wall,
     )
     if attempt.is_cancelling:
-        return end_cancelled(state, attempt, now)
+        return end_cancelled(replace(state, calls=calls, unanswered_requests=requests), attempt, now)
     wait = admission.reservation.wait
-    if wait <= 0:
-        return _send(state, attempt, now)
-    return replace_attempt(state, replace(attempt, phase=Phase.WAITING_FOR_RATE_LIMIT)), (
-        ev.Sleep(attempt.number, wait),
-    )
+    command: Command = ev.Sleep(attempt.number, wait)
+    if wait > 0:
+        attempt = replace(attempt, phase=Phase.WAITING_FOR_RATE_LIMIT)
+    else:
+        attempt, command = _prepare_call(state, attempt, now)
+    attempts = with_attempt(state, attempt)
+    return replace(state, attempts=attempts, calls=calls, unanswered_requests=requests), (command,)
 
 
 def _send_if_on_time(state: AskState, attempt: AttemptState, now: Moment) -> Step:
@@ -192,16 +194,16 @@ def _send_if_on_time(state: AskState, attempt: AttemptState, now: Moment) -> Ste
     if passed > admission.reservation.wait + lateness:
         state = replace(state, calls=_update_call(state, attempt, NOT_SENT, is_over=True))
         return _request_admission(state, attempt, now)
-    return _send(state, attempt, now)
+    attempt, command = _prepare_call(state, attempt, now)
+    return replace_attempt(state, attempt), (command,)
 
 
-def _send(state: AskState, attempt: AttemptState, now: Moment) -> Step:
+def _prepare_call(state: AskState, attempt: AttemptState, now: Moment) -> tuple[AttemptState, ev.Send]:
+    """The attempt as it is while it calls, and the call."""
     limit = state.time_limit(attempt, now.monotonic)
     attempt = replace(attempt, phase=Phase.CALLING, limit=limit, sent_at=now.monotonic)
     dropped = _left_out(state, attempt)
-    return replace_attempt(state, attempt), (
-        ev.Send(attempt.number, attempt.candidate.target, limit, dropped),
-    )
+    return attempt, ev.Send(attempt.number, attempt.candidate.target, limit, dropped)
 
 
 def _left_out(state: AskState, attempt: AttemptState) -> frozenset[str]:

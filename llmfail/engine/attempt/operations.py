@@ -95,7 +95,7 @@ class Operations:
             begun = self._describe_begun(attempt)
             output = TargetOutput(begun, self._answer_reader, commit, self._ports.monotonic)
             limits = StreamLimits(self._job.stream_timeouts, output, self._ask.state.plan.ends_at)
-        listener = self._ports.active_listener
+        listener = self._ports.listener
         headers = None if listener is None else listener.begin_call(self._job.id, str(command.target))
         options = CallOptions(command.limit, lambda: self._ask.apply_event(ev.Sent(attempt)), limits, headers)
         try:

@@ -265,7 +265,7 @@ class SettlementLog:
         self._report(changes)
 
     def _report(self, changes: _Changes) -> None:
-        listener = self._ports.active_listener
+        listener = self._ports.listener
         if changes and listener is not None:
             from llmfail.engine.attempt.event_reports import report_changes
 
@@ -275,7 +275,7 @@ class SettlementLog:
         self, calls: Sequence[PendingCall], gates: Sequence[Gate], scopes: Sequence[BudgetScope]
     ) -> WatchedRecords | None:
         """Whose changes listeners are told of; None where nobody listens."""
-        if self._ports.active_listener is None:
+        if self._ports.listener is None:
             return None
         from llmfail.core.admission.gate_changes import WatchedRecords
 

@@ -30,8 +30,6 @@ def budget_scopes_of(
     settings: Settings, feature: str, caller: Caller, target: Target, moment: float
 ) -> tuple[BudgetScope, ...]:
     """The budgets of a call at that moment."""
-    if not settings.budgets:
-        return ()
     buckets = {
         "user": caller.user or NO_NAME,
         "key": caller.key or NO_NAME,

@@ -103,6 +103,8 @@ class TargetRoutes:
         self, feature: str, caller: Caller, target: Target, moment: float
     ) -> tuple[BudgetScope, ...]:
         """The budgets of a call at that moment."""
+        if not self.settings.budgets:
+            return ()
         return budget_scopes_of(self.settings, feature, caller, target, moment)
 
     def _build_candidate(self, feature: Feature, entry: Fallback) -> Candidate:
