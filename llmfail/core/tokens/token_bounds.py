@@ -57,7 +57,7 @@ MAX_WEIGHED_CHARS = 200_000
 """Characters of the longest text that is weighed whole: two to four milliseconds."""
 SAMPLES, SAMPLE_CHARS = 64, 1_500
 """Of a longer one so many pieces of so many characters, at equal distances."""
-MIN_REMEMBERED_CHARS = 200
+MIN_REMEMBERED_CHARS = 16
 """A shorter text is weighed again, in some microseconds."""
 MAX_REMEMBERED_TEXTS = 16_384
 
