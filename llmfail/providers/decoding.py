@@ -46,13 +46,12 @@ class UnusableCount(Exception):
 
 def require_object(payload: Payload) -> dict[str, Any]:
     """The object that the body is."""
-    if isinstance(payload, NotJson):
-        raise MalformedReply(f"the answer is {payload}")
     if isinstance(payload, list) and len(payload) == 1:
         payload = payload[0]
-    if not isinstance(payload, dict):
-        raise MalformedReply("the answer is JSON, but not an object")
-    return payload
+    if isinstance(payload, dict):
+        return payload
+    is_json = not isinstance(payload, NotJson)
+    raise MalformedReply("the answer is JSON, but not an object" if is_json else f"the answer is {payload}")
 
 
 def require_possible_length(completion: Completion) -> Completion:
@@ -138,13 +137,15 @@ def read_content(content: object, depth: int = 0) -> str:
     """The text of an answer, in all the shapes that are seen: a string, a part, or a list of both. Parts that
     are not for the reader (thoughts, calls of tools) have a type of their own.
     """
+    if isinstance(content, str):
+        return content
     if isinstance(content, list):
         return (
             "".join(read_content(part, depth + 1) for part in content) if depth < _MAX_CONTENT_DEPTH else ""
         )
-    if isinstance(content, dict):
-        return as_string(content.get("text")) if type_of(content) in _TEXT_TYPES else ""
-    return as_string(content)
+    if isinstance(content, dict) and type_of(content) in _TEXT_TYPES:
+        return as_string(content.get("text"))
+    return ""
 
 
 def as_string(value: object) -> str:
