@@ -6,13 +6,21 @@ keys, time limits and prices are not.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from functools import cache
 from hashlib import sha256
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from llmfail.core.cache.conversation_hash import encode_identity, hash_conversation, identities_of
+import msgspec
+
+from llmfail.core.cache.conversation_hash import (
+    encode_identity,
+    hash_conversation,
+    identities_of,
+    identity_of_message,
+)
 from llmfail.core.model import CREDENTIAL_NAME, Endpoint, Request, Target
 
 if TYPE_CHECKING:
@@ -39,10 +47,14 @@ def digest_of(request: Request) -> str:
     """The part of the identity that is the same on every target."""
     sampling = (request.max_tokens, request.temperature, request.stop)
     system = request.system or None if isinstance(request.system, str) else identities_of(request.system)
-    head = encode_identity((FINGERPRINT_VERSION, system, sampling, request.schema))
+    head = (FINGERPRINT_VERSION, system, sampling, request.schema)
     more = _values_beyond(_PLAIN_REQUEST, request, _MORE_OF_REQUESTS)
-    hashed = hash_conversation(head[:-1] + b",[", request.messages)
-    hashed.update(b"]," + encode_identity(more) + b"]" if more else b"]]")
+    try:
+        hashed = hash_conversation(encode_identity(head)[:-1] + b",[", request.messages)
+        hashed.update(b"]," + encode_identity(more) + b"]" if more else b"]]")
+    except UnicodeEncodeError:
+        whole = (*head, list(map(identity_of_message, request.messages)))
+        return _hash((*whole, more) if more else whole)
     return hashed.hexdigest()
 
 
@@ -79,7 +91,11 @@ def are_comparable(one: str, other: str) -> bool:
 
 
 def _hash(whole: tuple[Any, ...]) -> str:
-    return sha256(encode_identity(whole)).hexdigest()
+    try:
+        text = encode_identity(whole)
+    except UnicodeEncodeError:  # half a surrogate pair, whose JSON is written in another way as a whole
+        text = json.dumps(msgspec.to_builtins(whole, enc_hook=dict)).encode()
+    return sha256(text).hexdigest()
 
 
 def _values_beyond(plain: Struct, value: Struct, names: tuple[str, ...]) -> list[tuple[str, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from hashlib import sha256
@@ -22,11 +21,10 @@ MAX_REMEMBERED_HASHES = 1_024
 
 
 def encode_identity(value: Any) -> bytes:  # noqa: ANN401 - any part of a request
-    """A value as JSON, the same in every process and version."""
-    try:
-        return msgspec.json.encode(value, enc_hook=dict)
-    except UnicodeEncodeError:  # half a surrogate pair
-        return json.dumps(msgspec.to_builtins(value, enc_hook=dict)).encode()
+    """A value as JSON, the same in every process and version. Raises UnicodeEncodeError for half a surrogate
+    pair.
+    """
+    return msgspec.json.encode(value, enc_hook=dict)
 
 
 def identities_of(parts: Sequence[Any] | None) -> list[Any] | None:
@@ -35,7 +33,9 @@ def identities_of(parts: Sequence[Any] | None) -> list[Any] | None:
 
 
 def hash_conversation(head: bytes, messages: Sequence[Message]) -> _Hash:
-    """SHA-256 of ``head`` and the messages as JSON with commas between them, to which more can be added."""
+    """SHA-256 of ``head`` and the messages as JSON with commas between them, to which more can be added.
+    Raises UnicodeEncodeError for half a surrogate pair.
+    """
     is_short = sum(map(count_chars, messages)) < MIN_REMEMBERED_CHARS
     if is_short or not sys.flags.hash_randomization:
         return _continue_hash(sha256(head), messages, b"")
@@ -58,7 +58,7 @@ _remembered: dict[int, _Hash] = {}
 
 def _continue_hash(begun: _Hash, messages: Sequence[Message], comma: bytes) -> _Hash:
     for message in messages:
-        begun.update(comma + encode_identity(_message_identity(message)))
+        begun.update(comma + encode_identity(identity_of_message(message)))
         comma = b","
     return begun
 
@@ -70,10 +70,10 @@ def _name_after(before: int, message: Message) -> int:
     try:
         return hash((before, message))
     except TypeError:  # of JSON
-        return hash((before, encode_identity(_message_identity(message))))
+        return hash((before, encode_identity(identity_of_message(message))))
 
 
-def _message_identity(message: Message) -> tuple[Any, ...]:
+def identity_of_message(message: Message) -> tuple[Any, ...]:
     if isinstance(message.content, str) and message.marks is None:
         return message.role, message.content, []
     return message.role, identities_of(message.parts), message.marks

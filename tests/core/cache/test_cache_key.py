@@ -140,3 +140,36 @@ def test_it_is_the_same_in_every_process_and_version():
 def test_what_is_no_text_has_an_identity_too():
     halves = [Request((Message("user", f"half a pair: {half}"),)) for half in ("\ud83d", "\ud83e", "?")]
     assert len({fingerprint(one, ENDPOINT) for one in halves}) == 3
+
+
+HALF = "half a pair: \ud83d"
+LONG = "A long text. " * 500
+
+
+@pytest.mark.parametrize(
+    ("request_", "known"),
+    [
+        pytest.param(
+            Request((Message("user", HALF),)),
+            "11565e91a41cd6b517b02a2078123100bc0cb664ffa07ea52c8f241ea612e5c3",
+            id="a message",
+        ),
+        pytest.param(
+            Request((Message("user", LONG), Message("assistant", "said"), Message("user", HALF))),
+            "aa7216e7a8e385823c8985db77208adc74e1cf485d2a06383140b9202da386aa",
+            id="a later message",
+        ),
+        pytest.param(
+            Request((Message("user", "hello"),), system=HALF),
+            "b88d0d545f192abb7ebb2088f337f7130ef6e7c6a8d4620800f828acdedf40a1",
+            id="the system prompt",
+        ),
+        pytest.param(
+            Request((Message("user", "hello"),), marks={"chat": {"x": HALF}}),
+            "1266742c1956231d052f80bb9c0ef71df1afc3b9d3bb9066f52f750c241f2308",
+            id="a mark",
+        ),
+    ],
+)
+def test_that_of_what_is_no_text_is_the_same_in_every_version_too(request_, known):
+    assert fingerprints.digest_of(request_) == known
