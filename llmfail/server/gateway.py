@@ -53,7 +53,9 @@ _HANDLERS: Mapping[RouteKind, Callable[[ServedRequest], Awaitable[OutgoingReply 
 
 
 class Gateway:
-    """Handles every request of one process, by a configuration that may be replaced."""
+    """Handles every request of one process, by a configuration that may be replaced. Made within the event
+    loop.
+    """
 
     def __init__(
         self,
@@ -67,6 +69,7 @@ class Gateway:
         self._gauges = gauges
         self._log = log
         self._dashboard = dashboard
+        self._loop = asyncio.get_running_loop()
         self._ending = asyncio.Event()
         self._tasks: set[asyncio.Task[object]] = set()
 
@@ -176,7 +179,7 @@ class Gateway:
 
     async def _serve_counted(self, served: ServedRequest) -> OutgoingReply | None:
         """While it is under way it counts, and can be ended."""
-        task = asyncio.current_task()
+        task = asyncio.current_task(self._loop)  # looking for the loop is a call of the system in Python 3.11
         assert task is not None, "a handler runs in a task"
         self._tasks.add(task)
         self._gauges.count(+1)

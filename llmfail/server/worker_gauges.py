@@ -20,9 +20,9 @@ class SharedGauges:
         self.workers = workers
         self._cells = memoryview(mmap.mmap(-1, max(workers, 1) * 2 * _NUMBER_BYTES)).cast("d")
 
-    def write(self, worker: int, inflight: int, lag: float) -> None:
-        self._cells[2 * worker] = inflight
-        self._cells[2 * worker + 1] = lag
+    def cells_of(self, worker: int) -> memoryview[float]:
+        """Where one worker writes its two numbers: what is under way, and its lag."""
+        return self._cells[2 * worker : 2 * worker + 2]
 
     def read(self) -> list[tuple[float, float]]:
         numbers = self._cells.tolist()
@@ -34,15 +34,14 @@ class WorkerGauges:
 
     def __init__(self, shared: SharedGauges, worker: int) -> None:
         self._shared = shared
-        self._worker = worker
-        self._lag = 0.0
+        self._cells = shared.cells_of(worker)
+        self._cells[0] = self._cells[1] = 0.0
         self.inflight = 0
-        self._write()
 
     def count(self, change: int) -> None:
         """So many requests more, or less, are under way."""
         self.inflight += change
-        self._write()
+        self._cells[0] = self.inflight
 
     async def measure_lag(self) -> None:
         """By how much the event loop comes late, for ever."""
@@ -50,11 +49,7 @@ class WorkerGauges:
         while True:
             due_at = loop.time() + LAG_INTERVAL_SECONDS
             await asyncio.sleep(LAG_INTERVAL_SECONDS)
-            self._lag = max(loop.time() - due_at, 0.0)
-            self._write()
-
-    def _write(self) -> None:
-        self._shared.write(self._worker, self.inflight, self._lag)
+            self._cells[1] = max(loop.time() - due_at, 0.0)
 
     def build_families(self) -> tuple[MetricFamily, ...]:
         """Of all workers."""
