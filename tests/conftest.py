@@ -8,7 +8,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
-from redis_servers import RedisProcess
+from redis_servers import RedisProcess, start_cluster
 from scripted_streams import ScriptedStreams
 
 from llmfail.simulator import Simulator
@@ -112,6 +112,13 @@ def redis_server(tmp_path_factory):
     """One server of Redis for all tests of this process; ``redis_url`` empties it for each."""
     with RedisProcess(tmp_path_factory.mktemp("redis")) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """Three nodes, as redis-cli makes them."""
+    with start_cluster(tmp_path_factory.mktemp("cluster")) as nodes:
+        yield nodes
 
 
 @pytest.fixture

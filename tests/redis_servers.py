@@ -34,6 +34,13 @@ def find_free_port():
             return port
 
 
+def wait_until(is_so, seconds=60):
+    gives_up_at = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < gives_up_at
+        time.sleep(0.02)
+
+
 class RedisProcess:
     """One server; ``run`` sends it a command and gives the reply as text."""
 
@@ -156,10 +163,7 @@ def start_cluster(directory):
         addresses = [f"127.0.0.1:{port}" for port in ports]
         command = [require_program("redis-cli"), "--cluster", "create", *addresses, "--cluster-yes"]
         subprocess.run(command, check=True, capture_output=True)
-        gives_up_at = time.monotonic() + START_SECONDS
-        while not all("cluster_state:ok" in node.run("CLUSTER", "INFO") for node in nodes):
-            assert time.monotonic() < gives_up_at
-            time.sleep(0.05)
+        wait_until(lambda: all("cluster_state:ok" in node.run("CLUSTER", "INFO") for node in nodes))
         yield nodes
 
 

@@ -10,10 +10,12 @@ import threading
 import time
 from contextlib import contextmanager, suppress
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 import pytest
-from redis_servers import RedisProcess, find_free_port, start_cluster
+from redis_servers import RedisProcess, find_free_port
+from shared_config import write_shared_config
 
 from llmfail import Client
 from llmfail.core.errors import UsageError
@@ -22,32 +24,12 @@ from llmfail.core.store_url import parse_redis_url
 from llmfail.store.redis.redis_store import RedisStore
 from llmfail.store.redis.server_info import ask_server
 
-CONFIG = """\
-version: 1
-store: {store}
-store_timeout: 0.4s
-timezone: UTC
-defaults: {{retries: 0, timeout: 10s, max_tokens: 50}}
-providers:
-  openai: {{api: openai, base_url: "{openai}", api_key: made-up-key-2}}
-models:
-  openai/gpt-6.1-terra: {{price: {{input: 1000, output: 1000}}, context: 100000, max_output: 1000}}
-features:
-  default: {{primary: openai/gpt-6.1-terra, cache: {{enabled: false}}}}
-budgets: [{{name: daily, limit: 1000, per: day}}]
-on_store_error: allow
-"""
 BACK_SECONDS = 20.0
 
 
 @pytest.fixture
 def configure(tmp_path, simulator):
-    def configure(url):
-        file = tmp_path / "llmfail.yaml"
-        file.write_text(CONFIG.format(openai=simulator.base_url("openai"), store=url))
-        return file
-
-    return configure
+    return partial(write_shared_config, tmp_path, simulator, timeout="0.4s", more="on_store_error: allow\n")
 
 
 @pytest.fixture(scope="module")
@@ -237,20 +219,6 @@ def test_p2_17_a_clock_that_differs_is_told(server):
     told = ask_server(store, 5.0, lambda: time.time() - 90)
     store.close()
     assert 89 < told.clock_difference < 91
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
-    """Three nodes, as redis-cli makes them."""
-    with start_cluster(tmp_path_factory.mktemp("cluster")) as nodes:
-        yield nodes
-
-
-def wait_until(is_so, seconds=20):
-    gives_up_at = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < gives_up_at
-        time.sleep(0.05)
 
 
 def test_p2_18_moved_a_cluster_is_followed_to_the_node_that_has_the_namespace(cluster):

@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 from ask_processes import AskProcesses, add_up, ask_at_once, list_warnings, sum_costs
 from lossy_proxy import LossyProxy
+from redis_servers import wait_until
 
 from llmfail import AsyncClient, Client
 from llmfail.simulator import parse_faults
@@ -50,13 +51,6 @@ def configure(tmp_path, simulator):
 
 def read_budget(client):
     return client.status().to_json()["budgets"][0]
-
-
-def wait_until(is_so):
-    gives_up_at = time.monotonic() + 60
-    while not is_so():
-        assert time.monotonic() < gives_up_at
-        time.sleep(0.02)
 
 
 def check_books(config, cost, most_held=0):

@@ -5,6 +5,7 @@ import subprocess
 import threading
 import time
 from decimal import Decimal
+from functools import partial
 
 import pytest
 from ask_processes import AskProcesses
@@ -13,7 +14,9 @@ from redis_servers import (
     find_free_port,
     require_program,
     start_redis,
+    wait_until,
 )
+from shared_config import write_shared_config
 
 from llmfail import AsyncClient, Client, OverBudget, Unavailable
 from llmfail.core.errors import StoreError
@@ -22,32 +25,13 @@ from llmfail.core.store_url import parse_redis_url
 from llmfail.simulator import parse_faults
 from llmfail.store.redis.redis_store import RedisStore
 
-CONFIG = """\
-version: 1
-store: {store}
-store_timeout: 0.3s
-timezone: UTC
-defaults: {{retries: 0, timeout: 10s, max_tokens: 50}}
-providers:
-  openai: {{api: openai, base_url: "{openai}", api_key: made-up-key-2}}
-models:
-  openai/gpt-6.1-terra: {{price: {{input: 1000, output: 1000}}, context: 100000, max_output: 1000}}
-features:
-  default: {{primary: openai/gpt-6.1-terra, cache: {{enabled: false}}}}
-budgets: [{{name: daily, limit: 1000, per: day}}]
-"""
 BACK_SECONDS = 12.0
 """A store that works again is in use after at most so long."""
 
 
 @pytest.fixture
 def configure(tmp_path, simulator):
-    def configure(url):
-        file = tmp_path / "llmfail.yaml"
-        file.write_text(CONFIG.format(openai=simulator.base_url("openai"), store=url))
-        return file
-
-    return configure
+    return partial(write_shared_config, tmp_path, simulator)
 
 
 class Asks:
@@ -165,13 +149,6 @@ def sentinel(tmp_path):
             wait_until(lambda: "slave0" in first.run("INFO", "replication"))
             wait_until(lambda: str(second.port) in sentinel.run("SENTINEL", "replicas", "main"))
             yield first, second, sentinel
-
-
-def wait_until(is_so, seconds=20):
-    gives_up_at = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < gives_up_at
-        time.sleep(0.05)
 
 
 def test_p0_7_sentinel_names_another_master_and_it_is_used(configure, sentinel):

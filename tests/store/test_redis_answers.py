@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import worker_processes
 from lossy_proxy import LossyProxy, SilentServer
-from redis_servers import start_cluster
+from opened_stores import close_later
 
 from llmfail.core.cache.single_flight import answer_key
 from llmfail.core.errors import StoreError
@@ -20,20 +20,10 @@ SLACK = 0.2
 FLEET_PAGE = Path(__file__).parents[2] / "docs" / "fleet.md"
 NAMES = [f"{number:064x}" for number in range(60)]
 RIGHTS = "+eval +get +set +getrange +del +time +select"
-opened = []
 
 
 def open_answers(url, timeout=5.0):
-    opened.append(RedisAnswerStore(parse_redis_url(url), timeout))
-    return opened[-1]
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    """Every store is closed after the test."""
-    yield
-    while opened:
-        opened.pop().close()
+    return close_later(RedisAnswerStore(parse_redis_url(url), timeout))
 
 
 @pytest.fixture
@@ -179,12 +169,6 @@ def test_clearing_forgets_the_answers_of_this_namespace_alone(redis_server, redi
     assert kept(answers, *NAMES) == [None] * 60
     assert kept(other, "a") == ["answer"]
     assert redis_server.run("GET", "{llmfail:default}:a") == "the state"
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
-    with start_cluster(tmp_path_factory.mktemp("cluster")) as nodes:
-        yield nodes
 
 
 def test_a_cluster_has_them_on_all_its_nodes(cluster):

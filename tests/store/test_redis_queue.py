@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from lossy_proxy import LossyProxy, SilentServer
+from opened_stores import close_later
 
 from llmfail.core.degrade.queue_item import dump_ask
 from llmfail.core.errors import StoreError, UsageError
@@ -22,21 +23,11 @@ RIGHTS = (
     " +zadd +zrem +zcard +zcount +zrangebyscore +zrangebylex"
 )
 ITEM = "{llmfail:default:queue}:item/"
-opened = []
 
 
 def open_queue(url, timeout=5.0, **limits):
     known = {"max_items": 100, "max_age": 1000} | limits
-    opened.append(RedisQueue(parse_redis_url(url), timeout=timeout, **known))
-    return opened[-1]
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    """Every queue is closed after the test."""
-    yield
-    while opened:
-        opened.pop().close()
+    return close_later(RedisQueue(parse_redis_url(url), timeout=timeout, **known))
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import time
 import pytest
 import worker_processes
 from lossy_proxy import LossyProxy, SilentServer
+from opened_stores import close_later
 
 from llmfail.core.errors import StoreError, UsageError
 from llmfail.core.records.record import Write
@@ -21,20 +22,8 @@ SLACK = 0.2
 """How much longer than its timeout a verb may take."""
 
 
-opened = []
-
-
 def open_redis(url, timeout=5.0):
-    opened.append(RedisStore(parse_redis_url(url), timeout))
-    return opened[-1]
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    """Every store is closed after the test."""
-    yield
-    while opened:
-        opened.pop().close()
+    return close_later(RedisStore(parse_redis_url(url), timeout))
 
 
 @pytest.fixture
