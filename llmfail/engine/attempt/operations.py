@@ -115,14 +115,15 @@ class Operations:
 
         state = self._ask.state
         candidate = state.attempt(attempt).candidate
-        earlier = sum(entry.action == "called" for entry in (*state.trail, *state.list_round_trail()))
+        trail = (*state.trail, *state.list_round_trail())
+        earlier = [entry for entry in trail if entry.action == "called"]
         return AnswerBegun(
             candidate.target,
             model=None,
             is_relayed=False,
             dropped=candidate.dropped,
             tier=tier_of(self._job, candidate.target),
-            attempts=earlier + 1,
+            attempts=len(earlier) + 1,
         )
 
     def _tell_left(self, command: ev.Send, output: TargetOutput) -> None:

@@ -14,6 +14,9 @@ from llmfail.core.request.ask import Ask
 from llmfail.settings.schema.settings import Settings
 from llmfail.settings.schema.types import Defaults, Fallback, Feature
 
+_OF_AGENTS = frozenset({Thought, ToolCall, ToolResult})
+"""What only a model that calls tools says, or is told."""
+
 
 class ResolvedFeature(Struct, frozen=True):
     """``written`` is the feature as the file has it, for what is said nowhere else. For the rest the caller
@@ -86,12 +89,8 @@ def is_agents(ask: Ask) -> bool:
     """Whether it is a step of an agent: a call that is stored would be made again in another world."""
     if ask.tools:
         return True
-    return any(
-        isinstance(part, Thought | ToolCall | ToolResult)
-        for message in ask.messages
-        if not isinstance(message.content, str)
-        for part in message.content
-    )
+    composed = [message.content for message in ask.messages if not isinstance(message.content, str)]
+    return any(type(part) in _OF_AGENTS for parts in composed for part in parts)
 
 
 def _cache_policy(settings: Settings, feature: Feature) -> CachePolicy | None:
