@@ -101,7 +101,7 @@ class Relay(Struct, frozen=True, dict=True):
         refused = endpoint.dropped_parameters
         if (self.request.schema is not None or self.request.json) and refused & {"schema", "response_format"}:
             return False
-        if not self._signatures:
+        if not (self._structured and self._signatures):
             return True
         own = _SIGNERS[self.original.dialect]
         return all(_may_see(one, endpoint, own) for one in self._signatures)
