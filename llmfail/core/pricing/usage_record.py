@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date
 from functools import lru_cache
+from operator import attrgetter
 
 import msgspec
 from msgspec import Struct
@@ -109,7 +110,7 @@ def count_usage(totals: UsageTotals, calls: Sequence[CountedCall]) -> UsageTotal
     return replace(
         totals,
         requests=totals.requests + len(calls),
-        answered=totals.answered + sum(call.ok for call in calls),
+        answered=totals.answered + sum(map(attrgetter("ok"), calls)),
         tokens=totals.tokens + _sum_tokens(calls),
         cost=totals.cost + sum(call.cost or 0 for call in calls),
         unpriced=totals.unpriced + len(unpriced),
@@ -131,10 +132,10 @@ def load_entry(day: str, name: str, text: str | None) -> UsageEntry | None:
 def _sum_tokens(calls: Sequence[CountedCall]) -> TokenTotals:
     reported = [call.usage for call in calls if call.usage is not None]
     return TokenTotals(
-        sum(usage.input_tokens for usage in reported),
-        sum(usage.cached_input_tokens for usage in reported),
-        sum(usage.cache_write_tokens for usage in reported),
-        sum(usage.output_tokens for usage in reported),
+        sum(map(attrgetter("input_tokens"), reported)),
+        sum(map(attrgetter("cached_input_tokens"), reported)),
+        sum(map(attrgetter("cache_write_tokens"), reported)),
+        sum(map(attrgetter("output_tokens"), reported)),
     )
 
 

@@ -81,10 +81,10 @@ def count_judged_asks(minute: AlertMinute, asks: Sequence[CountedAsk]) -> AlertM
         by_target[target] = replace(
             counters,
             asks=counters.asks + len(its_asks),
-            fallbacks=counters.fallbacks + sum(ask.is_fallback for ask in its_asks),
+            fallbacks=counters.fallbacks + sum(map(attrgetter("is_fallback"), its_asks)),
             errors=counters.errors + sum(ask.missing is not None for ask in its_asks),
-            met_open=counters.met_open + sum(ask.saw_open_circuit for ask in its_asks),
-            latencies=add_latencies(counters.latencies, [ask.latency_ms for ask in its_asks]),
+            met_open=counters.met_open + sum(map(attrgetter("saw_open_circuit"), its_asks)),
+            latencies=add_latencies(counters.latencies, map(attrgetter("latency_ms"), its_asks)),
         )
     return AlertMinute(by_target)
 

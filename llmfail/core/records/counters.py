@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from math import ceil, exp, log
+from operator import attrgetter
 
 from msgspec import field
 from msgspec.structs import replace
@@ -67,32 +69,33 @@ def counters_expiry(hour: int) -> float:
 
 
 def count_calls(counters: CallCounters, calls: Sequence[CountedCall]) -> CallCounters:
-    answered = [call for call in calls if call.ok]
-    errors = (call.error for call in reversed(calls) if call.error)
+    answered = [call.latency_ms for call in calls if call.ok]
+    costs = [call.cost for call in calls if call.cost is not None]
+    errors = filter(None, map(attrgetter("error"), reversed(calls)))
     return replace(
         counters,
         calls=counters.calls + len(calls),
         ok=counters.ok + len(answered),
-        fallbacks=counters.fallbacks + sum(call.fallback for call in calls),
-        cost=counters.cost + sum(call.cost or 0 for call in calls),
-        unpriced=counters.unpriced + sum(call.cost is None for call in calls),
-        latencies=add_latencies(counters.latencies, [call.latency_ms for call in answered]),
+        fallbacks=counters.fallbacks + sum(map(attrgetter("fallback"), calls)),
+        cost=counters.cost + sum(costs),
+        unpriced=counters.unpriced + len(calls) - len(costs),
+        latencies=add_latencies(counters.latencies, answered),
         last_error=next(errors, counters.last_error),
     )
 
 
 def count_asks(counters: AskCounters, asks: Sequence[CountedAsk]) -> AskCounters:
     answered = Counter(ask.tier for ask in asks if ask.missing is None)
-    missing = Counter(ask.missing for ask in asks)
-    hits = Counter(ask.hit for ask in asks)
-    latencies = [ask.latency_ms for ask in asks]
+    missing = Counter(map(attrgetter("missing"), asks))
+    hits = Counter(map(attrgetter("hit"), asks))
+    latencies = [*map(attrgetter("latency_ms"), asks)]
     return replace(
         counters,
         asks=counters.asks + len(asks),
         fallbacks=counters.fallbacks + answered[1] + answered[2] + answered[3],
         degraded=counters.degraded + answered[4],
         errors=counters.errors + missing["service"],
-        met_open=counters.met_open + sum(ask.saw_open_circuit for ask in asks),
+        met_open=counters.met_open + sum(map(attrgetter("saw_open_circuit"), asks)),
         latency_ms=counters.latency_ms + sum(latencies),
         latencies=add_latencies(counters.latencies, latencies),
         hits=counters.hits + hits[True],
@@ -141,15 +144,18 @@ def sum_ask_counters(hours: Iterable[AskCounters]) -> AskCounters:
 
 def add_latencies(histogram: Histogram, latencies: Iterable[int]) -> Histogram:
     """Latencies in milliseconds."""
-    counts = dict(histogram)
-    for latency_ms in latencies:
-        bucket = round(log(max(latency_ms, 1)) / _LOG_OF_GROWTH)
-        counts[bucket] = counts.get(bucket, 0) + 1
+    counts = Counter(histogram)
+    counts.update(map(_bucket_of, latencies))
     return counts
 
 
 def merge_histograms(left: Histogram, right: Histogram) -> Histogram:
     return {bucket: left.get(bucket, 0) + right.get(bucket, 0) for bucket in left.keys() | right.keys()}
+
+
+@lru_cache(maxsize=4096)
+def _bucket_of(latency_ms: int) -> int:
+    return round(log(max(latency_ms, 1)) / _LOG_OF_GROWTH)
 
 
 def percentile(latencies: Histogram, share: float) -> int | None:

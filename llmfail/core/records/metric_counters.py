@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from operator import attrgetter
 from typing import TypeVar
 
@@ -65,13 +66,14 @@ def join_labels(*labels: str) -> str:
 
 
 def count_ask_metrics(metrics: AskMetrics, asks: Sequence[CountedAsk]) -> AskMetrics:
+    latencies = [*map(attrgetter("latency_ms"), asks)]
     return replace(
         metrics,
-        requests=_add(metrics.requests, Counter(ask.request for ask in asks)),
-        attempts=_add(metrics.attempts, Counter(name for ask in asks for name in ask.attempts)),
-        skips=_add(metrics.skips, Counter(name for ask in asks for name in ask.skips)),
-        seconds=_add(metrics.seconds, Counter(_seconds_bucket_of(ask) for ask in asks)),
-        total_ms=metrics.total_ms + sum(ask.latency_ms for ask in asks),
+        requests=_add(metrics.requests, Counter(map(attrgetter("request"), asks))),
+        attempts=_add(metrics.attempts, Counter(chain.from_iterable(map(attrgetter("attempts"), asks)))),
+        skips=_add(metrics.skips, Counter(chain.from_iterable(map(attrgetter("skips"), asks)))),
+        seconds=_add(metrics.seconds, Counter(map(_seconds_bucket_of, latencies))),
+        total_ms=metrics.total_ms + sum(latencies),
     )
 
 
@@ -88,7 +90,7 @@ def count_use_metrics(metrics: UseMetrics, calls: Sequence[CountedCall]) -> UseM
         metrics,
         tokens=_add(metrics.tokens, tokens),
         cost=_add(metrics.cost, cost),
-        calls=_add(metrics.calls, Counter(call.target for call in calls)),
+        calls=_add(metrics.calls, Counter(map(attrgetter("target"), calls))),
         unpriced=_add(metrics.unpriced, Counter(call.target for call in calls if call.cost is None)),
     )
 
@@ -98,5 +100,5 @@ def _add(entries: Mapping[K, int], more: Mapping[K, int]) -> Mapping[K, int]:
     return {**entries, **{name: entries.get(name, 0) + amount for name, amount in more.items() if amount}}
 
 
-def _seconds_bucket_of(ask: CountedAsk) -> int:
-    return bisect_left(SECONDS_BUCKETS, ask.latency_ms / 1000)
+def _seconds_bucket_of(latency_ms: int) -> int:
+    return bisect_left(SECONDS_BUCKETS, latency_ms / 1000)

@@ -21,10 +21,11 @@ def label_request(receipt: Receipt) -> str:
     return join_labels(receipt.feature, receipt.source, str(receipt.tier), status)
 
 
-def label_entries(receipt: Receipt, settings: Settings, action: str) -> tuple[str, ...]:
-    """Those of its trail with this action."""
-    return tuple(
-        join_labels(label_of(settings, entry.target), entry.outcome)
-        for entry in receipt.trail
-        if entry.action == action
-    )
+def label_trail(receipt: Receipt, settings: Settings) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The calls of an ask, and the targets that it skipped."""
+    called: list[str] = []
+    skipped: list[str] = []
+    for entry in receipt.trail:
+        label = join_labels(label_of(settings, entry.target), entry.outcome)
+        (called if entry.action == "called" else skipped).append(label)
+    return tuple(called), tuple(skipped)

@@ -32,7 +32,7 @@ from llmfail.core.records.record import StoreChange, combine, dump, load_fields
 from llmfail.core.records.state_keys import alert_key, ask_counters_key, ask_metrics_key
 from llmfail.core.records.statistics import Count, CountedRecord, Statistics, steps_of
 from llmfail.core.routing.failure import find_missing_cause, has_service_failed
-from llmfail.engine.planning.metric_labels import label_entries, label_request
+from llmfail.engine.planning.metric_labels import label_request, label_trail
 from llmfail.engine.ports.protocols import Ports
 from llmfail.settings.schema.settings import Settings
 
@@ -47,10 +47,11 @@ def statistics_of(receipt: Receipt, prompt: str | None, settings: Settings, wall
     """An ask of a configuration as it is counted, and its receipt as it is kept. The answer is not kept, the
     prompt only when it is given.
     """
-    shown = None if prompt is None else prompt.encode("utf-8", "replace").decode()
-    kept = {"at": format_time(wall), **receipt.to_json(), "prompt": shown}
+    kept = {"at": format_time(wall), **receipt.to_json()}
     if prompt is None:
-        del kept["answer"], kept["prompt"]
+        del kept["answer"]
+    else:
+        kept["prompt"] = prompt.encode("utf-8", "replace").decode()
     steps: tuple[StoreChange, ...] = ()
     if receipt.arm is not None:
         from llmfail.engine.reports.experiment_steps import count_arm_step
@@ -95,6 +96,7 @@ async def load_recent(ports: Ports, limit: int) -> list[dict[str, Any]]:
 def _counted_ask_of(receipt: Receipt, settings: Settings) -> CountedAsk:
     missing = find_missing_cause(receipt.error)
     first = receipt.trail[0].target if receipt.trail else receipt.target
+    attempts, skips = label_trail(receipt, settings)
     may_be_fallback = missing is None and 1 <= receipt.tier < DEGRADED_TIER
     return CountedAsk(
         tier=receipt.tier,
@@ -105,8 +107,8 @@ def _counted_ask_of(receipt: Receipt, settings: Settings) -> CountedAsk:
         first_target=NO_TARGET if first is None else str(first),
         is_fallback=may_be_fallback and has_service_failed(receipt.trail),
         request=label_request(receipt),
-        attempts=label_entries(receipt, settings, "called"),
-        skips=label_entries(receipt, settings, "skipped"),
+        attempts=attempts,
+        skips=skips,
     )
 
 
