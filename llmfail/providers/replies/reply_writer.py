@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, Protocol, assert_never
 
 from llmfail.core.answer_piece import AnswerBegun, AnswerPiece
@@ -96,25 +97,31 @@ class BlockReply:
 
 
 def make_reply_writer(asked: AskedReply) -> ReplyWriter:
-    match asked.dialect:
+    return _load_writer(asked.dialect)(asked)
+
+
+@cache
+def _load_writer(dialect: Dialect) -> Callable[[AskedReply], ReplyWriter]:
+    """Imported when the first reply of its dialect is written."""
+    match dialect:
         case "chat":
             from llmfail.providers.replies.chat_reply import ChatReply
 
-            return ChatReply(asked)
+            return ChatReply
         case "responses":
             from llmfail.providers.replies.responses_reply import ResponsesReply
 
-            return ResponsesReply(asked)
+            return ResponsesReply
         case "anthropic":
             from llmfail.providers.replies.messages_reply import MessagesReply
 
-            return MessagesReply(asked)
+            return MessagesReply
         case "gemini":
             from llmfail.providers.replies.gemini_reply import GeminiReply
 
-            return GeminiReply(asked)
+            return GeminiReply
         case _:
-            assert_never(asked.dialect)
+            assert_never(dialect)
 
 
 def model_of(receipt: Receipt, asked: AskedReply) -> str:
