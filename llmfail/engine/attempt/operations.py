@@ -20,7 +20,6 @@ from llmfail.core.routing.ask_events import Event, Operation
 from llmfail.core.routing.attempt_result import AttemptResult
 from llmfail.engine.answers.answer_cache import CacheReader, SingleFlightCache, reader_of
 from llmfail.engine.attempt.call import CallOptions, call
-from llmfail.engine.attempt.live_ask import LiveAsk
 from llmfail.engine.attempt.settlement import SettlementLog
 from llmfail.engine.planning.codec import Codec
 from llmfail.engine.planning.job import Job, digest_job, tier_of
@@ -30,6 +29,7 @@ from llmfail.engine.ports.protocols import AnswerReader, Ports
 if TYPE_CHECKING:
     from llmfail.core.answer_piece import AnswerBegun
     from llmfail.engine.answers.vector_cache import VectorCache
+    from llmfail.engine.attempt.live_ask import LiveAsk
     from llmfail.engine.attempt.target_output import TargetOutput
 
 

@@ -37,7 +37,6 @@ from llmfail.core.records.statistics import Statistics, steps_of
 from llmfail.core.routing.ask_events import Settled
 from llmfail.core.routing.ask_state import NOT_SENT, PendingCall, due_calls, settlement_of
 from llmfail.engine.attempt.call_statistics import statistics_of_call
-from llmfail.engine.attempt.live_ask import LiveAsk
 from llmfail.engine.planning.job import Job
 from llmfail.engine.planning.targets import TargetRoutes
 from llmfail.engine.ports.protocols import Ports
@@ -45,6 +44,7 @@ from llmfail.store.base import Change
 
 if TYPE_CHECKING:
     from llmfail.core.admission.gate_changes import GateChange, WatchedRecords
+    from llmfail.engine.attempt.live_ask import LiveAsk
     from llmfail.engine.ports.budget_slices import BudgetSlices
     from llmfail.engine.ports.deferred_writes import DeferredWrites
 
