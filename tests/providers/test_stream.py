@@ -374,6 +374,7 @@ def test_of_several_answers_only_the_first_is_read():
     told = sse(of(0, "A"), of(1, "B"), of(1, "B", "stop"), of(0, "a", "stop"))
     assert play("openai", told)[0] == "Aa"
     assert play("openai", sse(of(1, "A"), of(None, "a", "stop")))[0] == "Aa"
+    assert play("openai", sse(of(None, "A"), of(1, "B"), of(None, "a", "stop")))[0] == "Aa"
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,7 @@ class ChunkAccumulator:
             for event in events[start:]:
                 chunk, text = _decode_plain(event), None
                 for choice in chunk.choices:
-                    if choice.index == self._index or self._is_ours(choice.index):
+                    if self._is_ours(choice.index):
                         text = choice.delta.content
                         if choice.finish_reason is not None:
                             self._end(choice.finish_reason)
@@ -177,9 +177,9 @@ class ChunkAccumulator:
         return {**{name: str(joined) for name, joined in self._thoughts.items()}, **details}
 
     def _is_ours(self, index: object) -> bool:
-        """One answer is asked for; of several, which a server numbers, the one that began first is read."""
-        if index == self._index or not isinstance(index, int):
-            return True
+        """One answer is asked for; of several, which a server numbers, the one that began first is read. Some
+        leave the number of the first one out.
+        """
         if self._index is None:
-            self._index = index
-        return index == self._index
+            self._index = index if isinstance(index, int) else 0
+        return index == self._index or not isinstance(index, int)
