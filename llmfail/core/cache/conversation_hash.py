@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 MIN_REMEMBERED_CHARS = 4_096
 """A shorter conversation is hashed anew, in some microseconds."""
 MAX_REMEMBERED_HASHES = 1_024
+REWRITTEN_MESSAGES = 3
+"""So many at the end may be others in the next turn: a program moves the marks of what may be cached."""
 
 
 def encode_identity(value: Any) -> bytes:  # noqa: ANN401 - any part of a request
@@ -37,18 +39,14 @@ def hash_conversation(head: bytes, messages: Sequence[Message]) -> _Hash:
     Raises UnicodeEncodeError for half a surrogate pair.
     """
     is_short = sum(map(count_chars, messages)) < MIN_REMEMBERED_CHARS
-    if is_short or not sys.flags.hash_randomization:
-        return _continue_hash(sha256(head), messages, b"")
-    names = list(accumulate(messages, _name_after, initial=hash(head)))
-    for count in range(len(messages), 0, -1):
-        if (known := _remembered.get(names[count])) is not None:
-            found = _continue_hash(known.copy(), messages[count:], b",")
-            break
-    else:
-        found = _continue_hash(sha256(head), messages, b"")
-    if len(_remembered) >= MAX_REMEMBERED_HASHES:
-        _remembered.clear()
-    _remembered[names[-1]] = found.copy()
+    is_remembered = not is_short and sys.flags.hash_randomization
+    names = list(accumulate(messages, _name_after, initial=hash(head))) if is_remembered else []
+    count, found = _find_longest(names) or (0, sha256(head))
+    for message in messages[count:]:
+        found.update(b"," * bool(count) + encode_identity(identity_of_message(message)))
+        count += 1
+        if names and count >= len(messages) - REWRITTEN_MESSAGES:
+            _remember(names[count], found)
     return found
 
 
@@ -56,11 +54,18 @@ _remembered: dict[int, _Hash] = {}
 """The hashes so far, by a name of all that is in them, so that no text is kept for it."""
 
 
-def _continue_hash(begun: _Hash, messages: Sequence[Message], comma: bytes) -> _Hash:
-    for message in messages:
-        begun.update(comma + encode_identity(identity_of_message(message)))
-        comma = b","
-    return begun
+def _find_longest(names: Sequence[int]) -> tuple[int, _Hash] | None:
+    """How many messages are in what is remembered, and the hash of them, to which more can be added."""
+    for count in range(len(names) - 1, 0, -1):
+        if (known := _remembered.get(names[count])) is not None:
+            return count, known.copy()
+    return None
+
+
+def _remember(name: int, hashed: _Hash) -> None:
+    if len(_remembered) >= MAX_REMEMBERED_HASHES:
+        _remembered.clear()
+    _remembered[name] = hashed.copy()
 
 
 def _name_after(before: int, message: Message) -> int:

@@ -90,6 +90,9 @@ def read_turns(messages: Sequence[Any]) -> Iterator[Message]:
             yield message
             continue
         content = message.get("content")
+        if isinstance(content, str) and len(message) == 2:
+            yield Message(message["role"], content)
+            continue
         marks = mark_with("anthropic", rest_of(message, ("role", "content")))
         if not isinstance(content, str):
             content = tuple(sign_part(part, VENDOR) for part in anthropic_parts.read_parts(content))

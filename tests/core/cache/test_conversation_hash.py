@@ -68,6 +68,21 @@ def test_turns_of_the_same_text_in_other_roles_are_told_apart():
     assert told[0] == told[2]
 
 
+def test_a_turn_hashes_no_more_than_what_is_new_though_the_last_messages_are_written_anew(monkeypatch):
+    monkeypatch.setattr(conversation_hash, "_remembered", {})
+    hashed = []
+    encode = conversation_hash.encode_identity
+    monkeypatch.setattr(
+        conversation_hash, "encode_identity", lambda value: hashed.append(value[1]) or encode(value)
+    )
+    said = [Message("user", f"{number}: {LONG}") for number in range(8)]
+    hash_conversation(b"[", said)
+    del hashed[:]
+    later = [*said[:5], *(Message("user", f"{number}: other") for number in range(4))]
+    assert hash_conversation(b"[", later).hexdigest() == hash_anew(b"[", later)
+    assert hashed == [one.content for one in later[5:]]
+
+
 def test_no_more_is_remembered_than_allowed(monkeypatch):
     monkeypatch.setattr(conversation_hash, "MAX_REMEMBERED_HASHES", 3)
     monkeypatch.setattr(conversation_hash, "_remembered", {})
