@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from request_round_trips import write_again
 
@@ -273,6 +273,9 @@ TURNS = st.lists(
     [("chat", "messages"), ("anthropic", "messages"), ("responses", "input"), ("gemini", "contents")],
 )
 @given(document=st.dictionaries(st.sampled_from(NAMES.split()), VALUES, max_size=6), said=TURNS)
+@example(
+    document={}, said=[{"role": "user", "content": [{"type": []}], "parts": [{"content": [{"type": []}]}]}]
+)
 def test_nothing_that_a_program_may_send_is_a_bug_of_ours(dialect, turns, document, said):
     """It is a request, or a UsageError."""
     document = {**document, turns: said}

@@ -206,7 +206,7 @@ def _write_item(part: Part) -> dict[str, Any] | None:
             assert part.signature is not None, "a thought without its signature is no item"
             item: dict[str, Any] = json.loads(part.signature.text)
             return item
-        case Opaque() if part.json.get("type") not in {"input_image", "input_file", "refusal"}:
+        case Opaque() if type_of(part.json) not in {"input_image", "input_file", "refusal"}:
             return dict(part.json)
         case _:
             return None
