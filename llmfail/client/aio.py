@@ -87,7 +87,7 @@ class AsyncClient:
         self._running: RunningTasks = set()
         self._writing: set[asyncio.Task[None]] = set()
 
-    def start_anew(self) -> None:
+    def _start_anew(self) -> None:
         """In a forked child: threads, connections, tasks and what was put off are its parent's."""
         if not self._wire.is_closed:
             self._wire = LazyAsyncWire()
@@ -290,7 +290,7 @@ class AsyncClient:
 
 def _start_all_anew() -> None:
     for one in list(_open):
-        one.start_anew()
+        one._start_anew()  # noqa: SLF001 - no caller of a client may
 
 
 os.register_at_fork(after_in_child=_start_all_anew)
