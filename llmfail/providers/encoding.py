@@ -78,6 +78,17 @@ def require_size(call: Call, api: Api) -> None:
         raise UnsupportedRequest(f"the request has {size} MiB, and {most} MiB are taken there")
 
 
+def load_object(text: str) -> dict[str, Any]:
+    """The object that a text is; an empty one for any other, such as what a model has signed on another wire
+    of its vendor.
+    """
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def encode_base64(attachment: Attachment) -> str:
     return b2a_base64(attachment.data, newline=False).decode("ascii")
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from llmfail.core.answer_piece import OriginalRequest
-from llmfail.core.conversation import Signature, Text, Thought, ToolCall, ToolResult
+from llmfail.core.conversation import Message, Signature, Text, Thought, ToolCall, ToolResult
 from llmfail.core.model import Endpoint, Request, Target
 from llmfail.core.receipt import Receipt
 from llmfail.core.request.fitted_request import fit_request
@@ -138,6 +138,20 @@ OF_DIALECT = {
 
 def clear(dialect, body, endpoint):
     return msgspec.json.encode(clear_carried(dialect, decode_fields(body), endpoint))
+
+
+@pytest.mark.parametrize("text", ["EpQB", "[1]", "[" * 100_000], ids=["no JSON", "no object", "deep"])
+@pytest.mark.parametrize("vendor", ["openai", "groq"])
+def test_what_a_vendor_has_signed_on_another_wire_is_left_out(vendor, text):
+    thought = Thought("hm", Signature(vendor, text))
+    said = [Message("user", "Hi"), Message("assistant", (thought, Text("Hello"))), Message("user", "Go on.")]
+    endpoint = ENDPOINTS[vendor]
+    wire = load_wire_format(endpoint.api, endpoint.door)
+    bodies = [
+        wire.encode(Request((said[0], one, said[2])), endpoint, stream=False).body
+        for one in (said[1], Message("assistant", (Text("Hello"),)))
+    ]
+    assert bodies[0] == bodies[1]
 
 
 @pytest.mark.parametrize("dialect", OF_DIALECT)

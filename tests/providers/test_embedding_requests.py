@@ -54,6 +54,7 @@ def test_texts_and_numbers_of_tokens_are_told_apart(said, texts, has_token_ids):
         {"input": "a", "dimensions": 0},
         {"input": "a", "dimensions": "9"},
         {"input": "a", "encoding_format": "hex"},
+        {"input": "a", "encoding_format": {}},
     ],
 )
 def test_what_is_no_request_for_vectors_is_told(document):

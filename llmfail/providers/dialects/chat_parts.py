@@ -28,7 +28,7 @@ from llmfail.core.errors import UnsupportedRequest
 from llmfail.core.request.message_text import render_text_files
 from llmfail.providers.decoding import as_clean_text, as_mapping, dump_arguments, iter_mappings, rest_of
 from llmfail.providers.dialects.carried_signature import is_carried, read_carried, take_from_id
-from llmfail.providers.encoding import encode_base64, join_result_text, marks_for, to_data_url
+from llmfail.providers.encoding import encode_base64, join_result_text, load_object, marks_for, to_data_url
 
 _AUDIO_FORMATS = {"audio/wav": "wav", "audio/x-wav": "wav", "audio/mpeg": "mp3", "audio/mp3": "mp3"}
 THOUGHT_FIELDS = ("reasoning_content", "reasoning", "reasoning_details")
@@ -101,7 +101,7 @@ def _write_assistant(parts: tuple[Part, ...]) -> dict[str, Any]:
     written["content"] = text if text or not calls else None
     for part in parts:
         if isinstance(part, Thought) and part.signature is not None:
-            written |= json.loads(part.signature.text)
+            written |= load_object(part.signature.text)
         elif isinstance(part, Opaque):
             written |= part.json
     return {**written, "tool_calls": calls} if calls else written

@@ -40,7 +40,7 @@ def read_embedding_request(
         return _read_gemini(as_mapping(rename_fields(document)), model, is_batch=verb == BATCH_VERB)
     texts, has_token_ids = _read_input(document.get("input"))
     encoding = document.get("encoding_format")
-    if encoding not in {None, "float", "base64"}:
+    if encoding not in (None, "float", "base64"):
         raise UsageError(f"encoding_format is float or base64, got {encoding!r}")
     return EmbeddingRequest(
         dialect="chat",

@@ -39,7 +39,7 @@ from llmfail.providers.decoding import (
 )
 from llmfail.providers.dialects.carried_signature import is_carried, read_carried, take_from_id
 from llmfail.providers.dialects.chat_parts import write_tool
-from llmfail.providers.encoding import marks_for, to_data_url
+from llmfail.providers.encoding import load_object, marks_for, to_data_url
 
 _TEXT_TYPES = frozenset({"input_text", "output_text", "text"})
 _ITEM = "item"
@@ -181,14 +181,14 @@ def _write_message(message: Message) -> Iterator[dict[str, Any]]:
             said = []
         if item is None:
             said.append(part)
-        else:
+        elif item:
             yield item
     if said or not message.parts:
         yield {**_write_said(message, said), **own}
 
 
 def _write_item(part: Part) -> dict[str, Any] | None:
-    """None for what is a part of a message."""
+    """None for what is a part of a message; nothing in it where the vendor has signed on another wire."""
     match part:
         case ToolCall():
             own = marks_for("responses", part)
@@ -204,8 +204,7 @@ def _write_item(part: Part) -> dict[str, Any] | None:
             }
         case Thought():
             assert part.signature is not None, "a thought without its signature is no item"
-            item: dict[str, Any] = json.loads(part.signature.text)
-            return item
+            return load_object(part.signature.text)
         case Opaque() if type_of(part.json) not in {"input_image", "input_file", "refusal"}:
             return dict(part.json)
         case _:
