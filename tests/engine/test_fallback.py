@@ -113,6 +113,13 @@ def test_one_refusal_of_a_parameter_is_answered_by_leaving_it_out_and_remembered
     assert ["temperature" in body for _, _, body in play.calls] == [False]
 
 
+def test_what_a_wire_cannot_carry_of_configured_options_is_told_of_a_plain_prompt(stage):
+    provider = '  d: {api: anthropic, base_url: "http://d.invalid/v1", api_key: key-of-d-0123}\n'
+    model = "models: {d/one: {options: {seed: 1}}}"
+    asked = stage({"d": [DOWN]}, more=provider + model).ask(targets=("d/one",))
+    assert asked.trail[0].dropped == ("seed",)
+
+
 def test_a_parameter_that_stays_refused_is_not_dropped_for_ever(stage):
     refused = error(400, "unsupported_value", "temperature is not supported", param="temperature")
     play = stage({"a": [refused]})
