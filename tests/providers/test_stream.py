@@ -375,6 +375,7 @@ def test_of_several_answers_only_the_first_is_read():
     assert play("openai", told)[0] == "Aa"
     assert play("openai", sse(of(1, "A"), of(None, "a", "stop")))[0] == "Aa"
     assert play("openai", sse(of(None, "A"), of(1, "B"), of(None, "a", "stop")))[0] == "Aa"
+    assert play("openai", sse(of(None, ""), of(1, "A"), of(1, "a", "stop")))[0] == "Aa"
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,8 @@ class ChunkAccumulator:
         self._end(choice.get("finish_reason"))
         if choice.get("logprobs"):
             self._logprobs += iter_mappings(as_mapping(choice["logprobs"]).get("content"))
+        if delta.get("content") and self._index is None:
+            self._index = 0
         said = self._text.add(read_content(delta.get("content")))
         if not any(delta.get(name) for name in _HIDDEN_KEYS):
             pieces = self._tell_text(said)
@@ -110,6 +112,8 @@ class ChunkAccumulator:
                 for choice in chunk.choices:
                     if self._is_ours(choice.index):
                         text = choice.delta.content
+                        if text and self._index is None:
+                            self._index = 0
                         if choice.finish_reason is not None:
                             self._end(choice.finish_reason)
                         break
@@ -180,6 +184,8 @@ class ChunkAccumulator:
         """One answer is asked for; of several, which a server numbers, the one that began first is read. Some
         leave the number of the first one out.
         """
+        if not isinstance(index, int):
+            return True
         if self._index is None:
-            self._index = index if isinstance(index, int) else 0
-        return index == self._index or not isinstance(index, int)
+            self._index = index
+        return index == self._index
