@@ -16,6 +16,7 @@ from llmfail.cli.io.output import say
 from llmfail.cli.run.open_client import load_settings
 from llmfail.core.errors import LlmfailError, UsageError
 from llmfail.core.loopback import is_loopback
+from llmfail.core.reports.figures import count_of
 from llmfail.http_server.listen_address import bind, bind_file, find_socket_file, parse_listen, url_of
 from llmfail.http_server.tls_files import TlsFiles
 from llmfail.server.serving import ServeOptions, serve
@@ -135,7 +136,7 @@ def _greet(
 ) -> None:
     listener, tls = place
     url, is_file = url_of(listener, is_tls=tls is not None), listener.family == socket.AF_UNIX
-    what = "the simulator" if faults is not None else f"{len(settings.features)} features"
+    what = "the simulator" if faults is not None else count_of(len(settings.features), "feature")
     base = "" if is_file else f" (OpenAI's base URL: {url}/v1)"
     say(f"serving {what} on {url}{base}", quiet=options.quiet)
     is_far = not is_file and not is_loopback(listener.getsockname()[0])
