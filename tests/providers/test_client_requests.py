@@ -18,6 +18,7 @@ from llmfail.core.errors import UsageError
 from llmfail.core.model import Endpoint, Request
 from llmfail.core.request.fitted_request import fit_request
 from llmfail.providers import load_wire_format
+from llmfail.providers.dialects import chat_request
 from llmfail.providers.dialects.client_request import read_client_request, read_count_request
 from llmfail.providers.replies.reply_writer import AskedReply
 
@@ -358,3 +359,10 @@ def test_a_field_of_another_kind_is_told_or_taken_and_never_a_fault(dialect, dat
 def test_one_text_at_which_to_stop_is_not_its_letters(dialect, name):
     asked = read(dialect, {"model": "m", **_WHOLE[dialect], "tool_choice": None, name: "abc"})
     assert ask_of(asked.document).stop == ("abc",)
+
+
+def test_what_has_no_name_here_is_always_in_one_order():
+    """It is part of the identity of a request, by which stored answers are found."""
+    document = {"messages": [], "reasoning_effort": "own", "tool_choice": "own", "x": 1}
+    marks = chat_request.read_fields(document)["marks"]["chat"]
+    assert list(marks) == ["x", "tool_choice", "reasoning_effort"]

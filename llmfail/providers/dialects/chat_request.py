@@ -98,10 +98,10 @@ def read_fields(document: Mapping[str, Any]) -> dict[str, Any]:
     if format_ := document.get("response_format"):
         fields |= _read_format(as_mapping(format_))
     rest = rest_of(document, _READ)
-    if not _MORE_OPTION_FIELDS.isdisjoint(document):
-        fields["options"] = _read_options(document, rest)
     if (choice := document.get("tool_choice")) is not None:
         fields["tool_choice"] = _read_choice(choice, rest)
+    if not _MORE_OPTION_FIELDS.isdisjoint(document):
+        fields["options"] = _read_options(document, rest)
     if (parallel := document.get("parallel_tool_calls")) is not None:
         fields["parallel_tools"] = parallel
     if rest:
