@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from llmfail.core.admission.gate import Settlement
 from llmfail.core.admission.refusal import Refusal
 from llmfail.core.classification.outcome import Kind
 from llmfail.core.model import Target
 from llmfail.core.receipt import TrailEntry
 from llmfail.core.routing import ask_events as ev
 from llmfail.core.routing.ask_events import Command, Moment
-from llmfail.core.routing.ask_state import ENDED, AskState, AttemptState, Phase
+from llmfail.core.routing.ask_state import ENDED, AskState, AttemptState, PendingCall, Phase
 from llmfail.core.routing.attempt_result import FoundAnswer
 
 Step = tuple[AskState, tuple[Command, ...]]
@@ -110,3 +111,17 @@ def note_retry_time(state: AskState, target: Target, retry_at: float | None) -> 
 
 def milliseconds_since_sent(attempt: AttemptState, now: Moment) -> int:
     return round((now.monotonic - attempt.sent_at) * 1000)
+
+
+def update_call(
+    state: AskState, attempt: AttemptState, settlement: Settlement, host: str = "", *, is_over: bool = False
+) -> tuple[PendingCall, ...]:
+    """The calls, with that of the attempt as it is now."""
+    return tuple(
+        [
+            PendingCall(one.call_id, one.target, one.admission, settlement, host, is_over)
+            if one.call_id == attempt.call_id
+            else one
+            for one in state.calls
+        ]
+    )

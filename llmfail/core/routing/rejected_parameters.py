@@ -11,6 +11,7 @@ import json
 from hashlib import sha256
 
 from llmfail.core.model import Request
+from llmfail.core.routing.ask_state import AttemptState
 
 SCHEMA = "schema"
 """This schema is not taken."""
@@ -51,3 +52,12 @@ def describe_left_out(names: frozenset[str], request: Request) -> str:
 def _name_of_schema(request: Request) -> str:
     text = json.dumps(request.schema, sort_keys=True, ensure_ascii=True, default=str)
     return f"{SCHEMA}/{sha256(text.encode()).hexdigest()[:_DIGEST_CHARS]}"
+
+
+def names_left_out(attempt: AttemptState, request: Request) -> frozenset[str]:
+    """What a call to its target goes without: what that has refused before, and in this ask."""
+    admission = attempt.admission
+    remembered = frozenset() if admission is None else admission.dropped_parameters
+    if not remembered and not attempt.dropped:
+        return frozenset()
+    return names_to_leave_out(remembered | attempt.dropped, request)
