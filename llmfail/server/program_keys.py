@@ -9,7 +9,7 @@ from hashlib import sha256
 from llmfail.core.admission.program_limit import LimitReached
 from llmfail.core.admission.rate_limit import RateLimit
 from llmfail.core.records.state_keys import program_limit_key
-from llmfail.core.reports.figures import duration
+from llmfail.core.reports.figures import count_of, duration
 from llmfail.settings.schema.serve_settings import ServeKey
 from llmfail.settings.schema.settings import Settings
 
@@ -60,8 +60,9 @@ def describe_limit(reached: LimitReached) -> str:
     """Which limit it is, how much it is, and when there is a place again."""
     limit = reached.limit
     what = "asked as often" if limit.unit == "requests" else "used as many tokens"
-    allowed, wait = f"{limit.per_minute} {limit.unit} per minute", duration(reached.seconds)
-    return f"the {limit.name} has {what} as it may ({allowed}); it may ask again in {wait}"
+    allowed = count_of(limit.per_minute, limit.unit.removesuffix("s"))
+    wait = duration(reached.seconds)
+    return f"the {limit.name} has {what} as it may ({allowed} per minute); it may ask again in {wait}"
 
 
 def _digest_of(key: ServeKey) -> str:
