@@ -1,4 +1,4 @@
-"""A configuration whose state is on a server: one target, whose answers cost something, and a budget."""
+"""A configuration whose state is where a test says: one target, an answer that costs something, a budget."""
 
 CONFIG = """\
 version: 1

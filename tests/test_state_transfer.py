@@ -1,25 +1,13 @@
 """The state moves between disk, Redis and a file, and is the same afterwards."""
 
 import json
+from functools import partial
 
 import pytest
 from forked_program import run_llmfail
+from shared_config import write_shared_config
 
 from llmfail import Client
-
-CONFIG = """\
-version: 1
-store: {store}
-timezone: UTC
-defaults: {{retries: 0, max_tokens: 50}}
-providers:
-  openai: {{api: openai, base_url: "{openai}", api_key: made-up-key-2}}
-models:
-  openai/gpt-6.1-terra: {{price: {{input: 1000, output: 1000}}, context: 100000, max_output: 1000}}
-features:
-  default: {{primary: openai/gpt-6.1-terra, cache: {{enabled: false}}}}
-budgets: [{{name: daily, limit: 1000, per: day}}]
-"""
 
 
 @pytest.fixture
@@ -32,12 +20,7 @@ def run(tmp_path):
 
 @pytest.fixture
 def configure(tmp_path, simulator):
-    def configure(store):
-        file = tmp_path / "llmfail.yaml"
-        file.write_text(CONFIG.format(store=store, openai=simulator.base_url("openai")))
-        return file
-
-    return configure
+    return partial(write_shared_config, tmp_path, simulator, timeout="2s")
 
 
 def books(config):

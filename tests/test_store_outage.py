@@ -7,21 +7,9 @@ import time
 from decimal import Decimal
 
 import pytest
+from shared_config import write_shared_config
 
 from llmfail import AsyncClient, Client, OverBudget
-
-CONFIG = """\
-version: 1
-store_timeout: 0.2s
-defaults: {{retries: 0, timeout: 10s, max_tokens: 50}}
-providers:
-  openai: {{api: openai, base_url: "{openai}", api_key: made-up-key-2}}
-models:
-  openai/gpt-6.1-terra: {{price: {{input: 1000, output: 1000}}, context: 100000, max_output: 1000}}
-features:
-  default: {{primary: openai/gpt-6.1-terra, cache: {{enabled: false}}}}
-budgets: [{{name: daily, limit: 1000, per: day}}]
-"""
 
 
 class Lock:
@@ -48,9 +36,7 @@ class Lock:
 
 @pytest.fixture
 def config(tmp_path, simulator):
-    file = tmp_path / "llmfail.yaml"
-    file.write_text(CONFIG.format(openai=simulator.base_url("openai")))
-    return file
+    return write_shared_config(tmp_path, simulator, "disk", timeout="0.2s")
 
 
 @pytest.fixture

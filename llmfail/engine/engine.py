@@ -32,7 +32,6 @@ from llmfail.engine.planning.job import (
     plan_job,
     plan_request,
 )
-from llmfail.engine.planning.resolved_feature import resolve_feature
 from llmfail.engine.planning.targets import TargetRoutes
 from llmfail.engine.ports.protocols import AnswerReader, OnPiece, OnText, Ports
 from llmfail.engine.ports.store_access import ReadOnlyStore, write
@@ -159,7 +158,7 @@ class Engine:
 
     def is_cached(self, ask: Ask) -> bool:
         """Whether what this ask gets is stored for others. Raises UsageError."""
-        return self.ports.answers is not None and resolve_feature(self.settings, ask).cache_policy is not None
+        return self.ports.answers is not None and self.routes.resolve(ask).cache_policy is not None
 
     def describe_asked(self, ask: Ask, *, vectors: bool = False) -> str:
         """What the receipt of this ask would say was asked; ``vectors``: of ``embed``. Raises UsageError for
@@ -314,8 +313,6 @@ class Engine:
         )
 
     def _report_answer(self, receipt: Receipt, job: Job) -> None:
-        if receipt.tier == 0:
-            return  # the primary target has answered, of which nobody need be told
         listener = self.ports.active_listener
         if listener is not None:
             from llmfail.engine.attempt.event_reports import report_answer

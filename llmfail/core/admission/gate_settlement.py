@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import partial
+from operator import attrgetter
 from typing import NamedTuple
 
 from llmfail.core.admission import breaker, budget_holds, reservation
 from llmfail.core.admission import credential as credentials
 from llmfail.core.admission import pause as pauses
 from llmfail.core.admission.budget_unit import ActualUse
-from llmfail.core.admission.circuit import (
-    CallResult,
-    Circuit,
-    Ticket,
-)
+from llmfail.core.admission.circuit import CallResult, Circuit, Ticket
 from llmfail.core.admission.credential import CredentialState
 from llmfail.core.admission.gate import Admission, Gate, Settlement, circuit_write
 from llmfail.core.admission.pause import Pause
 from llmfail.core.admission.reservation_request import ReservationRequest
 from llmfail.core.classification.outcome import CircuitEffect, Kind, Outcome
+from llmfail.core.records.counted_events import group_by
 from llmfail.core.records.known_targets import TargetNames, add_target
 from llmfail.core.records.record import (
     NameSet,
@@ -36,9 +34,9 @@ from llmfail.core.records.record import (
 
 MAX_DROPPED_NAMES = 500
 """A program may make a schema of its own for each request; what is beyond is learnt again."""
+DROPPED_RETENTION_SECONDS = 30 * 24 * 3600.0
 _UNREGISTERED = frozenset({Kind.CANCELLED, Kind.MODEL_NOT_FOUND})
 """Outcomes that tell of no target that there is."""
-DROPPED_RETENTION_SECONDS = 30 * 24 * 3600.0
 
 
 class SettledCall(NamedTuple):
@@ -67,14 +65,11 @@ def is_plain(call: SettledCall) -> bool:
 
 def settle_answers(answers: Iterable[SettledCall]) -> list[StoreChange]:
     """Settle plain answers, as ``settle`` would one after another, by one change for each gate."""
-    by_gate: dict[Gate, list[SettledCall]] = {}
-    for one in answers:
-        by_gate.setdefault(one.gate, []).append(one)
     return [
         StoreChange(
             (*gate.keys_without_budgets, gate.known_targets_key), partial(_settle_answers, gate, some)
         )
-        for gate, some in by_gate.items()
+        for gate, some in group_by(attrgetter("gate"), answers).items()
     ]
 
 

@@ -13,7 +13,6 @@ from llmfail.core.model import Embedding, Usage
 from llmfail.core.receipt import Receipt, sum_cost, sum_worst_case_cost
 from llmfail.core.request.ask import Ask
 from llmfail.engine.engine import Engine
-from llmfail.engine.planning.resolved_feature import resolve_feature
 
 Vector = tuple[float, ...]
 
@@ -49,7 +48,7 @@ def _seconds_of(engine: Engine, ask: Ask) -> float:
     """How long all of it may take."""
     if ask.deadline is not None:
         return ask.deadline
-    return resolve_feature(engine.settings, ask).numbers.deadline + (ask.wait or 0.0)
+    return engine.routes.resolve(ask).numbers.deadline + (ask.wait or 0.0)
 
 
 async def _embed_missing(

@@ -126,8 +126,7 @@ async def plan_job(
     if settings.experiments and not vectors:
         resolved = resolved.with_arm(assign_arm(settings, resolved.name, ask, id_, ports.wall()))
     feature, numbers = resolved.written, resolved.numbers
-    if not numbers.fallback:
-        ask = replace(ask, fallback=False)
+    ask = _apply_fallback(ask, resolved)
     candidates = _require_candidates(routes, resolved, ask, vectors=vectors)
     candidates, others = split_by_model(feature, ask, candidates) if vectors else (candidates, ())
     order = await choose_order(routes, resolved, ask, candidates, ports)
@@ -208,12 +207,11 @@ def _judge_candidates(
 ) -> tuple[Candidate, ...]:
     """The candidates with what their wires cannot carry of the request; a plain prompt every wire carries."""
     is_plain = request.is_plain
-    if not [one for one in candidates if not (is_plain and one.takes_plain_text)]:
-        return candidates
-    return tuple(
+    judged = [
         one if is_plain and one.takes_plain_text else _judge_candidate(routes, one, request)
         for one in candidates
-    )
+    ]
+    return tuple(judged)
 
 
 def _judge_candidate(routes: TargetRoutes, candidate: Candidate, request: Request) -> Candidate:
@@ -241,6 +239,11 @@ def _resolve(routes: TargetRoutes, ask: Ask, *, vectors: bool) -> ResolvedFeatur
     return routes.resolve(replace(ask, max_tokens=0) if vectors else ask)
 
 
+def _apply_fallback(ask: Ask, feature: ResolvedFeature) -> Ask:
+    """Other targets are asked where both the feature and the caller let them."""
+    return ask if feature.numbers.fallback else replace(ask, fallback=False)
+
+
 def _request_of(
     settings: Settings, feature: ResolvedFeature, ask: Ask, *, vectors: bool, blank: bool = False
 ) -> tuple[Request, Expectation]:
@@ -255,7 +258,7 @@ async def hedge_delay(routes: TargetRoutes, ask: Ask, ports: Ports) -> float | N
     """The ``hedge_delay`` that ``plan_job`` would give the job of this ask. Raises UsageError."""
     resolved = routes.resolve(ask)
     candidates = _require_candidates(routes, resolved, ask, vectors=False)
-    ask = replace(ask, fallback=ask.fallback and resolved.numbers.fallback)
+    ask = _apply_fallback(ask, resolved)
     order = await choose_order(routes, resolved, ask, candidates, ports)
     return await choose_hedge_delay(routes, resolved.written, ask, order.tried, ports)
 
